@@ -1,0 +1,47 @@
+"""``python -m bench leaderboard [RESULTS] [--output FILE]``: make the leaderboard again from the results file."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench import leaderboard
+from bench.store import ResultsFile
+
+_RESULTS = Path("reports", "results.jsonl")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns 0, or 1 after one line on stderr. Bad usage exits with 2."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    results: Path = options.results
+    page: Path = options.output or results.with_name("leaderboard.md")
+    if page.resolve() == results.resolve():
+        parser.error(f"--output {page}: this is the results file itself: name another")
+    try:
+        if not results.exists():
+            raise FileNotFoundError(f"{results}: no such results file: run `pytest suites/` first, or name another")
+        leaderboard.write(ResultsFile(results).records(), page)
+    except OSError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    print(page)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    command = commands.add_parser("leaderboard", help="write the Markdown leaderboard and print where it is")
+    command.add_argument(
+        "results", nargs="?", type=Path, default=_RESULTS, metavar="RESULTS", help="results file (default: %(default)s)"
+    )
+    command.add_argument(
+        "--output", type=Path, metavar="FILE", help="Markdown file (default: leaderboard.md beside the results file)"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""Results of finished jobs on disk, one checked file a job."""
+
+import json
+import logging
+import os
+import zipfile
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import Tensor
+
+from gradshape.attacks import PoisonSet
+from gradshape.training import TrainingResult
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Finished:
+    """What a job gave, and the computing time that it took (its share of the stack it ran in)."""
+
+    result: Any
+    seconds: float
+
+
+class Cache:
+    """A folder of finished jobs.
+
+    Files are written under another name and moved into place, so a killed run leaves no partial entry. An entry
+    is an uncompressed ``.npz``; its checksums show damage, and a damaged entry is reported and treated as missing.
+
+    Args:
+        folder: created when the first job is stored.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def get(self, key: str) -> Finished | None:
+        """The finished job of that key, or ``None``."""
+        path = self._path(key)
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            meta = json.loads(arrays.pop("meta").item())
+            return Finished(_decode(meta, arrays), float(meta["seconds"]))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            _log.warning("the cache entry %s is damaged and is computed again: %s", path, error)
+            return None
+
+    def put(self, key: str, finished: Finished) -> None:
+        """Store a finished job. If the disk takes no more, this is reported and the run goes on."""
+        path = self._path(key)
+        meta, arrays = _encode(finished.result)
+        document = json.dumps({**meta, "seconds": finished.seconds})
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as file:
+                np.savez(file, allow_pickle=False, meta=np.array(document), **arrays)
+            temporary.replace(path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            _log.warning("a finished job could not be kept in the cache %s: %s", self.folder, error)
+
+    def lock(self, name: str) -> AbstractContextManager[Any]:
+        """A lock between processes: whoever holds it computes the jobs that ``name`` stands for."""
+        folder = self.folder / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(folder / f"{name[:32]}.lock")
+
+    def _path(self, key: str) -> Path:
+        return self.folder / key[:2] / f"{key}.npz"
+
+
+def _encode(result: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    if isinstance(result, PoisonSet):
+        tensors = {name: getattr(result, name) for name in ("x", "y", "source", "replaced")}
+        return {"kind": "poison"}, _arrays(tensors)
+    if isinstance(result, TrainingResult):
+        tensors = {"accuracy": result.accuracy}
+        if result.predictions is not None:
+            tensors["predictions"] = result.predictions
+        for which in ("last", "best"):
+            for name, tensor in (getattr(result, which) or {}).items():
+                tensors[f"{which}/{name}"] = tensor
+        return {"kind": "training", "diverged": result.diverged}, _arrays(tensors)
+    if isinstance(result, Tensor):
+        return {"kind": "mask"}, _arrays({"mask": result})
+    raise TypeError(f"{type(result).__name__} is no result of a job")
+
+
+def _arrays(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    return {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+
+
+def _decode(meta: Mapping[str, Any], arrays: Mapping[str, Any]) -> Any:
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    kind = meta["kind"]
+    if kind == "poison":
+        return PoisonSet(**tensors)
+    if kind == "training":
+        states = {
+            which: {name.partition("/")[2]: t for name, t in tensors.items() if name.startswith(f"{which}/")} or None
+            for which in ("last", "best")
+        }
+        predictions = tensors.get("predictions")
+        return TrainingResult(tensors["accuracy"], predictions, states["last"], states["best"], meta["diverged"])
+    if kind == "mask":
+        return tensors["mask"]
+    raise ValueError(f"unknown kind of entry {kind!r}")

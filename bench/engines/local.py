@@ -1,0 +1,137 @@
+"""Jobs in this process: as many bundles at once as there are processors, each on one of them."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+
+from bench.cache import Finished
+from bench.jobs import Craft, Filter, Job, Train
+from gradshape import _seeds
+from gradshape.data import Split
+from gradshape.training import Progress, train_stacks
+
+Emit = Callable[[Job, Finished], None]
+Watch = Callable[[object, Progress], None]
+Bundle = Sequence[Job]
+
+
+class LocalEngine:
+    """Runs bundles of jobs; the jobs of a bundle are done together.
+
+    A stack's matrix products are too small to gain much from a second processor and lose much where processors
+    are shared with others, so every bundle keeps to one, and several bundles run side by side.
+
+    Args:
+        workers: bundles at once.
+        max_memory: bytes that all stacks together may take, roughly.
+        watch: called with a bundle's identity after every epoch, from any thread.
+    """
+
+    def __init__(self, *, workers: int, max_memory: int, watch: Watch | None = None) -> None:
+        self._workers = workers
+        self._max_memory = max(1, max_memory // workers)
+        self._watch = watch
+        self._stopping = threading.Event()
+
+    def run(self, bundles: Sequence[Bundle], run_bundle: Callable[[Bundle], None]) -> None:
+        """Call ``run_bundle`` for every bundle; the first error stops the bundles that have not begun.
+
+        Interrupts are passed on once the running bundles noticed them.
+        """
+        if len(bundles) == 1 or self._workers == 1:
+            for bundle in bundles:
+                with _one_thread():
+                    run_bundle(bundle)
+            return
+        with _one_thread(), ThreadPoolExecutor(self._workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            futures: set[Future[None]] = {pool.submit(run_bundle, bundle) for bundle in bundles}
+            try:
+                while futures:
+                    done, futures = wait(futures, timeout=0.2, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        future.result()
+            except BaseException:
+                self._stopping.set()
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+            finally:
+                self._stopping.clear()
+
+    def compute(self, bundle: Bundle, emit: Emit) -> None:
+        """Do the jobs of one bundle; ``emit`` gets each as it is finished."""
+        training = [job for job in bundle if isinstance(job, Train)]
+        for job in bundle:
+            if not isinstance(job, Train):
+                began = time.perf_counter()
+                result = _craft(job) if isinstance(job, Craft) else _filter(cast("Filter", job))
+                emit(job, Finished(result, time.perf_counter() - began))
+        if training:
+            self._train(training, emit)
+
+    def _train(self, jobs: Sequence[Train], emit: Emit) -> None:
+        identity = object()
+
+        def after_epoch(progress: Progress) -> None:
+            if self._stopping.is_set():
+                raise Stopped
+            if self._watch is not None:
+                self._watch(identity, progress)
+
+        began = time.perf_counter()
+        for members, results in train_stacks(
+            jobs[0].dataset,
+            [job.victim for job in jobs],
+            device=jobs[0].device,
+            max_memory=self._max_memory,
+            keep_states=False,
+            progress=after_epoch,
+        ):
+            share = (time.perf_counter() - began) / len(members)
+            for index, result in zip(members, results, strict=True):
+                emit(jobs[index], Finished(result, share))
+            began = time.perf_counter()
+
+
+class Stopped(Exception):
+    """Another bundle failed or the run was interrupted."""
+
+
+def processors() -> int:
+    """Number of processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _craft(job: Craft) -> Any:
+    return job.attack(job.dataset, seed=job.seed, recipe=job.recipe)
+
+
+def _filter(job: Filter) -> torch.Tensor:
+    train = job.dataset.train
+    x, y = train.x, train.y
+    if job.poison is not None and len(job.poison):
+        x, y = torch.cat([x, job.poison.x]), torch.cat([y, job.poison.y])
+    # Shuffled, so that a row's place tells the defence nothing.
+    order = torch.randperm(len(y), generator=_seeds.stream(job.seed, "filter order"))
+    mask = job.defense.filter(Split(x[order], y[order]), generator=_seeds.stream(job.seed, "filter"))
+    keep = torch.ones(len(y), dtype=torch.bool)
+    if mask is not None:
+        keep[order] = mask
+    return keep

@@ -1,0 +1,152 @@
+"""The units of work: pure functions of what they hold, named by a hash of it."""
+
+import hashlib
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import gradshape
+from gradshape import _digest, models
+from gradshape.attacks import Attack, PoisonSet
+from gradshape.data import Dataset, Split
+from gradshape.defenses import Defense
+from gradshape.training import Recipe, Victim, stack_key
+
+
+@cache
+def library_source() -> str:
+    """sha256 (hex) over the library's source files."""
+    root = Path(gradshape.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+@cache
+def _file_hash(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def _foreign_sources(value: Any) -> Iterator[str]:
+    # Attacks, defences, shapers and models may be defined outside the library: their source counts too.
+    if is_dataclass(value) and not isinstance(value, type):
+        kind = type(value)
+        if kind.__module__.split(".")[0] != "gradshape":
+            yield _file_hash(inspect.getfile(kind))
+        for field in fields(value):
+            yield from _foreign_sources(getattr(value, field.name))
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from _foreign_sources(item)
+    if isinstance(value, Recipe):
+        builder = models.builder(value.model)
+        if builder.__module__.split(".")[0] != "gradshape":
+            yield _file_hash(inspect.getfile(builder))
+
+
+@dataclass(frozen=True, eq=False)
+class Job(ABC):
+    """A unit of work on one data set; equal content means equal :attr:`key`.
+
+    Attributes:
+        dataset: what it works on.
+        device: where: results on different kinds of device may differ by rounding.
+    """
+
+    dataset: Dataset
+    device: str
+
+    @property
+    @abstractmethod
+    def content(self) -> tuple[Any, ...]:
+        """Everything but the data set and the device that the result depends on."""
+
+    @cached_property
+    def key(self) -> str:
+        """sha256 (hex) of everything that the result depends on, the library's source included."""
+        sources = sorted(set(_foreign_sources(self.content)))
+        environment = (library_source(), sources, torch.__version__, torch.device(self.device).type)
+        return _digest.name([type(self).__name__, self.dataset.fingerprint, self.content, environment])
+
+    @property
+    def stack(self) -> Hashable:
+        """Jobs with equal values are best done together."""
+        return self.key
+
+
+@dataclass(frozen=True, eq=False)
+class Craft(Job):
+    """Craft a poison set."""
+
+    attack: Attack
+    recipe: Recipe
+    seed: int
+
+    @property
+    def content(self) -> tuple[Any, ...]:
+        return self.attack, self.recipe, self.seed
+
+
+@dataclass(frozen=True, eq=False)
+class Filter(Job):
+    """Ask a defence which rows to train on. The poison, if any, stands shuffled among the others."""
+
+    defense: Defense
+    poison: PoisonSet | None
+    seed: int
+
+    @property
+    def content(self) -> tuple[Any, ...]:
+        return self.defense, None if self.poison is None else self.poison.fingerprint, self.seed
+
+
+@dataclass(frozen=True, eq=False)
+class Train(Job):
+    """Train one victim, on poison if there is any.
+
+    Attributes:
+        recipe: how.
+        seed: of the victim.
+        poison: rows that are added; the rows that they replace are left out.
+        keep: ``(N + n,)`` bool mask over train rows and then poison rows, or ``None`` for all.
+    """
+
+    recipe: Recipe
+    seed: int
+    poison: PoisonSet | None = None
+    keep: Tensor | None = None
+
+    @property
+    def content(self) -> tuple[Any, ...]:
+        # A poison set without rows is no poison: its training is the clean one.
+        poison = None if self.poison is None or len(self.poison) == 0 else self.poison.fingerprint
+        return self.recipe, self.seed, poison, self.keep
+
+    @cached_property
+    def victim(self) -> Victim:
+        """The training as the library takes it."""
+        train, poison = len(self.dataset.train), self.poison
+        removed = torch.zeros(train, dtype=torch.bool)
+        private: Split | None = None
+        if poison is not None and len(poison):
+            removed[poison.replaced] = True
+            private = poison.rows
+        if self.keep is not None:
+            removed |= ~self.keep[:train]
+            if private is not None:
+                kept = self.keep[train:]
+                private = Split(private.x[kept], private.y[kept])
+        return Victim(self.recipe, self.seed, private, removed.nonzero().squeeze(1) if removed.any() else None)
+
+    @cached_property
+    def stack(self) -> Hashable:
+        own = stack_key(self.dataset, self.victim)
+        return self.key if own is None else (self.dataset.fingerprint, own)

@@ -1,0 +1,402 @@
+"""The leaderboard: a Markdown page made from records alone. The same records give the same bytes, in any order."""
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import markdown
+from bench.ordering import best_defense, case_order, defense_order, poison_counts
+from bench.record import Record, Status
+from bench.store import write_atomically
+from bench.verdict import Judgement, Verdict
+from gradshape.metrics import METRICS, Estimate
+
+_INTRODUCTION = """\
+# Leaderboard
+
+How well training recipes withstand data poisoning, and what that costs. This page is generated from the results file by
+`python -m bench leaderboard`; edits to it are lost.
+
+## How to read it
+
+Each section has one data set, one model and one protocol: a row for each attack, named by its family and its intensity,
+and a column for each defence, from the weakest setting to the strongest. `vanilla` is plain training. A cell reads
+`0.012 [0.008, 0.016] ✓`: the relative accuracy drop (`rad`, lower is better), its 95 % interval over the seeds (none
+with a single seed), and whether the case meets its thresholds. The number links to the case: its thresholds, seeds and
+the command that runs it again.
+"""
+
+_MARKS = (
+    "✓ PASS: the intervals lie on the right side of all thresholds of the case.",
+    "✗ FAIL: an interval lies on the wrong side of a threshold.",
+    "✓? or ✗? INCONCLUSIVE: the value meets (✓) or misses (✗) its threshold, but its interval holds the bound, or "
+    "there is none.",
+    "† It was expected to miss a threshold, and its case says why; so ✓† is an unexpected pass.",
+    "No mark: the case has no threshold.",
+    "**Bold**: the best defence against the attack of this row, which is the one with the smallest `rad_vs_vanilla`, "
+    "because that counts what a defence costs, too; of equals the leftmost. It may be `vanilla`: then no defence pays "
+    "here. Point estimates decide, so where intervals overlap the order is not settled. A row without poison, or with "
+    "a single measured defence, has no best.",
+    "not run: the results file has nothing about this combination.",
+    "skipped, failed, crashed: it was tried and there is no measurement, which is not a bad score; the reason is below "
+    "the table.",
+)
+
+_EMPTY = """\
+## No results yet
+
+The results file holds no results. Run a suite, and this page is made at its end:
+
+    pytest suites/ -k digits
+"""
+
+_PROTOCOLS = {
+    "from_scratch": "The poison is added to the training rows, and the model is trained on both from a fresh state.",
+}
+
+_SCALE_NOTES = {
+    "paper": "The sizes of the paper.",
+    "smoke": "Small enough to run in minutes: it shows that everything works, not how well a defence does.",
+}
+
+# Whatever of these differs within a section makes its cells hard to compare.
+_SETUP = ("train_rows", "test_rows", "optimizer", "lr", "batch_size", "epochs", "accuracy")
+
+_CLEAN = "*utility loss*"
+
+
+def render(records: Sequence[Record]) -> str:
+    """The page.
+
+    Args:
+        records: one a case, in any order.
+
+    Raises:
+        ValueError: two records are of the same case and scale.
+
+    >>> "No results yet" in render([])
+    True
+    """
+    doubles = [key for key, count in Counter(record.key for record in records).items() if count > 1]
+    if doubles:
+        raise ValueError(
+            f"records has several of case {doubles[0][1]!r} at scale {doubles[0][0]!r}: expected the latest"
+        )
+    sections = _sections(records)
+    blocks = [_INTRODUCTION, _bullets(_MARKS)]
+    if records:
+        blocks += [*_definitions(sections), *_contents(sections)]
+        for scale in dict.fromkeys(section.scale for section in sections):
+            blocks += [f"## {markdown.escape(scale.capitalize())} scale", _SCALE_NOTES.get(scale, "")]
+            blocks += [block for section in sections if section.scale == scale for block in section.blocks()]
+        blocks += _environments(records)
+    else:
+        blocks.append(_EMPTY)
+    return "\n\n".join(block.strip("\n") for block in blocks if block) + "\n"
+
+
+def write(records: Sequence[Record], path: Path) -> None:
+    """Write the page to ``path``, so that a reader sees either the old one or the new one."""
+    write_atomically(path, [render(records)])
+
+
+def number(value: float, places: int = 3) -> str:
+    """``value`` with a fixed number of decimals and no negative zero.
+
+    >>> number(-0.0001)
+    '0.000'
+    """
+    return f"{value:z.{places}f}"
+
+
+@dataclass(frozen=True)
+class _Section:
+    """The records of one data set, model and protocol at one scale, in their order."""
+
+    records: tuple[Record, ...]
+
+    @property
+    def scale(self) -> str:
+        return self.records[0].scale
+
+    @property
+    def title(self) -> str:
+        first = self.records[0]
+        return markdown.escape(f"{first.dataset}, {first.model}, {first.protocol}")
+
+    @property
+    def anchor(self) -> str:
+        first = self.records[0]
+        return _anchor("s", first.scale, first.dataset, first.model, first.protocol)
+
+    @property
+    def attacks(self) -> list[str]:
+        return list(dict.fromkeys(record.attack for record in self.records))
+
+    @property
+    def defenses(self) -> list[str]:
+        return sorted({record.defense for record in self.records}, key=defense_order)
+
+    @property
+    def measured(self) -> list[Record]:
+        return [record for record in self.records if record.status is Status.OK]
+
+    def cell(self, attack: str, defense: str) -> list[Record]:
+        return [record for record in self.records if (record.attack, record.defense) == (attack, defense)]
+
+    def blocks(self) -> list[str]:
+        differing, utility = list(_disagreements(self)), self.utility_loss()
+        blocks = [f'<a id="{self.anchor}"></a>', f"### {self.title}", *_setup_line(self)]
+        if differing:
+            blocks += ["These cases were not all run alike, so compare them with care:", _bullets(differing)]
+        clean = [[_CLEAN, "", *utility]] if any(utility) else []
+        rows = [[markdown.escape(attack), _poison_rows(row), *self._rad(row)] for attack, row in self._rows()]
+        columns = [markdown.escape(defense) for defense in self.defenses]
+        blocks += [
+            "What the poison did (`rad`)" + ("; last row: what the defence costs without poison:" if clean else ":"),
+            markdown.table(rows + clean, ["attack", "poison rows", *columns]),
+        ]
+        if any("rad_vs_vanilla" in record.metrics for record in self.records):
+            rows = [[markdown.escape(attack), *self._rad_vs_vanilla(row)] for attack, row in self._rows()]
+            blocks += ["Both together (`rad_vs_vanilla`):", markdown.table(rows, ["attack", *columns])]
+        missing = list(_unmeasured(self.records))
+        if missing:
+            blocks += ["Not measured:", _bullets(missing)]
+        cases = "\n".join(_case(record) for record in self.records)
+        summary = f"<summary>Cases ({len(self.records)}): thresholds, seeds, how to run them again</summary>"
+        return [*blocks, f"<details>\n{summary}", cases, "</details>"]
+
+    def _rows(self) -> Iterator[tuple[str, list[list[Record]]]]:
+        for attack in self.attacks:
+            yield attack, [self.cell(attack, defense) for defense in self.defenses]
+
+    def _rad(self, row: list[list[Record]]) -> Iterator[str]:
+        best = best_defense(record for cell in row for record in cell)
+        for cell in row:
+            yield "<br>".join(_rad(record, bold=record is best) for record in cell) or "not run"
+
+    def _rad_vs_vanilla(self, row: list[list[Record]]) -> Iterator[str]:
+        best = best_defense(record for cell in row for record in cell)
+        for cell in row:
+            texts = []
+            for record in cell:
+                text = _estimate(record.metrics.get("rad_vs_vanilla")) or _state(record)
+                texts.append(f"**{text}**" if record is best else text)
+            yield "<br>".join(texts) or "not run"
+
+    def utility_loss(self) -> list[str]:
+        """For each defence what it costs: the same in all cases that were run alike, else all that was measured."""
+        row = []
+        for defense in self.defenses:
+            records = [record for record in self.records if record.defense == defense]
+            texts = dict.fromkeys(_estimate(record.metrics.get("utility_loss")) for record in records)
+            row.append("<br>".join(text for text in texts if text))
+        return row
+
+
+def _sections(records: Sequence[Record]) -> list[_Section]:
+    groups: defaultdict[tuple[str, ...], list[Record]] = defaultdict(list)
+    for record in sorted(records, key=case_order):
+        groups[record.scale, record.dataset, record.model, record.protocol].append(record)
+    return [_Section(tuple(group)) for group in groups.values()]
+
+
+def _definitions(sections: Sequence[_Section]) -> list[str]:
+    present = {name for section in sections for record in section.records for name in record.metrics}
+    metrics = [f"`{name}`: {metric.definition}" for name, metric in METRICS.items() if name in present]
+    if metrics:
+        metrics.append("Which epoch's accuracy counts, the best or the last, is said in each section.")
+    protocols = sorted({record.protocol for section in sections for record in section.records})
+    meanings = [f"{markdown.code(name)}: {_PROTOCOLS[name]}" for name in protocols if name in _PROTOCOLS]
+    blocks = ["Metrics:", _bullets(metrics)] if metrics else []
+    return blocks + (["Protocols:", _bullets(meanings)] if meanings else [])
+
+
+def _contents(sections: Sequence[_Section]) -> list[str]:
+    rows = []
+    for section in sections:
+        missed = [record for record in section.records if record.missed]
+        unforeseen = sum(record.expected_failure is None for record in missed)
+        rows.append(
+            [
+                f"[{section.title}](#{section.anchor})",
+                markdown.escape(section.scale),
+                *map(str, (len(section.records), len(section.measured), unforeseen, len(missed) - unforeseen)),
+            ]
+        )
+    headers = ["data set, model, protocol", "scale", "cases", "measured", "missed thresholds", "expected failures"]
+    return ["## Contents", markdown.table(rows, headers)]
+
+
+def _environments(records: Sequence[Record]) -> list[str]:
+    counts = Counter(
+        ", ".join(f"{name} {_plain(value)}" for name, value in sorted(record.environment.items())) or "not recorded"
+        for record in records
+    )
+    lines = (f"{markdown.escape(text)} ({_count(count, 'case')})" for text, count in sorted(counts.items()))
+    return ["## Where the results come from", _bullets(lines)]
+
+
+def _setup(records: Sequence[Record]) -> dict[str, list[tuple[str, list[Record]]]]:
+    """By field the values that the records have, the most frequent first, and which records have them."""
+    fields: dict[str, list[tuple[str, list[Record]]]] = {}
+    for name in (*_SETUP, "seeds", "data"):
+        groups: defaultdict[str, list[Record]] = defaultdict(list)
+        for record in records:
+            groups[_setting(record, name)].append(record)
+        fields[name] = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
+    return fields
+
+
+def _setting(record: Record, name: str) -> str:
+    if name == "seeds":
+        return ", ".join(map(str, record.seeds)) or "none"
+    if name == "data":
+        return (record.dataset_fingerprint or "unknown")[:12]
+    return _plain(record.details[name]) if name in record.details else "unknown"
+
+
+def _setup_line(section: _Section) -> list[str]:
+    if not section.measured:
+        return []
+    text = {
+        name: " / ".join(markdown.escape(value) for value, _ in values)
+        for name, values in _setup(section.measured).items()
+    }
+    return [
+        f"{text['train_rows']} training rows and {text['test_rows']} test rows (data {text['data']}); "
+        f"{text['optimizer']}, learning rate {text['lr']}, batch size {text['batch_size']}, {text['epochs']} epochs; "
+        f"accuracy of the {text['accuracy']} epoch; seeds {text['seeds']}."
+    ]
+
+
+def _disagreements(section: _Section) -> Iterator[str]:
+    for name, values in _setup(section.measured).items():
+        for value, records in values[1:]:
+            links = [f"[{markdown.escape(record.case)}](#{_case_anchor(record)})" for record in records[:3]]
+            if len(records) > 3:
+                links.append(f"{len(records) - 3} more")
+            yield (
+                f"{name.replace('_', ' ')}: {markdown.escape(values[0][0])} in {_count(len(values[0][1]), 'case')}, "
+                f"but {markdown.escape(value)} in {_count(len(records), 'case')}: {', '.join(links)}"
+            )
+    for defense, text in zip(section.defenses, section.utility_loss(), strict=True):
+        if "<br>" in text:
+            yield f"utility loss of {markdown.escape(defense)}: its cases do not agree, so all values are shown"
+
+
+def _unmeasured(records: Iterable[Record]) -> Iterator[str]:
+    groups: defaultdict[tuple[str, str], list[Record]] = defaultdict(list)
+    for record in records:
+        if record.status is not Status.OK:
+            groups[record.status.value, record.reason or "no reason recorded"].append(record)
+    for (status, reason), cases in sorted(groups.items()):
+        # The table says which they are; their entries repeat it for a single one.
+        yield f"{status}, {_count(len(cases), 'case')}: {markdown.escape(reason)}"
+
+
+def _poison_rows(row: list[list[Record]]) -> str:
+    counts = {count for cell in row for record in cell for count in poison_counts(record)}
+    return " to ".join(f"{count:,}" for count in sorted({min(counts), max(counts)})) if counts else ""
+
+
+def _rad(record: Record, *, bold: bool) -> str:
+    estimate = record.metrics.get("rad")
+    link = f"](#{_case_anchor(record)})"
+    if estimate is None:
+        text = f"[{_state(record)}{link}"
+    else:
+        text = f"[{number(estimate.value)}{link} {_interval(estimate)}".rstrip()
+    mark = _mark(record)
+    return f"**{text}**{mark and f' {mark}'}" if bold else f"{text}{mark and f' {mark}'}"
+
+
+def _state(record: Record) -> str:
+    return record.status.value if record.status is not Status.OK else "no value"
+
+
+def _mark(record: Record) -> str:
+    if record.verdict is None:
+        return ""
+    mark = "✗" if record.missed else "✓"
+    return mark + ("?" if record.verdict is Verdict.INCONCLUSIVE else "") + ("†" if record.expected_failure else "")
+
+
+def _estimate(estimate: Estimate | None, places: int = 3) -> str:
+    return f"{number(estimate.value, places)} {_interval(estimate, places)}".rstrip() if estimate else ""
+
+
+def _interval(estimate: Estimate, places: int = 3) -> str:
+    if estimate.low is None or estimate.high is None:
+        return ""
+    return f"[{number(estimate.low, places)}, {number(estimate.high, places)}]"
+
+
+def _case(record: Record) -> str:
+    """The entry that a cell links to; one decimal more than the tables, so that narrow verdicts can be checked."""
+    lines = [_threshold(judgement) for judgement in record.judgements]
+    if record.expected_failure is not None:
+        lines.append(f"expected failure: {markdown.escape(record.expected_failure)}")
+    if record.status is not Status.OK:
+        lines.append(f"{record.status.value}: {markdown.escape(record.reason or 'no reason recorded')}")
+    own = {name for name in record.metrics if name.removesuffix("_best").removesuffix("_last") == name}
+    if own:
+        lines.append(", ".join(f"{markdown.escape(name)} {_estimate(record.metrics[name], 4)}" for name in sorted(own)))
+    facts = [f"{name.replace('_', ' ')} {_setting(record, name)}" for name in ("seeds", "data")]
+    facts += [f"{name} {_plain(record.details[name])}" for name in ("shaper", "budget") if name in record.details]
+    if "poison_rows" in record.details:
+        facts.append(f"poison rows {_by_seed(record.details['poison_rows'])}")
+    commit = record.environment.get("commit")
+    facts.append(f"commit {'unknown' if commit is None else _plain(commit)}")
+    lines.append(markdown.escape("; ".join(facts)))
+    command = f'pytest suites/ -k "[{record.case}]" --scale {record.scale}'
+    lines.append(markdown.code(command))
+    entry = f'- <a id="{_case_anchor(record)}"></a>**{markdown.escape(record.case)}**'
+    return "\n".join([entry, *(f"  - {line}" for line in lines)])
+
+
+def _by_seed(values: object) -> str:
+    if isinstance(values, list | tuple) and len(values) > 1 and all(value == values[0] for value in values):
+        return f"{_plain(values[0])} with every seed"
+    return _plain(values)
+
+
+def _threshold(judgement: Judgement) -> str:
+    verdict = judgement.verdict.value
+    if judgement.verdict is Verdict.INCONCLUSIVE:
+        verdict += ", the value meets it" if judgement.met else ", the value misses it"
+    measured = f"{_estimate(judgement.estimate, 4)} (n={judgement.estimate.n})"
+    return f"{markdown.code(judgement.threshold)}: {measured}: {verdict}"
+
+
+def _case_anchor(record: Record) -> str:
+    return _anchor("c", record.scale, record.case)
+
+
+def _anchor(kind: str, *names: str) -> str:
+    # A digest, because ids are too long to stand in every cell of a wide table.
+    return f"{kind}-{hashlib.sha256(json.dumps(names).encode()).hexdigest()[:10]}"
+
+
+def _plain(value: object) -> str:
+    """A plain value as a reader would write it."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_plain, value)) or "none"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_plain(value[name])}" for name in sorted(value)) or "none"
+    return "none" if value is None else str(value)
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _bullets(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)

@@ -1,0 +1,162 @@
+"""The command line options of the harness, and what they mean once they are checked."""
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+import torch
+
+from bench.case import Scale
+from gradshape import _validate
+
+_DEFAULT_SEEDS = {Scale.SMOKE: 3, Scale.PAPER: 5}
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Checked options; see the help texts below."""
+
+    scale: Scale
+    seeds: tuple[int, ...]
+    device: str
+    offline: bool
+    require_data: bool
+    results: Path
+    cache_dir: Path
+    use_cache: bool
+    max_memory: int
+    strict_verdicts: bool
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Add the options to pytest's.
+
+    Raises:
+        pytest.UsageError: another plugin has an option of the same name.
+    """
+    group = parser.getgroup("gradshape", "gradshape: robustness benchmarks")
+    try:
+        group.addoption(
+            "--scale",
+            default=Scale.SMOKE.value,
+            metavar="smoke|paper",
+            help="size of the cases: 'smoke' (minutes) or 'paper' (the paper's own sizes); default: smoke",
+        )
+        group.addoption("--seeds", metavar="N", help="repetitions of every case; default: 3 at smoke, 5 at paper scale")
+        group.addoption(
+            "--device", default="auto", metavar="auto|cpu|cuda[:i]", help="where victims are trained; default: auto"
+        )
+        group.addoption("--offline", action="store_true", help="forbid the network: data that is missing is skipped")
+        group.addoption(
+            "--require-data", action="store_true", help="a case whose data cannot be had is an error, not a skip"
+        )
+        group.addoption("--results", metavar="FILE", help="results file; default: reports/results.jsonl")
+        group.addoption("--cache-dir", metavar="DIR", help="finished jobs are kept here; default: .gradshape")
+        group.addoption("--no-cache", action="store_true", help="neither use nor keep finished jobs")
+        group.addoption(
+            "--max-memory",
+            default="4G",
+            metavar="SIZE",
+            help="memory that the stacks of victims may take, like 800M or 4G; default: 4G",
+        )
+        group.addoption(
+            "--strict-verdicts",
+            action="store_true",
+            help="a threshold whose verdict is INCONCLUSIVE fails, even if the measured value meets it",
+        )
+    except ValueError as error:
+        raise pytest.UsageError(f"gradshape cannot add its options beside those of another plugin: {error}") from error
+
+
+def read(config: pytest.Config) -> Settings:
+    """The options' values, checked.
+
+    Raises:
+        pytest.UsageError: a value is not understood; the message names option, value and expectation.
+    """
+
+    def checked(option: str, parse: Callable[[str], Value], text: str) -> Value:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise pytest.UsageError(f"{option}: {error}") from error
+
+    scale = checked("--scale", Scale.parse, config.getoption("scale"))
+    seeds = config.getoption("seeds")
+    count = _DEFAULT_SEEDS[scale] if seeds is None else checked("--seeds", parse_count, seeds)
+    offline = config.getoption("offline") or os.environ.get("GRADSHAPE_OFFLINE", "") not in ("", "0")
+    root = config.rootpath
+    return Settings(
+        scale=scale,
+        seeds=tuple(range(count)),
+        device=checked("--device", parse_device, config.getoption("device")),
+        offline=offline,
+        require_data=config.getoption("require_data"),
+        results=_path(config.getoption("results"), root / "reports" / "results.jsonl"),
+        cache_dir=_path(config.getoption("cache_dir"), root / ".gradshape"),
+        use_cache=not config.getoption("no_cache"),
+        max_memory=checked("--max-memory", parse_size, config.getoption("max_memory")),
+        strict_verdicts=config.getoption("strict_verdicts"),
+    )
+
+
+def _path(given: str | None, default: Path) -> Path:
+    return default if given is None else Path(given).expanduser().absolute()
+
+
+def parse_count(text: str) -> int:
+    """A number of at least 1.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"{text!r}: expected a whole number of at least 1")
+    return int(text)
+
+
+def parse_size(text: str) -> int:
+    """Bytes from a number with K, M, G or T, with or without B.
+
+    Raises:
+        ValueError: not understood, or not greater than 0.
+
+    >>> parse_size("1.5G")
+    1610612736
+    """
+    body = text.strip().upper().removesuffix("B").removesuffix("I")
+    number, unit = (body[:-1], body[-1]) if body and body[-1] in _UNITS else (body, "")
+    try:
+        size = float(number) * _UNITS[unit]
+    except ValueError:
+        size = 0.0
+    if not math.isfinite(size) or size < 1:
+        raise ValueError(f"{text!r}: expected a size like 800M or 4G")
+    return int(size)
+
+
+def parse_device(text: str) -> str:
+    """``cpu``, ``cuda`` or ``cuda:i``; ``auto`` is the first GPU if there is one.
+
+    Raises:
+        ValueError: not understood, or there is no such device.
+    """
+    if text == "auto":
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    kind, _, index = text.partition(":")
+    if kind == "cpu" and not index:
+        return "cpu"
+    if kind != "cuda" or (":" in text and not index.isdecimal()):
+        raise _validate.unknown("device", text, ["auto", "cpu", "cuda", "cuda:0"])
+    if not torch.cuda.is_available():
+        raise ValueError(f"{text!r}: there is no GPU here: expected cpu")
+    number = int(index or 0)
+    if number >= torch.cuda.device_count():
+        raise ValueError(f"{text!r}: there are {torch.cuda.device_count()} GPUs: expected a lower number")
+    return f"cuda:{number}"

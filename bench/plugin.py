@@ -1,0 +1,228 @@
+"""The pytest plugin: options, cases as tests, and reports at the end."""
+
+import json
+import logging
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import leaderboard, options
+from bench.case import Case
+from bench.matrix import MARK, all_cases
+from bench.options import Settings
+from bench.progress import progress_line
+from bench.record import Record, Status
+from bench.session import (
+    BenchSession,
+    CaseOutcome,
+    Place,
+    ThresholdMissed,
+    Unmeasured,
+    blank_record,
+)
+from bench.store import ResultsFile
+from bench.summary import summarize
+
+_PROPERTY = "gradshape_record"
+_STUBS = "cases.json"
+_settings = pytest.StashKey[Settings]()
+_place = pytest.StashKey[Place]()
+_session = pytest.StashKey[BenchSession]()
+_reporter = pytest.StashKey["Reporter"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    options.add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "case(dataset, model, protocol, attack, defense): labels of a benchmark case, "
+        "for exact selection like -m \"case(dataset='cifar10', attack='label_flip_40')\"",
+    )
+    config.addinivalue_line("markers", f"{MARK}(*matrices): run the test once for every case of the matrices")
+    settings = options.read(config)
+    config.stash[_settings] = settings
+    worker = getattr(config, "workerinput", None)
+    if worker is not None:
+        config.stash[_place] = Place(Path(worker["gradshape_folder"]), worker["workercount"], _worker_index(config))
+        return
+    config.stash[_place] = Place.alone()
+    reporter = Reporter(settings, config.stash[_place].folder)
+    config.stash[_reporter] = reporter
+    config.pluginmanager.register(reporter, "gradshape-reporter")
+    config.add_cleanup(lambda: shutil.rmtree(config.stash[_place].folder, ignore_errors=True))
+
+
+def _worker_index(config: pytest.Config) -> int:
+    return int(str(config.workerinput["workerid"]).removeprefix("gw"))  # type: ignore[attr-defined]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker process where the session's folder is."""
+    node.workerinput["gradshape_folder"] = str(node.config.stash[_place].folder)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    mark = metafunc.definition.get_closest_marker(MARK)
+    if mark is None:
+        return
+    settings = metafunc.config.stash[_settings]
+    cases = all_cases(mark.args, settings.scale, settings.seeds)
+    metafunc.parametrize("case", [_parameter(case) for case in cases])
+
+
+def _parameter(case: Case) -> Any:
+    marks = [pytest.mark.case(**case.labels)]
+    if case.expected_failure is not None:
+        # Not strict: an unexpected pass near the bound is reported, it does not fail the run.
+        marks.append(pytest.mark.xfail(reason=str(case.expected_failure), raises=ThresholdMissed, strict=False))
+    return pytest.param(case, id=case.id, marks=marks)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    config = session.config
+    cases = {item.nodeid: case for item in session.items if (case := _case(item)) is not None}
+    if not cases or config.option.collectonly:
+        return
+    place = config.stash[_place]
+    try:
+        config.stash[_session] = BenchSession(
+            cases.values(), config.stash[_settings], place, config.rootpath, progress_line(config)
+        )
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from error
+    if hasattr(config, "workerinput") and place.index == 0:
+        # If a worker dies, only the controller is left to tell which case it was at.
+        stubs = {nodeid: blank_record(case, Status.CRASHED).to_json() for nodeid, case in cases.items()}
+        (place.folder / _STUBS).write_text(json.dumps(stubs), encoding="utf-8")
+
+
+def _case(item: pytest.Item) -> Case | None:
+    callspec = getattr(item, "callspec", None)
+    case = None if callspec is None else callspec.params.get("case")
+    return case if isinstance(case, Case) else None
+
+
+@pytest.fixture
+def outcome(request: pytest.FixtureRequest, case: Case) -> Iterator["LazyOutcome"]:
+    """The outcome of this test's case; it is computed when the test first looks at it."""
+    return LazyOutcome(case, request)
+
+
+class LazyOutcome:
+    """Computes the case's outcome in the test's own phase, so that pytest times and reports it as the test."""
+
+    def __init__(self, case: Case, request: pytest.FixtureRequest) -> None:
+        self.case = case
+        self._request = request
+        self._outcome: CaseOutcome | None = None
+
+    def check(self) -> None:
+        """Assert the case's thresholds; see :meth:`bench.session.CaseOutcome.check`."""
+        __tracebackhide__ = True
+        self._get().check()
+
+    @property
+    def record(self) -> Record:
+        """The case's record."""
+        __tracebackhide__ = True
+        return self._get().record
+
+    @property
+    def metrics(self) -> Any:
+        """What was measured, by name."""
+        __tracebackhide__ = True
+        return self._get().metrics
+
+    def _get(self) -> CaseOutcome:
+        __tracebackhide__ = True
+        if self._outcome is None:
+            config = self._request.config
+            try:
+                record = config.stash[_session].run(self.case)
+            except Unmeasured as unmeasured:
+                self._attach(unmeasured.record)
+                if unmeasured.record.status is Status.SKIPPED:
+                    pytest.skip(str(unmeasured))
+                if unmeasured.__cause__ is not None and not str(unmeasured).startswith("data:"):
+                    raise unmeasured.__cause__
+                pytest.fail(str(unmeasured), pytrace=False)
+            self._attach(record)
+            self._outcome = CaseOutcome(self.case, record, strict=config.stash[_settings].strict_verdicts)
+        return self._outcome
+
+    def _attach(self, record: Record) -> None:
+        # One string: worker processes can send nothing but plain types.
+        self._request.node.user_properties.append((_PROPERTY, record.to_json()))
+
+
+class Reporter:
+    """Stores records as they come in and writes the reports; it lives in the process that the user started."""
+
+    def __init__(self, settings: Settings, folder: Path) -> None:
+        self._results = ResultsFile(settings.results)
+        self._board = settings.results.with_name("leaderboard.md")
+        self._folder = folder
+        self._records: dict[str, Record] = {}
+        self._expected: set[str] = set()
+        self._reported: set[str] = set()
+        self._lost = 0
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Store the record that a finished test carries."""
+        self._reported.add(report.nodeid)
+        if report.nodeid in self._records:
+            return
+        text = dict(report.user_properties).get(_PROPERTY)
+        record = self._crashed(report) if str(report.when) == "???" else None
+        if isinstance(text, str):
+            record = Record.from_json(text)
+        if record is not None:
+            self._records[report.nodeid] = record
+            self._results.append(record)
+
+    def _crashed(self, report: pytest.TestReport) -> Record | None:
+        try:
+            stubs = json.loads((self._folder / _STUBS).read_text(encoding="utf-8"))
+            stub = json.loads(stubs[report.nodeid])
+        except (OSError, KeyError, ValueError):
+            return None
+        return Record.from_json(json.dumps({**stub, "reason": "the worker process died while it ran this case"}))
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:
+        """Remember what the workers are to report."""
+        self._expected.update(ids)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Write the leaderboard."""
+        stopped = bool(session.shouldstop or session.shouldfail)
+        self._lost = 0 if stopped else len(self._expected - self._reported)
+        if self._lost and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+            # A worker that dies in an internal error can leave exit status 0 and lost tests behind.
+            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+        if self._records:
+            self._results.compact()
+            leaderboard.write(self._results.records(), self._board)
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Show the records of this run and where the reports are."""
+        if self._lost:
+            terminalreporter.write_line(f"gradshape: {self._lost} selected tests were never reported", red=True)
+        if not self._records:
+            return
+        terminalreporter.section("gradshape")
+        for line in summarize(list(self._records.values())):
+            terminalreporter.write_line(line)
+        terminalreporter.write_line(f"results: {self._results.path}")
+        terminalreporter.write_line(f"leaderboard: {self._board}")
+
+
+logging.getLogger("filelock").setLevel(logging.WARNING)

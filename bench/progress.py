@@ -1,0 +1,90 @@
+"""The line that tells how far a long computation is."""
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+from _pytest.capture import CaptureManager
+from _pytest.terminal import TerminalReporter
+
+from gradshape.training import Progress
+
+_QUIET_SECONDS = 2.0
+_INTERVAL = 0.25
+
+
+class ProgressLine:
+    """One line below pytest's own output, on a terminal only; it vanishes when the work is done.
+
+    Args:
+        write: puts text on the screen as it is.
+        column: where pytest's own line stands now.
+        clock: seconds.
+    """
+
+    def __init__(
+        self, write: Callable[[str], None], column: Callable[[], int], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._write = write
+        self._column = column
+        self._clock = clock
+        self._guard = threading.Lock()
+        self._bundles: dict[object, Progress] = {}
+        self._began: float | None = None
+        self._written = 0.0
+        self._shown = False
+
+    def update(self, bundle: object, progress: Progress) -> None:
+        """Take note of a bundle's progress; called from any thread."""
+        with self._guard:
+            now = self._clock()
+            if self._began is None:
+                self._began = self._written = now
+            self._bundles[bundle] = progress
+            if now - self._began > _QUIET_SECONDS and now - self._written > _INTERVAL:
+                self._written = now
+                self._show(self._text(now - self._began))
+
+    def clear(self) -> None:
+        """Remove the line: the work is done."""
+        with self._guard:
+            if self._shown:
+                self._show("")
+            self._bundles.clear()
+            self._began, self._shown = None, False
+
+    def _text(self, elapsed: float) -> str:
+        running = [p for p in self._bundles.values() if p.work_done < p.work]
+        latest = running[-1] if running else list(self._bundles.values())[-1]
+        done = sum(p.work_done for p in self._bundles.values())
+        work = sum(p.work for p in self._bundles.values())
+        victims = sum(p.victims for p in running)
+        left = elapsed * (work - done) / max(done, 1)
+        return f"training {victims} {latest.model}: epoch {latest.epoch}/{latest.epochs}, about {left:.0f} s left"
+
+    def _show(self, text: str) -> None:
+        # One line down, write, and back to where pytest goes on writing.
+        self._write(f"\n\x1b[2K{text[:78]}\x1b[A\x1b[{self._column() + 1}G")
+        self._shown = True
+
+
+def progress_line(config: pytest.Config) -> ProgressLine | None:
+    """The line for this session; ``None`` where it would disturb: no terminal, ``-q``, CI logs, worker processes."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if not isinstance(reporter, TerminalReporter) or hasattr(config, "workerinput"):
+        return None
+    if not reporter.isatty or config.get_verbosity() < 0:
+        return None
+    capture = config.pluginmanager.get_plugin("capturemanager")
+
+    def write(text: str) -> None:
+        if isinstance(capture, CaptureManager):
+            with capture.global_and_fixture_disabled():
+                reporter._tw._file.write(text)
+                reporter._tw._file.flush()
+        else:
+            reporter._tw._file.write(text)
+            reporter._tw._file.flush()
+
+    return ProgressLine(write, lambda: reporter._tw.width_of_current_line)

@@ -1,0 +1,8 @@
+"""Per-sample gradient shaping, poison crafting and stacked victim training.
+
+The subpackages are the interface: :mod:`gradshape.data`, :mod:`gradshape.models`,
+:mod:`gradshape.clipping`, :mod:`gradshape.shaping`, :mod:`gradshape.training`,
+:mod:`gradshape.attacks`, :mod:`gradshape.defenses` and :mod:`gradshape.metrics`.
+"""
+
+__version__ = "0.1.0"

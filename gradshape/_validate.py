@@ -1,0 +1,48 @@
+"""Checks of a caller's arguments: every error names the parameter, its value and what was expected."""
+
+import difflib
+import math
+from collections.abc import Iterable
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> ValueError:
+    """A ``ValueError`` for a name that is not among ``known``, listing the nearest ones first."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+    return ValueError(f"unknown {kind} {name!r}: {hint}known: {', '.join(names)}")
+
+
+def positive(**values: float) -> None:
+    """Raise ``ValueError`` unless every value is finite and greater than 0."""
+    for name, value in values.items():
+        if not (math.isfinite(value) and value > 0):
+            raise ValueError(f"{name}={value!r}: expected a finite number greater than 0")
+
+
+def non_negative(**values: float) -> None:
+    """Raise ``ValueError`` unless every value is at least 0 (infinity is allowed)."""
+    for name, value in values.items():
+        if math.isnan(value) or value < 0:
+            raise ValueError(f"{name}={value!r}: expected a number of at least 0")
+
+
+def finite_non_negative(**values: float) -> None:
+    """Raise ``ValueError`` unless every value is finite and at least 0."""
+    for name, value in values.items():
+        if not (math.isfinite(value) and value >= 0):
+            raise ValueError(f"{name}={value!r}: expected a finite number of at least 0")
+
+
+def fraction(**values: float) -> None:
+    """Raise ``ValueError`` unless every value lies in [0, 1]."""
+    for name, value in values.items():
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name}={value!r}: expected a number in [0, 1]")
+
+
+def positive_int(**values: int) -> None:
+    """Raise ``ValueError`` unless every value is an integer of at least 1."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name}={value!r}: expected an integer of at least 1")

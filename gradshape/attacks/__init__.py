@@ -1,0 +1,18 @@
+"""Crafting poison: what an attack is, and the attacks."""
+
+from gradshape.attacks.base import Attack, PoisonSet, VictimView
+from gradshape.attacks.label_flip import LabelFlip, feasible_flips
+from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
+
+__all__ = [
+    "Attack",
+    "Goal",
+    "Injection",
+    "Knowledge",
+    "LabelFlip",
+    "Mechanism",
+    "PoisonSet",
+    "ThreatModel",
+    "VictimView",
+    "feasible_flips",
+]

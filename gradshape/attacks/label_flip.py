@@ -1,0 +1,131 @@
+"""Random label flipping, free or inside the sphere and slab of the class that is claimed."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from gradshape import _validate
+from gradshape.attacks.base import Attack, PoisonSet, VictimView
+from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
+from gradshape.data import Split
+
+
+@dataclass(frozen=True)
+class LabelFlip(Attack):
+    """Add copies of random training rows under a wrong label.
+
+    ``round(fraction * n)`` rows are drawn, without replacement as long as there are enough; each gets a
+    label drawn uniformly from the other classes (with two classes: the opposite one).
+
+    Args:
+        fraction: poison rows relative to the number of *clean* rows, >= 0. 0 is valid and adds nothing.
+        feasible_quantile: ``None`` for free flips; else only flips ``(row, new label)`` are made that pass the
+            sphere-and-slab filter of the new label's class, with radii at this quantile of that class's own
+            rows, drawn *with* replacement (Koh, Steinhardt and Liang 2018, whose quantile is 0.9). With more
+            than two classes the slab is the one between the new label's class and the row's own.
+
+    Raises:
+        ValueError: ``fraction`` is negative or not finite, or the quantile is outside (0, 1].
+
+    The intensities of the paper's Fig. 4 are 0.01 to 0.4. Barreno et al. 2010; Hong et al. 2020, section 6.2.
+
+    >>> from gradshape import data
+    >>> poison = LabelFlip(0.1)(data.load("two_moons"), seed=0)
+    >>> len(poison), bool((poison.y != data.load("two_moons").train.y[poison.source]).all())
+    (70, True)
+    """
+
+    fraction: float
+    feasible_quantile: float | None = None
+
+    threat: ClassVar[ThreatModel] = ThreatModel(
+        goal=Goal.INDISCRIMINATE,
+        training_data=Knowledge.FULL,
+        features=Knowledge.FULL,
+        algorithm=Knowledge.NONE,
+        parameters=Knowledge.NONE,
+        multiple_poisons=True,
+        injection=Injection.FROM_SCRATCH,
+        binary=True,
+        multiclass=True,
+        victims="any",
+        mechanism=Mechanism.COLLISION,
+        magnitude="High",
+        orientation="High",
+        source="Barreno et al. 2010, The security of machine learning; Hong et al. 2020, section 6.2",
+    )
+
+    def __post_init__(self) -> None:
+        _validate.finite_non_negative(fraction=self.fraction)
+        if self.feasible_quantile is not None and not 0 < self.feasible_quantile <= 1:
+            raise ValueError(f"feasible_quantile={self.feasible_quantile!r}: expected None or a number in (0, 1]")
+
+    @property
+    def label(self) -> str:
+        kind = "label_flip" if self.feasible_quantile is None else f"label_flip_koh{100 * self.feasible_quantile:g}"
+        return f"{kind}_{100 * self.fraction:g}"
+
+    def budget(self, train_rows: int) -> int:
+        return round(self.fraction * train_rows)
+
+    def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
+        train, classes = victim.train, victim.num_classes
+        if classes < 2:
+            raise ValueError(f"{self.label}: the data has {classes} class: label flipping needs at least 2")
+        if self.feasible_quantile is None:
+            source = _draw_rows(len(train), count, generator)
+            shift = torch.randint(1, classes, (count,), generator=generator)
+            labels = (train.y[source] + shift) % classes
+        else:
+            allowed = feasible_flips(train, classes, self.feasible_quantile).nonzero()
+            if len(allowed) == 0:
+                raise ValueError(
+                    f"{self.label}: none of the {len(train)} rows lies in the sphere and slab of another class: "
+                    f"raise feasible_quantile={self.feasible_quantile!r}"
+                )
+            source, labels = allowed[torch.randint(len(allowed), (count,), generator=generator)].T
+        return PoisonSet(train.x[source], labels.clone(), source.clone(), torch.empty(0, dtype=torch.int64))
+
+
+def _draw_rows(rows: int, count: int, generator: torch.Generator) -> Tensor:
+    if count <= rows:
+        return torch.randperm(rows, generator=generator)[:count]
+    return torch.randint(rows, (count,), generator=generator)
+
+
+def feasible_flips(train: Split, num_classes: int, quantile: float) -> Tensor:
+    """Which label flips pass the sphere-and-slab filter of the label that they claim.
+
+    For class ``c`` with centroid ``mu_c`` the sphere is ``|x - mu_c| <= r_c``; the slab against class ``k`` is
+    ``|v . (x - mu_c)| <= s_ck`` with ``v = (mu_c - mu_k) / |mu_c - mu_k|``. The radii are quantiles over the rows of
+    class ``c``.
+
+    Args:
+        train: clean rows.
+        num_classes: ``C``.
+        quantile: of the radii, in (0, 1].
+
+    Returns:
+        ``(N, C)`` bool: row ``i`` of class ``k`` may be relabelled ``c``; never true for its own class.
+
+    Steinhardt, Koh and Liang 2017, section 3; Koh, Steinhardt and Liang 2018.
+    """
+    x = train.x.flatten(1).double()
+    allowed = torch.zeros(len(train), num_classes, dtype=torch.bool)
+    members = [train.y == label for label in range(num_classes)]
+    centroids = {label: x[rows].mean(0) for label, rows in enumerate(members) if rows.any()}
+    for claimed, centre in centroids.items():
+        own = x[members[claimed]] - centre
+        radius = own.norm(dim=1).quantile(quantile)
+        for label, other in centroids.items():
+            if label == claimed:
+                continue
+            gap = centre - other
+            axis = gap / gap.norm().clamp_min(torch.finfo(gap.dtype).tiny)
+            half_width = (own @ axis).abs().quantile(quantile)
+            offset = x[members[label]] - centre
+            inside = (offset.norm(dim=1) <= radius) & ((offset @ axis).abs() <= half_width)
+            allowed[members[label], claimed] = inside
+    return allowed

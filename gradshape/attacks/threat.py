@@ -1,0 +1,74 @@
+"""What an attack knows and can do: the columns of the paper's Table 1."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Goal(Enum):
+    """What the attacker wants."""
+
+    INDISCRIMINATE = "indiscriminate"
+    TARGETED = "targeted"
+
+
+class Knowledge(Enum):
+    """What the attacker knows of one part of the learner."""
+
+    NONE = "black-box"
+    FULL = "white-box"
+    EITHER = "both"
+
+    @property
+    def granted(self) -> bool:
+        """Whether the attack may look at that part."""
+        return self is not Knowledge.NONE
+
+
+class Injection(Enum):
+    """When poison enters the training data."""
+
+    FROM_SCRATCH = "from scratch"
+    RETRAINING = "re-training"
+    EITHER = "from scratch or re-training"
+
+
+class Mechanism(Enum):
+    """How poison moves the gradients (the paper's sections 2.1.1 and 3)."""
+
+    COLLISION = "feature collision"
+    INSERTION = "feature insertion"
+    BOTH = "feature collision and insertion"
+    NONE = "-"
+
+
+@dataclass(frozen=True)
+class ThreatModel:
+    """One row of Table 1 of Hong et al. 2020.
+
+    Attributes:
+        goal: indiscriminate or targeted.
+        training_data, features, algorithm, parameters: knowledge of the training rows, the features that the victim
+            uses, its learning algorithm and its trained parameters.
+        multiple_poisons: whether more than one poison is added (``M.``), else a single one (``S.``).
+        injection: when.
+        binary, multiclass: tasks it applies to.
+        victims: models it was made for.
+        mechanism: how it works on the gradients.
+        magnitude, orientation: expected differences between poison and clean gradients.
+        source: where the attack is published.
+    """
+
+    goal: Goal
+    training_data: Knowledge
+    features: Knowledge
+    algorithm: Knowledge
+    parameters: Knowledge
+    multiple_poisons: bool
+    injection: Injection
+    binary: bool
+    multiclass: bool
+    victims: str
+    mechanism: Mechanism
+    magnitude: str
+    orientation: str
+    source: str

@@ -1,0 +1,21 @@
+"""Data sets by name: ``load("digits")``, ``load("fashion_mnist_34")``, ``load("my/rows.npz")``."""
+
+from gradshape.data.base import Dataset, Split
+from gradshape.data.catalogue import fetch, info, load, names
+from gradshape.data.errors import DataError, DataUnavailable
+from gradshape.data.source import PublishedFile, Rows, Source, register
+
+__all__ = [
+    "DataError",
+    "DataUnavailable",
+    "Dataset",
+    "PublishedFile",
+    "Rows",
+    "Source",
+    "Split",
+    "fetch",
+    "info",
+    "load",
+    "names",
+    "register",
+]

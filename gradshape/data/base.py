@@ -1,0 +1,125 @@
+"""What a data set is: two labelled splits whose values were checked once, and a hash of them."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from gradshape import _digest
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Labelled rows.
+
+    Attributes:
+        x: ``(N, *shape)`` float32, every value in [0, 1].
+        y: ``(N,)`` int64 class ids.
+    """
+
+    x: Tensor
+    y: Tensor
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 (hex) over both arrays and their shapes."""
+        return _digest.of(self.x, self.y)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A train and a test split of one classification task.
+
+    The arrays are checked at construction and must not be written to afterwards: ``fingerprint``
+    names them in caches and records.
+
+    Attributes:
+        name: the name it was loaded by; of a file, its name without the suffix.
+        train, test: the splits; their rows have one shape.
+        num_classes: labels are in ``[0, num_classes)``.
+        description: one line on what this is and where it comes from.
+
+    Raises:
+        ValueError: a split is empty, its shapes or dtypes differ from the above, or a value is not
+            finite or lies outside [0, 1]; the message names split, value and expectation.
+    """
+
+    name: str
+    train: Split
+    test: Split
+    num_classes: int
+    description: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        for split_name, split in (("train", self.train), ("test", self.test)):
+            _check_split(f"{self.name}: {split_name}", split, self.num_classes)
+        if self.train.x.shape[1:] != self.test.x.shape[1:]:
+            raise ValueError(
+                f"{self.name}: train rows have shape {tuple(self.train.x.shape[1:])}, "
+                f"test rows {tuple(self.test.x.shape[1:])}: expected the same"
+            )
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one row, without the sample axis."""
+        return tuple(self.train.x.shape[1:])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 (hex) over both splits and the number of classes."""
+        return _digest.name([self.num_classes, self.train.fingerprint, self.test.fingerprint])
+
+    def subset(self, *, train: int | None = None, test: int | None = None, seed: int = 0) -> "Dataset":
+        """The same task with at most ``train`` and ``test`` rows, drawn by seed and balanced by class.
+
+        A split that has no more rows than asked for is kept whole. Classes keep their shares as
+        closely as whole rows allow.
+        """
+        return Dataset(
+            name=self.name,
+            train=_draw(self.train, train, self.num_classes, seed),
+            test=_draw(self.test, test, self.num_classes, seed + 1),
+            num_classes=self.num_classes,
+            description=self.description,
+        )
+
+
+def _draw(split: Split, count: int | None, num_classes: int, seed: int) -> Split:
+    if count is None or count >= len(split):
+        return split
+    if count < 1:
+        raise ValueError(f"subset size {count!r}: expected at least 1 row")
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(split), generator=generator)
+    labels = split.y[order]
+    # A row's rank within its class, divided by the class size, orders the rows so that every prefix is balanced.
+    position = torch.empty(len(split), dtype=torch.float64)
+    for label in range(num_classes):
+        members = (labels == label).nonzero().squeeze(1)
+        position[members] = (torch.arange(len(members), dtype=torch.float64) + 0.5) / max(len(members), 1)
+    rows = order[position.argsort(stable=True)[:count]].sort().values
+    return Split(split.x[rows], split.y[rows])
+
+
+def _check_split(where: str, split: Split, num_classes: int) -> None:
+    x, y = split.x, split.y
+    if x.dtype != torch.float32 or y.dtype != torch.int64:
+        raise ValueError(f"{where}: x is {x.dtype} and y is {y.dtype}: expected torch.float32 and torch.int64")
+    if y.ndim != 1 or x.ndim < 2 or len(x) != len(y):
+        raise ValueError(f"{where}: x has shape {tuple(x.shape)} and y {tuple(y.shape)}: expected (N, ...) and (N,)")
+    if len(y) == 0:
+        raise ValueError(f"{where}: has no rows: expected at least 1")
+    low, high = x.aminmax()  # NaN if any value is, so that good data is read once only
+    if not (torch.isfinite(low) and torch.isfinite(high)):
+        row = int((~torch.isfinite(x)).flatten(1).any(1).nonzero()[0])
+        raise ValueError(f"{where}: x has a value that is not finite in row {row}: expected values in [0, 1]")
+    if low < 0 or high > 1:
+        raise ValueError(f"{where}: x lies in [{low:g}, {high:g}]: expected values in [0, 1]")
+    if y.min() < 0 or y.max() >= num_classes:
+        raise ValueError(
+            f"{where}: labels lie in [{int(y.min())}, {int(y.max())}]: expected class ids in [0, {num_classes})"
+        )

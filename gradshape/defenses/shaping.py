@@ -1,0 +1,52 @@
+"""Gradient shaping as a defence: DP-SGD, DP-Adam and everything else that a shaper can do."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from gradshape.defenses.base import Assumptions, Defense, DefenseKind
+from gradshape.shaping import Part, Shaper
+from gradshape.training import Recipe
+
+
+@dataclass(frozen=True, init=False)
+class GradientShaping(Defense):
+    """Train with shaped per-sample gradients. With clipping and noise this is DP-SGD, or DP-Adam, by the optimizer.
+
+    Args:
+        shaper: a shaper or a single part of one.
+
+    Raises:
+        ValueError: the shaper does nothing; that is :class:`~gradshape.defenses.NoDefense`.
+
+    Abadi et al. 2016; as a defence: Hong et al. 2020, section 5.3.
+
+    >>> from gradshape.shaping import Clip, Noise
+    >>> from gradshape.training import Adam
+    >>> GradientShaping(Clip(4) | Noise(0.1)).label(Recipe("lr", Adam(0.01), batch_size=300, epochs=40))
+    'dp_adam_c4_s0.1'
+    """
+
+    shaper: Shaper
+
+    assumptions: ClassVar[Assumptions] = Assumptions(
+        kind=DefenseKind.DP_OPTIMIZER,
+        indiscriminate=True,
+        targeted=True,
+        knows_training_data=False,
+        knows_model=False,
+        knows_targets=False,
+        overhead=False,
+        source="Hong et al. 2020, section 5.3",
+    )
+
+    def __init__(self, shaper: Shaper | Part) -> None:
+        whole = shaper if isinstance(shaper, Shaper) else Shaper((shaper,))
+        if whole.is_vanilla:
+            raise ValueError(f"shaper={shaper!r} leaves gradients as they are: use NoDefense()")
+        object.__setattr__(self, "shaper", whole)
+
+    def label(self, recipe: Recipe) -> str:
+        return f"dp_{recipe.optimizer.label}_{self.shaper.label}"
+
+    def shape(self, recipe: Recipe) -> Recipe:
+        return recipe.with_shaper(recipe.shaper | self.shaper)

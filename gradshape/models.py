@@ -1,0 +1,168 @@
+"""The paper's networks: logistic regression, multi-layer perceptrons and the small convolutional network.
+
+Sizes follow the released code (two hidden layers of 256 in the MLP, no dropout in the CNN); the forms of the
+paper's Table 4 that differ have names of their own. Initial weights are Glorot-uniform and biases zero, the
+defaults of the framework that the paper used.
+"""
+
+import itertools
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import skip_init
+
+from gradshape import _validate
+
+
+class Classifier(nn.Module):
+    """A feature extractor and a linear head on it.
+
+    Args:
+        body: everything below the last layer; maps ``(B, *shape)`` to ``(B, F)``.
+        head: ``F -> num_classes``.
+    """
+
+    def __init__(self, body: nn.Sequential, head: nn.Linear) -> None:
+        super().__init__()
+        self.body = body
+        self.head = head
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, *shape)`` inputs to ``(B, num_classes)`` logits."""
+        logits: Tensor = self.head(self.body(x))
+        return logits
+
+    def features(self, x: Tensor) -> Tensor:
+        """``(B, *shape)`` inputs to the penultimate representation, ``(B, F)``.
+
+        A model without hidden layers has none, so its logits stand in, as in the paper's code.
+        """
+        below: Tensor = self.body(x)
+        return below if next(self.body.parameters(), None) is not None else self.head(below)
+
+
+Builder = Callable[[tuple[int, ...], int], Classifier]
+
+
+def _linear(inputs: int, outputs: int) -> nn.Linear:
+    return skip_init(nn.Linear, inputs, outputs)  # type: ignore[no-any-return]
+
+
+def _conv(inputs: int, outputs: int) -> nn.Conv2d:
+    return skip_init(nn.Conv2d, inputs, outputs, kernel_size=3, padding=1)  # type: ignore[no-any-return]
+
+
+def _dense(*hidden: int) -> Builder:
+    def build_dense(input_shape: tuple[int, ...], num_classes: int) -> Classifier:
+        widths = (math.prod(input_shape), *hidden)
+        layers: list[nn.Module] = [nn.Flatten()]
+        for inputs, outputs in itertools.pairwise(widths):
+            layers += [_linear(inputs, outputs), nn.ReLU()]
+        return Classifier(nn.Sequential(*layers), _linear(widths[-1], num_classes))
+
+    return build_dense
+
+
+def _convolutional(*, dropout: float) -> Builder:
+    def build_convolutional(input_shape: tuple[int, ...], num_classes: int) -> Classifier:
+        if len(input_shape) != 3:
+            raise ValueError(f"input_shape={input_shape!r}: the CNN expects pictures (channels, height, width)")
+        channels, height, width = input_shape
+        if height < 2 or width < 2:
+            raise ValueError(f"input_shape={input_shape!r}: the CNN expects pictures of at least 2 x 2 pixels")
+        layers: list[nn.Module] = [_conv(channels, 16), nn.ReLU(), _conv(16, 32), nn.ReLU(), nn.MaxPool2d(2)]
+        if dropout:
+            layers.append(nn.Dropout(dropout))
+        layers += [nn.Flatten(), _linear(32 * (height // 2) * (width // 2), 64), nn.ReLU()]
+        return Classifier(nn.Sequential(*layers), _linear(64, num_classes))
+
+    return build_convolutional
+
+
+_BUILDERS: dict[str, Builder] = {
+    "lr": _dense(),
+    "mlp": _dense(256, 256),
+    "mlp1": _dense(256),
+    "cnn": _convolutional(dropout=0.0),
+    "cnn_dropout": _convolutional(dropout=0.5),
+}
+
+
+def names() -> list[str]:
+    """Names that :func:`build` knows."""
+    return sorted(_BUILDERS)
+
+
+def register(name: str, builder: Builder) -> None:
+    """Make ``builder(input_shape, num_classes) -> Classifier`` known as ``name``.
+
+    Its Linear and convolution layers are initialised by :func:`build`; other layers keep what the builder gave them.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    if name in _BUILDERS:
+        raise ValueError(f"model {name!r} exists already: register it under another name")
+    _BUILDERS[name] = builder
+
+
+def builder(name: str) -> Builder:
+    """The builder registered as ``name``.
+
+    Raises:
+        ValueError: no model has this name; the message lists near matches.
+    """
+    if name not in _BUILDERS:
+        raise _validate.unknown("model", name, _BUILDERS)
+    return _BUILDERS[name]
+
+
+def build(
+    name: str, input_shape: tuple[int, ...], num_classes: int, *, generator: torch.Generator | None = None
+) -> Classifier:
+    """A freshly initialised model.
+
+    Args:
+        name: ``lr`` (softmax regression), ``mlp`` (two hidden layers of 256, ReLU), ``mlp1`` (one, as in Table 4),
+            ``cnn`` (3x3-16, 3x3-32, max-pooling, 64), ``cnn_dropout`` (dropout 0.5 after the pooling, as in Table 4),
+            or a registered one.
+        input_shape: shape of one row, without the sample axis.
+        num_classes: number of logits, at least 2.
+        generator: source of the initial weights; a fresh one seeded with 0 if omitted.
+
+    Raises:
+        ValueError: unknown name (near matches are listed), fewer than 2 classes, or a shape that the model cannot take.
+
+    Hong et al. 2020, Appendix C, Table 4.
+
+    >>> sum(p.numel() for p in build("lr", (100,), 100).parameters())
+    10100
+    """
+    if num_classes < 2:
+        raise ValueError(f"num_classes={num_classes!r}: expected at least 2")
+    model = builder(name)(tuple(input_shape), num_classes)
+    generator = generator if generator is not None else torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                nn.init.xavier_uniform_(module.weight, generator=generator)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+    return model
+
+
+def dense_layers(model: nn.Module) -> list[nn.Linear] | None:
+    """The layers of a plain ReLU network (an optional Flatten, then Linear layers with ReLU between), else ``None``."""
+    if not isinstance(model, Classifier):
+        return None
+    modules = [*model.body, model.head]
+    if isinstance(modules[0], nn.Flatten):
+        del modules[0]
+    linear, between = modules[::2], modules[1::2]
+    if not all(isinstance(m, nn.Linear) and m.bias is not None for m in linear):
+        return None
+    if not all(isinstance(m, nn.ReLU) for m in between):
+        return None
+    return [m for m in linear if isinstance(m, nn.Linear)]

@@ -1,0 +1,130 @@
+"""SGD and Adam as frozen settings, and their updates.
+
+The updates equal ``torch.optim``'s. They are written out because a stack is one flat tensor that is best updated
+block by block while the block is in the processor's cache, and because building a ``torch.optim`` optimizer loads
+the compiler, which costs more time than a small victim's whole training.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from gradshape import _validate
+
+# Elements a block: a few such tensors fit a processor's cache; a multiple of every vector width.
+_BLOCK = 1 << 16
+
+
+class Updater(Protocol):
+    """The state of one optimization."""
+
+    def step(self, gradients: Sequence[Tensor]) -> None:
+        """Update the parameters in place along ``gradients``, one of each parameter's shape."""
+        ...
+
+
+@dataclass(frozen=True)
+class SGD:
+    """Stochastic gradient descent.
+
+    Args:
+        lr: learning rate, > 0.
+        momentum: heavy-ball momentum in [0, 1).
+    """
+
+    lr: float
+    momentum: float = 0.0
+
+    def __post_init__(self) -> None:
+        _validate.positive(lr=self.lr)
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum={self.momentum!r}: expected a number in [0, 1)")
+
+    @property
+    def label(self) -> str:
+        return "sgd"
+
+    def over(self, parameters: Sequence[Tensor]) -> Updater:
+        """The optimizer of ``parameters``, which it updates in place."""
+        return _SGDUpdater(self, parameters)
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam (Kingma and Ba 2015, Algorithm 1).
+
+    Args:
+        lr: learning rate, > 0.
+        beta1, beta2: decay of the two moments, in [0, 1).
+        eps: added to the root of the bias-corrected second moment.
+    """
+
+    lr: float
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+
+    def __post_init__(self) -> None:
+        _validate.positive(lr=self.lr, eps=self.eps)
+        for name, value in (("beta1", self.beta1), ("beta2", self.beta2)):
+            if not 0 <= value < 1:
+                raise ValueError(f"{name}={value!r}: expected a number in [0, 1)")
+
+    @property
+    def label(self) -> str:
+        return "adam"
+
+    def over(self, parameters: Sequence[Tensor]) -> Updater:
+        """The optimizer of ``parameters``, which it updates in place."""
+        return _AdamUpdater(self, parameters)
+
+
+Optimizer = SGD | Adam
+
+
+class _SGDUpdater:
+    def __init__(self, settings: SGD, parameters: Sequence[Tensor]) -> None:
+        self._settings = settings
+        self._parameters = list(parameters)
+        self._momenta: list[Tensor] | None = None
+
+    @torch.no_grad()
+    def step(self, gradients: Sequence[Tensor]) -> None:
+        steps = gradients
+        if self._settings.momentum:
+            if self._momenta is None:
+                self._momenta = [gradient.clone() for gradient in gradients]
+            else:
+                for momentum, gradient in zip(self._momenta, gradients, strict=True):
+                    momentum.mul_(self._settings.momentum).add_(gradient)
+            steps = self._momenta
+        for parameter, step in zip(self._parameters, steps, strict=True):
+            parameter.add_(step, alpha=-self._settings.lr)
+
+
+class _AdamUpdater:
+    def __init__(self, settings: Adam, parameters: Sequence[Tensor]) -> None:
+        self._settings = settings
+        self._parameters = [parameter.detach() for parameter in parameters]
+        self._first = [torch.zeros_like(parameter) for parameter in self._parameters]
+        self._second = [torch.zeros_like(parameter) for parameter in self._parameters]
+        self._steps = 0
+
+    @torch.no_grad()
+    def step(self, gradients: Sequence[Tensor]) -> None:
+        settings = self._settings
+        self._steps += 1
+        rate = -settings.lr / (1 - settings.beta1**self._steps)
+        root = (1 - settings.beta2**self._steps) ** 0.5
+        for whole in zip(self._parameters, gradients, self._first, self._second, strict=True):
+            for parameter, gradient, first, second in zip(*map(_blocks, whole), strict=True):
+                first.lerp_(gradient, 1 - settings.beta1)
+                second.mul_(settings.beta2).addcmul_(gradient, gradient, value=1 - settings.beta2)
+                parameter.addcdiv_(first, second.sqrt().div_(root).add_(settings.eps), value=rate)
+
+
+def _blocks(tensor: Tensor) -> Sequence[Tensor]:
+    return tensor.split(_BLOCK) if tensor.ndim == 1 and len(tensor) > _BLOCK else (tensor,)

@@ -1,0 +1,132 @@
+"""Which victims are trained together."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gradshape import _digest, models
+from gradshape.data import Dataset
+from gradshape.training.order import CommonRows, OwnRows, steps_per_epoch
+from gradshape.training.victim import Victim
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """Victims that take their steps together.
+
+    Attributes:
+        members: their places in the caller's list.
+        order: which rows each step sees.
+    """
+
+    members: tuple[int, ...]
+    order: CommonRows | OwnRows
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """The rows that some victims train on: the train split, then each distinct set of private rows once.
+
+    Attributes:
+        x, y: ``(N, *shape)`` and ``(N,)``.
+        private: for each victim the ids of its private rows.
+    """
+
+    x: Tensor
+    y: Tensor
+    private: tuple[Tensor, ...]
+
+    @classmethod
+    def of(cls, dataset: Dataset, victims: Sequence[Victim]) -> "Table":
+        """The rows that ``victims`` train on."""
+        train = dataset.train
+        x, y = [train.x], [train.y]
+        ids: dict[str, Tensor] = {}
+        private_ids = []
+        rows = len(train)
+        for victim in victims:
+            private = victim.private
+            if private is None or len(private) == 0:
+                private_ids.append(torch.empty(0, dtype=torch.int64))
+                continue
+            if private.fingerprint not in ids:
+                ids[private.fingerprint] = torch.arange(rows, rows + len(private))
+                rows += len(private)
+                x.append(private.x)
+                y.append(private.y)
+            private_ids.append(ids[private.fingerprint])
+        joined = (torch.cat(x), torch.cat(y)) if len(x) > 1 else (train.x, train.y)
+        return cls(*joined, tuple(private_ids))
+
+
+def stack_key(dataset: Dataset, victim: Victim) -> Hashable | None:
+    """What victims have to share to be trained in one stack; ``None`` if this one is trained alone.
+
+    They share architecture, optimizer, batch size, epochs, shuffle, train rows and private rows. Victims that
+    ask for a common shuffle (``order_seed``) may have different private rows, if each has few.
+    """
+    recipe = victim.recipe
+    model = models.build(recipe.model, dataset.input_shape, dataset.num_classes)
+    if models.dense_layers(model) is None:
+        return None
+    removed = "" if victim.removed is None or not len(victim.removed) else _digest.of(victim.removed.sort().values)
+    schedule = (recipe.model, recipe.optimizer, recipe.batch_size, recipe.epochs)
+    order = (victim.order_seed, victim.shuffle_seed, removed)
+    rows = len(dataset.train) - (0 if victim.removed is None else len(victim.removed)) + victim.num_private
+    # Windows of victims with n private rows are up to n rows apart: beyond a batch, sharing costs more than it saves.
+    if victim.order_seed is not None and victim.num_private <= recipe.batch_size:
+        return schedule, order, steps_per_epoch(rows, recipe.batch_size), min(recipe.batch_size, rows)
+    return schedule, order, _own_rows(victim)
+
+
+def plan(
+    dataset: Dataset, victims: Sequence[Victim], keys: Sequence[Hashable | None], table: Table, *, most: int
+) -> list[Stack]:
+    """Divide the victims whose key is not ``None`` into stacks of at most ``most``."""
+    groups: dict[Hashable, list[int]] = {}
+    for index, key in enumerate(keys):
+        if key is not None:
+            groups.setdefault(key, []).append(index)
+    stacks = []
+    for group in groups.values():
+        for members in _chunks(group, most):
+            # Noisy victims stand together, so that their noise is added in one pass.
+            noisy_first = sorted(members, key=lambda index: not victims[index].recipe.shaper.noise_std)
+            stacks.append(Stack(tuple(noisy_first), row_order(dataset, victims, noisy_first, table)))
+    return stacks
+
+
+def kept_rows(dataset: Dataset, victim: Victim) -> Tensor:
+    """Ids of the train rows that the victim trains on."""
+    mask = torch.ones(len(dataset.train), dtype=torch.bool)
+    if victim.removed is not None:
+        mask[victim.removed] = False
+    return mask.nonzero().squeeze(1)
+
+
+def row_order(
+    dataset: Dataset, victims: Sequence[Victim], members: Sequence[int], table: Table
+) -> CommonRows | OwnRows:
+    """The order in which victims of one stack see their rows."""
+    first = victims[members[0]]
+    kept, train_rows, batch_size = kept_rows(dataset, first), len(dataset.train), first.recipe.batch_size
+    if len({_own_rows(victims[index]) for index in members}) == 1:
+        private = table.private[members[0]]
+        return CommonRows(kept, private, train_rows, first.shuffle_seed, first.seed, batch_size)
+    private_ids = [table.private[index] for index in members]
+    seeds = [victims[index].seed for index in members]
+    return OwnRows(kept, private_ids, seeds, train_rows, first.shuffle_seed, batch_size)
+
+
+def _own_rows(victim: Victim) -> tuple[str, int]:
+    if victim.private is None or len(victim.private) == 0:
+        return "", 0
+    return victim.private.fingerprint, victim.seed
+
+
+def _chunks(members: Sequence[int], most: int) -> list[Sequence[int]]:
+    count = -(-len(members) // most)
+    size = -(-len(members) // count)
+    return [members[start : start + size] for start in range(0, len(members), size)]

@@ -1,0 +1,161 @@
+"""Training many victims, in stacks where that is possible."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from gradshape import _validate
+from gradshape.data import Dataset
+from gradshape.training.dense import Rows
+from gradshape.training.loop import train_one
+from gradshape.training.order import CommonRows
+from gradshape.training.plan import Table, plan, row_order, stack_key
+from gradshape.training.stacked import bytes_per_victim, train_stack
+from gradshape.training.victim import TrainingResult, Victim, check_victim
+
+DEFAULT_MEMORY = 2 << 30
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a call of :func:`train_victims` is.
+
+    Attributes:
+        epoch, epochs: epochs done and to do in the present stack.
+        victims: number of victims in the present stack.
+        model: what is trained.
+        work_done, work: victim-epochs done and to do in the whole call.
+    """
+
+    epoch: int
+    epochs: int
+    victims: int
+    model: str
+    work_done: int
+    work: int
+
+
+def train_victims(
+    dataset: Dataset,
+    victims: Sequence[Victim],
+    *,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+    max_memory: int = DEFAULT_MEMORY,
+    keep_states: bool = True,
+    stacked: bool = True,
+    progress: Callable[[Progress], None] | None = None,
+) -> list[TrainingResult]:
+    """Train every victim; one result a victim, in order.
+
+    Victims with plain ReLU networks that share architecture, schedule and shuffle are trained as one stack;
+    every other model is trained on its own. A victim's result does not depend on which victims stand beside it,
+    on their order or on ``max_memory``, up to floating-point rounding.
+
+    Args:
+        dataset: shared by all victims; only their private rows differ.
+        victims: what to train.
+        device: where.
+        dtype: float32, or float64 to compare runs to many digits.
+        max_memory: bytes that a stack may take, roughly; it bounds how many victims share one.
+        keep_states: keep parameters in the results.
+        stacked: ``False`` trains every victim on its own with autograd (the reference for stacks).
+        progress: called after every epoch of every stack.
+
+    Raises:
+        ValueError: a victim's rows or initial state do not fit the data set or its model; the message
+            names the victim's index.
+
+    >>> from gradshape import data
+    >>> from gradshape.training import SGD, Recipe
+    >>> recipe = Recipe("lr", SGD(0.5), batch_size=50, epochs=2)
+    >>> results = train_victims(data.load("two_moons"), [Victim(recipe, seed) for seed in (1, 2)])
+    >>> [len(result.accuracy) for result in results]
+    [2, 2]
+    """
+    results: list[TrainingResult | None] = [None] * len(victims)
+    for members, finished in train_stacks(
+        dataset,
+        victims,
+        device=device,
+        dtype=dtype,
+        max_memory=max_memory,
+        keep_states=keep_states,
+        stacked=stacked,
+        progress=progress,
+    ):
+        for index, result in zip(members, finished, strict=True):
+            results[index] = result
+    return [result for result in results if result is not None]
+
+
+def train_stacks(
+    dataset: Dataset,
+    victims: Sequence[Victim],
+    *,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+    max_memory: int = DEFAULT_MEMORY,
+    keep_states: bool = True,
+    stacked: bool = True,
+    progress: Callable[[Progress], None] | None = None,
+) -> Iterator[tuple[tuple[int, ...], list[TrainingResult]]]:
+    """As :func:`train_victims`, stack by stack: yields places in ``victims`` and their results as they finish."""
+    _validate.positive_int(max_memory=max_memory)
+    for index, victim in enumerate(victims):
+        check_victim(victim, dataset, f"victim {index}")
+    if not victims:
+        return
+    device = torch.device(device)
+    table = Table.of(dataset, victims)
+    keys = [stack_key(dataset, victim) if stacked else None for victim in victims]
+    together = [victim for victim, key in zip(victims, keys, strict=True) if key is not None]
+    report = _Reporter(victims, progress)
+    if together:
+        classes = dataset.num_classes
+        rows = Rows.of(table.x, table.y, classes, dtype=dtype, device=device)
+        test = Rows.of(dataset.test.x, dataset.test.y, classes, dtype=dtype, device=device)
+        most = max(1, max_memory // max(bytes_per_victim(dataset, victim, dtype=dtype) for victim in together))
+        for stack in plan(dataset, victims, keys, table, most=most):
+            members = [victims[i] for i in stack.members]
+            yield (
+                stack.members,
+                train_stack(
+                    dataset, members, rows, test, stack.order, keep_states=keep_states, after_epoch=report.of(members)
+                ),
+            )
+    for index, victim in enumerate(victims):
+        if keys[index] is not None:
+            continue
+        order = row_order(dataset, victims, [index], table)
+        assert isinstance(order, CommonRows)
+        result = train_one(
+            dataset,
+            victim,
+            table,
+            order,
+            device=device,
+            dtype=dtype,
+            keep_states=keep_states,
+            after_epoch=report.of([victim]),
+        )
+        yield (index,), [result]
+
+
+class _Reporter:
+    def __init__(self, victims: Sequence[Victim], progress: Callable[[Progress], None] | None) -> None:
+        self._progress = progress
+        self._done = 0
+        self._work = sum(victim.recipe.epochs for victim in victims)
+
+    def of(self, members: Sequence[Victim]) -> Callable[[int], None]:
+        recipe = members[0].recipe
+
+        def after_epoch(epoch: int) -> None:
+            self._done += len(members)
+            if self._progress is not None:
+                state = Progress(epoch, recipe.epochs, len(members), recipe.model, self._done, self._work)
+                self._progress(state)
+
+        return after_epoch

@@ -1,0 +1,104 @@
+"""One training, and what is known after it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gradshape.data import Dataset, Split
+from gradshape.training.recipe import Recipe
+
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Victim:
+    """One training on a data set's train split, less some rows, plus private ones.
+
+    Args:
+        recipe: how it is trained.
+        seed: source of the initial weights, the noise, dropout, and the places of the private rows in the shuffles.
+        private: rows that only this victim trains on (its poison), ``x (n, *shape)`` and ``y (n,)``.
+        removed: ids ``(m,)`` int64 of train rows that it does not train on.
+        initial: parameters by name, to re-train from; freshly drawn from ``seed`` if ``None``.
+        order_seed: source of the shuffles of the train rows; ``seed`` if ``None``. Victims with the same one see the
+            same train rows at the same time, whatever private rows each of them has.
+        watch: inputs ``(M, *shape)`` to predict after every epoch.
+    """
+
+    recipe: Recipe
+    seed: int
+    private: Split | None = None
+    removed: Tensor | None = None
+    initial: Mapping[str, Tensor] | None = None
+    order_seed: int | None = None
+    watch: Tensor | None = None
+
+    @property
+    def num_private(self) -> int:
+        return 0 if self.private is None else len(self.private)
+
+    @property
+    def shuffle_seed(self) -> int:
+        """The seed that the shuffles of the train rows come from."""
+        return self.seed if self.order_seed is None else self.order_seed
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingResult:
+    """What one training measured.
+
+    Attributes:
+        accuracy: ``(epochs,)`` float64, test accuracy after each epoch, in [0, 1]. A row whose logits
+            are not finite counts as misclassified.
+        predictions: ``(epochs, M)`` int64 classes of the victim's watched rows after each epoch, -1 where the
+            logits are not finite; ``None`` if it watches none.
+        last, best: parameters by name after the last epoch and after the (first) epoch with the best
+            test accuracy, on the CPU; ``None`` if they were not kept.
+        diverged: number of the first epoch, from 1, after which logits were not finite; ``None`` if they always were.
+    """
+
+    accuracy: Tensor
+    predictions: Tensor | None
+    last: State | None
+    best: State | None
+    diverged: int | None
+
+    @property
+    def last_accuracy(self) -> float:
+        return float(self.accuracy[-1])
+
+    @property
+    def best_accuracy(self) -> float:
+        return float(self.accuracy.max())
+
+    @property
+    def best_epoch(self) -> int:
+        """Number of the first epoch with the best test accuracy, from 1."""
+        return int(self.accuracy.argmax()) + 1
+
+
+def check_victim(victim: Victim, dataset: Dataset, where: str) -> None:
+    """Raise ``ValueError`` if the victim's rows do not fit the data set; ``where`` opens the message."""
+    rows = len(dataset.train)
+    if victim.private is not None:
+        x, y = victim.private.x, victim.private.y
+        if tuple(x.shape[1:]) != dataset.input_shape or len(x) != len(y):
+            raise ValueError(
+                f"{where}: private rows have x {tuple(x.shape)} and y {tuple(y.shape)}: "
+                f"expected (n, {', '.join(map(str, dataset.input_shape))}) and (n,)"
+            )
+        if len(y) and (y.min() < 0 or y.max() >= dataset.num_classes):
+            raise ValueError(f"{where}: a private label lies outside [0, {dataset.num_classes})")
+    removed = 0
+    if victim.removed is not None and len(victim.removed):
+        removed = len(victim.removed)
+        if victim.removed.min() < 0 or victim.removed.max() >= rows or len(torch.unique(victim.removed)) != removed:
+            raise ValueError(f"{where}: removed ids have to be distinct and in [0, {rows})")
+    if rows - removed + victim.num_private == 0:
+        raise ValueError(f"{where}: no training rows are left: expected at least 1")
+    if victim.watch is not None and tuple(victim.watch.shape[1:]) != dataset.input_shape:
+        raise ValueError(
+            f"{where}: watched rows have shape {tuple(victim.watch.shape)}: expected (M, *{dataset.input_shape})"
+        )

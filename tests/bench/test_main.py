@@ -1,0 +1,86 @@
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.__main__ import main
+from bench.leaderboard import render
+from bench.store import ResultsFile
+from tests.bench.sample import make, odd
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    store = ResultsFile(tmp_path / "results.jsonl")
+    for record in odd():
+        store.append(record)
+    return store.path
+
+
+def test_page_is_made_beside_the_results_and_its_path_printed(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["leaderboard", str(results)]) == 0
+    page = results.with_name("leaderboard.md")
+    assert page.read_text(encoding="utf-8") == render(odd())
+    assert capsys.readouterr().out == f"{page}\n"
+
+
+def test_output_goes_where_it_is_asked_to(results: Path, tmp_path: Path) -> None:
+    page = tmp_path / "deep" / "page.md"
+    assert main(["leaderboard", str(results), "--output", str(page)]) == 0
+    assert page.read_text(encoding="utf-8") == render(odd())
+
+
+def test_default_is_the_results_file_of_pytest(
+    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ResultsFile(Path("reports/results.jsonl")).append(make())
+    assert main(["leaderboard"]) == 0
+    assert capsys.readouterr().out.strip() == str(Path("reports/leaderboard.md"))
+
+
+def test_empty_results_file_gives_a_page(tmp_path: Path) -> None:
+    results = tmp_path / "results.jsonl"
+    results.touch()
+    assert main(["leaderboard", str(results)]) == 0
+    assert "pytest suites/" in results.with_name("leaderboard.md").read_text(encoding="utf-8")
+
+
+def test_missing_results_file_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["leaderboard", str(tmp_path / "none.jsonl")]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {tmp_path / 'none.jsonl'}: no such results file: run `pytest suites/`")
+    assert error.count("\n") == 1
+
+
+def test_folder_instead_of_a_file_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["leaderboard", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_results_are_never_overwritten_by_the_page(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = results.read_bytes()
+    with pytest.raises(SystemExit) as caught:
+        main(["leaderboard", str(results), "--output", str(results)])
+    assert caught.value.code == 2
+    assert results.read_bytes() == before
+    assert "is the results file itself" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["leaderbord"], ["leaderboard", "--outptu", "x"]])
+def test_bad_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage: python -m bench" in capsys.readouterr().err
+
+
+def test_runs_as_a_module(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["bench", "leaderboard", str(results)])
+    monkeypatch.delitem(sys.modules, "bench.__main__")
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_module("bench", run_name="__main__")
+    assert caught.value.code == 0

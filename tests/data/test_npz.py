@@ -1,0 +1,104 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gradshape.data import DataError, load
+
+
+def write(path: Path, **changes: Any) -> Path:
+    arrays: dict[str, Any] = {
+        "x_train": np.linspace(0, 1, 12).reshape(6, 2),
+        "y_train": np.array([0, 1, 2, 0, 1, 2]),
+        "x_test": np.zeros((3, 2), np.float32),
+        "y_test": np.array([0, 1, 1], np.uint8),
+    }
+    arrays.update(changes)
+    np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
+    return path
+
+
+def test_arrays_become_a_dataset(tmp_path: Path) -> None:
+    dataset = load(write(tmp_path / "mine.npz"))
+    assert dataset.name == "mine"
+    assert dataset.num_classes == 3
+    assert dataset.train.x.numpy() == pytest.approx(np.linspace(0, 1, 12).reshape(6, 2))
+    assert dataset.test.y.tolist() == [0, 1, 1]
+
+
+def test_path_may_be_text_and_bits_may_be_booleans(tmp_path: Path) -> None:
+    path = write(tmp_path / "mine.npz", x_train=np.eye(6, 2, dtype=np.bool_))
+    assert load(str(path)).train.x.sum() == 2
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"mine\.npz' does not exist: expected the path of an \.npz file"):
+        load(tmp_path / "mine.npz")
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        pytest.param({"y_test": None}, r"lacks y_test \(it has x_train, y_train, x_test\)", id="array missing"),
+        pytest.param(
+            {"x_train": np.full((6, 2), None)}, "x_train holds Python objects, which are pickled", id="objects"
+        ),
+        pytest.param({"x_train": np.full((6, 2), "a")}, "array x_train has dtype <U1: expected numbers", id="text"),
+        pytest.param({"x_train": np.full((6, 2), np.nan)}, "x_train has a value that is not finite", id="NaN"),
+        pytest.param(
+            {"x_train": np.full((6, 2), 1.5)}, r"x_train lies in \[1.5, 1.5\]: expected values in \[0", id="1.5"
+        ),
+        pytest.param({"x_test": np.full((3, 2), -1)}, r"x_test lies in \[-1, -1\]", id="negative"),
+        pytest.param({"x_train": np.full((6, 2), 9, np.uint8)}, "divide bytes by 255", id="bytes"),
+        pytest.param({"x_train": np.zeros((5, 2))}, r"x_train has shape \(5, 2\) and y_train \(6,\)", id="rows"),
+        pytest.param({"x_train": np.zeros(6)}, "expected", id="no feature axis"),
+        pytest.param({"x_test": np.zeros((3, 3))}, "expected the same", id="shapes differ"),
+        pytest.param({"x_test": np.zeros((0, 2)), "y_test": np.zeros(0, int)}, "N > 0", id="no rows"),
+        pytest.param({"y_train": np.array([0, 1, -1, 0, 1, 2])}, "y_train has a label -1", id="label negative"),
+        pytest.param({"y_train": np.zeros(6)}, "y_train has dtype float64: expected integer", id="labels as floats"),
+        pytest.param({"y_train": np.zeros((6, 1), int)}, r"and y_train \(6, 1\)", id="labels in a column"),
+    ],
+)
+def test_bad_arrays_are_refused(tmp_path: Path, changes: dict[str, Any], problem: str) -> None:
+    path = write(tmp_path / "mine.npz", **changes)
+    with pytest.raises(DataError, match=problem) as caught:
+        load(path)
+    assert caught.value.path == path
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        pytest.param(b"", "is empty", id="empty"),
+        pytest.param(b"<html>", "looks like a web page", id="HTML"),
+        pytest.param(b"neither", "is no zip file", id="no zip file"),
+    ],
+)
+def test_file_that_is_no_npz_is_refused(tmp_path: Path, content: bytes, problem: str) -> None:
+    path = tmp_path / "mine.npz"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=problem):
+        load(path)
+
+
+def test_truncated_file_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "mine.npz")
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(DataError, match="truncated"):
+        load(path)
+
+
+def test_damaged_file_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "mine.npz")
+    content = bytearray(path.read_bytes())
+    content[200] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"mine\.npz"):
+        load(path)
+
+
+def test_folder_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine.npz").mkdir()
+    with pytest.raises(DataError, match="cannot be read"):
+        load(tmp_path / "mine.npz")
