@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from gradshape.attacks import PoisonSet
 from gradshape.training import TrainingResult
 
 _log = logging.getLogger(__name__)
+
+# What a damaged archive makes zipfile, numpy and json raise, by the byte that is hit.
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,13 +50,14 @@ class Cache:
         """The finished job of that key, or ``None``."""
         path = self._path(key)
         try:
-            with np.load(path, allow_pickle=False) as file:
+            # Opened here: numpy leaves a file that it cannot read open.
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             meta = json.loads(arrays.pop("meta").item())
             return Finished(_decode(meta, arrays), float(meta["seconds"]))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        except _DAMAGE as error:
             _log.warning("the cache entry %s is damaged and is computed again: %s", path, error)
             return None
 
@@ -68,8 +73,9 @@ class Cache:
                 np.savez(file, allow_pickle=False, meta=np.array(document), **arrays)
             temporary.replace(path)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             _log.warning("a finished job could not be kept in the cache %s: %s", self.folder, error)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def lock(self, name: str) -> AbstractContextManager[Any]:
         """A lock between processes: whoever holds it computes the jobs that ``name`` stands for."""

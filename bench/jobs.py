@@ -84,11 +84,22 @@ class Job(ABC):
 
 @dataclass(frozen=True, eq=False)
 class Craft(Job):
-    """Craft a poison set."""
+    """Craft a poison set.
+
+    Attributes:
+        attack: what crafts it.
+        recipe: the victim's, ``None`` where the attack's threat model does not grant it: then all victims share it.
+        seed: of the attack.
+    """
 
     attack: Attack
-    recipe: Recipe
+    recipe: Recipe | None
     seed: int
+
+    @classmethod
+    def against(cls, dataset: Dataset, device: str, attack: Attack, recipe: Recipe, seed: int) -> "Craft":
+        """The crafting of ``attack`` against a victim trained by ``recipe``."""
+        return cls(dataset, device, attack, recipe if attack.threat.algorithm.granted else None, seed)
 
     @property
     def content(self) -> tuple[Any, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench import markdown
 from bench.ordering import best_defense, case_order, defense_order, poison_counts
+from bench.protocols import DEFINITIONS
 from bench.record import Record, Status
 from bench.store import write_atomically
 from bench.verdict import Judgement, Verdict
@@ -52,10 +53,6 @@ The results file holds no results. Run a suite, and this page is made at its end
 
     pytest suites/ -k digits
 """
-
-_PROTOCOLS = {
-    "from_scratch": "The poison is added to the training rows, and the model is trained on both from a fresh state.",
-}
 
 _SCALE_NOTES = {
     "paper": "The sizes of the paper.",
@@ -210,7 +207,7 @@ def _definitions(sections: Sequence[_Section]) -> list[str]:
     if metrics:
         metrics.append("Which epoch's accuracy counts, the best or the last, is said in each section.")
     protocols = sorted({record.protocol for section in sections for record in section.records})
-    meanings = [f"{markdown.code(name)}: {_PROTOCOLS[name]}" for name in protocols if name in _PROTOCOLS]
+    meanings = [f"{markdown.code(name)}: {DEFINITIONS[name]}" for name in protocols if name in DEFINITIONS]
     blocks = ["Metrics:", _bullets(metrics)] if metrics else []
     return blocks + (["Protocols:", _bullets(meanings)] if meanings else [])
 

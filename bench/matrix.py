@@ -1,8 +1,8 @@
 """Declaring many cases at once: a suite is a few of these and nothing else."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Generic, TypeVar
 
 import pytest
 
@@ -15,14 +15,19 @@ from gradshape.defenses import Defense
 
 MARK = "matrix"
 Test = TypeVar("Test", bound=Callable[..., None])
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
-class Sized:
-    """Attacks or defences that differ between the scales."""
+class Sized(Generic[Item]):
+    """Attacks, defences or thresholds that differ between the scales."""
 
-    smoke: Sequence[Attack] | Sequence[Defense]
-    paper: Sequence[Attack] | Sequence[Defense]
+    smoke: Sequence[Item]
+    paper: Sequence[Item]
+
+    def at(self, scale: Scale) -> Sequence[Item]:
+        """Those of one scale."""
+        return self.smoke if scale is Scale.SMOKE else self.paper
 
 
 @dataclass(frozen=True)
@@ -54,17 +59,17 @@ class Matrix:
     """Every attack against every defence on every task.
 
     Args:
-        tasks, attacks, defenses: the axes; attacks and defences may be :class:`Sized`.
-        thresholds: what every case asserts.
+        tasks, attacks, defenses: the axes; all but the tasks may be :class:`Sized`.
+        thresholds: what every case asserts; may be :class:`Sized`.
         expected_failures: the first that covers a case counts.
         protocol: the experiment.
         scales: scales at which these cases exist.
     """
 
     tasks: Sequence[Task]
-    attacks: Sequence[Attack] | Sized
-    defenses: Sequence[Defense] | Sized
-    thresholds: Sequence[Threshold]
+    attacks: Sequence[Attack] | Sized[Attack]
+    defenses: Sequence[Defense] | Sized[Defense]
+    thresholds: Sequence[Threshold] | Sized[Threshold]
     expected_failures: Sequence[Expect] = ()
     protocol: Protocol = field(default=FromScratch())
     scales: Sequence[Scale] = (Scale.SMOKE, Scale.PAPER)
@@ -73,34 +78,21 @@ class Matrix:
         """The cases at one scale, in the order of the axes."""
         if scale not in self.scales:
             return []
-        cases = []
-        for task in self.tasks:
-            for attack in _at(self.attacks, scale):
-                for defense in _at(self.defenses, scale):
-                    case = Case(task, attack, defense, scale, tuple(seeds), tuple(self.thresholds), self.protocol)
-                    cases.append(self._expecting(case))
-        return cases
+        thresholds = tuple(_at(self.thresholds, scale))
+        return [
+            self._expecting(Case(task, attack, defense, scale, tuple(seeds), thresholds, self.protocol))
+            for task in self.tasks
+            for attack in _at(self.attacks, scale)
+            for defense in _at(self.defenses, scale)
+        ]
 
     def _expecting(self, case: Case) -> Case:
         failure = next((expect.failure for expect in self.expected_failures if expect.covers(case)), None)
-        if failure is None:
-            return case
-        return Case(
-            case.task,
-            case.attack,
-            case.defense,
-            case.scale,
-            case.seeds,
-            case.thresholds,
-            case.protocol,
-            expected_failure=failure,
-        )
+        return case if failure is None else replace(case, expected_failure=failure)
 
 
-def _at(axis: "Sequence[Attack] | Sequence[Defense] | Sized", scale: Scale) -> Sequence:  # type: ignore[type-arg]
-    if isinstance(axis, Sized):
-        return axis.smoke if scale is Scale.SMOKE else axis.paper
-    return axis
+def _at(items: Sequence[Item] | Sized[Item], scale: Scale) -> Sequence[Item]:
+    return items.at(scale) if isinstance(items, Sized) else items
 
 
 def benchmark_cases(*matrices: Matrix) -> Callable[[Test], Test]:

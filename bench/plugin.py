@@ -3,7 +3,6 @@
 import json
 import logging
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from bench.case import Case
 from bench.matrix import MARK, all_cases
 from bench.options import Settings
 from bench.progress import progress_line
-from bench.record import Record, Status
+from bench.record import MISSING_DATA, Record, Status
 from bench.session import (
     BenchSession,
     CaseOutcome,
@@ -110,56 +109,33 @@ def _case(item: pytest.Item) -> Case | None:
 
 
 @pytest.fixture
-def outcome(request: pytest.FixtureRequest, case: Case) -> Iterator["LazyOutcome"]:
-    """The outcome of this test's case; it is computed when the test first looks at it."""
-    return LazyOutcome(case, request)
+def outcome(request: pytest.FixtureRequest, case: Case) -> CaseOutcome:
+    """The outcome of this test's case.
 
+    It is computed when the test first looks at it, in the test's own phase, so that pytest reports it as the test.
+    """
+    config, node = request.config, request.node
 
-class LazyOutcome:
-    """Computes the case's outcome in the test's own phase, so that pytest times and reports it as the test."""
-
-    def __init__(self, case: Case, request: pytest.FixtureRequest) -> None:
-        self.case = case
-        self._request = request
-        self._outcome: CaseOutcome | None = None
-
-    def check(self) -> None:
-        """Assert the case's thresholds; see :meth:`bench.session.CaseOutcome.check`."""
+    def measure() -> Record:
         __tracebackhide__ = True
-        self._get().check()
-
-    @property
-    def record(self) -> Record:
-        """The case's record."""
-        __tracebackhide__ = True
-        return self._get().record
-
-    @property
-    def metrics(self) -> Any:
-        """What was measured, by name."""
-        __tracebackhide__ = True
-        return self._get().metrics
-
-    def _get(self) -> CaseOutcome:
-        __tracebackhide__ = True
-        if self._outcome is None:
-            config = self._request.config
-            try:
-                record = config.stash[_session].run(self.case)
-            except Unmeasured as unmeasured:
-                self._attach(unmeasured.record)
-                if unmeasured.record.status is Status.SKIPPED:
-                    pytest.skip(str(unmeasured))
-                if unmeasured.__cause__ is not None and not str(unmeasured).startswith("data:"):
-                    raise unmeasured.__cause__
+        try:
+            record = config.stash[_session].run(case)
+        except Unmeasured as unmeasured:
+            _attach(node, unmeasured.record)
+            if unmeasured.record.status is Status.SKIPPED:
+                pytest.skip(str(unmeasured))
+            if str(unmeasured).startswith(MISSING_DATA):
                 pytest.fail(str(unmeasured), pytrace=False)
-            self._attach(record)
-            self._outcome = CaseOutcome(self.case, record, strict=config.stash[_settings].strict_verdicts)
-        return self._outcome
+            raise
+        _attach(node, record)
+        return record
 
-    def _attach(self, record: Record) -> None:
-        # One string: worker processes can send nothing but plain types.
-        self._request.node.user_properties.append((_PROPERTY, record.to_json()))
+    return CaseOutcome(case, measure, strict=config.stash[_settings].strict_verdicts)
+
+
+def _attach(node: pytest.Item, record: Record) -> None:
+    # One string: worker processes can send nothing but plain types.
+    node.user_properties.append((_PROPERTY, record.to_json()))
 
 
 class Reporter:

@@ -11,6 +11,8 @@ from bench.verdict import Judgement, Threshold, Verdict
 from gradshape.metrics import Estimate
 
 SCHEMA = 1
+# What the reason of a case begins with whose data could not be had.
+MISSING_DATA = "data:"
 
 
 class OtherSchema(ValueError):

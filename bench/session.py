@@ -1,8 +1,9 @@
 """One benchmark session: runs cases on demand and turns what they found into records."""
 
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from bench import environment
@@ -12,13 +13,11 @@ from bench.engines import LocalEngine
 from bench.engines.local import processors
 from bench.options import Settings
 from bench.progress import ProgressLine
-from bench.record import Record, Status
+from bench.record import MISSING_DATA, Record, Status
 from bench.schedule import Scheduler, by_id
 from bench.verdict import Verdict, judge
 from gradshape.data import DataUnavailable
 from gradshape.metrics import Estimate
-
-MISSING_DATA = "data: "
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ class BenchSession:
             judgements = tuple(judge(threshold, metrics) for threshold in case.thresholds)
         except DataUnavailable as error:
             status = Status.FAILED if self._settings.require_data else Status.SKIPPED
-            raise Unmeasured(self._blank(case, status, f"{MISSING_DATA}{error}")) from error
+            raise Unmeasured(self._blank(case, status, f"{MISSING_DATA} {error}")) from error
         except Exception as error:
             raise Unmeasured(self._blank(case, Status.FAILED, f"{type(error).__name__}: {error}")) from error
         finally:
@@ -144,18 +143,25 @@ class CaseOutcome:
 
     Args:
         case: the case of this test.
-        record: its record, measured.
+        measure: runs it; a test that cannot be measured skips or fails in it.
         strict: whether INCONCLUSIVE fails.
     """
 
-    def __init__(self, case: Case, record: Record, *, strict: bool) -> None:
+    def __init__(self, case: Case, measure: Callable[[], Record], *, strict: bool) -> None:
         self.case = case
-        self.record = record
+        self._measure = measure
         self._strict = strict
+
+    @cached_property
+    def record(self) -> Record:
+        """The record of the case."""
+        __tracebackhide__ = True
+        return self._measure()
 
     @property
     def metrics(self) -> Mapping[str, Estimate]:
         """What was measured, by name."""
+        __tracebackhide__ = True
         return self.record.metrics
 
     def check(self) -> None:

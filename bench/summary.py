@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from bench.leaderboard import number
 from bench.markdown import one_line
 from bench.ordering import best_defense, case_order
-from bench.record import Record, Status
+from bench.record import MISSING_DATA, Record, Status
 from bench.verdict import Verdict
 
 WIDTH = 100
 ROWS = 15
-MISSING_DATA = "data:"
 
 _HEADERS = ("data set, model", "attack", "vanilla", "best defence", "RAD", "vs vanilla", "pass/fail/?")
 _LEFT = ("data set, model", "attack", "best defence")

@@ -27,8 +27,8 @@ class Estimate:
 
     def __str__(self) -> str:
         if self.low is None or self.high is None:
-            return f"{self.value:.4f} (n={self.n})"
-        return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}] (n={self.n})"
+            return f"{self.value:z.4f} (n={self.n})"
+        return f"{self.value:z.4f} [{self.low:z.4f}, {self.high:z.4f}] (n={self.n})"
 
 
 def relative_accuracy_drop(reference: float, accuracy: float) -> float:

@@ -180,14 +180,25 @@ class ShaperStack:
                 members = [k for k, other in enumerate(shapers) if other == shaper]
                 self._groups.append((shaper, torch.tensor(members, device=device)))
 
-    def weights(self, norms: Tensor) -> Tensor:
-        """``(K, B)`` norms to ``(K, B)`` weights, each row by its own victim's shaper."""
+    def weights(self, norms: Tensor, member: Tensor | None = None) -> Tensor:
+        """``(K, B)`` norms to ``(K, B)`` weights, each row by its own victim's shaper.
+
+        ``member (K, B)`` is not 0 where the row is in the victim's batch, in equally many places of each row:
+        shapers see no other norms. Where it is 0 the weights mean nothing.
+        """
         if self._limits is not None:
             tiny = torch.finfo(norms.dtype).tiny
             return (self._limits / norms.clamp_min(tiny)).clamp_max_(1)
         total = torch.empty_like(norms)
         for shaper, members in self._groups:
-            total[members] = shaper.weights(norms[members])
+            own = norms[members]
+            if member is None:
+                total[members] = shaper.weights(own)
+                continue
+            inside = member[members] != 0
+            weights = torch.zeros_like(own)
+            weights[inside] = shaper.weights(own[inside].view(len(members), -1)).flatten()
+            total[members] = weights
         return total
 
 

@@ -3,46 +3,77 @@
 The paper's Fig. 4 a (clipping norms) and b (noise at C = 4), and the same attack on other data and models.
 """
 
-from bench.case import Smoke, Task
-from bench.matrix import Matrix, Sized, benchmark_cases
+from bench.case import ExpectedFailure, Scale, Smoke, Task
+from bench.matrix import Expect, Matrix, Sized, benchmark_cases
+from bench.session import CaseOutcome
 from bench.verdict import Threshold
 from gradshape.attacks import LabelFlip
 from gradshape.defenses import GradientShaping, NoDefense
 from gradshape.shaping import Clip, Noise
 from gradshape.training import SGD, Adam, Recipe
 
-INTENSITIES = (0, 0.01, 0.02, 0.03, 0.04, 0.05, 0.10, 0.20, 0.30, 0.40)
+FLIPS = [LabelFlip(fraction) for fraction in (0, 0.01, 0.02, 0.03, 0.04, 0.05, 0.10, 0.20, 0.30, 0.40)]
+NONE, TEN_PERCENT, FORTY_PERCENT = FLIPS[0], FLIPS[6], FLIPS[9]
+
+C4 = GradientShaping(Clip(4))
 CLIPPING = [GradientShaping(Clip(norm)) for norm in (8, 4, 2, 1, 0.1)]
 NOISE = [GradientShaping(Clip(4) | Noise(std)) for std in (1e-1, 1e-3, 1e-5, 1e-7)]
-C4 = CLIPPING[1]
 
-FLIPS = [LabelFlip(fraction) for fraction in INTENSITIES]
-UNHARMED = [Threshold("rad", "<", 0.05)]
+# The paper's criteria: a relative accuracy drop below 0.05 (section 6.1), and a defence that costs less than 0.10
+# (footnote 3).
+THRESHOLDS = [Threshold("rad", "<", 0.05), Threshold("utility_loss", "<", 0.10)]
 
-# Hong et al. 2020, section 6.2 and the released code.
+# Recipes: section 6.2 and the released code; LR and MLP on Location-30 as on Purchase-100.
 FASHION_34 = Task(
-    "fashion_mnist_34",
-    Recipe("lr", Adam(0.01), batch_size=300, epochs=40),
-    smoke=Smoke(train_rows=2400, epochs=15),
+    "fashion_mnist_34", Recipe("lr", Adam(0.01), batch_size=300, epochs=40), Smoke(train_rows=2400, epochs=15)
 )
-DIGITS_PAIR = Task("digits_38", Recipe("lr", Adam(0.01), batch_size=32, epochs=40), smoke=Smoke(epochs=20))
-DIGITS = Task("digits", Recipe("lr", Adam(0.01), batch_size=32, epochs=40), smoke=Smoke(epochs=20))
+DIGITS_PAIR = Task("digits_38", Recipe("lr", Adam(0.01), batch_size=32, epochs=40), Smoke(epochs=20))
+DIGITS = Task("digits", Recipe("lr", Adam(0.01), batch_size=32, epochs=40), Smoke(epochs=20))
+
+PICTURES = Smoke(train_rows=3000, test_rows=2000, epochs=10)
+FEW_PICTURES = Smoke(train_rows=500, test_rows=500, epochs=2)
+RECORDS = Smoke(epochs=6)
+ELSEWHERE = [
+    Task("fashion_mnist", Recipe("lr", SGD(0.04), batch_size=100, epochs=100), PICTURES),
+    Task("fashion_mnist", Recipe("mlp", SGD(0.04), batch_size=100, epochs=100), PICTURES),
+    Task("fashion_mnist", Recipe("cnn", SGD(0.02), batch_size=100, epochs=100), FEW_PICTURES),
+    Task("cifar10", Recipe("lr", SGD(0.02), batch_size=100, epochs=100), PICTURES),
+    Task("cifar10", Recipe("mlp", SGD(0.02), batch_size=100, epochs=100), PICTURES),
+    Task("cifar10", Recipe("cnn", SGD(0.02), batch_size=100, epochs=100), FEW_PICTURES),
+    Task("purchase_synthetic", Recipe("lr", Adam(0.04), batch_size=100, epochs=100), RECORDS),
+    Task("purchase_synthetic", Recipe("mlp", Adam(0.001), batch_size=100, epochs=100), RECORDS),
+    Task("location30", Recipe("lr", Adam(0.04), batch_size=100, epochs=100), RECORDS),
+    Task("location30", Recipe("mlp", Adam(0.001), batch_size=100, epochs=100), RECORDS),
+]
+# Seconds of training measure no drop of 0.05: here the smoke scale only shows that nothing collapses.
+ROUGH = Sized(smoke=[Threshold("rad", "<", 0.25), Threshold("utility_loss", "<", 0.10)], paper=THRESHOLDS)
+BRIEF = ExpectedFailure(
+    "clipping shortens the steps of SGD, so the brief smoke training ends early (Adam cancels a common scale)",
+    "Hong et al. 2020, section 6.3: the CIFAR-10 network loses 0.48 at C = 0.1",
+)
+SLOWED = ["cifar10-lr", "cifar10-mlp", "cifar10-cnn", "fashion_mnist-cnn"]
 
 
 @benchmark_cases(
     Matrix(
         tasks=[DIGITS_PAIR, DIGITS, FASHION_34],
-        attacks=Sized(smoke=[FLIPS[0], FLIPS[6], FLIPS[9]], paper=FLIPS),
+        attacks=Sized(smoke=[NONE, TEN_PERCENT, FORTY_PERCENT], paper=FLIPS),
         defenses=[NoDefense(), *CLIPPING, *NOISE],
-        thresholds=UNHARMED,
+        thresholds=THRESHOLDS,
     )
 )
-def test_label_flips(outcome):
+def test_label_flips(outcome: CaseOutcome) -> None:
     outcome.check()
 
 
-FASHION_MLP = Task(
-    "fashion_mnist",
-    Recipe("mlp", SGD(0.04), batch_size=100, epochs=100),
-    smoke=Smoke(train_rows=6000, test_rows=2000, epochs=5),
+@benchmark_cases(
+    Matrix(
+        tasks=ELSEWHERE,
+        attacks=[TEN_PERCENT],
+        defenses=[NoDefense(), C4],
+        thresholds=ROUGH,
+        expected_failures=[Expect(BRIEF, tasks=SLOWED, defenses=["dp_sgd_c4"], scales=[Scale.SMOKE])],
+    )
 )
+def test_label_flips_on_other_tasks(outcome: CaseOutcome) -> None:
+    outcome.check()

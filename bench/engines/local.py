@@ -11,6 +11,7 @@ from typing import Any, cast
 import torch
 
 from bench.cache import Finished
+from bench.engines.memory import keep_freed_memory
 from bench.jobs import Craft, Filter, Job, Train
 from gradshape import _seeds
 from gradshape.data import Split
@@ -34,6 +35,7 @@ class LocalEngine:
     """
 
     def __init__(self, *, workers: int, max_memory: int, watch: Watch | None = None) -> None:
+        keep_freed_memory()
         self._workers = workers
         self._max_memory = max(1, max_memory // workers)
         self._watch = watch

@@ -51,7 +51,7 @@ class FromScratch:
         seeds, n = case.seeds, len(case.seeds)
         first = yield [
             *(Train(dataset, device, case.vanilla, seed) for seed in seeds),
-            *(Craft(dataset, device, case.attack, case.recipe, seed) for seed in seeds),
+            *(Craft.against(dataset, device, case.attack, case.recipe, seed) for seed in seeds),
         ]
         vanilla, poisons = first[:n], first[n:]
         kept: Sequence[Tensor | None] = [None] * (2 * n)

@@ -177,7 +177,7 @@ class DenseStack:
             squared = _squares(shared, private) * deltas[0].square().sum(2)
             for a, delta in zip(inputs, deltas[1:], strict=True):
                 squared = squared + (a.square().sum(2) + 1) * delta.square().sum(2)
-            weights = shaping.weights(squared.sqrt())
+            weights = shaping.weights(squared.sqrt(), member)
             scale = weights.mul_(1 / rows_per_step) if scale is None else weights.mul_(scale)
         for delta in deltas:
             if scale is None:

@@ -1,0 +1,246 @@
+"""What holds of every attack, and that no attack gets away with breaking it."""
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError, dataclass, fields, replace
+from typing import ClassVar
+
+import pytest
+import torch
+
+from gradshape import _digest, models
+from gradshape.attacks import Attack, Knowledge, LabelFlip, PoisonSet, ThreatModel, VictimView
+from gradshape.data import Dataset
+from gradshape.training import SGD, Recipe, Victim, train_victims
+from tests.attacks.attacks import ATTACKS, DATASETS
+from tests.training.samples import blobs
+
+each_attack = pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.label)
+each_dataset = pytest.mark.parametrize("dataset", DATASETS.values(), ids=DATASETS)
+RECIPE = Recipe("lr", SGD(0.1), batch_size=20, epochs=1)
+
+
+@each_attack
+@each_dataset
+def test_the_poison_has_exactly_the_budget(attack: Attack, dataset: Dataset) -> None:
+    poison = attack(dataset, seed=1, recipe=RECIPE)
+    assert len(poison) == len(poison.x) == len(poison.y) == len(poison.source) == attack.budget(len(dataset.train))
+
+
+@each_attack
+@each_dataset
+def test_the_poison_is_data_of_the_task(attack: Attack, dataset: Dataset) -> None:
+    poison = attack(dataset, seed=1, recipe=RECIPE)
+    assert (poison.x.dtype, poison.y.dtype) == (torch.float32, torch.int64)
+    assert poison.x.shape[1:] == dataset.input_shape
+    assert ((poison.x >= 0) & (poison.x <= 1)).all()
+    assert ((poison.y >= 0) & (poison.y < dataset.num_classes)).all()
+    assert ((poison.source >= -1) & (poison.source < len(dataset.train))).all()
+    assert len(poison.replaced.unique()) == len(poison.replaced)
+
+
+@each_attack
+@each_dataset
+def test_the_same_seed_gives_the_same_poison(attack: Attack, dataset: Dataset) -> None:
+    one, other = (attack(dataset, seed=5, recipe=RECIPE) for _ in range(2))
+    assert one.fingerprint == other.fingerprint
+
+
+@each_attack
+@each_dataset
+def test_another_seed_gives_other_poison(attack: Attack, dataset: Dataset) -> None:
+    fingerprints = {attack(dataset, seed=seed, recipe=RECIPE).fingerprint for seed in range(3)}
+    assert len(fingerprints) == (3 if attack.budget(len(dataset.train)) else 1)
+
+
+@each_attack
+def test_crafting_leaves_the_process_random_state_and_the_data_alone(attack: Attack) -> None:
+    dataset = DATASETS["two-classes"]
+    before, rows = torch.get_rng_state(), _digest.of(dataset.train.x, dataset.train.y)
+    attack(dataset, seed=1, recipe=RECIPE)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert _digest.of(dataset.train.x, dataset.train.y) == rows
+
+
+@each_attack
+def test_poison_does_not_share_memory_with_the_data(attack: Attack) -> None:
+    dataset = DATASETS["two-classes"]
+    poison = attack(dataset, seed=1, recipe=RECIPE)
+    mine = {poison.x.untyped_storage().data_ptr(), poison.y.untyped_storage().data_ptr()}
+    theirs = {split.untyped_storage().data_ptr() for split in (dataset.train.x, dataset.train.y)}
+    assert not mine & theirs
+
+
+@each_attack
+@each_dataset
+def test_a_victim_trains_on_the_poison(attack: Attack, dataset: Dataset) -> None:
+    poison = attack(dataset, seed=1, recipe=RECIPE)
+    [result] = train_victims(dataset, [Victim(RECIPE, 0, private=poison.rows, removed=poison.replaced)])
+    assert result.diverged is None
+
+
+@each_attack
+def test_the_label_can_stand_in_a_test_id(attack: Attack) -> None:
+    assert re.fullmatch(r"[A-Za-z0-9._-]+", attack.label)
+    assert attack.label.startswith(attack.family)
+
+
+def test_labels_are_distinct() -> None:
+    assert len({attack.label for attack in ATTACKS}) == len(ATTACKS)
+
+
+@each_attack
+def test_an_attack_is_a_frozen_value(attack: Attack) -> None:
+    twin = replace(attack)  # type: ignore[type-var]
+    assert twin == attack
+    assert hash(twin) == hash(attack)
+    assert _digest.name(twin) == _digest.name(attack)
+    with pytest.raises(FrozenInstanceError):
+        setattr(attack, fields(attack)[0].name, 0)  # type: ignore[arg-type]
+
+
+def test_other_attacks_have_other_names() -> None:
+    assert len(set(ATTACKS)) == len({_digest.name(attack) for attack in ATTACKS}) == len(ATTACKS)
+
+
+@each_attack
+def test_what_the_threat_model_does_not_grant_changes_nothing(attack: Attack) -> None:
+    dataset = DATASETS["two-classes"]
+    parameters = {name: p.detach() for name, p in models.build("lr", (5,), 2).named_parameters()}
+    usual = attack(dataset, seed=1, recipe=RECIPE, parameters=parameters)
+    other_recipe = RECIPE if attack.threat.algorithm.granted else replace(RECIPE, epochs=9)
+    other = parameters if attack.threat.parameters.granted else None
+    assert attack(dataset, seed=1, recipe=other_recipe, parameters=other).fingerprint == usual.fingerprint
+
+
+def test_no_poison_is_empty_and_fits_the_data() -> None:
+    poison = PoisonSet.empty(DATASETS["pictures"])
+    assert len(poison) == len(poison.rows) == len(poison.replaced) == 0
+    assert poison.x.shape == (0, 1, 3, 2)
+    assert (poison.x.dtype, poison.y.dtype) == (torch.float32, torch.int64)
+
+
+def _threat(**knowledge: Knowledge) -> ThreatModel:
+    return replace(LabelFlip.threat, **knowledge)
+
+
+DATA = blobs(rows=30)
+STATE = {"weight": torch.ones(1)}
+
+
+def _view(threat: ThreatModel) -> VictimView:
+    return VictimView(threat, DATA, RECIPE, STATE)
+
+
+@pytest.mark.parametrize(
+    ("knowledge", "look"),
+    [
+        ("training_data", lambda view: view.train),
+        ("algorithm", lambda view: view.recipe),
+        ("parameters", lambda view: view.parameters),
+    ],
+    ids=["training-data", "algorithm", "parameters"],
+)
+def test_the_view_shows_what_is_granted_and_nothing_else(
+    knowledge: str, look: Callable[[VictimView], object]
+) -> None:
+    assert look(_view(_threat(**{knowledge: Knowledge.FULL}))) is not None
+    assert look(_view(_threat(**{knowledge: Knowledge.EITHER}))) is not None
+    with pytest.raises(PermissionError, match="threat model grants no knowledge"):
+        look(_view(_threat(**{knowledge: Knowledge.NONE})))
+
+
+def test_the_view_asks_for_what_is_granted_but_was_not_given() -> None:
+    view = VictimView(_threat(algorithm=Knowledge.FULL, parameters=Knowledge.FULL), DATA)
+    with pytest.raises(ValueError, match="recipe="):
+        _ = view.recipe
+    with pytest.raises(ValueError, match="parameters="):
+        _ = view.parameters
+
+
+def test_shape_and_classes_are_always_known() -> None:
+    nothing = _threat(training_data=Knowledge.NONE, algorithm=Knowledge.NONE, parameters=Knowledge.NONE)
+    assert (_view(nothing).input_shape, _view(nothing).num_classes) == ((5,), 3)
+
+
+COUNT = 6
+
+
+def _ids(*values: int) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.int64)
+
+
+BREACHES: dict[str, tuple[Callable[[PoisonSet], PoisonSet], str]] = {
+    "too-few": (lambda p: PoisonSet(p.x[1:], p.y[1:], p.source[1:], p.replaced), "5 rows, budget 6"),
+    "too-many": (
+        lambda p: PoisonSet(*(torch.cat([part, part]) for part in (p.x, p.y, p.source)), p.replaced),
+        "12 rows, budget 6",
+    ),
+    "unequal-x": (lambda p: replace(p, x=p.x[1:]), "rows, budget 6"),
+    "unequal-source": (lambda p: replace(p, source=p.source[1:]), "rows, budget 6"),
+    "shape": (lambda p: replace(p, x=p.x[:, 1:]), r"rows of shape \(4,\), expected \(5,\)"),
+    "x-dtype": (lambda p: replace(p, x=p.x.double()), "x of torch.float64"),
+    "y-dtype": (lambda p: replace(p, y=p.y.int()), "y of torch.int32"),
+    "source-dtype": (lambda p: replace(p, source=p.source.float()), "source of torch.float32"),
+    "replaced-dtype": (lambda p: replace(p, replaced=torch.zeros(1)), "replaced of torch.float32"),
+    "nan": (lambda p: replace(p, x=p.x * math.nan), "not finite"),
+    "infinite": (lambda p: replace(p, x=p.x / 0), "not finite"),
+    "negative": (lambda p: replace(p, x=p.x - 1), r"expected \[0, 1\]"),
+    "above-1": (lambda p: replace(p, x=p.x + 1.5), r"expected \[0, 1\]"),
+    "label-low": (lambda p: replace(p, y=p.y - 3), r"labels in .* expected \[0, 3\)"),
+    "label-high": (lambda p: replace(p, y=p.y + 3), r"labels in .* expected \[0, 3\)"),
+    "source-low": (lambda p: replace(p, source=p.source - 99), r"source ids outside \[-1, 30\)"),
+    "source-high": (lambda p: replace(p, source=p.source + 30), r"source ids outside \[-1, 30\)"),
+    "replaced-low": (lambda p: replace(p, replaced=_ids(-1)), r"replaced ids .* \[0, 30\)"),
+    "replaced-high": (lambda p: replace(p, replaced=_ids(30)), r"replaced ids .* \[0, 30\)"),
+    "replaced-twice": (lambda p: replace(p, replaced=_ids(2, 2)), "not distinct"),
+    "replaces-more": (lambda p: replace(p, replaced=torch.arange(7)), "6 rows that replace 7"),
+}
+
+
+@dataclass(frozen=True)
+class Copies(Attack):
+    """Honest copies of rows, but for one breach."""
+
+    breach: str | None = None
+    count: int = COUNT
+
+    threat: ClassVar[ThreatModel] = LabelFlip.threat
+
+    @property
+    def label(self) -> str:
+        return "copies"
+
+    def budget(self, train_rows: int) -> int:
+        return self.count
+
+    def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
+        source = torch.randint(len(victim.train), (count,), generator=generator)
+        honest = PoisonSet(victim.train.x[source], victim.train.y[source], source, _ids(0, 1))
+        return honest if self.breach is None else BREACHES[self.breach][0](honest)
+
+
+def test_an_honest_attack_passes() -> None:
+    poison = Copies()(DATA, seed=0)
+    assert len(poison) == COUNT
+    assert poison.replaced.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("breach", BREACHES)
+def test_an_attack_that_breaks_a_rule_is_refused_by_name(breach: str) -> None:
+    with pytest.raises(ValueError, match=f"copies crafted .*{BREACHES[breach][1]}"):
+        Copies(breach)(DATA, seed=0)
+
+
+def test_a_negative_budget_is_refused() -> None:
+    with pytest.raises(ValueError, match="copies: budget -1"):
+        Copies(count=-1)(DATA, seed=0)
+
+
+def test_without_a_budget_nothing_is_crafted() -> None:
+    assert len(Copies("nan", count=0)(DATA, seed=0)) == 0
+
+
+def test_an_attack_without_intensity_is_its_own_family() -> None:
+    assert Copies().family == "copies"

@@ -1,0 +1,207 @@
+import errno
+import logging
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import pytest
+import torch
+from filelock import FileLock, Timeout
+from torch import Tensor
+
+from bench.cache import Cache, Finished
+from gradshape.attacks import PoisonSet
+from gradshape.training import TrainingResult
+
+KEY = "ab" * 32
+
+POISON = PoisonSet(
+    torch.tensor([[0.25, 1.0], [0.0, 1 / 3]]), torch.tensor([1, 0]), torch.tensor([5, -1]), torch.tensor([7])
+)
+TRAINED = TrainingResult(
+    accuracy=torch.tensor([0.5, 1 / 3], dtype=torch.float64),
+    predictions=torch.tensor([[0, -1, 1], [1, 1, 1]]),
+    last={"head.weight": torch.tensor([[0.1, -2.0]]), "head.bias": torch.tensor([float("nan")])},
+    best={"head.weight": torch.tensor([[0.2, 2.0]]), "head.bias": torch.tensor([0.0])},
+    diverged=2,
+)
+BARE = TrainingResult(torch.tensor([0.5], dtype=torch.float64), None, None, None, None)
+MASK = torch.tensor([True, False, True])
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    return Cache(tmp_path / "jobs")
+
+
+def entry(cache: Cache) -> Path:
+    (path,) = cache.folder.rglob("*.npz")
+    return path
+
+
+def same(a: Tensor, b: Tensor) -> bool:
+    return a.dtype == b.dtype and torch.equal(a.nan_to_num(-9), b.nan_to_num(-9))
+
+
+def kept(cache: Cache, result: Any) -> Any:
+    """``result`` as a later process gets it."""
+    cache.put(KEY, Finished(result, 1.5))
+    found = Cache(cache.folder).get(KEY)
+    assert found is not None
+    return found.result
+
+
+@pytest.mark.parametrize(
+    "poison", [POISON, PoisonSet(torch.empty(0, 3, 8, 8), *[torch.empty(0, dtype=torch.int64)] * 3)]
+)
+def test_poison_comes_back(cache: Cache, poison: PoisonSet) -> None:
+    assert kept(cache, poison).fingerprint == poison.fingerprint
+
+
+def test_accuracies_and_predictions_come_back(cache: Cache) -> None:
+    result = kept(cache, TRAINED)
+    assert same(result.accuracy, TRAINED.accuracy)
+    assert TRAINED.predictions is not None
+    assert same(result.predictions, TRAINED.predictions)
+
+
+@pytest.mark.parametrize("which", ["last", "best"])
+def test_states_come_back(cache: Cache, which: str) -> None:
+    before, after = getattr(TRAINED, which), getattr(kept(cache, TRAINED), which)
+    assert list(after) == list(before)
+    assert all(same(after[name], before[name]) for name in before)
+
+
+def test_divergence_comes_back(cache: Cache) -> None:
+    assert kept(cache, TRAINED).diverged == 2
+
+
+def test_what_was_not_kept_comes_back_as_none(cache: Cache) -> None:
+    result = kept(cache, BARE)
+    assert (result.predictions, result.last, result.best, result.diverged) == (None, None, None, None)
+
+
+def test_mask_comes_back(cache: Cache) -> None:
+    assert same(kept(cache, MASK), MASK)
+
+
+def test_seconds_come_back(cache: Cache) -> None:
+    cache.put(KEY, Finished(MASK, 0.1))
+    found = cache.get(KEY)
+    assert found is not None
+    assert found.seconds == 0.1
+
+
+def test_unknown_key_is_missing_without_a_word(cache: Cache, caplog: pytest.LogCaptureFixture) -> None:
+    assert cache.get(KEY) is None
+    assert caplog.text == ""
+
+
+def test_later_result_replaces_an_earlier_one(cache: Cache) -> None:
+    cache.put(KEY, Finished(MASK, 1.0))
+    assert same(kept(cache, ~MASK), ~MASK)
+
+
+def test_other_result_is_refused_by_name(cache: Cache) -> None:
+    with pytest.raises(TypeError, match="str is no result of a job"):
+        cache.put(KEY, Finished("text", 1.0))
+
+
+def test_every_flipped_byte_is_noticed_or_harmless(cache: Cache, caplog: pytest.LogCaptureFixture) -> None:
+    cache.put(KEY, Finished(MASK, 1.5))
+    path = entry(cache)
+    content = path.read_bytes()
+    noticed = 0
+    for place in range(len(content)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
+        caplog.clear()
+        found = cache.get(KEY)
+        if found is None:
+            assert "is damaged and is computed again" in caplog.text
+            noticed += 1
+        else:
+            assert same(found.result, MASK)
+            assert found.seconds == 1.5
+    # Dates, attributes and padding between the archive's members are all that may be hit unnoticed.
+    assert noticed > len(content) // 2
+
+
+def test_every_truncation_is_noticed(cache: Cache, caplog: pytest.LogCaptureFixture) -> None:
+    cache.put(KEY, Finished(MASK, 1.5))
+    path = entry(cache)
+    content = path.read_bytes()
+    for length in range(0, len(content), 7):
+        path.write_bytes(content[:length])
+        assert cache.get(KEY) is None
+    assert len(caplog.records) == len(range(0, len(content), 7))
+
+
+def test_pickle_in_an_entry_is_not_loaded(cache: Cache, caplog: pytest.LogCaptureFixture) -> None:
+    cache.put(KEY, Finished(MASK, 1.5))
+    with entry(cache).open("wb") as file:
+        np.savez(file, meta=np.array([print], dtype=object))
+    assert cache.get(KEY) is None
+    assert "is damaged" in caplog.text
+
+
+def test_entry_of_an_unknown_kind_is_damaged(cache: Cache, caplog: pytest.LogCaptureFixture) -> None:
+    cache.put(KEY, Finished(MASK, 1.5))
+    with entry(cache).open("wb") as file:
+        np.savez(file, meta=np.array('{"kind": "song", "seconds": 1}'))
+    assert cache.get(KEY) is None
+    assert "unknown kind of entry 'song'" in caplog.text
+
+
+def raising(error: BaseException) -> Any:
+    def fail(*arguments: Any, **named: Any) -> NoReturn:
+        raise error
+
+    return fail
+
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize(("owner", "name"), [(np, "savez"), (Path, "replace"), (Path, "mkdir")])
+def test_full_disk_is_a_warning(
+    owner: Any, name: str, cache: Cache, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(owner, name, raising(FULL))
+    with caplog.at_level(logging.WARNING):
+        cache.put(KEY, Finished(MASK, 1.0))
+    assert f"could not be kept in the cache {cache.folder}: [Errno 28] No space left on device" in caplog.text
+
+
+@pytest.mark.parametrize(("owner", "name"), [(np, "savez"), (Path, "replace")])
+def test_full_disk_leaves_no_partial_file(owner: Any, name: str, cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(owner, name, raising(FULL))
+    cache.put(KEY, Finished(MASK, 1.0))
+    assert [path for path in cache.folder.rglob("*") if path.is_file()] == []
+
+
+def test_interrupt_leaves_no_partial_file(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(np, "savez", raising(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        cache.put(KEY, Finished(MASK, 1.0))
+    assert [path for path in cache.folder.rglob("*") if path.is_file()] == []
+
+
+def test_failed_write_keeps_the_earlier_entry(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache.put(KEY, Finished(MASK, 1.0))
+    monkeypatch.setattr(np, "savez", raising(FULL))
+    cache.put(KEY, Finished(~MASK, 2.0))
+    found = cache.get(KEY)
+    assert found is not None
+    assert same(found.result, MASK)
+
+
+def test_lock_keeps_others_out(cache: Cache) -> None:
+    with cache.lock("name"):
+        (path,) = (cache.folder / "locks").iterdir()
+        with pytest.raises(Timeout):
+            FileLock(path, timeout=0, is_singleton=False).acquire()
+
+
+def test_locks_of_other_names_are_free(cache: Cache) -> None:
+    with cache.lock("a" * 64), cache.lock("b" * 64) as other:
+        assert other.is_locked

@@ -1,0 +1,168 @@
+"""What holds of every defence, and that no defence gets away with breaking it."""
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError, dataclass, replace
+from typing import ClassVar
+
+import pytest
+import torch
+from torch import Tensor
+
+from gradshape import _digest
+from gradshape.data import Split
+from gradshape.defenses import Assumptions, Defense, DefenseKind, GradientShaping, NoDefense
+from gradshape.shaping import Clip, Noise, Shaper
+from gradshape.training import SGD, Adam, Recipe, Victim, train_victims
+from tests.training.samples import Damp, blobs
+
+DEFENSES: list[Defense] = [
+    NoDefense(),
+    GradientShaping(Clip(4)),
+    GradientShaping(Noise(0.1)),
+    GradientShaping(Clip(0.5) | Noise(1e-7)),
+    GradientShaping(Clip(math.inf)),
+    GradientShaping(Clip(1_000_000)),
+    GradientShaping(Damp(0.5)),
+]
+RECIPES = {
+    "adam": Recipe("lr", Adam(0.01), batch_size=20, epochs=1),
+    "sgd": Recipe("mlp1", SGD(0.1, momentum=0.5), batch_size=7, epochs=2),
+}
+DATA = blobs()
+
+
+def _id(defense: Defense) -> str:
+    return defense.label(RECIPES["sgd"])
+
+
+def _generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+each_defense = pytest.mark.parametrize("defense", DEFENSES, ids=_id)
+each_recipe = pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+
+
+@each_defense
+@each_recipe
+def test_the_label_can_stand_in_a_test_id(defense: Defense, recipe: Recipe) -> None:
+    assert re.fullmatch(r"[A-Za-z0-9._-]+", defense.label(recipe))
+
+
+@each_recipe
+def test_labels_are_distinct(recipe: Recipe) -> None:
+    assert len({defense.label(recipe) for defense in DEFENSES}) == len(DEFENSES)
+
+
+@each_defense
+def test_a_defense_is_a_frozen_value(defense: Defense) -> None:
+    twin = eval(repr(defense), vars(__import__("gradshape.defenses", fromlist=["x"])) | globals() | {"inf": math.inf})
+    assert twin == defense
+    assert hash(twin) == hash(defense)
+    assert _digest.name(twin) == _digest.name(defense)
+    with pytest.raises((FrozenInstanceError, TypeError)):
+        defense.shaper = None  # type: ignore[attr-defined]
+
+
+def test_other_defenses_have_other_names() -> None:
+    assert len(set(DEFENSES)) == len({_digest.name(defense) for defense in DEFENSES}) == len(DEFENSES)
+
+
+@each_defense
+@each_recipe
+def test_a_defended_recipe_differs_in_its_shaper_only(defense: Defense, recipe: Recipe) -> None:
+    assert defense.shape(recipe).with_shaper(recipe.shaper) == recipe
+
+
+@each_defense
+def test_a_filter_says_that_it_filters(defense: Defense) -> None:
+    mask = defense.filter(DATA.train, generator=_generator())
+    assert defense.filters == (mask is not None)
+
+
+@each_defense
+@each_recipe
+def test_a_victim_trains_under_the_defense(defense: Defense, recipe: Recipe) -> None:
+    [result] = train_victims(DATA, [Victim(defense.shape(recipe), 0)])
+    assert result.diverged is None
+
+
+@each_defense
+def test_what_a_defense_assumes_is_said(defense: Defense) -> None:
+    assert isinstance(defense.assumptions, Assumptions)
+    assert (defense.assumptions.kind is DefenseKind.NONE) == isinstance(defense, NoDefense)
+    assert defense.assumptions.source
+
+
+def test_no_defense_is_vanilla_and_leaves_the_recipe_alone() -> None:
+    assert NoDefense().label(RECIPES["adam"]) == "vanilla"
+    assert NoDefense().shape(RECIPES["adam"]) is RECIPES["adam"]
+
+
+def test_gradient_shaping_is_named_by_optimizer_and_parts() -> None:
+    defense = GradientShaping(Clip(4) | Noise(0.1))
+    assert defense.label(RECIPES["adam"]) == "dp_adam_c4_s0.1"
+    assert defense.label(RECIPES["sgd"]) == "dp_sgd_c4_s0.1"
+
+
+def test_gradient_shaping_comes_after_what_the_recipe_does_already() -> None:
+    clipped = replace(RECIPES["adam"], shaper=Shaper((Clip(2),)))
+    assert GradientShaping(Noise(1)).shape(clipped).shaper == Clip(2) | Noise(1)
+
+
+def test_a_single_part_is_a_shaper_of_one() -> None:
+    assert GradientShaping(Clip(4)) == GradientShaping(Shaper((Clip(4),)))
+
+
+@pytest.mark.parametrize("shaper", [Shaper(), Noise(0), Shaper((Noise(0), Noise(0)))], ids=str)
+def test_shaping_that_does_nothing_is_no_defense(shaper: Shaper | Noise) -> None:
+    with pytest.raises(ValueError, match=r"use NoDefense\(\)"):
+        GradientShaping(shaper)
+
+
+def test_shaping_by_something_else_is_refused() -> None:
+    with pytest.raises(TypeError, match="expected Noise or an object with label and weights"):
+        GradientShaping(4.0)  # type: ignore[arg-type]
+
+
+MASKS: dict[str, Callable[[Split], Tensor]] = {
+    "half": lambda train: torch.arange(len(train)) % 2 == 0,
+    "ids": lambda train: torch.arange(len(train)),
+    "floats": lambda train: torch.ones(len(train)),
+    "short": lambda train: torch.ones(len(train) - 1, dtype=torch.bool),
+    "column": lambda train: torch.ones(len(train), 1, dtype=torch.bool),
+    "none": lambda train: torch.zeros(len(train), dtype=torch.bool),
+}
+
+
+@dataclass(frozen=True)
+class Keeps(Defense):
+    mask: str
+
+    assumptions: ClassVar[Assumptions] = NoDefense.assumptions
+
+    def label(self, recipe: Recipe) -> str:
+        return f"keeps_{self.mask}"
+
+    def keep(self, train: Split, *, generator: torch.Generator) -> Tensor | None:
+        return MASKS[self.mask](train)
+
+
+def test_a_filter_keeps_what_its_mask_says() -> None:
+    mask = Keeps("half").filter(DATA.train, generator=_generator())
+    assert Keeps("half").filters
+    assert mask is not None
+    assert mask.tolist() == [row % 2 == 0 for row in range(len(DATA.train))]
+
+
+@pytest.mark.parametrize("mask", ["ids", "floats", "short", "column"])
+def test_a_mask_of_another_form_is_refused(mask: str) -> None:
+    with pytest.raises(ValueError, match=rf"Keeps\(mask='{mask}'\) returned a mask .*: expected bool \(44,\)"):
+        Keeps(mask).filter(DATA.train, generator=_generator())
+
+
+def test_a_filter_that_keeps_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"Keeps\(mask='none'\) removes all 44 training rows"):
+        Keeps("none").filter(DATA.train, generator=_generator())

@@ -1,0 +1,185 @@
+"""Small data, victims of every kind, and training as one writes it by hand: what stacks have to agree with."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from gradshape import models
+from gradshape.data import Dataset, Split
+from gradshape.shaping import Clip, Noise, Shaper
+from gradshape.training import SGD, Adam, Optimizer, Recipe, State, TrainingResult, Victim
+from gradshape.training.loop import initial_model
+from gradshape.training.noise import NoiseBlocks
+from gradshape.training.order import CommonRows
+
+
+def blobs(
+    *, rows: int = 44, test: int = 40, shape: tuple[int, ...] = (5,), classes: int = 3, spread: float = 0.2, seed: int = 0
+) -> Dataset:
+    """One blob a class, overlapping unless ``spread`` is small; every class has rows."""
+    generator = torch.Generator().manual_seed(seed)
+    centres = torch.rand(classes, *shape, generator=generator)
+
+    def split(count: int) -> Split:
+        y = torch.arange(count) % classes
+        noise = torch.randn(count, *shape, generator=generator)
+        return Split((centres[y] + spread * noise).clamp(0, 1), y)
+
+    return Dataset("blobs", split(rows), split(test), classes)
+
+
+def random_rows(dataset: Dataset, count: int, *, seed: int) -> Split:
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.rand(count, *dataset.input_shape, generator=generator)
+    return Split(x, torch.randint(dataset.num_classes, (count,), generator=generator))
+
+
+@dataclass(frozen=True)
+class Damp:
+    """A part of a user's own: ``w = 1 / (1 + strength |g|)``."""
+
+    strength: float
+
+    @property
+    def label(self) -> str:
+        return f"d{self.strength:g}"
+
+    def weights(self, norms: Tensor) -> Tensor:
+        return 1 / (1 + self.strength * norms)
+
+
+@dataclass(frozen=True)
+class ClipToMedian:
+    """A part whose weights depend on all norms of the batch."""
+
+    @property
+    def label(self) -> str:
+        return "median"
+
+    def weights(self, norms: Tensor) -> Tensor:
+        return (norms.median(dim=-1, keepdim=True).values / norms).clamp(max=1)
+
+
+VANILLA = Shaper()
+SHAPERS = {
+    "vanilla": VANILLA,
+    "clip": Shaper((Clip(0.3),)),
+    "noise": Shaper((Noise(0.2),)),
+    "clip-noise": Clip(0.5) | Noise(0.1),
+    "two-clips": Clip(1.0) | Clip(0.2),
+    "custom": Shaper((Damp(0.7), Noise(0.05))),
+    "median": Shaper((ClipToMedian(),)),
+}
+OPTIMIZERS: dict[str, Optimizer] = {"sgd": SGD(0.2), "momentum": SGD(0.1, momentum=0.9), "adam": Adam(0.02)}
+
+
+def many_victims(dataset: Dataset, model: str, optimizer: Optimizer) -> list[Victim]:
+    """Every shaper with private rows, removed rows, watched rows and initial states, in several kinds of stack."""
+    shapers = list(SHAPERS.values())
+    recipe = Recipe(model, optimizer, batch_size=8, epochs=3)
+    base = dict(models.build(model, dataset.input_shape, dataset.num_classes).named_parameters())
+    trained = {name: parameter.detach() * 0.5 for name, parameter in base.items()}
+    private = random_rows(dataset, 9, seed=5)
+    removed = torch.tensor([3, 40, 0])
+    victims = []
+    for k, shaper in enumerate(shapers):
+        shaped = recipe.with_shaper(shaper)
+        own = random_rows(dataset, k % 4, seed=k)
+        watch = None if k == 2 else random_rows(dataset, 1 + k % 3, seed=k).x
+        victims += [
+            # Few private rows each and a common shuffle: windows of one sequence.
+            Victim(shaped, 10 + k, private=own, order_seed=7, watch=watch),
+            Victim(shaped, 20 + k, private=own, order_seed=7, removed=removed, initial=trained),
+            # The same rows for all.
+            Victim(shaped, 3, private=private, watch=watch),
+            Victim(shaped, 3, initial=trained if k % 2 else None),
+            # More private rows than a batch has.
+            Victim(shaped, 4, private=private, order_seed=7, removed=torch.empty(0, dtype=torch.int64)),
+        ]
+    return victims
+
+
+def common_rows(dataset: Dataset, victim: Victim) -> CommonRows:
+    """The victim's order; its private rows follow the train rows in the table."""
+    removed = set() if victim.removed is None else set(victim.removed.tolist())
+    rows = len(dataset.train)
+    return CommonRows(
+        kept=torch.tensor([row for row in range(rows) if row not in removed], dtype=torch.int64),
+        private=torch.arange(rows, rows + victim.num_private),
+        train_rows=rows,
+        shuffle_seed=victim.shuffle_seed,
+        seed=victim.seed,
+        batch_size=victim.recipe.batch_size,
+    )
+
+
+def train_by_hand(dataset: Dataset, victim: Victim) -> tuple[State, list[float]]:
+    """One training in float64: ``torch.optim``, one backward pass a sample. Last parameters and test accuracies."""
+    recipe, shaper = victim.recipe, victim.recipe.shaper
+    model = initial_model(dataset, victim).double()
+    parameters = list(model.parameters())
+    optimizer = _torch_optimizer(recipe.optimizer, parameters)
+    x, y = dataset.train.x, dataset.train.y
+    if victim.private is not None:
+        x, y = torch.cat([x, victim.private.x]), torch.cat([y, victim.private.y])
+    order = common_rows(dataset, victim)
+    noise = _noise(victim, sum(p.numel() for p in parameters), order.rows_per_step)
+    accuracies = []
+    for epoch in range(recipe.epochs):
+        for step in order.epoch(epoch):
+            samples = [_gradient(model, x[row : row + 1].double(), y[row : row + 1]) for row in step.shared.tolist()]
+            norms = torch.stack([torch.cat([g.flatten() for g in sample]).norm() for sample in samples])
+            weights = shaper.weights(norms)
+            mean = [
+                sum((w * g for w, g in zip(weights, grads, strict=True)), torch.zeros(())) / len(samples)
+                for grads in zip(*samples, strict=True)
+            ]
+            drawn = next(noise).split([p.numel() for p in parameters])
+            for parameter, gradient, part in zip(parameters, mean, drawn, strict=True):
+                parameter.grad = gradient + part.view_as(parameter)
+            optimizer.step()
+        with torch.no_grad():
+            hits = model(dataset.test.x.double()).argmax(1) == dataset.test.y
+        accuracies.append(float(hits.double().mean()))
+    return {name: p.detach() for name, p in model.named_parameters()}, accuracies
+
+
+def _gradient(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+    return torch.autograd.grad(nn.functional.cross_entropy(model(x), y), list(model.parameters()))
+
+
+def _torch_optimizer(optimizer: Optimizer, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
+    if isinstance(optimizer, SGD):
+        return torch.optim.SGD(parameters, lr=optimizer.lr, momentum=optimizer.momentum)
+    betas = (optimizer.beta1, optimizer.beta2)
+    return torch.optim.Adam(parameters, lr=optimizer.lr, betas=betas, eps=optimizer.eps)
+
+
+def _noise(victim: Victim, size: int, rows_per_step: int) -> Iterator[Tensor]:
+    blocks = NoiseBlocks([victim], size)
+    while True:
+        yield from blocks.draw(divisor=rows_per_step, like=torch.empty(0, dtype=torch.float64))[:, 0]
+
+
+def assert_states_equal(one: State | None, other: State | None, *, tolerance: float) -> None:
+    assert one is not None
+    assert other is not None
+    assert list(one) == list(other)
+    for name in one:
+        torch.testing.assert_close(one[name], other[name], rtol=tolerance, atol=tolerance)
+
+
+def assert_results_equal(
+    ones: Sequence[TrainingResult], others: Sequence[TrainingResult], *, tolerance: float
+) -> None:
+    assert len(ones) == len(others)
+    for one, other in zip(ones, others, strict=True):
+        assert one.accuracy.tolist() == other.accuracy.tolist()
+        assert (one.predictions is None) == (other.predictions is None)
+        if one.predictions is not None and other.predictions is not None:
+            assert torch.equal(one.predictions, other.predictions)
+        assert one.diverged == other.diverged
+        assert_states_equal(one.last, other.last, tolerance=tolerance)
+        assert_states_equal(one.best, other.best, tolerance=tolerance)

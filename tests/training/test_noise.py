@@ -1,0 +1,81 @@
+"""The noise on the gradient."""
+
+import pytest
+import torch
+from scipy import stats
+from torch import Tensor
+
+from gradshape.shaping import Clip, Noise, Shaper
+from gradshape.training import SGD, Recipe, Victim, train_victims
+from gradshape.training.noise import NoiseBlocks
+from tests.training.samples import blobs
+
+DATA = blobs(rows=30, shape=(12,), classes=10)
+BATCH, LR, STD = 30, 0.5, 0.8
+ONE_STEP = Recipe("lr", SGD(LR), batch_size=BATCH, epochs=1)
+
+
+def _drawn(seeds: list[int], shaper: Shaper, *, stacked: bool = True, dtype: torch.dtype = torch.float64) -> Tensor:
+    """The noise of one step as training makes it, from where it leads: ``(victims, parameters)``."""
+    quiet = Shaper(tuple(part for part in shaper.parts if not isinstance(part, Noise)))
+    victims = [Victim(ONE_STEP.with_shaper(s), seed) for s in (quiet, shaper) for seed in seeds]
+    results = train_victims(DATA, victims, stacked=stacked, dtype=dtype)
+    flat = torch.stack([torch.cat([p.flatten() for p in (result.last or {}).values()]) for result in results])
+    without, with_noise = flat.double().chunk(2)
+    return (without - with_noise) / LR
+
+
+@pytest.mark.parametrize("stacked", [True, False])
+@pytest.mark.parametrize("shaper", [Shaper((Noise(STD),)), Clip(0.3) | Noise(STD)], ids=["plain", "clipped"])
+def test_the_noise_of_a_step_has_the_std_on_the_sum_over_the_batch_size(shaper: Shaper, stacked: bool) -> None:
+    noise = _drawn(list(range(30)), shaper, stacked=stacked).flatten()
+    statistic = float((noise / (STD / BATCH)).square().sum())
+    low, high = stats.chi2.ppf([1e-4, 1 - 1e-4], df=len(noise))
+    assert low < statistic < high
+    assert stats.kstest((noise / (STD / BATCH)).numpy(), "norm").pvalue > 1e-3
+
+
+def test_several_noises_add_their_variances() -> None:
+    noise = _drawn(list(range(30)), Noise(3) | Noise(4)).flatten() / (5 / BATCH)
+    low, high = stats.chi2.ppf([1e-4, 1 - 1e-4], df=len(noise))
+    assert low < float(noise.square().sum()) < high
+
+
+def test_noise_does_not_depend_on_the_stack() -> None:
+    shaper = Shaper((Noise(STD),))
+    together, alone = _drawn([1, 2, 3], shaper), _drawn([2], shaper)
+    torch.testing.assert_close(together[1:2], alone, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(alone, _drawn([2], shaper, stacked=False), rtol=1e-12, atol=1e-12)
+
+
+def test_noise_of_other_seeds_is_independent() -> None:
+    one, other = _drawn([1, 2], Shaper((Noise(STD),)))
+    assert abs(float(torch.corrcoef(torch.stack([one, other]))[0, 1])) < 4 / len(one) ** 0.5
+
+
+def test_noise_is_fresh_in_every_step_and_every_block() -> None:
+    blocks = NoiseBlocks([Victim(ONE_STEP.with_shaper(Shaper((Noise(1),))), 0)], size=1 << 15)
+    like = torch.empty(0)
+    draws = torch.cat([blocks.draw(divisor=1, like=like) for _ in range(2)]).squeeze(1)
+    assert len(draws) == 4
+    assert (torch.corrcoef(draws) - torch.eye(4)).abs().max() < 0.03
+
+
+def test_noise_is_the_same_numbers_in_every_dtype() -> None:
+    victims = [Victim(ONE_STEP.with_shaper(Shaper((Noise(std),))), seed) for seed, std in ((0, 0.1), (1, 3.0))]
+    single, double = (
+        NoiseBlocks(victims, size=100).draw(divisor=7, like=torch.empty(0, dtype=dtype))
+        for dtype in (torch.float32, torch.float64)
+    )
+    assert torch.equal(single.double(), double)
+    shaper = Shaper((Noise(STD),))
+    torch.testing.assert_close(
+        _drawn([1], shaper, dtype=torch.float32), _drawn([1], shaper), rtol=1e-3, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("size", [1, 100, 1 << 16, (1 << 16) + 1, 1 << 18])
+def test_a_block_covers_at_least_one_step(size: int) -> None:
+    blocks = NoiseBlocks([Victim(ONE_STEP.with_shaper(Shaper((Noise(1),))), 0)], size)
+    assert blocks.draw(divisor=1, like=torch.empty(0)).shape == (blocks.steps, 1, size)
+    assert blocks.steps >= 1

@@ -1,0 +1,115 @@
+"""Stacked training, training one by one, and training by hand are the same training."""
+
+import math
+
+import pytest
+import torch
+
+from gradshape.shaping import Clip, Noise, Shaper
+from gradshape.training import SGD, Adam, Optimizer, Recipe, Victim, train_stacks, train_victims
+from tests.training.samples import (
+    OPTIMIZERS,
+    SHAPERS,
+    assert_results_equal,
+    assert_states_equal,
+    blobs,
+    many_victims,
+    random_rows,
+    train_by_hand,
+)
+
+DATA = blobs()
+
+each_model = pytest.mark.parametrize("model", ["lr", "mlp1", "mlp"])
+each_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
+each_shaper = pytest.mark.parametrize("shaper", SHAPERS.values(), ids=SHAPERS)
+
+
+@each_model
+@each_optimizer
+def test_a_stack_equals_training_one_by_one(model: str, optimizer: Optimizer) -> None:
+    victims = many_victims(DATA, model, optimizer)
+    stacked = train_victims(DATA, victims, dtype=torch.float64)
+    alone = train_victims(DATA, victims, dtype=torch.float64, stacked=False)
+    assert_results_equal(stacked, alone, tolerance=1e-10)
+
+
+def test_the_victims_of_the_parity_test_share_stacks() -> None:
+    victims = many_victims(DATA, "lr", SGD(0.1))
+    stacks = [members for members, _ in train_stacks(DATA, victims)]
+    assert sorted(index for members in stacks for index in members) == list(range(len(victims)))
+    assert sorted(map(len, stacks)) == [len(SHAPERS)] * 5
+
+
+@pytest.mark.parametrize("model", ["lr", "mlp1"])
+@each_optimizer
+@each_shaper
+def test_one_victim_equals_a_loop_written_by_hand(model: str, optimizer: Optimizer, shaper: Shaper) -> None:
+    recipe = Recipe(model, optimizer, batch_size=7, epochs=2, shaper=shaper)
+    victim = Victim(recipe, 5, private=random_rows(DATA, 3, seed=1), removed=torch.tensor([1, 30]))
+    [result] = train_victims(DATA, [victim], dtype=torch.float64)
+    state, accuracies = train_by_hand(DATA, victim)
+    assert_states_equal(result.last, state, tolerance=1e-10)
+    assert result.accuracy.tolist() == accuracies
+
+
+@each_model
+@pytest.mark.parametrize("stacked", [True, False])
+def test_no_limit_and_no_noise_is_plain_training(model: str, stacked: bool) -> None:
+    plain = Recipe(model, SGD(0.2, momentum=0.5), batch_size=8, epochs=2)
+    victims = [Victim(plain, 1), Victim(plain.with_shaper(Clip(math.inf) | Noise(0)), 1)]
+    one, other = train_victims(DATA, victims, dtype=torch.float64, stacked=stacked)
+    assert_results_equal([one], [other], tolerance=1e-12)
+
+
+def test_clipping_to_0_leaves_the_parameters_as_they_were() -> None:
+    recipe = Recipe("lr", SGD(0.2), batch_size=8, epochs=1, shaper=Shaper((Clip(0),)))
+    initial = {"head.weight": torch.rand(3, 5), "head.bias": torch.rand(3)}
+    [result] = train_victims(DATA, [Victim(recipe, 1, initial=initial)])
+    assert_states_equal(result.last, initial, tolerance=0)
+
+
+@each_model
+def test_float32_agrees_with_float64_to_a_test_row_or_two(model: str) -> None:
+    victims = many_victims(DATA, model, Adam(0.02))
+    single = train_victims(DATA, victims)
+    double = train_victims(DATA, victims, dtype=torch.float64)
+    for one, other in zip(single, double, strict=True):
+        assert (one.accuracy - other.accuracy).abs().max() <= 2 / len(DATA.test)
+
+
+@each_model
+def test_float32_stacks_agree_with_training_one_by_one_to_a_test_row_or_two(model: str) -> None:
+    victims = many_victims(DATA, model, SGD(0.1, momentum=0.9))
+    stacked = train_victims(DATA, victims)
+    alone = train_victims(DATA, victims, stacked=False)
+    for one, other in zip(stacked, alone, strict=True):
+        assert (one.accuracy - other.accuracy).abs().max() <= 2 / len(DATA.test)
+        assert_states_equal(one.last, other.last, tolerance=1e-3)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 9])
+def test_data_smaller_than_a_batch_is_one_step_an_epoch(rows: int) -> None:
+    data = blobs(rows=rows)
+    recipe = Recipe("mlp1", SGD(0.3), batch_size=10, epochs=3, shaper=Shaper((Clip(0.4),)))
+    victim = Victim(recipe, 2)
+    [result] = train_victims(data, [victim], dtype=torch.float64)
+    state, _ = train_by_hand(data, victim)
+    assert_states_equal(result.last, state, tolerance=1e-10)
+
+
+def test_rows_with_several_axes_are_flattened_the_same_way() -> None:
+    data = blobs(shape=(2, 3, 2))
+    victims = many_victims(data, "mlp1", SGD(0.1))
+    stacked = train_victims(data, victims, dtype=torch.float64)
+    alone = train_victims(data, victims, dtype=torch.float64, stacked=False)
+    assert_results_equal(stacked, alone, tolerance=1e-10)
+
+
+def test_a_victim_may_train_on_private_rows_alone() -> None:
+    private = random_rows(DATA, 12, seed=3)
+    recipe = Recipe("lr", SGD(0.3), batch_size=5, epochs=2)
+    victim = Victim(recipe, 2, private=private, removed=torch.arange(len(DATA.train)))
+    [result] = train_victims(DATA, [victim], dtype=torch.float64)
+    state, _ = train_by_hand(DATA, victim)
+    assert_states_equal(result.last, state, tolerance=1e-10)
