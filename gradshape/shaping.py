@@ -58,7 +58,7 @@ class Clip:
 
     @property
     def label(self) -> str:
-        return f"c{self.max_norm:g}"
+        return f"c{self.max_norm:g}".replace("+", "")
 
     def weights(self, norms: Tensor) -> Tensor:
         """``(..., B)`` norms to ``(..., B)`` weights in [0, 1]."""
@@ -87,7 +87,7 @@ class Noise:
 
     @property
     def label(self) -> str:
-        return f"s{self.std:g}"
+        return f"s{self.std:g}".replace("+", "")
 
     def __or__(self, other: "Part | Shaper") -> "Shaper":
         return Shaper((self,)) | other

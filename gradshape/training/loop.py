@@ -77,11 +77,7 @@ def _global_randomness(model: nn.Module, victim: Victim, device: torch.device) -
 
 
 def initial_model(dataset: Dataset, victim: Victim) -> models.Classifier:
-    """The victim's model before its first step.
-
-    Raises:
-        ValueError: ``victim.initial`` has other parameters than the model.
-    """
+    """The victim's model before its first step."""
     model = models.build(
         victim.recipe.model,
         dataset.input_shape,
@@ -89,10 +85,6 @@ def initial_model(dataset: Dataset, victim: Victim) -> models.Classifier:
         generator=_seeds.stream(victim.seed, "initial"),
     )
     if victim.initial is not None:
-        expected = {name: tuple(p.shape) for name, p in model.named_parameters()}
-        given = {name: tuple(p.shape) for name, p in victim.initial.items()}
-        if expected != given:
-            raise ValueError(f"initial state has parameters {given}: expected {expected}")
         model.load_state_dict(dict(victim.initial), strict=False)
     return model
 
@@ -114,8 +106,11 @@ def _gradients(
     noise: Iterator[Tensor],
 ) -> list[Tensor]:
     if shaper.reweights:
-        summed, _ = weighted_gradient(model, _loss, x, y, shaper.weights)
-        gradients = [summed[name].div_(len(x)) for name in parameters]
+        try:
+            summed, _ = weighted_gradient(model, _loss, x, y, shaper.weights)
+            gradients = [summed[name].div_(len(x)) for name in parameters]
+        except FloatingPointError:  # It diverged, which is a result.
+            gradients = [torch.full_like(parameter, torch.nan) for parameter in parameters.values()]
     else:
         gradients = list(torch.autograd.grad(_loss(model(x), y).mean(), list(parameters.values())))
     if shaper.noise_std:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from gradshape import _validate
+from gradshape import _validate, models
 from gradshape.data import Dataset
 from gradshape.training.dense import Rows
 from gradshape.training.loop import train_one
@@ -103,8 +103,10 @@ def train_stacks(
 ) -> Iterator[tuple[tuple[int, ...], list[TrainingResult]]]:
     """As :func:`train_victims`, stack by stack: yields places in ``victims`` and their results as they finish."""
     _validate.positive_int(max_memory=max_memory)
+    retrained = {victim.recipe.model for victim in victims if victim.initial is not None}
+    templates = {name: models.build(name, dataset.input_shape, dataset.num_classes) for name in retrained}
     for index, victim in enumerate(victims):
-        check_victim(victim, dataset, f"victim {index}")
+        check_victim(victim, dataset, f"victim {index}", template=templates.get(victim.recipe.model))
     if not victims:
         return
     device = torch.device(device)

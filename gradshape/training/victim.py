@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gradshape.data import Dataset, Split
 from gradshape.training.recipe import Recipe
@@ -79,8 +79,11 @@ class TrainingResult:
         return int(self.accuracy.argmax()) + 1
 
 
-def check_victim(victim: Victim, dataset: Dataset, where: str) -> None:
-    """Raise ``ValueError`` if the victim's rows do not fit the data set; ``where`` opens the message."""
+def check_victim(victim: Victim, dataset: Dataset, where: str, *, template: nn.Module | None) -> None:
+    """Raise ``ValueError`` if the victim's rows do not fit the data set, or its initial state its model.
+
+    ``where`` opens the message; ``template`` is a model of its kind, needed if it has an initial state.
+    """
     rows = len(dataset.train)
     if victim.private is not None:
         x, y = victim.private.x, victim.private.y
@@ -102,3 +105,8 @@ def check_victim(victim: Victim, dataset: Dataset, where: str) -> None:
         raise ValueError(
             f"{where}: watched rows have shape {tuple(victim.watch.shape)}: expected (M, *{dataset.input_shape})"
         )
+    if victim.initial is not None and template is not None:
+        expected = {name: tuple(p.shape) for name, p in template.named_parameters()}
+        given = {name: tuple(p.shape) for name, p in victim.initial.items()}
+        if expected != given:
+            raise ValueError(f"{where}: initial state has parameters {given}: expected {expected}")

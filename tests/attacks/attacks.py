@@ -13,4 +13,7 @@ LABEL_FLIPS = [
     LabelFlip(1.2, feasible_quantile=1),
 ]
 ATTACKS: list[Attack] = [*LABEL_FLIPS]
-DATASETS = {"two-classes": blobs(rows=104, classes=2), "pictures": blobs(rows=99, shape=(1, 3, 2), classes=4, spread=0.4)}
+DATASETS = {
+    "two-classes": blobs(rows=104, classes=2, spread=0.5),
+    "pictures": blobs(rows=99, shape=(1, 3, 2), classes=4, spread=0.4),
+}

@@ -18,7 +18,7 @@ def _torch_twin(optimizer: Optimizer, parameters: list[Tensor]) -> torch.optim.O
 
 @pytest.mark.parametrize(
     "optimizer",
-    [SGD(0.1), SGD(0.1, momentum=0.9), Adam(0.01), Adam(0.1, beta1=0.5, beta2=0.9, eps=1e-3), Adam(0.1, beta1=0)],
+    [SGD(0.1), SGD(0.1, momentum=0.9), Adam(0.01), Adam(0.1, beta1=0.5, beta2=0.9, eps=1e-3), Adam(0.1, beta1=0.0)],
     ids=str,
 )
 @pytest.mark.parametrize(

@@ -44,7 +44,8 @@ def test_in_float32_a_victim_does_not_depend_on_who_else_is_in_its_stack(model: 
     data = blobs(rows=60, shape=(20,))
     recipe = Recipe(model, Adam(0.01), batch_size=20, epochs=3)
     private = random_rows(data, 8, seed=1)
-    victims = [Victim(recipe.with_shaper(s), 3, private=private) for s in (*SHAPERS.values(), Shaper((Clip(2),)))]
+    shapers = [SHAPERS[name] for name in ("vanilla", "clip", "noise", "clip-noise")]
+    victims = [Victim(recipe.with_shaper(shaper), 3, private=private) for shaper in shapers]
     together = train_victims(data, victims)
     for victim, result in zip(victims, together, strict=True):
         [alone] = train_victims(data, [victim])
@@ -204,8 +205,8 @@ def test_a_huge_learning_rate_diverges(stacked: bool) -> None:
 
 @pytest.mark.parametrize("stacked", [True, False])
 def test_divergence_names_the_first_epoch(stacked: bool) -> None:
-    # Noise so large that parameters double in number of digits; found by running each epoch count on its own.
-    recipe = Recipe("lr", SGD(1e36), batch_size=22, epochs=8, shaper=Shaper((Noise(20.0),)))
+    # One step of the noise stays far within float32; with this momentum, a few epochs of it do not.
+    recipe = Recipe("lr", SGD(2e37, momentum=0.99), batch_size=22, epochs=8, shaper=Shaper((Noise(20.0),)))
     [result] = train_victims(DATA, [Victim(recipe, 1)], stacked=stacked)
     assert result.diverged is not None
     assert result.diverged > 1

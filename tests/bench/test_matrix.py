@@ -1,0 +1,175 @@
+import importlib.util
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench.case import Case, ExpectedFailure, Scale, Task
+from bench.matrix import MARK, Expect, Matrix, Sized, all_cases, benchmark_cases
+from bench.protocols.from_scratch import FromScratch
+from bench.schedule import by_id
+from bench.verdict import Threshold
+from gradshape.attacks import LabelFlip
+from gradshape.defenses import GradientShaping, NoDefense
+from gradshape.shaping import Clip
+from gradshape.training import Adam, Recipe
+
+RECIPE = Recipe("lr", Adam(0.01), batch_size=32, epochs=40)
+TASKS = [Task("digits", RECIPE), Task("two_moons", RECIPE)]
+FLIPS = [LabelFlip(0.1), LabelFlip(0.4)]
+DEFENSES = [NoDefense(), GradientShaping(Clip(4))]
+MATRIX = Matrix(TASKS, FLIPS, DEFENSES, [Threshold("rad", "<", 0.05)])
+KNOWN = ExpectedFailure("why", "where")
+
+
+def ids(matrix: Matrix, scale: Scale = Scale.SMOKE) -> list[str]:
+    return [case.id for case in matrix.cases(scale, (0,))]
+
+
+def suite_matrices() -> Iterator[Matrix]:
+    """All matrices of the suites."""
+    for path in sorted((Path(__file__).parents[2] / "suites").glob("test_*.py")):
+        spec = importlib.util.spec_from_file_location(f"suite_{path.stem}", path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        for value in vars(module).values():
+            for mark in getattr(value, "pytestmark", []):
+                if mark.name == MARK:
+                    yield from mark.args
+
+
+SUITES = list(suite_matrices())
+
+
+def test_cases_stand_in_the_order_of_the_axes() -> None:
+    assert ids(MATRIX) == [
+        f"{task}-lr-label_flip_{intensity}-{defense}"
+        for task in ("digits", "two_moons")
+        for intensity in (10, 40)
+        for defense in ("vanilla", "dp_adam_c4")
+    ]
+
+
+def test_cases_carry_what_the_matrix_declares() -> None:
+    matrix = replace(MATRIX, protocol=FromScratch("last"))
+    case = matrix.cases(Scale.PAPER, [3, 5])[0]
+    assert case == Case(
+        TASKS[0], FLIPS[0], DEFENSES[0], Scale.PAPER, (3, 5), (Threshold("rad", "<", 0.05),), FromScratch("last")
+    )
+
+
+def test_sized_attacks_differ_between_scales() -> None:
+    matrix = replace(MATRIX, tasks=TASKS[:1], attacks=Sized(smoke=FLIPS[:1], paper=FLIPS), defenses=DEFENSES[:1])
+    assert ids(matrix, Scale.SMOKE) == ["digits-lr-label_flip_10-vanilla"]
+    assert ids(matrix, Scale.PAPER) == ["digits-lr-label_flip_10-vanilla", "digits-lr-label_flip_40-vanilla"]
+
+
+def test_sized_defenses_differ_between_scales() -> None:
+    matrix = replace(MATRIX, tasks=TASKS[:1], attacks=FLIPS[:1], defenses=Sized(smoke=DEFENSES[1:], paper=DEFENSES))
+    assert ids(matrix, Scale.SMOKE) == ["digits-lr-label_flip_10-dp_adam_c4"]
+    assert ids(matrix, Scale.PAPER) == ["digits-lr-label_flip_10-vanilla", "digits-lr-label_flip_10-dp_adam_c4"]
+
+
+def test_matrix_of_one_scale_has_no_cases_at_the_other() -> None:
+    matrix = replace(MATRIX, scales=[Scale.PAPER])
+    assert ids(matrix, Scale.SMOKE) == []
+    assert ids(matrix, Scale.PAPER) == ids(MATRIX, Scale.PAPER)
+
+
+CASE = MATRIX.cases(Scale.SMOKE, (0,))[1]
+
+
+@pytest.mark.parametrize(
+    "expect",
+    [
+        Expect(KNOWN),
+        Expect(KNOWN, tasks=["digits-lr"]),
+        Expect(KNOWN, attacks=["label_flip_40", "label_flip_10"]),
+        Expect(KNOWN, defenses=["dp_adam_c4"]),
+        Expect(KNOWN, tasks=["digits-lr"], attacks=["label_flip_10"], defenses=["dp_adam_c4"]),
+        Expect(KNOWN, scales=[Scale.SMOKE]),
+    ],
+    ids=["all", "task", "attack", "defense", "each", "scale"],
+)
+def test_expectation_covers_a_case_that_is_in_every_given_list(expect: Expect) -> None:
+    assert expect.covers(CASE)
+
+
+@pytest.mark.parametrize(
+    "expect",
+    [
+        Expect(KNOWN, tasks=["digits"]),
+        Expect(KNOWN, tasks=["two_moons-lr"]),
+        Expect(KNOWN, attacks=["label_flip_40"]),
+        Expect(KNOWN, defenses=["vanilla"]),
+        Expect(KNOWN, tasks=["digits-lr"], attacks=["label_flip_10"], defenses=["vanilla"]),
+        Expect(KNOWN, scales=[Scale.PAPER]),
+        Expect(KNOWN, tasks=[]),
+    ],
+    ids=["name alone", "task", "attack", "defense", "one of three", "scale", "none"],
+)
+def test_expectation_does_not_cover_others(expect: Expect) -> None:
+    assert not expect.covers(CASE)
+
+
+def test_covered_cases_expect_to_fail() -> None:
+    matrix = replace(MATRIX, expected_failures=[Expect(KNOWN, attacks=["label_flip_40"])])
+    for case in matrix.cases(Scale.SMOKE, (0,)):
+        assert case.expected_failure == (KNOWN if case.attack == FLIPS[1] else None)
+
+
+def test_first_expectation_counts() -> None:
+    other = ExpectedFailure("other", "where")
+    matrix = replace(MATRIX, expected_failures=[Expect(KNOWN, tasks=["digits-lr"]), Expect(other)])
+    reasons = {case.task.dataset: case.expected_failure for case in matrix.cases(Scale.SMOKE, (0,))}
+    assert reasons == {"digits": KNOWN, "two_moons": other}
+
+
+def test_case_that_two_matrices_declare_alike_stands_once() -> None:
+    assert all_cases([MATRIX, MATRIX], Scale.SMOKE, (0,)) == MATRIX.cases(Scale.SMOKE, (0,))
+
+
+def test_case_that_two_matrices_declare_differently_stands_twice() -> None:
+    other = replace(MATRIX, thresholds=[])
+    both = all_cases([MATRIX, other], Scale.SMOKE, (0,))
+    assert len(both) == 2 * len(MATRIX.cases(Scale.SMOKE, (0,)))
+    with pytest.raises(ValueError, match="two different cases are called 'digits-lr-label_flip_10-vanilla'"):
+        by_id(both)
+
+
+def test_mark_carries_the_matrices() -> None:
+    @benchmark_cases(MATRIX)
+    def marked() -> None:
+        pass
+
+    (mark,) = marked.pytestmark  # type: ignore[attr-defined]
+    assert (mark.name, mark.args) == (MARK, (MATRIX,))
+
+
+@pytest.mark.parametrize("scale", Scale)
+def test_suites_have_cases(scale: Scale) -> None:
+    assert all_cases(SUITES, scale, (0,))
+
+
+@pytest.mark.parametrize("scale", Scale)
+def test_ids_of_the_suites_are_unique(scale: Scale) -> None:
+    cases = all_cases(SUITES, scale, (0,))
+    assert len(by_id(cases)) == len(cases)
+
+
+@pytest.mark.parametrize("scale", Scale)
+def test_ids_of_the_suites_are_fit_for_k(scale: Scale) -> None:
+    # No spaces, no `=`, no brackets: each of them means something to `-k`.
+    bad = [case.id for case in all_cases(SUITES, scale, (0,)) if not re.fullmatch(r"[\w.-]+", case.id)]
+    assert bad == []
+
+
+def test_ids_of_the_suites_are_stable() -> None:
+    first, second = (
+        {case.id: case.fingerprint for case in all_cases(list(suite_matrices()), Scale.SMOKE, (0,))} for _ in "ab"
+    )
+    assert first == second

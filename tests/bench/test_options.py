@@ -1,0 +1,176 @@
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from bench import options
+from bench.case import Scale
+from bench.options import Settings, parse_count, parse_device, parse_size
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GRADSHAPE_OFFLINE", raising=False)
+
+
+def read(*arguments: str, root: Path = Path("/root/of/project")) -> Settings:
+    """The settings of a command line."""
+    parser = pytest.Parser(_ispytest=True)
+    options.add_options(parser)
+    values = parser.parse(list(arguments))
+    config: Any = SimpleNamespace(getoption=lambda name: getattr(values, name), rootpath=root)
+    return options.read(config)
+
+
+def gpus(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+
+
+def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus(monkeypatch, 0)
+    root = Path("/root/of/project")
+    assert read() == Settings(
+        scale=Scale.SMOKE,
+        seeds=(0, 1, 2),
+        device="cpu",
+        offline=False,
+        require_data=False,
+        results=root / "reports" / "results.jsonl",
+        cache_dir=root / ".gradshape",
+        use_cache=True,
+        max_memory=4 << 30,
+        strict_verdicts=False,
+    )
+
+
+def test_paper_scale_has_five_seeds() -> None:
+    assert read("--scale", "paper").seeds == (0, 1, 2, 3, 4)
+
+
+def test_number_of_seeds_is_chosen() -> None:
+    assert read("--scale", "paper", "--seeds", "2").seeds == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("flag", "name", "value"),
+    [
+        ("--offline", "offline", True),
+        ("--require-data", "require_data", True),
+        ("--no-cache", "use_cache", False),
+        ("--strict-verdicts", "strict_verdicts", True),
+    ],
+)
+def test_flags(flag: str, name: str, value: bool) -> None:
+    assert getattr(read(flag), name) is value
+
+
+@pytest.mark.parametrize("option", ["results", "cache-dir"])
+def test_paths_are_relative_to_the_working_directory(
+    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert getattr(read(f"--{option}", "some/place"), option.replace("-", "_")) == tmp_path / "some" / "place"
+
+
+def test_home_is_understood_in_paths() -> None:
+    assert read("--results", "~/r.jsonl").results == Path.home() / "r.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--scale", "papr", "unknown scale 'papr': did you mean 'paper'? known: paper, smoke"),
+        ("--scale", "huge", "unknown scale 'huge': known: paper, smoke"),
+        ("--seeds", "0", "'0': expected a whole number of at least 1"),
+        ("--seeds", "-3", "'-3': expected a whole number of at least 1"),
+        ("--seeds", "two", "'two': expected a whole number of at least 1"),
+        ("--seeds", "1.5", "'1.5': expected a whole number of at least 1"),
+        ("--device", "cdua", "unknown device 'cdua': did you mean 'cuda'"),
+        ("--device", "cuda:x", "unknown device 'cuda:x': did you mean 'cuda:0'"),
+        ("--device", "cuda:", "unknown device 'cuda:': did you mean 'cuda'"),
+        ("--device", "cpu:1", "unknown device 'cpu:1': did you mean 'cpu'"),
+        ("--device", "cuda", "'cuda': there is no GPU here: expected cpu"),
+        ("--device", "cuda:1", "'cuda:1': there is no GPU here: expected cpu"),
+        ("--max-memory", "lots", "'lots': expected a size like 800M or 4G"),
+        ("--max-memory", "0", "'0': expected a size like 800M or 4G"),
+        ("--max-memory", "-4G", "'-4G': expected a size like 800M or 4G"),
+    ],
+)
+def test_bad_value_names_option_and_value_and_expectation(
+    option: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpus(monkeypatch, 0)
+    with pytest.raises(pytest.UsageError, match=re.escape(f"{option}: {message}")):
+        read(f"{option}={value}")
+
+
+@pytest.mark.parametrize(("value", "offline"), [("1", True), ("yes", True), ("0", False), ("", False)])
+def test_environment_forbids_the_network(value: str, offline: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADSHAPE_OFFLINE", value)
+    assert read().offline is offline
+
+
+def test_option_forbids_the_network_whatever_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADSHAPE_OFFLINE", "0")
+    assert read("--offline").offline
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("1", 1),
+        ("800M", 800 << 20),
+        ("4G", 4 << 30),
+        ("4g", 4 << 30),
+        ("4GB", 4 << 30),
+        ("4GiB", 4 << 30),
+        ("1.5K", 1536),
+        (" 2 T ", 2 << 40),
+        ("1e3", 1000),
+        ("512B", 512),
+    ],
+)
+def test_sizes(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "G", "B", "4X", "nan", "inf", "infG", "0.5", "4 G 2", "--"])
+def test_bad_sizes(text: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"{text!r}: expected a size like 800M or 4G")):
+        parse_size(text)
+
+
+@pytest.mark.parametrize(("text", "count"), [("1", 1), ("12", 12)])
+def test_counts(text: str, count: int) -> None:
+    assert parse_count(text) == count
+
+
+@pytest.mark.parametrize("text", ["", " ", "²", "1e3", "+1", "1_0"])  # noqa: RUF001
+def test_bad_counts(text: str) -> None:
+    with pytest.raises(ValueError, match="expected a whole number of at least 1"):
+        parse_count(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "device"), [("auto", "cuda:0"), ("cpu", "cpu"), ("cuda", "cuda:0"), ("cuda:1", "cuda:1")]
+)
+def test_devices_with_gpus(text: str, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus(monkeypatch, 2)
+    assert parse_device(text) == device
+
+
+def test_gpu_beyond_the_last_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus(monkeypatch, 2)
+    with pytest.raises(ValueError, match="'cuda:2': there are 2 GPUs: expected a lower number"):
+        parse_device("cuda:2")
+
+
+def test_option_of_another_plugin_is_named() -> None:
+    parser = pytest.Parser(_ispytest=True)
+    parser.addoption("--device")
+    with pytest.raises(pytest.UsageError, match="beside those of another plugin: .*--device"):
+        options.add_options(parser)
