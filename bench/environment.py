@@ -33,7 +33,11 @@ def describe(device: str, root: Path) -> dict[str, Any]:
 def _commit(root: Path) -> str | None:
     try:
         head = _git(root, "rev-parse", "--short=12", "HEAD")
-        return f"{head}+changes" if _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!reports") else head
+        return (
+            f"{head}+changes"
+            if _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!reports")
+            else head
+        )
     except (OSError, subprocess.SubprocessError):
         return None
 

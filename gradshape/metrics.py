@@ -44,7 +44,7 @@ def relative_accuracy_drop(reference: float, accuracy: float) -> float:
     Which models are compared gives three metrics (``rad``, ``utility_loss``, ``rad_vs_vanilla``); see
     :data:`METRICS`. Hong et al. 2020, section 6.1.
 
-    >>> relative_accuracy_drop(0.8, 0.6)
+    >>> relative_accuracy_drop(0.5, 0.375)
     0.25
     """
     _validate.fraction(reference=reference, accuracy=accuracy)
@@ -93,7 +93,7 @@ def success_rate(successes: int, trials: int, *, confidence: float = 0.95) -> Es
     Wilson 1927, "Probable inference, the law of succession, and statistical inference".
 
     >>> print(success_rate(34, 73))
-    0.4658 [0.3557, 0.5792] (n=73)
+    0.4658 [0.3559, 0.5790] (n=73)
     """
     if trials < 1 or not 0 <= successes <= trials:
         raise ValueError(f"successes={successes!r}, trials={trials!r}: expected 0 <= successes <= trials, trials >= 1")

@@ -165,4 +165,6 @@ def dense_layers(model: nn.Module) -> list[nn.Linear] | None:
         return None
     if not all(isinstance(m, nn.ReLU) for m in between):
         return None
+    if len({id(m) for m in linear}) < len(linear):  # one layer used twice
+        return None
     return [m for m in linear if isinstance(m, nn.Linear)]

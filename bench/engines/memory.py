@@ -22,4 +22,5 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError):
         return False
     limits = ((_M_MMAP_THRESHOLD, 1 << 30), (_M_TRIM_THRESHOLD, (1 << 31) - 1), (_M_ARENA_MAX, 1))
-    return sum(mallopt(option, value) for option, value in limits) == len(limits)
+    accepted: list[int] = [mallopt(option, value) for option, value in limits]
+    return 0 not in accepted

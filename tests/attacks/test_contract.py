@@ -121,8 +121,12 @@ def test_no_poison_is_empty_and_fits_the_data() -> None:
     assert (poison.x.dtype, poison.y.dtype) == (torch.float32, torch.int64)
 
 
-def _threat(**knowledge: Knowledge) -> ThreatModel:
-    return replace(LabelFlip.threat, **knowledge)
+def _threat(
+    training_data: Knowledge = Knowledge.NONE,
+    algorithm: Knowledge = Knowledge.NONE,
+    parameters: Knowledge = Knowledge.NONE,
+) -> ThreatModel:
+    return replace(LabelFlip.threat, training_data=training_data, algorithm=algorithm, parameters=parameters)
 
 
 DATA = blobs(rows=30)
@@ -142,9 +146,7 @@ def _view(threat: ThreatModel) -> VictimView:
     ],
     ids=["training-data", "algorithm", "parameters"],
 )
-def test_the_view_shows_what_is_granted_and_nothing_else(
-    knowledge: str, look: Callable[[VictimView], object]
-) -> None:
+def test_the_view_shows_what_is_granted_and_nothing_else(knowledge: str, look: Callable[[VictimView], object]) -> None:
     assert look(_view(_threat(**{knowledge: Knowledge.FULL}))) is not None
     assert look(_view(_threat(**{knowledge: Knowledge.EITHER}))) is not None
     with pytest.raises(PermissionError, match="threat model grants no knowledge"):
@@ -160,8 +162,7 @@ def test_the_view_asks_for_what_is_granted_but_was_not_given() -> None:
 
 
 def test_shape_and_classes_are_always_known() -> None:
-    nothing = _threat(training_data=Knowledge.NONE, algorithm=Knowledge.NONE, parameters=Knowledge.NONE)
-    assert (_view(nothing).input_shape, _view(nothing).num_classes) == ((5,), 3)
+    assert (_view(_threat()).input_shape, _view(_threat()).num_classes) == ((5,), 3)
 
 
 COUNT = 6
@@ -174,7 +175,7 @@ def _ids(*values: int) -> torch.Tensor:
 BREACHES: dict[str, tuple[Callable[[PoisonSet], PoisonSet], str]] = {
     "too-few": (lambda p: PoisonSet(p.x[1:], p.y[1:], p.source[1:], p.replaced), "5 rows, budget 6"),
     "too-many": (
-        lambda p: PoisonSet(*(torch.cat([part, part]) for part in (p.x, p.y, p.source)), p.replaced),
+        lambda p: PoisonSet(p.x.repeat(2, 1), p.y.repeat(2), p.source.repeat(2), p.replaced),
         "12 rows, budget 6",
     ),
     "unequal-x": (lambda p: replace(p, x=p.x[1:]), "rows, budget 6"),

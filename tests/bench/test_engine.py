@@ -93,7 +93,7 @@ def test_error_is_passed_on_and_the_rest_does_not_begin(workers: int, error: typ
 
 def test_error_stops_a_training_that_runs() -> None:
     local = engine(2)
-    long: list[Job] = [Train(MOONS, "cpu", Recipe("lr", Adam(0.05), batch_size=1, epochs=10_000), 0)]
+    long: list[Job] = [Train(MOONS, "cpu", Recipe("lr", Adam(0.05), batch_size=1, epochs=100), 0)]
     short: list[Job] = list(crafts(1))
     ended: list[type[BaseException]] = []
     training = threading.Event()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+import gradshape
 from bench import jobs
 from bench.jobs import Craft, Filter, Job, Train
 from gradshape.attacks import LabelFlip, PoisonSet
@@ -23,16 +24,19 @@ def poison(seed: int = 0) -> PoisonSet:
     return LabelFlip(0.1)(MOONS, seed=seed)
 
 
-def train(**fields: Any) -> Train:
-    return Train(**{"dataset": MOONS, "device": "cpu", "recipe": RECIPE, "seed": 0} | fields)
+def train(**changes: Any) -> Train:
+    values: dict[str, Any] = {"dataset": MOONS, "device": "cpu", "recipe": RECIPE, "seed": 0}
+    return Train(**values | changes)
 
 
-def craft(**fields: Any) -> Craft:
-    return Craft(**{"dataset": MOONS, "device": "cpu", "attack": LabelFlip(0.1), "recipe": None, "seed": 0} | fields)
+def craft(**changes: Any) -> Craft:
+    values: dict[str, Any] = {"dataset": MOONS, "device": "cpu", "attack": LabelFlip(0.1), "recipe": None, "seed": 0}
+    return Craft(**values | changes)
 
 
-def filtering(**fields: Any) -> Filter:
-    return Filter(**{"dataset": MOONS, "device": "cpu", "defense": NoDefense(), "poison": None, "seed": 0} | fields)
+def filtering(**changes: Any) -> Filter:
+    values: dict[str, Any] = {"dataset": MOONS, "device": "cpu", "defense": NoDefense(), "poison": None, "seed": 0}
+    return Filter(**values | changes)
 
 
 def changed_dataset() -> Dataset:
@@ -172,7 +176,7 @@ def test_librarys_source_is_that_of_its_files(tmp_path: Path, monkeypatch: pytes
     source = jobs.library_source.__wrapped__
     (tmp_path / "part").mkdir()
     (tmp_path / "part" / "a.py").write_text("a = 1")
-    monkeypatch.setattr(jobs.gradshape, "__file__", str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(gradshape, "__file__", str(tmp_path / "__init__.py"))
     found = [source(), source()]
     (tmp_path / "part" / "a.py").write_text("a = 2")
     found.append(source())

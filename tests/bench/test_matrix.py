@@ -42,7 +42,9 @@ def suite_matrices() -> Iterator[Matrix]:
                     yield from mark.args
 
 
-SUITES = list(suite_matrices())
+@pytest.fixture(scope="module")
+def suites() -> list[Matrix]:
+    return list(suite_matrices())
 
 
 def test_cases_stand_in_the_order_of_the_axes() -> None:
@@ -151,20 +153,20 @@ def test_mark_carries_the_matrices() -> None:
 
 
 @pytest.mark.parametrize("scale", Scale)
-def test_suites_have_cases(scale: Scale) -> None:
-    assert all_cases(SUITES, scale, (0,))
+def test_suites_have_cases(scale: Scale, suites: list[Matrix]) -> None:
+    assert all_cases(suites, scale, (0,))
 
 
 @pytest.mark.parametrize("scale", Scale)
-def test_ids_of_the_suites_are_unique(scale: Scale) -> None:
-    cases = all_cases(SUITES, scale, (0,))
+def test_ids_of_the_suites_are_unique(scale: Scale, suites: list[Matrix]) -> None:
+    cases = all_cases(suites, scale, (0,))
     assert len(by_id(cases)) == len(cases)
 
 
 @pytest.mark.parametrize("scale", Scale)
-def test_ids_of_the_suites_are_fit_for_k(scale: Scale) -> None:
+def test_ids_of_the_suites_are_fit_for_k(scale: Scale, suites: list[Matrix]) -> None:
     # No spaces, no `=`, no brackets: each of them means something to `-k`.
-    bad = [case.id for case in all_cases(SUITES, scale, (0,)) if not re.fullmatch(r"[\w.-]+", case.id)]
+    bad = [case.id for case in all_cases(suites, scale, (0,)) if not re.fullmatch(r"[\w.-]+", case.id)]
     assert bad == []
 
 

@@ -21,7 +21,7 @@ class Screen:
 
     def tell(self, after: float = 0.0, *, bundle: object = "one", **changes: Any) -> None:
         self.now += after
-        state = {"epoch": 10, "epochs": 40, "victims": 12, "model": "lr", "work_done": 120, "work": 480}
+        state: dict[str, Any] = {"epoch": 10, "epochs": 40, "victims": 12, "model": "lr", "work_done": 120, "work": 480}
         self.line.update(bundle, Progress(**state | changes))
 
 
@@ -73,9 +73,9 @@ def test_victims_of_all_running_bundles_count(screen: Screen) -> None:
 
 
 def test_finished_bundle_counts_as_work_but_not_as_victims(screen: Screen) -> None:
-    screen.tell(bundle="one", work_done=480)
-    screen.tell(4.0, bundle="two", victims=5, work_done=0)
-    assert "training 5 lr" in screen.written[-1]
+    screen.tell(bundle="two", victims=5, epoch=3, work_done=0)
+    screen.tell(4.0, bundle="one", epoch=40, work_done=480)
+    assert "training 5 lr: epoch 3/40" in screen.written[-1]
     assert "about 4 s left" in screen.written[-1]
 
 

@@ -16,7 +16,13 @@ from gradshape.training.order import CommonRows
 
 
 def blobs(
-    *, rows: int = 44, test: int = 40, shape: tuple[int, ...] = (5,), classes: int = 3, spread: float = 0.2, seed: int = 0
+    *,
+    rows: int = 44,
+    test: int = 40,
+    shape: tuple[int, ...] = (5,),
+    classes: int = 3,
+    spread: float = 0.2,
+    seed: int = 0,
 ) -> Dataset:
     """One blob a class, overlapping unless ``spread`` is small; every class has rows."""
     generator = torch.Generator().manual_seed(seed)
@@ -171,9 +177,7 @@ def assert_states_equal(one: State | None, other: State | None, *, tolerance: fl
         torch.testing.assert_close(one[name], other[name], rtol=tolerance, atol=tolerance)
 
 
-def assert_results_equal(
-    ones: Sequence[TrainingResult], others: Sequence[TrainingResult], *, tolerance: float
-) -> None:
+def assert_results_equal(ones: Sequence[TrainingResult], others: Sequence[TrainingResult], *, tolerance: float) -> None:
     assert len(ones) == len(others)
     for one, other in zip(ones, others, strict=True):
         assert one.accuracy.tolist() == other.accuracy.tolist()

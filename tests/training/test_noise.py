@@ -30,14 +30,14 @@ def _drawn(seeds: list[int], shaper: Shaper, *, stacked: bool = True, dtype: tor
 def test_the_noise_of_a_step_has_the_std_on_the_sum_over_the_batch_size(shaper: Shaper, stacked: bool) -> None:
     noise = _drawn(list(range(30)), shaper, stacked=stacked).flatten()
     statistic = float((noise / (STD / BATCH)).square().sum())
-    low, high = stats.chi2.ppf([1e-4, 1 - 1e-4], df=len(noise))
+    low, high = stats.chi2.interval(1 - 2e-4, df=len(noise))
     assert low < statistic < high
     assert stats.kstest((noise / (STD / BATCH)).numpy(), "norm").pvalue > 1e-3
 
 
 def test_several_noises_add_their_variances() -> None:
     noise = _drawn(list(range(30)), Noise(3) | Noise(4)).flatten() / (5 / BATCH)
-    low, high = stats.chi2.ppf([1e-4, 1 - 1e-4], df=len(noise))
+    low, high = stats.chi2.interval(1 - 2e-4, df=len(noise))
     assert low < float(noise.square().sum()) < high
 
 
@@ -69,9 +69,7 @@ def test_noise_is_the_same_numbers_in_every_dtype() -> None:
     )
     assert torch.equal(single.double(), double)
     shaper = Shaper((Noise(STD),))
-    torch.testing.assert_close(
-        _drawn([1], shaper, dtype=torch.float32), _drawn([1], shaper), rtol=1e-3, atol=1e-5
-    )
+    torch.testing.assert_close(_drawn([1], shaper, dtype=torch.float32), _drawn([1], shaper), rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [1, 100, 1 << 16, (1 << 16) + 1, 1 << 18])

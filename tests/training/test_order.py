@@ -140,7 +140,9 @@ DATA = blobs(rows=40)
 RECIPE = Recipe("lr", SGD(0.1), batch_size=8, epochs=1)
 
 
-def _victim(seed: int, private: int, order_seed: int | None, model: str = "lr", removed: tuple[int, ...] = ()) -> Victim:
+def _victim(
+    seed: int, private: int, order_seed: int | None, model: str = "lr", removed: tuple[int, ...] = ()
+) -> Victim:
     recipe = Recipe(model, SGD(0.1), batch_size=8, epochs=1)
     ids = torch.tensor(removed, dtype=torch.int64)
     return Victim(recipe, seed, private=random_rows(DATA, private, seed=seed), order_seed=order_seed, removed=ids)

@@ -1,0 +1,272 @@
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.case import Case, ExpectedFailure, Scale, Task
+from bench.options import Settings
+from bench.progress import ProgressLine
+from bench.record import Record, Status
+from bench.session import BenchSession, CaseOutcome, Place, ThresholdMissed, Unmeasured, blank_record
+from bench.verdict import Threshold, Verdict, judge
+from gradshape.attacks import LabelFlip
+from gradshape.defenses import NoDefense
+from gradshape.metrics import Estimate
+from gradshape.training import Adam, Recipe
+
+TASK = Task("two_moons", Recipe("lr", Adam(0.05), batch_size=64, epochs=2))
+CASE = Case(TASK, LabelFlip(0.1), NoDefense(), Scale.SMOKE, (0, 1), (Threshold("rad", "<", 0.9),))
+MISSING = replace(CASE, task=replace(TASK, dataset="location30"))
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("GRADSHAPE_DATA", str(tmp_path / "no_data"))
+    return Settings(
+        scale=Scale.SMOKE,
+        seeds=(0, 1),
+        device="cpu",
+        offline=True,
+        require_data=False,
+        results=tmp_path / "results.jsonl",
+        cache_dir=tmp_path / "cache",
+        use_cache=True,
+        max_memory=1 << 28,
+        strict_verdicts=False,
+    )
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path / "scratch")
+
+
+def run(case: Case, settings: Settings, place: Place, progress: ProgressLine | None = None) -> Record:
+    return BenchSession([case], settings, place, place.folder, progress).run(case)
+
+
+def unmeasured(case: Case, settings: Settings, place: Place) -> Record:
+    with pytest.raises(Unmeasured) as caught:
+        run(case, settings, place)
+    return caught.value.record
+
+
+def test_record_is_of_its_case(settings: Settings, place: Place) -> None:
+    record = run(CASE, settings, place)
+    assert (record.case, record.fingerprint, record.status) == (CASE.id, CASE.fingerprint, Status.OK)
+
+
+def test_record_has_its_thresholds_judged(settings: Settings, place: Place) -> None:
+    record = run(CASE, settings, place)
+    assert record.judgements == (judge(CASE.thresholds[0], record.metrics),)
+
+
+def test_record_says_where_it_was_measured(settings: Settings, place: Place) -> None:
+    environment = run(CASE, settings, place).environment
+    assert {"gradshape", "source", "commit", "python", "torch", "numpy", "device"} <= set(environment)
+    assert environment["device"].startswith("cpu")
+
+
+def test_record_survives_json(settings: Settings, place: Place) -> None:
+    record = run(CASE, settings, place)
+    assert Record.from_json(record.to_json()) == record
+
+
+def test_finished_jobs_lie_in_the_cache(settings: Settings, place: Place) -> None:
+    run(CASE, settings, place)
+    assert len(list(settings.cache_dir.rglob("*.npz"))) == 6
+    assert not place.folder.exists()
+
+
+def test_without_cache_nothing_is_kept(settings: Settings, place: Place) -> None:
+    run(CASE, replace(settings, use_cache=False), place)
+    assert not settings.cache_dir.exists()
+
+
+def test_without_cache_nothing_is_used(settings: Settings, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = run(CASE, settings, place)
+    for path in settings.cache_dir.rglob("*.npz"):
+        path.write_bytes(b"")
+    again = run(CASE, replace(settings, use_cache=False), place)
+    assert again.metrics == before.metrics
+    assert all(path.stat().st_size == 0 for path in settings.cache_dir.rglob("*.npz"))
+
+
+def test_without_cache_processes_of_one_session_share_jobs(settings: Settings, place: Place) -> None:
+    uncached = replace(settings, use_cache=False)
+    first = run(CASE, uncached, place)
+    assert run(CASE, uncached, Place(place.folder, processes=2, index=1)).seconds == first.seconds
+
+
+def test_missing_data_is_skipped_with_the_command(settings: Settings, place: Place) -> None:
+    record = unmeasured(MISSING, settings, place)
+    assert record.status is Status.SKIPPED
+    assert record.reason is not None
+    assert record.reason.startswith("data:")
+    assert "python -m gradshape.data fetch location30" in record.reason
+
+
+def test_required_data_that_is_missing_fails(settings: Settings, place: Place) -> None:
+    assert unmeasured(MISSING, replace(settings, require_data=True), place).status is Status.FAILED
+
+
+def test_unknown_data_set_fails_with_near_matches(settings: Settings, place: Place) -> None:
+    record = unmeasured(replace(CASE, task=replace(TASK, dataset="two_mons")), settings, place)
+    assert record.status is Status.FAILED
+    assert "did you mean 'two_moons'" in str(record.reason)
+
+
+def test_unknown_model_fails_with_near_matches(settings: Settings, place: Place) -> None:
+    other = replace(TASK, recipe=replace(TASK.recipe, model="mpl"))
+    assert "did you mean 'mlp'" in str(unmeasured(replace(CASE, task=other), settings, place).reason)
+
+
+def test_unknown_metric_fails_with_near_matches(settings: Settings, place: Place) -> None:
+    record = unmeasured(replace(CASE, thresholds=(Threshold("rat", "<", 0.1),)), settings, place)
+    assert record.status is Status.FAILED
+    assert "did you mean 'rad'" in str(record.reason)
+
+
+def test_two_cases_of_one_id_are_refused(settings: Settings, place: Place) -> None:
+    other = replace(CASE, seeds=(5,))
+    with pytest.raises(ValueError, match=f"two different cases are called '{CASE.id}'"):
+        BenchSession([CASE, other], settings, place, place.folder, None)
+
+
+@dataclass(frozen=True)
+class Interrupting:
+    """An experiment that the user interrupts."""
+
+    label: str = "interrupting"
+
+    def run(self, case: Case, dataset: Any, device: str) -> Any:
+        raise KeyboardInterrupt
+        yield
+
+
+def test_interrupt_is_no_failure_of_the_case(settings: Settings, place: Place) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(replace(CASE, protocol=Interrupting()), settings, place)
+
+
+class Cleared(ProgressLine):
+    """Counts how often it is told and cleared."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda text: None, lambda: 0)
+        self.updates = self.clears = 0
+
+    def update(self, bundle: object, progress: Any) -> None:
+        self.updates += 1
+
+    def clear(self) -> None:
+        self.clears += 1
+
+
+def test_progress_is_told_and_cleared(settings: Settings, place: Place) -> None:
+    line = Cleared()
+    run(CASE, settings, place, line)
+    assert line.updates > 0
+    assert line.clears == 1
+
+
+def test_progress_is_cleared_after_a_failure(settings: Settings, place: Place) -> None:
+    line = Cleared()
+    with pytest.raises(Unmeasured):
+        run(MISSING, settings, place, line)
+    assert line.clears == 1
+
+
+def test_blank_record_has_the_labels_of_the_case() -> None:
+    case = replace(CASE, expected_failure=ExpectedFailure("why", "where"))
+    document = json.loads(blank_record(case, Status.CRASHED, "gone").to_json())
+    assert {name: document[name] for name in case.labels} == case.labels
+    assert (document["status"], document["reason"], document["expected_failure"]) == ("crashed", "gone", "why (where)")
+
+
+def test_every_session_has_its_own_scratch_folder() -> None:
+    one, other = Place.alone(), Place.alone()
+    try:
+        assert one.folder != other.folder
+    finally:
+        one.folder.rmdir()
+        other.folder.rmdir()
+
+
+METRICS: Mapping[str, Estimate] = {
+    "rad": Estimate(0.04, 0.03, 0.06, 2),
+    "utility_loss": Estimate(0.01, 0.005, 0.015, 2),
+    "rad_last": Estimate(0.5, 0.4, 0.6, 2),
+}
+
+
+def outcome(*thresholds: Threshold, strict: bool = False) -> CaseOutcome:
+    judgements = tuple(judge(threshold, METRICS) for threshold in thresholds)
+    record = replace(blank_record(CASE, Status.OK), metrics=METRICS, judgements=judgements)
+    return CaseOutcome(CASE, lambda: record, strict=strict)
+
+
+def missed(*thresholds: Threshold, strict: bool = False) -> str:
+    with pytest.raises(ThresholdMissed) as caught:
+        outcome(*thresholds, strict=strict).check()
+    return str(caught.value)
+
+
+INCONCLUSIVE = Threshold("rad", "<", 0.05)
+BROKEN = Threshold("rad", "<", 0.02)
+HOLDS = Threshold("utility_loss", "<", 0.02)
+
+
+def test_met_thresholds_pass() -> None:
+    outcome(INCONCLUSIVE, HOLDS).check()
+
+
+def test_missed_threshold_shows_value_and_interval_and_bound_and_verdict() -> None:
+    assert "rad < 0.02: measured 0.0400 [0.0300, 0.0600] (n=2): FAIL" in missed(BROKEN)
+
+
+def test_missed_threshold_shows_the_case_and_how_to_run_it_again() -> None:
+    text = missed(BROKEN)
+    assert f"case: {CASE.id} (scale smoke, 2 seeds)" in text
+    assert f"pytest suites/ -k '[{CASE.id}]' --scale smoke --seeds 2" in text
+
+
+def test_missed_threshold_shows_the_other_metrics_of_the_chosen_epoch() -> None:
+    text = missed(BROKEN)
+    assert "utility_loss: 0.0100" in text
+    assert "rad_last" not in text
+
+
+def test_met_thresholds_are_not_among_the_missed() -> None:
+    assert "utility_loss < 0.02" not in missed(BROKEN, HOLDS)
+
+
+def test_strict_run_fails_inconclusive_thresholds() -> None:
+    assert f"rad < 0.05: measured 0.0400 [0.0300, 0.0600] (n=2): {Verdict.INCONCLUSIVE.value}" in missed(
+        INCONCLUSIVE, strict=True
+    )
+
+
+def test_strict_run_passes_sure_thresholds() -> None:
+    outcome(HOLDS, strict=True).check()
+
+
+def test_metrics_are_those_of_the_record() -> None:
+    assert outcome().metrics == METRICS
+
+
+def test_case_is_run_once_and_only_when_it_is_looked_at() -> None:
+    runs: list[Case] = []
+
+    def measure() -> Record:
+        runs.append(CASE)
+        return replace(blank_record(CASE, Status.OK), metrics=METRICS)
+
+    lazy = CaseOutcome(CASE, measure, strict=False)
+    assert runs == []
+    lazy.check()
+    assert lazy.record.metrics == lazy.metrics
+    assert runs == [CASE]

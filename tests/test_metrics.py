@@ -1,0 +1,134 @@
+import math
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from gradshape.metrics import METRICS, Estimate, mean_over_seeds, relative_accuracy_drop, success_rate
+
+shares = st.floats(0, 1)
+
+
+@pytest.mark.parametrize(
+    ("reference", "accuracy", "drop"), [(0.954, 0.9435, 0.0110), (0.7165, 0.1804, 0.748), (0.5, 0.6, -0.2), (1, 0, 1)]
+)
+def test_the_drop_is_relative_to_the_reference(reference: float, accuracy: float, drop: float) -> None:
+    assert relative_accuracy_drop(reference, accuracy) == pytest.approx(drop, abs=5e-4)
+
+
+@given(reference=st.floats(1e-3, 1), accuracy=shares)
+def test_the_drop_is_positive_exactly_where_accuracy_is_lost(reference: float, accuracy: float) -> None:
+    drop = relative_accuracy_drop(reference, accuracy)
+    assert (drop > 0) == (accuracy < reference)
+    assert drop <= 1
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, math.nan, math.inf])
+def test_an_accuracy_outside_0_to_1_is_named(value: float) -> None:
+    with pytest.raises(ValueError, match="accuracy="):
+        relative_accuracy_drop(0.5, value)
+    with pytest.raises(ValueError, match="reference="):
+        relative_accuracy_drop(value, 0.5)
+
+
+def test_there_is_no_drop_relative_to_0() -> None:
+    with pytest.raises(ValueError, match="greater than 0"):
+        relative_accuracy_drop(0, 0)
+
+
+@given(values=st.lists(st.floats(-1, 1), min_size=2, max_size=8), confidence=st.sampled_from([0.5, 0.8, 0.95, 0.999]))
+def test_the_interval_of_a_mean_is_students(values: list[float], confidence: float) -> None:
+    got = mean_over_seeds(values, confidence=confidence)
+    assert got.n == len(values)
+    assert got.value == pytest.approx(np.mean(values), abs=1e-9)
+    error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    if error == 0:
+        expected = (got.value, got.value)
+    else:
+        expected = stats.t.interval(confidence, df=len(values) - 1, loc=np.mean(values), scale=error)
+    assert (got.low, got.high) == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+def test_a_single_seed_has_no_interval() -> None:
+    assert mean_over_seeds([0.3]) == Estimate(0.3, None, None, 1)
+
+
+def test_equal_values_have_an_interval_of_no_width() -> None:
+    assert mean_over_seeds([0.25, 0.25, 0.25]) == Estimate(0.25, 0.25, 0.25, 3)
+
+
+def test_the_mean_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"values=\[\]"):
+        mean_over_seeds([])
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_value_that_is_not_finite_is_refused(value: float) -> None:
+    with pytest.raises(ValueError, match="expected finite numbers"):
+        mean_over_seeds([0.1, value])
+
+
+@pytest.mark.parametrize("confidence", [0, 1, -0.5, 95, math.nan])
+def test_a_confidence_outside_0_to_1_is_named(confidence: float) -> None:
+    with pytest.raises(ValueError, match="confidence="):
+        mean_over_seeds([0.1, 0.2], confidence=confidence)
+    with pytest.raises(ValueError, match="confidence="):
+        success_rate(1, 2, confidence=confidence)
+
+
+# Wilson's formula, (p + z^2/2n -+ z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n) with z = 1.959964.
+@pytest.mark.parametrize(
+    ("successes", "trials", "low", "high"),
+    [(34, 73, 0.3559, 0.5790), (7, 78, 0.0442, 0.1738), (0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (1, 1, 0.2065, 1)],
+)
+def test_the_interval_of_a_rate_is_wilsons(successes: int, trials: int, low: float, high: float) -> None:
+    got = success_rate(successes, trials)
+    assert got.value == successes / trials
+    assert got.n == trials
+    assert (got.low, got.high) == pytest.approx((low, high), abs=5.1e-5)
+
+
+@given(trials=st.integers(1, 10_000), data=st.data())
+def test_the_interval_of_a_rate_contains_it_and_stays_in_0_to_1(trials: int, data: st.DataObject) -> None:
+    got = success_rate(data.draw(st.integers(0, trials)), trials)
+    assert got.low is not None
+    assert got.high is not None
+    assert 0 <= got.low <= got.value <= got.high <= 1
+    assert got.high - got.low > 0
+
+
+@given(successes=st.integers(0, 50), trials=st.integers(50, 100))
+def test_failures_have_the_mirrored_interval(successes: int, trials: int) -> None:
+    one, other = success_rate(successes, trials), success_rate(trials - successes, trials)
+    assert one.low is not None
+    assert other.high is not None
+    assert one.low == pytest.approx(1 - other.high, abs=1e-9)
+
+
+@pytest.mark.parametrize(("successes", "trials"), [(0, 0), (-1, 5), (6, 5), (0, -1)])
+def test_counts_that_make_no_rate_are_named(successes: int, trials: int) -> None:
+    with pytest.raises(ValueError, match=f"successes={successes}, trials={trials}"):
+        success_rate(successes, trials)
+
+
+def test_an_estimate_reads_well_and_has_no_negative_zero() -> None:
+    assert str(Estimate(-1e-9, None, None, 1)) == "0.0000 (n=1)"
+    assert str(Estimate(0.5, 0.25, 0.75, 4)) == "0.5000 [0.2500, 0.7500] (n=4)"
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_is_filed_under_its_name_and_defined_in_a_sentence(name: str) -> None:
+    metric = METRICS[name]
+    assert metric.name == name
+    assert re.fullmatch(r"[a-z_]+", name)
+    assert re.fullmatch(r"[A-Z].{20,}\.", metric.definition)
+
+
+def test_drops_are_better_low_and_accuracies_high() -> None:
+    drops = {"rad", "utility_loss", "rad_vs_vanilla"}
+    assert drops <= METRICS.keys()
+    for name, metric in METRICS.items():
+        assert metric.lower_is_better == (not name.startswith("accuracy")), name

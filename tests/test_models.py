@@ -1,0 +1,187 @@
+import itertools
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from gradshape import models
+
+SHAPES: dict[str, tuple[tuple[int, ...], int]] = {
+    "lr": ((100,), 100),
+    "mlp": ((100,), 100),
+    "mlp1": ((2, 3, 4), 5),
+    "cnn": ((3, 8, 8), 10),
+    "cnn_dropout": ((1, 9, 6), 3),
+}
+each_model = pytest.mark.parametrize("name", SHAPES)
+
+
+def _generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _parameters(model: nn.Module) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+@pytest.fixture
+def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "_BUILDERS", dict(models._BUILDERS))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "classes", "count"),
+    [
+        ("lr", (100,), 100, 10_100),
+        ("mlp", (100,), 100, 117_348),
+        ("mlp1", (100,), 100, 101 * 256 + 257 * 100),
+        ("mlp", (1, 28, 28), 100, 292_452),
+        ("lr", (1, 28, 28), 2, 1_570),
+        ("cnn", (3, 32, 32), 10, 530_090),
+        ("cnn_dropout", (3, 32, 32), 10, 530_090),
+    ],
+)
+def test_the_papers_networks_have_the_papers_sizes(name: str, shape: tuple[int, ...], classes: int, count: int) -> None:
+    assert len(_parameters(models.build(name, shape, classes))) == count
+
+
+def test_every_network_is_tested_here() -> None:
+    assert models.names() == sorted(SHAPES)
+
+
+@each_model
+def test_rows_become_logits(name: str) -> None:
+    shape, classes = SHAPES[name]
+    model = models.build(name, shape, classes).eval()
+    x = torch.rand(4, *shape, generator=_generator())
+    assert model(x).shape == (4, classes)
+    # A row's logits depend on that row only.
+    torch.testing.assert_close(model(x)[2:3], model(x[2:3]), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "width"), [("mlp", 256), ("mlp1", 256), ("cnn", 64), ("cnn_dropout", 64)])
+def test_features_are_what_the_last_layer_sees(name: str, width: int) -> None:
+    shape, classes = SHAPES[name]
+    model = models.build(name, shape, classes).eval()
+    x = torch.rand(4, *shape, generator=_generator())
+    features = model.features(x)
+    assert features.shape == (4, width)
+    assert (features >= 0).all()
+    torch.testing.assert_close(model.head(features), model(x))
+
+
+def test_the_features_of_logistic_regression_are_its_logits() -> None:
+    model = models.build("lr", (6,), 3)
+    x = torch.rand(4, 6, generator=_generator())
+    assert torch.equal(model.features(x), model(x))
+
+
+def test_odd_pictures_lose_their_last_row_and_column_in_the_pooling() -> None:
+    assert models.build("cnn", (1, 9, 7), 3).body[6].in_features == 32 * 4 * 3
+
+
+@each_model
+def test_weights_are_glorot_uniform_and_biases_zero(name: str) -> None:
+    for layer in models.build(name, *SHAPES[name], generator=_generator(3)).modules():
+        if not isinstance(layer, nn.Linear | nn.Conv2d):
+            continue
+        assert layer.bias is not None
+        assert not layer.bias.any()
+        outputs, inputs = layer.weight.shape[:2]
+        window = layer.weight[0, 0].numel()
+        bound = math.sqrt(6 / (window * (inputs + outputs)))
+        weight = layer.weight.detach()
+        assert weight.abs().max() <= bound
+        assert weight.abs().max() > 0.9 * bound
+        assert weight.var().item() == pytest.approx(bound**2 / 3, rel=8 / math.sqrt(weight.numel()))
+
+
+@each_model
+def test_the_generator_decides_the_weights(name: str) -> None:
+    one, same, other = (_parameters(models.build(name, *SHAPES[name], generator=_generator(s))) for s in (1, 1, 2))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+
+
+def test_without_a_generator_the_weights_are_those_of_seed_0() -> None:
+    one, other = models.build("lr", (5,), 3), models.build("lr", (5,), 3, generator=_generator(0))
+    assert torch.equal(_parameters(one), _parameters(other))
+
+
+@each_model
+def test_building_leaves_the_process_random_state_alone(name: str) -> None:
+    before = torch.get_rng_state()
+    models.build(name, *SHAPES[name])
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_an_unknown_name_lists_near_matches_first() -> None:
+    with pytest.raises(ValueError, match=r"unknown model 'cnn_dropot': did you mean 'cnn_dropout'.*known: cnn, cnn_dr"):
+        models.build("cnn_dropot", (3, 8, 8), 2)
+
+
+@pytest.mark.parametrize("classes", [1, 0, -2])
+def test_a_classifier_needs_two_classes(classes: int) -> None:
+    with pytest.raises(ValueError, match=f"num_classes={classes}: expected at least 2"):
+        models.build("lr", (5,), classes)
+
+
+@pytest.mark.parametrize("shape", [(5,), (8, 8), (1, 1, 8), (1, 8, 1), (2, 3, 8, 8)], ids=str)
+@pytest.mark.parametrize("name", ["cnn", "cnn_dropout"])
+def test_the_cnn_needs_pictures(name: str, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="the CNN expects pictures") as error:
+        models.build(name, shape, 3)
+    assert str(shape) in str(error.value)
+
+
+def _classifier(*body: nn.Module, head: nn.Linear | None = None) -> models.Classifier:
+    return models.Classifier(nn.Sequential(*body), nn.Linear(4, 3) if head is None else head)
+
+
+@pytest.mark.usefixtures("_own_registry")
+def test_a_registered_model_is_built_and_initialised() -> None:
+    def build_tanh(input_shape: tuple[int, ...], num_classes: int) -> models.Classifier:
+        return _classifier(nn.Linear(input_shape[0], 4), nn.Tanh(), head=nn.Linear(4, num_classes))
+
+    models.register("tanh", build_tanh)
+    assert "tanh" in models.names()
+    one, other = (models.build("tanh", (6,), 3, generator=_generator(1)) for _ in range(2))
+    assert torch.equal(_parameters(one), _parameters(other))
+    assert not one.head.bias.any()
+
+
+@pytest.mark.usefixtures("_own_registry")
+def test_a_name_is_registered_once() -> None:
+    with pytest.raises(ValueError, match="'mlp' exists already"):
+        models.register("mlp", models.builder("lr"))
+    assert models.builder("mlp") is not models.builder("lr")
+
+
+@pytest.mark.parametrize(("name", "widths"), [("lr", [12, 3]), ("mlp1", [12, 256, 3]), ("mlp", [12, 256, 256, 3])])
+def test_dense_networks_are_recognised(name: str, widths: list[int]) -> None:
+    layers = models.dense_layers(models.build(name, (3, 4), 3))
+    assert layers is not None
+    assert [(layer.in_features, layer.out_features) for layer in layers] == list(itertools.pairwise(widths))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(models.build("cnn", (1, 4, 4), 3), id="cnn"),
+        pytest.param(nn.Sequential(nn.Linear(4, 3)), id="no-classifier"),
+        pytest.param(_classifier(nn.Linear(4, 4), nn.Tanh()), id="tanh"),
+        pytest.param(_classifier(nn.Linear(4, 4)), id="no-activation"),
+        pytest.param(_classifier(nn.Linear(4, 4), nn.ReLU(), nn.Dropout(0.5)), id="dropout"),
+        pytest.param(_classifier(nn.Linear(4, 4), nn.ReLU(), nn.ReLU(), nn.ReLU()), id="activations"),
+        pytest.param(_classifier(nn.Linear(4, 4, bias=False), nn.ReLU()), id="no-bias"),
+        pytest.param(_classifier(head=nn.Linear(4, 3, bias=False)), id="head-without-bias"),
+    ],
+)
+def test_other_networks_are_not_dense(model: nn.Module) -> None:
+    assert models.dense_layers(model) is None
+
+
+def test_a_layer_that_is_used_twice_makes_no_dense_network() -> None:
+    shared = nn.Linear(4, 4)
+    assert models.dense_layers(_classifier(shared, nn.ReLU(), shared, nn.ReLU())) is None
