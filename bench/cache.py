@@ -5,8 +5,8 @@ import logging
 import os
 import zipfile
 import zlib
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,11 +77,22 @@ class Cache:
         finally:
             temporary.unlink(missing_ok=True)
 
-    def lock(self, name: str) -> AbstractContextManager[Any]:
-        """A lock between processes: whoever holds it computes the jobs that ``name`` stands for."""
-        folder = self.folder / "locks"
-        folder.mkdir(parents=True, exist_ok=True)
-        return FileLock(folder / f"{name[:32]}.lock")
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """A lock between processes: whoever holds it computes the jobs that ``name`` stands for.
+
+        Where the folder takes no lock (a full or read-only disk), this is reported and the jobs may be done twice.
+        """
+        lock = FileLock(self.folder / "locks" / f"{name[:32]}.lock")
+        try:
+            (self.folder / "locks").mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except OSError as error:
+            _log.warning("the cache %s cannot be locked against other processes: %s", self.folder, error)
+        try:
+            yield
+        finally:
+            lock.release()  # does nothing where it is not held
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}.npz"

@@ -62,7 +62,8 @@ class Rows:
 
     def __getitem__(self, ids: Tensor) -> "Rows":
         """The rows with these ids, of any shape."""
-        return Rows(self._matrix.index_select(0, ids.flatten()).unflatten(0, ids.shape), self._inputs)
+        flat = ids.flatten().to(self._matrix.device)
+        return Rows(self._matrix.index_select(0, flat).unflatten(0, ids.shape), self._inputs)
 
 
 class DenseStack:

@@ -203,5 +203,14 @@ def test_lock_keeps_others_out(cache: Cache) -> None:
 
 
 def test_locks_of_other_names_are_free(cache: Cache) -> None:
-    with cache.lock("a" * 64), cache.lock("b" * 64) as other:
-        assert other.is_locked
+    with cache.lock("a" * 64), cache.lock("b" * 64):
+        assert len(list((cache.folder / "locks").iterdir())) == 2
+
+
+def test_a_folder_that_takes_no_lock_is_reported_and_the_jobs_run(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("")
+    with Cache(tmp_path / "file").lock("name"):
+        pass
+    assert "cannot be locked" in caplog.text

@@ -3,10 +3,10 @@ import pytest
 from gradshape.data import info, load, names
 
 EMBEDDED = {
-    "digits": "91843feaa5795a5b8910bb86475e99714c1d5a2bb1f4d4ee46192b9be94a0b85",
-    "digits_38": "288367b4edbe96cad8b427a2a8e24c319a4156a1be36d8b3e098ddeafb27d9b7",
-    "two_moons": "8f66871bea363b2fedc82f8640dd0b39471cc13c3f324ca113e2686dc849c330",
-    "purchase_synthetic": "767e5b13e2a5daad61ecaeeedc42a32a92b92946300789e1de6a1e8dc2a64bba",
+    "digits": "8330e7e6252c79b38ab5031fb5bdedca830beae473797f8b1315cc38631d4de7",
+    "digits_38": "a04965e3250ef90eef1b8e752a272718dedd2b6a3baccb369c53d049a053c979",
+    "two_moons": "9118ad93cbef0c142f4f4f1f2ac066df1b5246d6c9c39b0f82a58c11fff501bd",
+    "purchase_synthetic": "0762e1df167d02041223d7f6071ce19d4e12df83f1223db7137e7419a8e74661",
 }
 
 
