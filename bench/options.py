@@ -142,13 +142,16 @@ def parse_size(text: str) -> int:
 
 
 def parse_device(text: str) -> str:
-    """``cpu``, ``cuda`` or ``cuda:i``; ``auto`` is the first GPU if there is one.
+    """``cpu``, ``cuda`` or ``cuda:i``; ``auto`` is a GPU if there is one, the next one in each pytest-xdist worker.
 
     Raises:
         ValueError: not understood, or there is no such device.
     """
     if text == "auto":
-        return "cuda:0" if torch.cuda.is_available() else "cpu"
+        if not torch.cuda.is_available():
+            return "cpu"
+        worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+        return f"cuda:{worker % torch.cuda.device_count()}"
     kind, _, index = text.partition(":")
     if kind == "cpu" and not index:
         return "cpu"

@@ -2,19 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from bench.jobs import Craft, Filter, Train
-from bench.protocols.base import Experiment, Measurement
+from bench.protocols.base import Experiment, Measurement, Subject
 from gradshape import _validate
 from gradshape.data import Dataset
 from gradshape.metrics import Estimate, mean_over_seeds, relative_accuracy_drop
 from gradshape.training import TrainingResult
-
-if TYPE_CHECKING:
-    from bench.case import Case
 
 _EPOCHS = ("best", "last")
 
@@ -46,7 +42,7 @@ class FromScratch:
     def label(self) -> str:
         return "from_scratch" if self.accuracy == "best" else f"from_scratch_{self.accuracy}"
 
-    def run(self, case: "Case", dataset: Dataset, device: str) -> Experiment:
+    def run(self, case: Subject, dataset: Dataset, device: str) -> Experiment:
         """The experiment of one case."""
         seeds, n = case.seeds, len(case.seeds)
         first = yield [

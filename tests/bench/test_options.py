@@ -160,7 +160,15 @@ def test_bad_counts(text: str) -> None:
 )
 def test_devices_with_gpus(text: str, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     gpus(monkeypatch, 2)
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     assert parse_device(text) == device
+
+
+@pytest.mark.parametrize(("worker", "device"), [("gw0", "cuda:0"), ("gw1", "cuda:1"), ("gw2", "cuda:0")])
+def test_workers_take_gpus_in_turn(worker: str, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus(monkeypatch, 2)
+    monkeypatch.setenv("PYTEST_XDIST_WORKER", worker)
+    assert parse_device("auto") == device
 
 
 def test_gpu_beyond_the_last_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

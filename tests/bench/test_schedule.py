@@ -16,7 +16,7 @@ from bench.cache import Cache, Finished
 from bench.case import Case, Scale, Task
 from bench.engines import LocalEngine
 from bench.jobs import Craft, Filter, Job, Train
-from bench.protocols.base import Experiment
+from bench.protocols.base import Experiment, Subject
 from bench.protocols.from_scratch import FromScratch
 from bench.schedule import Scheduler, by_id
 from gradshape.attacks import Attack, LabelFlip
@@ -266,7 +266,7 @@ class Broken:
 
     label: str = "broken"
 
-    def run(self, case: Case, dataset: Dataset, device: str) -> Experiment:
+    def run(self, case: Subject, dataset: Dataset, device: str) -> Experiment:
         yield [Train(dataset, device, case.vanilla, case.seeds[0])]
         raise RuntimeError("broken experiment")
 

@@ -9,6 +9,7 @@ import pytest
 from bench.case import Case, ExpectedFailure, Scale, Task
 from bench.options import Settings
 from bench.progress import ProgressLine
+from bench.protocols.base import Subject
 from bench.record import Record, Status
 from bench.session import BenchSession, CaseOutcome, Place, ThresholdMissed, Unmeasured, blank_record
 from bench.verdict import Threshold, Verdict, judge
@@ -142,7 +143,7 @@ class Interrupting:
 
     label: str = "interrupting"
 
-    def run(self, case: Case, dataset: Any, device: str) -> Any:
+    def run(self, case: Subject, dataset: Any, device: str) -> Any:
         raise KeyboardInterrupt
         yield
 
