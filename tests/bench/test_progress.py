@@ -42,7 +42,7 @@ def test_long_work_shows_victims_and_epochs_and_time_left(screen: Screen) -> Non
     screen.tell(3.0)
     assert len(screen.written) == 1
     # A quarter took 3 seconds.
-    assert "training 12 lr: epoch 10/40, about 9 s left" in screen.written[0]
+    assert "training 12 lr victims: epoch 10/40, about 9 s left" in screen.written[0]
 
 
 def test_line_stands_below_and_the_cursor_returns(screen: Screen) -> None:
@@ -75,7 +75,7 @@ def test_victims_of_all_running_bundles_count(screen: Screen) -> None:
 def test_finished_bundle_counts_as_work_but_not_as_victims(screen: Screen) -> None:
     screen.tell(bundle="two", victims=5, epoch=3, work_done=0)
     screen.tell(4.0, bundle="one", epoch=40, work_done=480)
-    assert "training 5 lr: epoch 3/40" in screen.written[-1]
+    assert "training 5 lr victims: epoch 3/40" in screen.written[-1]
     assert "about 4 s left" in screen.written[-1]
 
 
