@@ -61,7 +61,8 @@ class ProgressLine:
         work = sum(p.work for p in self._bundles.values())
         victims = sum(p.victims for p in running)
         left = elapsed * (work - done) / max(done, 1)
-        return f"training {victims} {latest.model} victims: epoch {latest.epoch}/{latest.epochs}, about {left:.0f} s left"
+        epoch = f"epoch {latest.epoch}/{latest.epochs}"
+        return f"training {victims} {latest.model} victims: {epoch}, about {left:.0f} s left"
 
     def _show(self, text: str) -> None:
         # One line down, write, and back to where pytest goes on writing.
