@@ -124,6 +124,11 @@ class Scheduler:
                 run.begun = True
             except StopIteration as stop:
                 run.measurement, run.pending = stop.value, ()
+            except BaseException:
+                # A generator that raised is spent: who asks for the case again begins anew.
+                self._runs.pop(run.case, None)
+                self._broken.add(run.case)
+                raise
 
     def _result(self, job: Job) -> Finished | None:
         if job.key not in self._finished:
@@ -147,7 +152,6 @@ class Scheduler:
                 # It will be raised where it belongs: when that case is asked for.
                 _log.debug("%s cannot be prepared beside %s: %s", other.id, case.id, error)
                 self._broken.add(other)
-                self._runs.pop(other, None)
         return jobs
 
     def _do(self, needed: Sequence[Job], companions: Sequence[Job]) -> None:

@@ -279,6 +279,15 @@ def test_companion_whose_experiment_breaks_fails_no_other(tmp_path: Path) -> Non
         running.outcome(broken)
 
 
+def test_case_whose_experiment_broke_fails_again_and_holds_up_no_other(tmp_path: Path) -> None:
+    broken = replace(case(), protocol=Broken())
+    running = scheduler([broken, *GRID], tmp_path)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="broken experiment"):
+            running.outcome(broken)
+    assert running.outcome(GRID[0]).measurement.metrics
+
+
 def test_companion_whose_attack_cannot_be_made_fails_no_other(tmp_path: Path) -> None:
     # Nothing of a tiny quantile is feasible, so it finds no rows to flip.
     hopeless = case(LabelFlip(0.1, feasible_quantile=1e-9))
