@@ -169,7 +169,6 @@ class ShaperStack:
 
     def __init__(self, shapers: Sequence[Shaper], *, device: torch.device, dtype: torch.dtype) -> None:
         self.needs_norms = any(shaper.reweights for shaper in shapers)
-        self.noise_stds = [shaper.noise_std for shaper in shapers]
         limits = [_single_limit(shaper) for shaper in shapers]
         self._limits: Tensor | None = None
         self._groups: list[tuple[Shaper, Tensor]] = []

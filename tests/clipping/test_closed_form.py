@@ -25,7 +25,7 @@ from tests.clipping.naive import (
     randn,
 )
 
-quick = settings(deadline=None, max_examples=50)
+quick = settings(max_examples=50)
 
 
 def has_closed_form(model: nn.Module, x: Tensor, y: Tensor) -> bool:

@@ -102,7 +102,7 @@ def test_other_modules_agree_with_single_backward_passes(
     torch.testing.assert_close(per_sample_norms(model, PER_SAMPLE_LOSS, x, y, chunk_size=chunk_size), norms)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(
     data=st.data(),
     rows=st.sampled_from([1, 3]),

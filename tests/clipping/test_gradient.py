@@ -94,7 +94,7 @@ def test_no_grad_around_the_call_does_not_matter(model: nn.Module) -> None:
     assert_equal(got, expected)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(data=st.data(), rows=st.integers(1, 5), max_norm=st.sampled_from([1e-3, 0.1, 1.0, 100.0]))
 def test_every_clipped_gradient_is_within_the_limit(data: st.DataObject, rows: int, max_norm: float) -> None:
     model, shape, classes = data.draw(dense_models())
@@ -105,7 +105,7 @@ def test_every_clipped_gradient_is_within_the_limit(data: st.DataObject, rows: i
 
 
 @both_ways
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 99), scale=st.floats(1e-3, 1e6), max_norm=st.sampled_from([0.01, 1.0, 100.0]))
 def test_replacing_a_sample_moves_the_mean_by_at_most_twice_its_share(
     model: nn.Module, seed: int, scale: float, max_norm: float
@@ -120,7 +120,7 @@ def test_replacing_a_sample_moves_the_mean_by_at_most_twice_its_share(
 
 @both_ways
 @given(order=st.permutations(range(5)))
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 def test_the_order_of_the_batch_does_not_matter(model: nn.Module, order: list[int]) -> None:
     x, y = randn(5, 6), labels(5, 3)
     expected, norms = clipped_gradient(model, PER_SAMPLE_LOSS, x, y, max_norm=0.5)

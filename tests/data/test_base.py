@@ -51,7 +51,7 @@ def test_fingerprint_does_not_depend_on_name() -> None:
     assert dataclasses.replace(dataset(), name="other").fingerprint == dataset().fingerprint
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=80), st.integers(1, 90), st.integers(0, 5))
 def test_subset_keeps_class_shares(labels: list[int], count: int, seed: int) -> None:
     y = torch.tensor(labels)
@@ -65,7 +65,7 @@ def test_subset_keeps_class_shares(labels: list[int], count: int, seed: int) -> 
     assert (subset.y.bincount(minlength=4) - exact).abs().max() < 3
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(1, 60))
 def test_subset_draws_rows_of_the_whole_without_repetition(count: int) -> None:
     rows = Split(torch.arange(60.0).unsqueeze(1) / 60, torch.arange(60) % 3)

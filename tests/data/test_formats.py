@@ -110,7 +110,7 @@ def test_shuffled_is_a_permutation_drawn_by_seed() -> None:
     assert shuffled(100, seed=1).tolist() != shuffled(100, seed=2).tolist()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     rows=st.integers(1, 12),
     features=st.integers(1, 9),
