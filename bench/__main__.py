@@ -1,14 +1,18 @@
-"""``python -m bench leaderboard [RESULTS] [--output FILE]``: make the leaderboard again from the results file."""
+"""``python -m bench leaderboard|privacy [RESULTS] [--output FILE]``: make a report again from the results file."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import leaderboard
+from bench import leaderboard, tradeoff
 from bench.store import ResultsFile
 
 _RESULTS = Path("reports", "results.jsonl")
+_REPORTS = {
+    "leaderboard": (leaderboard.write, "write the Markdown leaderboard and print where it is"),
+    "privacy": (tradeoff.write, "write what privacy costs on clean data as Markdown and print where it is"),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -16,13 +20,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     results: Path = options.results
-    page: Path = options.output or results.with_name("leaderboard.md")
+    page: Path = options.output or results.with_name(f"{options.command}.md")
+    write, _ = _REPORTS[options.command]
     if page.resolve() == results.resolve():
         parser.error(f"--output {page}: this is the results file itself: name another")
     try:
         if not results.exists():
             raise FileNotFoundError(f"{results}: no such results file: run `pytest suites/` first, or name another")
-        leaderboard.write(ResultsFile(results).records(), page)
+        write(ResultsFile(results).records(), page)
     except OSError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
@@ -33,13 +38,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    command = commands.add_parser("leaderboard", help="write the Markdown leaderboard and print where it is")
-    command.add_argument(
-        "results", nargs="?", type=Path, default=_RESULTS, metavar="RESULTS", help="results file (default: %(default)s)"
-    )
-    command.add_argument(
-        "--output", type=Path, metavar="FILE", help="Markdown file (default: leaderboard.md beside the results file)"
-    )
+    for name, (_, purpose) in _REPORTS.items():
+        command = commands.add_parser(name, help=purpose)
+        command.add_argument(
+            "results",
+            nargs="?",
+            type=Path,
+            default=_RESULTS,
+            metavar="RESULTS",
+            help="results file (default: %(default)s)",
+        )
+        command.add_argument(
+            "--output", type=Path, metavar="FILE", help=f"Markdown file (default: {name}.md beside the results file)"
+        )
     return parser
 
 

@@ -10,6 +10,7 @@ import numpy
 import torch
 
 import gradshape
+from bench.arithmetic import tf32_settings
 from bench.jobs import library_source
 
 
@@ -25,7 +26,7 @@ def describe(device: str, root: Path) -> dict[str, Any]:
         "numpy": numpy.__version__,
         "platform": platform.system(),
         "device": f"{device} ({where})",
-        "tf32": torch.backends.cuda.matmul.allow_tf32,
+        **tf32_settings(),
     }
 
 

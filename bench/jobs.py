@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 import gradshape
+from bench.arithmetic import tf32_settings
 from gradshape import _digest, models
 from gradshape.attacks import Attack, PoisonSet
 from gradshape.data import Dataset, Split
@@ -73,7 +74,10 @@ class Job(ABC):
     def key(self) -> str:
         """sha256 (hex) of everything that the result depends on, the library's source included."""
         sources = sorted(set(_foreign_sources(self.content)))
-        environment = (library_source(), sources, torch.__version__, torch.device(self.device).type)
+        kind = torch.device(self.device).type
+        # TF32 rounds differently, on GPUs only.
+        rounding = tf32_settings() if kind == "cuda" else {}
+        environment = (library_source(), sources, torch.__version__, kind, rounding)
         return _digest.name([type(self).__name__, self.dataset.fingerprint, self.content, environment])
 
     @property

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import markdown
+from bench import markdown, tradeoff
 from bench.ordering import best_defense, case_order, defense_order, poison_counts
+from bench.privacy import assumption, epsilon, is_noisy, ledger
 from bench.protocols import DEFINITIONS
 from bench.record import Record, Status
 from bench.store import write_atomically
@@ -63,13 +64,15 @@ _SCALE_NOTES = {
 _SETUP = ("train_rows", "test_rows", "optimizer", "lr", "batch_size", "epochs", "accuracy")
 
 _CLEAN = "*utility loss*"
+_NOMINAL, _HOLDS = "*nominal ε*", "*ε that holds*"
+_ELSEWHERE = "What privacy costs without an attack is on a page of its own: [privacy.md](privacy.md)."
 
 
 def render(records: Sequence[Record]) -> str:
     """The page.
 
     Args:
-        records: one a case, in any order.
+        records: one a case, in any order. Those without an attack are on :mod:`bench.tradeoff`'s page.
 
     Raises:
         ValueError: two records are of the same case and scale.
@@ -82,8 +85,10 @@ def render(records: Sequence[Record]) -> str:
         raise ValueError(
             f"records has several of case {doubles[0][1]!r} at scale {doubles[0][0]!r}: expected the latest"
         )
+    elsewhere = any(map(tradeoff.concerns, records))
+    records = [record for record in records if not tradeoff.concerns(record)]
     sections = _sections(records)
-    blocks = [_INTRODUCTION, _bullets(_MARKS)]
+    blocks = [_INTRODUCTION, _bullets(_MARKS), *([_ELSEWHERE] if elsewhere else [])]
     if records:
         blocks += [*_definitions(sections), *_contents(sections)]
         for scale in dict.fromkeys(section.scale for section in sections):
@@ -152,9 +157,15 @@ class _Section:
         clean = [[_CLEAN, "", *utility]] if any(utility) else []
         rows = [[markdown.escape(attack), _poison_rows(row), *self._rad(row)] for attack, row in self._rows()]
         columns = [markdown.escape(defense) for defense in self.defenses]
+        spent = self.privacy()
+        what = "what the defence costs without poison" if clean else ""
+        if spent:
+            what += (", and" if clean else "") + " the privacy that one training spends"
+        place = "last rows" if spent else "last row"
         blocks += [
-            "What the poison did (`rad`)" + ("; last row: what the defence costs without poison:" if clean else ":"),
-            markdown.table(rows + clean, ["attack", "poison rows", *columns]),
+            "What the poison did (`rad`)" + (f"; {place}: {what.strip()}:" if what else ":"),
+            markdown.table(rows + clean + spent, ["attack", "poison rows", *columns]),
+            *self.privacy_note(),
         ]
         if any("rad_vs_vanilla" in record.metrics for record in self.records):
             rows = [[markdown.escape(attack), *self._rad_vs_vanilla(row)] for attack, row in self._rows()]
@@ -192,6 +203,30 @@ class _Section:
             texts = dict.fromkeys(_estimate(record.metrics.get("utility_loss")) for record in records)
             row.append("<br>".join(text for text in texts if text))
         return row
+
+    def privacy(self) -> list[list[str]]:
+        """Rows with both epsilons of each defence, if any of them adds noise."""
+        if not any(map(is_noisy, self.records)):
+            return []
+        rows = []
+        for name, key in ((_NOMINAL, "nominal_epsilon"), (_HOLDS, "epsilon")):
+            row = [name, ""]
+            for defense in self.defenses:
+                ledgers = [ledger(record) for record in self.records if record.defense == defense and ledger(record)]
+                row.append("<br>".join(dict.fromkeys(epsilon(spent.get(key)) for spent in ledgers)))
+            rows.append(row)
+        return rows
+
+    def privacy_note(self) -> list[str]:
+        """What the epsilons rest on, if there are any."""
+        ledgers = [ledger(record) for record in self.records if is_noisy(record)]
+        if not ledgers:
+            return []
+        deltas, accountants = (
+            " / ".join(sorted({_plain(spent.get(key)) for spent in ledgers})) for key in ("delta", "accountant")
+        )
+        words = " ".join(sorted({assumption(spent.get("sampling")) for spent in ledgers}))
+        return [markdown.escape(f"ε at δ = {deltas}, accountant {accountants}. {words}")]
 
 
 def _sections(records: Sequence[Record]) -> list[_Section]:

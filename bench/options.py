@@ -32,6 +32,7 @@ class Settings:
     use_cache: bool
     max_memory: int
     strict_verdicts: bool
+    tf32: bool = False
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -52,6 +53,12 @@ def add_options(parser: pytest.Parser) -> None:
         group.addoption(
             "--device", default="auto", metavar="auto|cpu|cuda[:i]", help="where victims are trained; default: auto"
         )
+        group.addoption(
+            "--tf32",
+            action="store_true",
+            help="let GPUs round the factors of float32 products to 10 bits (TF32): faster, less exact; off by default",
+        )
+        group.addoption("--no-tf32", action="store_false", dest="tf32", help="full float32 products; the default")
         group.addoption("--offline", action="store_true", help="forbid the network: data that is missing is skipped")
         group.addoption(
             "--require-data", action="store_true", help="a case whose data cannot be had is an error, not a skip"
@@ -103,6 +110,7 @@ def read(config: pytest.Config) -> Settings:
         use_cache=not config.getoption("no_cache"),
         max_memory=checked("--max-memory", parse_size, config.getoption("max_memory")),
         strict_verdicts=config.getoption("strict_verdicts"),
+        tf32=config.getoption("tf32"),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench import leaderboard, options
+from bench import leaderboard, options, tradeoff
 from bench.case import Case
 from bench.matrix import MARK, all_cases
 from bench.options import Settings
@@ -144,6 +144,7 @@ class Reporter:
     def __init__(self, settings: Settings, folder: Path) -> None:
         self._results = ResultsFile(settings.results)
         self._board = settings.results.with_name("leaderboard.md")
+        self._tradeoff = settings.results.with_name("privacy.md")
         self._folder = folder
         self._records: dict[str, Record] = {}
         self._expected: set[str] = set()
@@ -178,7 +179,7 @@ class Reporter:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        """Write the leaderboard."""
+        """Write the reports."""
         stopped = bool(session.shouldstop or session.shouldfail)
         self._lost = 0 if stopped else len(self._expected - self._reported)
         if self._lost and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
@@ -186,7 +187,10 @@ class Reporter:
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
         if self._records:
             self._results.compact()
-            leaderboard.write(self._results.records(), self._board)
+            records = self._results.records()
+            leaderboard.write(records, self._board)
+            if any(map(tradeoff.concerns, records)):
+                tradeoff.write(records, self._tradeoff)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Show the records of this run and where the reports are."""
@@ -199,6 +203,8 @@ class Reporter:
             terminalreporter.write_line(line)
         terminalreporter.write_line(f"results: {self._results.path}")
         terminalreporter.write_line(f"leaderboard: {self._board}")
+        if any(map(tradeoff.concerns, self._records.values())):
+            terminalreporter.write_line(f"utility against privacy: {self._tradeoff}")
 
 
 logging.getLogger("filelock").setLevel(logging.WARNING)

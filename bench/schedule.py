@@ -26,10 +26,17 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a case's experiment found, and what it cost."""
+    """What a case's experiment found, and what it cost.
+
+    Attributes:
+        measurement: what it found.
+        dataset_fingerprint, train_rows: of the clean data.
+        seconds: computing time of its jobs.
+    """
 
     measurement: Measurement
     dataset_fingerprint: str
+    train_rows: int
     seconds: float
 
 
@@ -87,7 +94,7 @@ class Scheduler:
             needed = [job for job in run.pending if job.key not in self._finished]
             if needed:
                 self._do(needed, self._companions(case, dataset, {job.stack for job in needed}))
-        return Outcome(run.measurement, dataset.fingerprint, sum(run.spent.values()))
+        return Outcome(run.measurement, dataset.fingerprint, len(dataset.train), sum(run.spent.values()))
 
     def _dataset(self, rows: Rows) -> Dataset:
         # One data set is held at a time: the cases of a suite stand together, and pictures are large.

@@ -7,11 +7,13 @@ from functools import cached_property
 from pathlib import Path
 
 from bench import environment
+from bench.arithmetic import tf32
 from bench.cache import Cache
 from bench.case import Case
 from bench.engines import LocalEngine
 from bench.engines.local import processors
 from bench.options import Settings
+from bench.privacy import privacy_of
 from bench.progress import ProgressLine
 from bench.record import MISSING_DATA, Record, Status
 from bench.schedule import Scheduler, by_id
@@ -80,6 +82,10 @@ class BenchSession:
         Raises:
             Unmeasured: the case could not be measured; it holds the record that says so.
         """
+        with tf32(self._settings.tf32):
+            return self._record(case)
+
+    def _record(self, case: Case) -> Record:
         try:
             outcome = self._scheduler.outcome(case)
             metrics = outcome.measurement.metrics
@@ -97,7 +103,7 @@ class BenchSession:
             dataset_fingerprint=outcome.dataset_fingerprint,
             metrics=metrics,
             judgements=judgements,
-            details=outcome.measurement.details,
+            details={**outcome.measurement.details, "privacy": privacy_of(case.recipe, outcome.train_rows)},
             seconds=round(outcome.seconds, 3),
             environment=environment.describe(self._settings.device, self._root),
         )

@@ -4,6 +4,7 @@ import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
+from bench import tradeoff
 from bench.leaderboard import number
 from bench.markdown import one_line
 from bench.ordering import best_defense, case_order
@@ -21,7 +22,7 @@ def summarize(records: Sequence[Record]) -> list[str]:
     """Lines for the cases of one run, at most :data:`WIDTH` wide; none for no records.
 
     RAD is in the columns ``vanilla`` and ``RAD``; ``vs vanilla`` is ``rad_vs_vanilla``, by which the best defence is
-    chosen; ``?`` counts inconclusive verdicts.
+    chosen; ``?`` counts inconclusive verdicts. Cases without an attack are only counted.
     """
     if not records:
         return []
@@ -76,7 +77,7 @@ def _outcome(record: Record) -> str:
 def _rows(records: Sequence[Record]) -> list[list[str]]:
     groups: defaultdict[tuple[str, ...], list[Record]] = defaultdict(list)
     for record in sorted(records, key=case_order):
-        if record.status is Status.OK:
+        if record.status is Status.OK and not tradeoff.concerns(record):
             groups[record.scale, record.dataset, record.model, record.protocol, record.attack].append(record)
     # What all of them share needs no words.
     varying = [

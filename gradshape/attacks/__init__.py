@@ -2,6 +2,7 @@
 
 from gradshape.attacks.base import Attack, PoisonSet, VictimView
 from gradshape.attacks.label_flip import LabelFlip, feasible_flips
+from gradshape.attacks.none import NoAttack
 from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "Knowledge",
     "LabelFlip",
     "Mechanism",
+    "NoAttack",
     "PoisonSet",
     "ThreatModel",
     "VictimView",

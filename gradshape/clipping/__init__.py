@@ -3,7 +3,7 @@
 Nothing here keeps a gradient per sample where a closed form gives norm and sum without it.
 """
 
-from gradshape.clipping.gradient import clipped_gradient, per_sample_norms, weighted_gradient
+from gradshape.clipping.gradient import clipped_gradient, per_sample, per_sample_norms, weighted_gradient
 from gradshape.clipping.weights import clip_weights
 
-__all__ = ["clip_weights", "clipped_gradient", "per_sample_norms", "weighted_gradient"]
+__all__ = ["clip_weights", "clipped_gradient", "per_sample", "per_sample_norms", "weighted_gradient"]

@@ -1,21 +1,31 @@
-"""Per-sample gradients of any module by ``torch.func``, in chunks that bound the memory they take."""
+"""Per-sample gradients of anything by ``torch.func``, in chunks that bound the memory they take."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
+from torch.func import grad, vmap
 
-from gradshape.clipping.per_sample import LossFn, Parameters, buffer_copies, norm_dtype, one_loss_per_sample, row_norms
+from gradshape.clipping.protocol import (
+    LossFn,
+    layers_of,
+    one_loss_per_sample,
+    owner,
+    row_norms,
+)
+from gradshape.clipping.randomness import random_state, set_random_state
+from gradshape.clipping.structure import Structure
 
-# Gradient entries held at once unless told otherwise: 256 MiB in float32.
+# Gradient entries held at once: 256 MiB in float32.
 _CHUNK_ELEMENTS = 2**26
 
-_Gradients = dict[str, Tensor]
-# Parameters, rows and labels to the gradients of the rows' losses.
-_Differentiate = Callable[[_Gradients, Tensor, Tensor], _Gradients]
+Gradients = dict[str, Tensor]
+# Parameters and one sample's row of every column to the sample's loss, a scalar.
+LossOfOne = Callable[..., Tensor]
+# Parameters and columns to the gradients of the rows' losses.
+_Differentiate = Callable[..., Gradients]
 
 
 @dataclass(frozen=True)
@@ -23,80 +33,106 @@ class Functional:
     """The :class:`PerSample` of any model.
 
     Attributes:
-        norms: ``(B,)``.
+        layers: names.
+        squares: ``(L, B)``.
         chunks: yields the gradients of consecutive rows, with a leading sample axis; always the same ones.
     """
 
-    norms: Tensor
-    chunks: Callable[[], Iterator[_Gradients]] = field(repr=False)
+    layers: tuple[str, ...]
+    squares: Tensor
+    chunks: Callable[[], Iterator[Gradients]] = field(repr=False)
+
+    @property
+    def norms(self) -> Tensor:
+        return self.squares.sum(0).sqrt()
 
     def weighted_sum(self, weights: Tensor) -> dict[str, Tensor]:
-        sums: _Gradients = {}
+        sums: Gradients = {}
         start = 0
         for chunk in self.chunks():
             rows = len(next(iter(chunk.values())))
+            of_rows = weights[..., start : start + rows]
             for name, g in chunk.items():
-                part = torch.tensordot(weights[start : start + rows].to(g.dtype), g, dims=1)
+                w = of_rows if weights.dim() == 1 else of_rows[self.layers.index(owner(name))]
+                part = torch.tensordot(w.to(g.dtype), g, dims=1)
                 sums[name] = sums[name] + part if name in sums else part
             start += rows
         return sums
 
 
-def functional(
-    model: nn.Module, parameters: Parameters, loss_fn: LossFn, x: Tensor, y: Tensor, *, chunk_size: int | None
+def of_model(
+    structure: Structure,
+    parameters: Mapping[str, Tensor],
+    loss_fn: LossFn,
+    x: Tensor,
+    y: Tensor,
 ) -> Functional:
-    """The per-sample gradients of a batch.
-
-    Taken by ``vmap(grad)``, or one sample at a time where ``vmap`` cannot batch a layer. Gradients that fit in one
-    chunk are kept; others are computed a second time when they are summed, with the same random numbers.
+    """The per-sample gradients of ``parameters``, some or all of the model's, by name; at least one.
 
     Args:
-        model, loss_fn, x, y: as in :func:`gradshape.clipping.weighted_gradient`; at least one row.
-        parameters: the trainable ones of ``model``, at least one.
-        chunk_size: samples whose gradients are held at once; ``None`` for as many as have 2**26 entries together.
+        structure: of the model.
+        loss_fn, x, y: as in :func:`gradshape.clipping.weighted_gradient`; at least one row.
 
     Raises:
         ValueError: ``loss_fn`` does not return one loss per sample.
     """
-    values = {name: p.detach() for name, p in parameters.items()}
-    if chunk_size is None:
-        chunk_size = max(1, _CHUNK_ELEMENTS // max(1, sum(p.numel() for p in values.values())))
+    with_loss = Structure.of(_WithLoss(structure.model, loss_fn))
 
-    with_loss = _WithLoss(model, loss_fn)
-
-    def loss_of_one(values: _Gradients, row: Tensor, label: Tensor) -> Tensor:
-        state = {f"model.{name}": value for name, value in {**buffer_copies(model), **values}.items()}
-        losses = functional_call(with_loss, state, (row.unsqueeze(0), label.unsqueeze(0)))
+    def loss_of_one(values: Gradients, row: Tensor, label: Tensor) -> Tensor:
+        of_model = {f"model.{name}": value for name, value in values.items()}
+        losses = with_loss.call(of_model, (row.unsqueeze(0), label.unsqueeze(0)))
         return one_loss_per_sample(losses, 1).squeeze(0)
 
+    return functional(loss_of_one, parameters, (x, y), dtype=structure.dtype)
+
+
+def functional(
+    loss_of_one: LossOfOne, parameters: Mapping[str, Tensor], columns: Sequence[Tensor], *, dtype: torch.dtype
+) -> Functional:
+    """The gradients of ``loss_of_one(parameters, *row)`` for every row of ``columns``.
+
+    Taken by ``vmap(grad)``, or one sample at a time where ``vmap`` cannot batch an operation. Gradients that fit in
+    one chunk of 2**26 entries are kept; others are computed a second time when they are summed, with the same random
+    numbers.
+
+    Args:
+        loss_of_one: differentiable in the parameters that it is given.
+        parameters: at least one, by name.
+        columns: tensors with equally many rows, at least one.
+        dtype: of the norms.
+    """
+    values = {name: p.detach() for name, p in parameters.items()}
+    chunk_size = max(1, _CHUNK_ELEMENTS // max(1, sum(p.numel() for p in values.values())))
+    layers, device, rows = layers_of(values), columns[0].device, len(columns[0])
+
     def measure(differentiate: _Differentiate) -> Functional:
-        state = _random_state(x.device)
+        state = random_state(device)
 
-        def chunks() -> Iterator[_Gradients]:
-            for rows, labels in zip(x.split(chunk_size), y.split(chunk_size), strict=True):
-                yield {name: g.detach() for name, g in differentiate(values, rows, labels).items()}
+        def chunks() -> Iterator[Gradients]:
+            for parts in zip(*(column.split(chunk_size) for column in columns), strict=True):
+                yield {name: g.detach() for name, g in differentiate(values, *parts).items()}
 
-        def same_chunks() -> Iterator[_Gradients]:
-            after = _random_state(x.device)
-            _set_random_state(state, x.device)
+        def same_chunks() -> Iterator[Gradients]:
+            after = random_state(device)
+            set_random_state(state, device)
             yield from chunks()
-            _set_random_state(after, x.device)
+            set_random_state(after, device)
 
-        if len(x) <= chunk_size:
+        if rows <= chunk_size:
             (only,) = chunks()
-            return Functional(_norms(only, dtype), lambda: iter([only]))
-        return Functional(torch.cat([_norms(chunk, dtype) for chunk in chunks()]), same_chunks)
+            return Functional(layers, _squares(only, layers, dtype), lambda: iter([only]))
+        squares = torch.cat([_squares(chunk, layers, dtype) for chunk in chunks()], dim=1)
+        return Functional(layers, squares, same_chunks)
 
-    dtype = norm_dtype(model)
-    before = _random_state(x.device)
+    before = random_state(device)
     gradient = grad(loss_of_one)
     try:
-        return measure(_batched(gradient))
+        return measure(_batched(gradient, len(columns)))
     except torch.OutOfMemoryError:
         raise
     except RuntimeError:
         # vmap does not know a layer, or the model branches on values. An error of the model itself comes up again.
-        _set_random_state(before, x.device)
+        set_random_state(before, device)
         return measure(_one_by_one(gradient))
 
 
@@ -112,36 +148,29 @@ class _WithLoss(nn.Module):
         return self.loss_fn(self.model(x), y)
 
 
-def _batched(gradient: _Differentiate) -> _Differentiate:
-    batched: _Differentiate = vmap(gradient, in_dims=(None, 0, 0), randomness="different")
+def _batched(gradient: _Differentiate, columns: int) -> _Differentiate:
+    batched: _Differentiate = vmap(gradient, in_dims=(None, *[0] * columns), randomness="different")
 
-    def differentiate(values: _Gradients, rows: Tensor, labels: Tensor) -> _Gradients:
+    def differentiate(values: Gradients, *parts: Tensor) -> Gradients:
         with warnings.catch_warnings():
             # Some operators vmap itself takes one sample at a time, and says so.
             warnings.filterwarnings("ignore", message="There is a performance drop", category=UserWarning)
-            return batched(values, rows, labels)
+            return batched(values, *parts)
 
     return differentiate
 
 
 def _one_by_one(gradient: _Differentiate) -> _Differentiate:
-    def differentiate(values: _Gradients, rows: Tensor, labels: Tensor) -> _Gradients:
-        of_each = [gradient(values, row, label) for row, label in zip(rows, labels, strict=True)]
+    def differentiate(values: Gradients, *parts: Tensor) -> Gradients:
+        of_each = [gradient(values, *row) for row in zip(*parts, strict=True)]
         return {name: torch.stack([g[name] for g in of_each]) for name in values}
 
     return differentiate
 
 
-def _norms(gradients: _Gradients, dtype: torch.dtype) -> Tensor:
-    of_parameters = torch.stack([row_norms(g, dtype=dtype) for g in gradients.values()], dim=1)
-    return row_norms(of_parameters, dtype=dtype)
-
-
-def _random_state(device: torch.device) -> list[Tensor]:
-    return [torch.get_rng_state()] + ([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])
-
-
-def _set_random_state(state: list[Tensor], device: torch.device) -> None:
-    torch.set_rng_state(state[0])
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(state[1], device)
+def _squares(gradients: Gradients, layers: Sequence[str], dtype: torch.dtype) -> Tensor:
+    of_layers: dict[str, Tensor] = {}
+    for name, g in gradients.items():
+        layer, squares = owner(name), row_norms(g, dtype=dtype).square()
+        of_layers[layer] = of_layers[layer] + squares if layer in of_layers else squares
+    return torch.stack([of_layers[layer] for layer in layers])

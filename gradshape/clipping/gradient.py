@@ -1,20 +1,49 @@
 """Norms, weighted sums and clipped means of per-sample gradients."""
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from gradshape import _validate
-from gradshape.clipping.closed_form import closed_form
-from gradshape.clipping.functional import functional
+from gradshape.clipping.book_keeping import book_keeping
+from gradshape.clipping.dense import dense
+from gradshape.clipping.foreign_hooks import silenced
+from gradshape.clipping.functional import of_model
+from gradshape.clipping.microbatches import Microbatches, Nothing
 from gradshape.clipping.mixing import refuse_mixing
-from gradshape.clipping.per_sample import LossFn, PerSample, norm_dtype, trainable
+from gradshape.clipping.protocol import LossFn, PerSample
+from gradshape.clipping.structure import Structure
 from gradshape.clipping.weights import clip_weights
 
 
+def per_sample(model: nn.Module, loss_fn: LossFn, x: Tensor, y: Tensor, *, microbatch: int | None = None) -> PerSample:
+    """The per-sample gradients of a batch: their norms now, and their sums under weights that are chosen then.
+
+    Args, guarantees and edge cases are those of :func:`weighted_gradient`, but gradients that are not finite raise
+    nothing: their norms are not finite either, nor is a sum that they enter. Nothing in it waits for the device.
+
+    Returns:
+        An object with ``layers`` (names of the ``L`` modules that own trainable parameters), ``squares`` ``(L, B)``
+        (squared norms of each layer's part), ``norms`` ``(B,)``, and ``weighted_sum(weights)`` for weights ``(B,)``,
+        or ``(L, B)`` that differ by layer. It holds the activations of the batch while it lives.
+
+    >>> model = nn.Linear(2, 1, bias=False)
+    >>> x, y = torch.tensor([[3.0, 4.0], [0.0, 1.0]]), torch.zeros(2)
+    >>> gradients = per_sample(model, lambda logits, y: logits[:, 0] - y, x, y)
+    >>> gradients.norms, gradients.weighted_sum(torch.tensor([1.0, -1.0]))
+    (tensor([5., 1.]), {'weight': tensor([[3., 3.]])})
+    """
+    structure = _checked(model, x, y, microbatch)
+    x, y = x.detach(), y.detach()
+    if microbatch is not None and microbatch < len(x):
+        return Microbatches(lambda x, y: _gradients(structure, loss_fn, x, y), x, y, microbatch)
+    return _gradients(structure, loss_fn, x, y)
+
+
 def per_sample_norms(
-    model: nn.Module, loss_fn: LossFn, x: Tensor, y: Tensor, *, chunk_size: int | None = None
+    model: nn.Module, loss_fn: LossFn, x: Tensor, y: Tensor, *, microbatch: int | None = None
 ) -> Tensor:
     """Euclidean norm of every sample's gradient, over all trainable parameters together.
 
@@ -29,10 +58,7 @@ def per_sample_norms(
     >>> per_sample_norms(model, lambda logits, y: logits[:, 0] - y, x, y)
     tensor([5., 1.])
     """
-    _check(model, x, y, chunk_size)
-    if len(x) == 0:
-        return _no_norms(model, x)
-    return _per_sample(model, loss_fn, x, y, chunk_size).norms
+    return _finite(per_sample(model, loss_fn, x, y, microbatch=microbatch)).norms
 
 
 def weighted_gradient(
@@ -42,7 +68,7 @@ def weighted_gradient(
     y: Tensor,
     weights_fn: Callable[[Tensor], Tensor],
     *,
-    chunk_size: int | None = None,
+    microbatch: int | None = None,
 ) -> tuple[dict[str, Tensor], Tensor]:
     """The sum ``sum_i w_i g_i`` of per-sample gradients ``g_i``, with weights ``w`` that depend on their norms.
 
@@ -50,9 +76,9 @@ def weighted_gradient(
     rounding and by whichever way; if ``|w_i g_i| <= C`` for every norm, replacing one sample moves the sum by at most
     ``2C`` and removing one moves it by at most ``C``. The model, its buffers and every ``.grad`` stay as they are.
 
-    Models whose trainable parameters all belong to ``nn.Linear`` layers, each called once with the batch as first axis,
-    take one forward and one backward pass, and no per-sample gradient is formed. All others go through
-    ``torch.func``, a chunk of samples at a time; a batch of several chunks is differentiated twice.
+    Layers that have a rule (see :mod:`gradshape.clipping.rules`) take one forward and one backward pass together.
+    Modules without one go through ``torch.func`` on their own, and the whole model does where that would not be exact:
+    it draws random numbers, or uses a parameter in several places.
 
     Edge cases:
 
@@ -62,7 +88,7 @@ def weighted_gradient(
     ``B = 0``                                              zero gradients, norms of shape ``(0,)``; nothing is called
     frozen parameters (``requires_grad`` false)            in neither the norms nor the result
     a layer that the losses do not depend on               zero gradient
-    a parameter under several names                        counted once, under the first
+    a parameter under several names                        counted once, under the first; its gradient is the sum
     dropout in training mode                               one mask per sample, the same for norm and sum
     batch normalisation by the statistics of the batch     refused, also where it could be computed
     =====================================================  =========================================================
@@ -74,8 +100,8 @@ def weighted_gradient(
         x: ``(B, ...)`` inputs.
         y: ``(B, ...)`` labels, in whatever form ``loss_fn`` takes.
         weights_fn: maps the ``(B,)`` norms to ``(B,)`` weights; called once a batch.
-        chunk_size: samples whose gradients ``torch.func`` may hold at once; ``None`` for as many as have 2**26 entries
-            together. It bounds memory and does not change the result.
+        microbatch: rows that are differentiated at once; ``None`` for all. It bounds memory and does not change the
+            result; a batch of several is differentiated twice, as its weights are known after the first pass only.
 
     Returns:
         The sum, by the names of ``model.named_parameters()``, and the norms ``(B,)`` before weighting. Both detached;
@@ -83,7 +109,7 @@ def weighted_gradient(
 
     Raises:
         ValueError: ``loss_fn`` or ``weights_fn`` returns another shape than ``(B,)``; the model mixes samples by batch
-            normalisation; ``x`` and ``y`` differ in length; ``chunk_size`` is not a positive integer.
+            normalisation; ``x`` and ``y`` differ in length; ``microbatch`` is not a positive integer.
         FloatingPointError: the gradient of a sample is not finite, or its norm overflows; the message names the first.
 
     Bu et al. 2023, "Differentially private optimization on large model at small cost":
@@ -96,10 +122,7 @@ def weighted_gradient(
     >>> total["weight"], norms
     (tensor([[0.6000, 1.8000]]), tensor([5., 1.]))
     """
-    _check(model, x, y, chunk_size)
-    if len(x) == 0:
-        return {name: torch.zeros_like(p) for name, p in trainable(model).items()}, _no_norms(model, x)
-    gradients = _per_sample(model, loss_fn, x, y, chunk_size)
+    gradients = _finite(per_sample(model, loss_fn, x, y, microbatch=microbatch))
     weights = weights_fn(gradients.norms)
     if weights.shape != gradients.norms.shape:
         raise ValueError(
@@ -110,7 +133,7 @@ def weighted_gradient(
 
 
 def clipped_gradient(
-    model: nn.Module, loss_fn: LossFn, x: Tensor, y: Tensor, *, max_norm: float, chunk_size: int | None = None
+    model: nn.Module, loss_fn: LossFn, x: Tensor, y: Tensor, *, max_norm: float, microbatch: int | None = None
 ) -> tuple[dict[str, Tensor], Tensor]:
     """The mean over the batch of per-sample gradients ``g_i``, each clipped: ``1/B sum_i g_i min(1, C / |g_i|)``.
 
@@ -129,8 +152,10 @@ def clipped_gradient(
     =====================  =================================================
 
     Args:
-        model, loss_fn, x, y, chunk_size: as in :func:`weighted_gradient`.
+        model, loss_fn, x, y: as in :func:`weighted_gradient`.
         max_norm: clipping norm ``C`` in [0, inf].
+        microbatch: rows that are differentiated at once; ``None`` for all. It bounds memory and does not change the
+            result; every row is differentiated once.
 
     Returns:
         The mean, by the names of ``model.named_parameters()``, and the norms ``(B,)`` before clipping; both detached.
@@ -149,37 +174,52 @@ def clipped_gradient(
     """
     _validate.non_negative(max_norm=max_norm)
 
-    def share(norms: Tensor) -> Tensor:
-        return clip_weights(norms, max_norm) / len(norms)
-
-    return weighted_gradient(model, loss_fn, x, y, share, chunk_size=chunk_size)
-
-
-def _per_sample(model: nn.Module, loss_fn: LossFn, x: Tensor, y: Tensor, chunk_size: int | None) -> PerSample:
-    """The closed form where it is exact, else ``torch.func``."""
+    structure = _checked(model, x, y, microbatch)
     x, y = x.detach(), y.detach()
-    parameters = trainable(model)
-    gradients: PerSample | None = closed_form(model, parameters, loss_fn, x, y)
-    if gradients is None:
-        gradients = functional(model, parameters, loss_fn, x, y, chunk_size=chunk_size)
-    finite = gradients.norms.isfinite()
-    if not finite.all():
-        first = int((~finite).nonzero()[0])
+    size = max(1, len(x)) if microbatch is None else microbatch
+    sums: dict[str, Tensor] = {}
+    norms = []
+    for start in range(0, max(1, len(x)), size):
+        rows = slice(start, start + size)
+        gradients = _finite(_gradients(structure, loss_fn, x[rows], y[rows]), first=start)
+        norms.append(gradients.norms)
+        part = gradients.weighted_sum(clip_weights(norms[-1], max_norm).div_(max(1, len(x))))
+        sums = {name: sums[name].add_(total) for name, total in part.items()} if sums else part
+    return sums, norms[0] if len(norms) == 1 else torch.cat(norms)
+
+
+def _gradients(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor) -> PerSample:
+    """By hand for plain dense networks, in one pass where that is exact, else by ``torch.func``."""
+    if len(x) == 0 or not structure.parameters:
+        return Nothing(structure, len(x))
+    by_hand = dense(structure, loss_fn, x, y)
+    if by_hand is not None:
+        return by_hand
+    with silenced(structure):
+        in_one_pass = book_keeping(structure, loss_fn, x, y)
+        if in_one_pass is not None:
+            return in_one_pass
+        return of_model(structure, structure.parameters, loss_fn, x, y)
+
+
+def _finite(gradients: PerSample, *, first: int = 0) -> PerSample:
+    """``gradients``, once they are known to be finite; ``first`` is the number of their first sample."""
+    norms = gradients.norms
+    # A sum that is finite has finite terms, and one number is quicker to look at than a mask.
+    if not math.isfinite(norms.sum()) and not (finite := norms.isfinite()).all():
+        worst = int((~finite).nonzero()[0])
         raise FloatingPointError(
-            f"the gradient of sample {first} is not finite (norm {float(gradients.norms[first])}): "
+            f"the gradient of sample {first + worst} is not finite (norm {float(norms[worst])}): "
             "check that row, its label and whether training diverged"
         )
     return gradients
 
 
-def _check(model: nn.Module, x: Tensor, y: Tensor, chunk_size: int | None) -> None:
-    if chunk_size is not None:
-        _validate.positive_int(chunk_size=chunk_size)
+def _checked(model: nn.Module, x: Tensor, y: Tensor, microbatch: int | None) -> Structure:
+    if microbatch is not None:
+        _validate.positive_int(microbatch=microbatch)
     if x.dim() == 0 or y.dim() == 0 or len(x) != len(y):
         raise ValueError(f"x has shape {tuple(x.shape)}, y {tuple(y.shape)}: expected the same number of rows")
-    refuse_mixing(model)
-
-
-def _no_norms(model: nn.Module, x: Tensor) -> Tensor:
-    device = next((p.device for p in model.parameters()), x.device)
-    return torch.zeros(0, dtype=norm_dtype(model), device=device)
+    structure = Structure.of(model)
+    refuse_mixing(structure)
+    return structure

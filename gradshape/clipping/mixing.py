@@ -3,10 +3,12 @@
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from gradshape.clipping.structure import Structure
 
-def refuse_mixing(model: nn.Module) -> None:
-    """Raise ``ValueError`` if a batch normalisation would normalise with the statistics of the batch."""
-    for name, module in model.named_modules():
+
+def refuse_mixing(structure: Structure) -> None:
+    """Raise ``ValueError`` if a module normalises with the statistics of the batch, or changes by what it looks up."""
+    for name, module in structure.modules.items():
         # Without running statistics it uses those of the batch in eval mode too.
         if isinstance(module, _BatchNorm) and (module.training or module.running_mean is None):
             remedy = "GroupNorm in its place" + ("" if module.running_mean is None else ", or model.eval()")
@@ -14,4 +16,10 @@ def refuse_mixing(model: nn.Module) -> None:
                 f"model: {name or 'it'} is a {type(module).__name__} that normalises with the statistics of the batch, "
                 "which mixes samples: expected a model in which the gradient of a sample depends on that sample only; "
                 f"use {remedy}"
+            )
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.max_norm is not None:
+            raise ValueError(
+                f"model: {name or 'it'} is an {type(module).__name__} with max_norm={module.max_norm}, which rescales "
+                "the rows of its table that a batch looks up: expected a model that a forward pass leaves as it is; "
+                "use max_norm=None"
             )

@@ -2,7 +2,7 @@
 
 from gradshape.training.optimizers import SGD, Adam, Optimizer
 from gradshape.training.plan import stack_key
-from gradshape.training.recipe import Recipe
+from gradshape.training.recipe import Recipe, Sampling
 from gradshape.training.run import Progress, train_stacks, train_victims
 from gradshape.training.victim import State, TrainingResult, Victim
 
@@ -12,6 +12,7 @@ __all__ = [
     "Optimizer",
     "Progress",
     "Recipe",
+    "Sampling",
     "State",
     "TrainingResult",
     "Victim",

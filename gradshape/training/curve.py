@@ -1,46 +1,76 @@
 """What is written down after every epoch, the same for every way of training."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from gradshape.training.victim import State, TrainingResult
+from gradshape.training.victim import State, TrainingResult, Victim
+
+# Stands for every class where a victim wants none in particular.
+_ANY = -2
 
 
 class Curves:
-    """Test accuracies and predictions of ``K`` victims, epoch by epoch."""
+    """Test accuracies and predictions of some victims, epoch by epoch, and which of them have what they wanted."""
 
-    def __init__(self, victims: int) -> None:
+    def __init__(self, victims: Sequence[Victim]) -> None:
+        self._watched = [None if victim.watch is None else len(victim.watch) for victim in victims]
+        self._wants = torch.tensor([victim.wanted is not None for victim in victims])
+        self._wanted = torch.full((len(victims), max((rows or 0 for rows in self._watched), default=0)), _ANY)
+        for k, victim in enumerate(victims):
+            if victim.wanted is not None:
+                self._wanted[k, : len(victim.wanted)] = victim.wanted
         self._accuracy: list[Tensor] = []
         self._predictions: list[Tensor] = []
-        self._best = torch.full((victims,), -1.0, dtype=torch.float64)
-        self._diverged: list[int | None] = [None] * victims
+        self._epochs = [0] * len(victims)
+        self._best = torch.full((len(victims),), -1.0, dtype=torch.float64)
+        self._diverged: list[int | None] = [None] * len(victims)
 
-    def add(self, correct: Tensor, finite: Tensor, rows: int, watched: Tensor | None) -> Tensor:
-        """Record one epoch; returns the indices of the victims that are better than ever before.
+    def add(
+        self, victims: Sequence[int], correct: Tensor, finite: Tensor, rows: int, watched: Tensor | None
+    ) -> tuple[list[int], list[int]]:
+        """Record one epoch.
 
         Args:
-            correct: ``(K,)`` number of test rows that each victim classifies correctly.
-            finite: ``(K,)`` bool, whether all of its test logits are finite.
+            victims: the ``k`` victims that were trained, by number.
+            correct: ``(k,)`` number of test rows that each of them classifies correctly.
+            finite: ``(k,)`` bool, whether all of its test logits are finite.
             rows: number of test rows.
-            watched: ``(K, M)`` predicted classes of watched rows, or ``None``.
+            watched: ``(k, M)`` predicted classes of watched rows, or ``None``.
+
+        Returns:
+            Places in ``victims`` of those that are better than ever before, and of those that have what they wanted.
         """
-        accuracy = correct.cpu().double() / rows
+        index = torch.tensor(list(victims))
+        accuracy = torch.full(self._best.shape, torch.nan, dtype=torch.float64)
+        accuracy[index] = correct.cpu().double() / rows
         self._accuracy.append(accuracy)
-        for victim in (~finite.cpu()).nonzero().flatten().tolist():
+        for victim in victims:
+            self._epochs[victim] += 1
+        for victim in index[~finite.cpu()].tolist():
             if self._diverged[victim] is None:
                 self._diverged[victim] = len(self._accuracy)
+        done = torch.zeros(len(index), dtype=torch.bool)
         if watched is not None:
-            self._predictions.append(watched.cpu())
+            predictions = torch.full((len(self._epochs), watched.shape[1]), -1)
+            predictions[index] = watched.cpu()
+            self._predictions.append(predictions)
+            wanted = self._wanted[index]
+            done = self._wants[index] & ((predictions[index] == wanted) | (wanted == _ANY)).all(1)
         better = accuracy > self._best
         self._best = torch.where(better, accuracy, self._best)
-        return better.nonzero().flatten()
+        return better[index].nonzero().flatten().tolist(), done.nonzero().flatten().tolist()
 
-    def result(self, victim: int, watched_rows: int | None, last: State | None, best: State | None) -> TrainingResult:
-        """What is known of one victim; the first ``watched_rows`` of its predictions are its own."""
+    def result(self, victim: int, last: State | None, best: State | None) -> TrainingResult:
+        """What is known of one victim."""
+        epochs, watched = self._epochs[victim], self._watched[victim]
         predictions = None
-        if watched_rows is not None:
-            predictions = torch.stack([epoch[victim, :watched_rows] for epoch in self._predictions])
-        accuracy = torch.stack([epoch[victim] for epoch in self._accuracy])
+        if watched == 0:
+            predictions = torch.empty(epochs, 0, dtype=torch.int64)
+        elif watched is not None:
+            predictions = torch.stack([epoch[victim, :watched] for epoch in self._predictions[:epochs]])
+        accuracy = torch.stack([epoch[victim] for epoch in self._accuracy[:epochs]])
         return TrainingResult(accuracy, predictions, last, best, self._diverged[victim])
 
 

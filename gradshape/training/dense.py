@@ -8,10 +8,10 @@ gradient is ever formed.
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gradshape.shaping import ShaperStack
 from gradshape.training.victim import State
@@ -21,6 +21,8 @@ from gradshape.training.victim import State
 _LEAST_WIDTH = 16
 # Optimizers round the elements that are left after the last full vector differently.
 _VECTOR = 64
+# Rows whose squares are taken at a time, to bound memory.
+_BLOCK_ROWS = 1024
 
 
 def lanes_needed(victims: int, widths: Sequence[int]) -> int:
@@ -53,8 +55,9 @@ class Rows:
         rows = cls(matrix, inputs)
         rows.x[:, :-1] = x.flatten(1)
         rows.x[:, -1] = 1
-        torch.sum(rows.x.square(), dim=1, out=rows.squared)
-        rows.target.copy_(nn.functional.one_hot(y, num_classes))
+        for part, squared in zip(rows.x.split(_BLOCK_ROWS), rows.squared.split(_BLOCK_ROWS), strict=True):
+            torch.sum(part.square(), dim=1, out=squared)
+        rows.target.zero_().scatter_(1, y.to(device).unsqueeze(1), 1)
         return rows
 
     def __len__(self) -> int:
@@ -89,18 +92,43 @@ class DenseStack:
         self.lanes = lanes
         self.widest = max(widths[1:])
         self.parameters_per_victim = sum((inputs + 1) * outputs for inputs, outputs in self._shapes)
-        count = lanes * self.parameters_per_victim
-        size = -(-count // _VECTOR) * _VECTOR
-        self.parameter = torch.zeros(size, device=device, dtype=dtype)
-        self.gradient = torch.zeros_like(self.parameter)
-        self._weights, self._biases = self._views(self.parameter)
-        self._weight_grads, self._bias_grads = self._views(self.gradient)
         self._best: Tensor | None = None
+        self._use(torch.zeros(self._size(lanes), device=device, dtype=dtype))
 
-    def _views(self, flat: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    def _size(self, lanes: int) -> int:
+        return -(-lanes * self.parameters_per_victim // _VECTOR) * _VECTOR
+
+    def _use(self, parameter: Tensor) -> None:
+        self.parameter = parameter
+        self.gradient = torch.zeros_like(parameter)
+        self._weights, self._biases = self._views(self.parameter, self.lanes)
+        self._weight_grads, self._bias_grads = self._views(self.gradient, self.lanes)
+
+    def keep(self, lanes: Tensor) -> Callable[[Tensor], Tensor]:
+        """Go on with these lanes only, in this order: :attr:`parameter` and :attr:`gradient` are then other tensors.
+
+        Returns:
+            What takes from another flat tensor of the old form, such as an optimizer's moment, what belongs to the new.
+        """
+        old = self.lanes
+
+        def select(flat: Tensor) -> Tensor:
+            fewer = flat.new_zeros(self._size(len(lanes)))
+            for to_all, from_all in zip(self._views(fewer, len(lanes)), self._views(flat, old), strict=True):
+                for to, source in zip(to_all, from_all, strict=True):
+                    to.copy_(source[lanes])
+            return fewer
+
+        self._best = None if self._best is None else select(self._best)
+        parameter = select(self.parameter)
+        self.lanes = len(lanes)
+        self._use(parameter)
+        return select
+
+    def _views(self, flat: Tensor, lanes: int) -> tuple[list[Tensor], list[Tensor]]:
         # The first layer lies as (inputs + 1, K, outputs), so that it is one matrix for the shared rows; its last row
         # is the bias. Later layers lie as (K, inputs, outputs) and (K, 1, outputs).
-        lanes, offset = self.lanes, 0
+        offset = 0
         weights, biases = [], []
         for layer, (inputs, outputs) in enumerate(self._shapes):
             count = lanes * (inputs + 1) * outputs
@@ -109,7 +137,6 @@ class DenseStack:
                 whole = chunk.view(inputs + 1, lanes, outputs)
                 weights.append(whole[:-1].permute(1, 0, 2))
                 biases.append(whole[-1:].permute(1, 0, 2))
-                self._first_of = offset, offset + count
             else:
                 weights.append(chunk[: lanes * inputs * outputs].view(lanes, inputs, outputs))
                 biases.append(chunk[lanes * inputs * outputs :].view(lanes, 1, outputs))
@@ -117,8 +144,8 @@ class DenseStack:
         return weights, biases
 
     def _first(self, flat: Tensor) -> Tensor:
-        start, stop = self._first_of
-        return flat[start:stop].view(self._shapes[0][0] + 1, self.lanes, self._shapes[0][1])
+        inputs, outputs = self._shapes[0]
+        return flat[: (inputs + 1) * self.lanes * outputs].view(inputs + 1, self.lanes, outputs)
 
     def load(self, lane: int, state: Mapping[str, Tensor]) -> None:
         """Set one victim's parameters."""
@@ -134,7 +161,7 @@ class DenseStack:
         """A copy of what one victim's parameters were at its last :meth:`mark_best`."""
         if self._best is None:
             return self.state(lane)
-        return self._state(lane, *self._views(self._best))
+        return self._state(lane, *self._views(self._best, self.lanes))
 
     def _state(self, lane: int, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> State:
         state = {}
@@ -148,7 +175,7 @@ class DenseStack:
         if self._best is None:
             self._best = self.parameter.clone()
             return
-        for kept, now in zip(self._views(self._best), (self._weights, self._biases), strict=True):
+        for kept, now in zip(self._views(self._best, self.lanes), (self._weights, self._biases), strict=True):
             for to, source in zip(kept, now, strict=True):
                 to[lanes] = source[lanes]
 
@@ -175,20 +202,19 @@ class DenseStack:
 
         scale = None if member is None else member * (1 / rows_per_step)
         if shaping.needs_norms:
-            squared = _squares(shared, private) * deltas[0].square().sum(2)
-            for a, delta in zip(inputs, deltas[1:], strict=True):
-                squared = squared + (a.square().sum(2) + 1) * delta.square().sum(2)
-            weights = shaping.weights(squared.sqrt(), member)
+            squares = _squares(shared, private, inputs, deltas, per_layer=shaping.per_layer)
+            weights = shaping.weights(squares, member)
+            shaping.observe(squares, member)
             scale = weights.mul_(1 / rows_per_step) if scale is None else weights.mul_(scale)
-        for delta in deltas:
+        for layer, delta in enumerate(deltas):
             if scale is None:
                 delta.mul_(1 / rows_per_step)
             else:
-                delta.mul_(scale.unsqueeze(2))
+                delta.mul_((scale if scale.dim() == 2 else scale[layer]).unsqueeze(2))
 
         first_grad = self._first(self.gradient)
         by_rows = deltas[0].permute(1, 0, 2)
-        torch.mm(shared.x.T, by_rows[:shared_rows].reshape(shared_rows, -1), out=first_grad.flatten(1))
+        torch.mm(shared.x.T, by_rows[:shared_rows].reshape(shared_rows, self.lanes * hidden), out=first_grad.flatten(1))
         if private is not None:
             own = torch.bmm(private.x.transpose(1, 2), deltas[0][:, shared_rows:])
             first_grad.add_(own.permute(1, 0, 2))
@@ -211,13 +237,16 @@ class DenseStack:
                 parts += [weight.transpose(2, 3).contiguous(), bias.unsqueeze(2)]
         return parts
 
-    def add_noise(self, parts: Sequence[Tensor], step: int) -> None:
-        """Add step number ``step`` of laid out draws to the gradients of the first ``n`` victims."""
-        first = parts[0][step]
-        victims = first.shape[1]
-        self._first(self.gradient)[:, :victims].add_(first)
-        for layer, to in enumerate((*self._pairs(self._weight_grads, self._bias_grads),), start=1):
-            to[:victims].add_(parts[layer][step])
+    def add_noise(self, parts: Sequence[Tensor], step: int, scale: Tensor | None = None) -> None:
+        """Add step number ``step`` of laid out draws, times ``scale (n,)``, to the first ``n`` victims' gradients."""
+        victims = parts[0].shape[2]
+        gradients = [self._first(self.gradient), *self._pairs(self._weight_grads, self._bias_grads)]
+        for layer, (to, part) in enumerate(zip(gradients, parts, strict=True)):
+            own = to[:, :victims] if layer == 0 else to[:victims]
+            if scale is None:
+                own.add_(part[step])
+            else:
+                own.addcmul_(part[step], scale.view((1, -1, 1) if layer == 0 else (-1, 1, 1)))
 
     @staticmethod
     def _pairs(weights: Sequence[Tensor], biases: Sequence[Tensor]) -> list[Tensor]:
@@ -262,7 +291,18 @@ def _targets(shared: Rows, private: Rows | None) -> Tensor:
     return torch.cat([shared.target.expand(lanes, -1, -1), private.target], dim=1)
 
 
-def _squares(shared: Rows, private: Rows | None) -> Tensor:
-    if private is None:
-        return shared.squared
-    return torch.cat([shared.squared.expand(len(private.squared), -1), private.squared], dim=1)
+def _squares(
+    shared: Rows, private: Rows | None, inputs: Sequence[Tensor], deltas: Sequence[Tensor], *, per_layer: bool
+) -> Tensor:
+    """Squared norms of the per-sample gradients, ``(L, K, R)`` if ``per_layer``, else ``(1, K, R)`` of all layers."""
+    of_inputs = shared.squared
+    if private is not None:
+        of_inputs = torch.cat([of_inputs.expand(len(private.squared), -1), private.squared], dim=1)
+    squares = [of_inputs * deltas[0].square().sum(2)]
+    for a, delta in zip(inputs, deltas[1:], strict=True):
+        of_layer = (a.square().sum(2) + 1) * delta.square().sum(2)
+        if per_layer:
+            squares.append(of_layer)
+        else:
+            squares[0] += of_layer
+    return torch.stack(squares) if per_layer else squares[0].unsqueeze(0)

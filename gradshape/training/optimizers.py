@@ -5,7 +5,7 @@ block by block while the block is in the processor's cache, and because building
 the compiler, which costs more time than a small victim's whole training.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,6 +23,10 @@ class Updater(Protocol):
 
     def step(self, gradients: Sequence[Tensor]) -> None:
         """Update the parameters in place along ``gradients``, one of each parameter's shape."""
+        ...
+
+    def move(self, parameters: Sequence[Tensor], select: Callable[[Tensor], Tensor]) -> None:
+        """Go on with other parameters; ``select`` takes from a tensor of the old ones' form what belongs to the new."""
         ...
 
 
@@ -104,6 +108,11 @@ class _SGDUpdater:
         for parameter, step in zip(self._parameters, steps, strict=True):
             parameter.add_(step, alpha=-self._settings.lr)
 
+    def move(self, parameters: Sequence[Tensor], select: Callable[[Tensor], Tensor]) -> None:
+        self._parameters = list(parameters)
+        if self._momenta is not None:
+            self._momenta = [select(momentum) for momentum in self._momenta]
+
 
 class _AdamUpdater:
     def __init__(self, settings: Adam, parameters: Sequence[Tensor]) -> None:
@@ -124,6 +133,11 @@ class _AdamUpdater:
                 first.lerp_(gradient, 1 - settings.beta1)
                 second.mul_(settings.beta2).addcmul_(gradient, gradient, value=1 - settings.beta2)
                 parameter.addcdiv_(first, second.sqrt().div_(root).add_(settings.eps), value=rate)
+
+    def move(self, parameters: Sequence[Tensor], select: Callable[[Tensor], Tensor]) -> None:
+        self._parameters = [parameter.detach() for parameter in parameters]
+        self._first = [select(moment) for moment in self._first]
+        self._second = [select(moment) for moment in self._second]
 
 
 def _blocks(tensor: Tensor) -> Sequence[Tensor]:

@@ -4,7 +4,8 @@ Every training row draws a key each epoch, train rows from one stream and privat
 keys' order is the shuffle. That is a uniform shuffle of all rows together; and since a train row's key does not
 depend on the private rows, victims with equal shuffle seeds see the train rows in the same relative order,
 whatever each of them adds. Their batches are then windows of one common sequence, a few rows apart, so a stack
-can push the rows that they share through one matrix product.
+can push the rows that they share through one matrix product. Under Poisson sampling a step is no window: there
+victims share a stack only if they have the same rows.
 """
 
 from collections.abc import Iterator, Sequence
@@ -81,6 +82,31 @@ class CommonRows:
         size = self.rows_per_step
         for step in range(steps_per_epoch(len(ids), self.batch_size)):
             yield Step(order[step * size : (step + 1) * size])
+
+
+@dataclass(frozen=True, eq=False)
+class PoissonRows(CommonRows):
+    """All victims of a stack train on the same rows, each of which enters each step independently.
+
+    The probability is ``rows_per_step / n`` for ``n`` rows; ``rows_per_step``, the expected size of a batch, is what a
+    step divides by. A batch may be empty. Which train rows are drawn depends on the shuffle's seed alone, which
+    private rows on the victim's.
+    """
+
+    def epoch(self, epoch: int) -> Iterator[Step]:
+        """The steps of epoch number ``epoch``, from 0."""
+        ids = torch.cat([self.kept, self.private])
+        rate = self.rows_per_step / len(ids)
+        train = _seeds.stream(self.shuffle_seed, "poisson", epoch)
+        private = _seeds.stream(self.seed, "private poisson", epoch)
+        for _ in range(steps_per_epoch(len(ids), self.batch_size)):
+            drawn = torch.cat(
+                [
+                    torch.rand(self.train_rows, dtype=torch.float64, generator=train)[self.kept],
+                    torch.rand(len(self.private), dtype=torch.float64, generator=private),
+                ]
+            )
+            yield Step(ids[drawn < rate])
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,6 @@
 """Which victims are trained together."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,7 +8,8 @@ from torch import Tensor
 
 from gradshape import _digest, models
 from gradshape.data import Dataset
-from gradshape.training.order import CommonRows, OwnRows, steps_per_epoch
+from gradshape.training.order import CommonRows, OwnRows, PoissonRows, steps_per_epoch
+from gradshape.training.recipe import Sampling
 from gradshape.training.victim import Victim
 
 
@@ -64,36 +65,42 @@ class Table:
 def stack_key(dataset: Dataset, victim: Victim) -> Hashable | None:
     """What victims have to share to be trained in one stack; ``None`` if this one is trained alone.
 
-    They share architecture, optimizer, batch size, epochs, shuffle, train rows and private rows. Victims that
-    ask for a common shuffle (``order_seed``) may have different private rows, if each has few.
+    They share architecture, optimizer, batch size, epochs, sampling, shuffle, train rows and private rows. Victims
+    that ask for a common shuffle (``order_seed``) may have different private rows, if each has few.
     """
     recipe = victim.recipe
     model = models.build(recipe.model, dataset.input_shape, dataset.num_classes)
     if models.dense_layers(model) is None:
         return None
     removed = "" if victim.removed is None or not len(victim.removed) else _digest.of(victim.removed.sort().values)
-    schedule = (recipe.model, recipe.optimizer, recipe.batch_size, recipe.epochs)
+    schedule = (recipe.model, recipe.optimizer, recipe.batch_size, recipe.epochs, recipe.sampling)
     order = (victim.order_seed, victim.shuffle_seed, removed)
     rows = len(dataset.train) - (0 if victim.removed is None else len(victim.removed)) + victim.num_private
     # Windows of victims with n private rows are up to n rows apart: beyond a batch, sharing costs more than it saves.
-    if victim.order_seed is not None and victim.num_private <= recipe.batch_size:
+    windows = recipe.sampling is Sampling.SHUFFLE and victim.order_seed is not None
+    if windows and victim.num_private <= recipe.batch_size:
         return schedule, order, steps_per_epoch(rows, recipe.batch_size), min(recipe.batch_size, rows)
     return schedule, order, _own_rows(victim)
 
 
 def plan(
-    dataset: Dataset, victims: Sequence[Victim], keys: Sequence[Hashable | None], table: Table, *, most: int
+    dataset: Dataset,
+    victims: Sequence[Victim],
+    keys: Sequence[Hashable | None],
+    table: Table,
+    *,
+    most: Callable[[Sequence[Victim]], int],
 ) -> list[Stack]:
-    """Divide the victims whose key is not ``None`` into stacks of at most ``most``."""
+    """Divide the victims whose key is not ``None`` into stacks; ``most`` says how many of some victims share one."""
     groups: dict[Hashable, list[int]] = {}
     for index, key in enumerate(keys):
         if key is not None:
             groups.setdefault(key, []).append(index)
     stacks = []
     for group in groups.values():
-        for members in _chunks(group, most):
+        for members in _chunks(group, most([victims[index] for index in group])):
             # Noisy victims stand together, so that their noise is added in one pass.
-            noisy_first = sorted(members, key=lambda index: not victims[index].recipe.shaper.noise_std)
+            noisy_first = sorted(members, key=lambda index: not victims[index].recipe.shaper.noisy)
             stacks.append(Stack(tuple(noisy_first), row_order(dataset, victims, noisy_first, table)))
     return stacks
 
@@ -114,7 +121,8 @@ def row_order(
     kept, train_rows, batch_size = kept_rows(dataset, first), len(dataset.train), first.recipe.batch_size
     if len({_own_rows(victims[index]) for index in members}) == 1:
         private = table.private[members[0]]
-        return CommonRows(kept, private, train_rows, first.shuffle_seed, first.seed, batch_size)
+        kind = PoissonRows if first.recipe.sampling is Sampling.POISSON else CommonRows
+        return kind(kept, private, train_rows, first.shuffle_seed, first.seed, batch_size)
     private_ids = [table.private[index] for index in members]
     seeds = [victims[index].seed for index in members]
     return OwnRows(kept, private_ids, seeds, train_rows, first.shuffle_seed, batch_size)

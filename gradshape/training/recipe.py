@@ -1,19 +1,34 @@
 """How a victim is trained."""
 
 from dataclasses import dataclass, field, replace
+from enum import Enum
 
 from gradshape import _validate
 from gradshape.shaping import Shaper
 from gradshape.training.optimizers import Optimizer
 
 
+class Sampling(Enum):
+    """How the rows of a step are chosen among the ``N`` training rows.
+
+    Attributes:
+        SHUFFLE: every epoch cuts a fresh shuffle into batches of exactly ``min(batch_size, N)`` rows and leaves out the
+            remainder, as in the paper's code.
+        POISSON: every row enters every step with probability ``min(batch_size, N) / N``, independently. A batch may
+            have any number of rows, even none; the sum is divided by the expected number, ``min(batch_size, N)``. This
+            is what the accountants of :mod:`gradshape.privacy` assume.
+    """
+
+    SHUFFLE = "shuffle"
+    POISSON = "poisson"
+
+
 @dataclass(frozen=True)
 class Recipe:
     """A training procedure, from the architecture to the gradient shaping.
 
-    One epoch is ``max(1, N // batch_size)`` steps over a fresh shuffle of the ``N`` training rows; the
-    remainder is left out of that epoch, as in the paper's code, so every step averages over exactly
-    ``min(batch_size, N)`` rows. The loss is cross-entropy.
+    One epoch is ``max(1, N // batch_size)`` steps on the ``N`` training rows, and every step divides by
+    ``min(batch_size, N)``. The loss is cross-entropy.
 
     Args:
         model: a name that :func:`gradshape.models.build` knows.
@@ -21,6 +36,7 @@ class Recipe:
         batch_size: rows a step, at least 1.
         epochs: at least 1.
         shaper: what happens to per-sample gradients; nothing by default.
+        sampling: how the rows of a step are chosen.
 
     >>> from gradshape.training import Adam
     >>> Recipe("lr", Adam(0.01), batch_size=300, epochs=40).shaper.is_vanilla
@@ -32,6 +48,7 @@ class Recipe:
     batch_size: int
     epochs: int
     shaper: Shaper = field(default=Shaper())
+    sampling: Sampling = Sampling.SHUFFLE
 
     def __post_init__(self) -> None:
         _validate.positive_int(batch_size=self.batch_size, epochs=self.epochs)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -9,9 +10,10 @@ from gradshape import _validate, models
 from gradshape.data import Dataset
 from gradshape.training.dense import Rows
 from gradshape.training.loop import train_one
+from gradshape.training.memory import Memory
 from gradshape.training.order import CommonRows
 from gradshape.training.plan import Table, plan, row_order, stack_key
-from gradshape.training.stacked import bytes_per_victim, train_stack
+from gradshape.training.stacked import train_stack
 from gradshape.training.victim import TrainingResult, Victim, check_victim
 
 DEFAULT_MEMORY = 2 << 30
@@ -23,9 +25,10 @@ class Progress:
 
     Attributes:
         epoch, epochs: epochs done and to do in the present stack.
-        victims: number of victims in the present stack.
+        victims: number of victims in the present stack that this epoch trained.
         model: what is trained.
-        work_done, work: victim-epochs done and to do in the whole call.
+        work_done, work: victim-epochs done and to do in the whole call. Those that a victim no longer needs, because it
+            predicts what was wanted, count as done.
     """
 
     epoch: int
@@ -58,7 +61,8 @@ def train_victims(
         victims: what to train.
         device: where.
         dtype: float32, or float64 to compare runs to many digits.
-        max_memory: bytes that a stack may take, roughly; it bounds how many victims share one.
+        max_memory: bytes that a stack may take, with its results and the tables of rows that all stacks share; it
+            bounds how many victims share one. A single victim is trained whatever it takes.
         keep_states: keep parameters in the results.
         stacked: ``False`` trains every victim on its own with autograd (the reference for stacks).
         progress: called after every epoch of every stack.
@@ -112,14 +116,13 @@ def train_stacks(
     device = torch.device(device)
     table = Table.of(dataset, victims)
     keys = [stack_key(dataset, victim) if stacked else None for victim in victims]
-    together = [victim for victim, key in zip(victims, keys, strict=True) if key is not None]
     report = _Reporter(victims, progress)
-    if together:
+    if any(key is not None for key in keys):
         classes = dataset.num_classes
         rows = Rows.of(table.x, table.y, classes, dtype=dtype, device=device)
         test = Rows.of(dataset.test.x, dataset.test.y, classes, dtype=dtype, device=device)
-        most = max(1, max_memory // max(bytes_per_victim(dataset, victim, dtype=dtype) for victim in together))
-        for stack in plan(dataset, victims, keys, table, most=most):
+        memory = Memory(dataset, rows=len(table.y), dtype=dtype, keep_states=keep_states)
+        for stack in plan(dataset, victims, keys, table, most=partial(memory.victims, max_memory)):
             members = [victims[i] for i in stack.members]
             yield (
                 stack.members,
@@ -151,13 +154,17 @@ class _Reporter:
         self._done = 0
         self._work = sum(victim.recipe.epochs for victim in victims)
 
-    def of(self, members: Sequence[Victim]) -> Callable[[int], None]:
+    def of(self, members: Sequence[Victim]) -> Callable[[int, int], None]:
         recipe = members[0].recipe
+        training = len(members)
 
-        def after_epoch(epoch: int) -> None:
-            self._done += len(members)
+        def after_epoch(epoch: int, going: int) -> None:
+            nonlocal training
+            # Epochs that are not needed any more are done with.
+            self._done += training + (training - going) * (recipe.epochs - epoch)
             if self._progress is not None:
-                state = Progress(epoch, recipe.epochs, len(members), recipe.model, self._done, self._work)
+                state = Progress(epoch, recipe.epochs, training, recipe.model, self._done, self._work)
                 self._progress(state)
+            training = going
 
         return after_epoch

@@ -25,6 +25,8 @@ class Victim:
         order_seed: source of the shuffles of the train rows; ``seed`` if ``None``. Victims with the same one see the
             same train rows at the same time, whatever private rows each of them has.
         watch: inputs ``(M, *shape)`` to predict after every epoch.
+        wanted: ``(M,)`` int64 classes: training ends after the first epoch in which every watched row is predicted as
+            the class that is wanted for it. ``None`` to train to the end.
     """
 
     recipe: Recipe
@@ -34,6 +36,7 @@ class Victim:
     initial: Mapping[str, Tensor] | None = None
     order_seed: int | None = None
     watch: Tensor | None = None
+    wanted: Tensor | None = None
 
     @property
     def num_private(self) -> int:
@@ -50,7 +53,7 @@ class TrainingResult:
     """What one training measured.
 
     Attributes:
-        accuracy: ``(epochs,)`` float64, test accuracy after each epoch, in [0, 1]. A row whose logits
+        accuracy: ``(epochs,)`` float64, test accuracy after each epoch that was run, in [0, 1]. A row whose logits
             are not finite counts as misclassified.
         predictions: ``(epochs, M)`` int64 classes of the victim's watched rows after each epoch, -1 where the
             logits are not finite; ``None`` if it watches none.
@@ -105,8 +108,22 @@ def check_victim(victim: Victim, dataset: Dataset, where: str, *, template: nn.M
         raise ValueError(
             f"{where}: watched rows have shape {tuple(victim.watch.shape)}: expected (M, *{dataset.input_shape})"
         )
+    if victim.wanted is not None:
+        _check_wanted(victim.wanted, victim.watch, dataset.num_classes, where)
     if victim.initial is not None and template is not None:
         expected = {name: tuple(p.shape) for name, p in template.named_parameters()}
         given = {name: tuple(p.shape) for name, p in victim.initial.items()}
         if expected != given:
             raise ValueError(f"{where}: initial state has parameters {given}: expected {expected}")
+
+
+def _check_wanted(wanted: Tensor, watch: Tensor | None, num_classes: int, where: str) -> None:
+    if watch is None or len(watch) == 0:
+        raise ValueError(f"{where}: classes are wanted of no watched rows: set watch, or leave wanted None")
+    if tuple(wanted.shape) != (len(watch),) or wanted.dtype != torch.int64:
+        raise ValueError(
+            f"{where}: wanted classes have shape {tuple(wanted.shape)} and dtype {wanted.dtype}: "
+            f"expected ({len(watch)},) int64, one a watched row"
+        )
+    if wanted.min() < 0 or wanted.max() >= num_classes:
+        raise ValueError(f"{where}: a wanted class lies outside [0, {num_classes})")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import tradeoff
 from bench.__main__ import main
 from bench.leaderboard import render
 from bench.store import ResultsFile
@@ -24,6 +25,14 @@ def test_page_is_made_beside_the_results_and_its_path_printed(
     assert main(["leaderboard", str(results)]) == 0
     page = results.with_name("leaderboard.md")
     assert page.read_text(encoding="utf-8") == render(odd())
+    assert capsys.readouterr().out == f"{page}\n"
+
+
+def test_privacy_page_is_made_beside_the_results(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ResultsFile(results).append(make(protocol="utility", attack="no_attack"))
+    assert main(["privacy", str(results)]) == 0
+    page = results.with_name("privacy.md")
+    assert page.read_text(encoding="utf-8") == tradeoff.render(ResultsFile(results).records())
     assert capsys.readouterr().out == f"{page}\n"
 
 

@@ -62,10 +62,18 @@ def test_number_of_seeds_is_chosen() -> None:
         ("--require-data", "require_data", True),
         ("--no-cache", "use_cache", False),
         ("--strict-verdicts", "strict_verdicts", True),
+        ("--tf32", "tf32", True),
+        ("--no-tf32", "tf32", False),
     ],
 )
 def test_flags(flag: str, name: str, value: bool) -> None:
     assert getattr(read(flag), name) is value
+
+
+def test_the_later_of_tf32_and_no_tf32_counts() -> None:
+    assert read("--tf32", "--no-tf32").tf32 is False
+    assert read("--no-tf32", "--tf32").tf32 is True
+    assert read().tf32 is False
 
 
 @pytest.mark.parametrize("option", ["results", "cache-dir"])

@@ -82,6 +82,14 @@ _SUITES = {
 def test_small(outcome):
     outcome.check()
 """,
+    "test_cost.py": """
+from bench.protocols.utility import Utility
+from gradshape.attacks import NoAttack
+
+@benchmark_cases(Matrix([MOONS], [NoAttack()], DEFENSES, [], protocol=Utility()))
+def test_cost(outcome):
+    outcome.check()
+""",
     "test_broken.py": """
 @benchmark_cases(Matrix([MOONS], FLIPS, DEFENSES, BREAKS))
 def test_broken(outcome):
@@ -284,6 +292,14 @@ def test_leaderboard_shows_every_case(serial: Run) -> None:
 
 def test_terminal_shows_where_the_reports_are(serial: Run) -> None:
     assert f"leaderboard: {serial.results.with_name('leaderboard.md')}" in serial.output
+
+
+def test_cases_without_an_attack_have_a_page_of_their_own(project: Project, serial: Run) -> None:
+    run = project.run("test_cost.py", into="cost")
+    page = run.results.with_name("privacy.md")
+    assert "two_moons, lr, utility" in page.read_text(encoding="utf-8")
+    assert f"utility against privacy: {page}" in run.output
+    assert not serial.results.with_name("privacy.md").exists()
 
 
 def test_terminal_counts_the_cases(serial: Run) -> None:

@@ -6,16 +6,19 @@ from typing import Any
 
 import pytest
 
+from bench.arithmetic import tf32_settings
 from bench.case import Case, ExpectedFailure, Scale, Task
 from bench.options import Settings
+from bench.privacy import privacy_of
 from bench.progress import ProgressLine
 from bench.protocols.base import Subject
 from bench.record import Record, Status
 from bench.session import BenchSession, CaseOutcome, Place, ThresholdMissed, Unmeasured, blank_record
 from bench.verdict import Threshold, Verdict, judge
 from gradshape.attacks import LabelFlip
-from gradshape.defenses import NoDefense
+from gradshape.defenses import GradientShaping, NoDefense
 from gradshape.metrics import Estimate
+from gradshape.shaping import Clip, Noise
 from gradshape.training import Adam, Recipe
 
 TASK = Task("two_moons", Recipe("lr", Adam(0.05), batch_size=64, epochs=2))
@@ -69,6 +72,23 @@ def test_record_says_where_it_was_measured(settings: Settings, place: Place) -> 
     environment = run(CASE, settings, place).environment
     assert {"gradshape", "source", "commit", "python", "torch", "numpy", "device"} <= set(environment)
     assert environment["device"].startswith("cpu")
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_tf32_is_set_for_the_run_recorded_and_restored(settings: Settings, place: Place, allowed: bool) -> None:
+    before = tf32_settings()
+    environment = run(CASE, replace(settings, tf32=allowed), place).environment
+    assert (environment["tf32"], environment["tf32_convolutions"]) == (allowed, allowed)
+    assert tf32_settings() == before
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.5])
+def test_record_has_the_ledger_of_its_recipe(settings: Settings, place: Place, noise: float) -> None:
+    case = replace(CASE, defense=GradientShaping(Clip(1) | Noise(noise)))
+    record = Record.from_json(run(case, settings, place).to_json())
+    assert record.details["privacy"] == privacy_of(case.recipe, 700)
+    assert (record.details["privacy"]["epsilon"] is None) == (noise == 0)
+    assert (record.details["privacy"]["reason"] is None) == (noise > 0)
 
 
 def test_record_survives_json(settings: Settings, place: Place) -> None:

@@ -101,3 +101,8 @@ def test_tally_names_every_outcome() -> None:
 
 def test_tally_leaves_out_what_did_not_happen() -> None:
     assert tally([make(), make(defense="vanilla")]) == "2 cases: 2 passed"
+
+
+def test_cases_without_an_attack_are_only_counted() -> None:
+    lines = summarize([make(protocol="utility", attack="no_attack")])
+    assert lines == ["1 case: 1 passed"]

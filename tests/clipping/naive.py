@@ -1,8 +1,8 @@
 """What the library has to agree with: each sample's own backward pass, one after the other. And random models."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 from hypothesis import strategies as st
@@ -15,6 +15,21 @@ LossFn = Callable[[Tensor, Tensor], Tensor]
 Model = TypeVar("Model", bound=nn.Module)
 
 
+class PerSample(Protocol):
+    """What the library says about a batch of ``B`` rows and a model with ``L`` layers."""
+
+    @property
+    def layers(self) -> Sequence[str]: ...
+
+    @property
+    def squares(self) -> Tensor: ...
+
+    @property
+    def norms(self) -> Tensor: ...
+
+    def weighted_sum(self, weights: Tensor, /) -> Gradients: ...
+
+
 def per_sample_gradients(model: nn.Module, loss_fn: LossFn, x: Tensor, y: Tensor) -> list[Gradients]:
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     rows = []
@@ -24,8 +39,37 @@ def per_sample_gradients(model: nn.Module, loss_fn: LossFn, x: Tensor, y: Tensor
         if loss.requires_grad and parameters:
             grads = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
         of_names = zip(parameters.items(), grads, strict=True)
-        rows.append({name: torch.zeros_like(p) if g is None else g for (name, p), g in of_names})
+        rows.append({name: torch.zeros_like(p) if g is None else g.to_dense() for (name, p), g in of_names})
     return rows
+
+
+def owner(parameter: str) -> str:
+    return parameter.rpartition(".")[0]
+
+
+def trainable_layers(model: nn.Module) -> list[str]:
+    return list(dict.fromkeys(owner(name) for name, p in model.named_parameters() if p.requires_grad))
+
+
+def squared_norms(model: nn.Module, rows: list[Gradients]) -> Tensor:
+    """``(L, B)``."""
+    layers = trainable_layers(model)
+    squares = torch.zeros(len(layers), len(rows), dtype=torch.float64)
+    for i, row in enumerate(rows):
+        for name, g in row.items():
+            squares[layers.index(owner(name)), i] += g.double().square().sum()
+    return squares
+
+
+def weighted_sum(model: nn.Module, rows: list[Gradients], weights: Tensor) -> Gradients:
+    """For weights ``(B,)`` or ``(L, B)``."""
+    layers = trainable_layers(model)
+    by_layer = weights.expand(len(layers), len(rows))
+    total = {name: torch.zeros_like(p) for name, p in model.named_parameters() if p.requires_grad}
+    for i, row in enumerate(rows):
+        for name, g in row.items():
+            total[name] += by_layer[layers.index(owner(name)), i] * g
+    return total
 
 
 def norm(gradient: Gradients) -> Tensor:

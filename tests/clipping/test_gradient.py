@@ -139,9 +139,9 @@ def test_any_weights_give_their_sum_and_are_asked_for_once(model: nn.Module) -> 
         return norms.argsort().argsort() - 1.5
 
     rows = per_sample_gradients(model, PER_SAMPLE_LOSS, x, y)
-    for chunk_size in (None, 2):
+    for microbatch in (None, 2):
         asked.clear()
-        got, norms = weighted_gradient(model, PER_SAMPLE_LOSS, x, y, by_rank, chunk_size=chunk_size)
+        got, norms = weighted_gradient(model, PER_SAMPLE_LOSS, x, y, by_rank, microbatch=microbatch)
         assert len(asked) == 1
         weights = by_rank(norms)
         expected = {name: sum(w * row[name] for w, row in zip(weights, rows, strict=True)) for name in rows[0]}
@@ -165,14 +165,14 @@ def test_a_limit_that_is_no_norm_is_named(model: nn.Module, max_norm: float) -> 
 
 @both_ways
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-@pytest.mark.parametrize("chunk_size", [None, 1])
+@pytest.mark.parametrize("microbatch", [None, 1])
 def test_the_first_sample_without_a_finite_gradient_is_named(
-    model: nn.Module, bad: float, chunk_size: int | None
+    model: nn.Module, bad: float, microbatch: int | None
 ) -> None:
     x, y = randn(5, 6), labels(5, 3)
     x[2], x[4] = bad, bad
     with pytest.raises(FloatingPointError, match=r"sample 2 is not finite \(norm nan\)"):
-        clipped_gradient(model, PER_SAMPLE_LOSS, x, y, max_norm=1.0, chunk_size=chunk_size)
+        clipped_gradient(model, PER_SAMPLE_LOSS, x, y, max_norm=1.0, microbatch=microbatch)
 
 
 def wrong_shape(logits: Tensor, y: Tensor) -> Tensor:
@@ -218,6 +218,6 @@ def test_inputs_and_labels_of_different_length_are_refused() -> None:
 
 
 @both_ways
-def test_a_chunk_of_no_samples_is_refused(model: nn.Module) -> None:
-    with pytest.raises(ValueError, match="chunk_size=0"):
-        per_sample_norms(model, PER_SAMPLE_LOSS, randn(4, 6), labels(4, 3), chunk_size=0)
+def test_a_microbatch_of_no_samples_is_refused(model: nn.Module) -> None:
+    with pytest.raises(ValueError, match="microbatch=0"):
+        per_sample_norms(model, PER_SAMPLE_LOSS, randn(4, 6), labels(4, 3), microbatch=0)

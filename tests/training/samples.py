@@ -1,6 +1,7 @@
 """Small data, victims of every kind, and training as one writes it by hand: what stacks have to agree with."""
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,11 +9,12 @@ from torch import Tensor, nn
 
 from gradshape import models
 from gradshape.data import Dataset, Split
-from gradshape.shaping import Clip, Noise, Shaper
+from gradshape.shaping import AdaptiveNoise, Clip, Noise, Normalize, QuantileClip, Reweight, Shaper, Statistic
 from gradshape.training import SGD, Adam, Optimizer, Recipe, State, TrainingResult, Victim
 from gradshape.training.loop import initial_model
 from gradshape.training.noise import NoiseBlocks
 from gradshape.training.order import CommonRows
+from tests.training.by_hand import ShapingByHand
 
 
 def blobs(
@@ -78,19 +80,35 @@ SHAPERS = {
     "custom": Shaper((Damp(0.7), Noise(0.05))),
     "median": Shaper((ClipToMedian(),)),
 }
+# More parts, and parts in other company: what works for some of them works for all of them.
+MORE_SHAPERS = {
+    "layers": Shaper((Clip(0.3, per_layer=True),)),
+    "layers-clip": Clip(0.6, per_layer=True) | Clip(0.3) | Noise(0.05),
+    "clip-layers": Clip(0.6) | Clip(0.4, per_layer=True),
+    "normalize": Shaper((Normalize(0.5, stabilizer=0.1),)),
+    "quantile": Shaper((QuantileClip(0.6, start=0.5, rate=0.3),)),
+    "layers-quantile-median": Clip(0.8, per_layer=True) | QuantileClip(0.4) | Shaper((ClipToMedian(),)),
+    "adaptive": Shaper((AdaptiveNoise(0.3),)),
+    "clip-adaptive": Clip(0.5) | AdaptiveNoise(0.5, low=0.01, high=0.2, start=0.1),
+    "adaptive-median": Clip(0.6, per_layer=True) | AdaptiveNoise(0.2, max_norm=0.5, statistic=Statistic.MEDIAN),
+    "three-noises": QuantileClip(0.5) | Noise(0.05) | AdaptiveNoise(0.1) | AdaptiveNoise(0.2),
+    "reweight": Reweight(lambda norms: norms / (1 + norms.square()), "cauchy", samplewise=True) | Clip(0.4),
+}
+ALL_SHAPERS = SHAPERS | MORE_SHAPERS
 OPTIMIZERS: dict[str, Optimizer] = {"sgd": SGD(0.2), "momentum": SGD(0.1, momentum=0.9), "adam": Adam(0.02)}
 
 
-def many_victims(dataset: Dataset, model: str, optimizer: Optimizer) -> list[Victim]:
+def many_victims(
+    dataset: Dataset, model: str, optimizer: Optimizer, *, shapers: Mapping[str, Shaper] = SHAPERS
+) -> list[Victim]:
     """Every shaper with private rows, removed rows, watched rows and initial states, in several kinds of stack."""
-    shapers = list(SHAPERS.values())
     recipe = Recipe(model, optimizer, batch_size=8, epochs=3)
     base = dict(models.build(model, dataset.input_shape, dataset.num_classes).named_parameters())
     trained = {name: parameter.detach() * 0.5 for name, parameter in base.items()}
     private = random_rows(dataset, 9, seed=5)
     removed = torch.tensor([3, 40, 0])
     victims = []
-    for k, shaper in enumerate(shapers):
+    for k, shaper in enumerate(shapers.values()):
         shaped = recipe.with_shaper(shaper)
         own = random_rows(dataset, k % 4, seed=k)
         watch = None if k == 2 else random_rows(dataset, 1 + k % 3, seed=k).x
@@ -131,25 +149,36 @@ def train_by_hand(dataset: Dataset, victim: Victim) -> tuple[State, list[float]]
     if victim.private is not None:
         x, y = torch.cat([x, victim.private.x]), torch.cat([y, victim.private.y])
     order = common_rows(dataset, victim)
+    shaping = ShapingByHand(shaper)
+    layers = [name.rpartition(".")[0] for name, _ in model.named_parameters()]
+    layer_of = [list(dict.fromkeys(layers)).index(layer) for layer in layers]
     noise = _noise(victim, sum(p.numel() for p in parameters), order.rows_per_step)
     accuracies = []
     for epoch in range(recipe.epochs):
         for step in order.epoch(epoch):
             samples = [_gradient(model, x[row : row + 1].double(), y[row : row + 1]) for row in step.shared.tolist()]
-            norms = torch.stack([torch.cat([g.flatten() for g in sample]).norm() for sample in samples])
-            weights = shaper.weights(norms)
-            mean = [
-                sum((w * g for w, g in zip(weights, grads, strict=True)), torch.zeros(())) / len(samples)
-                for grads in zip(*samples, strict=True)
-            ]
+            weights = shaping.step([_layer_norms(sample, layer_of) for sample in samples])
+            std = shaping.noise_std() / order.rows_per_step if shaper.adaptive_noises else 1.0
+            std = math.hypot(std, shaper.noise_std / order.rows_per_step) if shaper.adaptive_noises else std
             drawn = next(noise).split([p.numel() for p in parameters])
-            for parameter, gradient, part in zip(parameters, mean, drawn, strict=True):
-                parameter.grad = gradient + part.view_as(parameter)
+            for k, (parameter, part) in enumerate(zip(parameters, drawn, strict=True)):
+                total = torch.zeros_like(parameter)
+                for sample, weight in zip(samples, weights, strict=True):
+                    total += weight[layer_of[k]] * sample[k]
+                parameter.grad = total / order.rows_per_step + std * part.view_as(parameter)
             optimizer.step()
+        shaping.end_epoch()
         with torch.no_grad():
             hits = model(dataset.test.x.double()).argmax(1) == dataset.test.y
         accuracies.append(float(hits.double().mean()))
     return {name: p.detach() for name, p in model.named_parameters()}, accuracies
+
+
+def _layer_norms(sample: Sequence[Tensor], layer_of: Sequence[int]) -> list[float]:
+    squares = [0.0] * (max(layer_of) + 1)
+    for layer, g in zip(layer_of, sample, strict=True):
+        squares[layer] += float(g.square().sum())
+    return [math.sqrt(square) for square in squares]
 
 
 def _gradient(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
@@ -164,7 +193,7 @@ def _torch_optimizer(optimizer: Optimizer, parameters: Sequence[nn.Parameter]) -
 
 
 def _noise(victim: Victim, size: int, rows_per_step: int) -> Iterator[Tensor]:
-    blocks = NoiseBlocks([victim], size)
+    blocks = NoiseBlocks([victim.recipe.shaper], [victim.seed], size)
     while True:
         yield from blocks.draw(divisor=rows_per_step, like=torch.empty(0, dtype=torch.float64))[:, 0]
 

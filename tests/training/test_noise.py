@@ -1,14 +1,22 @@
 """The noise on the gradient."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 from torch import Tensor
 
-from gradshape.shaping import Clip, Noise, Shaper
+from gradshape.shaping import AdaptiveNoise, Clip, Noise, Shaper, Statistic
 from gradshape.training import SGD, Recipe, Victim, train_victims
+from gradshape.training.loop import initial_model
+from gradshape.training.memory import Memory
 from gradshape.training.noise import NoiseBlocks
-from tests.training.samples import blobs
+from tests.clipping.naive import PER_SAMPLE_LOSS, norm, per_sample_gradients
+from tests.training.by_hand import ShapingByHand
+from tests.training.samples import ALL_SHAPERS, assert_results_equal, blobs
 
 DATA = blobs(rows=30, shape=(12,), classes=10)
 BATCH, LR, STD = 30, 0.5, 0.8
@@ -54,7 +62,7 @@ def test_noise_of_other_seeds_is_independent() -> None:
 
 
 def test_noise_is_fresh_in_every_step_and_every_block() -> None:
-    blocks = NoiseBlocks([Victim(ONE_STEP.with_shaper(Shaper((Noise(1),))), 0)], size=1 << 15)
+    blocks = NoiseBlocks([Shaper((Noise(1),))], [0], size=1 << 15)
     like = torch.empty(0)
     draws = torch.cat([blocks.draw(divisor=1, like=like) for _ in range(2)]).squeeze(1)
     assert len(draws) == 4
@@ -62,9 +70,9 @@ def test_noise_is_fresh_in_every_step_and_every_block() -> None:
 
 
 def test_noise_is_the_same_numbers_in_every_dtype() -> None:
-    victims = [Victim(ONE_STEP.with_shaper(Shaper((Noise(std),))), seed) for seed, std in ((0, 0.1), (1, 3.0))]
+    shapers = [Shaper((Noise(std),)) for std in (0.1, 3.0)]
     single, double = (
-        NoiseBlocks(victims, size=100).draw(divisor=7, like=torch.empty(0, dtype=dtype))
+        NoiseBlocks(shapers, [0, 1], size=100).draw(divisor=7, like=torch.empty(0, dtype=dtype))
         for dtype in (torch.float32, torch.float64)
     )
     assert torch.equal(single.double(), double)
@@ -74,6 +82,61 @@ def test_noise_is_the_same_numbers_in_every_dtype() -> None:
 
 @pytest.mark.parametrize("size", [1, 100, 1 << 16, (1 << 16) + 1, 1 << 18])
 def test_a_block_covers_at_least_one_step(size: int) -> None:
-    blocks = NoiseBlocks([Victim(ONE_STEP.with_shaper(Shaper((Noise(1),))), 0)], size)
+    blocks = NoiseBlocks([Shaper((Noise(1),))], [0], size)
     assert blocks.draw(divisor=1, like=torch.empty(0)).shape == (blocks.steps, 1, size)
     assert blocks.steps >= 1
+
+
+def _adaptive_std(shaper: Shaper, *, stacked: bool) -> tuple[Tensor, float]:
+    """The noise of one step of many victims, each over the deviation that it should have; and how they vary."""
+    quiet = Shaper(shaper.weighting)
+    seeds = list(range(30))
+    victims = [Victim(ONE_STEP.with_shaper(s), seed, order_seed=0) for s in (quiet, shaper) for seed in seeds]
+    results = train_victims(DATA, victims, stacked=stacked, dtype=torch.float64)
+    flat = torch.stack([torch.cat([p.flatten() for p in (result.last or {}).values()]) for result in results])
+    without, with_noise = flat.chunk(2)
+    noise = (without - with_noise) / LR
+    stds = []
+    for seed in seeds:
+        model = initial_model(DATA, Victim(ONE_STEP, seed)).double()
+        samples = per_sample_gradients(model, PER_SAMPLE_LOSS, DATA.train.x.double(), DATA.train.y)
+        shaping = ShapingByHand(shaper)
+        shaping.step([[float(norm(sample))] for sample in samples])
+        stds.append(shaping.noise_std() / BATCH)
+    expected = torch.tensor(stds, dtype=torch.float64)
+    return noise / expected.unsqueeze(1), float(expected.max() / expected.min())
+
+
+@pytest.mark.parametrize("stacked", [True, False])
+@pytest.mark.parametrize("statistic", list(Statistic), ids=lambda statistic: statistic.value)
+def test_noise_that_follows_the_norms_has_the_std_that_they_give(statistic: Statistic, stacked: bool) -> None:
+    shaper = Clip(0.9) | AdaptiveNoise(0.5, statistic=statistic)
+    unit, spread = _adaptive_std(shaper, stacked=stacked)
+    low, high = stats.chi2.interval(1 - 2e-4, df=unit.numel())
+    assert low < float(unit.square().sum()) < high
+    assert stats.kstest(unit.flatten().numpy(), "norm").pvalue > 1e-3
+    assert spread >= 1
+
+
+def test_static_noise_beside_noise_that_follows_norms_keeps_its_bits() -> None:
+    static, adaptive = Clip(0.3) | Noise(STD), Clip(0.3) | AdaptiveNoise(0.5)
+    recipe = replace(ONE_STEP, batch_size=7, epochs=2)
+    victims = [Victim(recipe.with_shaper(shaper), 1, order_seed=0) for shaper in (static, adaptive, static)]
+    beside, _, again = train_victims(DATA, victims)
+    [alone] = train_victims(DATA, victims[:1])
+    assert_results_equal([beside, again], [alone, alone], tolerance=0)
+
+
+@given(data=st.data())
+@settings(max_examples=10)
+def test_no_number_depends_on_how_victims_are_divided_into_stacks(data: st.DataObject) -> None:
+    recipe = Recipe("lr", SGD(0.3, momentum=0.5), batch_size=8, epochs=2)
+    victims = [Victim(recipe.with_shaper(shaper), k, order_seed=1) for k, shaper in enumerate(ALL_SHAPERS.values())]
+    order = data.draw(st.permutations(range(len(victims))))
+    most = data.draw(st.integers(1, len(victims)))
+    whole = train_victims(DATA, victims)
+    memory = Memory(DATA, rows=len(DATA.train), dtype=torch.float32, keep_states=True)
+    mine = [victims[k] for k in order]
+    budget = memory.shared(mine) + most * memory.per_victim(mine)
+    divided = train_victims(DATA, mine, max_memory=budget)
+    assert_results_equal(divided, [whole[k] for k in order], tolerance=0)

@@ -1,15 +1,18 @@
 """Which rows each step sees."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
+from torch import nn
 
-from gradshape.training import SGD, Recipe, Victim, stack_key
-from gradshape.training.order import CommonRows, OwnRows, Step, steps_per_epoch
+from gradshape.training import SGD, Recipe, Sampling, Victim, stack_key, train_stacks, train_victims
+from gradshape.training.loop import initial_model
+from gradshape.training.order import CommonRows, OwnRows, PoissonRows, Step, steps_per_epoch
 from gradshape.training.plan import Table, row_order
-from tests.training.samples import blobs, random_rows
+from tests.training.samples import SHAPERS, assert_results_equal, assert_states_equal, blobs, random_rows
 
 
 def _common(
@@ -141,9 +144,14 @@ RECIPE = Recipe("lr", SGD(0.1), batch_size=8, epochs=1)
 
 
 def _victim(
-    seed: int, private: int, order_seed: int | None, model: str = "lr", removed: tuple[int, ...] = ()
+    seed: int,
+    private: int,
+    order_seed: int | None,
+    model: str = "lr",
+    removed: tuple[int, ...] = (),
+    sampling: Sampling = Sampling.SHUFFLE,
 ) -> Victim:
-    recipe = Recipe(model, SGD(0.1), batch_size=8, epochs=1)
+    recipe = Recipe(model, SGD(0.1), batch_size=8, epochs=1, sampling=sampling)
     ids = torch.tensor(removed, dtype=torch.int64)
     return Victim(recipe, seed, private=random_rows(DATA, private, seed=seed), order_seed=order_seed, removed=ids)
 
@@ -161,6 +169,7 @@ def test_victims_with_a_common_shuffle_and_few_private_rows_share_a_stack() -> N
         pytest.param(_victim(2, 1, 7, removed=(0,)), id="train-rows"),
         pytest.param(_victim(2, 8, 7), id="steps-an-epoch"),
         pytest.param(_victim(2, 9, 7), id="many-private-rows"),
+        pytest.param(_victim(1, 1, 7, sampling=Sampling.POISSON), id="sampling"),
     ],
 )
 def test_victims_of_another_schedule_do_not_share_a_stack(other: Victim) -> None:
@@ -188,3 +197,126 @@ def test_victims_with_the_same_rows_take_one_common_order() -> None:
     table = Table.of(DATA, victims)
     assert isinstance(row_order(DATA, victims, [0, 1], table), CommonRows)
     assert isinstance(row_order(DATA, victims, [0, 2], table), OwnRows)
+
+
+def _poisson(rows: int, private: int, batch_size: int, *, seed: int = 0, shuffle_seed: int = 0) -> PoissonRows:
+    return PoissonRows(torch.arange(rows), torch.arange(rows, rows + private), rows, shuffle_seed, seed, batch_size)
+
+
+def _inclusions(order: PoissonRows, epochs: int) -> torch.Tensor:
+    """``(steps, rows)`` bool: which rows enter which step."""
+    steps = [step for epoch in range(epochs) for step in order.epoch(epoch)]
+    entered = torch.zeros(len(steps), len(order.kept) + len(order.private), dtype=torch.bool)
+    for place, step in enumerate(steps):
+        entered[place, step.shared] = True
+    return entered
+
+
+@given(rows=sizes, private=sizes, batch_size=st.integers(1, 25), epoch=st.integers(0, 5))
+def test_poisson_batches_are_distinct_rows_in_as_many_steps(
+    rows: int, private: int, batch_size: int, epoch: int
+) -> None:
+    assume(rows + private > 0)
+    order = _poisson(rows, private, batch_size)
+    batches = _batches(order, epoch)
+    assert order.rows_per_step == min(batch_size, rows + private)
+    assert len(batches) == steps_per_epoch(rows + private, batch_size)
+    assert all(len(batch) == len(set(batch)) and set(batch) <= set(range(rows + private)) for batch in batches)
+    assert batches == _batches(order, epoch)
+
+
+def test_every_row_enters_a_poisson_batch_at_the_same_rate() -> None:
+    entered = _inclusions(_poisson(16, 4, 5), 2000)
+    counts = entered.sum(0).numpy()
+    expected = 0.25 * len(entered)
+    assert (
+        stats.chisquare([*counts, entered.numel() - counts.sum()], [*[expected] * 20, 15 * len(entered)]).pvalue > 1e-3
+    )
+
+
+def test_poisson_batches_have_the_sizes_of_a_binomial() -> None:
+    sizes_seen = _inclusions(_poisson(9, 3, 3), 3000).sum(1)
+    observed = torch.bincount(sizes_seen, minlength=13).double().numpy()
+    expected = np.array([stats.binom.pmf(size, 12, 0.25) for size in range(13)]) * len(sizes_seen)
+    tail = expected < 5
+    seen, due = ([*counts[~tail].tolist(), float(counts[tail].sum())] for counts in (observed, expected))
+    assert stats.chisquare(seen, due).pvalue > 1e-3
+    assert observed[0] > 0
+
+
+@pytest.mark.parametrize("pair", [(0, 1), (0, 11), (10, 11)], ids=["train", "train-private", "private"])
+@pytest.mark.parametrize("lag", [0, 1])
+def test_poisson_inclusions_are_independent_of_each_other_and_across_steps(pair: tuple[int, int], lag: int) -> None:
+    entered = _inclusions(_poisson(10, 2, 4), 2000)
+    one, other = entered[: len(entered) - lag, pair[0]], entered[lag:, pair[1]]
+    table = [[int((one == a).logical_and(other == b).sum()) for b in (True, False)] for a in (True, False)]
+    assert stats.chi2_contingency(table).pvalue > 1e-3
+
+
+def test_a_poisson_batch_as_large_as_the_data_is_all_of_it() -> None:
+    assert _batches(_poisson(5, 2, 7)) == _batches(_poisson(5, 2, 100)) == [list(range(7))]
+
+
+def test_poisson_seeds_of_train_and_private_rows_are_their_own() -> None:
+    def parts(order: PoissonRows) -> tuple[list[list[int]], list[list[int]]]:
+        batches = _batches(order)
+        return [[row for row in b if row < 60] for b in batches], [[row for row in b if row >= 60] for b in batches]
+
+    train, private = parts(_poisson(60, 40, 10, seed=1, shuffle_seed=2))
+    other_train, other_private = parts(_poisson(60, 40, 10, seed=3, shuffle_seed=2))
+    assert train == other_train
+    assert private != other_private
+    assert parts(_poisson(60, 40, 10, seed=1, shuffle_seed=4))[0] != train
+    assert parts(_poisson(60, 40, 10, seed=1, shuffle_seed=4))[1] == private
+
+
+def test_poisson_victims_share_a_stack_only_with_the_same_rows_and_seeds() -> None:
+    def key(seed: int, private: int, order_seed: int | None = 7) -> object:
+        return stack_key(DATA, _victim(seed, private, order_seed, sampling=Sampling.POISSON))
+
+    assert key(1, 3) == key(1, 3)
+    assert key(1, 0) == key(2, 0)
+    assert key(1, 3) != key(2, 3)
+    assert key(1, 3) != key(1, 2)
+    assert key(1, 0, None) != key(2, 0, None)
+
+
+def test_poisson_victims_take_a_poisson_order() -> None:
+    victims = [_victim(1, 3, None, sampling=Sampling.POISSON)]
+    assert isinstance(row_order(DATA, victims, [0], Table.of(DATA, victims)), PoissonRows)
+
+
+@pytest.mark.parametrize("stacked", [True, False])
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_poisson_steps_divide_the_sum_by_the_expected_size(stacked: bool, batch_size: int) -> None:
+    # With batches of one row on average, many are empty.
+    recipe = Recipe("lr", SGD(0.2), batch_size=batch_size, epochs=2, sampling=Sampling.POISSON)
+    victim = Victim(recipe, 3, private=random_rows(DATA, 3, seed=1))
+    [result] = train_victims(DATA, [victim], dtype=torch.float64, stacked=stacked)
+    x = torch.cat([DATA.train.x, random_rows(DATA, 3, seed=1).x]).double()
+    y = torch.cat([DATA.train.y, random_rows(DATA, 3, seed=1).y])
+    model = initial_model(DATA, victim).double()
+    batches = [
+        step.shared for epoch in range(2) for step in _poisson(40, 3, batch_size, seed=3, shuffle_seed=3).epoch(epoch)
+    ]
+    assert (min(map(len, batches)) == 0) == (batch_size == 1)
+    for rows in batches:
+        loss = nn.functional.cross_entropy(model(x[rows]), y[rows], reduction="sum") / batch_size
+        for parameter, gradient in zip(
+            model.parameters(), torch.autograd.grad(loss, list(model.parameters())), strict=True
+        ):
+            parameter.data -= 0.2 * gradient
+    assert_states_equal(result.last, dict(model.named_parameters()), tolerance=1e-12)
+
+
+@pytest.mark.parametrize("model", ["lr", "mlp1"])
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_a_poisson_stack_equals_training_one_by_one(model: str, batch_size: int) -> None:
+    plain = Recipe(model, SGD(0.2, momentum=0.5), batch_size=batch_size, epochs=2, sampling=Sampling.POISSON)
+    private = random_rows(DATA, 3, seed=1)
+    shaped = [plain.with_shaper(shaper) for shaper in SHAPERS.values()]
+    victims = [Victim(recipe, seed, private=private) for recipe in shaped for seed in (3, 4)]
+    stacked = train_victims(DATA, victims, dtype=torch.float64)
+    alone = train_victims(DATA, victims, dtype=torch.float64, stacked=False)
+    assert_results_equal(stacked, alone, tolerance=1e-10)
+    assert sorted(len(members) for members, _ in train_stacks(DATA, victims)) == [len(SHAPERS)] * 2

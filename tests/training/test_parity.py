@@ -8,6 +8,8 @@ import torch
 from gradshape.shaping import Clip, Noise, Shaper
 from gradshape.training import SGD, Adam, Optimizer, Recipe, Victim, train_stacks, train_victims
 from tests.training.samples import (
+    ALL_SHAPERS,
+    MORE_SHAPERS,
     OPTIMIZERS,
     SHAPERS,
     assert_results_equal,
@@ -22,7 +24,7 @@ DATA = blobs()
 
 each_model = pytest.mark.parametrize("model", ["lr", "mlp1", "mlp"])
 each_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
-each_shaper = pytest.mark.parametrize("shaper", SHAPERS.values(), ids=SHAPERS)
+each_shaper = pytest.mark.parametrize("shaper", ALL_SHAPERS.values(), ids=ALL_SHAPERS)
 
 
 @each_model
@@ -32,6 +34,23 @@ def test_a_stack_equals_training_one_by_one(model: str, optimizer: Optimizer) ->
     stacked = train_victims(DATA, victims, dtype=torch.float64)
     alone = train_victims(DATA, victims, dtype=torch.float64, stacked=False)
     assert_results_equal(stacked, alone, tolerance=1e-10)
+
+
+@pytest.mark.parametrize("model", ["lr", "mlp1"])
+def test_a_stack_equals_training_one_by_one_under_every_part(model: str) -> None:
+    victims = many_victims(DATA, model, Adam(0.02), shapers=MORE_SHAPERS)
+    stacked = train_victims(DATA, victims, dtype=torch.float64)
+    alone = train_victims(DATA, victims, dtype=torch.float64, stacked=False)
+    assert_results_equal(stacked, alone, tolerance=1e-9)
+
+
+def test_a_convolutional_network_equals_a_loop_written_by_hand() -> None:
+    data = blobs(rows=20, shape=(1, 4, 4))
+    recipe = Recipe("cnn", SGD(0.1), batch_size=6, epochs=2)
+    victims = [Victim(recipe.with_shaper(shaper), 1) for shaper in MORE_SHAPERS.values()]
+    for victim, result in zip(victims, train_victims(data, victims, dtype=torch.float64), strict=True):
+        state, _ = train_by_hand(data, victim)
+        assert_states_equal(result.last, state, tolerance=1e-9)
 
 
 def test_the_victims_of_the_parity_test_share_stacks() -> None:

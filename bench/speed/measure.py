@@ -1,0 +1,132 @@
+"""Measuring a problem, a stack or a step's memory, once it is known that the step is right."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from bench.speed import memory, stacks
+from bench.speed.catalogue import OPACUS, OURS, WAYS
+from bench.speed.flops import SQUARE_PRODUCT_FLOPS, layer_products, square_product, step_flops
+from bench.speed.problems import Prepared, Problem
+from bench.speed.results import Memory, StackTimes, StepTimes
+from bench.speed.stacks import Stack
+from bench.speed.timing import Effort, Spread, ratios, take_turns
+from bench.speed.ways import Step, Way
+
+# Small, so that thousands of steps on one batch leave the network much as it was.
+LEARNING_RATE = 1e-4
+# Different orders of summation, and Opacus' 1e-6 beside the norm, stay well below it in float32.
+_TOLERANCE = 1e-4
+
+
+class WrongUpdate(AssertionError):
+    """A step that is to be timed does not do what the others do."""
+
+
+def step_times(problem: Problem, effort: Effort, *, device: str) -> dict[str, StepTimes]:
+    """Times of all ways on one problem.
+
+    Raises:
+        WrongUpdate: they do not all update the weights alike.
+    """
+    prepared = problem.prepare(device=device)
+    check_updates(prepared)
+    steps = {name: way(prepared, LEARNING_RATE).take for name, way in WAYS.items()}
+    seconds = take_turns(steps, effort, synchronize=waiting_for(device))
+    best = min(OPACUS, key=lambda name: Spread.of(seconds[name]).median)
+    return {
+        name: StepTimes(
+            Spread.of(own),
+            ratios(own, seconds["plain"]),
+            ratios(own, seconds[best]) if name in OURS else None,
+        )
+        for name, own in seconds.items()
+    }
+
+
+def stack_times(stack: Stack, effort: Effort, *, device: str) -> StackTimes:
+    """Times of one stack, of Opacus on its victims one by one, and of a square matrix product.
+
+    Raises:
+        WrongUpdate: the first victim's update differs from what Opacus makes it.
+    """
+    prepared = stack.problem.prepare(device=device)
+    expected = update(prepared, WAYS["opacus_hooks"](prepared, 1.0))
+    check_update(prepared, f"the stack {stack.name}", update(prepared, stacks.together(stack, prepared, 1.0)), expected)
+    one_by_one, some = stacks.one_by_one(stack, prepared, LEARNING_RATE)
+    steps = {
+        "stack": stacks.together(stack, prepared, LEARNING_RATE).take,
+        "one by one": one_by_one.take,
+        "product": square_product(prepared.device),
+    }
+    seconds = take_turns(steps, effort, synchronize=waiting_for(device))
+    each = [taken / stack.victims for taken in seconds["stack"]]
+    alone = [taken / some for taken in seconds["one by one"]]
+    flops = step_flops(layer_products(prepared.model(), prepared.x), len(prepared.x))
+    rate = [SQUARE_PRODUCT_FLOPS / taken for taken in seconds["product"]]
+    return StackTimes(
+        seconds=Spread.of(seconds["stack"]),
+        victims=stack.victims,
+        flops=flops,
+        one_by_one_seconds=Spread.of(alone),
+        over_one_by_one=ratios(alone, each),
+        product_flops=Spread.of(rate),
+        share=ratios([flops / taken for taken in each], rate),
+    )
+
+
+def peak_memory(way: str, problem: str, *, batch_size: int, device: str, most: int) -> Memory:
+    """Peak memory of one step, unless Opacus would take more than ``most`` bytes."""
+    needed = memory.per_sample_bytes(problem, batch_size=batch_size) if way in OPACUS else 0
+    if needed > most:
+        return Memory(batch_size, None, f"would take more than {needed / 1e9:.1f} GB")
+    return Memory(batch_size, memory.peak(way, problem, batch_size=batch_size, device=device))
+
+
+def check_updates(prepared: Prepared, ways: Mapping[str, Way] = WAYS) -> None:
+    """Compare one step of every clipping way with Opacus' default, in full float32.
+
+    Raises:
+        WrongUpdate: one differs; the message names it.
+    """
+    expected = update(prepared, WAYS["opacus_hooks"](prepared, 1.0))
+    for name, way in ways.items():
+        if name not in ("plain", "opacus_hooks"):
+            check_update(prepared, name, update(prepared, way(prepared, 1.0)), expected)
+
+
+def check_update(prepared: Prepared, name: str, found: Tensor, expected: Tensor) -> None:
+    """Compare two updates; raises as :func:`check_updates`."""
+    error = float((found - expected).norm() / expected.norm())
+    if not error <= _TOLERANCE:
+        raise WrongUpdate(
+            f"{prepared.problem.name}: the update of {name} differs by {error:.2g} of its length from Opacus': "
+            f"expected {_TOLERANCE:g} at most"
+        )
+
+
+def update(prepared: Prepared, step: Step) -> Tensor:
+    """What one step adds to the initial weights, as one vector, in full float32."""
+    with _full_precision():
+        step.take()
+    after = step.parameters()
+    return torch.cat([(after[name] - before.cpu()).flatten() for name, before in prepared.initial.items()]).double()
+
+
+@contextmanager
+def _full_precision() -> Iterator[None]:
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    matmul.allow_tf32 = cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = before
+
+
+def waiting_for(device: str) -> Callable[[], None]:
+    """What waits until ``device`` has done what it was given."""
+    return partial(torch.cuda.synchronize, device) if device.startswith("cuda") else lambda: None

@@ -1,0 +1,62 @@
+"""What is timed of stacks: so many victims in one step, against one victim after the other with Opacus."""
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from bench.speed import problems
+from bench.speed.catalogue import WAYS
+from bench.speed.problems import Prepared, Problem
+from bench.speed.ways import Parameters, Step, stacked
+
+# More than one, so that a victim does not find its own weights still in the cache.
+_TAKEN_IN_TURN = 2
+
+
+@dataclass(frozen=True)
+class Stack:
+    """``victims`` networks that differ in their weights and share the batch.
+
+    Args:
+        problem: network and batch.
+        victims: how many.
+    """
+
+    problem: Problem
+    victims: int
+
+    @property
+    def name(self) -> str:
+        """As in test ids and in the report."""
+        return f"{self.problem.name}_k{self.victims}"
+
+
+STACKS = (
+    Stack(problems.LR_784, 256),
+    Stack(problems.LR, 64),
+    Stack(problems.MLP, 32),
+    Stack(problems.CNN, 8),
+)
+
+
+def together(stack: Stack, prepared: Prepared, lr: float) -> Step:
+    """One step of all victims, as the library takes it."""
+    return stacked(prepared, [prepared.initial, *_others(stack, stack.victims - 1)], lr)
+
+
+def one_by_one(stack: Stack, prepared: Prepared, lr: float) -> tuple[Step, int]:
+    """One step each of some of the victims, with Opacus' default; and how many they are."""
+    some = min(_TAKEN_IN_TURN, stack.victims)
+    victims = [prepared.initial, *_others(stack, some - 1)]
+    steps = [WAYS["opacus_hooks"](replace(prepared, initial=victim), lr) for victim in victims]
+
+    def take() -> None:
+        for step in steps:
+            step.take()
+
+    return Step(take, steps[0].parameters), some
+
+
+def _others(stack: Stack, count: int) -> list[Parameters]:
+    seeds = range(1, count + 1)
+    return [stack.problem.build(torch.Generator().manual_seed(seed)).state_dict() for seed in seeds]

@@ -1,0 +1,172 @@
+"""Per-sample gradients from one forward and one backward pass, and no summed gradient that is thrown away.
+
+Forward hooks keep the input of every layer and where in the autograd graph its output stands; one backward pass gives
+the gradients at those places, and the rules of the layers do the rest. Bu et al. 2023, "Differentially private
+optimization on large model at small cost": https://arxiv.org/abs/2210.00038.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from gradshape.clipping.batch_axis import BatchAxes, batch_axes
+from gradshape.clipping.functional import Functional, Gradients, of_model
+from gradshape.clipping.graph import Graph
+from gradshape.clipping.losses import losses_or_gradient
+from gradshape.clipping.modules import gradients_alone
+from gradshape.clipping.protocol import LossFn, Parameters, layers_of
+from gradshape.clipping.randomness import random_state, set_random_state
+from gradshape.clipping.recording import Layer, layers_in, recorded_forward, tensors_in
+from gradshape.clipping.rules import Call, LayerGradients
+from gradshape.clipping.structure import Structure
+
+# Entries of formed gradients held until the weights are known: 256 MiB in float32.
+_KEPT_ELEMENTS = 2**26
+
+
+@dataclass(frozen=True)
+class BookKept:
+    """The :class:`PerSample` of a model, layer by layer.
+
+    Attributes:
+        parameters: all trainable ones.
+        parts: the gradients of layers that have a rule, and their parameters' names in the model by those in the layer.
+        others: those of parameters that no rule covers.
+        layers: names.
+        squares: ``(L, B)``.
+    """
+
+    parameters: Parameters = field(repr=False)
+    parts: Mapping[str, tuple[LayerGradients, Mapping[str, str]]] = field(repr=False)
+    others: Sequence[Functional] = field(repr=False)
+    layers: tuple[str, ...]
+    squares: Tensor
+
+    @cached_property
+    def norms(self) -> Tensor:
+        return (self.squares[0] if len(self.layers) == 1 else self.squares.sum(0)).sqrt()
+
+    def weighted_sum(self, weights: Tensor) -> dict[str, Tensor]:
+        sums: Gradients = {}
+        for layer, (gradients, names) in self.parts.items():
+            of_layer = weights if weights.dim() == 1 else weights[self.layers.index(layer)]
+            for key, total in gradients.weighted_sum(of_layer).items():
+                sums[names[key]] = total
+        for other in self.others:
+            places = [self.layers.index(layer) for layer in other.layers]
+            sums.update(other.weighted_sum(weights if weights.dim() == 1 else weights[places]))
+        # In the model's order; what the losses do not depend on has gradient 0.
+        return {
+            name: sums[name].to(p.dtype) if name in sums else torch.zeros_like(p) for name, p in self.parameters.items()
+        }
+
+
+def book_keeping(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor) -> BookKept | None:
+    """The batch's per-sample gradients; ``None`` if only differentiating every sample on its own is exact.
+
+    A rule is exact for a layer that alone holds its parameters and is called at most once in a forward pass, on
+    inputs with a batch axis. What cannot be seen from the modules is read off the autograd graph, so that a weight
+    that is also used by other means is not missed. Parameters that no rule covers are differentiated by
+    ``torch.func``: with their module alone where that is exact, else with the whole model. Neither is exact for a
+    model that draws random numbers, and nothing is for one whose layers see the rows in another order.
+
+    Args:
+        structure: of the model.
+        loss_fn, x, y: as in :func:`gradshape.clipping.weighted_gradient`; at least one row.
+
+    Raises:
+        ValueError: ``loss_fn`` does not return one loss per sample.
+    """
+    layers, dtype, parameters = layers_in(structure), structure.dtype, structure.parameters
+    with torch.enable_grad():
+        logits = recorded_forward(structure, layers, x)
+        out, out_grad = losses_or_gradient(loss_fn, logits, y, len(x))
+    graph = Graph(*tensors_in(logits))
+    if graph.may_reorder:
+        return None
+    graph.extend(out)
+    uses = graph.uses
+    axes = batch_axes(structure, layers, x)
+    output_grads = _backward(out, out_grad, layers)
+
+    parts: dict[str, tuple[LayerGradients, Mapping[str, str]]] = {}
+    squares: dict[str, Tensor] = {}
+    without_rule: list[Layer] = []
+    rest: list[str] = []
+    keep, several = _KEPT_ELEMENTS, _held_by_several(layers)
+    for layer in layers:
+        entries = {uses[id(p)] for p in layer.parameters.values()}
+        grads = output_grads.get(layer.name, ())
+        if entries == {0}:
+            continue
+        if layer.name in several or layer.name not in axes or not layer.calls[0].unchanged or not grads:
+            rest += layer.parameters
+        elif layer.rule is None:
+            without_rule.append(layer)
+        elif entries != {1}:
+            rest += layer.parameters
+        else:
+            call = _call(layer, axes[layer.name], grads[0], dtype)
+            elements = len(x) * layer.rule.gradient_elements(layer.target)
+            of_layer = layer.rule.gradients(layer.target, call, keep=elements <= keep)
+            keep -= elements if elements <= keep else 0
+            parts[layer.name], squares[layer.name] = (of_layer, layer.names), of_layer.squares
+    others: list[Functional] = []
+    if without_rule or rest:
+        before = random_state(x.device)
+        for layer in without_rule:
+            alone = gradients_alone(layer, axes[layer.name], output_grads[layer.name], uses, dtype=dtype)
+            if alone is None:
+                rest += layer.parameters
+            else:
+                others.append(alone)
+        if rest:
+            # One that several layers hold has its gradient under the first name.
+            of_rest = {name: parameters[name] for name in rest if name in parameters}
+            others.append(of_model(structure, of_rest, loss_fn, x, y))
+        if any(not torch.equal(*pair) for pair in zip(before, random_state(x.device), strict=True)):
+            # Other random numbers than in the forward pass: other gradients.
+            set_random_state(before, x.device)
+            return None
+    for other in others:
+        squares.update(zip(other.layers, other.squares, strict=True))
+    names = layers_of(parameters)
+    none = torch.zeros(len(x), dtype=dtype, device=out.device)
+    return BookKept(parameters, parts, others, names, torch.stack([squares.get(name, none) for name in names]))
+
+
+def _call(layer: Layer, axes: BatchAxes, output_grad: Tensor | None, dtype: torch.dtype) -> Call:
+    (axis,) = axes.inputs
+    assert axis is not None
+    assert output_grad is not None
+    inputs = layer.calls[0].inputs
+    if axis:
+        inputs, output_grad = inputs.movedim(axis, 0), output_grad.movedim(axis, 0)
+    return Call(inputs, output_grad, dtype)
+
+
+def _held_by_several(layers: Sequence[Layer]) -> set[str]:
+    """Names of layers with a parameter that other layers hold too."""
+    holders = Counter(id(p) for layer in layers for p in layer.parameters.values())
+    return {layer.name for layer in layers if any(holders[id(p)] > 1 for p in layer.parameters.values())}
+
+
+def _backward(out: Tensor, out_grad: Tensor, layers: Sequence[Layer]) -> dict[str, tuple[Tensor | None, ...]]:
+    """The gradients in the outputs of the layers that were called once and that ``out`` depends on, by name."""
+    called = [layer for layer in layers if len(layer.calls) == 1]
+    edges = [edge for layer in called for edge in layer.calls[0].edges if edge is not None]
+    if not out.requires_grad or not edges:
+        return {}
+    of_edges = iter(torch.autograd.grad(out, edges, out_grad, allow_unused=True))
+    found = {}
+    for layer in called:
+        call = layer.calls[0]
+        grads = [None if edge is None else next(of_edges) for edge in call.edges]
+        if any(grad is not None for grad in grads):
+            shaped = zip(grads, call.shapes, strict=True)
+            found[layer.name] = tuple(None if grad is None else grad.reshape(shape) for grad, shape in shaped)
+    return found

@@ -1,0 +1,91 @@
+"""Per-sample gradients of a module without a rule: it alone is differentiated by ``torch.func``."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gradshape.clipping.batch_axis import BatchAxes
+from gradshape.clipping.functional import Functional, Gradients, functional
+from gradshape.clipping.graph import Graph
+from gradshape.clipping.recording import Layer, Recorded, tensors_in
+from gradshape.clipping.structure import Structure
+
+
+def gradients_alone(
+    layer: Layer,
+    axes: BatchAxes,
+    output_grads: Sequence[Tensor | None],
+    uses: Mapping[int, int],
+    *,
+    dtype: torch.dtype,
+) -> Functional | None:
+    """The gradients of a layer's own parameters, from what it got and the gradients in what it returned.
+
+    ``None`` if they cannot be told apart by sample, or the parameters are used elsewhere too.
+
+    Args:
+        layer: called once.
+        axes: of that call.
+        output_grads: of the summed losses, one an output; ``None`` where they do not depend on it.
+        uses: how often each parameter, by id, enters the graph of the losses.
+        dtype: of the norms.
+    """
+    call = layer.calls[0]
+    reached: list[tuple[int, int, Tensor]] = []
+    for place, (axis, grad) in enumerate(zip(axes.outputs, output_grads, strict=True)):
+        if grad is None:
+            continue
+        if axis is None:
+            return None
+        reached.append((place, axis, grad))
+    if not _is_flat(call) or layer.module._forward_hooks or layer.module._forward_pre_hooks:
+        return None
+    module = Structure.of(layer.module)
+    alone = _uses_alone(module, call, [place for place, _, _ in reached])
+    if any(alone[id(p)] != uses[id(p)] for p in layer.parameters.values()):
+        return None
+
+    local = {name: name.removeprefix(f"{layer.name}.") if layer.name else name for name in layer.parameters}
+    batched = [(tensor, axis) for tensor, axis in zip(call.tensors, axes.inputs, strict=True) if axis is not None]
+    columns = [tensor.movedim(axis, 0) for tensor, axis in batched]
+    columns += [grad.movedim(axis, 0) for _, axis, grad in reached]
+
+    def loss_of_one(values: Gradients, *row: Tensor) -> Tensor:
+        inputs = [part.unsqueeze(axis) for part, (_, axis) in zip(row, batched, strict=False)]
+        args, kwargs = _with_tensors(call, axes, inputs)
+        own = {local[name]: value for name, value in values.items()}
+        outputs = tensors_in(module.call(own, args, kwargs))
+        products = [
+            (outputs[place].squeeze(axis) * grad).sum()
+            for (place, axis, _), grad in zip(reached, row[len(batched) :], strict=True)
+        ]
+        return torch.stack(products).sum()
+
+    return functional(loss_of_one, layer.parameters, columns, dtype=dtype)
+
+
+def _is_flat(call: Recorded) -> bool:
+    """Whether all tensors are arguments themselves, not parts of one."""
+    return not any(
+        isinstance(value, tuple | list | dict) and tensors_in(value) for value in (*call.args, *call.kwargs.values())
+    )
+
+
+def _uses_alone(module: Structure, call: Recorded, places: Sequence[int]) -> Mapping[int, int]:
+    with torch.enable_grad():
+        outputs = tensors_in(module.call({}, call.args, call.kwargs))
+        return Graph(*(outputs[place] for place in places)).uses
+
+
+def _with_tensors(call: Recorded, axes: BatchAxes, inputs: Sequence[Tensor]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The call's arguments, with ``inputs`` in place of the tensors that have a batch axis."""
+    left, of_tensors = iter(inputs), iter(axes.inputs)
+
+    def put(value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        return value if next(of_tensors) is None else next(left)
+
+    return tuple(put(value) for value in call.args), {key: put(value) for key, value in call.kwargs.items()}

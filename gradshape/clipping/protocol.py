@@ -1,0 +1,65 @@
+"""The seam between the public functions and the ways of getting at per-sample gradients."""
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+LossFn = Callable[[Tensor, Tensor], Tensor]
+Parameters = dict[str, nn.Parameter]
+
+
+class PerSample(Protocol):
+    """The per-sample gradients of one batch, not necessarily in memory.
+
+    A layer here is a module that owns trainable parameters, such as a weight and its bias.
+    """
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the ``L`` layers, in the order of ``model.named_parameters()``."""
+        ...
+
+    @property
+    def squares(self) -> Tensor:
+        """``(L, B)`` squared Euclidean norms of each layer's part, detached."""
+        ...
+
+    @property
+    def norms(self) -> Tensor:
+        """``(B,)`` Euclidean norms over all trainable parameters, detached."""
+        ...
+
+    def weighted_sum(self, weights: Tensor) -> dict[str, Tensor]:
+        """``sum_i weights_i g_i`` for ``(B,)`` weights, or ``(L, B)``: one detached tensor per trainable parameter."""
+        ...
+
+
+def owner(name: str) -> str:
+    """The module that owns the parameter of this name: its layer."""
+    return name.rpartition(".")[0]
+
+
+def layers_of(names: Iterable[str]) -> tuple[str, ...]:
+    """The layers of parameters, in their order."""
+    return tuple(dict.fromkeys(owner(name) for name in names))
+
+
+def row_norms(rows: Tensor, *, dtype: torch.dtype) -> Tensor:
+    """``(B,)`` Euclidean norms of ``(B, ...)``, accumulated in ``dtype``."""
+    if rows.dim() != 2:
+        rows = rows.flatten(1) if rows.dim() > 1 else rows.unsqueeze(1)
+    norms: Tensor = torch.linalg.vector_norm(rows, dim=1, dtype=dtype)
+    return norms
+
+
+def one_loss_per_sample(losses: object, batch_size: int) -> Tensor:
+    """``losses`` unchanged, once its shape is known to be ``(batch_size,)``."""
+    if isinstance(losses, Tensor) and losses.shape == (batch_size,):
+        return losses
+    found = f"shape {tuple(losses.shape)}" if isinstance(losses, Tensor) else repr(losses)
+    raise ValueError(
+        f"loss_fn returned {found} for a batch of {batch_size}: expected one loss per sample, shape ({batch_size},); "
+        'use reduction="none" and no mean or sum over the batch'
+    )

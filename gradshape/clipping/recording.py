@@ -1,0 +1,194 @@
+"""What the layers of a model see and return in one forward pass."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, cast
+
+from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch.nn import functional
+
+from gradshape.clipping.rules import Rule, rule_of
+from gradshape.clipping.rules.attention import PackedProjection, attend, visible_parts
+from gradshape.clipping.rules.linear import Linear
+from gradshape.clipping.structure import Structure
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One call of a layer: its inputs, and its outputs' places in the autograd graph.
+
+    Attributes:
+        args, kwargs: as the layer got them, tensors detached.
+        versions: of the tensors among them, which count what was written to each.
+        edges: one an output; ``None`` where the output does not depend on a trainable parameter.
+        shapes: of the outputs.
+    """
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    versions: tuple[int, ...]
+    edges: tuple[GradientEdge | None, ...]
+    shapes: tuple[tuple[int, ...], ...]
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """The tensors among the inputs."""
+        return [value for value in (*self.args, *self.kwargs.values()) if isinstance(value, Tensor)]
+
+    @property
+    def inputs(self) -> Tensor:
+        """The only input of a layer that has a rule."""
+        inputs: Tensor = self.args[0] if self.args else self.kwargs["input"]
+        return inputs
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether the inputs still are what the layer got."""
+        return tuple(tensor._version for tensor in self.tensors) == self.versions
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A module that owns trainable parameters.
+
+    Attributes:
+        name: of the module.
+        module: what is called.
+        target: what its rule reads settings from; the module itself but for a packed projection.
+        rule: ``None`` if it has none.
+        names: the names that ``target`` has for its trainable parameters to the model's.
+        parameters: these, by the model's names.
+        calls: of the last recorded forward pass.
+        begun: versions of the inputs of calls that have not ended, for modules that may write to their inputs.
+    """
+
+    name: str
+    module: nn.Module
+    target: Any
+    rule: Rule | None
+    names: Mapping[str, str]
+    parameters: Mapping[str, nn.Parameter]
+    calls: list[Recorded] = field(default_factory=list)
+    begun: list[tuple[int, ...]] = field(default_factory=list)
+
+
+def layers_in(structure: Structure) -> list[Layer]:
+    """The layers of a model, in its order; a shared module once."""
+    layers = []
+    for name, module in structure.modules.items():
+        own = {key: p for key, p in module._parameters.items() if p is not None and p.requires_grad}
+        if not own:
+            continue
+        rule, names = rule_of(module), {key: key for key in own}
+        target: Any = module
+        if rule is not None and not own.keys() <= {"weight", "bias"}:
+            rule = None
+        if isinstance(module, nn.MultiheadAttention) and visible_parts(module):
+            rule, target = Linear(), PackedProjection(module.in_proj_weight, module.in_proj_bias)
+            names = {key: local for key, local in PackedProjection.NAMES.items() if local in own}
+        prefix = f"{name}." if name else ""
+        layers.append(
+            Layer(
+                name,
+                module,
+                target,
+                rule,
+                {key: prefix + local for key, local in names.items()},
+                {prefix + key: p for key, p in own.items()},
+            )
+        )
+    return layers
+
+
+def recorded_forward(structure: Structure, layers: Sequence[Layer], x: Tensor) -> Any:
+    """``model(x)``, with every call of ``layers`` noted in their ``calls``; the model's buffers stay as they are."""
+    for layer in layers:
+        layer.calls.clear()
+        layer.begun.clear()
+    with watched(layers, _note):
+        return structure.call({}, (x,))
+
+
+# A layer, what it got and what it returned, to what it shall return instead.
+See = Callable[[Layer, tuple[Any, ...], dict[str, Any], Any], Tensor | None]
+
+
+@contextmanager
+def watched(layers: Sequence[Layer], see: See) -> Iterator[None]:
+    """Call ``see`` at every call of ``layers``; ``None`` leaves the output as it is."""
+    undo: list[Callable[[], None]] = []
+    try:
+        for layer in layers:
+            module = layer.module
+            if isinstance(layer.target, PackedProjection):
+                module.forward = partial(attend, cast("nn.MultiheadAttention", module), partial(_project, layer, see))
+                undo.append(partial(delattr, module, "forward"))
+            else:
+                if layer.rule is None:
+                    before = module.register_forward_pre_hook(partial(_begin, layer), with_kwargs=True)
+                    undo.append(before.remove)
+                # Before the hooks of others, which may replace the output.
+                hook = module.register_forward_hook(partial(_end, layer, see), prepend=True, with_kwargs=True)
+                undo.append(hook.remove)
+        yield
+    finally:
+        for remove in undo:
+            remove()
+
+
+def _project(layer: Layer, see: See, x: Tensor) -> Tensor:
+    # The parameters that the module has now, which are others in a functional call.
+    attention = cast("nn.MultiheadAttention", layer.module)
+    projected = functional.linear(x, attention.in_proj_weight, attention.in_proj_bias)
+    instead = see(layer, (x,), {}, projected)
+    return projected if instead is None else instead
+
+
+def _begin(layer: Layer, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
+    layer.begun.append(tuple(tensor._version for tensor in tensors))
+
+
+def _end(
+    layer: Layer, see: See, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
+) -> Tensor | None:
+    return see(layer, args, kwargs, output)
+
+
+def _note(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+    layer.calls.append(_record(args, kwargs, output, layer.begun.pop() if layer.begun else None))
+
+
+def _record(
+    args: tuple[Any, ...], kwargs: dict[str, Any], output: Any, versions: tuple[int, ...] | None = None
+) -> Recorded:
+    args = tuple(value.detach() if isinstance(value, Tensor) else value for value in args)
+    kwargs = {key: value.detach() if isinstance(value, Tensor) else value for key, value in kwargs.items()}
+    tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
+    outputs = tensors_in(output)
+    return Recorded(
+        args,
+        kwargs,
+        tuple(tensor._version for tensor in tensors) if versions is None else versions,
+        tuple(_edge(out) for out in outputs),
+        tuple(tuple(out.shape) for out in outputs),
+    )
+
+
+def tensors_in(value: Any) -> list[Tensor]:
+    """``value`` if it is a tensor, else the tensors in it."""
+    if isinstance(value, Tensor):
+        return [value]
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, tuple | list) else ()
+    return [tensor for part in parts for tensor in tensors_in(part)]
+
+
+def _edge(output: Tensor) -> GradientEdge | None:
+    # An in-place activation turns the tensor `output` into its own result, but not the edge. Where `output` is a view
+    # (inputs with a time axis), the activation would rewrite its edge, so that of the whole is kept.
+    base = output._base if output._is_view() and output.is_contiguous() else None
+    whole = base if base is not None and base.numel() == output.numel() else output
+    return get_gradient_edge(whole) if whole.requires_grad else None

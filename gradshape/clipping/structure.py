@@ -1,0 +1,98 @@
+"""What a model is made of, found in one walk, since small models are walked in about the time that they compute."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from gradshape.clipping.protocol import Parameters
+
+
+@dataclass(frozen=True)
+class Structure:
+    """A model's modules, and the parameters and buffers that they own.
+
+    Attributes:
+        model: the whole.
+        modules: all modules by name, parents first; one that has several names comes under the first.
+        parameters: the trainable ones by name; one that has several names comes under the first.
+        aliases: all names of those parameters that several modules hold, by the first.
+        buffers: by name.
+        dtype: the widest floating-point dtype of the parameters, float32 at least: that of norms.
+    """
+
+    model: nn.Module = field(repr=False)
+    modules: dict[str, nn.Module] = field(repr=False)
+    parameters: Parameters
+    aliases: dict[str, list[str]]
+    buffers: dict[str, Tensor]
+    dtype: torch.dtype
+
+    @classmethod
+    def of(cls, model: nn.Module) -> "Structure":
+        """The structure of ``model`` as it is now."""
+        modules: dict[str, nn.Module] = {}
+        parameters: Parameters = {}
+        buffers: dict[str, Tensor] = {}
+        names: dict[int, list[str]] = {}
+        dtypes = set()
+        seen = set()
+        open_modules = [("", model)]
+        while open_modules:
+            name, module = open_modules.pop()
+            if id(module) in seen:
+                continue
+            seen.add(id(module))
+            modules[name] = module
+            prefix = f"{name}." if name else ""
+            for key, parameter in module._parameters.items():
+                if parameter is None:
+                    continue
+                dtypes.add(parameter.dtype)
+                if not parameter.requires_grad:
+                    continue
+                if id(parameter) in names:
+                    names[id(parameter)].append(prefix + key)
+                else:
+                    names[id(parameter)] = [prefix + key]
+                    parameters[prefix + key] = parameter
+            for key, buffer in module._buffers.items():
+                if buffer is not None:
+                    buffers[prefix + key] = buffer
+            children = [(prefix + key, child) for key, child in module._modules.items() if child is not None]
+            open_modules += children[::-1]
+        dtype = reduce(torch.promote_types, (d for d in dtypes if d.is_floating_point), torch.float32)
+        aliases = {of_one[0]: of_one for of_one in names.values() if len(of_one) > 1}
+        return cls(model, modules, parameters, aliases, buffers, dtype)
+
+    def call(self, values: Mapping[str, Tensor], args: Sequence[Any], kwargs: Mapping[str, Any] | None = None) -> Any:
+        """The model's output with ``values`` for some parameters; neither it nor its buffers change.
+
+        Args:
+            values: by name.
+            args, kwargs: of the call.
+        """
+        if not values and not self.buffers:
+            return self.model(*args, **(kwargs or {}))
+        state = {name: buffer.clone() for name, buffer in self.buffers.items()}
+        for name, value in values.items():
+            state |= dict.fromkeys(self.aliases.get(name, (name,)), value)
+        with self._recurrent_weights_restored():
+            # Names are resolved here: torch's own tying leaves copies behind in a module that has two names.
+            return functional_call(self.model, state, tuple(args), dict(kwargs or {}), tie_weights=False)
+
+    @contextmanager
+    def _recurrent_weights_restored(self) -> Iterator[None]:
+        # Recurrent layers list their weights a second time, and a functional call leaves its own in that list.
+        lists = [module for module in self.modules.values() if isinstance(module, nn.RNNBase)]
+        before = [(list(module._flat_weights), module._flat_weight_refs) for module in lists]
+        try:
+            yield
+        finally:
+            for module, (weights, references) in zip(lists, before, strict=True):
+                module._flat_weights, module._flat_weight_refs = weights, references

@@ -1,0 +1,104 @@
+"""Clipping to a norm that follows a quantile of the gradients' norms."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from gradshape import _validate
+from gradshape.clipping import clip_weights
+from gradshape.shaping.clip import clip_in_place
+from gradshape.shaping.composable import Composable
+from gradshape.shaping.part import RunningWeights, column, short
+
+_START, _RATE = 0.1, 0.2
+
+
+@dataclass(frozen=True)
+class QuantileClip(Composable):
+    """Clip to a norm ``C`` that moves to a quantile of the norms: ``C <- C exp(-rate (b - quantile))`` after each step.
+
+    ``b`` is the fraction of the batch's norms that are at most ``C``. Every victim has a ``C`` of its own. There is no
+    privacy in it: the fraction is taken as it is, without the noise of the paper.
+
+    Edge cases: a batch without rows leaves ``C`` as it is; norms that are not finite do not count; ``C`` stays within
+    the positive numbers of the norms' dtype.
+
+    Args:
+        quantile: in [0, 1]; where ``C`` settles, so many of the gradients are left as they are.
+        start: ``C`` of the first step, > 0 and finite.
+        rate: > 0, finite: how far ``C`` moves in a step.
+
+    Raises:
+        ValueError: a number is out of its range.
+
+    Andrew et al. 2021, "Differentially private learning with adaptive clipping", equation 3:
+    https://arxiv.org/abs/1905.03871. The defaults are the paper's.
+
+    >>> QuantileClip(0.5, start=2.0).weights(torch.tensor([0.0, 1.0, 4.0]))
+    tensor([1.0000, 1.0000, 0.5000])
+    """
+
+    quantile: float
+    _: KW_ONLY
+    start: float = _START
+    rate: float = _RATE
+
+    def __post_init__(self) -> None:
+        _validate.fraction(quantile=self.quantile)
+        _validate.positive(start=self.start, rate=self.rate)
+
+    @property
+    def label(self) -> str:
+        rate = "" if self.rate == _RATE else f"-r{short(self.rate)}"
+        return f"q{short(self.quantile)}-c{short(self.start)}{rate}"
+
+    @property
+    def samplewise(self) -> bool:
+        return True
+
+    @property
+    def learns(self) -> bool:
+        return True
+
+    @property
+    def kind(self) -> Hashable:
+        return QuantileClip
+
+    def weights(self, norms: Tensor) -> Tensor:
+        """``(..., B)`` norms to ``(..., B)`` weights in [0, 1], those of the first step."""
+        return clip_weights(norms, self.start)
+
+    @classmethod
+    def over(cls, parts: Sequence[Self], *, device: torch.device, dtype: torch.dtype) -> RunningWeights:
+        return _RunningQuantileClip(
+            column([part.start for part in parts], device=device, dtype=dtype),
+            column([part.quantile for part in parts], device=device, dtype=dtype),
+            column([part.rate for part in parts], device=device, dtype=dtype),
+        )
+
+
+class _RunningQuantileClip:
+    def __init__(self, limits: Tensor, quantile: Tensor, rate: Tensor) -> None:
+        self._limits = limits
+        self._quantile = quantile
+        self._rate = rate
+
+    def weights(self, norms: Tensor) -> Tensor:
+        return clip_in_place(norms.clone(), self._limits)
+
+    def observe(self, norms: Tensor) -> None:
+        finite = norms.isfinite()
+        count = finite.sum(1, keepdim=True)
+        below = ((norms <= self._limits) & finite).sum(1, keepdim=True).to(norms.dtype)
+        factor = ((self._quantile - below / count.clamp_min(1)) * self._rate).exp()
+        numbers = torch.finfo(norms.dtype)
+        moved = (self._limits * factor).clamp(numbers.tiny, numbers.max)
+        self._limits = torch.where(count > 0, moved, self._limits)
+
+    def keep(self, victims: Tensor) -> None:
+        self._limits, self._quantile, self._rate = (
+            of_all[victims] for of_all in (self._limits, self._quantile, self._rate)
+        )

@@ -1,0 +1,64 @@
+"""Any function of norms as a part."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from gradshape.shaping.code import code_name
+from gradshape.shaping.composable import Composable
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class Reweight(Composable):
+    """A part made of a plain function of norms to weights.
+
+    Two of them are equal if label, settings and code are. The code is the function's module, name, bytecode, constants,
+    defaults, and the plain values and functions that it closes over or reads from its module; so that a cache knows a
+    function that was changed from what it was.
+
+    Args:
+        fn: ``(..., B)`` norms to ``(..., B)`` weights, each from its own batch's norms only; a ``def`` or a ``lambda``.
+        label: short name for ids: letters, digits, ``.``, ``-`` and ``_``.
+        samplewise: whether every weight depends on its own sample's norm alone.
+        per_layer: whether ``fn`` takes and returns a leading axis of layers.
+
+    Raises:
+        TypeError: ``fn`` is no plain function, or uses values that cannot be named reliably.
+        ValueError: ``label`` has other characters, or none.
+
+    >>> half = Reweight(lambda norms: norms.new_full(norms.shape, 0.5), "half", samplewise=True)
+    >>> from gradshape.shaping import Clip
+    >>> (Clip(4.0) | half).label
+    'c4_half'
+    """
+
+    label: str
+    samplewise: bool
+    per_layer: bool
+    code: str
+
+    def __init__(
+        self, fn: Callable[[Tensor], Tensor], label: str, *, samplewise: bool = False, per_layer: bool = False
+    ) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9._-]+", label):
+            raise ValueError(f"label={label!r}: expected letters, digits, '.', '-' and '_'")
+        for name, value in (("label", label), ("samplewise", samplewise), ("per_layer", per_layer)):
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "code", code_name(fn))
+        # No field: functions are compared by their code.
+        object.__setattr__(self, "_fn", fn)
+
+    def __repr__(self) -> str:
+        return f"Reweight({self.label!r}, samplewise={self.samplewise}, per_layer={self.per_layer})"
+
+    def weights(self, norms: Tensor) -> Tensor:
+        """``(..., B)`` norms to ``(..., B)`` weights."""
+        weights: Tensor = self._fn(norms)  # type: ignore[attr-defined]
+        if weights.shape != norms.shape:
+            raise ValueError(
+                f"{self!r} returned shape {tuple(weights.shape)}: expected one weight a norm, "
+                f"shape {tuple(norms.shape)}"
+            )
+        return weights

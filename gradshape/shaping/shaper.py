@@ -1,0 +1,135 @@
+"""Parts in a row, as one value."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gradshape.shaping.adaptive_noise import AdaptiveNoise
+from gradshape.shaping.chain import Link, weigh
+from gradshape.shaping.noise import Noise
+from gradshape.shaping.part import Bounded, SampleWeights, Stackable, is_per_layer, is_samplewise
+
+Part = SampleWeights | Noise | AdaptiveNoise
+
+
+@dataclass(frozen=True)
+class Shaper:
+    """Parts applied in order.
+
+    Every part that weights samples sees the norms that the parts before it left. The variances of
+    several noises add up.
+
+    Raises:
+        TypeError: a part is no noise and has not both ``label`` and ``weights``.
+        ValueError: a part that weights samples follows a noise: the noise is on the sum, where
+            single samples can no longer be weighted.
+
+    >>> from gradshape.shaping import Clip
+    >>> shaper = Clip(4.0) | Noise(0.1)
+    >>> shaper.label, shaper.noise_std, shaper.sensitivity
+    ('c4_s0.1', 0.1, 4.0)
+    >>> Shaper().is_vanilla
+    True
+    """
+
+    parts: tuple[Part, ...] = ()
+
+    def __post_init__(self) -> None:
+        noisy = False
+        for part in self.parts:
+            if isinstance(part, Noise | AdaptiveNoise):
+                noisy = True
+            elif not isinstance(part, SampleWeights):
+                raise TypeError(f"shaper part {part!r}: expected Noise or an object with label and weights(norms)")
+            elif noisy:
+                raise ValueError(f"{part!r} follows a Noise: put every part that weights samples before the noise")
+
+    def __or__(self, other: "Part | Shaper") -> "Shaper":
+        return Shaper(self.parts + (other.parts if isinstance(other, Shaper) else (other,)))
+
+    @property
+    def label(self) -> str:
+        """Names of the parts joined by ``_``; empty for plain training."""
+        return "_".join(part.label for part in self.parts)
+
+    @property
+    def weighting(self) -> tuple[SampleWeights, ...]:
+        """The parts that weight samples."""
+        return tuple(part for part in self.parts if not isinstance(part, Noise | AdaptiveNoise))
+
+    @property
+    def adaptive_noises(self) -> tuple[AdaptiveNoise, ...]:
+        """The noises that follow the norms."""
+        return tuple(part for part in self.parts if isinstance(part, AdaptiveNoise))
+
+    @property
+    def is_vanilla(self) -> bool:
+        """Whether training under this shaper is plain training."""
+        return not self.reweights and not self.noisy
+
+    @property
+    def reweights(self) -> bool:
+        """Whether samples are weighted."""
+        return bool(self.weighting)
+
+    @property
+    def needs_norms(self) -> bool:
+        """Whether per-sample gradient norms are needed."""
+        return bool(self.weighting or self.adaptive_noises)
+
+    @property
+    def per_layer(self) -> bool:
+        """Whether the norms of single layers are needed."""
+        return any(is_per_layer(part) for part in self.weighting)
+
+    @property
+    def noisy(self) -> bool:
+        """Whether noise is added."""
+        return self.noise_std > 0 or bool(self.adaptive_noises)
+
+    @property
+    def noise_std(self) -> float:
+        """Standard deviation, on the sum of the shaped gradients, of the noise that does not depend on the data."""
+        return float(sum(part.std**2 for part in self.parts if isinstance(part, Noise)) ** 0.5)
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether a weight or the noise depends on gradients of earlier steps: what is learned is not private."""
+        return bool(self.adaptive_noises) or any(learns(part) for part in self.weighting)
+
+    @property
+    def sensitivity(self) -> float:
+        """The most, in Euclidean norm, that adding or removing one sample changes the sum of the shaped gradients.
+
+        That is the largest norm of one sample's shaped gradient, if that is bounded whatever the data are and the
+        sample has no say in the weights of others. Else it is infinity: with :class:`QuantileClip`, with parts of
+        which it is not known, or without any part that bounds norms.
+
+        >>> from gradshape.shaping import Clip, Normalize, QuantileClip
+        >>> (Clip(4.0) | Clip(1.0)).sensitivity, (Clip(3.0) | Normalize(2.0, stabilizer=1.0)).sensitivity
+        (1.0, 1.5)
+        >>> Shaper().sensitivity, (QuantileClip(0.5) | Clip(1.0)).sensitivity
+        (inf, inf)
+        """
+        norm = math.inf
+        for part in self.weighting:
+            if learns(part) or not is_samplewise(part):
+                return math.inf
+            norm = part.bound(norm) if isinstance(part, Bounded) else math.inf
+        return norm
+
+    def weights(self, norms: Tensor) -> Tensor:
+        """``(..., B)`` per-sample gradient norms to ``(..., B)`` weights, those of the first step.
+
+        With a part that is ``per_layer``, norms of layers ``(L, ..., B)`` to as many weights.
+        """
+        links = [Link(part, is_per_layer(part)) for part in self.weighting]
+        weights = weigh(links, norms, layers=self.per_layer)
+        return torch.ones_like(norms) if weights is None else weights
+
+
+def learns(part: SampleWeights) -> bool:
+    """Whether the part's weights depend on gradients of earlier steps."""
+    return isinstance(part, Stackable) and part.learns

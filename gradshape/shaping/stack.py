@@ -1,0 +1,175 @@
+"""The shapers of victims that are trained together, and what they have learned."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from gradshape.shaping.chain import Chain, kind, sum_layers
+from gradshape.shaping.clip import Clip, clip_in_place
+from gradshape.shaping.shaper import Shaper
+
+
+class ShaperStack:
+    """The shapers of ``K`` victims in use, applied in one pass where they are of one kind.
+
+    A step calls :meth:`weights`, then :meth:`observe`, then :meth:`noise_std`; an epoch ends with :meth:`end_epoch`.
+    What a victim's parts learn depends on its own batches alone. None of these waits for the device, but for
+    :meth:`weights` and :meth:`observe` with a ``member`` where ``rows_per_step`` was not given.
+
+    Args:
+        shapers: one a victim.
+        device, dtype: of the squared norms that :meth:`weights` will get.
+        rows_per_step: rows in every victim's batch, where that is known.
+
+    Attributes:
+        needs_norms: whether any shaper needs per-sample norms.
+        per_layer: whether any looks at single layers.
+        samplewise: whether every weight depends on its own sample's norm alone, given what was learned so far.
+        adaptive_noise: whether any noise follows the norms.
+    """
+
+    def __init__(
+        self,
+        shapers: Sequence[Shaper],
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        rows_per_step: int | None = None,
+    ) -> None:
+        self._shapers = list(shapers)
+        self._rows_per_step = rows_per_step
+        self._device = device
+        self._fixed = torch.tensor([s.noise_std**2 for s in shapers], device=device, dtype=torch.float64)
+        # Plain clipping, by far the most frequent, is one pass for all.
+        limits = [_single_limit(shaper) for shaper in shapers]
+        self._limits: Tensor | None = None
+        self._chains: list[Chain] = []
+        self._members: list[list[int]] = []
+        if all(limit is not None for limit in limits):
+            self._limits = torch.tensor(limits, device=device, dtype=dtype).unsqueeze(1)
+        else:
+            of_kind: dict[tuple[object, ...], list[int]] = {}
+            for k, shaper in enumerate(shapers):
+                of_kind.setdefault(kind(shaper.weighting, shaper.adaptive_noises), []).append(k)
+            for members in of_kind.values():
+                own = [shapers[k] for k in members]
+                weighting, noises = [s.weighting for s in own], [s.adaptive_noises for s in own]
+                self._chains.append(Chain(weighting, noises, device=device, dtype=dtype))
+                self._members.append(members)
+        self._arrange()
+
+    def _arrange(self) -> None:
+        self.needs_norms = any(shaper.needs_norms for shaper in self._shapers)
+        self.per_layer = any(chain.per_layer for chain in self._chains)
+        self.samplewise = all(chain.samplewise for chain in self._chains)
+        self.adaptive_noise = any(shaper.adaptive_noises for shaper in self._shapers)
+        self._learns = any(chain.learns for chain in self._chains)
+        self._places = [torch.tensor(members, device=self._device) for members in self._members]
+
+    def __len__(self) -> int:
+        return len(self._shapers)
+
+    def weights(self, squares: Tensor, member: Tensor | None = None) -> Tensor:
+        """Weights, each row by its own victim's shaper, as it is after what it has learned so far.
+
+        Args:
+            squares: ``(L, K, B)`` squared norms of the layers. Where not :attr:`per_layer`, those of all layers
+                together ``(1, K, B)`` do as well.
+            member: ``(K, B)``: not 0 where the row is in the victim's batch, in equally many places of each victim;
+                shapers see no other norms. Where it is 0 the weights mean nothing. ``None`` if all are.
+
+        Returns:
+            ``(K, B)``, or ``(L, K, B)`` where :attr:`per_layer`: a new tensor.
+        """
+        if self._limits is not None:
+            return clip_in_place(sum_layers(squares).sqrt(), self._limits)
+        shape = squares.shape if self.per_layer else squares.shape[1:]
+        total = torch.ones(shape, device=squares.device, dtype=squares.dtype)
+        for chain, members in zip(self._chains, self._places, strict=True):
+            norms = self._norms(chain, squares, members)
+            if member is None or chain.samplewise:
+                weights = chain.weights(norms)
+            else:
+                weights = self._weights_of_own(chain, norms, member[members])
+            if weights is not None:
+                total[..., members, :] = weights
+        return total
+
+    def observe(self, squares: Tensor, member: Tensor | None = None) -> None:
+        """Learn from one step; arguments as in :meth:`weights`. Call it after :meth:`weights`, once a step."""
+        if not self._learns:
+            return
+        for chain, members in zip(self._chains, self._places, strict=True):
+            if not chain.learns:
+                continue
+            norms = self._norms(chain, squares, members)
+            if member is not None:
+                norms = _gather(norms, self._own_rows(member[members]))
+            chain.observe(norms)
+
+    def noise_std(self) -> Tensor:
+        """``(K,)`` float64 standard deviations of the noise on the sums of this step."""
+        variance = self._fixed
+        if self.adaptive_noise:
+            variance = variance.clone()
+            for chain, members in zip(self._chains, self._places, strict=True):
+                own = chain.variance()
+                if own is not None:
+                    variance[members] += own
+        return variance.sqrt()
+
+    def end_epoch(self) -> None:
+        """Tell the parts that learn by the epoch."""
+        for chain in self._chains:
+            chain.end_epoch()
+
+    def keep(self, victims: Sequence[int]) -> None:
+        """Go on with these victims only, in this order."""
+        self._shapers = [self._shapers[k] for k in victims]
+        index = torch.tensor(list(victims), device=self._device)
+        self._fixed = self._fixed[index]
+        if self._limits is not None:
+            self._limits = self._limits[index]
+        chains, kept_members = [], []
+        for chain, members in zip(self._chains, self._members, strict=True):
+            place = {k: place for place, k in enumerate(members)}
+            of_chain = [(new, place[old]) for new, old in enumerate(victims) if old in place]
+            if of_chain:
+                chain.keep(torch.tensor([old for _, old in of_chain], device=self._device))
+                chains.append(chain)
+                kept_members.append([new for new, _ in of_chain])
+        self._chains, self._members = chains, kept_members
+        self._arrange()
+
+    def _norms(self, chain: Chain, squares: Tensor, members: Tensor) -> Tensor:
+        own = squares if len(self._chains) == 1 else squares[:, members]
+        return own.sqrt() if chain.per_layer else sum_layers(own).sqrt()
+
+    def _weights_of_own(self, chain: Chain, norms: Tensor, member: Tensor) -> Tensor | None:
+        rows = self._own_rows(member)
+        weights = chain.weights(_gather(norms, rows))
+        if weights is None:
+            return None
+        whole = torch.zeros_like(norms) if weights.dim() == norms.dim() else torch.zeros_like(norms[0])
+        return whole.scatter_(-1, rows.expand_as(weights), weights)
+
+    def _own_rows(self, member: Tensor) -> Tensor:
+        """``(k, n)`` places of the rows that are in each victim's batch, in order."""
+        inside = (member != 0).to(torch.uint8)
+        count = self._rows_per_step if self._rows_per_step is not None else int(inside[0].sum())
+        return inside.argsort(dim=1, descending=True, stable=True)[:, :count]
+
+
+def _gather(norms: Tensor, rows: Tensor) -> Tensor:
+    return norms.gather(-1, rows.expand(*norms.shape[:-2], *rows.shape))
+
+
+def _single_limit(shaper: Shaper) -> float | None:
+    if shaper.adaptive_noises:
+        return None
+    weighting = shaper.weighting
+    if not weighting:
+        return float("inf")
+    only = weighting[0]
+    return only.max_norm if len(weighting) == 1 and isinstance(only, Clip) and not only.per_layer else None

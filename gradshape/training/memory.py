@@ -1,0 +1,113 @@
+"""How much memory a stack takes, from above, so that as many victims share one as fit."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+from gradshape import models
+from gradshape.data import Dataset
+from gradshape.shaping import Shaper, Statistic
+from gradshape.training.noise import steps_per_block
+from gradshape.training.optimizers import SGD, Optimizer
+from gradshape.training.order import steps_per_epoch
+from gradshape.training.recipe import Sampling
+from gradshape.training.victim import Victim
+
+# Elements of the largest activation while test rows are evaluated: bounds memory, and stays in the cache.
+EVALUATION_ELEMENTS = 1 << 21
+# A generator, a result, and the small tensors around them.
+_OBJECTS = 1 << 15
+
+
+class Memory:
+    """The memory of stacks on one data set.
+
+    Args:
+        dataset: what they are trained on.
+        rows: number of rows in the table of training rows, private ones included.
+        dtype: of everything.
+        keep_states: whether parameters are kept in the results.
+    """
+
+    def __init__(self, dataset: Dataset, *, rows: int, dtype: torch.dtype, keep_states: bool) -> None:
+        self._dataset = dataset
+        self._rows = rows
+        self._item = dtype.itemsize
+        self._keep_states = keep_states
+        self._inputs = math.prod(dataset.input_shape)
+        # A constant 1, the squared norm and the one-hot label stand beside the inputs.
+        self._columns = self._inputs + 2 + dataset.num_classes
+
+    def victims(self, max_memory: int, group: Sequence[Victim]) -> int:
+        """How many victims of ``group``, which may share a stack, do so within ``max_memory`` bytes; at least 1."""
+        return max(1, int((max_memory - self.shared(group)) // self.per_victim(group)))
+
+    def _widths(self, group: Sequence[Victim]) -> list[int]:
+        model = models.build(group[0].recipe.model, self._dataset.input_shape, self._dataset.num_classes)
+        return [layer.out_features for layer in models.dense_layers(model) or []]
+
+    def shared(self, group: Sequence[Victim]) -> int:
+        """Bytes that are taken however many victims there are."""
+        widths = self._widths(group)
+        joined = self._rows * (4 * self._inputs + 8) if self._rows > len(self._dataset.train) else 0
+        tables = (self._rows + len(self._dataset.test)) * (self._item * self._columns + 8)
+        batch = 2 * group[0].recipe.batch_size * self._columns * self._item
+        # What is evaluated at a time: every layer's activation, and a copy of the widest one.
+        evaluation = EVALUATION_ELEMENTS * self._item * (sum(widths) / max(widths) + 2)
+        return int(joined + tables + batch + evaluation)
+
+    def per_victim(self, group: Sequence[Victim]) -> int:
+        """Bytes that each victim of a stack out of ``group`` takes."""
+        recipe, widths = group[0].recipe, self._widths(group)
+        layers = list(zip([self._inputs, *widths], widths, strict=False))
+        parameters = sum((inputs + 1) * outputs for inputs, outputs in layers)
+        private = max(victim.num_private for victim in group)
+        batch = min(recipe.batch_size, len(self._dataset.train) + private)
+        if recipe.sampling is Sampling.POISSON:  # More than this are as good as never drawn.
+            batch += int(8 * batch**0.5)
+        of_own = private if any(victim.order_seed is not None for victim in group) else 0
+        # Windows of victims with private rows of their own are so many rows apart, and have so many places for them.
+        slots = min(of_own, batch)
+        rows = min(batch + of_own, len(self._dataset.train)) + slots
+        shapers = list(dict.fromkeys(victim.recipe.shaper for victim in group))
+        watched = max(0 if victim.watch is None else len(victim.watch) for victim in group)
+        steps = steps_per_epoch(len(self._dataset.train) + private, recipe.batch_size)
+
+        elements = parameters * (_copies(recipe.optimizer) + (3 if self._keep_states else 0))
+        # Activations, their gradients, a few temporaries of the widest layer and of the logits.
+        elements += rows * (2 * sum(widths) + 2 * max(widths) + 4 * widths[-1])
+        if of_own:
+            # Private rows, their activations, and their part of the first layer's gradient.
+            elements += slots * (self._columns + 2 * widths[0]) + (self._inputs + 1) * widths[0]
+        if any(shaper.needs_norms for shaper in shapers):
+            elements += 8 * rows * (len(widths) if any(shaper.per_layer for shaper in shapers) else 1)
+        elements += watched * (2 * (self._inputs + 1) + 2 * sum(widths))
+        whole = elements * self._item
+        # Ids, places and masks of rows; predictions.
+        whole += 8 * (6 * of_own + 4 * steps + 2 * recipe.epochs * watched) + 24 * rows
+        whole += max(self._noise(shaper, parameters) for shaper in shapers)
+        whole += max(_statistics(shaper, batch, steps) for shaper in shapers)
+        return int(whole) + _OBJECTS
+
+    def _noise(self, shaper: Shaper, parameters: int) -> int:
+        if not shaper.noisy:
+            return 0
+        # Drawn in float32, brought to the dtype, and then to the form of the stack, by way of a copy.
+        return steps_per_block(parameters) * parameters * (4 + (3 if self._item != 4 else 2) * self._item)
+
+
+def _copies(optimizer: Optimizer) -> int:
+    """Tensors of the parameters' size: themselves, the gradient, and the optimizer's."""
+    if isinstance(optimizer, SGD):
+        return 3 if optimizer.momentum else 2
+    return 4
+
+
+def _statistics(shaper: Shaper, batch: int, steps: int) -> int:
+    """Bytes of what is learned from norms, in float64."""
+    if not shaper.adaptive:
+        return 0
+    medians = sum(noise.statistic is Statistic.MEDIAN for noise in shaper.adaptive_noises)
+    # All norms of an epoch, joined, and a copy to search.
+    return 8 * batch * (6 + 4 * steps * medians)

@@ -1,0 +1,4 @@
+"""The speed suite's fixtures and hooks."""
+
+from bench.speed.plugin import pytest_configure as pytest_configure
+from bench.speed.plugin import speed as speed

@@ -1,0 +1,90 @@
+"""How fast a clipped step is beside plain training and beside Opacus, and the bounds that it has to keep.
+
+Times are for comparing (``--benchmark-autosave``, ``--benchmark-compare``) and never asserted. The gates bound memory,
+and ratios of ways that took turns in one process: how fast the machine was drops out of them. A merge gate has to stop
+real regressions without stopping anyone for a busy neighbour, so at smoke scale, with its few rounds, a gate fails its
+test only if it is missed by more than a factor of 1.25 (a closed form that is lost costs more), twice in a row. At
+paper scale, which is for a quiet machine, every miss fails. The report says "missed" at both. The bounds are for CPUs;
+on a GPU there is the report only.
+"""
+
+from dataclasses import asdict
+
+import pytest
+
+from bench.case import Scale
+from bench.speed import report
+from bench.speed.catalogue import WAYS
+from bench.speed.gates import GATES, TOLERANCE, Gate
+from bench.speed.measure import LEARNING_RATE, waiting_for
+from bench.speed.plugin import Benchmark
+from bench.speed.problems import PROBLEMS
+from bench.speed.session import MEMORY_WAYS, SpeedSession
+from bench.speed.stacks import STACKS, Stack, together
+from bench.speed.ways import Step
+
+pytestmark = [
+    pytest.mark.speed,
+    # Where a measurement fails, that is the failure.
+    pytest.mark.filterwarnings("ignore:Benchmark fixture was not used:pytest_benchmark.logger.PytestBenchmarkWarning"),
+    # Of torch, about Opacus' functorch mode where the inputs are integers.
+    pytest.mark.filterwarnings("ignore:In .* autocast, but the target dtype is not supported:UserWarning"),
+]
+
+# What pytest-benchmark measures on top of the turns, one way after the other: at least a round, and so many seconds.
+SECONDS = {Scale.SMOKE: 0.2, Scale.PAPER: 5.0}
+
+
+@pytest.mark.benchmark(disable_gc=True)
+@pytest.mark.parametrize(("problem", "way"), [pytest.param(p, w, id=f"{p}-{w}") for p in PROBLEMS for w in WAYS])
+def test_step(speed: SpeedSession, benchmark: Benchmark, problem: str, way: str) -> None:
+    times = speed.steps(problem)[way]
+    benchmark.group = f"step {problem}"
+    benchmark.extra_info.update(asdict(times))
+    step = WAYS[way](PROBLEMS[problem].prepare(device=speed.device), LEARNING_RATE)
+    measure_again(speed, benchmark, step, times.seconds.median)
+
+
+@pytest.mark.benchmark(disable_gc=True)
+@pytest.mark.parametrize("stack", STACKS, ids=lambda stack: stack.name)
+def test_stack(speed: SpeedSession, benchmark: Benchmark, stack: Stack) -> None:
+    times = speed.stack(stack)
+    benchmark.group = f"stack {stack.name}"
+    benchmark.extra_info.update(asdict(times))
+    step = together(stack, stack.problem.prepare(device=speed.device), LEARNING_RATE)
+    measure_again(speed, benchmark, step, times.seconds.median)
+
+
+def measure_again(speed: SpeedSession, benchmark: Benchmark, step: Step, seconds: float) -> None:
+    wait = waiting_for(speed.device)
+
+    def take() -> None:
+        step.take()
+        wait()
+
+    rounds = min(1000, max(1, round(SECONDS[speed.scale] / seconds)))
+    benchmark.pedantic(take, rounds=rounds, warmup_rounds=1)
+
+
+@pytest.mark.parametrize("way", MEMORY_WAYS[Scale.PAPER])
+def test_memory(speed: SpeedSession, way: str) -> None:
+    if way not in MEMORY_WAYS[speed.scale]:
+        pytest.skip(f"measured at paper scale only: {way} is there to compare with")
+    memory = speed.memory(way)
+    if memory.bytes is None:
+        pytest.skip(f"{way}: {memory.reason}")
+
+
+@pytest.mark.parametrize("gate", GATES, ids=lambda gate: gate.id)
+def test_gate(speed: SpeedSession, gate: Gate) -> None:
+    if speed.device != "cpu":
+        pytest.skip("the bounds are for CPUs")
+    value = speed.value(gate)
+    tolerance = TOLERANCE[speed.scale]
+    assert value is not None
+    if speed.scale is Scale.SMOKE and not gate.met(value, tolerance=tolerance):
+        value = speed.value_again(gate)
+        assert value is not None
+    assert gate.met(value, tolerance=tolerance), (
+        f"{gate.subject} {gate}: measured {report.quantity(gate, value)} (tolerance: a factor of {tolerance:g})"
+    )

@@ -1,0 +1,45 @@
+"""A run of the speed suite as it would be kept, for the tests of what shows it."""
+
+from bench.case import Scale
+from bench.speed.catalogue import WAYS
+from bench.speed.problems import PROBLEMS
+from bench.speed.results import Memory, SpeedRun, StackTimes, StepTimes
+from bench.speed.stacks import STACKS
+from bench.speed.timing import Spread
+
+ENVIRONMENT = {"torch": "2.13.0", "opacus": "1.6.0", "threads": 2, "processor": "A | B", "commit": None}
+
+
+def spread(median: float, n: int = 15) -> Spread:
+    return Spread(median, 0.9 * median, 1.1 * median, n)
+
+
+def steps(*, over_plain: float = 0.5, over_opacus: float = 0.125) -> dict[str, StepTimes]:
+    ours = StepTimes(spread(0.001), spread(over_plain), spread(over_opacus))
+    others = StepTimes(spread(0.008), spread(4.0))
+    return {way: ours if way in ("clipped_gradient", "training") else others for way in WAYS}
+
+
+def make(
+    *, scale: Scale = Scale.PAPER, device: str = "cpu", over_plain: float = 0.5, gigabytes: float = 0.75
+) -> SpeedRun:
+    """A complete run in which only ``over_plain`` and ``gigabytes`` can miss a gate."""
+    stacks = {
+        stack.name: StackTimes(
+            seconds=spread(0.002),
+            victims=stack.victims,
+            flops=1_234_567,
+            one_by_one_seconds=spread(0.004),
+            over_one_by_one=spread(250.0),
+            product_flops=spread(98.7e9),
+            share=spread(0.75),
+        )
+        for stack in STACKS
+    }
+    memory = {
+        "plain": Memory(1000, 600_000_000),
+        "clipped_gradient": Memory(1000, round(gigabytes * 1e9)),
+        "opacus_hooks": Memory(1000, None, "would take more than 9.9 GB"),
+    }
+    every_step = {problem: steps(over_plain=over_plain) for problem in PROBLEMS}
+    return SpeedRun(scale, device, ENVIRONMENT, every_step, stacks, {"cnn": memory})

@@ -1,0 +1,97 @@
+"""What a stack takes stays below what it may take."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from gradshape.shaping import AdaptiveNoise, Clip, Noise, Shaper, Statistic
+from gradshape.training import SGD, Adam, Recipe, Victim, train_stacks
+from gradshape.training.memory import Memory
+from tests.training.samples import blobs, random_rows
+
+MIB = 1 << 20
+DATA = blobs(rows=2000, test=1000, shape=(100,), classes=20)
+
+SHAPERS = {
+    "vanilla": Shaper(),
+    "clip-noise": Clip(1.0) | Noise(0.1),
+    "layers": Shaper((Clip(1.0, per_layer=True),)),
+    "median": Clip(1.0) | AdaptiveNoise(0.1, statistic=Statistic.MEDIAN),
+}
+
+
+def setup(kind: str, shaper: str, own_rows: bool, count: int) -> list[Victim]:
+    """Victims that may share a stack."""
+    optimizer = SGD(0.1, momentum=0.5) if own_rows else Adam(0.01)
+    recipe = Recipe(kind, optimizer, batch_size=100, epochs=1, shaper=SHAPERS[shaper])
+    private = [random_rows(DATA, 10 + k % 10, seed=k) if own_rows else None for k in range(count)]
+    watch = DATA.test.x[:3]
+    return [Victim(recipe, k, private=private[k], order_seed=0, watch=watch) for k in range(count)]
+
+
+# Architecture, shaper, whether victims have rows of their own, whether states are kept, MiB, victims.
+CASES = [
+    ("lr", "vanilla", False, True, 50, 600),
+    ("lr", "clip-noise", True, False, 60, 60),
+    ("mlp", "layers", True, True, 100, 40),
+    ("mlp1", "clip-noise", True, True, 100, 60),
+    ("mlp1", "median", False, False, 60, 60),
+]
+
+# Linux tells a process its largest size, and lets it start anew.
+_CHILD = """
+import gc, re
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from gradshape.training import train_stacks
+from tests.training.test_memory import CASES, DATA, MIB, setup
+
+def size(key):
+    return int(re.search(rf"{key}:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) << 10
+
+for kind, shaper, own_rows, keep_states, mib, count in CASES:
+    victims = setup(kind, shaper, own_rows, count)
+    for _ in train_stacks(DATA, victims[:2], keep_states=keep_states):
+        pass
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")
+    before, stacks = size("VmRSS"), 0
+    for _ in train_stacks(DATA, victims, max_memory=mib * MIB, keep_states=keep_states):
+        stacks += 1
+    print(size("VmHWM") - before, stacks)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells the size of a process")
+def test_the_peak_stays_below_the_limit() -> None:
+    child = [sys.executable, "-c", _CHILD]
+    # So that what one case frees goes back to the system, and the next one has to ask for it again.
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": str(1 << 16)}
+    here = Path(__file__).parents[2]
+    done = subprocess.run(child, capture_output=True, text=True, check=True, cwd=here, env=environment)
+    lines = done.stdout.splitlines()
+    for case, line in zip(CASES, lines, strict=True):
+        limit = case[4] * MIB
+        peak, stacks = map(int, line.split())
+        assert stacks > 1, case
+        # An estimate that is far too high would train fewer victims together than fit.
+        assert 0.3 * limit <= peak <= limit, case
+
+
+@pytest.mark.parametrize("shaper", SHAPERS)
+def test_more_memory_never_means_more_stacks(shaper: str) -> None:
+    victims = setup("lr", shaper, True, 12)
+    memory = Memory(DATA, rows=len(DATA.train) + 200, dtype=torch.float32, keep_states=True)
+    sizes = [memory.victims(budget * MIB, victims) for budget in (1, 30, 60, 120, 1000)]
+    assert sizes[0] == 1
+    assert sizes == sorted(sizes)
+
+
+def test_a_single_victim_is_trained_whatever_it_takes() -> None:
+    victims = setup("lr", "clip-noise", True, 3)
+    assert [members for members, _ in train_stacks(DATA, victims, max_memory=1)] == [(0,), (1,), (2,)]
