@@ -163,5 +163,5 @@ class Train(Job):
 
     @cached_property
     def stack(self) -> Hashable:
-        own = stack_key(self.dataset, self.victim)
+        own = stack_key(self.dataset, self.victim, device=self.device)
         return self.key if own is None else (self.dataset.fingerprint, own)

@@ -1,20 +1,17 @@
 """The leaderboard: a Markdown page made from records alone. The same records give the same bytes, in any order."""
 
-import hashlib
-import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import markdown, tradeoff
+from bench import cells, markdown, tradeoff
 from bench.ordering import best_defense, case_order, defense_order, poison_counts
 from bench.privacy import assumption, epsilon, is_noisy, ledger
 from bench.protocols import DEFINITIONS
 from bench.record import Record, Status
 from bench.store import write_atomically
-from bench.verdict import Judgement, Verdict
-from gradshape.metrics import METRICS, Estimate
+from gradshape.metrics import METRICS
 
 _INTRODUCTION = """\
 # Leaderboard
@@ -105,15 +102,6 @@ def write(records: Sequence[Record], path: Path) -> None:
     write_atomically(path, [render(records)])
 
 
-def number(value: float, places: int = 3) -> str:
-    """``value`` with a fixed number of decimals and no negative zero.
-
-    >>> number(-0.0001)
-    '0.000'
-    """
-    return f"{value:z.{places}f}"
-
-
 @dataclass(frozen=True)
 class _Section:
     """The records of one data set, model and protocol at one scale, in their order."""
@@ -132,7 +120,7 @@ class _Section:
     @property
     def anchor(self) -> str:
         first = self.records[0]
-        return _anchor("s", first.scale, first.dataset, first.model, first.protocol)
+        return cells.anchor("s", first.scale, first.dataset, first.model, first.protocol)
 
     @property
     def attacks(self) -> list[str]:
@@ -184,14 +172,14 @@ class _Section:
     def _rad(self, row: list[list[Record]]) -> Iterator[str]:
         best = best_defense(record for cell in row for record in cell)
         for cell in row:
-            yield "<br>".join(_rad(record, bold=record is best) for record in cell) or "not run"
+            yield "<br>".join(cells.rad(record, bold=record is best) for record in cell) or "not run"
 
     def _rad_vs_vanilla(self, row: list[list[Record]]) -> Iterator[str]:
         best = best_defense(record for cell in row for record in cell)
         for cell in row:
             texts = []
             for record in cell:
-                text = _estimate(record.metrics.get("rad_vs_vanilla")) or _state(record)
+                text = cells.estimate(record.metrics.get("rad_vs_vanilla")) or cells.state(record)
                 texts.append(f"**{text}**" if record is best else text)
             yield "<br>".join(texts) or "not run"
 
@@ -200,7 +188,7 @@ class _Section:
         row = []
         for defense in self.defenses:
             records = [record for record in self.records if record.defense == defense]
-            texts = dict.fromkeys(_estimate(record.metrics.get("utility_loss")) for record in records)
+            texts = dict.fromkeys(cells.estimate(record.metrics.get("utility_loss")) for record in records)
             row.append("<br>".join(text for text in texts if text))
         return row
 
@@ -223,7 +211,7 @@ class _Section:
         if not ledgers:
             return []
         deltas, accountants = (
-            " / ".join(sorted({_plain(spent.get(key)) for spent in ledgers})) for key in ("delta", "accountant")
+            " / ".join(sorted({cells.plain(spent.get(key)) for spent in ledgers})) for key in ("delta", "accountant")
         )
         words = " ".join(sorted({assumption(spent.get("sampling")) for spent in ledgers}))
         return [markdown.escape(f"ε at δ = {deltas}, accountant {accountants}. {words}")]
@@ -265,10 +253,11 @@ def _contents(sections: Sequence[_Section]) -> list[str]:
 
 def _environments(records: Sequence[Record]) -> list[str]:
     counts = Counter(
-        ", ".join(f"{name} {_plain(value)}" for name, value in sorted(record.environment.items())) or "not recorded"
+        ", ".join(f"{name} {cells.plain(value)}" for name, value in sorted(record.environment.items()))
+        or "not recorded"
         for record in records
     )
-    lines = (f"{markdown.escape(text)} ({_count(count, 'case')})" for text, count in sorted(counts.items()))
+    lines = (f"{markdown.escape(text)} ({cells.count(count, 'case')})" for text, count in sorted(counts.items()))
     return ["## Where the results come from", _bullets(lines)]
 
 
@@ -288,7 +277,7 @@ def _setting(record: Record, name: str) -> str:
         return ", ".join(map(str, record.seeds)) or "none"
     if name == "data":
         return (record.dataset_fingerprint or "unknown")[:12]
-    return _plain(record.details[name]) if name in record.details else "unknown"
+    return cells.plain(record.details[name]) if name in record.details else "unknown"
 
 
 def _setup_line(section: _Section) -> list[str]:
@@ -308,12 +297,13 @@ def _setup_line(section: _Section) -> list[str]:
 def _disagreements(section: _Section) -> Iterator[str]:
     for name, values in _setup(section.measured).items():
         for value, records in values[1:]:
-            links = [f"[{markdown.escape(record.case)}](#{_case_anchor(record)})" for record in records[:3]]
+            links = [f"[{markdown.escape(record.case)}](#{cells.case_anchor(record)})" for record in records[:3]]
             if len(records) > 3:
                 links.append(f"{len(records) - 3} more")
+            most = f"{markdown.escape(values[0][0])} in {cells.count(len(values[0][1]), 'case')}"
             yield (
-                f"{name.replace('_', ' ')}: {markdown.escape(values[0][0])} in {_count(len(values[0][1]), 'case')}, "
-                f"but {markdown.escape(value)} in {_count(len(records), 'case')}: {', '.join(links)}"
+                f"{name.replace('_', ' ')}: {most}, "
+                f"but {markdown.escape(value)} in {cells.count(len(records), 'case')}: {', '.join(links)}"
             )
     for defense, text in zip(section.defenses, section.utility_loss(), strict=True):
         if "<br>" in text:
@@ -327,7 +317,7 @@ def _unmeasured(records: Iterable[Record]) -> Iterator[str]:
             groups[record.status.value, record.reason or "no reason recorded"].append(record)
     for (status, reason), cases in sorted(groups.items()):
         # The table says which they are; their entries repeat it for a single one.
-        yield f"{status}, {_count(len(cases), 'case')}: {markdown.escape(reason)}"
+        yield f"{status}, {cells.count(len(cases), 'case')}: {markdown.escape(reason)}"
 
 
 def _poison_rows(row: list[list[Record]]) -> str:
@@ -335,99 +325,28 @@ def _poison_rows(row: list[list[Record]]) -> str:
     return " to ".join(f"{count:,}" for count in sorted({min(counts), max(counts)})) if counts else ""
 
 
-def _rad(record: Record, *, bold: bool) -> str:
-    estimate = record.metrics.get("rad")
-    link = f"](#{_case_anchor(record)})"
-    if estimate is None:
-        text = f"[{_state(record)}{link}"
-    else:
-        text = f"[{number(estimate.value)}{link} {_interval(estimate)}".rstrip()
-    mark = _mark(record)
-    return f"**{text}**{mark and f' {mark}'}" if bold else f"{text}{mark and f' {mark}'}"
-
-
-def _state(record: Record) -> str:
-    return record.status.value if record.status is not Status.OK else "no value"
-
-
-def _mark(record: Record) -> str:
-    if record.verdict is None:
-        return ""
-    mark = "✗" if record.missed else "✓"
-    return mark + ("?" if record.verdict is Verdict.INCONCLUSIVE else "") + ("†" if record.expected_failure else "")
-
-
-def _estimate(estimate: Estimate | None, places: int = 3) -> str:
-    return f"{number(estimate.value, places)} {_interval(estimate, places)}".rstrip() if estimate else ""
-
-
-def _interval(estimate: Estimate, places: int = 3) -> str:
-    if estimate.low is None or estimate.high is None:
-        return ""
-    return f"[{number(estimate.low, places)}, {number(estimate.high, places)}]"
-
-
 def _case(record: Record) -> str:
     """The entry that a cell links to; one decimal more than the tables, so that narrow verdicts can be checked."""
-    lines = [_threshold(judgement) for judgement in record.judgements]
+    lines = [cells.threshold(judgement) for judgement in record.judgements]
     if record.expected_failure is not None:
         lines.append(f"expected failure: {markdown.escape(record.expected_failure)}")
     if record.status is not Status.OK:
         lines.append(f"{record.status.value}: {markdown.escape(record.reason or 'no reason recorded')}")
     own = {name for name in record.metrics if name.removesuffix("_best").removesuffix("_last") == name}
     if own:
-        lines.append(", ".join(f"{markdown.escape(name)} {_estimate(record.metrics[name], 4)}" for name in sorted(own)))
+        values = [f"{markdown.escape(name)} {cells.estimate(record.metrics[name], 4)}" for name in sorted(own)]
+        lines.append(", ".join(values))
     facts = [f"{name.replace('_', ' ')} {_setting(record, name)}" for name in ("seeds", "data")]
-    facts += [f"{name} {_plain(record.details[name])}" for name in ("shaper", "budget") if name in record.details]
+    facts += [f"{name} {cells.plain(record.details[name])}" for name in ("shaper", "budget") if name in record.details]
     if "poison_rows" in record.details:
-        facts.append(f"poison rows {_by_seed(record.details['poison_rows'])}")
+        facts.append(f"poison rows {cells.by_seed(record.details['poison_rows'])}")
     commit = record.environment.get("commit")
-    facts.append(f"commit {'unknown' if commit is None else _plain(commit)}")
+    facts.append(f"commit {'unknown' if commit is None else cells.plain(commit)}")
     lines.append(markdown.escape("; ".join(facts)))
     command = f'pytest suites/ -k "[{record.case}]" --scale {record.scale}'
     lines.append(markdown.code(command))
-    entry = f'- <a id="{_case_anchor(record)}"></a>**{markdown.escape(record.case)}**'
+    entry = f'- <a id="{cells.case_anchor(record)}"></a>**{markdown.escape(record.case)}**'
     return "\n".join([entry, *(f"  - {line}" for line in lines)])
-
-
-def _by_seed(values: object) -> str:
-    if isinstance(values, list | tuple) and len(values) > 1 and all(value == values[0] for value in values):
-        return f"{_plain(values[0])} with every seed"
-    return _plain(values)
-
-
-def _threshold(judgement: Judgement) -> str:
-    verdict = judgement.verdict.value
-    if judgement.verdict is Verdict.INCONCLUSIVE:
-        verdict += ", the value meets it" if judgement.met else ", the value misses it"
-    measured = f"{_estimate(judgement.estimate, 4)} (n={judgement.estimate.n})"
-    return f"{markdown.code(judgement.threshold)}: {measured}: {verdict}"
-
-
-def _case_anchor(record: Record) -> str:
-    return _anchor("c", record.scale, record.case)
-
-
-def _anchor(kind: str, *names: str) -> str:
-    # A digest, because ids are too long to stand in every cell of a wide table.
-    return f"{kind}-{hashlib.sha256(json.dumps(names).encode()).hexdigest()[:10]}"
-
-
-def _plain(value: object) -> str:
-    """A plain value as a reader would write it."""
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_plain, value)) or "none"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_plain(value[name])}" for name in sorted(value)) or "none"
-    return "none" if value is None else str(value)
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _bullets(lines: Iterable[str]) -> str:

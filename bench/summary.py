@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from bench import tradeoff
-from bench.leaderboard import number
+from bench.cells import number
 from bench.markdown import one_line
 from bench.ordering import best_defense, case_order
 from bench.record import MISSING_DATA, Record, Status

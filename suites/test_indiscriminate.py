@@ -9,7 +9,7 @@ from bench.session import CaseOutcome
 from bench.verdict import Threshold
 from gradshape.attacks import LabelFlip
 from gradshape.defenses import GradientShaping, NoDefense
-from gradshape.shaping import Clip, Noise
+from gradshape.shaping import AdaptiveNoise, Clip, Noise, Normalize, QuantileClip
 from gradshape.training import SGD, Adam, Recipe
 
 FLIPS = [LabelFlip(fraction) for fraction in (0, 0.01, 0.02, 0.03, 0.04, 0.05, 0.10, 0.20, 0.30, 0.40)]
@@ -18,6 +18,13 @@ NONE, TEN_PERCENT, FORTY_PERCENT = FLIPS[0], FLIPS[6], FLIPS[9]
 C4 = GradientShaping(Clip(4))
 CLIPPING = [GradientShaping(Clip(norm)) for norm in (8, 4, 2, 1, 0.1)]
 NOISE = [GradientShaping(Clip(4) | Noise(std)) for std in (1e-1, 1e-3, 1e-5, 1e-7)]
+# What came after the paper, and the noise that its section 7.2 suggests.
+OTHER_SHAPING = [
+    GradientShaping(Clip(4, per_layer=True)),
+    GradientShaping(Normalize()),
+    GradientShaping(QuantileClip(0.5)),
+    GradientShaping(Clip(4) | AdaptiveNoise(0.1)),
+]
 
 # The paper's criteria: a relative accuracy drop below 0.05 (section 6.1), and a defence that costs less than 0.10
 # (footnote 3).
@@ -63,6 +70,18 @@ SLOWED = ["cifar10-lr", "cifar10-mlp", "cifar10-cnn", "fashion_mnist-cnn"]
     )
 )
 def test_label_flips(outcome: CaseOutcome) -> None:
+    outcome.check()
+
+
+@benchmark_cases(
+    Matrix(
+        tasks=[DIGITS_PAIR, DIGITS, FASHION_34],
+        attacks=[TEN_PERCENT, FORTY_PERCENT],
+        defenses=OTHER_SHAPING,
+        thresholds=THRESHOLDS,
+    )
+)
+def test_label_flips_against_other_shaping(outcome: CaseOutcome) -> None:
     outcome.check()
 
 

@@ -7,6 +7,11 @@ from functools import cache
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 
 
+def keeps_freed_memory() -> bool:
+    """Whether :func:`keep_freed_memory` was called in this process."""
+    return keep_freed_memory.cache_info().currsize > 0
+
+
 @cache
 def keep_freed_memory() -> bool:
     """Let glibc reuse freed memory instead of returning it to the system; ``False`` where there is no glibc.

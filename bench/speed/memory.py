@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 
-from bench.engines.memory import keep_freed_memory
 from bench.speed.catalogue import WAYS
 from bench.speed.problems import PROBLEMS
 
@@ -44,7 +43,6 @@ def per_sample_bytes(problem: str, *, batch_size: int) -> int:
 
 def measure(way: str, problem: str, batch_size: int, device: str) -> int:
     """As :func:`peak`, in this process: right only if nothing large came before."""
-    keep_freed_memory()
     prepared = PROBLEMS[problem].prepare(device=device, batch_size=batch_size)
     step = WAYS[way](prepared, 1e-3)
     if device.startswith("cuda"):

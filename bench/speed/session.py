@@ -10,7 +10,7 @@ import torch
 
 from bench.case import Scale
 from bench.engines.local import processors
-from bench.engines.memory import keep_freed_memory
+from bench.engines.memory import keeps_freed_memory
 from bench.environment import describe
 from bench.options import Settings
 from bench.speed import measure, report, results
@@ -44,8 +44,6 @@ class SpeedSession:
         self.effort = EFFORT[settings.scale]
         self._folder = settings.results.parent
         self._again: set[str] = set()
-        # As in training through the harness, and for all ways alike.
-        keep_freed_memory()
         name = "cpu" if self.device == "cpu" else torch.cuda.get_device_name(self.device)
         self.run = SpeedRun(self.scale, name, _environment(self.device, root))
 
@@ -132,6 +130,8 @@ def _environment(device: str, root: Path) -> dict[str, Any]:
         "processor": _processor(),
         "processors": processors(),
         "threads": threads(),
+        # The harness keeps it, a process of a user's own does not: every way takes longer there, some much longer.
+        "freed memory": "kept" if keeps_freed_memory() else "given back",
     }
 
 

@@ -1,6 +1,7 @@
 """Ways of taking one step of SGD on a batch: plain, and with gradients clipped by this library."""
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 import torch
@@ -80,10 +81,14 @@ def stacked(prepared: Prepared, victims: Sequence[Parameters], lr: float) -> Ste
     if layers is not None:
         return _dense(prepared, layers, victims, lr)
     steps = [_alone(prepared, victim, lr) for victim in victims]
+    if len(steps) == 1:
+        return steps[0]
+    threads = torch.get_num_threads()
+    # As the harness's engine: victims side by side, each on one processor.
+    pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
 
     def take() -> None:
-        for step in steps:
-            step.take()
+        wait([pool.submit(step.take) for step in steps])
 
     return Step(take, steps[0].parameters)
 
@@ -93,18 +98,17 @@ def _dense(prepared: Prepared, layers: Sequence[nn.Linear], victims: Sequence[Pa
     widths = [layers[0].in_features, *(layer.out_features for layer in layers)]
     names = list(victims[0])
     lanes = lanes_needed(len(victims), widths)
-    stack = DenseStack(widths, list(zip(names[::2], names[1::2], strict=True)), lanes, device=device, dtype=dtype)
+    pairs = list(zip(names[::2], names[1::2], strict=True))
+    stack = DenseStack(widths, pairs, lanes, device=device, dtype=dtype, descent=lr)
     for lane, victim in enumerate(victims):
         stack.load(lane, victim)
     rows = Rows.of(prepared.x, prepared.y, prepared.problem.classes, dtype=dtype, device=device)
     shapers = [Shaper((Clip(MAX_NORM),))] * len(victims) + [Shaper()] * (lanes - len(victims))
     shaping = ShaperStack(shapers, device=device, dtype=dtype, rows_per_step=len(rows))
-    optimizer = SGD(lr).over([stack.parameter])
 
     @torch.no_grad()
     def take() -> None:
         stack.step(rows, None, None, len(rows), shaping)
-        optimizer.step([stack.gradient])
 
     return Step(take, lambda: stack.state(0))
 

@@ -21,7 +21,7 @@ from gradshape.clipping.recording import Layer, layers_in, recorded_forward, ten
 from gradshape.clipping.rules import Call, LayerGradients
 from gradshape.clipping.structure import Structure
 
-# Entries of formed gradients held until the weights are known, of all models together: 256 MiB in float32.
+# Entries of formed gradients held until the weights are known, of each model: 256 MiB in float32.
 _KEPT_ELEMENTS = 2**26
 
 
@@ -118,7 +118,8 @@ class StackedModel:
         for layer in self._layers:
             assert layer.rule is not None
             call = Call(inputs[layer.name].flatten(0, 1), output_grads[layer.name].flatten(0, 1), dtype)
-            elements = len(call.inputs) * layer.rule.gradient_elements(layer.target)
+            # Of one model, so that what is done does not depend on how many there are.
+            elements = y.shape[-1] * layer.rule.gradient_elements(layer.target)
             part = layer.rule.gradients(layer.target, call, keep=elements <= keep)
             keep -= elements if elements <= keep else 0
             parts.append((part, layer.names))

@@ -1,6 +1,7 @@
 """What is written down after every epoch, the same for every way of training."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -9,6 +10,23 @@ from gradshape.training.victim import State, TrainingResult, Victim
 
 # Stands for every class where a victim wants none in particular.
 _ANY = -2
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What ``K`` victims predict after an epoch.
+
+    Attributes:
+        correct: ``(K,)`` number of test rows that each of them classifies correctly.
+        finite: ``(K,)`` bool, whether all of its test logits are finite.
+        rows: number of test rows.
+        watched: ``(K, M)`` predicted classes of watched rows, or ``None``.
+    """
+
+    correct: Tensor
+    finite: Tensor
+    rows: int
+    watched: Tensor | None
 
 
 class Curves:
@@ -27,34 +45,29 @@ class Curves:
         self._best = torch.full((len(victims),), -1.0, dtype=torch.float64)
         self._diverged: list[int | None] = [None] * len(victims)
 
-    def add(
-        self, victims: Sequence[int], correct: Tensor, finite: Tensor, rows: int, watched: Tensor | None
-    ) -> tuple[list[int], list[int]]:
+    def add(self, victims: Sequence[int], seen: Evaluation) -> tuple[list[int], list[int]]:
         """Record one epoch.
 
         Args:
             victims: the ``k`` victims that were trained, by number.
-            correct: ``(k,)`` number of test rows that each of them classifies correctly.
-            finite: ``(k,)`` bool, whether all of its test logits are finite.
-            rows: number of test rows.
-            watched: ``(k, M)`` predicted classes of watched rows, or ``None``.
+            seen: what they predict; victims beyond the first ``k`` do not count.
 
         Returns:
             Places in ``victims`` of those that are better than ever before, and of those that have what they wanted.
         """
         index = torch.tensor(list(victims))
         accuracy = torch.full(self._best.shape, torch.nan, dtype=torch.float64)
-        accuracy[index] = correct.cpu().double() / rows
+        accuracy[index] = seen.correct[: len(index)].cpu().double() / seen.rows
         self._accuracy.append(accuracy)
         for victim in victims:
             self._epochs[victim] += 1
-        for victim in index[~finite.cpu()].tolist():
+        for victim in index[~seen.finite[: len(index)].cpu()].tolist():
             if self._diverged[victim] is None:
                 self._diverged[victim] = len(self._accuracy)
         done = torch.zeros(len(index), dtype=torch.bool)
-        if watched is not None:
-            predictions = torch.full((len(self._epochs), watched.shape[1]), -1)
-            predictions[index] = watched.cpu()
+        if seen.watched is not None:
+            predictions = torch.full((len(self._epochs), seen.watched.shape[1]), -1)
+            predictions[index] = seen.watched[: len(index)].cpu()
             self._predictions.append(predictions)
             wanted = self._wanted[index]
             done = self._wants[index] & ((predictions[index] == wanted) | (wanted == _ANY)).all(1)

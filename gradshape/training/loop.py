@@ -1,8 +1,7 @@
 """Training one victim of any architecture."""
 
-import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -11,11 +10,14 @@ from gradshape import _seeds, models
 from gradshape.clipping import per_sample
 from gradshape.data import Dataset
 from gradshape.shaping import Shaper, ShaperStack
-from gradshape.training.curve import Curves, classes
+from gradshape.training.architecture import row_sizes
+from gradshape.training.curve import Curves, Evaluation, classes
+from gradshape.training.memory import rows_at_once
 from gradshape.training.noise import NoiseBlocks
 from gradshape.training.optimizers import Optimizer
 from gradshape.training.order import CommonRows
-from gradshape.training.plan import Table
+from gradshape.training.randomness import process_randomness
+from gradshape.training.transfer import DeviceRows, epoch_ids
 from gradshape.training.victim import State, TrainingResult, Victim
 
 _EVALUATION_ROWS = 1000
@@ -29,7 +31,8 @@ _WITHOUT_RANDOMNESS = (
     nn.LayerNorm,
     nn.GroupNorm,
 )
-_one_at_a_time = threading.Lock()
+# The gradient of this loss is known to the clipping.
+_LOSS = nn.CrossEntropyLoss(reduction="none")
 
 
 class OneVictim:
@@ -43,6 +46,8 @@ class OneVictim:
         shaper: what happens to the gradients.
         seed: source of the noise.
         rows_per_step: rows in a batch, or expected in one: what sums are divided by.
+        max_memory: bytes that the training may take, by estimate: batches that take more are taken a few rows at a
+            time, which changes results by rounding, and where the model draws random numbers the numbers that it gets.
 
     >>> from gradshape.shaping import Clip, Noise
     >>> from gradshape.training import SGD
@@ -51,12 +56,22 @@ class OneVictim:
     """
 
     def __init__(
-        self, model: nn.Module, optimizer: Optimizer, shaper: Shaper, *, seed: int, rows_per_step: int
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        shaper: Shaper,
+        *,
+        seed: int,
+        rows_per_step: int,
+        max_memory: int | None = None,
     ) -> None:
         self.model = model
         self._parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
         trained = list(self._parameters.values())
+        self._settings = optimizer
         self._optimizer = optimizer.over(trained)
+        self._max_memory = max_memory
+        self._most_rows: int | None = None
         first = trained[0]
         dtype = torch.promote_types(first.dtype, torch.float32)
         self._shaper = shaper
@@ -68,11 +83,9 @@ class OneVictim:
         """Train on ``x (B, *shape)`` and ``y (B,)``, on the model's device and in its dtype. ``B`` may be 0."""
         if len(x) == 0:
             gradients = [torch.zeros_like(parameter) for parameter in self._parameters.values()]
-        elif self._shaper.needs_norms:
-            gradients = self._shaped(x, y)
         else:
-            loss = cross_entropy(self.model(x), y).sum() / self._rows_per_step
-            gradients = list(torch.autograd.grad(loss, list(self._parameters.values())))
+            size = self._rows_at_once(x)
+            gradients = self._shaped(x, y, size) if self._shaper.needs_norms else self._plain(x, y, size)
         if self._shaper.noisy:
             noise = next(self._noise)
             if self._shaper.adaptive_noises:
@@ -85,13 +98,42 @@ class OneVictim:
         """Tell the parts of the shaper that learn by the epoch."""
         self._shaping.end_epoch()
 
-    def _shaped(self, x: Tensor, y: Tensor) -> list[Tensor]:
-        samples = per_sample(self.model, cross_entropy, x, y)
-        squares = samples.squares.unsqueeze(1)
-        weights = self._shaping.weights(squares).squeeze(-2)
-        self._shaping.observe(squares)
-        summed = samples.weighted_sum(weights)
-        return [summed[name].div_(self._rows_per_step) for name in self._parameters]
+    def _rows_at_once(self, x: Tensor) -> int:
+        if self._max_memory is None:
+            return len(x)
+        if self._most_rows is None:
+            self._most_rows = rows_at_once(
+                row_sizes(self.model, x[:1]),
+                sum(p.numel() for p in self.model.parameters()),
+                self._settings,
+                shaped=self._shaper.needs_norms,
+                item=x.element_size(),
+                max_memory=self._max_memory,
+            )
+        return min(len(x), self._most_rows)
+
+    def _plain(self, x: Tensor, y: Tensor, size: int) -> list[Tensor]:
+        trained = list(self._parameters.values())
+        sums: list[Tensor] = []
+        for rows, labels in zip(x.split(size), y.split(size), strict=True):
+            loss = _LOSS(self.model(rows), labels).sum() / self._rows_per_step
+            part = torch.autograd.grad(loss, trained)
+            sums = [total.add_(more) for total, more in zip(sums, part, strict=True)] if sums else list(part)
+        return sums
+
+    def _shaped(self, x: Tensor, y: Tensor, size: int) -> list[Tensor]:
+        # Where a weight depends on the other rows, all norms have to be known before the first sum.
+        at_once = size if self._shaping.samplewise else len(x)
+        sums: dict[str, Tensor] = {}
+        squares = []
+        for rows, labels in zip(x.split(at_once), y.split(at_once), strict=True):
+            samples = per_sample(self.model, _LOSS, rows, labels, microbatch=size)
+            squares.append(samples.squares.unsqueeze(1))
+            weights = self._shaping.weights(squares[-1]).squeeze(-2)
+            part = samples.weighted_sum(weights)
+            sums = {name: sums[name].add_(more) for name, more in part.items()} if sums else part
+        self._shaping.observe(squares[0] if len(squares) == 1 else torch.cat(squares, dim=-1))
+        return [sums[name].div_(self._rows_per_step) for name in self._parameters]
 
     def _draws(self, seed: int) -> Iterator[Tensor]:
         like = next(iter(self._parameters.values())).detach()
@@ -103,31 +145,39 @@ class OneVictim:
 def train_one(
     dataset: Dataset,
     victim: Victim,
-    table: Table,
+    rows: DeviceRows,
+    test: DeviceRows,
     order: CommonRows,
     *,
     device: torch.device,
     dtype: torch.dtype,
+    max_memory: int,
     keep_states: bool,
     after_epoch: Callable[[int, int], None],
 ) -> TrainingResult:
-    """Train ``victim`` with autograd, through per-sample gradients if its shaper needs them.
+    """Train one victim on its own, within ``max_memory`` bytes by estimate.
 
-    ``after_epoch`` is called with the number of epochs done and of victims, 0 or 1, that go on.
+    ``after_epoch`` is called with the number of epochs done and 1, or 0 after the last one.
     """
     recipe = victim.recipe
     model = initial_model(dataset, victim).to(device=device, dtype=dtype)
     parameters = dict(model.named_parameters())
-    trainer = OneVictim(model, recipe.optimizer, recipe.shaper, seed=victim.seed, rows_per_step=order.rows_per_step)
+    trainer = OneVictim(
+        model,
+        recipe.optimizer,
+        recipe.shaper,
+        seed=victim.seed,
+        rows_per_step=order.rows_per_step,
+        max_memory=max_memory,
+    )
     curves, best = Curves([victim]), None
-    with _global_randomness(model, victim, device):
+    with _randomness_of(model, victim, device):
         for epoch in range(recipe.epochs):
             model.train()
-            for step in order.epoch(epoch):
-                x = table.x[step.shared].to(device=device, dtype=dtype)
-                trainer.step(x, table.y[step.shared].to(device))
+            for ids in epoch_ids([order], epoch, rows.home):
+                trainer.step(*rows[ids[0]])
             trainer.end_epoch()
-            better, done = _evaluate(model, dataset, victim, curves, device=device, dtype=dtype)
+            better, done = curves.add([0], _evaluate(model, test, victim, device=device, dtype=dtype))
             if better and keep_states:
                 best = _copy(parameters)
             goes_on = epoch + 1 < recipe.epochs and not done
@@ -137,16 +187,11 @@ def train_one(
     return curves.result(0, _copy(parameters) if keep_states else None, best)
 
 
-@contextmanager
-def _global_randomness(model: nn.Module, victim: Victim, device: torch.device) -> Iterator[None]:
-    # Layers such as dropout draw from the process's generators: give them the victim's stream, one training
-    # at a time, and put the generators back afterwards.
+def _randomness_of(model: nn.Module, victim: Victim, device: torch.device) -> AbstractContextManager[None]:
+    # Layers such as dropout draw from the process's generators: give them the victim's stream.
     if all(isinstance(module, _WITHOUT_RANDOMNESS) for module in model.modules() if not any(module.children())):
-        yield
-        return
-    with _one_at_a_time, torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(_seeds.derive(victim.seed, "dropout"))  # noqa: TID251
-        yield
+        return nullcontext()
+    return process_randomness(device, _seeds.derive(victim.seed, "dropout"))
 
 
 def initial_model(dataset: Dataset, victim: Victim) -> models.Classifier:
@@ -162,27 +207,22 @@ def initial_model(dataset: Dataset, victim: Victim) -> models.Classifier:
     return model
 
 
-def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
-    """``(B, C)`` logits and ``(B,)`` classes to ``(B,)`` losses."""
-    return nn.functional.cross_entropy(logits, y, reduction="none")
-
-
 @torch.no_grad()
 def _evaluate(
-    model: nn.Module, dataset: Dataset, victim: Victim, curves: Curves, *, device: torch.device, dtype: torch.dtype
-) -> tuple[bool, bool]:
+    model: nn.Module, test: DeviceRows, victim: Victim, *, device: torch.device, dtype: torch.dtype
+) -> Evaluation:
     model.eval()
-
-    def predict(rows: Tensor) -> Tensor:
-        parts = [classes(model(part.to(device=device, dtype=dtype))) for part in rows.split(_EVALUATION_ROWS)]
-        return torch.cat(parts).cpu()
-
-    predicted = predict(dataset.test.x)
-    correct = (predicted == dataset.test.y).sum().unsqueeze(0)
-    finite = (predicted >= 0).all().unsqueeze(0)
-    watched = None if victim.watch is None or not len(victim.watch) else predict(victim.watch).unsqueeze(0)
-    better, done = curves.add([0], correct, finite, len(dataset.test), watched)
-    return bool(better), bool(done)
+    correct = torch.zeros(1, dtype=torch.int64, device=device)
+    finite = torch.ones(1, dtype=torch.bool, device=device)
+    for x, y in test.split(_EVALUATION_ROWS):
+        predicted = classes(model(x))
+        correct += (predicted == y).sum()
+        finite &= (predicted >= 0).all()
+    watched = None
+    if victim.watch is not None and len(victim.watch):
+        parts = victim.watch.split(_EVALUATION_ROWS)
+        watched = torch.cat([classes(model(part.to(device=device, dtype=dtype))) for part in parts]).unsqueeze(0)
+    return Evaluation(correct, finite, len(test), watched)
 
 
 def _copy(parameters: Mapping[str, Tensor]) -> State:

@@ -5,19 +5,55 @@ from collections.abc import Sequence
 
 import torch
 
-from gradshape import models
 from gradshape.data import Dataset
 from gradshape.shaping import Shaper, Statistic
+from gradshape.training.architecture import RowSizes
 from gradshape.training.noise import steps_per_block
 from gradshape.training.optimizers import SGD, Optimizer
 from gradshape.training.order import steps_per_epoch
+from gradshape.training.plan import architecture_of
 from gradshape.training.recipe import Sampling
 from gradshape.training.victim import Victim
 
 # Elements of the largest activation while test rows are evaluated: bounds memory, and stays in the cache.
 EVALUATION_ELEMENTS = 1 << 21
+_CPU = torch.device("cpu")
 # A generator, a result, and the small tensors around them.
 _OBJECTS = 1 << 15
+# Tensors of the modules' outputs' size that a step holds at once: outputs, their gradients, and what layers make of
+# them without being seen, such as attention. Convolutional networks take about half of it.
+_OF_OUTPUTS = 3
+# Entries of gradients of single samples that are formed at a time, in all: the limit of the clipping.
+_FORMED = 1 << 26
+
+
+def evaluation_elements(device: torch.device) -> int:
+    """Elements of the activations while models are evaluated: many on devices that need much work at once."""
+    return EVALUATION_ELEMENTS if device.type == "cpu" else 32 * EVALUATION_ELEMENTS
+
+
+def rows_at_once(
+    sizes: RowSizes, parameters: int, optimizer: Optimizer, *, shaped: bool, item: int, max_memory: int
+) -> int:
+    """How many rows one victim's step may take at a time, so that its training stays within ``max_memory``; at least 1.
+
+    Args:
+        sizes: of one row.
+        parameters: number of parameters.
+        optimizer: of the training.
+        shaped: whether gradients of single samples are taken.
+        item: bytes an element.
+        max_memory: bytes.
+    """
+    # Beside the optimizer's, the states that are kept and one sum of gradients.
+    left = max_memory - parameters * (_copies(optimizer) + 3) * item
+    per_row = _OF_OUTPUTS * sizes.activations * item
+    if not shaped:
+        return max(1, left // max(1, per_row))
+    whole = left // max(1, per_row + sizes.gradient * item)
+    # Formed gradients are held up to a limit.
+    bounded = (left - _FORMED * item) // max(1, per_row)
+    return max(1, whole, bounded)
 
 
 class Memory:
@@ -28,13 +64,23 @@ class Memory:
         rows: number of rows in the table of training rows, private ones included.
         dtype: of everything.
         keep_states: whether parameters are kept in the results.
+        device: where they are trained.
     """
 
-    def __init__(self, dataset: Dataset, *, rows: int, dtype: torch.dtype, keep_states: bool) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        *,
+        rows: int,
+        dtype: torch.dtype,
+        keep_states: bool,
+        device: torch.device = _CPU,
+    ) -> None:
         self._dataset = dataset
         self._rows = rows
         self._item = dtype.itemsize
         self._keep_states = keep_states
+        self._device = device
         self._inputs = math.prod(dataset.input_shape)
         # A constant 1, the squared norm and the one-hot label stand beside the inputs.
         self._columns = self._inputs + 2 + dataset.num_classes
@@ -43,14 +89,14 @@ class Memory:
         """How many victims of ``group``, which may share a stack, do so within ``max_memory`` bytes; at least 1."""
         return max(1, int((max_memory - self.shared(group)) // self.per_victim(group)))
 
-    def _widths(self, group: Sequence[Victim]) -> list[int]:
-        model = models.build(group[0].recipe.model, self._dataset.input_shape, self._dataset.num_classes)
-        return [layer.out_features for layer in models.dense_layers(model) or []]
-
     def shared(self, group: Sequence[Victim]) -> int:
         """Bytes that are taken however many victims there are."""
-        widths = self._widths(group)
+        widths = architecture_of(self._dataset, group[0]).widths
         joined = self._rows * (4 * self._inputs + 8) if self._rows > len(self._dataset.train) else 0
+        if widths is None:
+            elements = _OF_OUTPUTS * evaluation_elements(self._device)
+            on_device = 0 if self._device.type == "cpu" else self._rows * (4 * self._inputs + 8)
+            return joined + on_device + elements * self._item
         tables = (self._rows + len(self._dataset.test)) * (self._item * self._columns + 8)
         batch = 2 * group[0].recipe.batch_size * self._columns * self._item
         # What is evaluated at a time: every layer's activation, and a copy of the widest one.
@@ -59,36 +105,49 @@ class Memory:
 
     def per_victim(self, group: Sequence[Victim]) -> int:
         """Bytes that each victim of a stack out of ``group`` takes."""
-        recipe, widths = group[0].recipe, self._widths(group)
-        layers = list(zip([self._inputs, *widths], widths, strict=False))
-        parameters = sum((inputs + 1) * outputs for inputs, outputs in layers)
+        recipe, architecture = group[0].recipe, architecture_of(self._dataset, group[0])
         private = max(victim.num_private for victim in group)
         batch = min(recipe.batch_size, len(self._dataset.train) + private)
         if recipe.sampling is Sampling.POISSON:  # More than this are as good as never drawn.
             batch += int(8 * batch**0.5)
-        of_own = private if any(victim.order_seed is not None for victim in group) else 0
-        # Windows of victims with private rows of their own are so many rows apart, and have so many places for them.
-        slots = min(of_own, batch)
-        rows = min(batch + of_own, len(self._dataset.train)) + slots
         shapers = list(dict.fromkeys(victim.recipe.shaper for victim in group))
         watched = max(0 if victim.watch is None else len(victim.watch) for victim in group)
         steps = steps_per_epoch(len(self._dataset.train) + private, recipe.batch_size)
+        of_own = private if any(victim.order_seed is not None for victim in group) else 0
 
-        elements = parameters * (_copies(recipe.optimizer) + (3 if self._keep_states else 0))
+        elements = architecture.parameters * (_copies(recipe.optimizer) + (3 if self._keep_states else 0))
+        if architecture.widths is not None:
+            elements += self._dense(architecture.widths, batch, of_own, watched, shapers)
+        else:
+            elements += self._model(architecture.sizes, architecture.parameters, batch, watched)
+        whole = elements * self._item
+        # Ids, places and masks of rows; predictions.
+        whole += 8 * (6 * of_own + 4 * steps + 2 * recipe.epochs * watched) + 24 * (batch + 2 * of_own)
+        if architecture.widths is None and of_own:
+            # Every victim's own order, its keys, and the copy that the steps are parts of.
+            whole += 8 * 4 * (len(self._dataset.train) + private)
+        whole += max(self._noise(shaper, architecture.parameters) for shaper in shapers)
+        whole += max(_statistics(shaper, batch, steps) for shaper in shapers)
+        return int(whole) + _OBJECTS
+
+    def _dense(self, widths: Sequence[int], batch: int, of_own: int, watched: int, shapers: Sequence[Shaper]) -> int:
+        # Windows of victims with private rows of their own are so many rows apart, and have so many places for them.
+        slots = min(of_own, batch)
+        rows = min(batch + of_own, len(self._dataset.train)) + slots
         # Activations, their gradients, a few temporaries of the widest layer and of the logits.
-        elements += rows * (2 * sum(widths) + 2 * max(widths) + 4 * widths[-1])
+        elements = rows * (2 * sum(widths) + 2 * max(widths) + 4 * widths[-1])
         if of_own:
             # Private rows, their activations, and their part of the first layer's gradient.
             elements += slots * (self._columns + 2 * widths[0]) + (self._inputs + 1) * widths[0]
         if any(shaper.needs_norms for shaper in shapers):
             elements += 8 * rows * (len(widths) if any(shaper.per_layer for shaper in shapers) else 1)
-        elements += watched * (2 * (self._inputs + 1) + 2 * sum(widths))
-        whole = elements * self._item
-        # Ids, places and masks of rows; predictions.
-        whole += 8 * (6 * of_own + 4 * steps + 2 * recipe.epochs * watched) + 24 * rows
-        whole += max(self._noise(shaper, parameters) for shaper in shapers)
-        whole += max(_statistics(shaper, batch, steps) for shaper in shapers)
-        return int(whole) + _OBJECTS
+        return elements + watched * (2 * (self._inputs + 1) + 2 * sum(widths))
+
+    def _model(self, sizes: RowSizes, parameters: int, batch: int, watched: int) -> int:
+        # Rows, what they make, formed gradients, and the sum that becomes the gradient.
+        formed = min(batch * sizes.gradient, _FORMED)
+        of_rows = batch * (2 * self._inputs + _OF_OUTPUTS * sizes.activations)
+        return of_rows + formed + parameters + watched * 2 * self._inputs
 
     def _noise(self, shaper: Shaper, parameters: int) -> int:
         if not shaper.noisy:

@@ -2,18 +2,20 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 
 from gradshape import _validate, models
 from gradshape.data import Dataset
 from gradshape.training.dense import Rows
+from gradshape.training.dense_lanes import DenseLanes
 from gradshape.training.loop import train_one
 from gradshape.training.memory import Memory
-from gradshape.training.order import CommonRows
-from gradshape.training.plan import Table, plan, row_order, stack_key
-from gradshape.training.stacked import train_stack
+from gradshape.training.model_stack import ModelStack
+from gradshape.training.plan import Stack, Table, own_order, own_orders, plan, row_order, stack_key
+from gradshape.training.stacked import Lanes, train_stack
+from gradshape.training.transfer import DeviceRows
 from gradshape.training.victim import TrainingResult, Victim, check_victim
 
 DEFAULT_MEMORY = 2 << 30
@@ -52,9 +54,10 @@ def train_victims(
 ) -> list[TrainingResult]:
     """Train every victim; one result a victim, in order.
 
-    Victims with plain ReLU networks that share architecture, schedule and shuffle are trained as one stack;
-    every other model is trained on its own. A victim's result does not depend on which victims stand beside it,
-    on their order or on ``max_memory``, up to floating-point rounding.
+    Victims that share architecture, schedule and shuffle are trained as one stack, see :func:`stack_key`: plain ReLU
+    networks, and other models without random numbers whose layers all have rules for per-sample gradients, on CPUs only
+    if their steps are small. Every other model is trained on its own. A victim's result does not depend on which
+    victims stand beside it, on their order or on ``max_memory``, up to floating-point rounding.
 
     Args:
         dataset: shared by all victims; only their private rows differ.
@@ -62,7 +65,8 @@ def train_victims(
         device: where.
         dtype: float32, or float64 to compare runs to many digits.
         max_memory: bytes that a stack may take, with its results and the tables of rows that all stacks share; it
-            bounds how many victims share one. A single victim is trained whatever it takes.
+            bounds how many victims share one, and of a victim on its own how many rows are differentiated at a time.
+            A single victim is trained whatever it takes.
         keep_states: keep parameters in the results.
         stacked: ``False`` trains every victim on its own with autograd (the reference for stacks).
         progress: called after every epoch of every stack.
@@ -115,37 +119,80 @@ def train_stacks(
         return
     device = torch.device(device)
     table = Table.of(dataset, victims)
-    keys = [stack_key(dataset, victim) if stacked else None for victim in victims]
+    keys = [stack_key(dataset, victim, device=device) if stacked else None for victim in victims]
     report = _Reporter(victims, progress)
-    if any(key is not None for key in keys):
-        classes = dataset.num_classes
-        rows = Rows.of(table.x, table.y, classes, dtype=dtype, device=device)
-        test = Rows.of(dataset.test.x, dataset.test.y, classes, dtype=dtype, device=device)
-        memory = Memory(dataset, rows=len(table.y), dtype=dtype, keep_states=keep_states)
-        for stack in plan(dataset, victims, keys, table, most=partial(memory.victims, max_memory)):
-            members = [victims[i] for i in stack.members]
-            yield (
-                stack.members,
-                train_stack(
-                    dataset, members, rows, test, stack.order, keep_states=keep_states, after_epoch=report.of(members)
-                ),
-            )
+    tables = _Tables(dataset, victims, table, device=device, dtype=dtype, max_memory=max_memory)
+    memory = Memory(dataset, rows=len(table.y), dtype=dtype, keep_states=keep_states, device=device)
+    for stack in plan(dataset, victims, keys, most=partial(memory.victims, max_memory)):
+        members = [victims[index] for index in stack.members]
+        results = train_stack(members, tables.lanes(stack), keep_states=keep_states, after_epoch=report.of(members))
+        yield stack.members, results
     for index, victim in enumerate(victims):
         if keys[index] is not None:
             continue
-        order = row_order(dataset, victims, [index], table)
-        assert isinstance(order, CommonRows)
+        rows, test = tables.models
         result = train_one(
             dataset,
             victim,
-            table,
-            order,
+            rows,
+            test,
+            own_order(dataset, victims, index, table),
             device=device,
             dtype=dtype,
+            max_memory=max_memory,
             keep_states=keep_states,
             after_epoch=report.of([victim]),
         )
         yield (index,), [result]
+
+
+class _Tables:
+    """Train and test rows in the forms that the ways of training take, made when they are needed."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        victims: Sequence[Victim],
+        table: Table,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        max_memory: int,
+    ) -> None:
+        self._dataset = dataset
+        self._victims = victims
+        self._table = table
+        self._device = device
+        self._dtype = dtype
+        self._max_memory = max_memory
+
+    @cached_property
+    def dense(self) -> tuple[Rows, Rows]:
+        """Rows of dense stacks."""
+        test, classes = self._dataset.test, self._dataset.num_classes
+        parts = ((self._table.x, self._table.y), (test.x, test.y))
+        rows, of_test = (Rows.of(x, y, classes, dtype=self._dtype, device=self._device) for x, y in parts)
+        return rows, of_test
+
+    @cached_property
+    def models(self) -> tuple[DeviceRows, DeviceRows]:
+        """Rows of all other models."""
+        test = self._dataset.test
+        parts = ((self._table.x, self._table.y), (test.x, test.y))
+        # The tables may take half of the memory; what does not fit comes to the device batch by batch.
+        rows, of_test = (
+            DeviceRows(x, y, device=self._device, dtype=self._dtype, max_bytes=self._max_memory // 4) for x, y in parts
+        )
+        return rows, of_test
+
+    def lanes(self, stack: Stack) -> Lanes:
+        """The victims of a stack with their rows."""
+        dataset, victims = self._dataset, self._victims
+        members = [victims[index] for index in stack.members]
+        if stack.dense:
+            return DenseLanes(dataset, members, *self.dense, row_order(dataset, victims, stack.members, self._table))
+        orders = own_orders(dataset, victims, stack.members, self._table)
+        return ModelStack(dataset, members, *self.models, orders, device=self._device, dtype=self._dtype)
 
 
 class _Reporter:

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench import leaderboard, markdown
-from bench.leaderboard import number, render
+from bench.cells import number
+from bench.leaderboard import render
 from bench.ordering import best_defense, defense_order, label_order
 from bench.record import Record, Status
 from bench.verdict import Threshold

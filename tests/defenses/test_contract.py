@@ -14,7 +14,7 @@ from torch import Tensor
 from gradshape import _digest
 from gradshape.data import Split
 from gradshape.defenses import Assumptions, Defense, DefenseKind, GradientShaping, NoDefense
-from gradshape.shaping import Clip, Noise, Shaper
+from gradshape.shaping import AdaptiveNoise, Clip, Noise, Normalize, QuantileClip, Shaper
 from gradshape.training import SGD, Adam, Recipe, Victim, train_victims
 from tests.training.samples import Damp, blobs
 
@@ -26,6 +26,10 @@ DEFENSES: list[Defense] = [
     GradientShaping(Clip(math.inf)),
     GradientShaping(Clip(1_000_000)),
     GradientShaping(Damp(0.5)),
+    GradientShaping(Clip(1, per_layer=True)),
+    GradientShaping(Normalize()),
+    GradientShaping(QuantileClip(0.5) | Noise(0.1)),
+    GradientShaping(Clip(4) | AdaptiveNoise(0.1)),
 ]
 RECIPES = {
     "adam": Recipe("lr", Adam(0.01), batch_size=20, epochs=1),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from gradshape.data import Dataset
 from gradshape.shaping import AdaptiveNoise, Clip, Noise, Shaper, Statistic
 from gradshape.training import SGD, Adam, Recipe, Victim, train_stacks
 from gradshape.training.memory import Memory
@@ -15,6 +16,7 @@ from tests.training.samples import blobs, random_rows
 
 MIB = 1 << 20
 DATA = blobs(rows=2000, test=1000, shape=(100,), classes=20)
+PICTURES = blobs(rows=1000, test=500, shape=(1, 8, 8), classes=20)
 
 SHAPERS = {
     "vanilla": Shaper(),
@@ -24,12 +26,20 @@ SHAPERS = {
 }
 
 
+def data_of(kind: str) -> Dataset:
+    """What victims of this architecture are trained on."""
+    return PICTURES if kind == "cnn" else DATA
+
+
 def setup(kind: str, shaper: str, own_rows: bool, count: int) -> list[Victim]:
     """Victims that may share a stack."""
+    data = data_of(kind)
     optimizer = SGD(0.1, momentum=0.5) if own_rows else Adam(0.01)
-    recipe = Recipe(kind, optimizer, batch_size=100, epochs=1, shaper=SHAPERS[shaper])
-    private = [random_rows(DATA, 10 + k % 10, seed=k) if own_rows else None for k in range(count)]
-    watch = DATA.test.x[:3]
+    # Larger steps of the convolutional network are not stacked.
+    batch_size = 75 if kind == "cnn" else 100
+    recipe = Recipe(kind, optimizer, batch_size=batch_size, epochs=1, shaper=SHAPERS[shaper])
+    private = [random_rows(data, 10 + k % 10, seed=k) if own_rows else None for k in range(count)]
+    watch = data.test.x[:3]
     return [Victim(recipe, k, private=private[k], order_seed=0, watch=watch) for k in range(count)]
 
 
@@ -40,6 +50,8 @@ CASES = [
     ("mlp", "layers", True, True, 100, 40),
     ("mlp1", "clip-noise", True, True, 100, 60),
     ("mlp1", "median", False, False, 60, 60),
+    ("cnn", "clip-noise", True, True, 120, 30),
+    ("cnn", "layers", False, False, 120, 30),
 ]
 
 # Linux tells a process its largest size, and lets it start anew.
@@ -49,19 +61,19 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from gradshape.training import train_stacks
-from tests.training.test_memory import CASES, DATA, MIB, setup
+from tests.training.test_memory import CASES, MIB, data_of, setup
 
 def size(key):
     return int(re.search(rf"{key}:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) << 10
 
 for kind, shaper, own_rows, keep_states, mib, count in CASES:
-    victims = setup(kind, shaper, own_rows, count)
-    for _ in train_stacks(DATA, victims[:2], keep_states=keep_states):
+    data, victims = data_of(kind), setup(kind, shaper, own_rows, count)
+    for _ in train_stacks(data, victims[:2], keep_states=keep_states):
         pass
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")
     before, stacks = size("VmRSS"), 0
-    for _ in train_stacks(DATA, victims, max_memory=mib * MIB, keep_states=keep_states):
+    for _ in train_stacks(data, victims, max_memory=mib * MIB, keep_states=keep_states):
         stacks += 1
     print(size("VmHWM") - before, stacks)
 """
@@ -83,10 +95,11 @@ def test_the_peak_stays_below_the_limit() -> None:
         assert 0.3 * limit <= peak <= limit, case
 
 
+@pytest.mark.parametrize("kind", ["lr", "cnn"])
 @pytest.mark.parametrize("shaper", SHAPERS)
-def test_more_memory_never_means_more_stacks(shaper: str) -> None:
-    victims = setup("lr", shaper, True, 12)
-    memory = Memory(DATA, rows=len(DATA.train) + 200, dtype=torch.float32, keep_states=True)
+def test_more_memory_never_means_more_stacks(shaper: str, kind: str) -> None:
+    data, victims = data_of(kind), setup(kind, shaper, True, 12)
+    memory = Memory(data, rows=len(data.train) + 200, dtype=torch.float32, keep_states=True)
     sizes = [memory.victims(budget * MIB, victims) for budget in (1, 30, 60, 120, 1000)]
     assert sizes[0] == 1
     assert sizes == sorted(sizes)

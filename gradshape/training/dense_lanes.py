@@ -1,0 +1,164 @@
+"""A stack of dense networks with the rows that it trains on."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from gradshape import models
+from gradshape.data import Dataset
+from gradshape.shaping import ShaperStack
+from gradshape.training.curve import Evaluation, classes
+from gradshape.training.dense import DenseStack, Rows, lanes_needed
+from gradshape.training.loop import initial_model
+from gradshape.training.memory import EVALUATION_ELEMENTS
+from gradshape.training.optimizers import SGD
+from gradshape.training.order import CommonRows, OwnRows, Step
+from gradshape.training.transfer import steps_on
+from gradshape.training.victim import State, Victim
+
+
+class DenseLanes:
+    """The :class:`gradshape.training.stacked.Lanes` of plain ReLU networks.
+
+    Args:
+        dataset: what the victims are trained on.
+        victims: one a lane; lanes beyond them are idle.
+        rows, test: the training and the test rows.
+        order: which rows each step sees.
+    """
+
+    def __init__(
+        self, dataset: Dataset, victims: Sequence[Victim], rows: Rows, test: Rows, order: CommonRows | OwnRows
+    ) -> None:
+        device, dtype = rows.x.device, rows.x.dtype
+        self._rows = rows
+        self._test = test
+        self._order = order
+        self._stack, self._widths = _build(dataset, victims, device=device, dtype=dtype)
+        self.rows_per_step = order.rows_per_step
+        self.parameters_per_victim = self._stack.parameters_per_victim
+        self._watch = _watch(victims, self.count, device=device, dtype=dtype)
+        # Whose rows each lane takes, idle ones those of the first; ``None`` if every lane takes its own.
+        idle = self.count - len(victims)
+        rows_of = torch.tensor([*range(len(victims)), *[0] * idle], device=device)
+        self._rows_of: Tensor = rows_of
+        self._own_order = not idle
+
+    @property
+    def count(self) -> int:
+        """Number of lanes."""
+        return self._stack.lanes
+
+    @property
+    def parameter(self) -> Tensor:
+        """All parameters."""
+        return self._stack.parameter
+
+    @property
+    def gradient(self) -> Tensor:
+        """The gradient of the last step."""
+        return self._stack.gradient
+
+    @property
+    def descends(self) -> bool:
+        """See :attr:`gradshape.training.stacked.Lanes.descends`."""
+        return self._stack.descends
+
+    def needed(self, victims: int) -> int:
+        """Number of lanes, idle ones included, that so many victims take."""
+        return lanes_needed(victims, self._widths)
+
+    def keep(self, lanes: Sequence[int]) -> Callable[[Tensor], Tensor]:
+        """See :meth:`gradshape.training.stacked.Lanes.keep`."""
+        index = torch.tensor(list(lanes), device=self.parameter.device)
+        self._watch = None if self._watch is None else self._watch[index]
+        self._rows_of = self._rows_of[index]
+        self._own_order = False
+        return self._stack.keep(index)
+
+    def state(self, lane: int) -> State:
+        """A copy of one victim's parameters, on the CPU."""
+        return self._stack.state(lane)
+
+    def best_state(self, lane: int) -> State:
+        """A copy of what one victim's parameters were at its last :meth:`mark_best`."""
+        return self._stack.best_state(lane)
+
+    def mark_best(self, lanes: Sequence[int]) -> None:
+        """Remember the present parameters of these lanes as their best."""
+        self._stack.mark_best(torch.tensor(list(lanes), device=self.parameter.device))
+
+    def steps(self, epoch: int, shaping: ShaperStack) -> Iterator[None]:
+        """See :meth:`gradshape.training.stacked.Lanes.steps`."""
+        for step in steps_on(self.parameter.device, self._order.epoch(epoch)):
+            self._step(step, shaping)
+            yield
+
+    def _step(self, step: Step, shaping: ShaperStack) -> None:
+        device, dtype = self.parameter.device, self.parameter.dtype
+        private = None if step.private is None else self._rows[self._of_lanes(step.private)]
+        member = None if step.member is None else self._of_lanes(step.member).to(device=device, dtype=dtype)
+        self._stack.step(self._rows[step.shared], private, member, self.rows_per_step, shaping)
+
+    def _of_lanes(self, ids: Tensor) -> Tensor:
+        return ids if self._own_order else ids[self._rows_of]
+
+    def noise_layout(self, draws: Tensor) -> list[Tensor]:
+        """See :meth:`gradshape.training.stacked.Lanes.noise_layout`."""
+        return self._stack.noise_layout(draws)
+
+    def select_noise(self, parts: Sequence[Tensor], victims: Tensor) -> list[Tensor]:
+        """Laid out draws of these victims only."""
+        # The victims' axis comes third in the first layer, second in the others.
+        return [part.index_select(1 if layer else 2, victims) for layer, part in enumerate(parts)]
+
+    def add_noise(self, parts: Sequence[Tensor], step: int, scale: Tensor | None = None) -> None:
+        """See :meth:`gradshape.training.stacked.Lanes.add_noise`."""
+        self._stack.add_noise(parts, step, scale)
+
+    def evaluate(self) -> Evaluation:
+        """See :meth:`gradshape.training.stacked.Lanes.evaluate`."""
+        stack, test = self._stack, self._test
+        correct = torch.zeros(stack.lanes, dtype=torch.int64, device=test.x.device)
+        finite = torch.ones(stack.lanes, dtype=torch.bool, device=test.x.device)
+        labels = test.target.argmax(1)
+        chunk = max(1, EVALUATION_ELEMENTS // (stack.lanes * stack.widest))
+        for x, y in zip(test.x.split(chunk), labels.split(chunk), strict=True):
+            predicted = classes(stack.logits(x))
+            correct += (predicted == y).sum(1)
+            finite &= (predicted >= 0).all(1)
+        watched = None if self._watch is None else classes(stack.own_logits(self._watch))
+        return Evaluation(correct, finite, len(labels), watched)
+
+
+def _build(
+    dataset: Dataset, victims: Sequence[Victim], *, device: torch.device, dtype: torch.dtype
+) -> tuple[DenseStack, list[int]]:
+    template = initial_model(dataset, victims[0])
+    layers = models.dense_layers(template)
+    if layers is None:
+        raise ValueError(f"model {victims[0].recipe.model!r}: expected a plain ReLU network of Linear layers")
+    name_of = {id(parameter): name for name, parameter in template.named_parameters()}
+    names = [(name_of[id(layer.weight)], name_of[id(layer.bias)]) for layer in layers]
+    widths = [layers[0].in_features, *(layer.out_features for layer in layers)]
+    optimizer = victims[0].recipe.optimizer
+    descent = optimizer.lr if isinstance(optimizer, SGD) and not optimizer.momentum else None
+    lanes = lanes_needed(len(victims), widths)
+    stack = DenseStack(widths, names, lanes, device=device, dtype=dtype, descent=descent)
+    for k, victim in enumerate(victims):
+        stack.load(k, dict(initial_model(dataset, victim).named_parameters()))
+    return stack, widths
+
+
+def _watch(victims: Sequence[Victim], lanes: int, *, device: torch.device, dtype: torch.dtype) -> Tensor | None:
+    most = max(0 if victim.watch is None else len(victim.watch) for victim in victims)
+    if most == 0:
+        return None
+    inputs = next(victim.watch for victim in victims if victim.watch is not None)[0].numel()
+    watch = torch.zeros(lanes, most, inputs + 1, device=device, dtype=dtype)
+    watch[:, :, -1] = 1
+    for k, victim in enumerate(victims):
+        if victim.watch is not None and len(victim.watch):
+            watch[k, : len(victim.watch), :-1] = victim.watch.flatten(1)
+    return watch
