@@ -16,12 +16,12 @@ from bench.case import Scale
 from bench.speed import report
 from bench.speed.catalogue import WAYS
 from bench.speed.gates import GATES, TOLERANCE, Gate
-from bench.speed.measure import LEARNING_RATE, waiting_for
+from bench.speed.measure import waiting_for
 from bench.speed.plugin import Benchmark
 from bench.speed.problems import PROBLEMS
 from bench.speed.session import MEMORY_WAYS, SpeedSession
 from bench.speed.stacks import STACKS, Stack, together
-from bench.speed.ways import Step
+from bench.speed.ways import LEARNING_RATE, Step
 
 pytestmark = [
     pytest.mark.speed,

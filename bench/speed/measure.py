@@ -7,17 +7,15 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from bench.speed import memory, stacks
+from bench.speed import apart, memory, stacks
 from bench.speed.catalogue import OPACUS, OURS, WAYS
 from bench.speed.flops import SQUARE_PRODUCT_FLOPS, layer_products, square_product, step_flops
 from bench.speed.problems import Prepared, Problem
 from bench.speed.results import Memory, StackTimes, StepTimes
 from bench.speed.stacks import Stack
 from bench.speed.timing import Effort, Spread, ratios, take_turns
-from bench.speed.ways import Step, Way
+from bench.speed.ways import LEARNING_RATE, Step, Way
 
-# Small, so that thousands of steps on one batch leave the network much as it was.
-LEARNING_RATE = 1e-4
 # Different orders of summation, and Opacus' 1e-6 beside the norm, stay well below it in float32.
 _TOLERANCE = 1e-4
 
@@ -56,15 +54,15 @@ def stack_times(stack: Stack, effort: Effort, *, device: str) -> StackTimes:
     prepared = stack.problem.prepare(device=device)
     expected = update(prepared, WAYS["opacus_hooks"](prepared, 1.0))
     check_update(prepared, f"the stack {stack.name}", update(prepared, stacks.together(stack, prepared, 1.0)), expected)
-    one_by_one, some = stacks.one_by_one(stack, prepared, LEARNING_RATE)
-    steps = {
-        "stack": stacks.together(stack, prepared, LEARNING_RATE).take,
-        "one by one": one_by_one.take,
-        "product": square_product(prepared.device),
-    }
-    seconds = take_turns(steps, effort, synchronize=waiting_for(device))
+    with apart.opacus(stack.name, device=device) as one_by_one:
+        steps = {
+            "stack": stacks.together(stack, prepared, LEARNING_RATE).take,
+            "one by one": one_by_one.take,
+            "product": square_product(prepared.device),
+        }
+        seconds = take_turns(steps, effort, synchronize=waiting_for(device))
     each = [taken / stack.victims for taken in seconds["stack"]]
-    alone = [taken / some for taken in seconds["one by one"]]
+    alone = [taken / one_by_one.victim_steps for taken in seconds["one by one"]]
     flops = step_flops(layer_products(prepared.model(), prepared.x), len(prepared.x))
     rate = [SQUARE_PRODUCT_FLOPS / taken for taken in seconds["product"]]
     return StackTimes(

@@ -46,9 +46,10 @@ _SCALES = {
 }
 
 _STACKS = """\
-Victims that share their batch take their steps together; Opacus trains one after the other, with its default. The share
-is that of the rate of a square float32 matrix product (2048 x 2048), measured in the same rounds; the operations of
-a step are those of its matrix products: forward, gradients of the weights, and of the inputs but for the first layer.\
+Victims that share their batch take their steps together; Opacus trains one after the other, with its default, in a
+process of its own, as what its memory costs depends on what else a process does. The share is that of the rate of a
+square float32 matrix product (2048 x 2048), measured in the same rounds; the operations of a step are those of its
+matrix products: forward, gradients of the weights, and of the inputs but for the first layer.\
 """
 
 

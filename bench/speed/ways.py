@@ -15,6 +15,9 @@ from gradshape.training import SGD
 from gradshape.training.dense import DenseStack, Rows, lanes_needed
 from gradshape.training.loop import OneVictim
 
+# Small, so that thousands of steps on one batch leave the network much as it was.
+LEARNING_RATE = 1e-4
+
 Parameters = Mapping[str, Tensor]
 
 

@@ -1,5 +1,6 @@
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,16 +10,16 @@ from torch import nn
 
 from bench.case import Scale
 from bench.options import Settings
-from bench.speed import measure, memory, results, stacks
+from bench.speed import apart, measure, memory, results, stacks
 from bench.speed.catalogue import WAYS
 from bench.speed.flops import layer_products, step_flops
 from bench.speed.gates import Gate
 from bench.speed.measure import WrongUpdate, check_update, check_updates, update
 from bench.speed.problems import PROBLEMS, Prepared, Problem
 from bench.speed.session import SpeedSession
-from bench.speed.stacks import STACKS, Stack
+from bench.speed.stacks import STACKS, Stack, one_by_one
 from bench.speed.timing import Effort
-from bench.speed.ways import Step, Way
+from bench.speed.ways import LEARNING_RATE, Step, Way
 from gradshape import models
 from tests.bench.speed_sample import make
 
@@ -119,7 +120,17 @@ def test_ratios_are_those_to_plain_and_to_the_fastest_mode_of_opacus() -> None:
     assert plain.over_opacus is None
 
 
-def test_rates_of_a_stack_fit_together() -> None:
+class _InThisProcess:
+    """What :class:`bench.speed.apart.Apart` does, for a problem that another process would not know."""
+
+    def __init__(self, stack: Stack) -> None:
+        step, self.victim_steps = one_by_one(stack, stack.problem.prepare(device="cpu"), LEARNING_RATE)
+        self.take = step.take
+
+
+def test_rates_of_a_stack_fit_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = _InThisProcess(Stack(SMALL, 3))
+    monkeypatch.setattr(apart, "opacus", lambda name, device: nullcontext(here))
     times = measure.stack_times(Stack(SMALL, 3), ONCE, device="cpu")
     a_victim = times.seconds.median / 3
     assert times.flops == step_flops([6 * 256, 256 * 3], 100)
