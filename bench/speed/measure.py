@@ -1,12 +1,12 @@
 """Measuring a problem, a stack or a step's memory, once it is known that the step is right."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import torch
 from torch import Tensor
 
+from bench import arithmetic
 from bench.speed import apart, memory, stacks
 from bench.speed.catalogue import OPACUS, OURS, WAYS
 from bench.speed.flops import SQUARE_PRODUCT_FLOPS, layer_products, square_product, step_flops
@@ -108,21 +108,10 @@ def check_update(prepared: Prepared, name: str, found: Tensor, expected: Tensor)
 
 def update(prepared: Prepared, step: Step) -> Tensor:
     """What one step adds to the initial weights, as one vector, in full float32."""
-    with _full_precision():
+    with arithmetic.tf32(False):
         step.take()
     after = step.parameters()
     return torch.cat([(after[name] - before.cpu()).flatten() for name, before in prepared.initial.items()]).double()
-
-
-@contextmanager
-def _full_precision() -> Iterator[None]:
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = matmul.allow_tf32, cudnn.allow_tf32
-    matmul.allow_tf32 = cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        matmul.allow_tf32, cudnn.allow_tf32 = before
 
 
 def waiting_for(device: str) -> Callable[[], None]:

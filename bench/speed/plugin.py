@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import pytest
 import torch
 
-from bench import options
+from bench import arithmetic, options
 from bench.speed import report
 from bench.speed.session import SpeedSession, threads
 
@@ -44,11 +44,12 @@ def speed(request: pytest.FixtureRequest) -> Iterator[SpeedSession]:
         pytest.skip("times beside other tests mean nothing: run `pytest suites/test_speed.py` without -n")
     if config.getoption("benchmark_disable", False) and not config.getoption("benchmark_enable", False):
         pytest.skip("--benchmark-disable: nothing is timed")
-    session = SpeedSession(options.read(config), config.rootpath)
-    config.stash[_session] = session
+    settings = options.read(config)
     before = torch.get_num_threads()
     torch.set_num_threads(threads())
-    yield session
+    with arithmetic.tf32(settings.tf32):
+        config.stash[_session] = session = SpeedSession(settings, config.rootpath)
+        yield session
     torch.set_num_threads(before)
 
 
