@@ -101,7 +101,7 @@ class Cache:
 def _encode(result: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     if isinstance(result, PoisonSet):
         tensors = {name: getattr(result, name) for name in ("x", "y", "source", "replaced")}
-        return {"kind": "poison"}, _arrays(tensors)
+        return {"kind": "poison", "notes": dict(result.notes)}, _arrays(tensors)
     if isinstance(result, TrainingResult):
         tensors = {"accuracy": result.accuracy}
         if result.predictions is not None:
@@ -109,7 +109,7 @@ def _encode(result: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         for which in ("last", "best"):
             for name, tensor in (getattr(result, which) or {}).items():
                 tensors[f"{which}/{name}"] = tensor
-        return {"kind": "training", "diverged": result.diverged}, _arrays(tensors)
+        return {"kind": "training", "diverged": result.diverged, "mse": result.mse}, _arrays(tensors)
     if isinstance(result, Tensor):
         return {"kind": "mask"}, _arrays({"mask": result})
     raise TypeError(f"{type(result).__name__} is no result of a job")
@@ -123,14 +123,16 @@ def _decode(meta: Mapping[str, Any], arrays: Mapping[str, Any]) -> Any:
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     kind = meta["kind"]
     if kind == "poison":
-        return PoisonSet(**tensors)
+        return PoisonSet(**tensors, notes=meta["notes"])
     if kind == "training":
         states = {
             which: {name.partition("/")[2]: t for name, t in tensors.items() if name.startswith(f"{which}/")} or None
             for which in ("last", "best")
         }
         predictions = tensors.get("predictions")
-        return TrainingResult(tensors["accuracy"], predictions, states["last"], states["best"], meta["diverged"])
+        return TrainingResult(
+            tensors["accuracy"], predictions, states["last"], states["best"], meta["diverged"], meta["mse"]
+        )
     if kind == "mask":
         return tensors["mask"]
     raise ValueError(f"unknown kind of entry {kind!r}")

@@ -12,7 +12,7 @@ from gradshape import _digest, _validate
 from gradshape.attacks import Attack
 from gradshape.data import Dataset, load
 from gradshape.defenses import Defense
-from gradshape.training import Recipe
+from gradshape.training import AnyRecipe, Recipe
 
 
 class Scale(Enum):
@@ -60,7 +60,7 @@ class Task:
     """
 
     dataset: str
-    recipe: Recipe
+    recipe: AnyRecipe
     smoke: Smoke = Smoke()
     variant: str = ""
 
@@ -75,10 +75,12 @@ class Task:
             return Rows(self.dataset, None, None)
         return Rows(self.dataset, self.smoke.train_rows, self.smoke.test_rows)
 
-    def recipe_at(self, scale: Scale) -> Recipe:
+    def recipe_at(self, scale: Scale) -> AnyRecipe:
         """The vanilla recipe at ``scale``."""
         epochs = self.smoke.epochs if scale is Scale.SMOKE else None
-        return self.recipe if epochs is None else replace(self.recipe, epochs=epochs)
+        if epochs is None or not isinstance(self.recipe, Recipe):
+            return self.recipe
+        return replace(self.recipe, epochs=epochs)
 
 
 @dataclass(frozen=True)
@@ -150,12 +152,12 @@ class Case:
         return self.task.at(self.scale)
 
     @property
-    def vanilla(self) -> Recipe:
+    def vanilla(self) -> AnyRecipe:
         """The undefended recipe at the case's scale."""
         return self.task.recipe_at(self.scale)
 
     @property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> AnyRecipe:
         """The defended recipe at the case's scale."""
         return self.defense.shape(self.vanilla)
 

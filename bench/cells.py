@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 
 from bench import markdown
+from bench.headline import damage as of_damage
 from bench.record import Record, Status
 from bench.verdict import Judgement, Verdict
 from gradshape.metrics import Estimate
@@ -31,9 +32,9 @@ def interval(estimate: Estimate, places: int = 3) -> str:
     return f"[{number(estimate.low, places)}, {number(estimate.high, places)}]"
 
 
-def rad(record: Record, *, bold: bool) -> str:
-    """The RAD of a case, linked to its entry, with its verdict's mark."""
-    estimate = record.metrics.get("rad")
+def damage(record: Record, *, bold: bool) -> str:
+    """What the attack of a case did, linked to its entry, with its verdict's mark."""
+    estimate = of_damage(record)
     link = f"](#{case_anchor(record)})"
     if estimate is None:
         text = f"[{state(record)}{link}"

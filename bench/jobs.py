@@ -14,11 +14,11 @@ from torch import Tensor
 
 import gradshape
 from bench.arithmetic import tf32_settings
-from gradshape import _digest, models
+from gradshape import _digest, estimators, models
 from gradshape.attacks import Attack, PoisonSet
 from gradshape.data import Dataset, Split
 from gradshape.defenses import Defense
-from gradshape.training import Recipe, Victim, stack_key
+from gradshape.training import AnyRecipe, Fit, Recipe, Victim, stack_key
 
 
 @cache
@@ -47,8 +47,8 @@ def _foreign_sources(value: Any) -> Iterator[str]:
     elif isinstance(value, tuple | list):
         for item in value:
             yield from _foreign_sources(item)
-    if isinstance(value, Recipe):
-        builder = models.builder(value.model)
+    if isinstance(value, Recipe | Fit):
+        builder = models.builder(value.model) if isinstance(value, Recipe) else estimators.factory(value.model)
         if builder.__module__.split(".")[0] != "gradshape":
             yield _file_hash(inspect.getfile(builder))
 
@@ -92,35 +92,84 @@ class Craft(Job):
 
     Attributes:
         attack: what crafts it.
-        recipe: the victim's, ``None`` where the attack's threat model does not grant it: then all victims share it.
+        recipe: the victim's, ``None`` where the attack does not know it or does not adapt to it: then all victims
+            share the poison.
         seed: of the attack.
+        target: the test rows that a targeted attack is after.
     """
 
     attack: Attack
-    recipe: Recipe | None
+    recipe: AnyRecipe | None
     seed: int
+    target: Split | None = None
 
     @classmethod
-    def against(cls, dataset: Dataset, device: str, attack: Attack, recipe: Recipe, seed: int) -> "Craft":
+    def against(
+        cls,
+        dataset: Dataset,
+        device: str,
+        attack: Attack,
+        recipe: AnyRecipe,
+        seed: int,
+        *,
+        target: Split | None = None,
+    ) -> "Craft":
         """The crafting of ``attack`` against a victim trained by ``recipe``."""
-        return cls(dataset, device, attack, recipe if attack.threat.algorithm.granted else None, seed)
+        known = attack.adaptive and attack.threat.algorithm.granted
+        return cls(dataset, device, attack, recipe if known else None, seed, target)
 
     @property
     def content(self) -> tuple[Any, ...]:
-        return self.attack, self.recipe, self.seed
+        return self.attack, self.recipe, self.seed, None if self.target is None else self.target.fingerprint
 
 
 @dataclass(frozen=True, eq=False)
 class Filter(Job):
-    """Ask a defence which rows to train on. The poison, if any, stands shuffled among the others."""
+    """Ask a defence which rows to train on. The poison, if any, stands shuffled among the others.
+
+    Attributes:
+        defense: what is asked.
+        recipe: what the kept rows will be trained by, ``None`` where the defence does not know it.
+        poison: crafted rows; the rows that they replace are left out.
+        seed: of the defence.
+        targets: test rows that a targeted attack is after, ``None`` where the defence does not know them.
+    """
 
     defense: Defense
+    recipe: AnyRecipe | None
     poison: PoisonSet | None
     seed: int
+    targets: Split | None = None
+
+    @classmethod
+    def by(
+        cls,
+        dataset: Dataset,
+        device: str,
+        defense: Defense,
+        recipe: AnyRecipe,
+        poison: PoisonSet | None,
+        seed: int,
+        *,
+        targets: Split | None = None,
+    ) -> "Filter":
+        """What ``defense`` does before a training by ``recipe``."""
+        knows = defense.assumptions
+        return cls(
+            dataset,
+            device,
+            defense,
+            recipe if knows.knows_model else None,
+            poison if poison is not None and len(poison) else None,
+            seed,
+            targets if knows.knows_targets else None,
+        )
 
     @property
     def content(self) -> tuple[Any, ...]:
-        return self.defense, None if self.poison is None else self.poison.fingerprint, self.seed
+        poison = None if self.poison is None else self.poison.fingerprint
+        targets = None if self.targets is None else self.targets.fingerprint
+        return self.defense, self.recipe, poison, self.seed, targets
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,18 +181,20 @@ class Train(Job):
         seed: of the victim.
         poison: rows that are added; the rows that they replace are left out.
         keep: ``(N + n,)`` bool mask over train rows and then poison rows, or ``None`` for all.
+        watch: rows to predict after every epoch, with the labels that are wanted of them.
     """
 
-    recipe: Recipe
+    recipe: AnyRecipe
     seed: int
     poison: PoisonSet | None = None
     keep: Tensor | None = None
+    watch: Split | None = None
 
     @property
     def content(self) -> tuple[Any, ...]:
         # A poison set without rows is no poison: its training is the clean one.
         poison = None if self.poison is None or len(self.poison) == 0 else self.poison.fingerprint
-        return self.recipe, self.seed, poison, self.keep
+        return self.recipe, self.seed, poison, self.keep, None if self.watch is None else self.watch.fingerprint
 
     @cached_property
     def victim(self) -> Victim:
@@ -159,7 +210,13 @@ class Train(Job):
             if private is not None:
                 kept = self.keep[train:]
                 private = Split(private.x[kept], private.y[kept])
-        return Victim(self.recipe, self.seed, private, removed.nonzero().squeeze(1) if removed.any() else None)
+        return Victim(
+            self.recipe,
+            self.seed,
+            private,
+            removed.nonzero().squeeze(1) if removed.any() else None,
+            watch=None if self.watch is None else self.watch.x,
+        )
 
     @cached_property
     def stack(self) -> Hashable:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import cells, markdown, tradeoff
+from bench.headline import cost, headline, total
 from bench.ordering import best_defense, case_order, defense_order, poison_counts
 from bench.privacy import assumption, epsilon, is_noisy, ledger
 from bench.protocols import DEFINITIONS
@@ -58,9 +59,8 @@ _SCALE_NOTES = {
 }
 
 # Whatever of these differs within a section makes its cells hard to compare.
-_SETUP = ("train_rows", "test_rows", "optimizer", "lr", "batch_size", "epochs", "accuracy")
+_SETUP = ("train_rows", "test_rows", "estimator", "optimizer", "lr", "batch_size", "epochs", "accuracy")
 
-_CLEAN = "*utility loss*"
 _NOMINAL, _HOLDS = "*nominal ε*", "*ε that holds*"
 _ELSEWHERE = "What privacy costs without an attack is on a page of its own: [privacy.md](privacy.md)."
 
@@ -138,12 +138,13 @@ class _Section:
         return [record for record in self.records if (record.attack, record.defense) == (attack, defense)]
 
     def blocks(self) -> list[str]:
-        differing, utility = list(_disagreements(self)), self.utility_loss()
+        differing, costs = list(_disagreements(self)), self.costs()
         blocks = [f'<a id="{self.anchor}"></a>', f"### {self.title}", *_setup_line(self)]
         if differing:
             blocks += ["These cases were not all run alike, so compare them with care:", _bullets(differing)]
-        clean = [[_CLEAN, "", *utility]] if any(utility) else []
-        rows = [[markdown.escape(attack), _poison_rows(row), *self._rad(row)] for attack, row in self._rows()]
+        names = next((found for found in map(headline, self.records) if found is not None), None)
+        clean = [[f"*{names.cost.replace('_', ' ')}*", "", *costs]] if names is not None and any(costs) else []
+        rows = [[markdown.escape(attack), _poison_rows(row), *self._damage(row)] for attack, row in self._rows()]
         columns = [markdown.escape(defense) for defense in self.defenses]
         spent = self.privacy()
         what = "what the defence costs without poison" if clean else ""
@@ -151,13 +152,16 @@ class _Section:
             what += (", and" if clean else "") + " the privacy that one training spends"
         place = "last rows" if spent else "last row"
         blocks += [
-            "What the poison did (`rad`)" + (f"; {place}: {what.strip()}:" if what else ":"),
+            f"What the poison did (`{names.damage if names else 'rad'}`)"
+            + (f"; {place}: {what.strip()}:" if what else ":"),
             markdown.table(rows + clean + spent, ["attack", "poison rows", *columns]),
             *self.privacy_note(),
         ]
-        if any("rad_vs_vanilla" in record.metrics for record in self.records):
-            rows = [[markdown.escape(attack), *self._rad_vs_vanilla(row)] for attack, row in self._rows()]
-            blocks += ["Both together (`rad_vs_vanilla`):", markdown.table(rows, ["attack", *columns])]
+        if names is not None and any(total(record) for record in self.records):
+            rows = [[markdown.escape(attack), *self._total(row)] for attack, row in self._rows()]
+            blocks += [f"Both together (`{names.total}`):", markdown.table(rows, ["attack", *columns])]
+        blocks += self._filters()
+        blocks += self._knowledge()
         missing = list(_unmeasured(self.records))
         if missing:
             blocks += ["Not measured:", _bullets(missing)]
@@ -169,26 +173,62 @@ class _Section:
         for attack in self.attacks:
             yield attack, [self.cell(attack, defense) for defense in self.defenses]
 
-    def _rad(self, row: list[list[Record]]) -> Iterator[str]:
+    def _damage(self, row: list[list[Record]]) -> Iterator[str]:
         best = best_defense(record for cell in row for record in cell)
         for cell in row:
-            yield "<br>".join(cells.rad(record, bold=record is best) for record in cell) or "not run"
+            yield "<br>".join(cells.damage(record, bold=record is best) for record in cell) or "not run"
 
-    def _rad_vs_vanilla(self, row: list[list[Record]]) -> Iterator[str]:
+    def _total(self, row: list[list[Record]]) -> Iterator[str]:
         best = best_defense(record for cell in row for record in cell)
         for cell in row:
             texts = []
             for record in cell:
-                text = cells.estimate(record.metrics.get("rad_vs_vanilla")) or cells.state(record)
+                text = cells.estimate(total(record)) or cells.state(record)
                 texts.append(f"**{text}**" if record is best else text)
             yield "<br>".join(texts) or "not run"
 
-    def utility_loss(self) -> list[str]:
+    def _filters(self) -> list[str]:
+        """What the defences that leave out rows removed, and how long they took."""
+        filters = [
+            d for d in self.defenses if any(r.defense == d and "clean_removed" in r.metrics for r in self.records)
+        ]
+        if not filters:
+            return []
+        rows = [
+            [markdown.escape(attack), *("<br>".join(map(_filtered, self.cell(attack, defense))) for defense in filters)]
+            for attack in self.attacks
+        ]
+        return [
+            "What the filters removed, and their computing time for one training set:",
+            markdown.table(rows, ["attack", *map(markdown.escape, filters)]),
+        ]
+
+    def _knowledge(self) -> list[str]:
+        """What defences are told and attacks know, where the records say so."""
+        lines = []
+        for kind, key, labels in (
+            ("defense", "defense_knows", self.defenses),
+            ("attack", "attack_knows", self.attacks),
+        ):
+            known = {
+                getattr(record, kind): record.details[key]
+                for record in self.measured
+                if isinstance(record.details.get(key), list)
+            }
+            groups: defaultdict[str, list[str]] = defaultdict(list)
+            for label in labels:
+                if known.get(label):
+                    groups[", ".join(map(str, known[label]))].append(markdown.escape(label))
+            verb = "is told" if kind == "defense" else "knows"
+            lines += [f"{', '.join(who)} {verb} of: {markdown.escape(what)}" for what, who in groups.items()]
+        return ["Knowledge, where there is any:", _bullets(lines)] if lines else []
+
+    def costs(self) -> list[str]:
         """For each defence what it costs: the same in all cases that were run alike, else all that was measured."""
         row = []
         for defense in self.defenses:
             records = [record for record in self.records if record.defense == defense]
-            texts = dict.fromkeys(cells.estimate(record.metrics.get("utility_loss")) for record in records)
+            texts = dict.fromkeys(cells.estimate(cost(record)) for record in records)
             row.append("<br>".join(text for text in texts if text))
         return row
 
@@ -287,10 +327,16 @@ def _setup_line(section: _Section) -> list[str]:
         name: " / ".join(markdown.escape(value) for value, _ in values)
         for name, values in _setup(section.measured).items()
     }
+    trained = (
+        f"{text['optimizer']}, learning rate {text['lr']}, batch size {text['batch_size']}, {text['epochs']} epochs"
+    )
+    if text["estimator"] != "unknown":
+        trained = f"fitted by {text['estimator']}"
+    else:
+        trained += f"; accuracy of the {text['accuracy']} epoch"
     return [
-        f"{text['train_rows']} training rows and {text['test_rows']} test rows (data {text['data']}); "
-        f"{text['optimizer']}, learning rate {text['lr']}, batch size {text['batch_size']}, {text['epochs']} epochs; "
-        f"accuracy of the {text['accuracy']} epoch; seeds {text['seeds']}."
+        f"{text['train_rows']} training rows and {text['test_rows']} test rows (data {text['data']}); {trained}; "
+        f"seeds {text['seeds']}."
     ]
 
 
@@ -305,7 +351,7 @@ def _disagreements(section: _Section) -> Iterator[str]:
                 f"{name.replace('_', ' ')}: {most}, "
                 f"but {markdown.escape(value)} in {cells.count(len(records), 'case')}: {', '.join(links)}"
             )
-    for defense, text in zip(section.defenses, section.utility_loss(), strict=True):
+    for defense, text in zip(section.defenses, section.costs(), strict=True):
         if "<br>" in text:
             yield f"utility loss of {markdown.escape(defense)}: its cases do not agree, so all values are shown"
 
@@ -318,6 +364,16 @@ def _unmeasured(records: Iterable[Record]) -> Iterator[str]:
     for (status, reason), cases in sorted(groups.items()):
         # The table says which they are; their entries repeat it for a single one.
         yield f"{status}, {cells.count(len(cases), 'case')}: {markdown.escape(reason)}"
+
+
+def _filtered(record: Record) -> str:
+    clean, poison = (record.metrics.get(f"{kind}_removed") for kind in ("clean", "poison"))
+    if clean is None:
+        return cells.state(record)
+    seconds = record.costs.get("filtering")
+    parts = [f"{100 * poison.value:.0f} % of poison"] if poison is not None else []
+    parts.append(f"{100 * clean.value:.1f} % of clean")
+    return ", ".join(parts + ([f"{seconds:.2g} s"] if seconds is not None else []))
 
 
 def _poison_rows(row: list[list[Record]]) -> str:

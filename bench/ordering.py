@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Iterable
 from typing import Any
 
+from bench.headline import judged
 from bench.record import Record
 
 _SCALES = ("paper", "smoke")
@@ -42,16 +43,24 @@ def case_order(record: Record) -> tuple[Any, ...]:
 
 
 def best_defense(row: Iterable[Record]) -> Record | None:
-    """The record with the smallest ``rad_vs_vanilla`` among those of one attack.
+    """The record with the smallest ``rad_vs_vanilla`` (or what stands for it) among those of one attack.
+
+    Controls, which are told what is poison, do not compete.
 
     Of equals it is the first in the order of columns. ``None`` without poison, or with fewer than two defences to
     compare.
     """
-    measured = [record for record in sorted(row, key=case_order) if "rad_vs_vanilla" in record.metrics]
-    if len({record.defense for record in measured}) < 2 or any(_is_clean(record) for record in measured):
+    compared = [(record, judged(record)) for record in sorted(row, key=case_order) if not is_control(record)]
+    measured = [(record, estimate.value) for record, estimate in compared if estimate is not None]
+    if len({record.defense for record, _ in measured}) < 2 or any(_is_clean(record) for record, _ in measured):
         return None
     # Rounding to the last bit depends on the stack that a victim was trained in and must not break a tie.
-    return min(measured, key=lambda record: round(record.metrics["rad_vs_vanilla"].value, 12))
+    return min(measured, key=lambda pair: round(pair[1], 12))[0]
+
+
+def is_control(record: Record) -> bool:
+    """Whether its defence is a control that bounds the others."""
+    return record.details.get("defense_kind") == "control"
 
 
 def poison_counts(record: Record) -> list[int]:

@@ -6,19 +6,23 @@ from typing import Any
 
 from bench.record import Record
 from gradshape.privacy import ASSUMPTIONS, spent
-from gradshape.training import Recipe
+from gradshape.training import AnyRecipe, Recipe
 
 KEY = "privacy"
 
 
-def privacy_of(recipe: Recipe, rows: int) -> dict[str, Any]:
+def privacy_of(recipe: AnyRecipe, rows: int) -> dict[str, Any]:
     """The ledger of ``recipe`` on ``rows`` clean rows. What is infinite is ``None``, and ``reason`` says why.
+
+    Empty for a recipe that is fitted by an estimator: what such a one guarantees is its own to say.
 
     >>> from gradshape.training import Adam
     >>> ledger = privacy_of(Recipe("lr", Adam(0.01), batch_size=32, epochs=2), 100)
     >>> ledger["epsilon"], ledger["reason"]
     (None, 'no noise is added')
     """
+    if not isinstance(recipe, Recipe):
+        return {}
     privacy = spent(recipe, rows)
     return {
         "epsilon": _finite(privacy.epsilon),

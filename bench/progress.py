@@ -8,6 +8,7 @@ import pytest
 from _pytest.capture import CaptureManager
 from _pytest.terminal import TerminalReporter
 
+from gradshape.attacks import Crafting
 from gradshape.training import Progress
 
 _QUIET_SECONDS = 2.0
@@ -31,17 +32,22 @@ class ProgressLine:
         self._clock = clock
         self._guard = threading.Lock()
         self._bundles: dict[object, Progress] = {}
+        self._crafting: tuple[str, Crafting] | None = None
         self._began: float | None = None
         self._written = 0.0
         self._shown = False
 
-    def update(self, bundle: object, progress: Progress) -> None:
-        """Take note of a bundle's progress; called from any thread."""
+    def update(self, bundle: object, progress: Progress | tuple[str, Crafting]) -> None:
+        """Take note of a bundle's progress, or of an attack's by its label; called from any thread."""
         with self._guard:
             now = self._clock()
             if self._began is None:
                 self._began = self._written = now
-            self._bundles[bundle] = progress
+            if isinstance(progress, Progress):
+                self._bundles[bundle] = progress
+                self._crafting = None
+            else:
+                self._crafting = progress
             if now - self._began > _QUIET_SECONDS and now - self._written > _INTERVAL:
                 self._written = now
                 self._show(self._text(now - self._began))
@@ -52,9 +58,13 @@ class ProgressLine:
             if self._shown:
                 self._show("")
             self._bundles.clear()
+            self._crafting = None
             self._began, self._shown = None, False
 
     def _text(self, elapsed: float) -> str:
+        if self._crafting is not None:
+            label, crafting = self._crafting
+            return f"crafting {label}: step {crafting.step}/{crafting.steps}, objective {crafting.objective:.4g}"
         running = [p for p in self._bundles.values() if p.work_done < p.work]
         latest = running[-1] if running else list(self._bundles.values())[-1]
         done = sum(p.work_done for p in self._bundles.values())

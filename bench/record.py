@@ -48,6 +48,7 @@ class Record:
         details: how it was trained and how much poison there was, as plain values.
         seconds: computing time of its jobs, each job's share of the stack that it ran in.
         environment: versions, device, source.
+        costs: mean seconds of a job by what it did: crafting, filtering, training.
     """
 
     case: str
@@ -68,6 +69,7 @@ class Record:
     details: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     environment: Mapping[str, Any] = field(default_factory=dict)
+    costs: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -116,6 +118,7 @@ class Record:
             "reason": self.reason,
             "details": dict(self.details),
             "seconds": self.seconds,
+            "costs": dict(self.costs),
             "environment": dict(self.environment),
         }
         return json.dumps(document, allow_nan=False)
@@ -165,6 +168,7 @@ class Record:
                 status=Status(document["status"]),
                 metrics=metrics,
                 judgements=judgements,
+                costs=document.get("costs", {}),  # Records of earlier versions have none.
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a record: {type(error).__name__}: {error}") from error
@@ -180,6 +184,7 @@ def _check_types(document: Mapping[str, Any]) -> None:
     fields += [(name, document[name], dict) for name in ("metrics", "details", "environment")]
     fields += [("seeds", seed, int) for seed in document["seeds"]]
     fields.append(("seconds", document["seconds"], int | float))
+    fields += [(f"costs {name}", seconds, int | float) for name, seconds in document.get("costs", {}).items()]
     for name, estimate in document["metrics"].items():
         fields += [(name, estimate["value"], int | float), (name, estimate["n"], int)]
         fields += [(name, estimate[end], int | float | None) for end in ("low", "high")]

@@ -32,12 +32,14 @@ class Outcome:
         measurement: what it found.
         dataset_fingerprint, train_rows: of the clean data.
         seconds: computing time of its jobs.
+        costs: mean computing time of a job by what it did, in seconds.
     """
 
     measurement: Measurement
     dataset_fingerprint: str
     train_rows: int
     seconds: float
+    costs: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -94,7 +96,12 @@ class Scheduler:
             needed = [job for job in run.pending if job.key not in self._finished]
             if needed:
                 self._do(needed, self._companions(case, dataset, {job.stack for job in needed}))
-        return Outcome(run.measurement, dataset.fingerprint, len(dataset.train), sum(run.spent.values()))
+        costs = {
+            name: sum(run.spent[job.key] for job in jobs) / len(jobs)
+            for name, jobs in run.measurement.timed.items()
+            if jobs
+        }
+        return Outcome(run.measurement, dataset.fingerprint, len(dataset.train), sum(run.spent.values()), costs)
 
     def _dataset(self, rows: Rows) -> Dataset:
         # One data set is held at a time: the cases of a suite stand together, and pictures are large.

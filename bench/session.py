@@ -103,8 +103,13 @@ class BenchSession:
             dataset_fingerprint=outcome.dataset_fingerprint,
             metrics=metrics,
             judgements=judgements,
-            details={**outcome.measurement.details, "privacy": privacy_of(case.recipe, outcome.train_rows)},
+            details={
+                **outcome.measurement.details,
+                **knowledge_of(case),
+                "privacy": privacy_of(case.recipe, outcome.train_rows),
+            },
             seconds=round(outcome.seconds, 3),
+            costs={name: round(seconds, 4) for name, seconds in outcome.costs.items()},
             environment=environment.describe(self._settings.device, self._root),
         )
 
@@ -123,6 +128,30 @@ class Unmeasured(Exception):
 
 class ThresholdMissed(AssertionError):
     """A case was measured and misses a threshold."""
+
+
+def knowledge_of(case: Case) -> dict[str, object]:
+    """What the defence is told, and what the attack knows, as plain values."""
+    told = case.defense.assumptions
+    defender = {
+        "training data": told.knows_training_data,
+        "model": told.knows_model,
+        "targets": told.knows_targets,
+        "budget": told.knows_budget,
+        "poison": told.knows_poison,
+    }
+    threat = case.attack.threat
+    attacker = {
+        "training data": threat.training_data,
+        "features": threat.features,
+        "algorithm": threat.algorithm,
+        "parameters": threat.parameters,
+    }
+    return {
+        "defense_kind": told.kind.value,
+        "defense_knows": [what for what, known in defender.items() if known],
+        "attack_knows": [what for what, known in attacker.items() if known.granted],
+    }
 
 
 def blank_record(case: Case, status: Status, reason: str | None = None) -> Record:

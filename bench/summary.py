@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 from bench import tradeoff
 from bench.cells import number
+from bench.headline import damage, headline, total
 from bench.markdown import one_line
 from bench.ordering import best_defense, case_order
 from bench.record import MISSING_DATA, Record, Status
 from bench.verdict import Verdict
+from gradshape.metrics import Estimate
 
 WIDTH = 100
 ROWS = 15
@@ -22,7 +24,8 @@ def summarize(records: Sequence[Record]) -> list[str]:
     """Lines for the cases of one run, at most :data:`WIDTH` wide; none for no records.
 
     RAD is in the columns ``vanilla`` and ``RAD``; ``vs vanilla`` is ``rad_vs_vanilla``, by which the best defence is
-    chosen; ``?`` counts inconclusive verdicts. Cases without an attack are only counted.
+    chosen; where another metric stands for RAD its name stands beside the model. ``?`` counts inconclusive verdicts.
+    Cases without an attack are only counted.
     """
     if not records:
         return []
@@ -91,19 +94,21 @@ def _row(group: Sequence[Record], names: Sequence[str]) -> list[str]:
     best = best_defense(group)
     verdicts = Counter(record.verdict for record in group)
     first = group[0]
+    shown = headline(first)
+    metric = f" ({shown.damage})" if shown is not None and shown.damage != "rad" else ""
     return [
-        one_line(", ".join(getattr(first, name) for name in names)),
+        one_line(", ".join(getattr(first, name) for name in names) + metric),
         one_line(first.attack),
-        _value(vanilla, "rad"),
+        _value(damage(vanilla) if vanilla else None),
         one_line(best.defense) if best else "-",
-        _value(best, "rad"),
-        _value(best, "rad_vs_vanilla"),
+        _value(damage(best) if best else None),
+        _value(total(best) if best else None),
         "/".join(str(verdicts[verdict]) for verdict in (Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE)),
     ]
 
 
-def _value(record: Record | None, metric: str) -> str:
-    return number(record.metrics[metric].value) if record and metric in record.metrics else "-"
+def _value(estimate: Estimate | None) -> str:
+    return number(estimate.value) if estimate else "-"
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -139,6 +139,47 @@ METRICS: dict[str, Metric] = {
             "the curve of the paper's Fig. 4.",
             lower_is_better=True,
         ),
+        Metric(
+            "mse_ratio",
+            "Mean squared test error of the poisoned model over that of the clean model of the same recipe and seed, at "
+            "least 0: what the poison did; 1 is nothing.",
+            lower_is_better=True,
+        ),
+        Metric(
+            "mse_ratio_utility",
+            "Mean squared test error of the defended clean model over that of the vanilla clean model: what the defence "
+            "costs; 1 is nothing.",
+            lower_is_better=True,
+        ),
+        Metric(
+            "mse_ratio_vs_vanilla",
+            "Mean squared test error of the poisoned defended model over that of the vanilla clean model.",
+            lower_is_better=True,
+        ),
+        Metric(
+            "mse_clean", "Mean squared test error of the defended model fitted on clean data.", lower_is_better=True
+        ),
+        Metric(
+            "mse_poisoned", "Mean squared test error of the defended model fitted with poison.", lower_is_better=True
+        ),
+        Metric(
+            "mse_vanilla", "Mean squared test error of the vanilla model fitted on clean data.", lower_is_better=True
+        ),
+        Metric(
+            "poison_removed", "Share of the poison rows that the defence left out, in [0, 1].", lower_is_better=False
+        ),
+        Metric("clean_removed", "Share of the clean rows that the defence left out, in [0, 1].", lower_is_better=True),
+        Metric(
+            "certified_bound",
+            "Upper bound on the training objective that any attack inside the filter can force, proved by the attack's "
+            "dual; a case in which more was reached fails.",
+            lower_is_better=True,
+        ),
+        Metric(
+            "objective_reached",
+            "Training objective on clean and poison rows of the learner that the certificate speaks of.",
+            lower_is_better=True,
+        ),
         Metric("accuracy_clean", "Test accuracy of the defended model trained on clean data.", lower_is_better=False),
         Metric("accuracy_poisoned", "Test accuracy of the defended model trained with poison.", lower_is_better=False),
         Metric("accuracy_vanilla", "Test accuracy of the vanilla model trained on clean data.", lower_is_better=False),

@@ -14,11 +14,12 @@ from bench.cache import Finished
 from bench.engines.memory import keep_freed_memory
 from bench.jobs import Craft, Filter, Job, Train
 from gradshape import _seeds
-from gradshape.data import Split
+from gradshape.attacks import Crafting, PoisonSet
+from gradshape.defenses import Defense, Suspect
 from gradshape.training import Progress, train_stacks
 
 Emit = Callable[[Job, Finished], None]
-Watch = Callable[[object, Progress], None]
+Watch = Callable[[object, Progress | tuple[str, Crafting]], None]
 Bundle = Sequence[Job]
 
 
@@ -31,7 +32,8 @@ class LocalEngine:
     Args:
         workers: bundles at once.
         max_memory: bytes that all stacks together may take, roughly.
-        watch: called with a bundle's identity after every epoch, from any thread.
+        watch: called with a bundle's identity after every epoch, and with an attack's label and its progress after
+            every step of it, from any thread.
     """
 
     def __init__(self, *, workers: int, max_memory: int, watch: Watch | None = None) -> None:
@@ -69,12 +71,28 @@ class LocalEngine:
         """Do the jobs of one bundle; ``emit`` gets each as it is finished."""
         training = [job for job in bundle if isinstance(job, Train)]
         for job in bundle:
-            if not isinstance(job, Train):
-                began = time.perf_counter()
-                result = _craft(job) if isinstance(job, Craft) else _filter(cast("Filter", job))
-                emit(job, Finished(result, time.perf_counter() - began))
+            if isinstance(job, Train):
+                continue
+            began = time.perf_counter()
+            if isinstance(job, Craft):
+                result: Any = self._craft(job)
+            else:
+                result, seconds = filtered(cast("Filter", job))
+                began = time.perf_counter() - seconds
+            emit(job, Finished(result, time.perf_counter() - began))
         if training:
             self._train(training, emit)
+
+    def _craft(self, job: Craft) -> PoisonSet:
+        identity = object()
+
+        def after_step(crafting: Crafting) -> None:
+            if self._stopping.is_set():
+                raise Stopped
+            if self._watch is not None:
+                self._watch(identity, (job.attack.label, crafting))
+
+        return job.attack(job.dataset, seed=job.seed, recipe=job.recipe, target=job.target, progress=after_step)
 
     def _train(self, jobs: Sequence[Train], emit: Emit) -> None:
         identity = object()
@@ -121,19 +139,42 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _craft(job: Craft) -> Any:
-    return job.attack(job.dataset, seed=job.seed, recipe=job.recipe)
+def filtered(job: Filter) -> tuple[torch.Tensor, float]:
+    """Which rows a defence keeps, ``(N + n,)`` bool over train rows and then poison rows, and the seconds it took.
 
-
-def _filter(job: Filter) -> torch.Tensor:
-    train = job.dataset.train
-    x, y = train.x, train.y
-    if job.poison is not None and len(job.poison):
-        x, y = torch.cat([x, job.poison.x]), torch.cat([y, job.poison.y])
-    # Shuffled, so that a row's place tells the defence nothing.
-    order = torch.randperm(len(y), generator=_seeds.stream(job.seed, "filter order"))
-    mask = job.defense.filter(Split(x[order], y[order]), generator=_seeds.stream(job.seed, "filter"))
+    The defence gets copies of the rows in an order that only who knows the poison could tell, and runs in a thread of
+    its own, so that none of the frames above it holds the poison.
+    """
+    train, poison = job.dataset.train, job.poison
+    x, y, present = train.x, train.y, torch.arange(len(train))
+    budget, secret = 0, ""
+    if poison is not None:
+        replaced = torch.zeros(len(train), dtype=torch.bool)
+        replaced[poison.replaced] = True
+        present = torch.cat([(~replaced).nonzero().squeeze(1), len(train) + torch.arange(len(poison))])
+        x, y = torch.cat([x, poison.x]), torch.cat([y, poison.y])
+        budget, secret = len(poison), poison.fingerprint
+    order = present[torch.randperm(len(present), generator=_seeds.stream(job.seed, "filter order", secret))]
+    suspect = Suspect(
+        x[order],
+        y[order],
+        num_classes=job.dataset.num_classes,
+        assumptions=job.defense.assumptions,
+        recipe=job.recipe,
+        clean=train,
+        targets=job.targets,
+        budget=budget,
+        poison=order >= len(train),
+    )
+    began = time.perf_counter()
+    mask = _apart(job.defense, suspect, _seeds.stream(job.seed, "filter"))
+    seconds = time.perf_counter() - began
     keep = torch.ones(len(y), dtype=torch.bool)
     if mask is not None:
         keep[order] = mask
-    return keep
+    return keep, seconds
+
+
+def _apart(defense: Defense, suspect: Suspect, generator: torch.Generator) -> torch.Tensor | None:
+    with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(torch.get_num_threads(),)) as thread:
+        return thread.submit(defense.filter, suspect, generator=generator).result()

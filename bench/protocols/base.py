@@ -1,7 +1,7 @@
 """What an experiment is: a generator that yields jobs and receives their results."""
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 from typing import Protocol as Interface
 
@@ -10,7 +10,7 @@ from gradshape.attacks import Attack
 from gradshape.data import Dataset
 from gradshape.defenses import Defense
 from gradshape.metrics import Estimate
-from gradshape.training import Recipe
+from gradshape.training import AnyRecipe, Recipe
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,12 @@ class Measurement:
     Attributes:
         metrics: by name.
         details: realised settings worth recording, as plain values.
+        timed: jobs by what they did: the mean computing time of each group goes into the record.
     """
 
     metrics: Mapping[str, Estimate]
     details: Mapping[str, Any]
+    timed: Mapping[str, Sequence[Job]] = field(default_factory=dict)
 
 
 Experiment = Generator[Sequence[Job], Sequence[Any], Measurement]
@@ -39,10 +41,10 @@ class Subject(Interface):
     def defense(self) -> Defense: ...
 
     @property
-    def vanilla(self) -> Recipe: ...
+    def vanilla(self) -> AnyRecipe: ...
 
     @property
-    def recipe(self) -> Recipe: ...
+    def recipe(self) -> AnyRecipe: ...
 
     @property
     def seeds(self) -> tuple[int, ...]: ...
@@ -62,3 +64,22 @@ class Protocol(Interface):
     def run(self, case: Subject, dataset: Dataset, device: str) -> Experiment:
         """The experiment of one case."""
         ...
+
+
+def setup_of(recipe: AnyRecipe) -> dict[str, Any]:
+    """How a recipe trains, as plain values for records.
+
+    >>> from gradshape.training import Fit
+    >>> setup_of(Fit("svm_linear", c=1.0))
+    {'estimator': 'svm_linear(c=1.0)', 'epochs': 1}
+    """
+    if not isinstance(recipe, Recipe):
+        settings = ", ".join(f"{name}={value!r}" for name, value in recipe.settings)
+        return {"estimator": f"{recipe.model}({settings})", "epochs": 1}
+    return {
+        "optimizer": recipe.optimizer.label,
+        "lr": asdict(recipe.optimizer)["lr"],
+        "batch_size": recipe.batch_size,
+        "epochs": recipe.epochs,
+        "shaper": recipe.shaper.label,
+    }

@@ -1,18 +1,25 @@
 """Train on clean data and on poisoned data, each from freshly drawn weights."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from torch import Tensor
 
-from bench.jobs import Craft, Filter, Train
-from bench.protocols.base import Experiment, Measurement, Subject
+from bench.jobs import Craft, Filter, Job, Train
+from bench.protocols.base import Experiment, Measurement, Subject, setup_of
 from gradshape import _validate
+from gradshape.attacks import PoisonSet
 from gradshape.data import Dataset
 from gradshape.metrics import Estimate, mean_over_seeds, relative_accuracy_drop
 from gradshape.training import TrainingResult
 
 _EPOCHS = ("best", "last")
+# By how much an objective may exceed a certified bound: what the learner that reached it leaves open.
+_CERTIFICATE_TOLERANCE = 1e-3
+
+
+class CertificateContradicted(Exception):
+    """An attack reached more than its certificate allows: one of the two is wrong, and so is the measurement."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +31,7 @@ class FromScratch:
 
     Args:
         accuracy: which epoch's test accuracy the metrics without suffix take: ``best``, as the paper's code does,
-            or ``last``.
+            or ``last``. Estimators have one epoch, and regression is measured by the mean squared error.
 
     Raises:
         ValueError: unknown ``accuracy``.
@@ -43,44 +50,56 @@ class FromScratch:
         return "from_scratch" if self.accuracy == "best" else f"from_scratch_{self.accuracy}"
 
     def run(self, case: Subject, dataset: Dataset, device: str) -> Experiment:
-        """The experiment of one case."""
+        """The experiment of one case.
+
+        Raises:
+            ValueError: the defence cannot be used on this data.
+            CertificateContradicted: the attack reached more than its certificate allows.
+        """
+        reason = case.defense.unsuitable(dataset, case.vanilla)
+        if reason is not None:
+            raise ValueError(f"{case.defense.label(case.vanilla)} cannot be used on {dataset.name}: {reason}")
         seeds, n = case.seeds, len(case.seeds)
-        first = yield [
-            *(Train(dataset, device, case.vanilla, seed) for seed in seeds),
-            *(Craft.against(dataset, device, case.attack, case.recipe, seed) for seed in seeds),
-        ]
+        plain = [Train(dataset, device, case.vanilla, seed) for seed in seeds]
+        crafting = [Craft.against(dataset, device, case.attack, case.recipe, seed) for seed in seeds]
+        first = yield [*plain, *crafting]
         vanilla, poisons = first[:n], first[n:]
+        filters: list[Filter] = []
         kept: Sequence[Tensor | None] = [None] * (2 * n)
         if case.defense.filters:
-            kept = yield [
-                *(Filter(dataset, device, case.defense, None, seed) for seed in seeds),
-                *(
-                    Filter(dataset, device, case.defense, poison, seed)
-                    for seed, poison in zip(seeds, poisons, strict=True)
-                ),
+            filters = [
+                Filter.by(dataset, device, case.defense, case.vanilla, poison, seed)
+                for seed, poison in zip((*seeds, *seeds), (*[None] * n, *poisons), strict=True)
             ]
-        trained = yield [
+            kept = yield filters
+        training = [
             Train(dataset, device, case.recipe, seed, poison, keep)
             for seed, poison, keep in zip((*seeds, *seeds), (*[None] * n, *poisons), kept, strict=True)
         ]
+        trained = yield training
         clean, poisoned = trained[:n], trained[n:]
-        optimizer = asdict(case.recipe.optimizer)
+        metrics = (
+            _errors(vanilla, clean, poisoned) if dataset.regression else self._drops(vanilla, clean, poisoned)
+        ) | _certificate(poisons)
         details = {
             "accuracy": self.accuracy,
             "train_rows": len(dataset.train),
             "test_rows": len(dataset.test),
-            "optimizer": case.recipe.optimizer.label,
-            "lr": optimizer["lr"],
-            "batch_size": case.recipe.batch_size,
-            "epochs": case.recipe.epochs,
-            "shaper": case.recipe.shaper.label,
+            **setup_of(case.recipe),
             "budget": case.attack.budget(len(dataset.train)),
             "poison_rows": [len(poison) for poison in poisons],
             "diverged": sum(result.diverged is not None for result in (*vanilla, *clean, *poisoned)),
         }
-        return Measurement(self._metrics(vanilla, clean, poisoned), details)
+        if any(poison.notes for poison in poisons):
+            details["notes"] = [dict(poison.notes) for poison in poisons]
+        if case.defense.filters:
+            found, counts = _removed(kept[n:], poisons, len(dataset.train))
+            metrics |= found
+            details |= counts
+        timed: dict[str, Sequence[Job]] = {"crafting": crafting, "filtering": filters[n:], "training": training[n:]}
+        return Measurement(metrics, details, timed)
 
-    def _metrics(
+    def _drops(
         self, vanilla: Sequence[TrainingResult], clean: Sequence[TrainingResult], poisoned: Sequence[TrainingResult]
     ) -> dict[str, Estimate]:
         metrics: dict[str, Estimate] = {}
@@ -89,9 +108,9 @@ class FromScratch:
                 [getattr(result, f"{epoch}_accuracy") for result in results] for results in (vanilla, clean, poisoned)
             )
             values = {
-                "rad": _drops(defended, attacked),
-                "utility_loss": _drops(plain, defended),
-                "rad_vs_vanilla": _drops(plain, attacked),
+                "rad": _relative(defended, attacked),
+                "utility_loss": _relative(plain, defended),
+                "rad_vs_vanilla": _relative(plain, attacked),
                 "accuracy_vanilla": plain,
                 "accuracy_clean": defended,
                 "accuracy_poisoned": attacked,
@@ -102,5 +121,63 @@ class FromScratch:
         return {**chosen, **metrics}
 
 
-def _drops(references: Sequence[float], accuracies: Sequence[float]) -> list[float]:
+def _relative(references: Sequence[float], accuracies: Sequence[float]) -> list[float]:
     return [relative_accuracy_drop(r, a) for r, a in zip(references, accuracies, strict=True)]
+
+
+def _errors(
+    vanilla: Sequence[TrainingResult], clean: Sequence[TrainingResult], poisoned: Sequence[TrainingResult]
+) -> dict[str, Estimate]:
+    """Mean squared errors, and what poison and defence multiply them by."""
+    plain, defended, attacked = ([_mse(result) for result in results] for results in (vanilla, clean, poisoned))
+    values = {
+        "mse_ratio": _ratios(attacked, defended),
+        "mse_ratio_utility": _ratios(defended, plain),
+        "mse_ratio_vs_vanilla": _ratios(attacked, plain),
+        "mse_vanilla": plain,
+        "mse_clean": defended,
+        "mse_poisoned": attacked,
+    }
+    return {name: mean_over_seeds(per_seed) for name, per_seed in values.items()}
+
+
+def _mse(result: TrainingResult) -> float:
+    if result.mse is None:
+        raise ValueError("a victim of a regression task has no mean squared error")
+    return result.mse
+
+
+def _ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[float]:
+    if min(denominators) <= 0:
+        raise ValueError(f"mean squared errors {list(denominators)!r}: a ratio to 0 has no value")
+    return [n / d for n, d in zip(numerators, denominators, strict=True)]
+
+
+def _removed(
+    kept: Sequence[Tensor | None], poisons: Sequence[PoisonSet], train_rows: int
+) -> tuple[dict[str, Estimate], dict[str, list[int]]]:
+    """What the defence removed of the poison and of the clean rows, as shares and as numbers a seed."""
+    masks = [keep for keep in kept if keep is not None]
+    poison = [int((~mask[train_rows:]).sum()) for mask in masks]
+    clean = [int((~mask[:train_rows]).sum()) for mask in masks]
+    present = [train_rows - len(poison.replaced) for poison in poisons]
+    metrics = {"clean_removed": mean_over_seeds([c / rows for c, rows in zip(clean, present, strict=True)])}
+    if all(len(poison) for poison in poisons):
+        shares = [found / len(poison) for found, poison in zip(poison, poisons, strict=True)]
+        metrics["poison_removed"] = mean_over_seeds(shares)
+    return metrics, {"removed_poison": poison, "removed_clean": clean}
+
+
+def _certificate(poisons: Sequence[PoisonSet]) -> dict[str, Estimate]:
+    """The certified bound beside what was reached, where the attack knows both."""
+    notes: Sequence[Mapping[str, float]] = [poison.notes for poison in poisons]
+    names = ("certified_bound", "objective_reached")
+    if not all(name in note for note in notes for name in names):
+        return {}
+    for note in notes:
+        if note["objective_reached"] > note["certified_bound"] + _CERTIFICATE_TOLERANCE:
+            raise CertificateContradicted(
+                f"the objective reached {note['objective_reached']:.6g}, above the certified bound "
+                f"{note['certified_bound']:.6g}: expected at most {_CERTIFICATE_TOLERANCE:g} more than the bound"
+            )
+    return {name: mean_over_seeds([note[name] for note in notes]) for name in names}

@@ -1,12 +1,12 @@
 """Train on clean data only: what a defence costs."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from bench.jobs import Filter, Train
-from bench.protocols.base import Experiment, Measurement, Subject
+from bench.protocols.base import Experiment, Measurement, Subject, setup_of
 from gradshape import _validate
 from gradshape.data import Dataset
 from gradshape.metrics import Estimate, mean_over_seeds, relative_accuracy_drop
@@ -51,7 +51,7 @@ class Utility:
         seeds, n = case.seeds, len(case.seeds)
         kept: Sequence[Tensor | None] = [None] * n
         if case.defense.filters:
-            kept = yield [Filter(dataset, device, case.defense, None, seed) for seed in seeds]
+            kept = yield [Filter.by(dataset, device, case.defense, case.vanilla, None, seed) for seed in seeds]
         trained = yield [
             *(Train(dataset, device, case.vanilla, seed) for seed in seeds),
             *(Train(dataset, device, case.recipe, seed, keep=keep) for seed, keep in zip(seeds, kept, strict=True)),
@@ -68,11 +68,7 @@ class Utility:
             "accuracy": self.accuracy,
             "train_rows": len(dataset.train),
             "test_rows": len(dataset.test),
-            "optimizer": case.recipe.optimizer.label,
-            "lr": asdict(case.recipe.optimizer)["lr"],
-            "batch_size": case.recipe.batch_size,
-            "epochs": case.recipe.epochs,
-            "shaper": case.recipe.shaper.label,
+            **setup_of(case.recipe),
             "diverged": sum(result.diverged is not None for result in trained),
         }
         return Measurement({**{name: metrics[f"{name}_{self.accuracy}"] for name in values}, **metrics}, details)

@@ -1,7 +1,9 @@
 """What every attack is: a frozen dataclass whose call crafts poison and checks it against the budget."""
 
+import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar, final
 
@@ -11,7 +13,7 @@ from torch import Tensor
 from gradshape import _digest, _seeds
 from gradshape.attacks.threat import ThreatModel
 from gradshape.data import Dataset, Split
-from gradshape.training import Recipe, State
+from gradshape.training import AnyRecipe, State
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,21 +22,31 @@ class PoisonSet:
 
     Attributes:
         x: ``(n, *shape)`` float32 in [0, 1].
-        y: ``(n,)`` int64 labels that the rows are given.
+        y: ``(n,)`` int64 labels that the rows are given; for regression float32 values in [0, 1].
         source: ``(n,)`` int64 ids of the train rows that they were made from, -1 where there is none.
         replaced: ``(m,)`` int64 ids of train rows that they take the place of; empty if they are added.
+        notes: finite numbers that the attack knows of its poison, such as a certified bound; they go into records.
     """
 
     x: Tensor
     y: Tensor
     source: Tensor
     replaced: Tensor
+    notes: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def empty(cls, dataset: Dataset) -> "PoisonSet":
         """No poison for ``dataset``."""
         none = torch.empty(0, dtype=torch.int64)
-        return cls(torch.empty(0, *dataset.input_shape), none, none, none)
+        return cls(torch.empty(0, *dataset.input_shape), torch.empty(0, dtype=dataset.train.y.dtype), none, none)
+
+    @classmethod
+    def added(
+        cls, x: Tensor, y: Tensor, *, source: Tensor | None = None, notes: Mapping[str, float] | None = None
+    ) -> "PoisonSet":
+        """Rows that are added to the train rows; ``source`` is -1 for every row if omitted."""
+        origin = torch.full((len(y),), -1, dtype=torch.int64) if source is None else source
+        return cls(x, y, origin, torch.empty(0, dtype=torch.int64), notes or {})
 
     def __len__(self) -> int:
         return len(self.y)
@@ -50,18 +62,44 @@ class PoisonSet:
         return _digest.of(self.x, self.y, self.source, self.replaced)
 
 
+@dataclass(frozen=True)
+class Crafting:
+    """How far an attack is.
+
+    Attributes:
+        step, steps: done, and at most to do.
+        objective: what it maximises, so far.
+    """
+
+    step: int
+    steps: int
+    objective: float
+
+
+Progress = Callable[[Crafting], None]
+
+
 class VictimView:
     """The view of the victim that an attack crafts with: what its threat model does not grant raises.
 
     Attributes:
-        input_shape, num_classes: always known.
+        input_shape, num_classes, regression: always known.
     """
 
     def __init__(
-        self, threat: ThreatModel, dataset: Dataset, recipe: Recipe | None = None, parameters: State | None = None
+        self,
+        threat: ThreatModel,
+        dataset: Dataset,
+        recipe: AnyRecipe | None = None,
+        parameters: State | None = None,
+        progress: Progress | None = None,
+        target: Split | None = None,
     ) -> None:
         self.input_shape = dataset.input_shape
         self.num_classes = dataset.num_classes
+        self.regression = dataset.regression
+        self._progress = progress
+        self._target = target
         self._threat = threat
         self._train = dataset.train
         self._recipe = recipe
@@ -75,7 +113,7 @@ class VictimView:
         return self._train
 
     @property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> AnyRecipe:
         """How the victim is trained."""
         if not self._threat.algorithm.granted:
             raise PermissionError("the attack's threat model grants no knowledge of the learning algorithm")
@@ -92,6 +130,18 @@ class VictimView:
             raise ValueError("no parameters were given to the attack: pass parameters=...")
         return self._parameters
 
+    @property
+    def target(self) -> Split:
+        """The test rows that a targeted attack wants misclassified, with their true labels."""
+        if self._target is None:
+            raise ValueError("no target was given to the attack: pass target=...")
+        return self._target
+
+    def report(self, step: int, steps: int, objective: float) -> None:
+        """Tell that ``step`` of at most ``steps`` steps are done; raises if the run is interrupted."""
+        if self._progress is not None:
+            self._progress(Crafting(step, steps, objective))
+
 
 class Attack(ABC):
     """Base of all attacks. Authors write :meth:`budget` and :meth:`craft` in a frozen dataclass of plain values.
@@ -100,6 +150,8 @@ class Attack(ABC):
     """
 
     threat: ClassVar[ThreatModel]
+    # Whether it crafts anew for every recipe that it knows, else one poison set serves all victims of a data set.
+    adaptive: ClassVar[bool] = True
 
     @property
     @abstractmethod
@@ -119,9 +171,30 @@ class Attack(ABC):
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         """``count`` (> 0) poison rows, all randomness from ``generator``."""
 
+    def unsuitable(self, dataset: Dataset) -> str | None:
+        """Why it cannot be made on this data; ``None`` if it can. By default what the threat model says of tasks."""
+        if dataset.regression:
+            return None if self.threat.regression else "it attacks classifiers, and this is a regression task"
+        classes = dataset.num_classes
+        if classes == 2 and not self.threat.binary:
+            return "it attacks tasks with more than two classes, and this one has 2"
+        if classes > 2 and not self.threat.multiclass:
+            attacked = "binary tasks" if self.threat.binary else "regression"
+            return f"it attacks {attacked}, and this one has {classes} classes"
+        if classes == 1 or len(dataset.train.y.unique()) == 1:
+            return "all training rows are of one class"
+        return None
+
     @final
     def __call__(
-        self, dataset: Dataset, *, seed: int, recipe: Recipe | None = None, parameters: State | None = None
+        self,
+        dataset: Dataset,
+        *,
+        seed: int,
+        recipe: AnyRecipe | None = None,
+        parameters: State | None = None,
+        target: Split | None = None,
+        progress: Progress | None = None,
     ) -> PoisonSet:
         """Craft poison for ``dataset``.
 
@@ -129,6 +202,8 @@ class Attack(ABC):
             dataset: the clean data.
             seed: source of all randomness: the same seed gives the same poison.
             recipe, parameters: the victim's, for attacks that know them.
+            target: test rows to be misclassified, for targeted attacks.
+            progress: called as the attack proceeds.
 
         Raises:
             ValueError: the attack cannot be made on this data, or ``craft`` broke a rule (number of
@@ -139,7 +214,10 @@ class Attack(ABC):
             raise ValueError(f"{self.label}: budget {count}: expected at least 0")
         if count == 0:
             return PoisonSet.empty(dataset)
-        view = VictimView(self.threat, dataset, recipe, parameters)
+        reason = self.unsuitable(dataset)
+        if reason is not None:
+            raise ValueError(f"{self.label} cannot be made on {dataset.name}: {reason}")
+        view = VictimView(self.threat, dataset, recipe, parameters, progress, target)
         poison = self.craft(view, count, generator=_seeds.stream(seed, "craft", self.label))
         self._check(poison, count, dataset)
         return poison
@@ -156,16 +234,21 @@ class Attack(ABC):
             f"rows of shape {tuple(poison.x.shape[1:])}, expected {dataset.input_shape}",
         )
         require(poison.x.dtype == torch.float32, f"x of {poison.x.dtype}, expected torch.float32")
-        for name in ("y", "source", "replaced"):
+        of_labels = torch.float32 if dataset.regression else torch.int64
+        for name, expected in (("y", of_labels), ("source", torch.int64), ("replaced", torch.int64)):
             dtype = getattr(poison, name).dtype
-            require(dtype == torch.int64, f"{name} of {dtype}, expected torch.int64")
+            require(dtype == expected, f"{name} of {dtype}, expected {expected}")
         require(bool(poison.x.isfinite().all()), "values that are not finite")
         low, high = poison.x.aminmax()
         require(bool(low >= 0 and high <= 1), f"values in [{low:g}, {high:g}], expected [0, 1]")
-        require(
-            bool(poison.y.min() >= 0 and poison.y.max() < dataset.num_classes),
-            f"labels in [{int(poison.y.min())}, {int(poison.y.max())}], expected [0, {dataset.num_classes})",
+        require(bool(poison.y.isfinite().all()), "labels that are not finite")
+        least, most = poison.y.min().item(), poison.y.max().item()
+        end, inside = (
+            ("1]", most <= 1) if dataset.regression else (f"{dataset.num_classes})", most < dataset.num_classes)
         )
+        require(least >= 0 and inside, f"labels in [{least:g}, {most:g}], expected [0, {end}")
+        for name, value in poison.notes.items():
+            require(math.isfinite(value), f"a note {name}={value!r}, expected a finite number")
         require(bool(poison.source.min() >= -1 and poison.source.max() < train), f"source ids outside [-1, {train})")
         replaced = poison.replaced
         if len(replaced):

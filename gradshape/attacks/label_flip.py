@@ -72,8 +72,6 @@ class LabelFlip(Attack):
 
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         train, classes = victim.train, victim.num_classes
-        if classes < 2:
-            raise ValueError(f"{self.label}: the data has {classes} class: label flipping needs at least 2")
         if self.feasible_quantile is None:
             source = _draw_rows(len(train), count, generator)
             shift = torch.randint(1, classes, (count,), generator=generator)

@@ -51,7 +51,7 @@ class ThreatModel:
             uses, its learning algorithm and its trained parameters.
         multiple_poisons: whether more than one poison is added (``M.``), else a single one (``S.``).
         injection: when.
-        binary, multiclass: tasks it applies to.
+        binary, multiclass, regression: tasks it applies to.
         victims: models it was made for.
         mechanism: how it works on the gradients.
         magnitude, orientation: expected differences between poison and clean gradients.
@@ -72,3 +72,4 @@ class ThreatModel:
     magnitude: str
     orientation: str
     source: str
+    regression: bool = False

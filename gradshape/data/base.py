@@ -15,7 +15,7 @@ class Split:
 
     Attributes:
         x: ``(N, *shape)`` float32, every value in [0, 1].
-        y: ``(N,)`` int64 class ids.
+        y: ``(N,)`` int64 class ids; for regression float32 values in [0, 1].
     """
 
     x: Tensor
@@ -32,7 +32,7 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A train and a test split of one classification task.
+    """A train and a test split of one classification or regression task.
 
     The arrays are checked at construction and must not be written to afterwards: ``fingerprint``
     names them in caches and records.
@@ -40,7 +40,7 @@ class Dataset:
     Attributes:
         name: the name it was loaded by; of a file, its name without the suffix.
         train, test: the splits; their rows have one shape.
-        num_classes: labels are in ``[0, num_classes)``.
+        num_classes: labels are in ``[0, num_classes)``; 0 for regression.
         description: one line on what this is and where it comes from.
 
     Raises:
@@ -64,6 +64,11 @@ class Dataset:
             )
 
     @property
+    def regression(self) -> bool:
+        """Whether a number is to be predicted rather than a class."""
+        return self.num_classes == 0
+
+    @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one row, without the sample axis."""
         return tuple(self.train.x.shape[1:])
@@ -77,7 +82,7 @@ class Dataset:
         """The same task with at most ``train`` and ``test`` rows, drawn by seed and balanced by class.
 
         A split that has no more rows than asked for is kept whole. Classes keep their shares as
-        closely as whole rows allow.
+        closely as whole rows allow; rows of a regression task are drawn uniformly.
         """
         return Dataset(
             name=self.name,
@@ -97,7 +102,7 @@ def _draw(split: Split, count: int | None, num_classes: int, seed: int) -> Split
     order = torch.randperm(len(split), generator=generator)
     labels = split.y[order]
     # A row's rank within its class, divided by the class size, orders the rows so that every prefix is balanced.
-    position = torch.empty(len(split), dtype=torch.float64)
+    position = torch.arange(len(split), dtype=torch.float64)
     for label in range(num_classes):
         members = (labels == label).nonzero().squeeze(1)
         position[members] = (torch.arange(len(members), dtype=torch.float64) + 0.5) / max(len(members), 1)
@@ -107,8 +112,9 @@ def _draw(split: Split, count: int | None, num_classes: int, seed: int) -> Split
 
 def _check_split(where: str, split: Split, num_classes: int) -> None:
     x, y = split.x, split.y
-    if x.dtype != torch.float32 or y.dtype != torch.int64:
-        raise ValueError(f"{where}: x is {x.dtype} and y is {y.dtype}: expected torch.float32 and torch.int64")
+    of_labels = torch.int64 if num_classes else torch.float32
+    if x.dtype != torch.float32 or y.dtype != of_labels:
+        raise ValueError(f"{where}: x is {x.dtype} and y is {y.dtype}: expected torch.float32 and {of_labels}")
     if y.ndim != 1 or x.ndim < 2 or len(x) != len(y):
         raise ValueError(f"{where}: x has shape {tuple(x.shape)} and y {tuple(y.shape)}: expected (N, ...) and (N,)")
     if len(y) == 0:
@@ -119,7 +125,10 @@ def _check_split(where: str, split: Split, num_classes: int) -> None:
         raise ValueError(f"{where}: x has a value that is not finite in row {row}: expected values in [0, 1]")
     if low < 0 or high > 1:
         raise ValueError(f"{where}: x lies in [{low:g}, {high:g}]: expected values in [0, 1]")
-    if y.min() < 0 or y.max() >= num_classes:
+    if num_classes == 0:
+        if not (y.isfinite().all() and y.min() >= 0 and y.max() <= 1):
+            raise ValueError(f"{where}: y lies in [{y.min():g}, {y.max():g}]: expected finite values in [0, 1]")
+    elif y.min() < 0 or y.max() >= num_classes:
         raise ValueError(
             f"{where}: labels lie in [{int(y.min())}, {int(y.max())}]: expected class ids in [0, {num_classes})"
         )

@@ -92,8 +92,8 @@ def load(name: Name, *, root: Root = None, download: bool = True) -> Dataset:
     try:
         return Dataset(
             name=source.name,
-            train=_split(train, source.scale),
-            test=_split(test, source.scale),
+            train=_split(train, source, num_classes),
+            test=_split(test, source, num_classes),
             num_classes=num_classes,
             description=source.description,
         )
@@ -115,7 +115,8 @@ def fetch(name: Name, root: Root = None, *, download: bool = True) -> Path | Non
     return None if source.embedded else folder
 
 
-def _split(rows: Rows, scale: int) -> Split:
+def _split(rows: Rows, source: Source, num_classes: int) -> Split:
     x = torch.empty(rows.x.shape)
     np.copyto(x.numpy(), rows.x, casting="same_kind")
-    return Split(x.div_(scale), torch.from_numpy(rows.y.astype(np.int64)))
+    labels = rows.y.astype(np.int64 if num_classes else np.float32)
+    return Split(x.div_(source.scale), torch.from_numpy(labels))

@@ -40,11 +40,11 @@ class Rows:
 
     Attributes:
         x: ``(N, *shape)`` numbers which, divided by the ``scale`` of their source, lie in [0, 1].
-        y: ``(N,)`` integer class ids.
+        y: ``(N,)`` integer class ids; for regression floats in [0, 1].
     """
 
     x: NDArray[Any]
-    y: NDArray[np.integer[Any]]
+    y: NDArray[np.integer[Any]] | NDArray[np.floating[Any]]
 
 
 def _nothing_to_unpack(folder: Path) -> None:
@@ -62,7 +62,7 @@ class Source:
             that the files exist, and nothing else about them: bad content is a ``DataError``.
         scale: what ``x`` is divided by: 255 for pixels in bytes.
         shape: of one row; ``None`` if only loading tells.
-        num_classes: labels are in ``[0, num_classes)``; ``None`` if only loading tells.
+        num_classes: labels are in ``[0, num_classes)``; ``None`` if only loading tells; 0 for regression.
         rows: train and test rows; ``None`` if only loading tells.
         files: the published files; none for an embedded set, which needs neither file nor network.
         folder: its folder below the data root; empty for its own name.

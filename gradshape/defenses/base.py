@@ -3,13 +3,13 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import Enum
-from typing import ClassVar, final
+from typing import Any, ClassVar, cast, final
 
 import torch
 from torch import Tensor
 
-from gradshape.data import Split
-from gradshape.training import Recipe
+from gradshape.data import Dataset, Split
+from gradshape.training import AnyRecipe
 
 
 class DefenseKind(Enum):
@@ -17,6 +17,7 @@ class DefenseKind(Enum):
 
     NONE = "none"
     OUTLIER_REMOVAL = "outlier removal"
+    CONTROL = "control"
     DP_OPTIMIZER = "DP optimizer"
 
 
@@ -30,6 +31,8 @@ class Assumptions:
         knows_training_data, knows_model, knows_targets: what it needs to know.
         overhead: whether it costs more than plain training.
         source: where it is published.
+        knows_budget: whether it is told how many rows were added.
+        knows_poison: whether it is told which rows are poison: no defence, but a control that bounds all of them.
     """
 
     kind: DefenseKind
@@ -40,26 +43,116 @@ class Assumptions:
     knows_targets: bool
     overhead: bool
     source: str
+    knows_budget: bool = False
+    knows_poison: bool = False
+
+
+class Suspect(Split):
+    """The training rows as a defence sees them: clean ones and poison, mixed.
+
+    It is a :class:`~gradshape.data.Split` of copies. What the defence's assumptions do not grant is not in it at all,
+    and asking for it raises ``PermissionError``.
+
+    Attributes:
+        num_classes: number of classes; 0 for regression.
+    """
+
+    def __init__(
+        self,
+        x: Tensor,
+        y: Tensor,
+        *,
+        num_classes: int,
+        assumptions: Assumptions,
+        recipe: AnyRecipe | None = None,
+        clean: Split | None = None,
+        targets: Split | None = None,
+        budget: int | None = None,
+        poison: Tensor | None = None,
+    ) -> None:
+        super().__init__(x, y)
+        granted = {
+            "recipe": recipe if assumptions.knows_model else None,
+            "clean": clean if assumptions.knows_training_data else None,
+            "targets": targets if assumptions.knows_targets else None,
+            "budget": budget if assumptions.knows_budget else None,
+            "poison": poison if assumptions.knows_poison else None,
+        }
+        object.__setattr__(self, "num_classes", num_classes)
+        object.__setattr__(self, "_granted", {name: value for name, value in granted.items() if value is not None})
+        object.__setattr__(self, "_assumed", assumptions)
+
+    @classmethod
+    def unknown(cls, rows: Split, assumptions: Assumptions) -> "Suspect":
+        """Rows of which nothing else is known."""
+        regression = rows.y.is_floating_point()
+        return cls(
+            rows.x,
+            rows.y,
+            num_classes=0 if regression or not len(rows) else int(rows.y.max()) + 1,
+            assumptions=assumptions,
+        )
+
+    num_classes: int
+    _granted: dict[str, Any]
+    _assumed: Assumptions
+
+    @property
+    def recipe(self) -> AnyRecipe:
+        """How the rows will be trained on; needs ``knows_model``."""
+        return cast("AnyRecipe", self._grant("recipe", self._assumed.knows_model))
+
+    @property
+    def clean(self) -> Split:
+        """The rows before the attack, to take trusted rows or statistics from; needs ``knows_training_data``."""
+        return cast("Split", self._grant("clean", self._assumed.knows_training_data))
+
+    @property
+    def targets(self) -> Split:
+        """The test rows that the attacker wants misclassified, with their true labels; needs ``knows_targets``."""
+        return cast("Split", self._grant("targets", self._assumed.knows_targets))
+
+    @property
+    def budget(self) -> int:
+        """Number of poison rows among these; needs ``knows_budget``."""
+        return cast("int", self._grant("budget", self._assumed.knows_budget))
+
+    @property
+    def poison(self) -> Tensor:
+        """``(N,)`` bool, which rows are poison; needs ``knows_poison``: for controls only."""
+        return cast("Tensor", self._grant("poison", self._assumed.knows_poison))
+
+    def _grant(self, name: str, assumed: bool) -> Any:
+        if not assumed:
+            raise PermissionError(f"the defence's assumptions grant no knowledge of {name}")
+        if name not in self._granted:
+            raise ValueError(f"no {name} was given to the defence: pass {name}=...")
+        return self._granted[name]
 
 
 class Defense(ABC):
     """Base of all defences: frozen dataclasses of plain values.
 
-    A defence never sees which rows are poison: :meth:`filter` gets the mixed rows and nothing else.
+    A defence never sees which rows are poison: :meth:`filter` gets the mixed rows, what its assumptions grant, and
+    nothing else.
     """
 
     assumptions: ClassVar[Assumptions]
 
     @abstractmethod
-    def label(self, recipe: Recipe) -> str:
+    def label(self, recipe: AnyRecipe) -> str:
         """Name for ids when it defends ``recipe``: letters, digits, ``.``, ``-`` and ``_``."""
 
-    def shape(self, recipe: Recipe) -> Recipe:
+    def shape(self, recipe: AnyRecipe) -> AnyRecipe:
         """The recipe to train with instead of ``recipe``; the same unless overridden."""
         return recipe
 
-    def keep(self, train: Split, *, generator: torch.Generator) -> Tensor | None:
+    def keep(self, train: Suspect, *, generator: torch.Generator) -> Tensor | None:
         """``(N,)`` bool mask of the rows to train on, or ``None`` to keep all (the default)."""
+        return None
+
+    def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:
+        """Why it cannot defend ``recipe`` on this data; ``None`` (the default) if it can."""
         return None
 
     @property
@@ -69,12 +162,13 @@ class Defense(ABC):
 
     @final
     def filter(self, train: Split, *, generator: torch.Generator) -> Tensor | None:
-        """As :meth:`keep`, checked.
+        """As :meth:`keep`, checked. A plain split is taken as rows of which nothing else is known.
 
         Raises:
-            ValueError: the mask has another shape or dtype, or removes every row.
+            ValueError: the mask has another shape or dtype, or removes every row or all rows of a class.
         """
-        mask = self.keep(train, generator=generator)
+        suspect = train if isinstance(train, Suspect) else Suspect.unknown(train, self.assumptions)
+        mask = self.keep(suspect, generator=generator)
         if mask is None:
             return None
         if mask.dtype != torch.bool or mask.shape != (len(train),):
@@ -83,4 +177,10 @@ class Defense(ABC):
             )
         if not mask.any():
             raise ValueError(f"{self!r} removes all {len(train)} training rows: expected it to keep at least 1")
+        if suspect.num_classes:
+            gone = set(train.y.unique().tolist()) - set(train.y[mask].unique().tolist())
+            if gone:
+                raise ValueError(
+                    f"{self!r} removes all rows of class {min(gone)}: expected it to keep at least 1 row of every class"
+                )
         return mask

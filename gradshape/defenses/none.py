@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from gradshape.defenses.base import Assumptions, Defense, DefenseKind
-from gradshape.training import Recipe
+from gradshape.training import AnyRecipe
 
 
 @dataclass(frozen=True)
@@ -27,5 +27,5 @@ class NoDefense(Defense):
         source="-",
     )
 
-    def label(self, recipe: Recipe) -> str:
+    def label(self, recipe: AnyRecipe) -> str:
         return "vanilla"

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from gradshape.data import Dataset
 from gradshape.defenses.base import Assumptions, Defense, DefenseKind
 from gradshape.shaping import Part, Shaper
-from gradshape.training import Recipe
+from gradshape.training import AnyRecipe, Recipe
 
 
 @dataclass(frozen=True, init=False)
@@ -45,8 +46,18 @@ class GradientShaping(Defense):
             raise ValueError(f"shaper={shaper!r} leaves gradients as they are: use NoDefense()")
         object.__setattr__(self, "shaper", whole)
 
-    def label(self, recipe: Recipe) -> str:
-        return f"dp_{recipe.optimizer.label}_{self.shaper.label}"
+    def label(self, recipe: AnyRecipe) -> str:
+        return f"dp_{_descent(recipe).optimizer.label}_{self.shaper.label}"
 
-    def shape(self, recipe: Recipe) -> Recipe:
-        return recipe.with_shaper(recipe.shaper | self.shaper)
+    def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:
+        return None if isinstance(recipe, Recipe) else f"{recipe.model} is not trained by gradient steps"
+
+    def shape(self, recipe: AnyRecipe) -> Recipe:
+        descent = _descent(recipe)
+        return descent.with_shaper(descent.shaper | self.shaper)
+
+
+def _descent(recipe: AnyRecipe) -> Recipe:
+    if not isinstance(recipe, Recipe):
+        raise ValueError(f"recipe={recipe!r}: gradient shaping needs a recipe that trains by gradient steps")
+    return recipe

@@ -2,20 +2,28 @@
 
 from gradshape.training.optimizers import SGD, Adam, Optimizer
 from gradshape.training.plan import stack_key
-from gradshape.training.recipe import Recipe, Sampling
+from gradshape.training.probe import SIDES, GradientProbe, Layers, SideGradients, Weighting
+from gradshape.training.recipe import AnyRecipe, Fit, Recipe, Sampling
 from gradshape.training.run import Progress, train_stacks, train_victims
 from gradshape.training.victim import State, TrainingResult, Victim
 
 __all__ = [
     "SGD",
+    "SIDES",
     "Adam",
+    "AnyRecipe",
+    "Fit",
+    "GradientProbe",
+    "Layers",
     "Optimizer",
     "Progress",
     "Recipe",
     "Sampling",
+    "SideGradients",
     "State",
     "TrainingResult",
     "Victim",
+    "Weighting",
     "stack_key",
     "train_stacks",
     "train_victims",

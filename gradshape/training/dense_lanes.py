@@ -138,11 +138,11 @@ def _build(
     template = initial_model(dataset, victims[0])
     layers = models.dense_layers(template)
     if layers is None:
-        raise ValueError(f"model {victims[0].recipe.model!r}: expected a plain ReLU network of Linear layers")
+        raise ValueError(f"model {victims[0].descent.model!r}: expected a plain ReLU network of Linear layers")
     name_of = {id(parameter): name for name, parameter in template.named_parameters()}
     names = [(name_of[id(layer.weight)], name_of[id(layer.bias)]) for layer in layers]
     widths = [layers[0].in_features, *(layer.out_features for layer in layers)]
-    optimizer = victims[0].recipe.optimizer
+    optimizer = victims[0].descent.optimizer
     descent = optimizer.lr if isinstance(optimizer, SGD) and not optimizer.momentum else None
     lanes = lanes_needed(len(victims), widths)
     stack = DenseStack(widths, names, lanes, device=device, dtype=dtype, descent=descent)

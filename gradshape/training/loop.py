@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from gradshape import _seeds, models
 from gradshape.clipping import per_sample
+from gradshape.clipping.randomness import random_state, set_random_state
 from gradshape.data import Dataset
 from gradshape.shaping import Shaper, ShaperStack
 from gradshape.training.architecture import row_sizes
@@ -16,7 +18,9 @@ from gradshape.training.memory import rows_at_once
 from gradshape.training.noise import NoiseBlocks
 from gradshape.training.optimizers import Optimizer
 from gradshape.training.order import CommonRows
+from gradshape.training.probing import Probing
 from gradshape.training.randomness import process_randomness
+from gradshape.training.side_sums import SideSums
 from gradshape.training.transfer import DeviceRows, epoch_ids
 from gradshape.training.victim import State, TrainingResult, Victim
 
@@ -48,6 +52,7 @@ class OneVictim:
         rows_per_step: rows in a batch, or expected in one: what sums are divided by.
         max_memory: bytes that the training may take, by estimate: batches that take more are taken a few rows at a
             time, which changes results by rounding, and where the model draws random numbers the numbers that it gets.
+        sides: told the gradients of every step. That changes the training by no more than rounding.
 
     >>> from gradshape.shaping import Clip, Noise
     >>> from gradshape.training import SGD
@@ -64,6 +69,7 @@ class OneVictim:
         seed: int,
         rows_per_step: int,
         max_memory: int | None = None,
+        sides: SideSums | None = None,
     ) -> None:
         self.model = model
         self._parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -71,6 +77,9 @@ class OneVictim:
         self._settings = optimizer
         self._optimizer = optimizer.over(trained)
         self._max_memory = max_memory
+        self._sides = sides
+        # Gradients of single samples draw other random numbers than a plain pass, which then is what trains.
+        self._by_sample = shaper.needs_norms or (sides is not None and not draws_numbers(model))
         self._most_rows: int | None = None
         first = trained[0]
         dtype = torch.promote_types(first.dtype, torch.float32)
@@ -79,13 +88,22 @@ class OneVictim:
         self._rows_per_step = rows_per_step
         self._noise = self._draws(seed)
 
-    def step(self, x: Tensor, y: Tensor) -> None:
-        """Train on ``x (B, *shape)`` and ``y (B,)``, on the model's device and in its dtype. ``B`` may be 0."""
+    def step(self, x: Tensor, y: Tensor, members: Tensor | None = None) -> None:
+        """Train on ``x (B, *shape)`` and ``y (B,)``, on the model's device and in its dtype. ``B`` may be 0.
+
+        With ``sides``, ``members (S, B)`` says which of them each row is on.
+        """
         if len(x) == 0:
             gradients = [torch.zeros_like(parameter) for parameter in self._parameters.values()]
         else:
             size = self._rows_at_once(x)
-            gradients = self._shaped(x, y, size) if self._shaper.needs_norms else self._plain(x, y, size)
+            gradients = self._shaped(x, y, size, members) if self._by_sample else self._plain(x, y, size)
+            if self._sides is not None and not self._by_sample:
+                before = random_state(x.device)
+                self._shaped(x, y, size, members)
+                set_random_state(before, x.device)
+            if self._sides is not None:
+                self._sides.end_step()
         if self._shaper.noisy:
             noise = next(self._noise)
             if self._shaper.adaptive_noises:
@@ -106,7 +124,7 @@ class OneVictim:
                 row_sizes(self.model, x[:1]),
                 sum(p.numel() for p in self.model.parameters()),
                 self._settings,
-                shaped=self._shaper.needs_norms,
+                shaped=self._by_sample or self._sides is not None,
                 item=x.element_size(),
                 max_memory=self._max_memory,
             )
@@ -121,16 +139,19 @@ class OneVictim:
             sums = [total.add_(more) for total, more in zip(sums, part, strict=True)] if sums else list(part)
         return sums
 
-    def _shaped(self, x: Tensor, y: Tensor, size: int) -> list[Tensor]:
+    def _shaped(self, x: Tensor, y: Tensor, size: int, members: Tensor | None) -> list[Tensor]:
         # Where a weight depends on the other rows, all norms have to be known before the first sum.
         at_once = size if self._shaping.samplewise else len(x)
         sums: dict[str, Tensor] = {}
         squares = []
+        of_sides = iter(members.split(at_once, dim=1)) if members is not None else None
         for rows, labels in zip(x.split(at_once), y.split(at_once), strict=True):
             samples = per_sample(self.model, _LOSS, rows, labels, microbatch=size)
             squares.append(samples.squares.unsqueeze(1))
             weights = self._shaping.weights(squares[-1]).squeeze(-2)
             part = samples.weighted_sum(weights)
+            if self._sides is not None and of_sides is not None:
+                self._sides.add(samples, weights, next(of_sides), part)
             sums = {name: sums[name].add_(more) for name, more in part.items()} if sums else part
         self._shaping.observe(squares[0] if len(squares) == 1 else torch.cat(squares, dim=-1))
         return [sums[name].div_(self._rows_per_step) for name in self._parameters]
@@ -159,9 +180,12 @@ def train_one(
 
     ``after_epoch`` is called with the number of epochs done and 1, or 0 after the last one.
     """
-    recipe = victim.recipe
+    recipe = victim.descent
     model = initial_model(dataset, victim).to(device=device, dtype=dtype)
     parameters = dict(model.named_parameters())
+    probing = None
+    if victim.probe is not None:
+        probing = Probing(victim.probe, model, rows, order, reweights=recipe.shaper.reweights)
     trainer = OneVictim(
         model,
         recipe.optimizer,
@@ -169,35 +193,44 @@ def train_one(
         seed=victim.seed,
         rows_per_step=order.rows_per_step,
         max_memory=max_memory,
+        sides=None if probing is None else probing.sums,
     )
     curves, best = Curves([victim]), None
     with _randomness_of(model, victim, device):
         for epoch in range(recipe.epochs):
             model.train()
             for ids in epoch_ids([order], epoch, rows.home):
-                trainer.step(*rows[ids[0]])
+                trainer.step(*rows[ids[0]], None if probing is None else probing.members(ids[0]))
             trainer.end_epoch()
             better, done = curves.add([0], _evaluate(model, test, victim, device=device, dtype=dtype))
+            if probing is not None:
+                probing.end_epoch()
             if better and keep_states:
                 best = _copy(parameters)
             goes_on = epoch + 1 < recipe.epochs and not done
             after_epoch(epoch + 1, int(goes_on))
             if not goes_on:
                 break
-    return curves.result(0, _copy(parameters) if keep_states else None, best)
+    result = curves.result(0, _copy(parameters) if keep_states else None, best)
+    return result if probing is None else replace(result, gradients=probing.result())
 
 
 def _randomness_of(model: nn.Module, victim: Victim, device: torch.device) -> AbstractContextManager[None]:
     # Layers such as dropout draw from the process's generators: give them the victim's stream.
-    if all(isinstance(module, _WITHOUT_RANDOMNESS) for module in model.modules() if not any(module.children())):
+    if not draws_numbers(model):
         return nullcontext()
     return process_randomness(device, _seeds.derive(victim.seed, "dropout"))
+
+
+def draws_numbers(model: nn.Module) -> bool:
+    """Whether a forward pass may draw random numbers."""
+    return not all(isinstance(module, _WITHOUT_RANDOMNESS) for module in model.modules() if not any(module.children()))
 
 
 def initial_model(dataset: Dataset, victim: Victim) -> models.Classifier:
     """The victim's model before its first step."""
     model = models.build(
-        victim.recipe.model,
+        victim.descent.model,
         dataset.input_shape,
         dataset.num_classes,
         generator=_seeds.stream(victim.seed, "initial"),

@@ -98,19 +98,19 @@ class Memory:
             on_device = 0 if self._device.type == "cpu" else self._rows * (4 * self._inputs + 8)
             return joined + on_device + elements * self._item
         tables = (self._rows + len(self._dataset.test)) * (self._item * self._columns + 8)
-        batch = 2 * group[0].recipe.batch_size * self._columns * self._item
+        batch = 2 * group[0].descent.batch_size * self._columns * self._item
         # What is evaluated at a time: every layer's activation, and a copy of the widest one.
         evaluation = EVALUATION_ELEMENTS * self._item * (sum(widths) / max(widths) + 2)
         return int(joined + tables + batch + evaluation)
 
     def per_victim(self, group: Sequence[Victim]) -> int:
         """Bytes that each victim of a stack out of ``group`` takes."""
-        recipe, architecture = group[0].recipe, architecture_of(self._dataset, group[0])
+        recipe, architecture = group[0].descent, architecture_of(self._dataset, group[0])
         private = max(victim.num_private for victim in group)
         batch = min(recipe.batch_size, len(self._dataset.train) + private)
         if recipe.sampling is Sampling.POISSON:  # More than this are as good as never drawn.
             batch += int(8 * batch**0.5)
-        shapers = list(dict.fromkeys(victim.recipe.shaper for victim in group))
+        shapers = list(dict.fromkeys(victim.descent.shaper for victim in group))
         watched = max(0 if victim.watch is None else len(victim.watch) for victim in group)
         steps = steps_per_epoch(len(self._dataset.train) + private, recipe.batch_size)
         of_own = private if any(victim.order_seed is not None for victim in group) else 0

@@ -10,7 +10,7 @@ from gradshape import _digest
 from gradshape.data import Dataset
 from gradshape.training.architecture import Architecture, architecture
 from gradshape.training.order import CommonRows, OwnRows, PoissonRows, steps_per_epoch
-from gradshape.training.recipe import Sampling
+from gradshape.training.recipe import Fit, Sampling
 from gradshape.training.victim import Victim
 
 # Elements of the layers' outputs in one victim's step up to which a processor trains many victims faster together than
@@ -75,9 +75,12 @@ def stack_key(dataset: Dataset, victim: Victim, *, device: str | torch.device = 
     that ask for a common shuffle (``order_seed``) may have different private rows, if each has few.
 
     Plain ReLU networks are always stacked. Other models are if they draw no random numbers and all their layers have
-    rules for per-sample gradients; on CPUs only where those are needed and a step is small.
+    rules for per-sample gradients; on CPUs only where those are needed and a step is small. A victim with a probe is
+    trained alone.
     """
     recipe = victim.recipe
+    if victim.probe is not None or isinstance(recipe, Fit):
+        return None
     if not _stacks(architecture_of(dataset, victim), dataset, victim, torch.device(device)):
         return None
     removed = "" if victim.removed is None or not len(victim.removed) else _digest.of(victim.removed.sort().values)
@@ -93,7 +96,7 @@ def stack_key(dataset: Dataset, victim: Victim, *, device: str | torch.device = 
 
 def architecture_of(dataset: Dataset, victim: Victim) -> Architecture:
     """What is known of the victim's model."""
-    return architecture(victim.recipe.model, dataset.input_shape, dataset.num_classes)
+    return architecture(victim.descent.model, dataset.input_shape, dataset.num_classes)
 
 
 def _stacks(of_victim: Architecture, dataset: Dataset, victim: Victim, device: torch.device) -> bool:
@@ -103,8 +106,8 @@ def _stacks(of_victim: Architecture, dataset: Dataset, victim: Victim, device: t
     if device.type != "cpu":
         return True
     # Stacks take gradients sample by sample, which costs about what is gained where single samples are not needed.
-    rows = min(victim.recipe.batch_size, _rows(dataset, victim))
-    return victim.recipe.shaper.needs_norms and rows * of_victim.outputs <= _SMALL_STEP
+    rows = min(victim.descent.batch_size, _rows(dataset, victim))
+    return victim.descent.shaper.needs_norms and rows * of_victim.outputs <= _SMALL_STEP
 
 
 def _rows(dataset: Dataset, victim: Victim) -> int:
@@ -127,7 +130,7 @@ def plan(
     for group in groups.values():
         for members in _chunks(group, most([victims[index] for index in group])):
             # Noisy victims stand together, so that their noise is added in one pass.
-            noisy_first = sorted(members, key=lambda index: not victims[index].recipe.shaper.noisy)
+            noisy_first = sorted(members, key=lambda index: not victims[index].descent.shaper.noisy)
             dense = architecture_of(dataset, victims[group[0]]).widths is not None
             stacks.append(Stack(tuple(noisy_first), dense))
     return stacks
@@ -151,14 +154,14 @@ def row_order(
     private_ids = [table.private[index] for index in members]
     seeds = [victims[index].seed for index in members]
     kept, train_rows = kept_rows(dataset, first), len(dataset.train)
-    return OwnRows(kept, private_ids, seeds, train_rows, first.shuffle_seed, first.recipe.batch_size)
+    return OwnRows(kept, private_ids, seeds, train_rows, first.shuffle_seed, first.descent.batch_size)
 
 
 def own_order(dataset: Dataset, victims: Sequence[Victim], index: int, table: Table) -> CommonRows:
     """The order in which one victim sees its rows."""
     victim = victims[index]
-    kind = PoissonRows if victim.recipe.sampling is Sampling.POISSON else CommonRows
-    kept, private, batch_size = kept_rows(dataset, victim), table.private[index], victim.recipe.batch_size
+    kind = PoissonRows if victim.descent.sampling is Sampling.POISSON else CommonRows
+    kept, private, batch_size = kept_rows(dataset, victim), table.private[index], victim.descent.batch_size
     return kind(kept, private, len(dataset.train), victim.shuffle_seed, victim.seed, batch_size)
 
 

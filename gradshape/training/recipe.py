@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from gradshape import _validate
+from gradshape import _validate, estimators
+from gradshape.estimators import Setting
 from gradshape.shaping import Shaper
 from gradshape.training.optimizers import Optimizer
 
@@ -56,3 +57,35 @@ class Recipe:
     def with_shaper(self, shaper: Shaper) -> "Recipe":
         """This recipe with another shaper."""
         return replace(self, shaper=shaper)
+
+
+@dataclass(frozen=True, init=False)
+class Fit:
+    """Training by an estimator's own ``fit``: for victims that are no networks.
+
+    Args:
+        model: a name that :mod:`gradshape.estimators` knows.
+        settings: the estimator's keyword arguments.
+
+    Raises:
+        ValueError: unknown name; near matches are listed.
+
+    >>> Fit("svm_linear", c=1.0).settings
+    (('c', 1.0),)
+    """
+
+    model: str
+    settings: tuple[tuple[str, Setting], ...]
+
+    def __init__(self, model: str, **settings: Setting) -> None:
+        estimators.factory(model)
+        object.__setattr__(self, "model", model)
+        object.__setattr__(self, "settings", tuple(sorted(settings.items())))
+
+    @property
+    def epochs(self) -> int:
+        """It is evaluated once."""
+        return 1
+
+
+AnyRecipe = Recipe | Fit

@@ -10,10 +10,12 @@ from gradshape import _validate, models
 from gradshape.data import Dataset
 from gradshape.training.dense import Rows
 from gradshape.training.dense_lanes import DenseLanes
+from gradshape.training.fitted import fit_one
 from gradshape.training.loop import train_one
 from gradshape.training.memory import Memory
 from gradshape.training.model_stack import ModelStack
-from gradshape.training.plan import Stack, Table, own_order, own_orders, plan, row_order, stack_key
+from gradshape.training.plan import Stack, Table, kept_rows, own_order, own_orders, plan, row_order, stack_key
+from gradshape.training.recipe import Fit, Recipe
 from gradshape.training.stacked import Lanes, train_stack
 from gradshape.training.transfer import DeviceRows
 from gradshape.training.victim import TrainingResult, Victim, check_victim
@@ -56,8 +58,9 @@ def train_victims(
 
     Victims that share architecture, schedule and shuffle are trained as one stack, see :func:`stack_key`: plain ReLU
     networks, and other models without random numbers whose layers all have rules for per-sample gradients, on CPUs only
-    if their steps are small. Every other model is trained on its own. A victim's result does not depend on which
-    victims stand beside it, on their order or on ``max_memory``, up to floating-point rounding.
+    if their steps are small. Every other model is trained on its own, and a :class:`Fit`
+    recipe by its estimator. A victim's result does not depend on which victims stand beside it, on their order or on
+    ``max_memory``, up to floating-point rounding.
 
     Args:
         dataset: shared by all victims; only their private rows differ.
@@ -111,7 +114,9 @@ def train_stacks(
 ) -> Iterator[tuple[tuple[int, ...], list[TrainingResult]]]:
     """As :func:`train_victims`, stack by stack: yields places in ``victims`` and their results as they finish."""
     _validate.positive_int(max_memory=max_memory)
-    retrained = {victim.recipe.model for victim in victims if victim.initial is not None}
+    retrained = {
+        victim.recipe.model for victim in victims if victim.initial is not None and isinstance(victim.recipe, Recipe)
+    }
     templates = {name: models.build(name, dataset.input_shape, dataset.num_classes) for name in retrained}
     for index, victim in enumerate(victims):
         check_victim(victim, dataset, f"victim {index}", template=templates.get(victim.recipe.model))
@@ -129,6 +134,10 @@ def train_stacks(
         yield stack.members, results
     for index, victim in enumerate(victims):
         if keys[index] is not None:
+            continue
+        if isinstance(victim.recipe, Fit):
+            yield (index,), [fit_one(dataset, victim, victim.recipe, kept_rows(dataset, victim))]
+            report.of([victim])(1, 0)
             continue
         rows, test = tables.models
         result = train_one(

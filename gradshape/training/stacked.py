@@ -97,11 +97,11 @@ class _StackNoise:
     """Adds the noise of a stack's noisy victims, which have to be its first ones, step after step."""
 
     def __init__(self, lanes: Lanes, shaping: ShaperStack, victims: Sequence[Victim]) -> None:
-        noisy = [victim for victim in victims if victim.recipe.shaper.noisy]
+        noisy = [victim for victim in victims if victim.descent.shaper.noisy]
         self._lanes = lanes
         self._shaping = shaping
         self._blocks = NoiseBlocks(
-            [victim.recipe.shaper for victim in noisy], [victim.seed for victim in noisy], lanes.parameters_per_victim
+            [victim.descent.shaper for victim in noisy], [victim.seed for victim in noisy], lanes.parameters_per_victim
         )
         self._parts: list[Tensor] = []
         self._step = 0
@@ -143,10 +143,10 @@ class _Training:
 
     def __init__(self, victims: Sequence[Victim], lanes: Lanes) -> None:
         self._lanes = lanes
-        shapers = [victim.recipe.shaper for victim in victims] + [Shaper()] * (lanes.count - len(victims))
+        shapers = [victim.descent.shaper for victim in victims] + [Shaper()] * (lanes.count - len(victims))
         like = lanes.parameter
         self._shaping = ShaperStack(shapers, device=like.device, dtype=like.dtype, rows_per_step=lanes.rows_per_step)
-        self._optimizer = None if lanes.descends else victims[0].recipe.optimizer.over([lanes.parameter])
+        self._optimizer = None if lanes.descends else victims[0].descent.optimizer.over([lanes.parameter])
         self._noise = _StackNoise(lanes, self._shaping, victims)
         self._curves = Curves(victims)
         # The victims that are still trained, in the order of their lanes. Lanes of victims that are done become idle.
@@ -194,7 +194,7 @@ def train_stack(
     """
     training = _Training(victims, lanes)
     results: dict[int, TrainingResult] = {}
-    epochs = victims[0].recipe.epochs
+    epochs = victims[0].descent.epochs
     for epoch in range(epochs):
         done = training.epoch(epoch, keep_states=keep_states)
         if epoch + 1 == epochs:

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from gradshape.data import Dataset, Split
-from gradshape.training.recipe import Recipe
+from gradshape.training.probe import GradientProbe, SideGradients
+from gradshape.training.recipe import AnyRecipe, Fit, Recipe
 
 State = dict[str, Tensor]
 
@@ -27,9 +28,10 @@ class Victim:
         watch: inputs ``(M, *shape)`` to predict after every epoch.
         wanted: ``(M,)`` int64 classes: training ends after the first epoch in which every watched row is predicted as
             the class that is wanted for it. ``None`` to train to the end.
+        probe: measures the gradients of its private rows apart from those of the train rows; it is trained on its own.
     """
 
-    recipe: Recipe
+    recipe: AnyRecipe
     seed: int
     private: Split | None = None
     removed: Tensor | None = None
@@ -37,10 +39,22 @@ class Victim:
     order_seed: int | None = None
     watch: Tensor | None = None
     wanted: Tensor | None = None
+    probe: GradientProbe | None = None
 
     @property
     def num_private(self) -> int:
         return 0 if self.private is None else len(self.private)
+
+    @property
+    def descent(self) -> Recipe:
+        """The recipe of a victim that is trained by gradient steps.
+
+        Raises:
+            TypeError: it is fitted by an estimator.
+        """
+        if isinstance(self.recipe, Fit):
+            raise TypeError(f"recipe={self.recipe!r}: expected a Recipe, trained by gradient steps")
+        return self.recipe
 
     @property
     def shuffle_seed(self) -> int:
@@ -54,12 +68,14 @@ class TrainingResult:
 
     Attributes:
         accuracy: ``(epochs,)`` float64, test accuracy after each epoch that was run, in [0, 1]. A row whose logits
-            are not finite counts as misclassified.
+            are not finite counts as misclassified. Empty for regression.
         predictions: ``(epochs, M)`` int64 classes of the victim's watched rows after each epoch, -1 where the
             logits are not finite; ``None`` if it watches none.
         last, best: parameters by name after the last epoch and after the (first) epoch with the best
             test accuracy, on the CPU; ``None`` if they were not kept.
         diverged: number of the first epoch, from 1, after which logits were not finite; ``None`` if they always were.
+        mse: mean squared error on the test rows, for regression; ``None`` for classes.
+        gradients: what the victim's probe measured; ``None`` if it has none.
     """
 
     accuracy: Tensor
@@ -67,6 +83,8 @@ class TrainingResult:
     last: State | None
     best: State | None
     diverged: int | None
+    mse: float | None = None
+    gradients: SideGradients | None = None
 
     @property
     def last_accuracy(self) -> float:
@@ -95,7 +113,7 @@ def check_victim(victim: Victim, dataset: Dataset, where: str, *, template: nn.M
                 f"{where}: private rows have x {tuple(x.shape)} and y {tuple(y.shape)}: "
                 f"expected (n, {', '.join(map(str, dataset.input_shape))}) and (n,)"
             )
-        if len(y) and (y.min() < 0 or y.max() >= dataset.num_classes):
+        if not dataset.regression and len(y) and (y.min() < 0 or y.max() >= dataset.num_classes):
             raise ValueError(f"{where}: a private label lies outside [0, {dataset.num_classes})")
     removed = 0
     if victim.removed is not None and len(victim.removed):
@@ -110,11 +128,28 @@ def check_victim(victim: Victim, dataset: Dataset, where: str, *, template: nn.M
         )
     if victim.wanted is not None:
         _check_wanted(victim.wanted, victim.watch, dataset.num_classes, where)
+    if victim.probe is not None:
+        _check_probe(victim.probe, victim.recipe, rows - removed, where)
+    if isinstance(victim.recipe, Fit):
+        if victim.initial is not None:
+            raise ValueError(f"{where}: {victim.recipe.model!r} is fitted from scratch: expected initial=None")
+    elif dataset.regression:
+        raise ValueError(
+            f"{where}: model {victim.recipe.model!r} predicts classes and {dataset.name} is a regression task: "
+            "use a Fit recipe of a regressor"
+        )
     if victim.initial is not None and template is not None:
         expected = {name: tuple(p.shape) for name, p in template.named_parameters()}
         given = {name: tuple(p.shape) for name, p in victim.initial.items()}
         if expected != given:
             raise ValueError(f"{where}: initial state has parameters {given}: expected {expected}")
+
+
+def _check_probe(probe: GradientProbe, recipe: AnyRecipe, clean_rows: int, where: str) -> None:
+    if isinstance(recipe, Fit):
+        raise ValueError(f"{where}: {recipe.model!r} is fitted and has no gradients to measure: expected probe=None")
+    if probe.placebo is not None and probe.placebo > clean_rows:
+        raise ValueError(f"{where}: placebo={probe.placebo}: expected at most the number of train rows, {clean_rows}")
 
 
 def _check_wanted(wanted: Tensor, watch: Tensor | None, num_classes: int, where: str) -> None:

@@ -1,5 +1,6 @@
 import errno
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -52,10 +53,17 @@ def kept(cache: Cache, result: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    "poison", [POISON, PoisonSet(torch.empty(0, 3, 8, 8), *[torch.empty(0, dtype=torch.int64)] * 3)]
+    "poison",
+    [
+        POISON,
+        replace(POISON, notes={"certified_bound": 0.25}),
+        PoisonSet.added(torch.empty(0, 3, 8, 8), torch.empty(0, dtype=torch.int64)),
+    ],
 )
 def test_poison_comes_back(cache: Cache, poison: PoisonSet) -> None:
-    assert kept(cache, poison).fingerprint == poison.fingerprint
+    found = kept(cache, poison)
+    assert found.fingerprint == poison.fingerprint
+    assert found.notes == poison.notes
 
 
 def test_accuracies_and_predictions_come_back(cache: Cache) -> None:
@@ -63,6 +71,11 @@ def test_accuracies_and_predictions_come_back(cache: Cache) -> None:
     assert same(result.accuracy, TRAINED.accuracy)
     assert TRAINED.predictions is not None
     assert same(result.predictions, TRAINED.predictions)
+
+
+def test_mean_squared_error_comes_back(cache: Cache) -> None:
+    assert kept(cache, replace(TRAINED, mse=0.125)).mse == 0.125
+    assert kept(cache, TRAINED).mse is None
 
 
 @pytest.mark.parametrize("which", ["last", "best"])

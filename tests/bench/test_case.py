@@ -89,7 +89,9 @@ def test_rows_are_loaded_as_limited() -> None:
 
 
 def test_defended_recipe_is_the_shaped_one() -> None:
-    assert CASE.recipe == replace(CASE.vanilla, shaper=Clip(4) | Noise(0.1))
+    descent = CASE.vanilla
+    assert isinstance(descent, Recipe)
+    assert CASE.recipe == replace(descent, shaper=Clip(4) | Noise(0.1))
 
 
 def test_labels_are_those_of_the_id() -> None:

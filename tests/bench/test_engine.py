@@ -168,7 +168,7 @@ def test_poison_is_that_of_the_attack() -> None:
 
 
 def test_defence_that_filters_nothing_keeps_all() -> None:
-    job = Filter(MOONS, "cpu", NoDefense(), LabelFlip(0.1)(MOONS, seed=0), 0)
+    job = Filter(MOONS, "cpu", NoDefense(), None, LabelFlip(0.1)(MOONS, seed=0), 0)
     assert computed([job])[job].result.tolist() == [True] * 770
 
 

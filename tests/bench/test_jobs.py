@@ -35,7 +35,14 @@ def craft(**changes: Any) -> Craft:
 
 
 def filtering(**changes: Any) -> Filter:
-    values: dict[str, Any] = {"dataset": MOONS, "device": "cpu", "defense": NoDefense(), "poison": None, "seed": 0}
+    values: dict[str, Any] = {
+        "dataset": MOONS,
+        "device": "cpu",
+        "defense": NoDefense(),
+        "recipe": None,
+        "poison": None,
+        "seed": 0,
+    }
     return Filter(**values | changes)
 
 
@@ -57,15 +64,19 @@ CHANGES: list[tuple[Any, str, Any]] = [
     (train, "seed", 1),
     (train, "poison", poison()),
     (train, "keep", MASK),
+    (train, "watch", MOONS.test),
     (craft, "dataset", changed_dataset()),
     (craft, "attack", LabelFlip(0.2)),
     (craft, "attack", LabelFlip(0.1, feasible_quantile=0.9)),
     (craft, "recipe", RECIPE),
     (craft, "seed", 1),
+    (craft, "target", MOONS.test),
     (filtering, "dataset", changed_dataset()),
     (filtering, "defense", GradientShaping(Clip(1))),
+    (filtering, "recipe", RECIPE),
     (filtering, "poison", poison()),
     (filtering, "seed", 1),
+    (filtering, "targets", MOONS.test),
 ]
 
 

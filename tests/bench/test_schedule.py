@@ -23,9 +23,10 @@ from gradshape.attacks import Attack, LabelFlip
 from gradshape.data import Dataset, Split, load
 from gradshape.defenses import Assumptions, Defense, DefenseKind, GradientShaping, NoDefense
 from gradshape.shaping import Clip, Noise
-from gradshape.training import Adam, Recipe
+from gradshape.training import Adam, AnyRecipe, Recipe
 
-TASK = Task("two_moons", Recipe("lr", Adam(0.05), batch_size=64, epochs=2))
+RECIPE = Recipe("lr", Adam(0.05), batch_size=64, epochs=2)
+TASK = Task("two_moons", RECIPE)
 PLAIN = NoDefense()
 CLIPPED = GradientShaping(Clip(1))
 NOISY = GradientShaping(Clip(1) | Noise(0.1))
@@ -331,7 +332,7 @@ class DropLeft(Defense):
 
     assumptions: ClassVar[Assumptions] = replace(NoDefense.assumptions, kind=DefenseKind.OUTLIER_REMOVAL)
 
-    def label(self, recipe: Recipe) -> str:
+    def label(self, recipe: AnyRecipe) -> str:
         return "drop_left"
 
     def keep(self, train: Split, *, generator: torch.Generator) -> Tensor:
@@ -374,7 +375,9 @@ def test_filter_cannot_tell_poison_by_its_place(filtered: Spy) -> None:
 
 
 def test_filter_gets_rows_and_nothing_else(filtered: Spy) -> None:
-    assert all(set(vars(split)) <= {"x", "y", "fingerprint"} for split in seen)
+    held = {"x", "y", "fingerprint", "num_classes", "_granted", "_assumed"}
+    assert all(set(vars(split)) <= held for split in seen)
+    assert not any(vars(split)["_granted"] for split in seen)
 
 
 def test_filtered_rows_are_not_trained_on(filtered: Spy) -> None:
@@ -404,7 +407,7 @@ def test_cases_are_found_by_scale_and_id() -> None:
 
 
 def test_two_cases_of_one_id_are_refused() -> None:
-    longer = case(task=replace(TASK, recipe=replace(TASK.recipe, epochs=3)))
+    longer = case(task=replace(TASK, recipe=replace(RECIPE, epochs=3)))
     with pytest.raises(ValueError, match=f"two different cases are called '{longer.id}': give one of their tasks"):
         by_id([case(), longer])
 

@@ -15,7 +15,7 @@ from gradshape import _digest
 from gradshape.data import Split
 from gradshape.defenses import Assumptions, Defense, DefenseKind, GradientShaping, NoDefense
 from gradshape.shaping import AdaptiveNoise, Clip, Noise, Normalize, QuantileClip, Shaper
-from gradshape.training import SGD, Adam, Recipe, Victim, train_victims
+from gradshape.training import SGD, Adam, AnyRecipe, Recipe, Victim, train_victims
 from tests.training.samples import Damp, blobs
 
 DEFENSES: list[Defense] = [
@@ -79,7 +79,9 @@ def test_other_defenses_have_other_names() -> None:
 @each_defense
 @each_recipe
 def test_a_defended_recipe_differs_in_its_shaper_only(defense: Defense, recipe: Recipe) -> None:
-    assert defense.shape(recipe).with_shaper(recipe.shaper) == recipe
+    shaped = defense.shape(recipe)
+    assert isinstance(shaped, Recipe)
+    assert shaped.with_shaper(recipe.shaper) == recipe
 
 
 @each_defense
@@ -149,7 +151,7 @@ class Keeps(Defense):
 
     assumptions: ClassVar[Assumptions] = NoDefense.assumptions
 
-    def label(self, recipe: Recipe) -> str:
+    def label(self, recipe: AnyRecipe) -> str:
         return f"keeps_{self.mask}"
 
     def keep(self, train: Split, *, generator: torch.Generator) -> Tensor | None:

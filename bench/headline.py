@@ -1,0 +1,56 @@
+"""Which of a record's metrics a board shows: what the attack did, what is left of it all, what the defence costs."""
+
+from dataclasses import dataclass
+
+from bench.record import Record
+from gradshape.metrics import Estimate
+
+
+@dataclass(frozen=True)
+class Headline:
+    """Names of the metrics of one kind of experiment; of all of them less is better.
+
+    Attributes:
+        damage: what the attack did to the defended model.
+        total: attack and defence together, against the undefended clean model; ``None`` if that is not measured.
+        cost: what the defence costs on clean data.
+    """
+
+    damage: str
+    total: str | None
+    cost: str
+
+
+_HEADLINES = (
+    Headline("rad", "rad_vs_vanilla", "utility_loss"),
+    Headline("mse_ratio", "mse_ratio_vs_vanilla", "mse_ratio_utility"),
+    Headline("success_rate", None, "utility_loss"),
+)
+
+
+def headline(record: Record) -> Headline | None:
+    """What a board shows of ``record``; ``None`` if it has no such metric."""
+    return next((headline for headline in _HEADLINES if headline.damage in record.metrics), None)
+
+
+def damage(record: Record) -> Estimate | None:
+    """What the attack did."""
+    names = headline(record)
+    return None if names is None else record.metrics[names.damage]
+
+
+def total(record: Record) -> Estimate | None:
+    """Attack and defence together."""
+    names = headline(record)
+    return None if names is None or names.total is None else record.metrics.get(names.total)
+
+
+def cost(record: Record) -> Estimate | None:
+    """What the defence costs on clean data."""
+    names = headline(record)
+    return None if names is None else record.metrics.get(names.cost)
+
+
+def judged(record: Record) -> Estimate | None:
+    """By what the defences of one attack are compared: the total, where it is measured, else the damage."""
+    return total(record) or damage(record)
