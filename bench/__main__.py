@@ -1,18 +1,21 @@
-"""``python -m bench leaderboard|privacy [RESULTS] [--output FILE]``: make a report again from the results file."""
+"""``python -m bench REPORT [RESULTS] [--output FILE]``: make a report again from the results file."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import leaderboard, tradeoff
+from bench import leaderboard, ledger, tradeoff
 from bench.store import ResultsFile
 
 _RESULTS = Path("reports", "results.jsonl")
 _REPORTS = {
     "leaderboard": (leaderboard.write, "write the Markdown leaderboard and print where it is"),
     "privacy": (tradeoff.write, "write what privacy costs on clean data as Markdown and print where it is"),
+    "ledger": (ledger.write, "write the reproduction ledger as Markdown and print where it is"),
 }
+
+_PAGES = {"ledger": "reproduction.md"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     results: Path = options.results
-    page: Path = options.output or results.with_name(f"{options.command}.md")
+    page: Path = options.output or results.with_name(_PAGES.get(options.command, f"{options.command}.md"))
     write, _ = _REPORTS[options.command]
     if page.resolve() == results.resolve():
         parser.error(f"--output {page}: this is the results file itself: name another")
@@ -49,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
             help="results file (default: %(default)s)",
         )
         command.add_argument(
-            "--output", type=Path, metavar="FILE", help=f"Markdown file (default: {name}.md beside the results file)"
+            "--output", type=Path, metavar="FILE", help="Markdown file (default: beside the results file)"
         )
     return parser
 

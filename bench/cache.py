@@ -17,7 +17,7 @@ from filelock import FileLock
 from torch import Tensor
 
 from gradshape.attacks import PoisonSet
-from gradshape.training import TrainingResult
+from gradshape.training import Layers, SideGradients, TrainingResult
 
 _log = logging.getLogger(__name__)
 
@@ -109,7 +109,13 @@ def _encode(result: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         for which in ("last", "best"):
             for name, tensor in (getattr(result, which) or {}).items():
                 tensors[f"{which}/{name}"] = tensor
-        return {"kind": "training", "diverged": result.diverged, "mse": result.mse}, _arrays(tensors)
+        meta: dict[str, Any] = {"kind": "training", "diverged": result.diverged, "mse": result.mse, "gradients": None}
+        if result.gradients is not None:
+            of_sides = vars(result.gradients)
+            measured = {name: value for name, value in of_sides.items() if isinstance(value, Tensor)}
+            tensors |= {f"gradients/{name}": tensor for name, tensor in measured.items()}
+            meta["gradients"] = {"layers": result.gradients.layers.value, "parameters": result.gradients.parameters}
+        return meta, _arrays(tensors)
     if isinstance(result, Tensor):
         return {"kind": "mask"}, _arrays({"mask": result})
     raise TypeError(f"{type(result).__name__} is no result of a job")
@@ -125,14 +131,25 @@ def _decode(meta: Mapping[str, Any], arrays: Mapping[str, Any]) -> Any:
     if kind == "poison":
         return PoisonSet(**tensors, notes=meta["notes"])
     if kind == "training":
-        states = {
-            which: {name.partition("/")[2]: t for name, t in tensors.items() if name.startswith(f"{which}/")} or None
-            for which in ("last", "best")
-        }
-        predictions = tensors.get("predictions")
         return TrainingResult(
-            tensors["accuracy"], predictions, states["last"], states["best"], meta["diverged"], meta["mse"]
+            tensors["accuracy"],
+            tensors.get("predictions"),
+            _below("last", tensors) or None,
+            _below("best", tensors) or None,
+            meta["diverged"],
+            meta["mse"],
+            _gradients(meta["gradients"], _below("gradients", tensors)),
         )
     if kind == "mask":
         return tensors["mask"]
     raise ValueError(f"unknown kind of entry {kind!r}")
+
+
+def _below(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key.partition("/")[2]: tensor for key, tensor in tensors.items() if key.startswith(f"{name}/")}
+
+
+def _gradients(meta: Mapping[str, Any] | None, tensors: Mapping[str, Tensor]) -> SideGradients | None:
+    if meta is None:
+        return None
+    return SideGradients(Layers(meta["layers"]), tuple(meta["parameters"]), **{"accuracy": None, **tensors})

@@ -18,7 +18,7 @@ from gradshape import _digest, estimators, models
 from gradshape.attacks import Attack, PoisonSet
 from gradshape.data import Dataset, Split
 from gradshape.defenses import Defense
-from gradshape.training import AnyRecipe, Fit, Recipe, Victim, stack_key
+from gradshape.training import AnyRecipe, Fit, GradientProbe, Recipe, State, Victim, stack_key
 
 
 @cache
@@ -182,6 +182,9 @@ class Train(Job):
         poison: rows that are added; the rows that they replace are left out.
         keep: ``(N + n,)`` bool mask over train rows and then poison rows, or ``None`` for all.
         watch: rows to predict after every epoch, with the labels that are wanted of them.
+        initial: parameters to re-train from; freshly drawn from ``seed`` if ``None``.
+        keep_states: whether the result has parameters, for another training to begin with.
+        probe: what is measured of the gradients.
     """
 
     recipe: AnyRecipe
@@ -189,12 +192,16 @@ class Train(Job):
     poison: PoisonSet | None = None
     keep: Tensor | None = None
     watch: Split | None = None
+    initial: State | None = None
+    keep_states: bool = False
+    probe: GradientProbe | None = None
 
     @property
     def content(self) -> tuple[Any, ...]:
         # A poison set without rows is no poison: its training is the clean one.
         poison = None if self.poison is None or len(self.poison) == 0 else self.poison.fingerprint
-        return self.recipe, self.seed, poison, self.keep, None if self.watch is None else self.watch.fingerprint
+        watch = None if self.watch is None else self.watch.fingerprint
+        return self.recipe, self.seed, poison, self.keep, watch, self.initial, self.keep_states, self.probe
 
     @cached_property
     def victim(self) -> Victim:
@@ -215,10 +222,12 @@ class Train(Job):
             self.seed,
             private,
             removed.nonzero().squeeze(1) if removed.any() else None,
+            self.initial,
             watch=None if self.watch is None else self.watch.x,
+            probe=self.probe,
         )
 
     @cached_property
     def stack(self) -> Hashable:
         own = stack_key(self.dataset, self.victim, device=self.device)
-        return self.key if own is None else (self.dataset.fingerprint, own)
+        return self.key if own is None else (self.dataset.fingerprint, own, self.keep_states)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench import leaderboard, options, tradeoff
+from bench import leaderboard, ledger, options, tradeoff
 from bench.case import Case
 from bench.matrix import MARK, all_cases
 from bench.options import Settings
@@ -145,6 +145,7 @@ class Reporter:
         self._results = ResultsFile(settings.results)
         self._board = settings.results.with_name("leaderboard.md")
         self._tradeoff = settings.results.with_name("privacy.md")
+        self._ledger = settings.results.with_name("reproduction.md")
         self._folder = folder
         self._records: dict[str, Record] = {}
         self._expected: set[str] = set()
@@ -191,6 +192,8 @@ class Reporter:
             leaderboard.write(records, self._board)
             if any(map(tradeoff.concerns, records)):
                 tradeoff.write(records, self._tradeoff)
+            if any(map(ledger.concerns, records)):
+                ledger.write(records, self._ledger)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Show the records of this run and where the reports are."""
@@ -205,6 +208,8 @@ class Reporter:
         terminalreporter.write_line(f"leaderboard: {self._board}")
         if any(map(tradeoff.concerns, self._records.values())):
             terminalreporter.write_line(f"utility against privacy: {self._tradeoff}")
+        if any(map(ledger.concerns, self._records.values())):
+            terminalreporter.write_line(f"reproduction ledger: {self._ledger}")
 
 
 logging.getLogger("filelock").setLevel(logging.WARNING)

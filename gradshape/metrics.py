@@ -141,14 +141,14 @@ METRICS: dict[str, Metric] = {
         ),
         Metric(
             "mse_ratio",
-            "Mean squared test error of the poisoned model over that of the clean model of the same recipe and seed, at "
-            "least 0: what the poison did; 1 is nothing.",
+            "Mean squared test error of the poisoned model over that of the clean model of the same recipe and seed: "
+            "what the poison did; 1 is nothing.",
             lower_is_better=True,
         ),
         Metric(
             "mse_ratio_utility",
-            "Mean squared test error of the defended clean model over that of the vanilla clean model: what the defence "
-            "costs; 1 is nothing.",
+            "Mean squared test error of the defended clean model over that of the vanilla clean model: what the "
+            "defence costs; 1 is nothing.",
             lower_is_better=True,
         ),
         Metric(
@@ -164,6 +164,25 @@ METRICS: dict[str, Metric] = {
         ),
         Metric(
             "mse_vanilla", "Mean squared test error of the vanilla model fitted on clean data.", lower_is_better=True
+        ),
+        Metric(
+            "cluster_purity",
+            "Share of the poison that lies in clusters of which it is the majority, among k-means clusters of clean "
+            "rows and poison in the plane of their two main components, in [0, 1].",
+            lower_is_better=False,
+        ),
+        Metric(
+            "remoteness",
+            "Mean distance of the poison from the clean centroid of the class that it claims, over the mean distance "
+            "of that class' clean rows; about 1 is inconspicuous.",
+            lower_is_better=False,
+        ),
+        Metric("distinct_poisons", "Number of different poison rows.", lower_is_better=False),
+        Metric(
+            "success_rate",
+            "Share of the targets that the poisoned model misclassifies, among those that the clean one classifies "
+            "correctly, in [0, 1].",
+            lower_is_better=True,
         ),
         Metric(
             "poison_removed", "Share of the poison rows that the defence left out, in [0, 1].", lower_is_better=False

@@ -109,7 +109,7 @@ class LocalEngine:
             [job.victim for job in jobs],
             device=jobs[0].device,
             max_memory=self._max_memory,
-            keep_states=False,
+            keep_states=any(job.keep_states for job in jobs),
             progress=after_epoch,
         ):
             share = (time.perf_counter() - began) / len(members)

@@ -2,9 +2,13 @@
 
 # What a reader of a report is told, by label.
 DEFINITIONS = {
+    "clusters": "Nothing is trained: the poison is looked at beside the clean rows.",
     "from_scratch": "The poison is added to the training rows, and the model is trained on both from a fresh state; "
     "accuracies are those of the best epoch.",
     "from_scratch_last": "As from_scratch, with the accuracies of the last epoch.",
+    "targeted": "For each of some test rows poison is crafted, and the model is trained on clean and poison rows; the "
+    "attack succeeds where that row is misclassified after the last epoch.",
+    "targeted_any": "As targeted, with what is misclassified after any epoch.",
     "utility": "There is no poison: the model is trained on clean data with and without the defence; accuracies are "
     "those of the best epoch.",
     "utility_last": "As utility, with the accuracies of the last epoch.",

@@ -1,0 +1,70 @@
+"""What the paper states: every number of its text, tables and captions, from the file beside this module."""
+
+import csv
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+SOURCE = (
+    "Hong, Chandrasekaran, Kaya, Dumitras, Papernot 2020, On the Effectiveness of Mitigating Data Poisoning Attacks "
+    "with Gradient Shaping, arXiv:2002.11497"
+)
+_FILE = Path(__file__).with_name("published.csv")
+
+
+@dataclass(frozen=True)
+class Published:
+    """One number that the paper states.
+
+    Attributes:
+        experiment: figure, table or section.
+        dataset, model, attack, intensity, optimizer: of the experiment, in the paper's words; empty if not stated.
+        clip_norm: clipping norm C, ``None`` without clipping or where it is not stated.
+        noise: the paper's noise multiplier, which is the standard deviation on the sum of the clipped gradients;
+            ``None`` if not stated.
+        metric: what the number is.
+        value: the number.
+        note: where it stands and how it is to be read.
+    """
+
+    experiment: str
+    dataset: str
+    model: str
+    attack: str
+    intensity: str
+    optimizer: str
+    clip_norm: float | None
+    noise: float | None
+    metric: str
+    value: float
+    note: str
+
+
+@cache
+def published() -> tuple[Published, ...]:
+    """All of them, in the paper's order.
+
+    >>> published()[2].value, published()[2].attack
+    (0.028, 'random_lf')
+    """
+    with _FILE.open(encoding="utf-8", newline="") as file:
+        return tuple(
+            Published(
+                row["experiment"],
+                row["dataset"],
+                row["model"],
+                row["attack"],
+                row["intensity"],
+                row["optimizer"],
+                _number(row["clip_norm"]),
+                _number(row["noise_multiplier"]),
+                row["metric"],
+                float(row["value"]),
+                row["note"],
+            )
+            for row in csv.DictReader(file)
+        )
+
+
+def _number(text: str) -> float | None:
+    return float(text) if text else None

@@ -1,0 +1,42 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.cache import Cache
+from bench.case import Case, Scale, Task
+from bench.engines import LocalEngine
+from bench.protocols.base import Measurement
+from bench.protocols.clusters import Clusters
+from bench.schedule import Scheduler
+from gradshape.attacks import Attack, LabelFlip, NoAttack
+from gradshape.defenses import NoDefense
+from gradshape.training import Adam, Recipe
+
+TASK = Task("digits_38", Recipe("lr", Adam(0.05), batch_size=32, epochs=3))
+
+
+def measure(tmp_path: Path, attack: Attack) -> Measurement:
+    case = Case(TASK, attack, NoDefense(), Scale.PAPER, (0, 1), protocol=Clusters())
+    engine = LocalEngine(workers=1, max_memory=1 << 28)
+    return Scheduler([case], cache=Cache(tmp_path), engine=engine).outcome(case).measurement
+
+
+def test_flipped_rows_are_many_and_as_far_out_as_the_other_class(tmp_path: Path) -> None:
+    metrics = measure(tmp_path, LabelFlip(0.2)).metrics
+    assert metrics["distinct_poisons"].value == LabelFlip(0.2).budget(285)
+    assert 1 < metrics["remoteness"].value < 2
+
+
+def test_picture_is_plain_and_whole(tmp_path: Path) -> None:
+    found = measure(tmp_path, LabelFlip(0.2))
+    picture = json.loads(json.dumps(found.details["picture"]))
+    assert len(picture["clean"]) == 285
+    assert len(picture["poison"]) == len(picture["poison_counts"]) == 57
+    assert [kind["count"] for kind in picture["kinds"]] == [1, 1, 1, 1]
+    assert all(len(bytes.fromhex(kind["pixels"])) == 64 and kind["shape"] == [1, 8, 8] for kind in picture["kinds"])
+
+
+def test_no_poison_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="'no_attack' adds no poison"):
+        measure(tmp_path, NoAttack())
