@@ -152,4 +152,4 @@ def _below(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _gradients(meta: Mapping[str, Any] | None, tensors: Mapping[str, Tensor]) -> SideGradients | None:
     if meta is None:
         return None
-    return SideGradients(Layers(meta["layers"]), tuple(meta["parameters"]), **{"accuracy": None, **tensors})
+    return SideGradients(Layers(meta["layers"]), tuple(meta["parameters"]), **tensors)

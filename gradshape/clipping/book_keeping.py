@@ -6,7 +6,7 @@ optimization on large model at small cost": https://arxiv.org/abs/2210.00038.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -18,7 +18,7 @@ from gradshape.clipping.functional import Functional, Gradients, of_model
 from gradshape.clipping.graph import Graph
 from gradshape.clipping.losses import losses_or_gradient
 from gradshape.clipping.modules import gradients_alone
-from gradshape.clipping.protocol import LossFn, Parameters, layers_of
+from gradshape.clipping.protocol import LossFn, Parameters, layers_of, owner
 from gradshape.clipping.randomness import random_state, set_random_state
 from gradshape.clipping.recording import Layer, layers_in, recorded_forward, tensors_in
 from gradshape.clipping.rules import Call, LayerGradients
@@ -50,19 +50,22 @@ class BookKept:
     def norms(self) -> Tensor:
         return (self.squares[0] if len(self.layers) == 1 else self.squares.sum(0)).sqrt()
 
-    def weighted_sum(self, weights: Tensor) -> dict[str, Tensor]:
+    def weighted_sum(self, weights: Tensor, *, only: Collection[str] | None = None) -> dict[str, Tensor]:
         sums: Gradients = {}
         for layer, (gradients, names) in self.parts.items():
+            if only is not None and layer not in only:
+                continue
             of_layer = weights if weights.dim() == 1 else weights[self.layers.index(layer)]
             for key, total in gradients.weighted_sum(of_layer).items():
                 sums[names[key]] = total
         for other in self.others:
+            if only is not None and not set(other.layers) & set(only):
+                continue
             places = [self.layers.index(layer) for layer in other.layers]
-            sums.update(other.weighted_sum(weights if weights.dim() == 1 else weights[places]))
+            sums.update(other.weighted_sum(weights if weights.dim() == 1 else weights[places], only=only))
         # In the model's order; what the losses do not depend on has gradient 0.
-        return {
-            name: sums[name].to(p.dtype) if name in sums else torch.zeros_like(p) for name, p in self.parameters.items()
-        }
+        wanted = self.parameters if only is None else {n: p for n, p in self.parameters.items() if owner(n) in only}
+        return {name: sums[name].to(p.dtype) if name in sums else torch.zeros_like(p) for name, p in wanted.items()}
 
 
 def book_keeping(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor) -> BookKept | None:

@@ -1,7 +1,7 @@
 """Per-sample gradients of anything by ``torch.func``, in chunks that bound the memory they take."""
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -46,13 +46,15 @@ class Functional:
     def norms(self) -> Tensor:
         return self.squares.sum(0).sqrt()
 
-    def weighted_sum(self, weights: Tensor) -> dict[str, Tensor]:
+    def weighted_sum(self, weights: Tensor, *, only: Collection[str] | None = None) -> dict[str, Tensor]:
         sums: Gradients = {}
         start = 0
         for chunk in self.chunks():
             rows = len(next(iter(chunk.values())))
             of_rows = weights[..., start : start + rows]
             for name, g in chunk.items():
+                if only is not None and owner(name) not in only:
+                    continue
                 w = of_rows if weights.dim() == 1 else of_rows[self.layers.index(owner(name))]
                 part = torch.tensordot(w.to(g.dtype), g, dims=1)
                 sums[name] = sums[name] + part if name in sums else part

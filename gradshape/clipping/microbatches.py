@@ -1,13 +1,13 @@
 """Batches whose gradients are taken a few rows at a time, and batches without any."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from gradshape.clipping.protocol import PerSample, layers_of
+from gradshape.clipping.protocol import PerSample, layers_of, owner
 from gradshape.clipping.randomness import random_state, set_random_state
 from gradshape.clipping.structure import Structure
 
@@ -32,8 +32,9 @@ class Nothing:
     def norms(self) -> Tensor:
         return self.squares.sum(0)
 
-    def weighted_sum(self, weights: Tensor) -> dict[str, Tensor]:
-        return {name: torch.zeros_like(p) for name, p in self.structure.parameters.items()}
+    def weighted_sum(self, weights: Tensor, *, only: Collection[str] | None = None) -> dict[str, Tensor]:
+        wanted = {name: p for name, p in self.structure.parameters.items() if only is None or owner(name) in only}
+        return {name: torch.zeros_like(p) for name, p in wanted.items()}
 
 
 class Microbatches:
@@ -61,14 +62,15 @@ class Microbatches:
     def norms(self) -> Tensor:
         return self.squares.sum(0).sqrt()
 
-    def weighted_sum(self, weights: Tensor) -> dict[str, Tensor]:
+    def weighted_sum(self, weights: Tensor, *, only: Collection[str] | None = None) -> dict[str, Tensor]:
         """A second pass with the same random numbers."""
         after = random_state(self._device)
         set_random_state(self._before, self._device)
         sums: dict[str, Tensor] = {}
         start = 0
         for rows, labels in self._parts:
-            part = self._differentiate(rows, labels).weighted_sum(weights[..., start : start + len(rows)])
+            of_rows = weights[..., start : start + len(rows)]
+            part = self._differentiate(rows, labels).weighted_sum(of_rows, only=only)
             sums = {name: sums[name].add_(total) for name, total in part.items()} if sums else part
             start += len(rows)
         set_random_state(after, self._device)

@@ -1,6 +1,6 @@
 """The seam between the public functions and the ways of getting at per-sample gradients."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
 
 import torch
@@ -31,8 +31,11 @@ class PerSample(Protocol):
         """``(B,)`` Euclidean norms over all trainable parameters, detached."""
         ...
 
-    def weighted_sum(self, weights: Tensor) -> dict[str, Tensor]:
-        """``sum_i weights_i g_i`` for ``(B,)`` weights, or ``(L, B)``: one detached tensor per trainable parameter."""
+    def weighted_sum(self, weights: Tensor, *, only: Collection[str] | None = None) -> dict[str, Tensor]:
+        """``sum_i weights_i g_i`` for ``(B,)`` weights, or ``(L, B)``: one detached tensor per trainable parameter.
+
+        ``only`` names the layers whose parameters are wanted, which saves the work of the others; ``None`` for all.
+        """
         ...
 
 

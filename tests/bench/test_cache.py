@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bench.cache import Cache, Finished
 from gradshape.attacks import PoisonSet
-from gradshape.training import TrainingResult
+from gradshape.training import Layers, SideGradients, TrainingResult
 
 KEY = "ab" * 32
 
@@ -28,6 +28,17 @@ TRAINED = TrainingResult(
 )
 BARE = TrainingResult(torch.tensor([0.5], dtype=torch.float64), None, None, None, None)
 MASK = torch.tensor([True, False, True])
+PROBED = SideGradients(
+    Layers.ALL,
+    ("body.1.weight", "head.weight"),
+    raw=torch.rand(3, 2, 2, 4, 4, dtype=torch.float64),
+    shaped=torch.full((3, 2, 2, 4, 4), torch.nan, dtype=torch.float64),
+    norms=torch.rand(3, 4, dtype=torch.float64),
+    shaped_norms=torch.rand(3, 4, dtype=torch.float64),
+    rows=torch.tensor([[1, 2, 3, 4]]),
+    batches=torch.tensor([[4, 3, 2, 1]]),
+    accuracy=torch.rand(3, 4, dtype=torch.float64),
+)
 
 
 @pytest.fixture
@@ -85,6 +96,15 @@ def test_states_come_back(cache: Cache, which: str) -> None:
     assert all(same(after[name], before[name]) for name in before)
 
 
+@pytest.mark.parametrize("accuracy", [PROBED.accuracy, None])
+def test_what_a_probe_measured_comes_back(cache: Cache, accuracy: Tensor | None) -> None:
+    probed = replace(PROBED, accuracy=accuracy)
+    found = kept(cache, replace(TRAINED, gradients=probed)).gradients
+    for name, before in vars(probed).items():
+        after = getattr(found, name)
+        assert same(after, before) if isinstance(before, Tensor) else after == before
+
+
 def test_divergence_comes_back(cache: Cache) -> None:
     assert kept(cache, TRAINED).diverged == 2
 
@@ -92,6 +112,7 @@ def test_divergence_comes_back(cache: Cache) -> None:
 def test_what_was_not_kept_comes_back_as_none(cache: Cache) -> None:
     result = kept(cache, BARE)
     assert (result.predictions, result.last, result.best, result.diverged) == (None, None, None, None)
+    assert result.gradients is None
 
 
 def test_mask_comes_back(cache: Cache) -> None:

@@ -13,7 +13,7 @@ from bench.jobs import Craft, Filter, Job, Train
 from gradshape.attacks import LabelFlip, PoisonSet
 from gradshape.data import load
 from gradshape.defenses import NoDefense
-from gradshape.training import Adam, Progress, Recipe, TrainingResult
+from gradshape.training import Adam, GradientProbe, Progress, Recipe, TrainingResult
 
 MOONS = load("two_moons")
 RECIPE = Recipe("lr", Adam(0.05), batch_size=64, epochs=2)
@@ -197,3 +197,31 @@ def test_progress_of_a_bundle_has_one_identity() -> None:
 
 def test_there_is_a_processor() -> None:
     assert processors() >= 1
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_states_come_back_where_they_are_asked_for(keep: bool) -> None:
+    found: list[Any] = []
+    jobs = [Train(MOONS, "cpu", RECIPE, seed, keep_states=keep) for seed in (0, 1)]
+    for job in jobs:
+        engine(1).compute([job], lambda job, finished: found.append(finished.result))
+    assert [result.last is not None for result in found] == [result.best is not None for result in found] == [keep] * 2
+
+
+def test_a_training_may_begin_with_the_state_of_another() -> None:
+    found: list[Any] = []
+
+    def emit(job: Job, finished: Finished) -> None:
+        found.append(finished.result)
+
+    engine(1).compute([Train(MOONS, "cpu", RECIPE, 0, keep_states=True)], emit)
+    engine(1).compute([Train(MOONS, "cpu", RECIPE, 0, initial=found[0].last)], emit)
+    assert found[1].accuracy.tolist() != found[0].accuracy.tolist()
+
+
+def test_a_probed_training_comes_back_with_what_was_measured() -> None:
+    found: list[Any] = []
+    poison = LabelFlip(0.1)(MOONS, seed=0)
+    job = Train(MOONS, "cpu", RECIPE, 0, poison, probe=GradientProbe())
+    engine(1).compute([job], lambda job, finished: found.append(finished.result))
+    assert found[0].gradients.rows[:, :2].sum(1).tolist() == [12 * 64] * 2

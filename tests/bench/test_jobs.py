@@ -14,7 +14,7 @@ from gradshape.attacks import LabelFlip, PoisonSet
 from gradshape.data import Dataset, load
 from gradshape.defenses import GradientShaping, NoDefense
 from gradshape.shaping import Clip, Noise
-from gradshape.training import SGD, Adam, Recipe, stack_key
+from gradshape.training import SGD, Adam, GradientProbe, Layers, Recipe, stack_key
 
 RECIPE = Recipe("lr", Adam(0.05), batch_size=64, epochs=2)
 MOONS = load("two_moons")
@@ -52,6 +52,7 @@ def changed_dataset() -> Dataset:
 
 MASK = torch.ones(700, dtype=torch.bool)
 MASK[3] = False
+STATE = {"head.weight": torch.rand(2, 2), "head.bias": torch.rand(2)}
 
 CHANGES: list[tuple[Any, str, Any]] = [
     (train, "dataset", changed_dataset()),
@@ -65,6 +66,9 @@ CHANGES: list[tuple[Any, str, Any]] = [
     (train, "poison", poison()),
     (train, "keep", MASK),
     (train, "watch", MOONS.test),
+    (train, "initial", STATE),
+    (train, "keep_states", True),
+    (train, "probe", GradientProbe()),
     (craft, "dataset", changed_dataset()),
     (craft, "attack", LabelFlip(0.2)),
     (craft, "attack", LabelFlip(0.1, feasible_quantile=0.9)),
@@ -102,6 +106,18 @@ def test_key_depends_on_the_shapers_numbers() -> None:
 
 def test_key_depends_on_which_poison() -> None:
     assert train(poison=poison(0)).key != train(poison=poison(1)).key
+
+
+def test_key_depends_on_which_state_is_trained_from() -> None:
+    other = {name: value.clone() for name, value in STATE.items()}
+    assert train(initial=STATE).key == train(initial=other).key
+    other["head.bias"][0] += 1
+    assert train(initial=STATE).key != train(initial=other).key
+
+
+def test_key_depends_on_what_is_probed() -> None:
+    probes = [GradientProbe(), GradientProbe(Layers.ALL), GradientProbe(placebo=3), GradientProbe(accuracy=False)]
+    assert len({train(probe=probe).key for probe in probes}) == 4
 
 
 def test_key_depends_on_which_rows_are_kept() -> None:
@@ -249,9 +265,22 @@ def test_trainings_of_one_poison_and_seed_share_a_stack() -> None:
     assert train(poison=poison()).stack == train(poison=poison(), recipe=clipped).stack
 
 
-@pytest.mark.parametrize("other", [{"recipe": replace(RECIPE, epochs=3)}, {"dataset": changed_dataset()}])
+@pytest.mark.parametrize(
+    "other", [{"recipe": replace(RECIPE, epochs=3)}, {"dataset": changed_dataset()}, {"keep_states": True}]
+)
 def test_trainings_of_other_schedules_and_data_share_none(other: dict[str, Any]) -> None:
     assert train().stack != train(**other).stack
+
+
+def test_retrained_victim_begins_with_the_given_state() -> None:
+    assert train(initial=STATE).victim.initial is STATE
+    assert train().victim.initial is None
+
+
+def test_probed_trainings_stand_alone() -> None:
+    one, other = (train(probe=GradientProbe(), seed=seed) for seed in (0, 1))
+    assert one.victim.probe == GradientProbe()
+    assert len({one.stack, other.stack, train().stack}) == 3
 
 
 def test_models_that_cannot_be_stacked_stand_alone() -> None:

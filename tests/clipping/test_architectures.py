@@ -817,6 +817,24 @@ def test_sums_may_be_asked_for_again(of: Case) -> None:
     assert_equal(got.weighted_sum(weights), first, tolerance=0)
 
 
+@every_case
+def test_sums_of_some_layers_are_those_of_all_without_the_others(of: Case) -> None:
+    assert_parts_of_the_sum(measured(of), len(of.x))
+
+
+@every_whole
+def test_sums_of_some_layers_do_not_see_the_size_of_microbatches(of: Case) -> None:
+    assert_parts_of_the_sum(measure(of, microbatch=2), ROWS)
+
+
+def assert_parts_of_the_sum(got: PerSample, rows: int) -> None:
+    weights = randn(len(got.layers), rows, seed=26)
+    whole = got.weighted_sum(weights)
+    for wanted in ([], got.layers[:1], got.layers[1:], got.layers):
+        expected = {name: total for name, total in whole.items() if name.rpartition(".")[0] in wanted}
+        assert_equal(got.weighted_sum(weights, only=wanted), expected)
+
+
 @every_whole
 def test_results_are_detached(of: Case) -> None:
     got = measure(of)

@@ -1,7 +1,7 @@
 """Small data, victims of every kind, and training as one writes it by hand: what stacks have to agree with."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from gradshape import models
 from gradshape.data import Dataset, Split
 from gradshape.shaping import AdaptiveNoise, Clip, Noise, Normalize, QuantileClip, Reweight, Shaper, Statistic
-from gradshape.training import SGD, Adam, Optimizer, Recipe, State, TrainingResult, Victim
+from gradshape.training import SGD, Adam, Optimizer, Recipe, Sampling, State, TrainingResult, Victim
 from gradshape.training.loop import initial_model
 from gradshape.training.noise import NoiseBlocks
-from gradshape.training.order import CommonRows
+from gradshape.training.order import CommonRows, PoissonRows
 from tests.training.by_hand import ShapingByHand
 
 
@@ -129,19 +129,24 @@ def common_rows(dataset: Dataset, victim: Victim) -> CommonRows:
     """The victim's order; its private rows follow the train rows in the table."""
     removed = set() if victim.removed is None else set(victim.removed.tolist())
     rows = len(dataset.train)
-    return CommonRows(
+    kind = PoissonRows if victim.descent.sampling is Sampling.POISSON else CommonRows
+    return kind(
         kept=torch.tensor([row for row in range(rows) if row not in removed], dtype=torch.int64),
         private=torch.arange(rows, rows + victim.num_private),
         train_rows=rows,
         shuffle_seed=victim.shuffle_seed,
         seed=victim.seed,
-        batch_size=victim.recipe.batch_size,
+        batch_size=victim.descent.batch_size,
     )
 
 
-def train_by_hand(dataset: Dataset, victim: Victim) -> tuple[State, list[float]]:
+# Epoch, ids of a step's rows, and for each of these its gradients by parameter and its weights by parameter.
+Told = Callable[[int, list[int], list[tuple[Tensor, ...]], list[list[float]]], None]
+
+
+def train_by_hand(dataset: Dataset, victim: Victim, told: Told | None = None) -> tuple[State, list[float]]:
     """One training in float64: ``torch.optim``, one backward pass a sample. Last parameters and test accuracies."""
-    recipe, shaper = victim.recipe, victim.recipe.shaper
+    recipe, shaper = victim.descent, victim.descent.shaper
     model = initial_model(dataset, victim).double()
     parameters = list(model.parameters())
     optimizer = _torch_optimizer(recipe.optimizer, parameters)
@@ -156,8 +161,11 @@ def train_by_hand(dataset: Dataset, victim: Victim) -> tuple[State, list[float]]
     accuracies = []
     for epoch in range(recipe.epochs):
         for step in order.epoch(epoch):
-            samples = [_gradient(model, x[row : row + 1].double(), y[row : row + 1]) for row in step.shared.tolist()]
+            ids = step.shared.tolist()
+            samples = [_gradient(model, x[row : row + 1].double(), y[row : row + 1]) for row in ids]
             weights = shaping.step([_layer_norms(sample, layer_of) for sample in samples])
+            if told is not None:
+                told(epoch, ids, samples, [[weight[layer] for layer in layer_of] for weight in weights])
             std = shaping.noise_std() / order.rows_per_step if shaper.adaptive_noises else 1.0
             std = math.hypot(std, shaper.noise_std / order.rows_per_step) if shaper.adaptive_noises else std
             drawn = next(noise).split([p.numel() for p in parameters])
@@ -193,7 +201,7 @@ def _torch_optimizer(optimizer: Optimizer, parameters: Sequence[nn.Parameter]) -
 
 
 def _noise(victim: Victim, size: int, rows_per_step: int) -> Iterator[Tensor]:
-    blocks = NoiseBlocks([victim.recipe.shaper], [victim.seed], size)
+    blocks = NoiseBlocks([victim.descent.shaper], [victim.seed], size)
     while True:
         yield from blocks.draw(divisor=rows_per_step, like=torch.empty(0, dtype=torch.float64))[:, 0]
 
