@@ -7,12 +7,12 @@ from pathlib import Path
 
 from bench import cells, markdown, tradeoff
 from bench.headline import cost, headline, total
+from bench.metrics import METRICS
 from bench.ordering import best_defense, case_order, defense_order, poison_counts
 from bench.privacy import assumption, epsilon, is_noisy, ledger
 from bench.protocols import DEFINITIONS
 from bench.record import Record, Status
 from bench.store import write_atomically
-from gradshape.metrics import METRICS
 
 _INTRODUCTION = """\
 # Leaderboard

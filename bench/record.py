@@ -40,7 +40,7 @@ class Record:
         scale: ``smoke`` or ``paper``.
         seeds: of the repetitions.
         status: see :class:`Status`.
-        metrics: by name, see :data:`gradshape.metrics.METRICS`; ``_best`` and ``_last`` say which epoch's test accuracy
+        metrics: by name, see :data:`bench.metrics.METRICS`; ``_best`` and ``_last`` say which epoch's test accuracy
             was taken, no suffix means the protocol's choice.
         judgements: one a threshold; empty unless ``status`` is ok.
         expected_failure: why the case is expected to miss a threshold, with the source; ``None`` if it is not.

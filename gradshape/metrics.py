@@ -41,8 +41,8 @@ def relative_accuracy_drop(reference: float, accuracy: float) -> float:
     Raises:
         ValueError: a value is outside its range.
 
-    Which models are compared gives three metrics (``rad``, ``utility_loss``, ``rad_vs_vanilla``); see
-    :data:`METRICS`. Hong et al. 2020, section 6.1.
+    Which models are compared gives three metrics (``rad``, ``utility_loss``, ``rad_vs_vanilla``).
+    Hong et al. 2020, section 6.1.
 
     >>> relative_accuracy_drop(0.5, 0.375)
     0.25
@@ -101,106 +101,3 @@ def success_rate(successes: int, trials: int, *, confidence: float = 0.95) -> Es
         raise ValueError(f"confidence={confidence!r}: expected a number in (0, 1)")
     interval = stats.binomtest(successes, trials).proportion_ci(confidence_level=confidence, method="wilson")
     return Estimate(successes / trials, float(interval.low), float(interval.high), trials)
-
-
-@dataclass(frozen=True)
-class Metric:
-    """What a number in a record means.
-
-    Attributes:
-        name: its key.
-        definition: one sentence.
-        lower_is_better: the defender's direction.
-    """
-
-    name: str
-    definition: str
-    lower_is_better: bool
-
-
-METRICS: dict[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        Metric(
-            "rad",
-            "Relative accuracy drop of the poisoned model against the clean model of the same recipe and seed: "
-            "what the poison did.",
-            lower_is_better=True,
-        ),
-        Metric(
-            "utility_loss",
-            "Relative accuracy drop of the defended clean model against the vanilla clean model of the same seed: "
-            "what the defence costs.",
-            lower_is_better=True,
-        ),
-        Metric(
-            "rad_vs_vanilla",
-            "Relative accuracy drop of the poisoned defended model against the vanilla clean model of the same seed: "
-            "the curve of the paper's Fig. 4.",
-            lower_is_better=True,
-        ),
-        Metric(
-            "mse_ratio",
-            "Mean squared test error of the poisoned model over that of the clean model of the same recipe and seed: "
-            "what the poison did; 1 is nothing.",
-            lower_is_better=True,
-        ),
-        Metric(
-            "mse_ratio_utility",
-            "Mean squared test error of the defended clean model over that of the vanilla clean model: what the "
-            "defence costs; 1 is nothing.",
-            lower_is_better=True,
-        ),
-        Metric(
-            "mse_ratio_vs_vanilla",
-            "Mean squared test error of the poisoned defended model over that of the vanilla clean model.",
-            lower_is_better=True,
-        ),
-        Metric(
-            "mse_clean", "Mean squared test error of the defended model fitted on clean data.", lower_is_better=True
-        ),
-        Metric(
-            "mse_poisoned", "Mean squared test error of the defended model fitted with poison.", lower_is_better=True
-        ),
-        Metric(
-            "mse_vanilla", "Mean squared test error of the vanilla model fitted on clean data.", lower_is_better=True
-        ),
-        Metric(
-            "cluster_purity",
-            "Share of the poison that lies in clusters of which it is the majority, among k-means clusters of clean "
-            "rows and poison in the plane of their two main components, in [0, 1].",
-            lower_is_better=False,
-        ),
-        Metric(
-            "remoteness",
-            "Mean distance of the poison from the clean centroid of the class that it claims, over the mean distance "
-            "of that class' clean rows; about 1 is inconspicuous.",
-            lower_is_better=False,
-        ),
-        Metric("distinct_poisons", "Number of different poison rows.", lower_is_better=False),
-        Metric(
-            "success_rate",
-            "Share of the targets that the poisoned model misclassifies, among those that the clean one classifies "
-            "correctly, in [0, 1].",
-            lower_is_better=True,
-        ),
-        Metric(
-            "poison_removed", "Share of the poison rows that the defence left out, in [0, 1].", lower_is_better=False
-        ),
-        Metric("clean_removed", "Share of the clean rows that the defence left out, in [0, 1].", lower_is_better=True),
-        Metric(
-            "certified_bound",
-            "Upper bound on the training objective that any attack inside the filter can force, proved by the attack's "
-            "dual; a case in which more was reached fails.",
-            lower_is_better=True,
-        ),
-        Metric(
-            "objective_reached",
-            "Training objective on clean and poison rows of the learner that the certificate speaks of.",
-            lower_is_better=True,
-        ),
-        Metric("accuracy_clean", "Test accuracy of the defended model trained on clean data.", lower_is_better=False),
-        Metric("accuracy_poisoned", "Test accuracy of the defended model trained with poison.", lower_is_better=False),
-        Metric("accuracy_vanilla", "Test accuracy of the vanilla model trained on clean data.", lower_is_better=False),
-    )
-}

@@ -1,5 +1,4 @@
 import math
-import re
 
 import numpy as np
 import pytest
@@ -7,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from gradshape.metrics import METRICS, Estimate, mean_over_seeds, relative_accuracy_drop, success_rate
+from gradshape.metrics import Estimate, mean_over_seeds, relative_accuracy_drop, success_rate
 
 shares = st.floats(0, 1)
 
@@ -117,18 +116,3 @@ def test_counts_that_make_no_rate_are_named(successes: int, trials: int) -> None
 def test_an_estimate_reads_well_and_has_no_negative_zero() -> None:
     assert str(Estimate(-1e-9, None, None, 1)) == "0.0000 (n=1)"
     assert str(Estimate(0.5, 0.25, 0.75, 4)) == "0.5000 [0.2500, 0.7500] (n=4)"
-
-
-@pytest.mark.parametrize("name", METRICS)
-def test_a_metric_is_filed_under_its_name_and_defined_in_a_sentence(name: str) -> None:
-    metric = METRICS[name]
-    assert metric.name == name
-    assert re.fullmatch(r"[a-z_]+", name)
-    assert re.fullmatch(r"[A-Z].{20,}\.", metric.definition)
-
-
-def test_drops_are_better_low_and_accuracies_high() -> None:
-    drops = {"rad", "utility_loss", "rad_vs_vanilla"}
-    assert drops <= METRICS.keys()
-    for name, metric in METRICS.items():
-        assert metric.lower_is_better == (not name.startswith("accuracy")), name

@@ -6,6 +6,9 @@ DEFINITIONS = {
     "from_scratch": "The poison is added to the training rows, and the model is trained on both from a fresh state; "
     "accuracies are those of the best epoch.",
     "from_scratch_last": "As from_scratch, with the accuracies of the last epoch.",
+    "gradients": "The poison is added to the training rows, the model is trained on both from a fresh state, and the "
+    "gradients of poison and clean rows are told apart: those of the last dense layer's kernel, means over batches.",
+    "gradients_retrained": "As gradients, with training that goes on from the vanilla model trained on clean data.",
     "targeted": "For each of some test rows poison is crafted, and the model is trained on clean and poison rows; the "
     "attack succeeds where that row is misclassified after the last epoch.",
     "targeted_any": "As targeted, with what is misclassified after any epoch.",

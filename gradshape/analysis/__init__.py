@@ -7,6 +7,7 @@ from gradshape.analysis.gradients import (
     gradient_differences,
     magnitude_ratio,
     mean_over_epochs,
+    spread_over_epochs,
     stationary_ratio,
 )
 
@@ -17,5 +18,6 @@ __all__ = [
     "gradient_differences",
     "magnitude_ratio",
     "mean_over_epochs",
+    "spread_over_epochs",
     "stationary_ratio",
 ]

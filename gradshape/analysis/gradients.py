@@ -52,11 +52,7 @@ class Differences:
     @property
     def cosine_spread(self) -> float | None:
         """Standard deviation of the cosines over the epochs, the paper's measure of how steady they are; Fig. 7."""
-        mean = self.mean_cosine
-        if mean is None:
-            return None
-        variance = mean_over_epochs(None if value is None else (value - mean) ** 2 for value in self.cosine)
-        return None if variance is None else math.sqrt(variance)
+        return spread_over_epochs(self.cosine)
 
 
 def magnitude_ratio(poison: Tensor, clean: Tensor) -> float | None:
@@ -165,6 +161,19 @@ def mean_over_epochs(values: Iterable[float | None]) -> float | None:
     """
     known = [value for value in values if value is not None]
     return math.fsum(known) / len(known) if known else None
+
+
+def spread_over_epochs(values: Sequence[float | None]) -> float | None:
+    """The standard deviation (of the population) of the values that are known; ``None`` if none is.
+
+    >>> spread_over_epochs([1.0, None, 3.0])
+    1.0
+    """
+    mean = mean_over_epochs(values)
+    if mean is None:
+        return None
+    variance = mean_over_epochs(None if value is None else (value - mean) ** 2 for value in values)
+    return None if variance is None else math.sqrt(variance)
 
 
 def _parameters(names: Sequence[str], layers: Layers, *, bias: bool) -> list[int]:

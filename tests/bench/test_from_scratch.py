@@ -8,12 +8,12 @@ from torch import Tensor
 
 from bench.case import Case, Scale, Task
 from bench.jobs import Craft, Filter, Job, Train
+from bench.metrics import METRICS
 from bench.protocols.base import Measurement
 from bench.protocols.from_scratch import FromScratch
 from gradshape.attacks import LabelFlip
 from gradshape.data import Split, load
 from gradshape.defenses import GradientShaping, NoDefense
-from gradshape.metrics import METRICS
 from gradshape.shaping import Clip
 from gradshape.training import Adam, AnyRecipe, Recipe, TrainingResult
 

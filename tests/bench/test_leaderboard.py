@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from bench import leaderboard, markdown
 from bench.cells import number
 from bench.leaderboard import render
+from bench.metrics import METRICS
 from bench.ordering import best_defense, defense_order, label_order
 from bench.record import Record, Status
 from bench.verdict import Threshold
-from gradshape.metrics import METRICS, Estimate
+from gradshape.metrics import Estimate
 from tests.bench.sample import DEFENSES, INTENSITIES, estimate, grid, make, odd, unmeasured
 
 RAD = "What the poison did (`rad`)"

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from bench import leaderboard, tradeoff
 from bench.case import Case, Scale, Task
 from bench.jobs import Filter, Job, Train
+from bench.metrics import METRICS
 from bench.privacy import privacy_of
 from bench.protocols.base import Measurement
 from bench.protocols.utility import Utility
@@ -18,7 +19,6 @@ from bench.record import Record, Status
 from bench.verdict import Threshold
 from gradshape.attacks import LabelFlip, NoAttack
 from gradshape.defenses import GradientShaping
-from gradshape.metrics import METRICS
 from gradshape.shaping import Clip, Noise, Shaper
 from gradshape.training import Adam, Recipe, Sampling
 from tests.bench.sample import make, unmeasured
