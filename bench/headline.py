@@ -13,15 +13,22 @@ class Headline:
     Attributes:
         damage: what the attack did to the defended model.
         total: attack and defence together, against the undefended clean model; ``None`` if that is not measured.
-        cost: what the defence costs on clean data.
+        cost: what the defence costs on clean data; ``None`` if that is not measured.
+        title: of the table that shows the damage.
+        ranks: whether the defence with the least is the best.
     """
 
     damage: str
     total: str | None
-    cost: str
+    cost: str | None
+    title: str = "What the poison did"
+    ranks: bool = True
 
 
 _HEADLINES = (
+    # What a training looked like inside is no measure of a defence.
+    Headline("magnitude_ratio", None, None, "How much larger the poison's gradients were", ranks=False),
+    Headline("distinct_poisons", None, None, "How many different poisons there were", ranks=False),
     Headline("rad", "rad_vs_vanilla", "utility_loss"),
     Headline("mse_ratio", "mse_ratio_vs_vanilla", "mse_ratio_utility"),
     Headline("success_rate", None, "utility_loss"),
@@ -48,9 +55,10 @@ def total(record: Record) -> Estimate | None:
 def cost(record: Record) -> Estimate | None:
     """What the defence costs on clean data."""
     names = headline(record)
-    return None if names is None else record.metrics.get(names.cost)
+    return None if names is None or names.cost is None else record.metrics.get(names.cost)
 
 
 def judged(record: Record) -> Estimate | None:
     """By what the defences of one attack are compared: the total, where it is measured, else the damage."""
-    return total(record) or damage(record)
+    names = headline(record)
+    return (total(record) or damage(record)) if names is not None and names.ranks else None

@@ -143,7 +143,8 @@ class _Section:
         if differing:
             blocks += ["These cases were not all run alike, so compare them with care:", _bullets(differing)]
         names = next((found for found in map(headline, self.records) if found is not None), None)
-        clean = [[f"*{names.cost.replace('_', ' ')}*", "", *costs]] if names is not None and any(costs) else []
+        price = names.cost if names is not None and any(costs) else None
+        clean = [] if price is None else [[f"*{price.replace('_', ' ')}*", "", *costs]]
         rows = [[markdown.escape(attack), _poison_rows(row), *self._damage(row)] for attack, row in self._rows()]
         columns = [markdown.escape(defense) for defense in self.defenses]
         spent = self.privacy()
@@ -152,7 +153,7 @@ class _Section:
             what += (", and" if clean else "") + " the privacy that one training spends"
         place = "last rows" if spent else "last row"
         blocks += [
-            f"What the poison did (`{names.damage if names else 'rad'}`)"
+            (f"{names.title} (`{names.damage}`)" if names else "What the poison did (`rad`)")
             + (f"; {place}: {what.strip()}:" if what else ":"),
             markdown.table(rows + clean + spent, ["attack", "poison rows", *columns]),
             *self.privacy_note(),

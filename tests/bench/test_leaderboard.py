@@ -297,3 +297,28 @@ def test_thresholds_of_any_metric_are_shown() -> None:
 def test_write_is_the_page(tmp_path: Path) -> None:
     leaderboard.write(odd(), tmp_path / "new" / "page.md")
     assert (tmp_path / "new" / "page.md").read_bytes() == render(odd()).encode()
+
+
+def test_what_a_filter_removed_and_took_is_told() -> None:
+    removed = {"poison_removed": estimate(0.5, half=None), "clean_removed": estimate(0.0123, half=None)}
+    filtered = make(defense="sphere_5", metrics={**make().metrics, **removed}, costs={"filtering": 0.25})
+    clean = make(
+        attack="no_attack",
+        defense="sphere_5",
+        metrics={**make().metrics, "clean_removed": estimate(0.05, half=None)},
+    )
+    page = render([filtered, clean, make(defense="vanilla")])
+    [table] = tables(page, "What the filters removed, and their computing time for one training set")
+    assert table["label_flip_10"] == {"sphere_5": "50 % of poison, 1.2 % of clean, 0.25 s"}
+    assert table["no_attack"] == {"sphere_5": "5.0 % of clean"}
+
+
+def test_pages_without_filters_have_no_table_of_them() -> None:
+    assert "What the filters removed" not in render([make()])
+
+
+def test_what_attacks_and_defences_know_is_told() -> None:
+    told = make(details={"defense_knows": ["budget"], "attack_knows": ["training data", "features"]})
+    page = render([told])
+    assert "- dp_adam_c4 is told of: budget" in page
+    assert "- label_flip_10 knows of: training data, features" in page
