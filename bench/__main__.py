@@ -1,11 +1,12 @@
-"""``python -m bench REPORT [RESULTS] [--output FILE]``: make a report again from the results file."""
+"""``python -m bench REPORT [RESULTS] [--output PATH]``: make a report again from the results file."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import leaderboard, ledger, tradeoff
+from bench import leaderboard, ledger, plots, tradeoff
+from bench.record import Record
 from bench.store import ResultsFile
 
 _RESULTS = Path("reports", "results.jsonl")
@@ -15,7 +16,7 @@ _REPORTS = {
     "ledger": (ledger.write, "write the reproduction ledger as Markdown and print where it is"),
 }
 
-_PAGES = {"ledger": "reproduction.md"}
+_PAGES = {"ledger": "reproduction.md", "figures": "figures"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,37 +25,55 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     results: Path = options.results
     page: Path = options.output or results.with_name(_PAGES.get(options.command, f"{options.command}.md"))
-    write, _ = _REPORTS[options.command]
     if page.resolve() == results.resolve():
         parser.error(f"--output {page}: this is the results file itself: name another")
     try:
         if not results.exists():
             raise FileNotFoundError(f"{results}: no such results file: run `pytest suites/` first, or name another")
-        write(ResultsFile(results).records(), page)
-    except OSError as error:
+        records = ResultsFile(results).records()
+        if options.command == "figures":
+            _draw(records, page)
+        else:
+            write, _ = _REPORTS[options.command]
+            write(records, page)
+            print(page)
+    except (OSError, plots.MissingMatplotlib) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
-    print(page)
     return 0
+
+
+def _draw(records: Sequence[Record], folder: Path) -> None:
+    for kind, files in plots.write(records, folder).items():
+        for file in files:
+            print(file)
+        if not files:
+            print(f"not drawn, because no result has it: {kind.shows}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, (_, purpose) in _REPORTS.items():
-        command = commands.add_parser(name, help=purpose)
-        command.add_argument(
-            "results",
-            nargs="?",
-            type=Path,
-            default=_RESULTS,
-            metavar="RESULTS",
-            help="results file (default: %(default)s)",
-        )
-        command.add_argument(
-            "--output", type=Path, metavar="FILE", help="Markdown file (default: beside the results file)"
-        )
+        _add(commands.add_parser(name, help=purpose), "FILE", "Markdown file (default: beside the results file)")
+    _add(
+        commands.add_parser("figures", help="draw the results as PNG and SVG, print where; needs the extra `plots`"),
+        "FOLDER",
+        "folder of the pictures (default: figures, beside the results file)",
+    )
     return parser
+
+
+def _add(command: argparse.ArgumentParser, output: str, meaning: str) -> None:
+    command.add_argument(
+        "results",
+        nargs="?",
+        type=Path,
+        default=_RESULTS,
+        metavar="RESULTS",
+        help="results file (default: %(default)s)",
+    )
+    command.add_argument("--output", type=Path, metavar=output, help=meaning)
 
 
 if __name__ == "__main__":

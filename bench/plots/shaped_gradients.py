@@ -1,0 +1,56 @@
+"""The gradients of poison beside those of clean rows while a model trains, with and without a defence.
+
+Hong et al. 2020, Fig. 4 c and f, and Fig. 7.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from matplotlib.artist import Artist
+
+from bench.plots import canvas, gradients
+from bench.plots.picture import Picture
+from bench.plots.sections import Section, sections
+from bench.plots.series import has_series, series
+from bench.plots.style import looks, style, text
+from bench.record import Record
+
+# More attacks would make a picture that fits on no page.
+_COLUMNS = 4
+
+
+def pictures(records: Sequence[Record]) -> Iterator[Picture]:
+    """For each section: a column an attack that met several defences, a curve a defence."""
+    for section in sections(filter(has_series, records)):
+        attacks = [attack for attack in section.attacks if len(_measured(section, attack)) > 1]
+        parts = [attacks[i : i + _COLUMNS] for i in range(0, len(attacks), _COLUMNS)]
+        for number, part in enumerate(parts, start=1):
+            yield _picture(section, part, *([f"part{number}"] if len(parts) > 1 else []))
+
+
+def _measured(section: Section, attack: str) -> list[Record]:
+    found = (section.find(attack, defense) for defense in section.defenses)
+    return [record for record in found if record is not None and any(series(record, name) for name in gradients.ROWS)]
+
+
+def _picture(section: Section, attacks: Sequence[str], *part: str) -> Picture:
+    with style():
+        figure, grid = canvas.panels(
+            2,
+            len(attacks),
+            title=section.title("Gradients of poison and clean rows, as they enter the update"),
+            legend_rows=len(section.defenses) // 2 + 2,
+            sharex=True,
+            sharey="row",
+        )
+        look_of = looks(section.defenses)
+        handles: list[Artist] = []
+        for column, attack in enumerate(attacks):
+            grid[0][column].set_title(text(attack))
+            axes = [row[column] for row in grid]
+            for record in _measured(section, attack):
+                handles += gradients.draw(
+                    axes, record, look_of[record.defense], label=text(record.defense), placebo=False
+                )
+        gradients.finish(grid)
+        canvas.legend(figure, gradients.ordered(handles))
+    return Picture(section.file_name("fig4_gradients", *part), figure)

@@ -1,0 +1,191 @@
+"""Records with what pictures are made of, and what there is to read in a picture."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.legend import Legend
+from matplotlib.lines import Line2D
+
+from bench.record import Record
+from tests.bench.sample import estimate, make
+
+EPOCHS = 12
+DATASET = "fashion_mnist_34"
+Values = Sequence[float | None]
+
+
+def series(values: Values, half: float = 0.1) -> dict[str, list[float | None]]:
+    def moved(by: float) -> list[float | None]:
+        return [None if value is None else round(value + by, 6) for value in values]
+
+    return {"value": list(values), "low": moved(-half), "high": moved(half)}
+
+
+def decay(first: float, last: float) -> list[float | None]:
+    return [last + (first - last) * 0.7**epoch for epoch in range(EPOCHS)]
+
+
+def gradients(
+    attack: str = "label_flip_40",
+    defense: str = "vanilla",
+    *,
+    scale: str = "paper",
+    curves: dict[str, Any] | None = None,
+    **fields: Any,
+) -> Record:
+    """A record of the protocol that looks at every epoch; the poison's gradients are larger and opposed."""
+    found = {
+        "magnitude_ratio": series(decay(6, 2.5)),
+        "cosine_similarity": series(decay(-0.3, -1)),
+        "placebo_magnitude_ratio": series(decay(1, 2)),
+        "placebo_cosine_similarity": series(decay(0.9, 0)),
+        "train_accuracy_clean": series(decay(0.8, 0.9)),
+        "train_accuracy_poison": series(decay(0.4, 0.2)),
+    }
+    return make(
+        case=f"{DATASET}-lr-{attack}-{defense}-gradients",
+        dataset=DATASET,
+        attack=attack,
+        defense=defense,
+        protocol="gradients",
+        scale=scale,
+        thresholds=(),
+        metrics={"magnitude_ratio": estimate(3.0)},
+        details={"series": found | (curves or {})},
+        **fields,
+    )
+
+
+def clusters(attack: str = "sota_40", *, shape: Sequence[int] = (1, 2, 2), classes: int = 2, **fields: Any) -> Record:
+    """A record with a few points and two poisons, one of them very frequent."""
+    size = 1
+    for length in shape:
+        size *= length
+    kinds = [
+        {"label": label, "count": count, "shape": list(shape), "pixels": bytes(range(size)).hex()}
+        for label, count in ((1, 3970), (0, 350))
+    ]
+    picture = {
+        "explained": [0.31, 0.12],
+        "clean": [[float(i), float(i % 3), i % classes, i % 4] for i in range(12)],
+        "poison": [[20.0, 5.0, 1, 3], [21.0, 5.5, 0, 3]],
+        "poison_counts": [3970, 350],
+        "kinds": kinds,
+    }
+    return make(
+        case=f"{DATASET}-lr-{attack}-vanilla-clusters",
+        dataset=DATASET,
+        attack=attack,
+        defense="vanilla",
+        protocol="clusters",
+        thresholds=(),
+        metrics={"cluster_purity": estimate(0.95), "distinct_poisons": estimate(2.0)},
+        details={"picture": picture},
+        **fields,
+    )
+
+
+def private(
+    defense: str,
+    accuracy: float,
+    *,
+    norm: float | None,
+    std: float = 0.0,
+    nominal: float | None = None,
+    holds: float | None = None,
+    **fields: Any,
+) -> Record:
+    """A record without an attack, with its privacy ledger."""
+    ledger = {
+        "epsilon": holds,
+        "nominal_epsilon": nominal,
+        "delta": 1e-5,
+        "accountant": "rdp",
+        "sampling": "shuffle",
+        "sensitivity": norm,
+        "noise_std": std,
+    }
+    return make(
+        defense=defense,
+        attack="no_attack",
+        protocol="utility",
+        thresholds=(),
+        metrics={"accuracy_clean": estimate(accuracy), "utility_loss": estimate(0.0)},
+        details={"privacy": ledger},
+        **fields,
+    )
+
+
+def tradeoff() -> list[Record]:
+    """Two clipping norms with and without noise, and plain training."""
+    return [
+        private("vanilla", 0.95, norm=None),
+        private("dp_adam_c4", 0.94, norm=4.0),
+        private("dp_adam_c4_s1", 0.90, norm=4.0, std=1.0, nominal=2e6, holds=3e4),
+        private("dp_adam_c4_s4", 0.70, norm=4.0, std=4.0, nominal=6.5, holds=39.0),
+        private("dp_adam_c1_s4", 0.40, norm=1.0, std=4.0, nominal=0.5, holds=6.6),
+    ]
+
+
+def intensities(metric: Callable[[float], float] = lambda percent: percent / 1000, **fields: Any) -> list[Record]:
+    """Label flips of three intensities against plain training and two clipping norms, at the paper's scale."""
+    return [
+        make(
+            dataset=DATASET,
+            attack=f"label_flip_{percent}",
+            defense=defense,
+            rad=metric(percent),
+            scale=fields.get("scale", "paper"),
+            details={"budget": percent},
+        )
+        for percent in (0, 10, 40)
+        for defense in ("vanilla", "dp_adam_c4", "dp_adam_c1")
+    ]
+
+
+def everything() -> list[Record]:
+    """Something for every kind of picture."""
+    return [
+        *intensities(),
+        *tradeoff(),
+        gradients(),
+        gradients(defense="dp_adam_c4"),
+        clusters(),
+    ]
+
+
+def legends(figure: Figure) -> list[str]:
+    """All entries of all legends."""
+    return [entry.get_text() for legend in _legends(figure) for entry in legend.get_texts()]
+
+
+def _legends(figure: Figure) -> Iterator[Legend]:
+    yield from figure.legends
+    yield from (found for found in (axes.get_legend() for axes in figure.axes) if found is not None)
+
+
+def texts(figure: Figure) -> str:
+    """All that is written in it, but for numbers on axes."""
+    found = [figure.get_suptitle(), figure.get_supxlabel(), *legends(figure)]
+    for axes in figure.axes:
+        found += [axes.get_title(), axes.get_xlabel(), axes.get_ylabel()]
+        found += [label.get_text() for label in (*axes.get_xticklabels(), *axes.get_yticklabels(), *axes.texts)]
+    return "\n".join(found)
+
+
+def hollow(figure: Figure) -> list[tuple[float, float]]:
+    """Where published numbers are."""
+    return [
+        (x, y)
+        for axes in figure.axes
+        for line in axes.lines
+        if line.get_markerfacecolor() == "none" and line.get_linestyle() == "None"
+        for x, y in np.asarray(line.get_xydata()).tolist()
+    ]
+
+
+def curves(figure: Figure, label: str) -> list[Line2D]:
+    """The curves of that name, panel by panel."""
+    return [line for axes in figure.axes for line in axes.lines if line.get_label() == label]
