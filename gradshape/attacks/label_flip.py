@@ -8,6 +8,7 @@ from torch import Tensor
 
 from gradshape import _validate
 from gradshape.attacks.base import Attack, PoisonSet, VictimView
+from gradshape.attacks.drawing import draw_rows
 from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
 from gradshape.data import Split
 
@@ -73,7 +74,7 @@ class LabelFlip(Attack):
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         train, classes = victim.train, victim.num_classes
         if self.feasible_quantile is None:
-            source = _draw_rows(len(train), count, generator)
+            source = draw_rows(len(train), count, generator)
             shift = torch.randint(1, classes, (count,), generator=generator)
             labels = (train.y[source] + shift) % classes
         else:
@@ -85,12 +86,6 @@ class LabelFlip(Attack):
                 )
             source, labels = allowed[torch.randint(len(allowed), (count,), generator=generator)].T
         return PoisonSet(train.x[source], labels.clone(), source.clone(), torch.empty(0, dtype=torch.int64))
-
-
-def _draw_rows(rows: int, count: int, generator: torch.Generator) -> Tensor:
-    if count <= rows:
-        return torch.randperm(rows, generator=generator)[:count]
-    return torch.randint(rows, (count,), generator=generator)
 
 
 def feasible_flips(train: Split, num_classes: int, quantile: float) -> Tensor:

@@ -86,6 +86,9 @@ def _sheet(source: Source, name: str, root: Path) -> str:
 
 
 def _counts(split: Split, num_classes: int) -> str:
+    if num_classes == 0:
+        low, high = split.y.aminmax()
+        return f"{len(split):,} rows; values in [{low:g}, {high:g}], mean {split.y.mean():.3g}"
     return f"{len(split):,} rows; by class: {' '.join(map(str, split.y.bincount(minlength=num_classes).tolist()))}"
 
 

@@ -12,12 +12,15 @@ from gradshape._validate import unknown
 # Importing a module registers its data sets: a new one is one file and one line here.
 from gradshape.data import (
     cifar10,  # noqa: F401
+    diabetes,  # noqa: F401
     digits,  # noqa: F401
     fashion_mnist,  # noqa: F401
     location30,  # noqa: F401
     npz,
+    nuclei_area,  # noqa: F401
     purchase100,  # noqa: F401
     purchase_synthetic,  # noqa: F401
+    spam_zipf,  # noqa: F401
     two_moons,  # noqa: F401
 )
 from gradshape.data.base import Dataset, Split
@@ -67,7 +70,8 @@ def load(name: Name, *, root: Root = None, download: bool = True) -> Dataset:
 
     Args:
         name: one of :func:`names`; or two classes of one, as ``digits_38`` (class 3 is 0, class 8 is 1); or
-            the path of an ``.npz`` file with the arrays ``x_train``, ``y_train``, ``x_test`` and ``y_test``.
+            the path of an ``.npz`` file with the arrays ``x_train``, ``y_train``, ``x_test`` and ``y_test``, or
+            with token counts (see :mod:`gradshape.data.token_counts`).
         root: the folder with one folder a data set; ``$GRADSHAPE_DATA`` by default, else the user's cache
             directory. Files that lie there in their publisher's layout are used as they are.
         download: whether what is missing may be downloaded; ``GRADSHAPE_OFFLINE=1`` forbids it too.

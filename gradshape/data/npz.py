@@ -1,4 +1,7 @@
-"""A data set of one's own: an ``.npz`` file with ``x_train``, ``y_train``, ``x_test`` and ``y_test``."""
+"""A data set of one's own: an ``.npz`` file with ``x_train``, ``y_train``, ``x_test`` and ``y_test``.
+
+In place of ``x_train`` and ``x_test`` it may hold token counts, see :mod:`gradshape.data.token_counts`.
+"""
 
 import zipfile
 import zlib
@@ -9,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradshape.data import token_counts
 from gradshape.data.errors import DataError
 from gradshape.data.formats import impostor
 from gradshape.data.source import Rows, Source
@@ -16,8 +20,13 @@ from gradshape.data.source import Rows, Source
 _ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
 
-def open_arrays(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+def open_arrays(path: Path, names: tuple[str, ...], *others: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     """The named arrays of an ``.npz`` file; nothing in it is unpickled.
+
+    Args:
+        path: the file.
+        names: of the arrays.
+        others: further lists of names; the one of which the file lacks least is taken.
 
     Raises:
         DataError: the file is no ``.npz`` file, is damaged, lacks an array or holds one of Python objects.
@@ -29,8 +38,10 @@ def open_arrays(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
         if found or not zipfile.is_zipfile(path):
             raise DataError(path, f"{found or 'is no zip file, or a truncated one'}: expected {expected}")
         with np.load(path, allow_pickle=False) as archive:
+            names = min((names, *others), key=lambda names: len(set(names) - set(archive.files)))
             lacking = [name for name in names if name not in archive.files]
             if lacking:
+                expected = f"an .npz file with the arrays {', '.join(names)}"
                 have = ", ".join(archive.files) or "none"
                 raise DataError(path, f"lacks {', '.join(lacking)} (it has {have}): expected {expected}")
             return {name: _numbers(path, name, archive) for name in names}
@@ -61,13 +72,16 @@ def source(path: Path) -> Source:
     """The source that reads ``path``; shape and classes are known only after reading.
 
     ``x`` may have any type of numbers in [0, 1], ``y`` any integer type; classes are counted from 0
-    to the largest label. The data set is named after the file, without its suffix.
+    to the largest label. The data set is named after the file, without its suffix. Token counts become 1 for a token
+    that is present and 0 for one that is not.
     """
     return Source(name=path.stem, description=f"arrays of {path.name}", read=partial(_read, path), path=path)
 
 
 def _read(path: Path, folder: Path) -> tuple[Rows, Rows]:
-    arrays = open_arrays(path, _ARRAYS)
+    arrays = open_arrays(path, _ARRAYS, token_counts.DENSE, token_counts.SPARSE)
+    if "x_train" not in arrays:
+        arrays |= {f"x_{split}": token_counts.presence(path, arrays, split) for split in ("train", "test")}
     return _rows(path, arrays, "train"), _rows(path, arrays, "test")
 
 
@@ -84,6 +98,8 @@ def _rows(path: Path, arrays: dict[str, NDArray[Any]], split: str) -> Rows:
         raise DataError(path, f"x_{split} has a value that is not finite: expected values in [0, 1]")
     if low < 0 or high > 1:
         hint = " (divide bytes by 255)" if x.dtype == np.uint8 else ""
+        if x.dtype.kind in "iu" and low >= 0:
+            hint += f" (are they token counts? then name them counts_{split})"
         raise DataError(path, f"x_{split} lies in [{low:g}, {high:g}]: expected values in [0, 1]{hint}")
     if y.min() < 0:
         raise DataError(path, f"y_{split} has a label {y.min()}: expected class ids counted from 0")
