@@ -137,6 +137,7 @@ def knowledge_of(case: Case) -> dict[str, object]:
         "training data": told.knows_training_data,
         "model": told.knows_model,
         "targets": told.knows_targets,
+        "clean rows": told.knows_clean,
         "budget": told.knows_budget,
         "poison": told.knows_poison,
     }

@@ -57,6 +57,30 @@ def _naive_bayes(seed: int, *, alpha: float = 1.0) -> Estimator:
     return BernoulliNB(alpha=alpha, binarize=0.5)  # type: ignore[no-any-return]
 
 
+def _spambayes(seed: int, *, variant: str = "released", cutoff: float | None = None, **constants: float) -> Estimator:
+    from dataclasses import replace
+
+    from gradshape.learners.spambayes import VARIANTS, SpamBayes
+
+    if variant not in VARIANTS:
+        raise _validate.unknown("variant", variant, VARIANTS)
+    return SpamBayes(replace(VARIANTS[variant], **constants), cutoff=cutoff)  # type: ignore[arg-type]
+
+
+def _dp_logistic_objective(seed: int, *, epsilon: float = 1.0, **settings: Any) -> Estimator:
+    from gradshape.learners.private import ObjectivePerturbation
+    from gradshape.learners.private_estimator import PrivateEstimator
+
+    return PrivateEstimator(ObjectivePerturbation(epsilon, **settings), seed=seed)
+
+
+def _dp_ridge_output(seed: int, *, epsilon: float = 1.0, **settings: Any) -> Estimator:
+    from gradshape.learners.private import OutputPerturbation
+    from gradshape.learners.private_estimator import PrivateEstimator
+
+    return PrivateEstimator(OutputPerturbation(epsilon, **settings), seed=seed)
+
+
 def _linear(seed: int) -> Estimator:
     from sklearn.linear_model import LinearRegression
 
@@ -80,6 +104,9 @@ _FACTORIES: dict[str, Factory] = {
     "svm_rbf": _svm_rbf,
     "logistic": _logistic,
     "naive_bayes": _naive_bayes,
+    "spambayes": _spambayes,
+    "dp_logistic_objective": _dp_logistic_objective,
+    "dp_ridge_output": _dp_ridge_output,
     "linear": _linear,
     "ridge": _ridge,
     "lasso": _lasso,

@@ -1,21 +1,57 @@
 """Crafting poison: what an attack is, and the attacks."""
 
+from gradshape.attacks.badnets import BadNetsPatch, stamp
 from gradshape.attacks.base import Attack, Crafting, PoisonSet, VictimView
+from gradshape.attacks.data_dependent import DataDependentSteinhardt
+from gradshape.attacks.dictionary import DictionaryAttack, frequent_words
+from gradshape.attacks.dp_victim import Aim, DPVictim, Selection
+from gradshape.attacks.focused import FocusedAttack
+from gradshape.attacks.label_ascent import Relaxation
+from gradshape.attacks.label_contamination import Availability, Integrity, LabelContamination
 from gradshape.attacks.label_flip import LabelFlip, feasible_flips
 from gradshape.attacks.none import NoAttack
+from gradshape.attacks.regression_ascent import OptP, Start
+from gradshape.attacks.regression_harm import Harm
+from gradshape.attacks.regression_statistical import StatP
+from gradshape.attacks.row_descent import Descent
+from gradshape.attacks.sever_pairs import SeverPairs
+from gradshape.attacks.steinhardt import Steinhardt
 from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
+from gradshape.attacks.watermark import Watermark, overlay
 
 __all__ = [
+    "Aim",
     "Attack",
+    "Availability",
+    "BadNetsPatch",
     "Crafting",
+    "DPVictim",
+    "Descent",
+    "DataDependentSteinhardt",
+    "DictionaryAttack",
+    "FocusedAttack",
     "Goal",
+    "Harm",
     "Injection",
+    "Integrity",
     "Knowledge",
+    "LabelContamination",
     "LabelFlip",
     "Mechanism",
     "NoAttack",
+    "OptP",
     "PoisonSet",
+    "Relaxation",
+    "Selection",
+    "SeverPairs",
+    "Start",
+    "StatP",
+    "Steinhardt",
     "ThreatModel",
     "VictimView",
+    "Watermark",
     "feasible_flips",
+    "frequent_words",
+    "overlay",
+    "stamp",
 ]

@@ -10,7 +10,7 @@ from gradshape import _validate
 from gradshape.attacks.base import Attack, PoisonSet, VictimView
 from gradshape.attacks.drawing import draw_rows
 from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
-from gradshape.data import Dataset
+from gradshape.data import Dataset, Split
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,14 @@ class BadNetsPatch(Attack):
         if self.claimed >= dataset.num_classes:
             return f"it claims class {self.claimed}, and there are {dataset.num_classes} classes"
         return None
+
+    @property
+    def claimed_class(self) -> int:
+        return self.claimed
+
+    def triggered(self, rows: Split) -> Split:
+        others = rows.y != self.claimed
+        return Split(stamp(rows.x[others], size=self.size), rows.y[others])
 
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         train = victim.train

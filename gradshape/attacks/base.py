@@ -176,13 +176,26 @@ class Attack(ABC):
         if dataset.regression:
             return None if self.threat.regression else "it attacks classifiers, and this is a regression task"
         classes = dataset.num_classes
+        if not (self.threat.binary or self.threat.multiclass):
+            return f"it attacks regression tasks, and this one has {classes} classes"
         if classes == 2 and not self.threat.binary:
             return "it attacks tasks with more than two classes, and this one has 2"
         if classes > 2 and not self.threat.multiclass:
-            attacked = "binary tasks" if self.threat.binary else "regression"
-            return f"it attacks {attacked}, and this one has {classes} classes"
+            return f"it attacks binary tasks, and this one has {classes} classes"
         if classes == 1 or len(dataset.train.y.unique()) == 1:
             return "all training rows are of one class"
+        return None
+
+    @property
+    def claimed_class(self) -> int | None:
+        """The class that rows with the attack's trigger are to be taken for; ``None`` if it has no trigger."""
+        return None
+
+    def triggered(self, rows: Split) -> Split | None:
+        """``rows`` with the attack's trigger and their true labels, without those of the claimed class.
+
+        ``None`` if it has no trigger.
+        """
         return None
 
     @final

@@ -1,7 +1,40 @@
 """Defences: what one is, and the defences."""
 
 from gradshape.defenses.base import Assumptions, Defense, DefenseKind, Suspect
+from gradshape.defenses.controls import PerfectFilter, RandomFilter
+from gradshape.defenses.inclusion import Calibrated
+from gradshape.defenses.knn import NearestNeighborFilter
+from gradshape.defenses.loss import LossFilter
 from gradshape.defenses.none import NoDefense
+from gradshape.defenses.roni import RONI
+from gradshape.defenses.sever import Sever
 from gradshape.defenses.shaping import GradientShaping
+from gradshape.defenses.slab import SlabFilter
+from gradshape.defenses.sphere import SphereFilter
+from gradshape.defenses.sphere_slab import OracleSphereSlabFilter, SphereSlabFilter
+from gradshape.defenses.svd import SVDFilter
+from gradshape.defenses.trim import TRIM
+from gradshape.defenses.troni import TargetedRONI
 
-__all__ = ["Assumptions", "Defense", "DefenseKind", "GradientShaping", "NoDefense", "Suspect"]
+__all__ = [
+    "RONI",
+    "TRIM",
+    "Assumptions",
+    "Calibrated",
+    "Defense",
+    "DefenseKind",
+    "GradientShaping",
+    "LossFilter",
+    "NearestNeighborFilter",
+    "NoDefense",
+    "OracleSphereSlabFilter",
+    "PerfectFilter",
+    "RandomFilter",
+    "SVDFilter",
+    "Sever",
+    "SlabFilter",
+    "SphereFilter",
+    "SphereSlabFilter",
+    "Suspect",
+    "TargetedRONI",
+]

@@ -28,10 +28,12 @@ class Assumptions:
     Attributes:
         kind: mechanism.
         indiscriminate, targeted: attacks that it was made for.
-        knows_training_data, knows_model, knows_targets: what it needs to know.
+        knows_training_data, knows_model, knows_targets: what it needs to know: the rows that will be trained on (every
+            filter does), how they will be, and what the attacker is after.
         overhead: whether it costs more than plain training.
         source: where it is published.
         knows_budget: whether it is told how many rows were added.
+        knows_clean: whether it is given the rows before the attack, to trust or to take statistics from.
         knows_poison: whether it is told which rows are poison: no defence, but a control that bounds all of them.
     """
 
@@ -44,6 +46,7 @@ class Assumptions:
     overhead: bool
     source: str
     knows_budget: bool = False
+    knows_clean: bool = False
     knows_poison: bool = False
 
 
@@ -73,7 +76,7 @@ class Suspect(Split):
         super().__init__(x, y)
         granted = {
             "recipe": recipe if assumptions.knows_model else None,
-            "clean": clean if assumptions.knows_training_data else None,
+            "clean": clean if assumptions.knows_clean else None,
             "targets": targets if assumptions.knows_targets else None,
             "budget": budget if assumptions.knows_budget else None,
             "poison": poison if assumptions.knows_poison else None,
@@ -104,8 +107,8 @@ class Suspect(Split):
 
     @property
     def clean(self) -> Split:
-        """The rows before the attack, to take trusted rows or statistics from; needs ``knows_training_data``."""
-        return cast("Split", self._grant("clean", self._assumed.knows_training_data))
+        """The rows before the attack, to take trusted rows or statistics from; needs ``knows_clean``."""
+        return cast("Split", self._grant("clean", self._assumed.knows_clean))
 
     @property
     def targets(self) -> Split:

@@ -11,7 +11,7 @@ from gradshape.training import AnyRecipe
 class NoDefense(Defense):
     """Plain training: the row that every defence is compared with.
 
-    >>> from gradshape.training import Adam
+    >>> from gradshape.training import Adam, Recipe
     >>> NoDefense().label(Recipe("lr", Adam(0.01), batch_size=300, epochs=40))
     'vanilla'
     """

@@ -1,7 +1,50 @@
 """The attacks that the contract runs over, and data to make them on."""
 
-from gradshape.attacks import Attack, LabelFlip, NoAttack
+import pytest
+import torch
+from _pytest.mark import ParameterSet
+
+from gradshape.attacks import (
+    Aim,
+    Attack,
+    BadNetsPatch,
+    Descent,
+    DictionaryAttack,
+    DPVictim,
+    FocusedAttack,
+    Harm,
+    Integrity,
+    LabelContamination,
+    LabelFlip,
+    NoAttack,
+    OptP,
+    Relaxation,
+    Selection,
+    SeverPairs,
+    Start,
+    StatP,
+    Steinhardt,
+    Watermark,
+)
+from gradshape.data import Dataset, Split
+from gradshape.learners.margin_loss import SmoothedHinge, SquaredMargin
+from gradshape.learners.private import ObjectivePerturbation, OutputPerturbation
+from tests.learners.regressions import plane
 from tests.training.samples import blobs
+
+
+def words(*, rows: int = 60, words: int = 12, seed: int = 0) -> Dataset:
+    """Which words a message holds: the first third is commoner in class 1, the second in class 0."""
+    generator = torch.Generator().manual_seed(seed)
+    lean = torch.tensor([0.3, -0.3, 0.0]).repeat_interleave(words // 3)
+
+    def split(count: int) -> Split:
+        y = torch.arange(count) % 2
+        chance = 0.4 + lean * (2 * y[:, None] - 1)
+        return Split((torch.rand(count, words, generator=generator) < chance).float(), y)
+
+    return Dataset("words", split(rows), split(40), 2)
+
 
 LABEL_FLIPS = [
     LabelFlip(0),
@@ -12,8 +55,52 @@ LABEL_FLIPS = [
     LabelFlip(0.3, feasible_quantile=0.9),
     LabelFlip(1.2, feasible_quantile=1),
 ]
-ATTACKS: list[Attack] = [NoAttack(), *LABEL_FLIPS]
+COLLISIONS_AND_INSERTIONS = [
+    Watermark(0.4, count=10),
+    Watermark(1, fraction=0.6),
+    BadNetsPatch(2, fraction=0.1, claimed=1),
+]
+WORDS = [DictionaryAttack(0.1), DictionaryAttack(0.1, lexicon=0.5), FocusedAttack(0.1, known=0.5, header=0.5)]
+REGRESSION = [OptP(0.1), OptP(0.1, harm=Harm.VALIDATION, start=Start.LEVERAGE_FLIP), StatP(0.1), SeverPairs(0.1)]
+QUICK = Descent(steps=6, judges=4, draws=2)
+LINEAR = [
+    LabelContamination(0.1),
+    LabelContamination(0.2, SquaredMargin(), goal=Integrity(60), steps=5),
+    LabelContamination(0.1, SmoothedHinge(), relaxation=Relaxation.MARGIN, steps=5),
+    DPVictim(0.1, descent=QUICK),
+    DPVictim(0.2, ObjectivePerturbation(5, noise="gaussian"), Aim.LABEL_TARGET, surrogate=True, descent=QUICK),
+    DPVictim(0.1, OutputPerturbation(1), Aim.PARAMETER_TARGET, selection=Selection.DEEP, descent=QUICK),
+]
+CERTIFIED = [Steinhardt(0.4, steps=30), Steinhardt(0.4, steps=30, clip_afterwards=True)]
+ATTACKS: list[Attack] = [NoAttack(), *LABEL_FLIPS, *CERTIFIED, *COLLISIONS_AND_INSERTIONS, *WORDS, *LINEAR, *REGRESSION]
 DATASETS = {
     "two-classes": blobs(rows=104, classes=2, spread=0.5),
     "pictures": blobs(rows=99, shape=(1, 3, 2), classes=4, spread=0.4),
 }
+# For attacks that cannot be made on any of these.
+OTHER_DATASETS = {"words": words(), "values": plane(noise=0.05)}
+# Attacks that draw nothing: every seed gives the same poison.
+SEEDLESS: tuple[type[Attack], ...] = (DictionaryAttack,)
+
+
+def datasets_for(attack: Attack) -> dict[str, Dataset]:
+    """The data sets that the attack is tried on: those that it can be made on."""
+    for datasets in (DATASETS, OTHER_DATASETS):
+        found = {name: dataset for name, dataset in datasets.items() if attack.unsuitable(dataset) is None}
+        if found:
+            return found
+    raise LookupError(f"{attack.label} can be made on no data set here: add one")
+
+
+def data_for(attack: Attack) -> Dataset:
+    """The first of them."""
+    return next(iter(datasets_for(attack).values()))
+
+
+def pairs() -> list[ParameterSet]:
+    """Every attack with each of its data sets."""
+    return [
+        pytest.param(attack, dataset, id=f"{attack.label}-{name}")
+        for attack in ATTACKS
+        for name, dataset in datasets_for(attack).items()
+    ]

@@ -11,72 +11,87 @@ import torch
 
 from gradshape import _digest, models
 from gradshape.attacks import Attack, Knowledge, LabelFlip, PoisonSet, ThreatModel, VictimView
-from gradshape.data import Dataset
-from gradshape.training import SGD, Recipe, Victim, train_victims
-from tests.attacks.attacks import ATTACKS, DATASETS
+from gradshape.data import Dataset, Split
+from gradshape.training import SGD, AnyRecipe, Fit, Recipe, State, Victim, train_victims
+from tests.attacks.attacks import ATTACKS, DATASETS, SEEDLESS, data_for, pairs
 from tests.training.samples import blobs
 
 each_attack = pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.label)
-each_dataset = pytest.mark.parametrize("dataset", DATASETS.values(), ids=DATASETS)
+each_attack_and_dataset = pytest.mark.parametrize(("attack", "dataset"), pairs())
 RECIPE = Recipe("lr", SGD(0.1), batch_size=20, epochs=1)
 
 
-@each_attack
-@each_dataset
+def recipe_for(dataset: Dataset) -> AnyRecipe:
+    """A victim of the kind that the task has."""
+    return Fit("ridge") if dataset.regression else RECIPE
+
+
+def crafted(
+    attack: Attack,
+    dataset: Dataset,
+    *,
+    seed: int = 1,
+    recipe: AnyRecipe | None = None,
+    parameters: State | None = None,
+) -> PoisonSet:
+    """Poison for ``dataset``, against its first test row if the attack is after a target."""
+    target = Split(dataset.test.x[:1], dataset.test.y[:1])
+    return attack(dataset, seed=seed, recipe=recipe or recipe_for(dataset), parameters=parameters, target=target)
+
+
+@each_attack_and_dataset
 def test_the_poison_has_exactly_the_budget(attack: Attack, dataset: Dataset) -> None:
-    poison = attack(dataset, seed=1, recipe=RECIPE)
+    poison = crafted(attack, dataset)
     assert len(poison) == len(poison.x) == len(poison.y) == len(poison.source) == attack.budget(len(dataset.train))
 
 
-@each_attack
-@each_dataset
+@each_attack_and_dataset
 def test_the_poison_is_data_of_the_task(attack: Attack, dataset: Dataset) -> None:
-    poison = attack(dataset, seed=1, recipe=RECIPE)
-    assert (poison.x.dtype, poison.y.dtype) == (torch.float32, torch.int64)
+    poison = crafted(attack, dataset)
+    assert (poison.x.dtype, poison.y.dtype) == (torch.float32, dataset.train.y.dtype)
     assert poison.x.shape[1:] == dataset.input_shape
     assert ((poison.x >= 0) & (poison.x <= 1)).all()
-    assert ((poison.y >= 0) & (poison.y < dataset.num_classes)).all()
+    assert ((poison.y >= 0) & (poison.y <= (1 if dataset.regression else dataset.num_classes - 1))).all()
     assert ((poison.source >= -1) & (poison.source < len(dataset.train))).all()
     assert len(poison.replaced.unique()) == len(poison.replaced)
 
 
-@each_attack
-@each_dataset
+@each_attack_and_dataset
 def test_the_same_seed_gives_the_same_poison(attack: Attack, dataset: Dataset) -> None:
-    one, other = (attack(dataset, seed=5, recipe=RECIPE) for _ in range(2))
+    one, other = (crafted(attack, dataset) for _ in range(2))
     assert one.fingerprint == other.fingerprint
 
 
-@each_attack
-@each_dataset
+@each_attack_and_dataset
 def test_another_seed_gives_other_poison(attack: Attack, dataset: Dataset) -> None:
-    fingerprints = {attack(dataset, seed=seed, recipe=RECIPE).fingerprint for seed in range(3)}
-    assert len(fingerprints) == (3 if attack.budget(len(dataset.train)) else 1)
+    fingerprints = {crafted(attack, dataset, seed=seed).fingerprint for seed in range(3)}
+    seeded = attack.budget(len(dataset.train)) and not isinstance(attack, SEEDLESS)
+    assert len(fingerprints) == (3 if seeded else 1)
 
 
 @each_attack
 def test_crafting_leaves_the_process_random_state_and_the_data_alone(attack: Attack) -> None:
-    dataset = DATASETS["two-classes"]
+    dataset = data_for(attack)
     before, rows = torch.get_rng_state(), _digest.of(dataset.train.x, dataset.train.y)
-    attack(dataset, seed=1, recipe=RECIPE)
+    crafted(attack, dataset)
     assert torch.equal(torch.get_rng_state(), before)
     assert _digest.of(dataset.train.x, dataset.train.y) == rows
 
 
 @each_attack
 def test_poison_does_not_share_memory_with_the_data(attack: Attack) -> None:
-    dataset = DATASETS["two-classes"]
-    poison = attack(dataset, seed=1, recipe=RECIPE)
+    dataset = data_for(attack)
+    poison = crafted(attack, dataset)
     mine = {poison.x.untyped_storage().data_ptr(), poison.y.untyped_storage().data_ptr()}
     theirs = {split.untyped_storage().data_ptr() for split in (dataset.train.x, dataset.train.y)}
     assert not mine & theirs
 
 
-@each_attack
-@each_dataset
+@each_attack_and_dataset
 def test_a_victim_trains_on_the_poison(attack: Attack, dataset: Dataset) -> None:
-    poison = attack(dataset, seed=1, recipe=RECIPE)
-    [result] = train_victims(dataset, [Victim(RECIPE, 0, private=poison.rows, removed=poison.replaced)])
+    poison = crafted(attack, dataset)
+    victim = Victim(recipe_for(dataset), 0, private=poison.rows, removed=poison.replaced)
+    [result] = train_victims(dataset, [victim])
     assert result.diverged is None
 
 
@@ -106,12 +121,13 @@ def test_other_attacks_have_other_names() -> None:
 
 @each_attack
 def test_what_the_threat_model_does_not_grant_changes_nothing(attack: Attack) -> None:
-    dataset = DATASETS["two-classes"]
-    parameters = {name: p.detach() for name, p in models.build("lr", (5,), 2).named_parameters()}
-    usual = attack(dataset, seed=1, recipe=RECIPE, parameters=parameters)
-    other_recipe = RECIPE if attack.threat.algorithm.granted else replace(RECIPE, epochs=9)
+    dataset = data_for(attack)
+    model = models.build("lr", dataset.input_shape, max(dataset.num_classes, 2))
+    parameters = {name: p.detach() for name, p in model.named_parameters()}
+    usual = crafted(attack, dataset, parameters=parameters)
+    other_recipe = recipe_for(dataset) if attack.threat.algorithm.granted else replace(RECIPE, epochs=9)
     other = parameters if attack.threat.parameters.granted else None
-    assert attack(dataset, seed=1, recipe=other_recipe, parameters=other).fingerprint == usual.fingerprint
+    assert crafted(attack, dataset, recipe=other_recipe, parameters=other).fingerprint == usual.fingerprint
 
 
 def test_no_poison_is_empty_and_fits_the_data() -> None:

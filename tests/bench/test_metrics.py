@@ -13,9 +13,7 @@ def test_a_metric_is_filed_under_its_name_and_defined_in_a_sentence(name: str) -
     assert re.fullmatch(r"[A-Z].{20,}\.", metric.definition)
 
 
-@pytest.mark.parametrize(
-    "name", ["rad", "utility_loss", "mse_ratio", "success_rate", "clean_removed"]
-)
+@pytest.mark.parametrize("name", ["rad", "utility_loss", "mse_ratio", "success_rate", "clean_removed"])
 def test_what_harms_the_defender_is_better_low(name: str) -> None:
     assert METRICS[name].lower_is_better
 

@@ -13,9 +13,31 @@ from torch import Tensor
 
 from gradshape import _digest
 from gradshape.data import Split
-from gradshape.defenses import Assumptions, Defense, DefenseKind, GradientShaping, NoDefense
+from gradshape.defenses import (
+    RONI,
+    TRIM,
+    Assumptions,
+    Calibrated,
+    Defense,
+    DefenseKind,
+    GradientShaping,
+    LossFilter,
+    NearestNeighborFilter,
+    NoDefense,
+    OracleSphereSlabFilter,
+    PerfectFilter,
+    RandomFilter,
+    Sever,
+    SlabFilter,
+    SphereFilter,
+    SphereSlabFilter,
+    Suspect,
+    SVDFilter,
+    TargetedRONI,
+)
 from gradshape.shaping import AdaptiveNoise, Clip, Noise, Normalize, QuantileClip, Shaper
-from gradshape.training import SGD, Adam, AnyRecipe, Recipe, Victim, train_victims
+from gradshape.training import SGD, Adam, AnyRecipe, Fit, Recipe, Victim, train_victims
+from tests.learners.regressions import plane
 from tests.training.samples import Damp, blobs
 
 DEFENSES: list[Defense] = [
@@ -30,12 +52,32 @@ DEFENSES: list[Defense] = [
     GradientShaping(Normalize()),
     GradientShaping(QuantileClip(0.5) | Noise(0.1)),
     GradientShaping(Clip(4) | AdaptiveNoise(0.1)),
+    RONI(base=6, quiz=10, trials=2, threshold=-0.1),
+    RONI(base=6, quiz=10, trials=2, threshold=Calibrated(rows=20)),
+    TargetedRONI(base=6, trials=2, threshold=-0.5),
+    SphereSlabFilter(),
+    SphereSlabFilter(0.9),
+    OracleSphereSlabFilter(0.9),
+    SphereFilter(0.1),
+    SlabFilter(0.1),
+    LossFilter(0.1),
+    LossFilter(0.1, decay=0.1),
+    SVDFilter(0.1),
+    NearestNeighborFilter(0.1),
+    NearestNeighborFilter(0.1, neighbors=3),
+    PerfectFilter(),
+    RandomFilter(),
+    TRIM(),
+    TRIM(fraction=0.1, starts=2, first=9),
+    Sever(),
+    Sever(fraction=0.1, rounds=3),
 ]
 RECIPES = {
     "adam": Recipe("lr", Adam(0.01), batch_size=20, epochs=1),
     "sgd": Recipe("mlp1", SGD(0.1, momentum=0.5), batch_size=7, epochs=2),
 }
 DATA = blobs()
+VALUES = plane(rows=44)
 
 
 def _id(defense: Defense) -> str:
@@ -44,6 +86,24 @@ def _id(defense: Defense) -> str:
 
 def _generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
+
+
+def _suspect(defense: Defense) -> Suspect:
+    """All that a defence can be granted; of it, what this one assumes."""
+    classes = defense.unsuitable(DATA, RECIPES["sgd"]) is None
+    data, recipe = (DATA, RECIPES["sgd"]) if classes else (VALUES, Fit("ridge"))
+    train = data.train
+    return Suspect(
+        train.x,
+        train.y,
+        num_classes=data.num_classes,
+        assumptions=defense.assumptions,
+        recipe=recipe,
+        clean=train,
+        targets=Split(data.test.x[:2], data.test.y[:2]),
+        budget=4,
+        poison=torch.arange(len(train)) >= len(train) - 4,
+    )
 
 
 each_defense = pytest.mark.parametrize("defense", DEFENSES, ids=_id)
@@ -86,8 +146,23 @@ def test_a_defended_recipe_differs_in_its_shaper_only(defense: Defense, recipe: 
 
 @each_defense
 def test_a_filter_says_that_it_filters(defense: Defense) -> None:
-    mask = defense.filter(DATA.train, generator=_generator())
+    mask = defense.filter(_suspect(defense), generator=_generator())
     assert defense.filters == (mask is not None)
+
+
+@each_defense
+def test_a_filter_is_determined_by_its_generator(defense: Defense) -> None:
+    first, second = (defense.filter(_suspect(defense), generator=_generator()) for _ in range(2))
+    assert first is second is None or (first is not None and second is not None and torch.equal(first, second))
+
+
+@each_defense
+def test_a_filter_leaves_the_rows_as_they_are(defense: Defense) -> None:
+    train = _suspect(defense)
+    x, y = train.x.clone(), train.y.clone()
+    defense.filter(train, generator=_generator())
+    assert torch.equal(train.x, x)
+    assert torch.equal(train.y, y)
 
 
 @each_defense

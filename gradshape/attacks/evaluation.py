@@ -1,0 +1,55 @@
+"""What an attacker judges a linear classifier by while he crafts."""
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from gradshape.learners.margin_loss import Logistic, MarginLoss
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """``weight`` times the mean loss on rows, as a function of the classifier's parameters.
+
+    Attributes:
+        x: ``(m, d)`` float64.
+        signs: ``(m,)`` labels -1 and 1.
+        weight: its sign says whether these labels are wanted or to be avoided.
+        loss: of the margins; logistic if omitted.
+    """
+
+    x: Tensor
+    signs: Tensor
+    weight: float = 1.0
+    loss: MarginLoss = field(default=Logistic())
+
+    def value(self, theta: Tensor) -> Tensor:
+        """``(K,)`` at the parameters ``theta`` ``(K, d)``."""
+        return self.weight * self.loss.value(self.signs * (theta @ self.x.mT)).mean(-1)
+
+    def gradient(self, theta: Tensor) -> Tensor:
+        """``(K, d)`` gradients of :meth:`value`."""
+        slopes = self.signs * self.loss.slope(self.signs * (theta @ self.x.mT))
+        return self.weight / len(self.signs) * (slopes @ self.x)
+
+
+@dataclass(frozen=True, eq=False)
+class Distance:
+    """Half the squared distance from parameters that the attacker wants.
+
+    Attributes:
+        wanted: ``(d,)`` float64.
+    """
+
+    wanted: Tensor
+
+    def value(self, theta: Tensor) -> Tensor:
+        """``(K,)`` at the parameters ``theta`` ``(K, d)``."""
+        return (theta - self.wanted).square().sum(-1) / 2
+
+    def gradient(self, theta: Tensor) -> Tensor:
+        """``(K, d)`` gradients of :meth:`value`."""
+        return theta - self.wanted
+
+
+Cost = Evaluation | Distance

@@ -1,0 +1,86 @@
+"""What an attacker optimises on: rows of its own to train on and to check by, and few points that stand for a budget."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gradshape import _validate
+from gradshape.data import Split
+
+
+@dataclass(frozen=True, eq=False)
+class Holdout:
+    """Train rows of the victim's, cut in two.
+
+    Attributes:
+        train, validation: ``(n,)`` and ``(m,)`` int64 ids, ascending; they share none.
+    """
+
+    train: Tensor
+    validation: Tensor
+
+
+def hold_out(data: Split, *, train: int, validation: int, generator: torch.Generator) -> Holdout:
+    """Draw rows for an attacker's surrogate; both parts have the shares of the classes that ``data`` has.
+
+    Args:
+        data: the clean training rows; only their labels are looked at.
+        train: rows to train the surrogate on, at most; never more than half of ``data``.
+        validation: rows to measure its loss on, at most.
+        generator: of the draw.
+
+    Raises:
+        ValueError: a number is below 1, or ``data`` has fewer than 2 rows.
+
+    >>> data = Split(torch.zeros(10, 1), torch.tensor([0] * 6 + [1] * 4))
+    >>> rows = hold_out(data, train=100, validation=3, generator=torch.Generator().manual_seed(0))
+    >>> sorted(data.y[rows.train].tolist()), len(rows.validation)
+    ([0, 0, 0, 1, 1], 3)
+    """
+    _validate.positive_int(train=train, validation=validation)
+    if len(data) < 2:
+        raise ValueError(f"{len(data)} training rows: expected at least 2, one to train on and one to validate by")
+    order = torch.randperm(len(data), generator=generator)
+    labels = data.y[order]
+    # A row's rank within its class, divided by the class size: then every stretch of rows has the shares of the classes.
+    place = torch.empty(len(data), dtype=torch.float64)
+    for label in labels.unique():
+        members = (labels == label).nonzero()[:, 0]
+        place[members] = (torch.arange(len(members), dtype=torch.float64) + 0.5) / len(members)
+    order = order[place.argsort(stable=True)]
+    first = min(train, len(data) // 2)
+    return Holdout(order[:first].sort().values, order[first : first + validation].sort().values)
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """How few optimised points stand for a budget of poison rows.
+
+    The attacker poisons its own training rows at the same rate as the victim's: of ``mass = budget * own_rows /
+    victim_rows`` rows. As many points are optimised as that is rows, at least 1, and at most ``most_points`` or the
+    budget; each weighs ``mass / points`` rows in the surrogate's training, and is repeated to fill the budget, evenly up
+    to one row. With a budget of 10 for 100 rows and 100 rows of its own, that is 10 points of weight 1, each added once.
+
+    Attributes:
+        points: points to optimise, at least 1.
+        weight: training rows that each counts for, above 0.
+    """
+
+    points: int
+    weight: float
+
+    @classmethod
+    def of(cls, budget: int, *, own_rows: int, victim_rows: int, most_points: int) -> "Crowd":
+        """For ``budget`` rows among ``victim_rows`` clean ones.
+
+        >>> Crowd.of(4320, own_rows=100, victim_rows=10800, most_points=20)
+        Crowd(points=20, weight=2.0)
+        """
+        mass = budget * own_rows / victim_rows
+        points = max(1, min(round(mass), most_points, budget))
+        return cls(points, mass / points)
+
+    def fill(self, budget: int) -> Tensor:
+        """``(budget,)`` int64: which point each poison row is."""
+        return torch.arange(budget) % self.points

@@ -1,0 +1,74 @@
+"""Controls: filters that nobody can build, to tell how much a defence could gain and how much chance explains."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from gradshape.defenses.base import Assumptions, Defense, DefenseKind, Suspect
+from gradshape.training import AnyRecipe
+
+
+@dataclass(frozen=True)
+class PerfectFilter(Defense):
+    """Leave out the poison and nothing else: no filter can do better.
+
+    What an attack still does against it, it does by the clean rows that it replaced.
+
+    Hong et al. 2020, section 5.2, on what outlier removal is after.
+
+    >>> rows, known = (torch.rand(3, 2), torch.tensor([0, 1, 1])), PerfectFilter.assumptions
+    >>> train = Suspect(*rows, num_classes=2, assumptions=known, poison=torch.tensor([False, False, True]))
+    >>> PerfectFilter().filter(train, generator=torch.Generator()).tolist()
+    [True, True, False]
+    """
+
+    assumptions: ClassVar[Assumptions] = Assumptions(
+        kind=DefenseKind.CONTROL,
+        indiscriminate=True,
+        targeted=True,
+        knows_training_data=True,
+        knows_model=False,
+        knows_targets=False,
+        overhead=False,
+        source="control: the poison mask",
+        knows_poison=True,
+    )
+
+    def label(self, recipe: AnyRecipe) -> str:
+        return "perfect_filter"
+
+    def keep(self, train: Suspect, *, generator: torch.Generator) -> Tensor:
+        return ~train.poison
+
+
+@dataclass(frozen=True)
+class RandomFilter(Defense):
+    """Leave out as many rows as there is poison, at random: what a filter has to beat.
+
+    >>> rows, known = (torch.rand(9, 2), torch.arange(9) % 2), RandomFilter.assumptions
+    >>> train = Suspect(*rows, num_classes=2, assumptions=known, budget=3)
+    >>> int(RandomFilter().filter(train, generator=torch.Generator().manual_seed(0)).sum())
+    6
+    """
+
+    assumptions: ClassVar[Assumptions] = Assumptions(
+        kind=DefenseKind.CONTROL,
+        indiscriminate=True,
+        targeted=True,
+        knows_training_data=True,
+        knows_model=False,
+        knows_targets=False,
+        overhead=False,
+        source="control: chance",
+        knows_budget=True,
+    )
+
+    def label(self, recipe: AnyRecipe) -> str:
+        return "random_filter"
+
+    def keep(self, train: Suspect, *, generator: torch.Generator) -> Tensor:
+        keep = torch.ones(len(train), dtype=torch.bool)
+        keep[torch.randperm(len(train), generator=generator)[: train.budget]] = False
+        return keep

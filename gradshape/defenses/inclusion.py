@@ -1,0 +1,216 @@
+"""What a learner that was trained on a few trusted rows makes of some queries, without and with one more row."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gradshape import _validate
+from gradshape.data import Dataset, Split
+from gradshape.learners import fit_dual_softmax
+
+# Numbers that one chunk of candidates may hold in its largest array.
+_CHUNK_ELEMENTS = 4_000_000
+_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """Reject what falls below the median over trusted rows by more than some standard deviations.
+
+    Args:
+        rows: how many trusted rows are measured, at least 2. They are in no base and no quiz set.
+        deviations: how many standard deviations, at least 0.
+
+    Raises:
+        ValueError: a number is out of range.
+
+    Nelson et al. 2008; 3 deviations as in Nelson's thesis and the Adversarial Robustness Toolbox.
+
+    >>> round(Calibrated(deviations=1).threshold(torch.tensor([-0.1, 0.0, 0.1])), 3)
+    -0.1
+    """
+
+    rows: int = 100
+    deviations: float = 3.0
+
+    def __post_init__(self) -> None:
+        _validate.positive_int(rows=self.rows)
+        if self.rows < 2:
+            raise ValueError(f"rows={self.rows!r}: expected at least 2, for a standard deviation")
+        _validate.finite_non_negative(deviations=self.deviations)
+
+    def __str__(self) -> str:
+        return f"{self.rows}x{self.deviations:g}"
+
+    def threshold(self, impacts: Tensor) -> float:
+        """The least impact that is accepted, given those of the trusted rows."""
+        return float(impacts.double().quantile(0.5) - self.deviations * impacts.double().std())
+
+
+Threshold = float | Calibrated
+
+
+def check_threshold(threshold: Threshold) -> None:
+    """Raise ``ValueError`` unless it is calibrated or a finite number."""
+    if not isinstance(threshold, Calibrated) and not math.isfinite(threshold):
+        raise ValueError(f"threshold={threshold!r}: expected Calibrated() or a finite number")
+
+
+def rows_to_calibrate(threshold: Threshold) -> int:
+    """Number of trusted rows that it takes."""
+    return threshold.rows if isinstance(threshold, Calibrated) else 0
+
+
+def settings_label(defense: Any) -> str:
+    """What distinguishes a dataclass from its defaults, for ids: ``_trials10_quiz20``; empty if nothing does."""
+    changed = [(field.name, getattr(defense, field.name)) for field in fields(defense)]
+    return "".join(
+        f"_{name}{value:g}" if isinstance(value, float) else f"_{name}{value}"
+        for (name, value), field in zip(changed, fields(defense), strict=True)
+        if value != field.default
+    )
+
+
+def lacking(dataset: Dataset, *, base: int, rows: int) -> str | None:
+    """Why trials with ``base`` base rows and ``rows`` trusted rows in all cannot be made; ``None`` if they can."""
+    if dataset.regression:
+        return "it trains classifiers, and this is a regression task"
+    if dataset.num_classes > base:
+        return f"it has {dataset.num_classes} classes, and base sets of {base} rows cannot hold them all: raise base"
+    if len(dataset.train) < rows:
+        return f"it takes {rows} clean rows, and there are {len(dataset.train)}"
+    return None
+
+
+@dataclass(frozen=True, eq=False)
+class Trusted:
+    """Trusted rows: ids into the clean rows.
+
+    Attributes:
+        base: ``(T, b)``, what the learner of each trial is trained on.
+        quiz: ``(T, q)``, what it is then asked.
+        calibration: ``(m,)``, rows that are in none of them.
+    """
+
+    base: Tensor
+    quiz: Tensor
+    calibration: Tensor
+
+    @classmethod
+    def draw(
+        cls, y: Tensor, *, base: int, quiz: int, trials: int, calibration: int, generator: torch.Generator
+    ) -> "Trusted":
+        """Draw a pool of ``trials (base + quiz)`` rows, or of all but the calibration rows if there are no more, and
+        from it, for each trial anew, base and quiz sets without a row in common.
+
+        Classes are in equal numbers as far as they have rows.
+
+        Raises:
+            ValueError: fewer than ``base + quiz + calibration`` rows.
+        """
+        if len(y) < base + quiz + calibration:
+            raise ValueError(
+                f"{len(y)} clean rows: expected at least base + quiz + calibration = {base + quiz + calibration}"
+            )
+        order = _balanced(y, generator)
+        set_aside, rest = order[:calibration], order[calibration:]
+        pool = rest[: trials * (base + quiz)]
+        draws = torch.stack([pool[_balanced(y[pool], generator)[: base + quiz]] for _ in range(trials)])
+        return cls(draws[:, :base], draws[:, base:], set_aside)
+
+
+def _balanced(y: Tensor, generator: torch.Generator) -> Tensor:
+    """A random order of all rows in which every prefix has the classes in equal numbers, if they have enough rows."""
+    order = torch.randperm(len(y), generator=generator)
+    rank = torch.empty(len(y), dtype=torch.int64)
+    for label in y.unique().tolist():
+        members = (y[order] == label).nonzero().squeeze(1)
+        rank[members] = torch.arange(len(members))
+    return order[rank.argsort(stable=True)]
+
+
+@dataclass(frozen=True, eq=False)
+class Learners:
+    """One regularised softmax regression a trial, bias included, trained on that trial's base set.
+
+    Attributes:
+        x, y: ``(T, b, d)`` float64 and ``(T, b)`` int64 base sets.
+        num_classes: ``C``.
+        decay: ``decay/2 |W|^2`` is added to the sum of the cross-entropies.
+    """
+
+    x: Tensor
+    y: Tensor
+    num_classes: int
+    decay: float
+
+    @classmethod
+    def on(cls, clean: Split, base: Tensor, *, num_classes: int, decay: float) -> "Learners":
+        """Learners of the base sets whose ids into ``clean`` are ``base``, ``(T, b)``."""
+        return cls(clean.x[base].flatten(2).double(), clean.y[base], num_classes, decay)
+
+    def without(self, queries: Tensor) -> Tensor:
+        """``(T, q, C)`` logits of the queries ``(T, q, d)``, float64, by the learners as they are."""
+        return _inner(queries, self.x) @ self._fit()
+
+    def with_each(self, x: Tensor, y: Tensor, queries: Tensor) -> Iterator[Tensor]:
+        """Logits ``(n, T, q, C)`` of the queries by learners that were trained on one more row, for every row.
+
+        Args:
+            x, y: ``(N, *shape)`` and ``(N,)`` rows to add, one at a time.
+            queries: ``(T, q, d)`` float64.
+
+        Yields:
+            The logits for the next ``n`` rows, in order.
+        """
+        trials, rows, _ = self.x.shape
+        alone = _inner(self.x, self.x)
+        asked = _inner(queries, self.x)
+        start = torch.nn.functional.pad(self._fit(), (0, 0, 0, 1))
+        widest = max(self.num_classes * (rows + 1) ** 2, queries.shape[1] * self.num_classes)
+        for x_part, y_part in _chunks(x, y, max(1, _CHUNK_ELEMENTS // (trials * widest))):
+            added = x_part.flatten(1).double()
+            n = len(added)
+            gram = alone.new_empty(n, trials, rows + 1, rows + 1)
+            gram[..., :rows, :rows] = alone
+            gram[..., :rows, rows] = gram[..., rows, :rows] = _cross(added, self.x)
+            gram[..., rows, rows] = (added.square().sum(1) + 1).unsqueeze(1)
+            labels = torch.cat([self.y.expand(n, -1, -1), y_part.view(n, 1, 1).expand(-1, trials, 1)], dim=2)
+            a = fit_dual_softmax(
+                gram,
+                labels,
+                num_classes=self.num_classes,
+                decay=self.decay,
+                start=start.expand(n, -1, -1, -1),
+                tolerance=_TOLERANCE,
+            )
+            yield asked @ a[..., :rows, :] + _cross(added, queries).unsqueeze(-1) * a[..., rows:, :]
+
+    def _fit(self) -> Tensor:
+        return fit_dual_softmax(
+            _inner(self.x, self.x),
+            self.y,
+            num_classes=self.num_classes,
+            decay=self.decay,
+            tolerance=_TOLERANCE,
+        )
+
+
+def _inner(left: Tensor, right: Tensor) -> Tensor:
+    """Inner products ``(T, m, n)`` of rows with a feature of 1 for the bias."""
+    products: Tensor = left @ right.mT + 1
+    return products
+
+
+def _cross(added: Tensor, sets: Tensor) -> Tensor:
+    """Inner products ``(N, T, m)`` of each of ``(N, d)`` with each of ``(T, m, d)``."""
+    products: Tensor = (added @ sets.flatten(0, 1).T).unflatten(1, sets.shape[:2]) + 1
+    return products
+
+
+def _chunks(x: Tensor, y: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    return zip(x.split(size), y.split(size), strict=True)

@@ -1,0 +1,102 @@
+"""The SVD defence: leave out the rows that few directions of the others explain."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from gradshape.data import Dataset
+from gradshape.defenses.base import Assumptions, Defense, DefenseKind, Suspect
+from gradshape.defenses.removal import check_removed, keep_lowest, no_classes, removal_label
+from gradshape.training import AnyRecipe
+
+
+@dataclass(frozen=True)
+class SVDFilter(Defense):
+    """Leave out the rows that lie farthest outside the subspace that holds most of what the rows are.
+
+    The subspace is spanned by the fewest leading right singular vectors of the matrix of all rows, poison and every
+    class together and not centred, that hold a share of the squared singular values. A row's score is the length of
+    what is outside. Of every class the highest scores go. (The authors' code takes one vector fewer than the paper, and
+    adds the centroids of the classes.)
+
+    Args:
+        removed: share of each class to leave out, above 0 and below 1; 0.05 in the paper.
+        spectrum: share of the sum of the squared singular values that the subspace holds, in (0, 1]; 0.95 in the paper.
+
+    Raises:
+        ValueError: a number is out of range.
+
+    Koh, Steinhardt and Liang 2018, section 3.
+
+    >>> from gradshape import data
+    >>> train = data.load("two_moons").train
+    >>> mask = SVDFilter(0.05).filter(train, generator=torch.Generator().manual_seed(0))
+    >>> int((~mask).sum()), len(mask)
+    (35, 700)
+    """
+
+    removed: float = 0.05
+    spectrum: float = 0.95
+
+    assumptions: ClassVar[Assumptions] = Assumptions(
+        kind=DefenseKind.OUTLIER_REMOVAL,
+        indiscriminate=True,
+        targeted=False,
+        knows_training_data=True,
+        knows_model=False,
+        knows_targets=False,
+        overhead=True,
+        source="Koh, Steinhardt and Liang 2018, Stronger data poisoning attacks break data sanitization defenses",
+    )
+
+    def __post_init__(self) -> None:
+        check_removed(self.removed)
+        check_spectrum(self.spectrum)
+
+    def label(self, recipe: AnyRecipe) -> str:
+        return removal_label("svd", self.removed, s=(self.spectrum, 0.95))
+
+    def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:
+        return no_classes(dataset)
+
+    def keep(self, train: Suspect, *, generator: torch.Generator) -> Tensor:
+        return keep_lowest(residuals(train.x, spectrum=self.spectrum), train.y, removed=self.removed)
+
+
+def check_spectrum(spectrum: float) -> None:
+    """Raise ``ValueError`` unless it is a share that a subspace can hold."""
+    if not 0 < spectrum <= 1:
+        raise ValueError(f"spectrum={spectrum!r}: expected a number in (0, 1]")
+
+
+def residuals(x: Tensor, *, spectrum: float) -> Tensor:
+    """``(N,)`` float64 lengths ``|x - V V^T x|`` of what is outside the leading subspace ``V`` of the rows.
+
+    ``V`` holds the smallest number of leading right singular vectors whose squared singular values sum to at least
+    ``spectrum`` of those of all. Rows are not centred.
+
+    Args:
+        x: ``(N, *shape)``. Rows that are all 0 have residuals of 0.
+        spectrum: in (0, 1]. At 1 residuals are 0 up to rounding.
+
+    Raises:
+        ValueError: ``spectrum`` is out of range.
+
+    Koh, Steinhardt and Liang 2018, section 3.
+
+    >>> rows = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 0.25]])
+    >>> residuals(rows, spectrum=0.9).tolist()
+    [0.0, 0.0, 0.25]
+    """
+    check_spectrum(spectrum)
+    rows = x.flatten(1).double()
+    # Eigenvectors of the product of the matrix with itself: exact enough for a subspace that is cut at a share.
+    values, vectors = torch.linalg.eigh(rows.T @ rows)
+    held = values.flip(0).clamp_min(0).cumsum(0)
+    # Rounding must not ask for more than all there is.
+    count = int((held < spectrum * held[-1] * (1 - 1e-12)).sum()) + 1
+    basis = vectors[:, -count:]
+    outside: Tensor = (rows - rows @ basis @ basis.T).norm(dim=1)
+    return outside

@@ -1,0 +1,99 @@
+"""How a fitted linear classifier moves with its training labels and rows: gradients through its optimality condition.
+
+For parameters that minimise ``sum_i loss(z_i (theta . x_i)) + ridge/2 |theta|^2 + tilt . theta`` and an objective
+``A(theta)``, every such gradient is one linear solve, ``q = H^-1 dA/dtheta`` with the Hessian ``H`` of the training
+objective, and a product with the derivative of its gradient.
+"""
+
+import torch
+from torch import Tensor
+
+from gradshape.learners.logistic import apply, hessian, solve
+from gradshape.learners.margin_loss import MarginLoss
+
+
+def adjoint(
+    x: Tensor, signs: Tensor, theta: Tensor, outer: Tensor, *, ridge: float | Tensor, loss: MarginLoss
+) -> Tensor:
+    """``q = H^-1 outer``, with the Hessian of the training objective at its minimum.
+
+    Args:
+        x: ``(n, d)`` float64 training rows, shared by ``K`` problems.
+        signs: ``(n,)`` or ``(K, n)`` labels, -1 to 1.
+        theta: ``(K, d)`` the minima.
+        outer: ``(K, d)`` gradients ``dA/dtheta``.
+        ridge: as the minima were fitted with.
+        loss: likewise.
+
+    Returns:
+        ``(K, d)``.
+    """
+    penalty = torch.as_tensor(ridge, dtype=x.dtype, device=x.device)
+    return solve(hessian(x, signs.square() * loss.curvature(signs * apply(x, theta)), penalty), outer)
+
+
+def label_gradient(x: Tensor, signs: Tensor, theta: Tensor, q: Tensor, *, loss: MarginLoss) -> Tensor:
+    """``dA/dz_i = -(loss'(m_i) + m_i loss''(m_i)) (x_i . q)`` for the labels ``z``, with margins ``m = z (theta . x)``.
+
+    Arguments as for :func:`adjoint`, whose result is ``q``.
+
+    Returns:
+        ``(K, n)``, each problem's own gradient.
+
+    For the logistic loss: Zhao et al. 2017, Efficient label contamination attacks against black-box learning models.
+
+    >>> from gradshape.learners.margin_loss import SquaredMargin
+    >>> x, z, outer = torch.tensor([[2.0]]), torch.tensor([0.5]), torch.tensor([[1.0]])
+    >>> theta = 2 * z[None] / (4 * z**2 + 1)  # of (1 - 2 z theta)^2 / 2 + theta^2 / 2
+    >>> q = adjoint(x, z, theta, outer, ridge=1.0, loss=SquaredMargin())
+    >>> label_gradient(x, z, theta, q, loss=SquaredMargin()).item()  # d theta / dz = (2 - 8 z^2) / (4 z^2 + 1)^2
+    -0.0
+    """
+    margins = signs * apply(x, theta)
+    return -(loss.slope(margins) + margins * loss.curvature(margins)) * apply(x, q)
+
+
+def mixture_gradient(x: Tensor, theta: Tensor, q: Tensor, *, loss: MarginLoss) -> Tensor:
+    """``dA/dz_i = -(loss'(s_i) + loss'(-s_i))/2 (x_i . q)`` where a label ``z`` between -1 and 1 stands for the mixture
+    ``(1 + z)/2 loss(s) + (1 - z)/2 loss(-s)`` of both labels' losses, with scores ``s = theta . x``.
+
+    The learner's gradient is linear in such a label: unlike :func:`label_gradient`, which is near 0 for a row far on
+    the right side, it tells what a whole flip does.
+
+    Arguments as for :func:`adjoint`, whose result is ``q``; at labels of -1 and 1 both relaxations have that Hessian.
+
+    Returns:
+        ``(K, n)``, each problem's own gradient.
+
+    >>> from gradshape.learners.margin_loss import Logistic
+    >>> theta, q = torch.tensor([[5.0, -5.0]]), torch.tensor([[1.0, 1.0]])
+    >>> mixture_gradient(torch.eye(2), theta, q, loss=Logistic()).tolist()
+    [[0.5, 0.5]]
+    """
+    scores = apply(x, theta)
+    return -(loss.slope(scores) + loss.slope(-scores)) / 2 * apply(x, q)
+
+
+def row_gradient(x: Tensor, signs: Tensor, theta: Tensor, q: Tensor, *, loss: MarginLoss) -> Tensor:
+    """``dA/dx_i = -(z_i loss'(m_i) q + z_i^2 loss''(m_i) (x_i . q) theta)`` for the rows ``x``, with margins
+    ``m = z (theta . x)``, summed over the problems that share them.
+
+    Arguments as for :func:`adjoint`, whose result is ``q``; or only those rows (and their labels) whose gradient is
+    asked for.
+
+    Returns:
+        ``(n, d)``.
+
+    For the logistic loss: Ma, Zhu and Hsu 2019, Data poisoning against differentially-private learners.
+
+    >>> from gradshape.learners.margin_loss import SquaredMargin
+    >>> x, z, outer = torch.tensor([[2.0]]), torch.tensor([1.0]), torch.tensor([[1.0]])
+    >>> theta = x / (x**2 + 1)  # of (1 - theta x)^2 / 2 + theta^2 / 2
+    >>> q = adjoint(x, z, theta, outer, ridge=1.0, loss=SquaredMargin())
+    >>> round(row_gradient(x, z, theta, q, loss=SquaredMargin()).item(), 6)  # d theta / dx = (1 - x^2) / (1 + x^2)^2
+    -0.12
+    """
+    margins = signs * apply(x, theta)
+    along_q = signs * loss.slope(margins)
+    along_theta = signs.square() * loss.curvature(margins) * apply(x, q)
+    return -(along_q.mT @ q + along_theta.mT @ theta)

@@ -1,0 +1,150 @@
+"""Poison that drags its own filter along."""
+
+import os
+from dataclasses import replace
+
+import pytest
+import torch
+
+from gradshape import data
+from gradshape.attacks import Crafting, DataDependentSteinhardt, PoisonSet, Steinhardt
+from gradshape.data import Dataset, Split
+from gradshape.defenses import GradientShaping
+from gradshape.learners.atoms import DraggedSets
+from gradshape.learners.hinge import fit_hinge, hinge_losses
+from gradshape.metrics import relative_accuracy_drop
+from gradshape.shaping import Clip
+from gradshape.training import Adam, Recipe, Victim, train_victims
+from tests.training.samples import blobs
+
+PAIR = blobs(rows=120, classes=2, spread=0.3, shape=(2, 4))
+BRIEF = DataDependentSteinhardt(0.3, steps=10)
+DIGITS = data.load("digits_38")
+
+
+def distinct(poison: PoisonSet) -> Split:
+    """The rows that differ, as clipped."""
+    labelled = torch.cat([poison.x.flatten(1), poison.y[:, None].float()], dim=1).unique(dim=0)
+    return Split(labelled[:, :-1], labelled[:, -1].long())
+
+
+@pytest.fixture(scope="module")
+def on_digits() -> PoisonSet:
+    return DataDependentSteinhardt(0.4, steps=30)(DIGITS, seed=0)
+
+
+@pytest.mark.parametrize("fraction", [0.004, 0.01, 0.1, 1.3])
+def test_the_budget_is_exact(fraction: float) -> None:
+    attack = replace(BRIEF, fraction=fraction)
+    assert len(attack(PAIR, seed=0)) == attack.budget(120) == round(120 * fraction)
+
+
+def test_one_row_is_enough() -> None:
+    attack = replace(BRIEF, fraction=1 / 120)
+    assert attack.budget(120) == len(attack(PAIR, seed=3)) == 1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_there_are_at_most_four_distinct_rows_two_a_class(seed: int) -> None:
+    rows = distinct(BRIEF(PAIR, seed=seed))
+    assert (rows.y == 0).sum() <= 2
+    assert (rows.y == 1).sum() <= 2
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_before_the_clip_all_rows_are_inside_the_sets_that_they_drag_along(seed: int) -> None:
+    assert BRIEF(PAIR, seed=seed).notes["share_feasible_unclipped"] == 1
+
+
+def test_what_the_clip_leaves_inside_is_noted(on_digits: PoisonSet) -> None:
+    sets = DraggedSets.from_rows(DIGITS.train.x.flatten(1), DIGITS.train.y, quantile=0.65)
+    masses = torch.full((len(on_digits),), 1 / len(DIGITS.train), dtype=torch.float64)
+    x = on_digits.x.flatten(1)
+    dragged = sets.dragged(x, on_digits.y, masses)
+    inside = dragged.contains(x, on_digits.y, tolerance=1e-4 * dragged.negative.radius).double().mean()
+    assert on_digits.notes["clip_distance"] > 0
+    assert on_digits.notes["share_feasible"] == pytest.approx(float(inside), abs=1e-9)
+
+
+def test_the_same_seed_gives_the_same_rows_and_notes_and_another_seed_others() -> None:
+    one, twin, other = (BRIEF(PAIR, seed=seed) for seed in (1, 1, 2))
+    assert one.fingerprint == twin.fingerprint != other.fingerprint
+    assert one.notes == twin.notes
+
+
+def test_it_costs_the_learner_more_than_rows_inside_sets_that_stay(on_digits: PoisonSet) -> None:
+    attack = DataDependentSteinhardt(0.4)
+    x, y = DIGITS.train.x.flatten(1), DIGITS.train.y
+    oracle = Steinhardt(0.4, quantile=attack.quantile, rho=attack.rho, steps=200)(DIGITS, seed=0)
+    fit = fit_hinge(torch.cat([x, oracle.x.flatten(1)]), torch.cat([y, oracle.y]), rho=attack.rho)
+    assert on_digits.notes["clean_loss"] > 2 * float(hinge_losses(x, y, fit.w, fit.b).mean())
+
+
+def test_the_clean_loss_is_that_of_the_learner_trained_with_the_poison(on_digits: PoisonSet) -> None:
+    x, y = DIGITS.train.x.flatten(1), DIGITS.train.y
+    rows, labels = torch.cat([x, on_digits.x.flatten(1)]), torch.cat([y, on_digits.y])
+    fit = fit_hinge(rows, labels, rho=DataDependentSteinhardt(0.4).rho)
+    assert on_digits.notes["clean_loss"] == pytest.approx(float(hinge_losses(x, y, fit.w, fit.b).mean()), abs=0.1)
+
+
+def test_it_reports_the_best_clean_loss_so_far() -> None:
+    seen: list[Crafting] = []
+    poison = replace(BRIEF, steps=11, every=5)(PAIR, seed=0, progress=seen.append)
+    assert [(report.step, report.steps) for report in seen] == [(5, 11), (10, 11), (11, 11)]
+    objectives = [report.objective for report in seen]
+    assert objectives == sorted(objectives)
+    assert objectives[-1] == poison.notes["clean_loss"]
+
+
+def test_data_of_one_class_is_refused() -> None:
+    alone = Split(PAIR.train.x, torch.zeros_like(PAIR.train.y))
+    with pytest.raises(ValueError, match="sota_30 cannot be made on alone: all training rows are of one class"):
+        BRIEF(Dataset("alone", alone, PAIR.test, 2), seed=0)
+
+
+def test_more_than_two_classes_are_refused() -> None:
+    with pytest.raises(ValueError, match="it attacks binary tasks, and this one has 3 classes"):
+        BRIEF(blobs(classes=3), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("fraction", -0.1),
+        ("quantile", 0.0),
+        ("quantile", 1.1),
+        ("rho", 0.0),
+        ("eta", -1.0),
+        ("steps", 0),
+        ("splits", -1),
+        ("every", 0),
+    ],
+)
+def test_values_out_of_range_are_refused_by_name(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"{name}={value}"):
+        replace(BRIEF, **{name: value})  # type: ignore[arg-type]
+
+
+def _drops(dataset: Dataset, recipe: Recipe, poison: PoisonSet) -> dict[str, float]:
+    """Relative accuracy drops, best epoch against best epoch, by clipping norm."""
+    recipes = {"vanilla": recipe} | {f"C={norm}": GradientShaping(Clip(norm)).shape(recipe) for norm in (8, 4, 2)}
+    victims = [Victim(one, 0, private=private) for one in recipes.values() for private in (None, poison.rows)]
+    accuracy = [result.best_accuracy for result in train_victims(dataset, victims)]
+    return {
+        name: relative_accuracy_drop(*accuracy[place : place + 2]) for name, place in zip(recipes, range(0, 8, 2), strict=True)
+    }
+
+
+def test_neither_plain_nor_clipped_training_withstands_it_on_digits(on_digits: PoisonSet) -> None:
+    drops = _drops(DIGITS, Recipe("lr", Adam(0.01), batch_size=32, epochs=20), on_digits)
+    assert all(drop >= 0.05 for drop in drops.values()), drops
+
+
+@pytest.mark.skipif(
+    not os.environ.get("GRADSHAPE_DATA"), reason="needs FashionMNIST: set GRADSHAPE_DATA to where it lies"
+)
+def test_neither_plain_nor_clipped_training_withstands_it_on_fashion_mnist() -> None:
+    dataset = data.load("fashion_mnist_34", download=False).subset(train=2400)
+    poison = DataDependentSteinhardt(0.4)(dataset, seed=0)
+    drops = _drops(dataset, Recipe("lr", Adam(0.01), batch_size=300, epochs=40), poison)
+    assert all(drop >= 0.10 for drop in drops.values()), drops
