@@ -61,6 +61,8 @@ _SCALE_NOTES = {
 # Whatever of these differs within a section makes its cells hard to compare.
 _SETUP = ("train_rows", "test_rows", "estimator", "optimizer", "lr", "batch_size", "epochs", "accuracy")
 
+# In the order of the columns.
+_CERTIFICATE = ("certified_bound", "objective_reached")
 _NOMINAL, _HOLDS = "*nominal ε*", "*ε that holds*"
 _ELSEWHERE = "What privacy costs without an attack is on a page of its own: [privacy.md](privacy.md)."
 
@@ -161,6 +163,7 @@ class _Section:
         if names is not None and any(total(record) for record in self.records):
             rows = [[markdown.escape(attack), *self._total(row)] for attack, row in self._rows()]
             blocks += [f"Both together (`{names.total}`):", markdown.table(rows, ["attack", *columns])]
+        blocks += self._certificates()
         blocks += self._filters()
         blocks += self._knowledge()
         missing = list(_unmeasured(self.records))
@@ -187,6 +190,20 @@ class _Section:
                 text = cells.estimate(total(record)) or cells.state(record)
                 texts.append(f"**{text}**" if record is best else text)
             yield "<br>".join(texts) or "not run"
+
+    def _certificates(self) -> list[str]:
+        """What attacks reached, beside the bound that was proved for all attacks like them."""
+        rows = []
+        for attack in self.attacks:
+            records = [r for r in self.records if r.attack == attack and r.metrics.keys() >= set(_CERTIFICATE)]
+            pairs = dict.fromkeys(tuple(cells.estimate(r.metrics[name], 4) for name in _CERTIFICATE) for r in records)
+            rows += [[markdown.escape(attack), *pair] for pair in pairs]
+        if not rows:
+            return []
+        return [
+            "Certificates: no poison that passes the attack's filter can push the training objective above the bound.",
+            markdown.table(rows, ["attack", *(name.replace("_", " ") for name in _CERTIFICATE)]),
+        ]
 
     def _filters(self) -> list[str]:
         """What the defences that leave out rows removed, and how long they took."""

@@ -322,3 +322,11 @@ def test_what_attacks_and_defences_know_is_told() -> None:
     page = render([told])
     assert "- dp_adam_c4 is told of: budget" in page
     assert "- label_flip_10 knows of: training data, features" in page
+
+
+def test_a_certificate_stands_beside_what_was_reached() -> None:
+    certified = {"certified_bound": estimate(0.5, half=None), "objective_reached": estimate(0.4321, half=None)}
+    row = [make(defense=name, metrics={**make().metrics, **certified}) for name in ("vanilla", "dp_adam_c4")]
+    [table] = tables(render(row), "Certificates")
+    assert table == {"label_flip_10": {"certified bound": "0.5000", "objective reached": "0.4321"}}
+    assert "Certificates" not in render([make()])
