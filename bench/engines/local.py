@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from bench.cache import Finished
 from bench.engines.memory import keep_freed_memory
@@ -134,7 +135,9 @@ def _one_thread() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        # NumPy and SciPy have threads of their own.
+        with threadpool_limits(1, user_api="blas"):
+            yield
     finally:
         torch.set_num_threads(before)
 

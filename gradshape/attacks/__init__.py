@@ -1,11 +1,15 @@
 """Crafting poison: what an attack is, and the attacks."""
 
+from gradshape.attacks.back_gradient import BackGradient
 from gradshape.attacks.badnets import BadNetsPatch, stamp
 from gradshape.attacks.base import Attack, Crafting, PoisonSet, VictimView
 from gradshape.attacks.data_dependent import DataDependentSteinhardt
 from gradshape.attacks.dictionary import DictionaryAttack, frequent_words
 from gradshape.attacks.dp_victim import Aim, DPVictim, Selection
 from gradshape.attacks.focused import FocusedAttack
+from gradshape.attacks.koh_influence import KohInfluence
+from gradshape.attacks.koh_kkt import KohKkt
+from gradshape.attacks.koh_min_max import KohMinMax
 from gradshape.attacks.label_ascent import Relaxation
 from gradshape.attacks.label_contamination import Availability, Integrity, LabelContamination
 from gradshape.attacks.label_flip import LabelFlip, feasible_flips
@@ -16,6 +20,7 @@ from gradshape.attacks.regression_statistical import StatP
 from gradshape.attacks.row_descent import Descent
 from gradshape.attacks.sever_pairs import SeverPairs
 from gradshape.attacks.steinhardt import Steinhardt
+from gradshape.attacks.svm_ascent import SvmAscent
 from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
 from gradshape.attacks.watermark import Watermark, overlay
 
@@ -23,11 +28,12 @@ __all__ = [
     "Aim",
     "Attack",
     "Availability",
+    "BackGradient",
     "BadNetsPatch",
     "Crafting",
     "DPVictim",
-    "Descent",
     "DataDependentSteinhardt",
+    "Descent",
     "DictionaryAttack",
     "FocusedAttack",
     "Goal",
@@ -35,6 +41,9 @@ __all__ = [
     "Injection",
     "Integrity",
     "Knowledge",
+    "KohInfluence",
+    "KohKkt",
+    "KohMinMax",
     "LabelContamination",
     "LabelFlip",
     "Mechanism",
@@ -47,6 +56,7 @@ __all__ = [
     "Start",
     "StatP",
     "Steinhardt",
+    "SvmAscent",
     "ThreatModel",
     "VictimView",
     "Watermark",

@@ -55,8 +55,8 @@ def climb(
     """Move a point up the loss by steps along the gradient's direction, each cut off at the box.
 
     A step is kept only if the loss rises by ``tolerance``; the length of the next one doubles after that and halves
-    otherwise, and the climb ends when it gets shorter than ``step / 100``. Where the gradient vanishes the last direction
-    is kept, and steps that leave the loss as it is are kept, too: such a plateau is crossed.
+    otherwise, and the climb ends when it gets shorter than ``step / 100``. Where the gradient vanishes the last
+    direction stays, and steps that leave the loss as it is are kept, too: such a plateau is crossed.
 
     Args:
         learner: holds the point; its loss never falls by more than rounding.

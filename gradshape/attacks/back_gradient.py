@@ -11,6 +11,7 @@ from gradshape.attacks.base import Attack, PoisonSet, VictimView
 from gradshape.attacks.poisoned_descent import PoisonedDescent, stable_rate
 from gradshape.attacks.surrogate import Crowd, hold_out
 from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
+from gradshape.data import Dataset
 from gradshape.learners.flat_models import Adaline, FlatModel, SoftmaxRegression, TanhNetwork
 
 # Rate and steps of the descents, as the authors have them.
@@ -22,10 +23,10 @@ class BackGradient(Attack):
     """Add copies of few points that are moved, one after the other, to where they hurt a surrogate most.
 
     The attacker trains a surrogate by plain gradient descent on some of the clean rows and measures its loss on others.
-    Each point starts as a clean row of its training part under another label, the classes by turns, and climbs that loss by projected
-    gradient steps in the box [0, 1] (:func:`gradshape.attacks.ascent.climb`), the gradient going back through the whole
-    descent; then it stays, and the next one starts. :class:`gradshape.attacks.surrogate.Crowd` says how many points there
-    are and what each of them weighs. Which errors the victim makes is left open.
+    Each point starts as a clean row of its training part under another label, the classes by turns, and climbs that
+    loss by projected gradient steps in the box [0, 1] (:func:`gradshape.attacks.ascent.climb`), the gradient going back
+    through the whole descent; then it stays, and the next one starts. :class:`gradshape.attacks.surrogate.Crowd` says
+    how many points there are and what each of them weighs. Which errors the victim makes is left open.
 
     Args:
         fraction: poison rows relative to the number of *clean* rows, >= 0.
@@ -41,7 +42,7 @@ class BackGradient(Attack):
         steps: most steps of a climb.
         tolerance: least gain of the mean validation loss in a step.
         starts: rows drawn for a point to start from: the one with the highest loss is taken.
-        retraced: whether gradients go back along an approximate descent, which takes no memory, not along the exact one.
+        retraced: whether gradients go back along an approximate descent, which saves memory, not along the exact one.
 
     Raises:
         ValueError: a value is out of range.
@@ -58,7 +59,7 @@ class BackGradient(Attack):
     fraction: float
     surrogate: str = "lr"
     label_given: int | None = None
-    points: int = 2
+    points: int = 10
     train_rows: int = 100
     validation_rows: int = 400
     rate: float | None = None
@@ -84,7 +85,8 @@ class BackGradient(Attack):
         mechanism=Mechanism.COLLISION,
         magnitude="High",
         orientation="High",
-        source="Muñoz-González et al. 2017, Towards poisoning of deep learning algorithms with back-gradient optimization",
+        source="Muñoz-González et al. 2017, Towards poisoning of deep learning algorithms with back-gradient "
+        "optimization",
     )
 
     def __post_init__(self) -> None:
@@ -99,6 +101,8 @@ class BackGradient(Attack):
         )
         if self.surrogate not in _DESCENTS:
             raise _validate.unknown("surrogate", self.surrogate, _DESCENTS)
+        if self.label_given is not None and self.label_given < 0:
+            raise ValueError(f"label_given={self.label_given!r}: expected a class id or None")
         if self.rate is not None:
             _validate.positive(rate=self.rate)
         if self.descent is not None:
@@ -111,6 +115,12 @@ class BackGradient(Attack):
 
     def budget(self, train_rows: int) -> int:
         return round(self.fraction * train_rows)
+
+    def unsuitable(self, dataset: Dataset) -> str | None:
+        reason = super().unsuitable(dataset)
+        if reason is None and self.label_given is not None and self.label_given >= dataset.num_classes:
+            return f"its label_given={self.label_given} is no class of this task, which has {dataset.num_classes}"
+        return reason
 
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         data, classes = victim.train, victim.num_classes

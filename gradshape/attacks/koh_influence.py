@@ -28,8 +28,8 @@ class KohInfluence(Attack):
     Args:
         fraction: poison rows relative to the number of *clean* rows, >= 0; 0.03 in the paper.
         quantile: of the radii and half-widths, in (0, 1].
-        decay: weight decay of the attacker's learner, above 0; the paper has 0.01 for MNIST-1-7 and IMDB, 0.09 for Enron
-            and 1.1 for Dogfish.
+        decay: weight decay of the attacker's learner, above 0; the paper has 0.01 for MNIST-1-7 and IMDB, 0.09 for
+            Enron and 1.1 for Dogfish.
         temperature: of its smoothed hinge, above 0.
         eta: step size, above 0.
         steps: at most; 10,000 in the released code.
@@ -55,9 +55,7 @@ class KohInfluence(Attack):
     adaptive: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        two_points.check(
-            fraction=self.fraction, quantile=self.quantile, decay=self.decay, temperature=self.temperature
-        )
+        two_points.check(fraction=self.fraction, quantile=self.quantile, decay=self.decay, temperature=self.temperature)
         _validate.positive(eta=self.eta)
         _validate.positive_int(steps=self.steps, every=self.every)
 
@@ -81,15 +79,14 @@ class KohInfluence(Attack):
             every=self.every,
             report=victim.report,
         )
-        order = torch.randperm(count, generator=generator)
-        return own.poison(climb.x, _CLASSES, copies, shape=victim.input_shape, error=climb.error, order=order)
+        return own.poison(climb.x, _CLASSES, copies, shape=victim.input_shape, error=climb.error)
 
 
 _CLASSES = torch.tensor([0, 1])
 
 
 def _flipped(own: Surrogate, generator: torch.Generator) -> Tensor:
-    """``(2, d)`` a row for each class, of the other: one that is in the set, if there is any, else projected onto it."""
+    """``(2, d)`` a row for each class, of the other: one in the set, if there is any, else projected onto it."""
     x = own.learner.rows[:, :-1] * own.learner.rows[:, -1:]
     allowed = own.sets.contains(x, 1 - own.y)
     rows = []

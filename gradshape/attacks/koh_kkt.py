@@ -60,9 +60,7 @@ class KohKkt(Attack):
     adaptive: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        two_points.check(
-            fraction=self.fraction, quantile=self.quantile, decay=self.decay, temperature=self.temperature
-        )
+        two_points.check(fraction=self.fraction, quantile=self.quantile, decay=self.decay, temperature=self.temperature)
         two_points.check_decoys(quantiles=self.quantiles, repeats=self.repeats)
         _validate.fraction(loss_quantile=self.loss_quantile)
         _validate.positive_int(divisions=self.divisions)
@@ -79,8 +77,7 @@ class KohKkt(Attack):
         decoys = find_decoys(own.learner, quantiles=self.quantiles, repeats=self.repeats)
         pairs = balanced_pairs(own, decoys, count, loss_quantile=self.loss_quantile, divisions=self.divisions)
         best, error = most_harmful(own, pairs, report=victim.report)
-        order = torch.randperm(count, generator=generator)
-        return own.poison(best.x, _CLASSES, best.copies, shape=victim.input_shape, error=error, order=order)
+        return own.poison(best.x, _CLASSES, best.copies, shape=victim.input_shape, error=error)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""What an attacker optimises on: rows of its own to train on and to check by, and few points that stand for a budget."""
+"""What an attacker optimises: rows of its own to train on and to check by, and few points that stand for a budget."""
 
 from dataclasses import dataclass
 
@@ -43,7 +43,7 @@ def hold_out(data: Split, *, train: int, validation: int, generator: torch.Gener
         raise ValueError(f"{len(data)} training rows: expected at least 2, one to train on and one to validate by")
     order = torch.randperm(len(data), generator=generator)
     labels = data.y[order]
-    # A row's rank within its class, divided by the class size: then every stretch of rows has the shares of the classes.
+    # A row's rank within its class, divided by the class size: every stretch of rows has the shares of the classes.
     place = torch.empty(len(data), dtype=torch.float64)
     for label in labels.unique():
         members = (labels == label).nonzero()[:, 0]
@@ -57,10 +57,11 @@ def hold_out(data: Split, *, train: int, validation: int, generator: torch.Gener
 class Crowd:
     """How few optimised points stand for a budget of poison rows.
 
-    The attacker poisons its own training rows at the same rate as the victim's: of ``mass = budget * own_rows /
+    The attacker poisons its own training rows at the same rate as the victim's: by ``mass = budget * own_rows /
     victim_rows`` rows. As many points are optimised as that is rows, at least 1, and at most ``most_points`` or the
-    budget; each weighs ``mass / points`` rows in the surrogate's training, and is repeated to fill the budget, evenly up
-    to one row. With a budget of 10 for 100 rows and 100 rows of its own, that is 10 points of weight 1, each added once.
+    budget; each weighs ``mass / points`` rows in the surrogate's training, and all are repeated by turns to fill the
+    budget. Where the victim trains on as many rows as the attacker and ``most_points`` is no bound, that is the
+    budget's points, each added once.
 
     Attributes:
         points: points to optimise, at least 1.

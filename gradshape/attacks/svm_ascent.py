@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
 from gradshape import _validate
 from gradshape.attacks.ascent import add_best, climb

@@ -57,13 +57,11 @@ class Surrogate:
         return len(self.y)
 
     def added(self, x: Tensor, y: Tensor, copies: Tensor) -> Added:
-        """``copies`` ``(m,)`` of each row ``x`` ``(m, d)`` of class ``y`` ``(m,)``; rows without a copy are left out."""
+        """``copies`` ``(m,)`` of each row ``x`` ``(m, d)`` of class ``y`` ``(m,)``, less rows without a copy."""
         used = copies > 0
         return Added(signed(x[used], y[used]), copies[used].double() / len(self))
 
-    def poison(
-        self, x: Tensor, y: Tensor, copies: Tensor, *, shape: tuple[int, ...], error: float, order: Tensor
-    ) -> PoisonSet:
+    def poison(self, x: Tensor, y: Tensor, copies: Tensor, *, shape: tuple[int, ...], error: float) -> PoisonSet:
         """``copies`` of each row as poison, rounded inside the sets.
 
         Args:
@@ -72,10 +70,9 @@ class Surrogate:
             copies: ``(m,)`` int64.
             shape: of a row.
             error: on the clean rows, of what the attacker trains with them, noted as ``surrogate_error``.
-            order: ``(sum of copies,)`` int64 permutation of the rows.
         """
         rows = self.sets.shrink(x, y, share=_SHRINK).float().clamp(0, 1)
-        drawn = torch.arange(len(y)).repeat_interleave(copies)[order]
+        drawn = torch.arange(len(y)).repeat_interleave(copies)
         inside = self.sets.contains(rows, y)
         share = float(copies[inside].sum()) / int(copies.sum())
         notes = {"surrogate_error": error, "share_feasible": share}

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,8 @@ _CLASS = np.array([0, 0, 1, 1])
 _SIGN = np.array([-1.0, -1.0, 1.0, 1.0])
 _SUPPORT = np.array([0, 2])
 _MOST_STEPS = 100
-_PRECISION = 1e-7
+_MOST_PROJECTIONS = 100
+_PRECISION = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +67,9 @@ class DraggedSets:
         ([0.5, 1.0], 0.5, [0.7071067811865475, -0.7071067811865475])
         """
         rows, weights = x.double(), masses.double()
-        total = [self.shares[label] * self.centroids[label] + weights[y == label] @ rows[y == label] for label in (0, 1)]
+        total = [
+            self.shares[label] * self.centroids[label] + weights[y == label] @ rows[y == label] for label in (0, 1)
+        ]
         negative, positive = (total[label] / (self.shares[label] + weights[y == label].sum()) for label in (0, 1))
         axis = positive - negative
         axis = axis / axis.norm().clamp_min(torch.finfo(torch.float64).tiny)
@@ -95,16 +99,14 @@ class Atoms:
     violation: float
 
 
-def place_atoms(
-    w: Tensor, b: float, sets: DraggedSets, masses: Tensor, *, directions: Tensor, start: Tensor
-) -> Atoms:
+def place_atoms(w: Tensor, b: float, sets: DraggedSets, masses: Tensor, *, directions: Tensor, start: Tensor) -> Atoms:
     """Maximise ``sum_y e_y max(0, 1 - s_y (w . x_y + b))`` over points inside the sets that they drag along themselves.
 
-    Each class has a support point ``x_y`` and a drag point, which only moves the sets. Written as offsets from the dragged
-    centroids, every sphere is a ball around 0, centroids are linear in the offsets, and only the slabs are not convex.
-    Loss and sets depend on the offsets' products with ``w``, with the difference ``D`` of the clean centroids and with
-    each other alone, so that the span of ``w``, ``D`` and any four more directions loses nothing: 24 numbers, found by
-    sequential quadratic programming. The maximum is a local one: a candidate, not a certificate.
+    Each class has a support point ``x_y`` and a drag point, which only moves the sets. Written as offsets from the
+    dragged centroids, every sphere is a ball around 0, centroids are linear in the offsets, and only the slabs are not
+    convex. Loss and sets depend on the offsets' products with ``w``, with the difference ``D`` of the clean centroids
+    and with each other alone, so that the span of ``w``, ``D`` and any four more directions loses nothing: 24 numbers,
+    found by sequential quadratic programming. The maximum is a local one: a candidate, not a certificate.
 
     Args:
         w: ``(d,)`` float64 weights.
@@ -112,12 +114,12 @@ def place_atoms(
         sets: of the clean rows.
         masses: ``(4,)`` poison of class 0 (support, drag), then of class 1, relative to all clean rows; at least 0.
         directions: ``(4, d)`` that are added to the span.
-        start: ``(4, 6)`` offsets to start from, in radii, by the coordinates of the span; best drawn at random, as 0 is a
+        start: ``(4, 6)`` offsets to start from, in radii, in coordinates of the span; best drawn at random, as 0 is a
             saddle where the four directions stay unused. Columns beyond the number of features are not read.
 
     Returns:
-        Points that violate their sets by at most 1e-4 radii. Where the program ends at others, both points of a class are
-        its clean centroid.
+        Points that violate their sets by at most 1e-4 radii. Where the program ends at others, all are at the clean
+        centroids.
 
     Raises:
         ValueError: masses are negative or not finite.
@@ -152,6 +154,51 @@ def place_atoms(
     labels = torch.from_numpy(_CLASS)
     x = sets.centroids[labels] + torch.from_numpy(program.moves @ offsets) @ basis.T
     return Atoms(x, labels.clone(), masses.double(), program.value(offsets), violation)
+
+
+def pull_into_box(atoms: Atoms, w: Tensor, b: float, sets: DraggedSets) -> Atoms:
+    """Points near ``atoms`` that are in ``[0, 1]^d`` as well as in the sets that they drag along.
+
+    The points are clipped, then projected onto the sets inside the box, which move with them, until they stay. The rows
+    that ``sets`` are of must be in the box. Value and violation are those of the new points, which
+    need not be a local maximum.
+
+    Returns:
+        Points that violate their sets by at most 1e-4 radii; where 100 projections do not get there, the clean
+        centroids, for which there is always room.
+
+    >>> rows = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    >>> sets = DraggedSets.from_rows(rows, torch.tensor([0, 0, 1, 1]), quantile=1.0)
+    >>> w, masses = torch.tensor([0.0, 1.0]).double(), torch.tensor([0.1, 0.0, 0.1, 0.0])
+    >>> start = torch.full((4, 6), 0.1, dtype=torch.float64)
+    >>> atoms = place_atoms(w, 0.0, sets, masses, directions=torch.eye(4, 2), start=start)
+    >>> boxed = pull_into_box(atoms, w, 0.0, sets)
+    >>> bool(boxed.x.max() <= 1), boxed.violation <= 1e-4
+    (True, True)
+    """
+    used = atoms.masses > 0
+    x = torch.where(used[:, None], atoms.x.clamp(0, 1), sets.centroids[atoms.y].clamp(0, 1))
+    for _ in range(_MOST_PROJECTIONS):
+        dragged = sets.dragged(x, atoms.y, atoms.masses)
+        violation = _violation(x, atoms.y, dragged)
+        if violation <= VIOLATION_ALLOWED / 2:
+            break
+        x = dragged.within_box().project(x, atoms.y).clamp(0, 1)
+    else:
+        x, violation = sets.centroids[atoms.y].clamp(0, 1), 0.0
+    losses = (1 - (2 * atoms.y - 1) * (x @ w + b)).clamp_min(0)
+    return Atoms(x, atoms.y, atoms.masses, float((atoms.masses * losses)[_SUPPORT].sum()), violation)
+
+
+def _violation(x: Tensor, y: Tensor, dragged: FeasibleSets) -> float:
+    """By how much a point is outside its set at most, in radii of its class."""
+    worst = 0.0
+    for point, label in zip(x, y.tolist(), strict=True):
+        of = dragged.of(label)
+        offset = point - of.centroid
+        excess = max(float(offset.norm()) - of.radius, abs(float(offset @ of.axis)) - of.half_width)
+        worst = max(worst, excess / max(of.radius, torch.finfo(torch.float64).tiny))
+    return worst
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,11 +285,20 @@ class _Program:
             slab = slab * unit / scale[:, None, None]
             return np.concatenate([ball, slab, slopes / steepness]).reshape(-1, flat.size)
 
+        def loss(flat: Array) -> float:
+            return -float(gain.ravel() @ flat)
+
+        def loss_slopes(flat: Array) -> Array:
+            descent: Array = -gain.ravel()
+            return descent
+
+        # The stubs know constraints of one number only.
+        constraints: Any = {"type": "ineq", "fun": room, "jac": room_slopes}
         found = minimize(
-            lambda flat: -float(gain.ravel() @ flat),
+            loss,
             start.ravel(),
-            jac=lambda flat: -gain.ravel(),
-            constraints=[{"type": "ineq", "fun": room, "jac": room_slopes}],
+            jac=loss_slopes,
+            constraints=constraints,
             method="SLSQP",
             options={"maxiter": _MOST_STEPS, "ftol": _PRECISION},
         )

@@ -1,5 +1,6 @@
 """The learner of the attacks of Koh, Steinhardt and Liang: hinge loss and weight decay on clean rows and added ones."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +14,7 @@ _BIAS_SHARE = 1e-4
 _FIRST_TEMPERATURE, _COOLER = 0.03, 0.2
 _MOST_STEPS, _MOST_HALVINGS, _MOST_DIRECT = 300, 40, 15
 # Newton decrements, squared and per unit of the objective.
-_ENOUGH, _ROUGHLY = 1e-20, 1e-3
+_ENOUGH, _ROUGHLY = 1e-22, 1e-3
 # Curvatures left out of Newton steps, relative to the largest: those change the steps, not where they lead.
 _NEGLIGIBLE = 1e-6
 
@@ -50,7 +51,7 @@ def signed(x: Tensor, y: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class DecayedHinge:
-    """``R(theta) = (1/n) (sum of losses on clean rows and added ones) + (1 + m/n) decay/2 |w|^2`` with ``m`` added rows.
+    """``R(theta) = (1/n) (sum of losses on all rows) + (1 + m/n) decay/2 |w|^2``: ``n`` rows are clean, ``m`` added.
 
     That is ``1 + m/n`` times the mean loss plus decay. The loss is the smoothed hinge.
 
@@ -128,7 +129,9 @@ class DecayedHinge:
             temperature *= _COOLER
         theta, close = _descend(*problem, theta, self.loss, most=_MOST_STEPS, enough=_ENOUGH)
         if not close:
-            raise ValueError(f"temperature={self.temperature!r}: no minimum in {_MOST_STEPS} steps: expected finite rows")
+            raise ValueError(
+                f"temperature={self.temperature!r}: no minimum in {_MOST_STEPS} steps: expected finite rows"
+            )
         return theta
 
     def _problem(self, added: Added | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -161,27 +164,22 @@ def _descend(
     """Newton steps from ``theta``, at most ``most``; and whether they converged."""
     margins = rows @ theta
     value = _objective(margins, mass, ridge, theta, loss)
+    last = math.inf
     for _ in range(most):
         gradient = (mass * loss.slope(margins)) @ rows + ridge * theta
         step = -_solve(rows, mass * loss.curvature(margins), ridge, gradient, negligible=_NEGLIGIBLE)
         gain = -float(gradient @ step)
-        if gain <= enough * (1 + value):
+        # Gains that no longer shrink are rounding.
+        if gain <= enough * (1 + value) or last / 2 <= gain <= 1e-12 * (1 + value):
             return theta, True
         change = rows @ step
         length = 1.0
         for _ in range(_MOST_HALVINGS):
             reached = _objective(margins + length * change, mass, ridge, theta + length * step, loss)
-            if reached <= value - 1e-4 * length * gain:
+            if reached <= value - 1e-4 * length * gain + 1e-15 * (1 + value):
                 break
             length /= 2
-        else:
-            # What no shorter step improves is solved up to rounding.
-            return theta, gain <= 1e-8 * (1 + value)
-        theta, margins = theta + length * step, margins + length * change
-        # Steps that no longer show in the value are rounding.
-        if reached >= value and gain <= 1e-12 * (1 + value):
-            return theta, True
-        value = reached
+        theta, margins, value, last = theta + length * step, margins + length * change, reached, gain
     return theta, False
 
 

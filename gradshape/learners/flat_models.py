@@ -25,7 +25,8 @@ class FlatModel(Protocol):
 
     def curvature(self, largest: float) -> float:
         """A bound on its mean loss's curvature (for networks a guess), for rows whose mean ``(x, 1)(x, 1)^T`` has the
-        eigenvalue ``largest``: gradient descent is stable at rates below 2 over it."""
+        eigenvalue ``largest``: gradient descent is stable at rates below 2 over it.
+        """
         ...
 
 

@@ -17,7 +17,7 @@ class Kernel(Protocol):
         ...
 
     def pull(self, x: Tensor, z: Tensor, weights: Tensor) -> Tensor:
-        """``sum_i weights_i dK(x_i, z)/dz``, ``(d,)``, for rows ``x (n, d)``, one row ``z (d,)`` and weights ``(n,)``."""
+        """``sum_i weights_i dK(x_i, z)/dz``, ``(d,)``, for rows ``x (n, d)``, a row ``z (d,)`` and weights ``(n,)``."""
         ...
 
     def own(self, z: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ def fit_svm(gram: Tensor, signs: Tensor, *, bounds: Tensor, start: Tensor | None
         gram: ``(n, n)`` float64 kernel values of the rows.
         signs: ``(n,)`` float64, -1 and 1, both present.
         bounds: ``(n,)`` float64 ``c``, above 0: the SVM's C, times how often the row occurs.
-        start: ``(n,)`` dual weights of a near problem with the same signs and bounds; scikit-learn's solution if omitted.
+        start: ``(n,)`` dual weights of a near problem with the same signs and bounds; scikit-learn's if omitted.
 
     Raises:
         ValueError: a shape, sign or bound is not as above, or a value is not finite, or the conditions could not be met

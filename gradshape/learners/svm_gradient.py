@@ -29,9 +29,9 @@ def hinge_gradient(
 ) -> Tensor:
     """The gradient of the summed hinge loss on ``others`` with respect to training row ``row`` of ``x``.
 
-    The weights of the rows on the margin and the bias follow the row through their optimality conditions: with ``S`` the
-    rows on the margin, ``[0 s_S; s_S Q_SS] [db; da_S] = -[0; d(Q_S a)/dx]`` for fixed ``a`` on the right. It holds as long
-    as no row joins or leaves the margin and no hinge crosses its kink, so nowhere across such changes.
+    The weights of the rows on the margin and the bias follow the row through their optimality conditions: with ``S``
+    the rows on the margin, ``[0 s_S; s_S Q_SS] [db; da_S] = -[0; d(Q_S a)/dx]`` for fixed ``a`` on the right. It holds
+    as long as no row joins or leaves the margin and no hinge crosses its kink.
 
     Args:
         fit: the machine, fitted on ``gram``.

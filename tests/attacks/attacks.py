@@ -7,13 +7,18 @@ from _pytest.mark import ParameterSet
 from gradshape.attacks import (
     Aim,
     Attack,
+    BackGradient,
     BadNetsPatch,
+    DataDependentSteinhardt,
     Descent,
     DictionaryAttack,
     DPVictim,
     FocusedAttack,
     Harm,
     Integrity,
+    KohInfluence,
+    KohKkt,
+    KohMinMax,
     LabelContamination,
     LabelFlip,
     NoAttack,
@@ -24,6 +29,7 @@ from gradshape.attacks import (
     Start,
     StatP,
     Steinhardt,
+    SvmAscent,
     Watermark,
 )
 from gradshape.data import Dataset, Split
@@ -72,7 +78,31 @@ LINEAR = [
     DPVictim(0.1, OutputPerturbation(1), Aim.PARAMETER_TARGET, selection=Selection.DEEP, descent=QUICK),
 ]
 CERTIFIED = [Steinhardt(0.4, steps=30), Steinhardt(0.4, steps=30, clip_afterwards=True)]
-ATTACKS: list[Attack] = [NoAttack(), *LABEL_FLIPS, *CERTIFIED, *COLLISIONS_AND_INSERTIONS, *WORDS, *LINEAR, *REGRESSION]
+FEW_POINTS = [
+    KohInfluence(0.1, steps=4, every=2),
+    KohKkt(0.1, divisions=2, quantiles=(0.1,), repeats=(2,)),
+    KohMinMax(0.1, quantiles=(0.1,), repeats=(2,)),
+]
+DRAGGED = [DataDependentSteinhardt(0.4, steps=6), DataDependentSteinhardt(0.4, steps=6, boxed=True)]
+ASCENTS = [
+    SvmAscent(0.1, points=4, steps=5, sweeps=1),
+    SvmAscent(0.3, kernel="rbf", label_given=1, steps=5, starts=3),
+    BackGradient(0.1, steps=4, descent=20),
+    BackGradient(0.2, surrogate="adaline", label_given=1, points=3, steps=3, descent=20),
+    BackGradient(0.1, surrogate="mlp", points=3, steps=3, descent=20, starts=2),
+]
+ATTACKS: list[Attack] = [
+    NoAttack(),
+    *LABEL_FLIPS,
+    *CERTIFIED,
+    *DRAGGED,
+    *ASCENTS,
+    *FEW_POINTS,
+    *COLLISIONS_AND_INSERTIONS,
+    *WORDS,
+    *LINEAR,
+    *REGRESSION,
+]
 DATASETS = {
     "two-classes": blobs(rows=104, classes=2, spread=0.5),
     "pictures": blobs(rows=99, shape=(1, 3, 2), classes=4, spread=0.4),
@@ -80,7 +110,7 @@ DATASETS = {
 # For attacks that cannot be made on any of these.
 OTHER_DATASETS = {"words": words(), "values": plane(noise=0.05)}
 # Attacks that draw nothing: every seed gives the same poison.
-SEEDLESS: tuple[type[Attack], ...] = (DictionaryAttack,)
+SEEDLESS: tuple[type[Attack], ...] = (DictionaryAttack, KohKkt, KohMinMax)
 
 
 def datasets_for(attack: Attack) -> dict[str, Dataset]:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gradshape.attacks import BadNetsPatch, Goal, Mechanism, stamp
+from gradshape.attacks import BadNetsPatch, Goal, LabelFlip, Mechanism, stamp
 from gradshape.data import load
 from gradshape.training import Adam, Recipe, Victim, train_victims
 from tests.attacks.attacks import DATASETS
@@ -65,6 +65,21 @@ def test_a_stamp_that_does_not_fit_is_refused(shape: tuple[int, ...], size: int,
 def test_data_that_it_cannot_be_made_on_is_refused(attack: BadNetsPatch, name: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         attack(DATASETS[name], seed=0)
+
+
+def test_triggered_rows_are_those_of_other_classes_with_the_square_and_their_true_labels() -> None:
+    attack = BadNetsPatch(2, claimed=1)
+    triggered = attack.triggered(PICTURES.test)
+    others = PICTURES.test.y != attack.claimed_class
+    assert 0 < len(triggered) < len(PICTURES.test)
+    assert torch.equal(triggered.x, stamp(PICTURES.test.x[others], size=2))
+    assert torch.equal(triggered.y, PICTURES.test.y[others])
+
+
+def test_an_attack_without_a_trigger_has_no_triggered_rows() -> None:
+    attack = LabelFlip(0.1)
+    assert attack.claimed_class is None
+    assert attack.triggered(PICTURES.test) is None
 
 
 def test_labels_name_intensity_last() -> None:

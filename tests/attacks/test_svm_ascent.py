@@ -21,7 +21,7 @@ DIGITS = data.load("digits_38")
 
 
 def toy(seed: int, kernel: Kernel, c: float) -> PoisonedSvm:
-    """The paper's two Gaussians, 25 rows each to train on and 500 to validate by, their box [-4, 4]^2 scaled to [0, 1]."""
+    """The paper's two Gaussians, 25 rows each to train on and 500 to validate by, [-4, 4]^2 scaled to [0, 1]."""
     generator = torch.Generator().manual_seed(seed)
 
     def gaussians(each: int) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gradshape.learners.atoms import EXTRA_DIRECTIONS, Atoms, DraggedSets, place_atoms
+from gradshape.learners.atoms import EXTRA_DIRECTIONS, Atoms, DraggedSets, place_atoms, pull_into_box
 from gradshape.learners.feasible import FeasibleSets
 
 WIDTH = 20
@@ -28,7 +28,13 @@ DIFFERENCE = SETS.centroids[1] - SETS.centroids[0]
 ALONG = DIFFERENCE / DIFFERENCE.norm()
 ASKEW = ALONG + torch.eye(WIDTH, dtype=torch.float64)[3]
 START = 0.1 + torch.arange(24, dtype=torch.float64).reshape(4, 6) / 100
-SPLITS = [(0.2, 0.0, 0.2, 0.0), (0.4, 0.0, 0.0, 0.0), (0.1, 0.1, 0.1, 0.1), (0.02, 0.01, 0.35, 0.02), (0.0, 0.2, 0.2, 0.0)]
+SPLITS = [
+    (0.2, 0.0, 0.2, 0.0),
+    (0.4, 0.0, 0.0, 0.0),
+    (0.1, 0.1, 0.1, 0.1),
+    (0.02, 0.01, 0.35, 0.02),
+    (0.0, 0.2, 0.2, 0.0),
+]
 each_split = pytest.mark.parametrize("split", SPLITS, ids=str)
 each_direction = pytest.mark.parametrize("w", [ALONG, ASKEW], ids=["along", "askew"])
 
@@ -135,7 +141,7 @@ def test_with_fewer_coordinates_than_directions_it_works_as_well() -> None:
 
 @pytest.mark.parametrize("masses", [[0.1, 0.1], [0.1, -0.1, 0.1, 0.1], [0.1, math.nan, 0.1, 0.1]], ids=str)
 def test_bad_masses_are_refused_by_value(masses: list[float]) -> None:
-    with pytest.raises(ValueError, match="masses=.*expected 4 finite numbers"):
+    with pytest.raises(ValueError, match=r"masses=.*expected 4 finite numbers"):
         place_atoms(ALONG, 0.0, SETS, torch.tensor(masses), directions=torch.eye(4, WIDTH), start=START)
 
 
@@ -145,3 +151,32 @@ def test_classes_without_spread_leave_the_points_at_their_centroids() -> None:
     w = torch.tensor([1.0, -1.0, 0.5], dtype=torch.float64)
     atoms = place_atoms(w, 0.0, sets, torch.tensor([0.2, 0.2, 0.2, 0.2]), directions=torch.eye(4, 3), start=START)
     assert torch.allclose(atoms.x, sets.centroids[atoms.y], atol=1e-9)
+
+
+@each_split
+def test_in_the_box_points_are_inside_it_and_their_sets_and_still_cost(split: tuple[float, ...]) -> None:
+    x = (0.15 + 0.15 * X).clamp(0, 1)
+    sets = DraggedSets.from_rows(x, Y, quantile=0.65)
+    w = 10 * (sets.centroids[1] - sets.centroids[0])
+    b = -float(sets.centroids.mean(0) @ w)
+    masses = torch.tensor(split, dtype=torch.float64)
+    free = place_atoms(w, b, sets, masses, directions=torch.eye(4, WIDTH), start=START)
+    boxed = pull_into_box(free, w, b, sets)
+    used = masses > 0
+    dragged = sets.dragged(boxed.x, boxed.y, masses).within_box()
+    assert not dragged.contains(free.x, free.y)[used].all()
+    assert dragged.contains(boxed.x, boxed.y, tolerance=1e-4 * dragged.negative.radius)[used].all()
+    assert boxed.violation <= 1e-4
+    losses = (1 - (2 * boxed.y - 1) * (boxed.x @ w + b)).clamp_min(0)
+    assert boxed.value == pytest.approx(float((masses * losses)[[0, 2]].sum()), rel=1e-9)
+    at_centroids = (1 - (2 * boxed.y - 1) * (sets.centroids[boxed.y] @ w + b)).clamp_min(0)
+    assert boxed.value > 1.2 * float((masses * at_centroids)[[0, 2]].sum())
+
+
+def test_points_that_are_in_the_box_already_stay() -> None:
+    x = 0.4 + 0.02 * X
+    sets = DraggedSets.from_rows(x, Y, quantile=0.65)
+    w, masses = ASKEW, torch.tensor([0.1, 0.1, 0.1, 0.1], dtype=torch.float64)
+    free = place_atoms(w, 0.0, sets, masses, directions=torch.eye(4, WIDTH), start=START)
+    assert free.x.min() > 0
+    assert torch.equal(pull_into_box(free, w, 0.0, sets).x, free.x)

@@ -70,7 +70,8 @@ def test_a_heavy_row_is_many_rows(kernel: Kernel) -> None:
     heavy = ones.clone()
     heavy[3] = 3
     many = torch.cat([x, x[3:4], x[3:4]])
-    repeated = fit_svm(kernel(many, many), torch.cat([signs, signs[3:4], signs[3:4]]), bounds=torch.ones(len(many)).double())
+    labels, bounds = torch.cat([signs, signs[3:4], signs[3:4]]), torch.ones(len(many)).double()
+    repeated = fit_svm(kernel(many, many), labels, bounds=bounds)
     single = fit_svm(kernel(x, x), signs, bounds=heavy)
     torch.testing.assert_close(single.decide(kernel(x, x)), repeated.decide(kernel(x, many)), atol=1e-6, rtol=0)
 
