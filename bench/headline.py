@@ -29,6 +29,9 @@ _HEADLINES = (
     # What a training looked like inside is no measure of a defence.
     Headline("magnitude_ratio", None, None, "How much larger the poison's gradients were", ranks=False),
     Headline("distinct_poisons", None, None, "How many different poisons there were", ranks=False),
+    Headline("boundary_length", None, "utility_loss", "How long the boundary between the classes was", ranks=False),
+    # What a trigger does is not seen in the accuracy on rows without it.
+    Headline("backdoor_rate", None, "utility_loss", "How many test rows with the trigger went in at the back door"),
     Headline("rad", "rad_vs_vanilla", "utility_loss"),
     Headline("mse_ratio", "mse_ratio_vs_vanilla", "mse_ratio_utility"),
     Headline("success_rate", None, "utility_loss"),

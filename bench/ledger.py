@@ -103,7 +103,7 @@ def reading(row: Published) -> Reading | str:
         relation = "<" if "below" in row.note else ">"
         return Reading((case,), f"train_accuracy_{side}", relation)
     if row.experiment == "fig10":
-        return Reading((f"two_moons-mlp-no_attack-{_defense(row)}-utility",), "accuracy_clean", tolerance=_ACCURACY)
+        return Reading((f"two_moons-mlp-no_attack-{_defense(row)}-boundary",), "accuracy_clean", tolerance=_ACCURACY)
     if row.experiment == "sec6.1" and row.metric == "accuracy":
         return Reading(
             tuple(f"{name}-lr-label_flip_10-vanilla" for name in ("fashion_mnist", "cifar10")), "accuracy_vanilla", "<"

@@ -126,6 +126,30 @@ METRICS: dict[str, Metric] = {
             lower_is_better=True,
         ),
         Metric(
+            "backdoor_rate",
+            "Share of the test rows with the attack's trigger, none of which is of the class that it claims, that the "
+            "poisoned model takes for that class, in [0, 1].",
+            lower_is_better=True,
+        ),
+        Metric(
+            "backdoor_rate_clean",
+            "The same of the clean model: what the trigger alone does.",
+            lower_is_better=True,
+        ),
+        Metric(
+            "boundary_length",
+            "Length of the boundary between the classes of the defended model trained on clean data, along the sides "
+            "of a grid's cells, in sides of the square that the data lie in.",
+            lower_is_better=True,
+        ),
+        Metric("boundary_length_vanilla", "The same of the vanilla model.", lower_is_better=True),
+        Metric(
+            "uncertain_area",
+            "Share of that square in which the defended model gives its class a probability below 0.9, in [0, 1].",
+            lower_is_better=True,
+        ),
+        Metric("uncertain_area_vanilla", "The same of the vanilla model.", lower_is_better=True),
+        Metric(
             "poison_removed", "Share of the poison rows that the defence left out, in [0, 1].", lower_is_better=False
         ),
         Metric("clean_removed", "Share of the clean rows that the defence left out, in [0, 1].", lower_is_better=True),

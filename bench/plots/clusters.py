@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -16,7 +15,7 @@ from matplotlib.gridspec import SubplotSpec
 from matplotlib.lines import Line2D
 
 from bench import cells
-from bench.plots import canvas
+from bench.plots import canvas, rows
 from bench.plots.picture import Picture
 from bench.plots.sections import Section, sections
 from bench.plots.style import COLORS, GREY, nth, style, text
@@ -136,20 +135,5 @@ def _poisons(figure: Figure, place: SubplotSpec, record: Record) -> None:
     grid = place.subgridspec(2, 2)
     for number, kind in enumerate(kinds[:4]):
         axes = figure.add_subplot(grid[number // 2, number % 2])
-        pixels = np.frombuffer(bytes.fromhex(kind["pixels"]), dtype=np.uint8).reshape(kind["shape"])
         axes.set_title(f"class {kind['label']}\n{cells.count(kind['count'], 'row')}", fontsize=7.5)
-        _draw(axes, pixels)
-
-
-def _draw(axes: Axes, pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
-    """Pixels as an image, the values of other rows as bars."""
-    if pixels.ndim == 3 and len(pixels) in (1, 3):
-        image = pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)
-        axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        axes.axis("off")
-        return
-    axes.stairs(pixels.reshape(-1) / 255, fill=True, color="#555555")
-    axes.set_ylim(0, 1)
-    axes.set_xticks([])
-    axes.set_xlabel("features")
-    axes.set_ylabel("value")
+        rows.draw(axes, kind)

@@ -3,7 +3,7 @@
 Hong et al. 2020, Fig. 1.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -15,7 +15,7 @@ from bench.plots import canvas
 from bench.plots.picture import Picture
 from bench.plots.reference import marks
 from bench.plots.sections import Section, kin, sections
-from bench.plots.series import epochs, has_series, series
+from bench.plots.series import Curve, epochs, has_series, series
 from bench.plots.style import GREY, Look, looks, style, text
 from bench.record import Record
 
@@ -30,17 +30,24 @@ _WIDE = 30.0
 
 def pictures(records: Sequence[Record]) -> Iterator[Picture]:
     """One for each section and family of attacks: a column a defence, a curve an intensity."""
+    for section, family, attacks, defenses in families(records, _suits):
+        yield _picture(section, family, attacks, defenses)
+
+
+def families(
+    records: Sequence[Record], suits: Callable[[Record], bool]
+) -> Iterator[tuple[Section, str, list[str], list[str]]]:
+    """Each section with a family of its attacks, those attacks, and the defences that have a suitable record."""
     for section in sections(filter(has_series, records)):
-        families = dict.fromkeys(kin(attack) for attack in section.attacks)
-        for family in families:
+        for family in dict.fromkeys(kin(attack) for attack in section.attacks):
             attacks = [attack for attack in section.attacks if kin(attack) == family]
-            drawn = [d for d in section.defenses if any(_suits(section.find(a, d)) for a in attacks)]
+            drawn = {record.defense for record in section.records if record.attack in attacks and suits(record)}
             if drawn:
-                yield _picture(section, family, attacks, drawn)
+                yield section, family, attacks, [defense for defense in section.defenses if defense in drawn]
 
 
-def _suits(record: Record | None) -> bool:
-    return record is not None and any(series(record, name) for name in ROWS)
+def _suits(record: Record) -> bool:
+    return any(series(record, name) for name in ROWS)
 
 
 def _picture(section: Section, family: str, attacks: Sequence[str], defenses: Sequence[str]) -> Picture:
@@ -76,14 +83,19 @@ def draw(axes: Sequence[Axes], record: Record, look: Look, *, label: str, placeb
     for panel, name in zip(axes, ROWS, strict=True):
         of_placebo = series(record, f"placebo_{name}") if placebo else ()
         if of_placebo:
-            values = [float("nan") if value is None else value.value for value in of_placebo]
-            panel.plot(epochs(of_placebo), values, color=look.color, linestyle=":", linewidth=1, zorder=1.5)
+            dotted(panel, of_placebo, look)
             handles.append(Line2D([], [], color=GREY, linestyle=":", linewidth=1, label=PLACEBO))
         found = series(record, name)
         if found:
             handles.append(canvas.curve(panel, epochs(found), found, look, label=label))
             handles += canvas.published(panel, len(found) / 2, marks(record, name), look, level=True)
     return handles
+
+
+def dotted(panel: Axes, found: Curve, look: Look) -> None:
+    """Draw what a curve is compared with, in its colour."""
+    values = [float("nan") if value is None else value.value for value in found]
+    panel.plot(epochs(found), values, color=look.color, linestyle=":", linewidth=1, zorder=1.5)
 
 
 def ordered(handles: Sequence[Artist]) -> list[Artist]:

@@ -22,6 +22,7 @@ WORDS = {
     "rad_vs_vanilla": "relative accuracy drop\nvs. clean vanilla (share)",
     "mse_ratio": "test error,\ntimes that without poison",
     "mse_ratio_vs_vanilla": "test error,\ntimes that of clean vanilla",
+    "backdoor_rate": "triggered rows taken for\nthe claimed class (share)",
     "success_rate": "targets misclassified\n(share)",
 }
 # What metrics are where poison does nothing, if not 0.

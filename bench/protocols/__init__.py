@@ -2,6 +2,15 @@
 
 # What a reader of a report is told, by label.
 DEFINITIONS = {
+    "backdoor": "The poison is added to the training rows, the model is trained on both from a fresh state, and test "
+    "rows with the attack's trigger are shown to it; its state is that of the epoch with the best accuracy.",
+    "backdoor_last": "As backdoor, with the state after the last epoch.",
+    "backdoor_retrained": "As backdoor, with training that goes on from the vanilla model trained on clean data; the "
+    "clean model is trained as much further, without poison.",
+    "backdoor_retrained_last": "As backdoor_retrained, with the state after the last epoch.",
+    "boundary": "There is no poison: the model is trained on clean data with and without the defence, and the class of "
+    "every point of a plane is looked at; the state is that of the epoch with the best accuracy.",
+    "boundary_last": "As boundary, with the state after the last epoch.",
     "clusters": "Nothing is trained: the poison is looked at beside the clean rows.",
     "from_scratch": "The poison is added to the training rows, and the model is trained on both from a fresh state; "
     "accuracies are those of the best epoch.",

@@ -66,6 +66,19 @@ class Protocol(Interface):
         ...
 
 
+def check_defense(case: Subject, dataset: Dataset) -> None:
+    """Raise ``ValueError`` if the case's defence cannot be used on ``dataset``."""
+    reason = case.defense.unsuitable(dataset, case.vanilla)
+    if reason is not None:
+        raise ValueError(f"{case.defense.label(case.vanilla)} cannot be used on {dataset.name}: {reason}")
+
+
+def check_no_attack(case: Subject, dataset: Dataset, protocol: str) -> None:
+    """Raise ``ValueError`` if the case has an attack."""
+    if case.attack.budget(len(dataset.train)):
+        raise ValueError(f"attack {case.attack.label!r}: {protocol} trains on clean data only: expected NoAttack()")
+
+
 def setup_of(recipe: AnyRecipe) -> dict[str, Any]:
     """How a recipe trains, as plain values for records.
 

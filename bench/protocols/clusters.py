@@ -8,6 +8,7 @@ import torch
 
 from bench.jobs import Craft, Job
 from bench.protocols.base import Experiment, Measurement, Subject
+from bench.protocols.snapshot import snapshot
 from gradshape import _seeds, _validate
 from gradshape.analysis.clusters import Layout, layout
 from gradshape.attacks import PoisonSet
@@ -92,13 +93,7 @@ def _picture(
         "poison": _points(found.poison[shown], poison.y[shown], found.poison_clusters[shown]),
         "poison_counts": counts[:_POINTS].tolist(),
         "kinds": [
-            {
-                "label": int(poison.y[row]),
-                "count": int(count),
-                "shape": list(dataset.input_shape),
-                # Bytes in hexadecimal: a picture of 784 pixels stays a short line.
-                "pixels": bytes((poison.x[row].flatten() * 255).round().to(torch.uint8).tolist()).hex(),
-            }
+            snapshot(poison, row) | {"count": int(count)}
             for row, count in zip(first[:_KINDS].tolist(), counts[:_KINDS].tolist(), strict=True)
         ],
     }

@@ -2,18 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from torch import Tensor
-
-from bench.jobs import Craft, Filter, Job, Train
-from bench.protocols.base import Experiment, Measurement, Subject, setup_of
-from gradshape import _validate
+from bench.jobs import Craft, Job, Train
+from bench.protocols import epochs
+from bench.protocols.base import Experiment, Measurement, Subject, check_defense, setup_of
+from bench.protocols.filtering import filtering, removed
 from gradshape.attacks import PoisonSet
 from gradshape.data import Dataset
-from gradshape.metrics import Estimate, mean_over_seeds, relative_accuracy_drop
+from gradshape.metrics import Estimate, mean_over_seeds
 from gradshape.training import TrainingResult
 
-_EPOCHS = ("best", "last")
 # By how much an objective may exceed a certified bound: what the learner that reached it leaves open.
 _CERTIFICATE_TOLERANCE = 1e-3
 
@@ -42,8 +41,7 @@ class FromScratch:
     accuracy: str = "best"
 
     def __post_init__(self) -> None:
-        if self.accuracy not in _EPOCHS:
-            raise _validate.unknown("accuracy", self.accuracy, _EPOCHS)
+        epochs.check(self.accuracy)
 
     @property
     def label(self) -> str:
@@ -56,31 +54,25 @@ class FromScratch:
             ValueError: the defence cannot be used on this data.
             CertificateContradicted: the attack reached more than its certificate allows.
         """
-        reason = case.defense.unsuitable(dataset, case.vanilla)
-        if reason is not None:
-            raise ValueError(f"{case.defense.label(case.vanilla)} cannot be used on {dataset.name}: {reason}")
+        check_defense(case, dataset)
         seeds, n = case.seeds, len(case.seeds)
         plain = [Train(dataset, device, case.vanilla, seed) for seed in seeds]
         crafting = [Craft.against(dataset, device, case.attack, case.recipe, seed) for seed in seeds]
         first = yield [*plain, *crafting]
         vanilla, poisons = first[:n], first[n:]
-        filters: list[Filter] = []
-        kept: Sequence[Tensor | None] = [None] * (2 * n)
-        if case.defense.filters:
-            filters = [
-                Filter.by(dataset, device, case.defense, case.vanilla, poison, seed)
-                for seed, poison in zip((*seeds, *seeds), (*[None] * n, *poisons), strict=True)
-            ]
-            kept = yield filters
+        twice, added = (*seeds, *seeds), (*[None] * n, *poisons)
+        filters, kept = yield from filtering(case, dataset, device, added, twice)
         training = [
             Train(dataset, device, case.recipe, seed, poison, keep)
-            for seed, poison, keep in zip((*seeds, *seeds), (*[None] * n, *poisons), kept, strict=True)
+            for seed, poison, keep in zip(twice, added, kept, strict=True)
         ]
         trained = yield training
         clean, poisoned = trained[:n], trained[n:]
-        metrics = (
-            _errors(vanilla, clean, poisoned) if dataset.regression else self._drops(vanilla, clean, poisoned)
-        ) | _certificate(poisons)
+        if dataset.regression:
+            metrics = _errors(vanilla, clean, poisoned)
+        else:
+            metrics = epochs.estimates(partial(epochs.of_poison, vanilla, clean, poisoned), chosen=self.accuracy)
+        metrics |= _certificate(poisons)
         details = {
             "accuracy": self.accuracy,
             "train_rows": len(dataset.train),
@@ -93,36 +85,11 @@ class FromScratch:
         if any(poison.notes for poison in poisons):
             details["notes"] = [dict(poison.notes) for poison in poisons]
         if case.defense.filters:
-            found, counts = _removed(kept[n:], poisons, len(dataset.train))
+            found, counts = removed(kept[n:], poisons, len(dataset.train))
             metrics |= found
             details |= counts
         timed: dict[str, Sequence[Job]] = {"crafting": crafting, "filtering": filters[n:], "training": training[n:]}
         return Measurement(metrics, details, timed)
-
-    def _drops(
-        self, vanilla: Sequence[TrainingResult], clean: Sequence[TrainingResult], poisoned: Sequence[TrainingResult]
-    ) -> dict[str, Estimate]:
-        metrics: dict[str, Estimate] = {}
-        for epoch in _EPOCHS:
-            plain, defended, attacked = (
-                [getattr(result, f"{epoch}_accuracy") for result in results] for results in (vanilla, clean, poisoned)
-            )
-            values = {
-                "rad": _relative(defended, attacked),
-                "utility_loss": _relative(plain, defended),
-                "rad_vs_vanilla": _relative(plain, attacked),
-                "accuracy_vanilla": plain,
-                "accuracy_clean": defended,
-                "accuracy_poisoned": attacked,
-            }
-            for name, per_seed in values.items():
-                metrics[f"{name}_{epoch}"] = mean_over_seeds(per_seed)
-        chosen = {name: metrics[f"{name}_{self.accuracy}"] for name in values}
-        return {**chosen, **metrics}
-
-
-def _relative(references: Sequence[float], accuracies: Sequence[float]) -> list[float]:
-    return [relative_accuracy_drop(r, a) for r, a in zip(references, accuracies, strict=True)]
 
 
 def _errors(
@@ -151,21 +118,6 @@ def _ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[
     if min(denominators) <= 0:
         raise ValueError(f"mean squared errors {list(denominators)!r}: a ratio to 0 has no value")
     return [n / d for n, d in zip(numerators, denominators, strict=True)]
-
-
-def _removed(
-    kept: Sequence[Tensor | None], poisons: Sequence[PoisonSet], train_rows: int
-) -> tuple[dict[str, Estimate], dict[str, list[int]]]:
-    """What the defence removed of the poison and of the clean rows, as shares and as numbers a seed."""
-    masks = [keep for keep in kept if keep is not None]
-    poison = [int((~mask[train_rows:]).sum()) for mask in masks]
-    clean = [int((~mask[:train_rows]).sum()) for mask in masks]
-    present = [train_rows - len(poison.replaced) for poison in poisons]
-    metrics = {"clean_removed": mean_over_seeds([c / rows for c, rows in zip(clean, present, strict=True)])}
-    if all(len(poison) for poison in poisons):
-        shares = [found / len(poison) for found, poison in zip(poison, poisons, strict=True)]
-        metrics["poison_removed"] = mean_over_seeds(shares)
-    return metrics, {"removed_poison": poison, "removed_clean": clean}
 
 
 def _certificate(poisons: Sequence[PoisonSet]) -> dict[str, Estimate]:

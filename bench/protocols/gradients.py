@@ -2,51 +2,22 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from bench.jobs import Craft, Filter, Job, Train
-from bench.protocols.base import Experiment, Measurement, Subject, setup_of
-from gradshape import _validate
+from bench.jobs import Craft, Job, Train
+from bench.protocols import epochs
+from bench.protocols.base import Experiment, Measurement, Subject, check_defense, setup_of
+from bench.protocols.filtering import filtering
+from bench.protocols.snapshot import snapshot
+from bench.protocols.start import Retrained, Scratch, descent
 from gradshape.analysis import Division, gradient_differences, mean_over_epochs, spread_over_epochs, stationary_ratio
 from gradshape.data import Dataset
-from gradshape.metrics import Estimate, mean_over_seeds, relative_accuracy_drop
-from gradshape.training import SIDES, GradientProbe, Layers, Optimizer, Recipe, TrainingResult, Weighting
+from gradshape.metrics import Estimate, mean_over_seeds
+from gradshape.training import SIDES, GradientProbe, Layers, Recipe, TrainingResult, Weighting
 
 Series = Sequence[float | None]
-
-
-@dataclass(frozen=True)
-class Scratch:
-    """Training begins with freshly drawn weights, and has the poison from its first step."""
-
-    @property
-    def label(self) -> str:
-        return ""
-
-
-@dataclass(frozen=True)
-class Retrained:
-    """The vanilla recipe is trained on clean data first, and its best state is trained further with the poison.
-
-    Args:
-        epochs: of the second training.
-        optimizer: of the second training; the recipe's if ``None``.
-
-    Raises:
-        ValueError: ``epochs`` is not positive.
-    """
-
-    epochs: int = 20
-    optimizer: Optimizer | None = None
-
-    def __post_init__(self) -> None:
-        _validate.positive_int(epochs=self.epochs)
-
-    @property
-    def label(self) -> str:
-        return "_retrained"
 
 
 @dataclass(frozen=True)
@@ -65,7 +36,7 @@ class GradientDifferences:
     Hong et al. 2020, section 3 (Fig. 1), section 6.2 (Fig. 4 c and f) and Appendix E (Fig. 11).
     """
 
-    start: Scratch | Retrained = Scratch()
+    start: Scratch | Retrained = field(default=Scratch())
     layers: Layers = Layers.LAST
     weighting: Weighting = Weighting.BATCH
     bias: bool = False
@@ -85,22 +56,13 @@ class GradientDifferences:
         before, recipe = self._recipes(case)
         if case.attack.budget(len(dataset.train)) == 0:
             raise ValueError(f"attack {case.attack.label!r} adds no poison: {self.label} needs some")
-        reason = case.defense.unsuitable(dataset, case.vanilla)
-        if reason is not None:
-            raise ValueError(f"{case.defense.label(case.vanilla)} cannot be used on {dataset.name}: {reason}")
+        check_defense(case, dataset)
         seeds, n = case.seeds, len(case.seeds)
         again = isinstance(self.start, Retrained)
         crafting = [Craft.against(dataset, device, case.attack, recipe, seed) for seed in seeds]
         first = yield [*(Train(dataset, device, before, seed, keep_states=again) for seed in seeds), *crafting]
         clean, poisons = first[:n], first[n:]
-        filters: list[Filter] = []
-        kept: Sequence[Tensor | None] = [None] * n
-        if case.defense.filters:
-            filters = [
-                Filter.by(dataset, device, case.defense, case.vanilla, poison, seed)
-                for seed, poison in zip(seeds, poisons, strict=True)
-            ]
-            kept = yield filters
+        filters, kept = yield from filtering(case, dataset, device, poisons, seeds)
         training = [
             Train(
                 dataset,
@@ -128,6 +90,7 @@ class GradientDifferences:
             "layers": self.layers.value,
             "weighting": self.weighting.value,
             "stationary_ratio": round(stationary_ratio(len(dataset.train), len(poisons[0])), 6),
+            "example": snapshot(poisons[0]),
             "series": {name: _over_seeds([series[name] for series in of_seeds]) for name in of_seeds[0]},
         }
         timed: dict[str, Sequence[Job]] = {"crafting": crafting, "filtering": filters, "training": training}
@@ -135,13 +98,8 @@ class GradientDifferences:
 
     def _recipes(self, case: Subject) -> tuple[Recipe, Recipe]:
         """Of the training on clean data and of that with poison."""
-        vanilla, defended = case.vanilla, case.recipe
-        if not isinstance(vanilla, Recipe) or not isinstance(defended, Recipe):
-            raise ValueError(f"{vanilla.model!r} is fitted by an estimator: {self.label} needs a recipe with gradients")
-        if isinstance(self.start, Scratch):
-            return defended, defended
-        optimizer = self.start.optimizer or defended.optimizer
-        return vanilla, replace(defended, epochs=self.start.epochs, optimizer=optimizer)
+        vanilla, defended = (descent(recipe, self.label) for recipe in (case.vanilla, case.recipe))
+        return (defended, defended) if isinstance(self.start, Scratch) else (vanilla, self.start.recipe(defended))
 
     def _series(self, result: TrainingResult) -> dict[str, Series]:
         """What is known of every epoch of one training."""
@@ -187,9 +145,8 @@ def _metrics(of_seeds: Sequence[Mapping[str, Series]]) -> dict[str, Estimate]:
 
 
 def _accuracies(clean: Sequence[TrainingResult], poisoned: Sequence[TrainingResult]) -> dict[str, Estimate]:
-    before, after = ([result.best_accuracy for result in results] for results in (clean, poisoned))
-    drops = [relative_accuracy_drop(b, a) for b, a in zip(before, after, strict=True)]
-    values = {"rad": drops, "accuracy_clean": before, "accuracy_poisoned": after}
+    before, after = (epochs.accuracies(results, "best") for results in (clean, poisoned))
+    values = {"rad": epochs.drops(before, after), "accuracy_clean": before, "accuracy_poisoned": after}
     return {name: mean_over_seeds(per_seed) for name, per_seed in values.items()}
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from bench.jobs import Craft, Filter, Job, Train
-from bench.protocols.base import Experiment, Measurement, Subject, setup_of
+from bench.protocols.base import Experiment, Measurement, Subject, check_defense, setup_of
 from gradshape import _seeds, _validate
 from gradshape.data import Dataset, Split
 from gradshape.metrics import mean_over_seeds, relative_accuracy_drop, success_rate
@@ -32,7 +32,7 @@ class Targeted:
     Raises:
         ValueError: a number is out of range, or an unknown ``counted``.
 
-    Nelson et al. 2008, section 3.2 (focused attack); Hong et al. 2020, section 6.3 (what counts as success).
+    Nelson et al. 2008 (focused attack); Hong et al. 2020, section 6.3 (what counts as success).
     """
 
     targets: int = 10
@@ -55,15 +55,17 @@ class Targeted:
         Raises:
             ValueError: the defence cannot be used on this data, or no test row of the class is classified correctly.
         """
-        reason = case.defense.unsuitable(dataset, case.vanilla)
-        if reason is not None:
-            raise ValueError(f"{case.defense.label(case.vanilla)} cannot be used on {dataset.name}: {reason}")
+        check_defense(case, dataset)
         seeds = case.seeds
         candidates = [self._candidates(dataset, seed) for seed in seeds]
         plain = [Train(dataset, device, case.vanilla, seed) for seed in seeds]
         kept: Sequence[Tensor | None] = [None] * len(seeds)
         if case.defense.filters:
-            kept = yield [Filter.by(dataset, device, case.defense, case.vanilla, None, seed) for seed in seeds]
+            # Which targets there will be shows only later: until then the defence guards all that are considered.
+            kept = yield [
+                Filter.by(dataset, device, case.defense, case.vanilla, None, seed, targets=rows)
+                for seed, rows in zip(seeds, candidates, strict=True)
+            ]
         watching = [
             Train(dataset, device, case.recipe, seed, keep=keep, watch=rows)
             for seed, keep, rows in zip(seeds, kept, candidates, strict=True)

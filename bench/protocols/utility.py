@@ -1,17 +1,13 @@
 """Train on clean data only: what a defence costs."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from torch import Tensor
-
-from bench.jobs import Filter, Train
-from bench.protocols.base import Experiment, Measurement, Subject, setup_of
-from gradshape import _validate
+from bench.jobs import Train
+from bench.protocols import epochs
+from bench.protocols.base import Experiment, Measurement, Subject, check_no_attack, setup_of
+from bench.protocols.filtering import filtering
 from gradshape.data import Dataset
-from gradshape.metrics import Estimate, mean_over_seeds, relative_accuracy_drop
-
-_EPOCHS = ("best", "last")
 
 
 @dataclass(frozen=True)
@@ -31,8 +27,7 @@ class Utility:
     accuracy: str = "best"
 
     def __post_init__(self) -> None:
-        if self.accuracy not in _EPOCHS:
-            raise _validate.unknown("accuracy", self.accuracy, _EPOCHS)
+        epochs.check(self.accuracy)
 
     @property
     def label(self) -> str:
@@ -44,26 +39,14 @@ class Utility:
         Raises:
             ValueError: the case has an attack.
         """
-        if case.attack.budget(len(dataset.train)):
-            raise ValueError(
-                f"attack {case.attack.label!r}: {self.label} trains on clean data only: expected NoAttack()"
-            )
+        check_no_attack(case, dataset, self.label)
         seeds, n = case.seeds, len(case.seeds)
-        kept: Sequence[Tensor | None] = [None] * n
-        if case.defense.filters:
-            kept = yield [Filter.by(dataset, device, case.defense, case.vanilla, None, seed) for seed in seeds]
+        _, kept = yield from filtering(case, dataset, device, [None] * n, seeds)
         trained = yield [
             *(Train(dataset, device, case.vanilla, seed) for seed in seeds),
             *(Train(dataset, device, case.recipe, seed, keep=keep) for seed, keep in zip(seeds, kept, strict=True)),
         ]
-        vanilla, defended = trained[:n], trained[n:]
-        metrics: dict[str, Estimate] = {}
-        for epoch in _EPOCHS:
-            plain, shaped = ([getattr(result, f"{epoch}_accuracy") for result in half] for half in (vanilla, defended))
-            drops = [relative_accuracy_drop(p, s) for p, s in zip(plain, shaped, strict=True)]
-            values = {"utility_loss": drops, "accuracy_vanilla": plain, "accuracy_clean": shaped}
-            for name, per_seed in values.items():
-                metrics[f"{name}_{epoch}"] = mean_over_seeds(per_seed)
+        metrics = epochs.estimates(partial(epochs.of_defense, trained[:n], trained[n:]), chosen=self.accuracy)
         details = {
             "accuracy": self.accuracy,
             "train_rows": len(dataset.train),
@@ -71,4 +54,4 @@ class Utility:
             **setup_of(case.recipe),
             "diverged": sum(result.diverged is not None for result in trained),
         }
-        return Measurement({**{name: metrics[f"{name}_{self.accuracy}"] for name in values}, **metrics}, details)
+        return Measurement(metrics, details)

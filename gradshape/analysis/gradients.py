@@ -200,7 +200,7 @@ def _differences(products: Tensor) -> tuple[float | None, float | None]:
     (of_one, common), (_, of_other) = products.tolist()
     if not (math.isfinite(of_one) and math.isfinite(of_other) and of_other > 0):
         return None, None
-    ratio = math.sqrt(of_one / of_other)
+    ratio = math.sqrt(of_one) / math.sqrt(of_other)
     if of_one <= 0:
         return ratio, None
     return ratio, max(-1.0, min(1.0, common / math.sqrt(of_one) / math.sqrt(of_other)))

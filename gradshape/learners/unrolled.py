@@ -56,9 +56,9 @@ def retrace(
     """``w_{T-1}, ..., w_0``, about, from ``w_T`` alone, without the memory of the iterates.
 
     ``w_t = w_{t+1} + rate dloss(w, points)/dw`` at ``w = w_{t+1}``. Every step back errs by ``rate^2`` times the
-    Hessian times the slope; errors grow where the descent contracted, so that after some hundred steps they may be all that is
-    left. A correction puts the ``w_t`` that was found in the place of ``w`` and goes nearer to the exact one if ``rate``
-    times the curvature is below 1.
+    Hessian times the slope; errors grow where the descent contracted, so that after some hundred steps they may be all
+    that is left. A correction puts the ``w_t`` that was found in the place of ``w`` and goes nearer to the exact one if
+    ``rate`` times the curvature is below 1.
 
     Args:
         loss: of parameters and points.

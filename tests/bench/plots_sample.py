@@ -1,5 +1,6 @@
 """Records with what pictures are made of, and what there is to read in a picture."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -33,6 +34,7 @@ def gradients(
     *,
     scale: str = "paper",
     curves: dict[str, Any] | None = None,
+    example: dict[str, Any] | None = None,
     **fields: Any,
 ) -> Record:
     """A record of the protocol that looks at every epoch; the poison's gradients are larger and opposed."""
@@ -43,6 +45,9 @@ def gradients(
         "placebo_cosine_similarity": series(decay(0.9, 0)),
         "train_accuracy_clean": series(decay(0.8, 0.9)),
         "train_accuracy_poison": series(decay(0.4, 0.2)),
+        "sample_norm_clean": series(decay(2, 1)),
+        "sample_norm_poison": series(decay(4, 3)),
+        "magnitude_ratio_raw": series(decay(6, 2.5)),
     }
     return make(
         case=f"{DATASET}-lr-{attack}-{defense}-gradients",
@@ -53,20 +58,19 @@ def gradients(
         scale=scale,
         thresholds=(),
         metrics={"magnitude_ratio": estimate(3.0)},
-        details={"series": found | (curves or {})},
+        details={"series": found | (curves or {}), "example": snapshot() if example is None else example},
         **fields,
     )
 
 
+def snapshot(shape: Sequence[int] = (1, 2, 2), label: int = 1) -> dict[str, Any]:
+    """A poison row, from dark to light."""
+    return {"label": label, "shape": list(shape), "pixels": bytes(range(math.prod(shape))).hex()}
+
+
 def clusters(attack: str = "sota_40", *, shape: Sequence[int] = (1, 2, 2), classes: int = 2, **fields: Any) -> Record:
     """A record with a few points and two poisons, one of them very frequent."""
-    size = 1
-    for length in shape:
-        size *= length
-    kinds = [
-        {"label": label, "count": count, "shape": list(shape), "pixels": bytes(range(size)).hex()}
-        for label, count in ((1, 3970), (0, 350))
-    ]
+    kinds = [snapshot(shape, label) | {"count": count} for label, count in ((1, 3970), (0, 350))]
     picture = {
         "explained": [0.31, 0.12],
         "clean": [[float(i), float(i % 3), i % classes, i % 4] for i in range(12)],
@@ -83,6 +87,30 @@ def clusters(attack: str = "sota_40", *, shape: Sequence[int] = (1, 2, 2), class
         thresholds=(),
         metrics={"cluster_purity": estimate(0.95), "distinct_poisons": estimate(2.0)},
         details={"picture": picture},
+        **fields,
+    )
+
+
+def boundary(
+    defense: str = "vanilla", *, cells: Sequence[int] = (0, 0, 1, 1), labels: Sequence[int] = (0, 1), **fields: Any
+) -> Record:
+    """A record with the regions of one model, by default with one class below and one above, and two points a class."""
+    picture = {
+        "side": math.isqrt(len(cells)),
+        "classes": bytes(cells).hex(),
+        "confidence": bytes([255] * len(cells)).hex(),
+        "train": [[0.1 + 0.2 * copy, 0.5 * label, label] for label in labels for copy in range(2)],
+    }
+    return make(
+        case=f"two_moons-mlp-no_attack-{defense}-boundary",
+        dataset="two_moons",
+        model="mlp",
+        attack="no_attack",
+        defense=defense,
+        protocol="boundary",
+        thresholds=(),
+        metrics={"accuracy_clean": estimate(0.98), "boundary_length": estimate(1.2)},
+        details={"picture": fields.pop("picture", picture)},
         **fields,
     )
 
@@ -153,6 +181,7 @@ def everything() -> list[Record]:
         gradients(),
         gradients(defense="dp_adam_c4"),
         clusters(),
+        boundary(),
     ]
 
 

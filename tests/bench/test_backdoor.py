@@ -1,11 +1,10 @@
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from bench.cache import Cache
 from bench.case import Case, Scale, Task
@@ -22,8 +21,9 @@ from gradshape.attacks import BadNetsPatch, LabelFlip, stamp
 from gradshape.data import Dataset, Split, load
 from gradshape.defenses import GradientShaping, NoDefense
 from gradshape.shaping import Clip
-from gradshape.training import SGD, Adam, AnyRecipe, Fit, Recipe, TrainingResult
+from gradshape.training import SGD, Adam, Fit, Recipe, TrainingResult
 from tests.bench.sample import make
+from tests.bench.test_from_scratch import DropFirst
 
 DIGITS = load("digits")
 PATCH = BadNetsPatch(3, fraction=0.05)
@@ -31,17 +31,6 @@ RECIPE = Recipe("lr", Adam(0.05), batch_size=50, epochs=3)
 CLIPPED = GradientShaping(Clip(1))
 CASE = Case(Task("digits", RECIPE), PATCH, CLIPPED, Scale.PAPER, (0, 1), protocol=Backdoor(rows=4))
 STATE = {"head.weight": torch.zeros(2)}
-
-
-@dataclass(frozen=True)
-class DropFirst(NoDefense):
-    """Drops the first clean row, and the first poison row if there is any."""
-
-    def label(self, recipe: AnyRecipe) -> str:
-        return "drop_first"
-
-    def keep(self, train: Split, *, generator: torch.Generator) -> Tensor:
-        return torch.arange(len(train)) > 0
 
 
 # After the three epochs, the second of which is the best: test accuracy, and how many of 4 watched rows are let in.
@@ -68,7 +57,7 @@ def answer(job: Job, case: Case) -> Any:
     predictions = None
     if job.watch is not None:
         taken = torch.tensor(LET_IN[name]).unsqueeze(1)
-        predictions = torch.where(torch.arange(4) < taken, PATCH.claimed, job.watch.y)
+        predictions = torch.where(torch.arange(len(job.watch)) < taken, PATCH.claimed, job.watch.y)
     accuracy = torch.tensor(CURVES[name], dtype=torch.float64)
     return TrainingResult(accuracy, predictions, None, STATE if job.keep_states else None, None)
 
@@ -164,7 +153,8 @@ def test_retraining_goes_on_from_the_vanilla_model_with_the_defence() -> None:
     first, second = experiment(case)[0]
     assert all(job.keep_states for job in trainings(first))
     assert {job.recipe for job in trainings(first)} == {CASE.vanilla}
-    assert {job.recipe for job in trainings(second)} == {replace(CASE.recipe, epochs=2, optimizer=SGD(0.01))}
+    again = CLIPPED.shape(replace(RECIPE, epochs=2, optimizer=SGD(0.01)))
+    assert {job.recipe for job in trainings(second)} == {again}
     assert all(job.initial is STATE for job in trainings(second))
 
 
@@ -238,7 +228,7 @@ def test_a_board_shows_the_rate_and_ranks_by_it() -> None:
 
 
 def test_an_attack_without_a_trigger_is_refused() -> None:
-    with pytest.raises(ValueError, match="attack 'label_flip_10' has no trigger: backdoor needs one that test rows"):
+    with pytest.raises(ValueError, match="attack 'label_flip_10' has no trigger: backdoor needs one, such as"):
         experiment(replace(CASE, attack=LabelFlip(0.1)))
 
 
@@ -267,7 +257,9 @@ def test_an_estimator_can_have_a_back_door_but_is_not_trained_further() -> None:
         experiment(replace(case, protocol=Backdoor(Retrained())))
 
 
-@pytest.mark.parametrize(("values", "problem"), [({"rows": 0}, "rows=0"), ({"accuracy": "bets"}, "did you mean 'best'")])
+@pytest.mark.parametrize(
+    ("values", "problem"), [({"rows": 0}, "rows=0"), ({"accuracy": "bets"}, "did you mean 'best'")]
+)
 def test_bad_settings_are_refused(values: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         Backdoor(**values)

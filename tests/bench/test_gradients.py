@@ -12,9 +12,11 @@ from bench.engines import LocalEngine
 from bench.metrics import METRICS
 from bench.protocols import DEFINITIONS
 from bench.protocols.base import Measurement
-from bench.protocols.gradients import GradientDifferences, Retrained, Scratch
+from bench.protocols.gradients import GradientDifferences
+from bench.protocols.start import Retrained, Scratch
 from bench.schedule import Scheduler
 from gradshape.attacks import Attack, LabelFlip, NoAttack
+from gradshape.data import load
 from gradshape.defenses import Defense, GradientShaping, NoDefense
 from gradshape.shaping import Clip
 from gradshape.training import SGD, AnyRecipe, Fit, Layers, Recipe, Weighting
@@ -84,6 +86,16 @@ def test_clipped_and_raw_gradients_are_both_told(tmp_path: Path) -> None:
     assert series(clipped, "magnitude_ratio") != series(clipped, "magnitude_ratio_raw")
     plain = measure(tmp_path, GradientDifferences())
     assert series(plain, "magnitude_ratio") == series(plain, "magnitude_ratio_raw")
+
+
+def test_one_poison_is_kept_as_an_example(tmp_path: Path) -> None:
+    example = measure(tmp_path, GradientDifferences()).details["example"]
+    poison = FLIPS(load("digits_38"), seed=0)
+    assert example == {
+        "label": int(poison.y[0]),
+        "shape": [1, 8, 8],
+        "pixels": bytes((poison.x[0].flatten() * 255).round().byte().tolist()).hex(),
+    }
 
 
 def test_retraining_begins_where_the_vanilla_training_was_best(tmp_path: Path) -> None:

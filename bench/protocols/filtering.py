@@ -1,0 +1,52 @@
+"""Asking a defence which rows to train on, and what it removed."""
+
+from collections.abc import Generator, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from bench.jobs import Filter, Job
+from bench.protocols.base import Subject
+from gradshape.attacks import PoisonSet
+from gradshape.data import Dataset
+from gradshape.metrics import Estimate, mean_over_seeds
+
+Masks = Sequence[Tensor | None]
+
+
+def filtering(
+    case: Subject, dataset: Dataset, device: str, poisons: Sequence[PoisonSet | None], seeds: Sequence[int]
+) -> Generator[Sequence[Job], Sequence[Any], tuple[list[Filter], Masks]]:
+    """The part of an experiment in which the case's defence is asked, if it filters.
+
+    Args:
+        case: whose defence.
+        dataset, device: of the experiment.
+        poisons: added to the clean rows of one training each; ``None`` for none.
+        seeds: of the same trainings.
+
+    Returns:
+        The jobs, and for each training the rows to keep (train rows, then poison); ``None`` for all.
+    """
+    if not case.defense.filters:
+        return [], [None] * len(seeds)
+    jobs = [
+        Filter.by(dataset, device, case.defense, case.vanilla, poison, seed)
+        for seed, poison in zip(seeds, poisons, strict=True)
+    ]
+    return jobs, (yield jobs)
+
+
+def removed(
+    kept: Masks, poisons: Sequence[PoisonSet], train_rows: int
+) -> tuple[dict[str, Estimate], dict[str, list[int]]]:
+    """What the defence removed of the poison and of the clean rows, as shares and as numbers a seed."""
+    masks = [keep for keep in kept if keep is not None]
+    poison = [int((~mask[train_rows:]).sum()) for mask in masks]
+    clean = [int((~mask[:train_rows]).sum()) for mask in masks]
+    present = [train_rows - len(poison.replaced) for poison in poisons]
+    metrics = {"clean_removed": mean_over_seeds([c / rows for c, rows in zip(clean, present, strict=True)])}
+    if all(len(poison) for poison in poisons):
+        shares = [found / len(poison) for found, poison in zip(poison, poisons, strict=True)]
+        metrics["poison_removed"] = mean_over_seeds(shares)
+    return metrics, {"removed_poison": poison, "removed_clean": clean}
