@@ -1,11 +1,13 @@
 """Utility against privacy, without an attack: what clipping and noise cost, and which epsilon they buy.
 
-The paper's Fig. 12 (Appendix F): logistic regression, multi-layer perceptron and convolutional network over the
-clipping norm C and the noise sigma, which is the standard deviation on the sum of the clipped gradients.
+The paper's Fig. 10 (Appendix D): the decision boundary on two moons. Its Fig. 12 (Appendix F): logistic regression,
+multi-layer perceptron and convolutional network over the clipping norm C and the noise sigma, which is the standard
+deviation on the sum of the clipped gradients.
 """
 
 from bench.case import Scale, Smoke, Task
 from bench.matrix import Matrix, Sized, benchmark_cases
+from bench.protocols.boundary import DecisionBoundary
 from bench.protocols.utility import Utility
 from bench.session import CaseOutcome
 from bench.verdict import Threshold
@@ -74,4 +76,25 @@ PAPER, SMOKE = [Scale.PAPER], [Scale.SMOKE]
     Matrix(PICTURES, NOBODY, GRID, [], protocol=Utility(), scales=PAPER),
 )
 def test_utility(outcome: CaseOutcome) -> None:
+    outcome.check()
+
+
+# The paper gives accuracies, 0.98 and 0.97 with C = sigma = 1, and no recipe.
+MOONS = Task("two_moons", Recipe("mlp", SGD(1.0), batch_size=100, epochs=200), Smoke(epochs=60))
+
+
+@benchmark_cases(
+    Matrix([MOONS], NOBODY, [NoDefense()], [Threshold("accuracy_clean", ">", 0.95)], protocol=DecisionBoundary()),
+    Matrix(
+        [MOONS],
+        NOBODY,
+        noisy((1,), 1),
+        Sized(
+            smoke=[Threshold("accuracy_clean", ">", 0.85)],
+            paper=[Threshold("accuracy_clean", ">", 0.95), Threshold("utility_loss", "<", 0.04)],
+        ),
+        protocol=DecisionBoundary(),
+    ),
+)
+def test_boundary(outcome: CaseOutcome) -> None:
     outcome.check()

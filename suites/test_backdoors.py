@@ -1,0 +1,43 @@
+"""Back doors: a patch in a corner that comes to mean one class, from scratch and in re-training.
+
+The insertion half of the paper's section 3 (Fig. 1, third column), with what it opens: BadNets (Gu et al. 2019).
+"""
+
+from bench.case import Scale, Task
+from bench.matrix import Matrix, benchmark_cases
+from bench.protocols.backdoor import Backdoor
+from bench.protocols.start import Retrained
+from bench.session import CaseOutcome
+from bench.verdict import Threshold
+from gradshape.attacks import BadNetsPatch
+from gradshape.defenses import GradientShaping, NoDefense
+from gradshape.shaping import Clip, Noise
+from gradshape.training import SGD, Adam, Recipe
+
+DIGITS = Task("digits", Recipe("mlp", Adam(0.005), batch_size=50, epochs=15))
+FASHION = Task("fashion_mnist", Recipe("mlp", SGD(0.04), batch_size=100, epochs=100))
+
+# Clipping bounds how far a patched picture pulls, and a thousand of them still pull the same way; noise drowns them.
+OPEN = [Threshold("backdoor_rate", ">", 0.6), Threshold("backdoor_rate_clean", "<", 0.05), Threshold("rad", "<", 0.05)]
+SHUT = [Threshold("backdoor_rate", "<", 0.2), Threshold("utility_loss", "<", 0.10)]
+CLIPPED, NOISY = GradientShaping(Clip(1)), GradientShaping(Clip(1) | Noise(1))
+PATCHES = [BadNetsPatch(size, claimed=4) for size in (1, 4, 7, 10, 14)]
+
+
+@benchmark_cases(
+    Matrix([DIGITS], [BadNetsPatch(2), BadNetsPatch(3)], [NoDefense(), CLIPPED], OPEN, protocol=Backdoor()),
+    Matrix([DIGITS], [BadNetsPatch(2), BadNetsPatch(3)], [NOISY], SHUT, protocol=Backdoor()),
+    Matrix([DIGITS], [BadNetsPatch(3)], [NoDefense(), CLIPPED], OPEN, protocol=Backdoor(Retrained(epochs=5))),
+    Matrix([DIGITS], [BadNetsPatch(3)], [NOISY], SHUT, protocol=Backdoor(Retrained(epochs=5))),
+    # At smoke scale a few thousand pictures and a few epochs open no door: nothing would be shown.
+    Matrix(
+        [FASHION],
+        PATCHES,
+        [NoDefense(), CLIPPED, GradientShaping(Clip(1) | Noise(0.1))],
+        [],
+        protocol=Backdoor(Retrained(epochs=20, optimizer=SGD(0.01))),
+        scales=[Scale.PAPER],
+    ),
+)
+def test_backdoor(outcome: CaseOutcome) -> None:
+    outcome.check()

@@ -1,0 +1,184 @@
+"""Every attack that applies to a task against every defence that does.
+
+The rows of the paper's Table 1 against those of its Table 2, with two controls that bound every filter: one that knows
+the poison, and one that removes as many rows at random.
+"""
+
+from bench.case import Scale, Smoke, Task
+from bench.matrix import Matrix, Sized, benchmark_cases
+from bench.protocols.targeted import Targeted
+from bench.session import CaseOutcome
+from bench.verdict import Threshold
+from gradshape.attacks import (
+    Attack,
+    BackGradient,
+    BadNetsPatch,
+    DataDependentSteinhardt,
+    DictionaryAttack,
+    DPVictim,
+    FocusedAttack,
+    KohInfluence,
+    KohKkt,
+    KohMinMax,
+    LabelContamination,
+    LabelFlip,
+    OptP,
+    SeverPairs,
+    StatP,
+    Steinhardt,
+    SvmAscent,
+    Watermark,
+)
+from gradshape.defenses import (
+    RONI,
+    TRIM,
+    Defense,
+    GradientShaping,
+    LossFilter,
+    NearestNeighborFilter,
+    NoDefense,
+    OracleSphereSlabFilter,
+    PerfectFilter,
+    RandomFilter,
+    Sever,
+    SlabFilter,
+    SphereFilter,
+    SphereSlabFilter,
+    SVDFilter,
+    TargetedRONI,
+)
+from gradshape.learners.private import ObjectivePerturbation
+from gradshape.shaping import Clip, Noise
+from gradshape.training import Adam, Fit, Recipe
+
+SMOKE, PAPER = [Scale.SMOKE], [Scale.PAPER]
+
+# Some dozen test rows at smoke scale tell no drop of 0.05 from one of 0.08.
+CLASSIFIED = Sized(
+    smoke=[Threshold("rad", "<", 0.10), Threshold("utility_loss", "<", 0.10)],
+    paper=[Threshold("rad", "<", 0.05), Threshold("utility_loss", "<", 0.10)],
+)
+REGRESSED = [Threshold("mse_ratio", "<", 1.5), Threshold("mse_ratio_utility", "<", 1.5)]
+HIT = [Threshold("success_rate", "<", 0.5), Threshold("utility_loss", "<", 0.10)]
+
+NOTHING: list[Defense] = [NoDefense()]
+CONTROLS: list[Defense] = [PerfectFilter(), RandomFilter()]
+SHAPING: list[Defense] = [GradientShaping(Clip(4)), GradientShaping(Clip(1) | Noise(0.1))]
+# Removal by distance and by loss: any number of classes, no clean row needed (but for the oracle), any budget.
+SANITIZERS: list[Defense] = [
+    SphereFilter(),
+    SlabFilter(),
+    SphereSlabFilter(),
+    OracleSphereSlabFilter(),
+    LossFilter(),
+    SVDFilter(),
+    NearestNeighborFilter(),
+]
+FILTERS = [*SANITIZERS, Sever(), RONI()]
+
+
+def binary(fraction: float, *, steps: int = 1000) -> list[Attack]:
+    """The attacks on two classes that no other suite has; ``steps`` are those of the oracle game."""
+    return [
+        LabelFlip(fraction, feasible_quantile=0.9),
+        Watermark(1.0, fraction),
+        SvmAscent(fraction),
+        LabelContamination(fraction),
+        Steinhardt(fraction, steps=steps),
+        Steinhardt(fraction, steps=steps, clip_afterwards=True),
+        KohInfluence(fraction),
+        KohKkt(fraction),
+        KohMinMax(fraction),
+        BackGradient(fraction),
+        DPVictim(fraction),
+    ]
+
+
+BINARY: Sized[Attack] = Sized(
+    smoke=binary(0.2, steps=300), paper=[attack for fraction in (0.1, 0.2, 0.4) for attack in binary(fraction)]
+)
+# How they fare against nothing and against clipping is in suites/test_indiscriminate.py.
+SHAPED_ELSEWHERE: list[Attack] = [LabelFlip(0.4), DataDependentSteinhardt(0.4)]
+# Crafted in seconds on a few hundred features.
+QUICK: list[Attack] = [Watermark(1.0, 0.2), SvmAscent(0.2), LabelContamination(0.2, steps=10)]
+OVERLAY, BADNETS = Watermark(1.0, 0.01), BadNetsPatch(3, 0.05)
+BRIEF, WHOLE = BackGradient(0.1, points=2, steps=8), BackGradient(0.1)
+PICTURES: Sized[Attack] = Sized(smoke=[OVERLAY, BADNETS, BRIEF], paper=[OVERLAY, BADNETS, WHOLE])
+RECORDS: Sized[Attack] = Sized(smoke=[LabelFlip(0.2), OVERLAY, BRIEF], paper=[LabelFlip(0.2), OVERLAY, WHOLE])
+REGRESSION = [OptP(0.2), StatP(0.2), SeverPairs(0.2)]
+
+DIGITS_38 = Task("digits_38", Recipe("lr", Adam(0.01), batch_size=32, epochs=40), Smoke(epochs=20))
+DIGITS_38_SVM = Task("digits_38", Fit("svm_linear"))
+DIGITS_38_PRIVATE = Task("digits_38", Fit("dp_logistic_objective", epsilon=10.0))
+DIGITS = Task("digits", Recipe("lr", Adam(0.01), batch_size=32, epochs=40), Smoke(epochs=20))
+FASHION_34 = Task(
+    "fashion_mnist_34", Recipe("lr", Adam(0.01), batch_size=300, epochs=40), Smoke(train_rows=2400, epochs=15)
+)
+LOCATION_PAIR = Task("location30_01", Recipe("lr", Adam(0.01), batch_size=32, epochs=40), Smoke(epochs=20))
+LOCATION = Task("location30", Recipe("lr", Adam(0.04), batch_size=100, epochs=100), Smoke(epochs=6))
+CONTINUOUS = [Task(dataset, Fit(model)) for dataset in ("diabetes", "nuclei_area") for model in ("ridge", "lasso")]
+MAIL = Task("spam_zipf", Fit("spambayes"))
+MAIL_BAYES = Task("spam_zipf", Fit("naive_bayes"))
+PRIVATE = ObjectivePerturbation(epsilon=10.0)
+
+
+@benchmark_cases(
+    Matrix([DIGITS_38], BINARY, [*NOTHING, *SHAPING, *FILTERS, *CONTROLS], CLASSIFIED),
+    Matrix([DIGITS_38], SHAPED_ELSEWHERE, [*FILTERS, *CONTROLS], CLASSIFIED),
+    Matrix([DIGITS_38_SVM], BINARY, [*NOTHING, *FILTERS, *CONTROLS], CLASSIFIED),
+    Matrix([DIGITS_38_SVM], SHAPED_ELSEWHERE, [*NOTHING, *FILTERS, *CONTROLS], CLASSIFIED),
+    Matrix([DIGITS_38_PRIVATE], [DPVictim(0.2, PRIVATE), LabelContamination(0.2)], [*NOTHING, *CONTROLS], CLASSIFIED),
+    Matrix([FASHION_34], QUICK, [*NOTHING, *SHAPING, *SANITIZERS, *CONTROLS], CLASSIFIED, scales=SMOKE),
+    Matrix([FASHION_34], SHAPED_ELSEWHERE, [*SANITIZERS, *CONTROLS], CLASSIFIED, scales=SMOKE),
+    Matrix([FASHION_34], BINARY, [*NOTHING, *SHAPING, *FILTERS, *CONTROLS], CLASSIFIED, scales=PAPER),
+    Matrix([FASHION_34], SHAPED_ELSEWHERE, [*FILTERS, *CONTROLS], CLASSIFIED, scales=PAPER),
+    Matrix([LOCATION_PAIR], QUICK, [*NOTHING, *SHAPING, *FILTERS, *CONTROLS], CLASSIFIED, scales=SMOKE),
+    Matrix([LOCATION_PAIR], BINARY, [*NOTHING, *SHAPING, *FILTERS, *CONTROLS], CLASSIFIED, scales=PAPER),
+)
+def test_two_classes(outcome: CaseOutcome) -> None:
+    outcome.check()
+
+
+@benchmark_cases(
+    Matrix([DIGITS], PICTURES, [*NOTHING, *SHAPING, *SANITIZERS, *CONTROLS], CLASSIFIED),
+    Matrix([DIGITS], [LabelFlip(0.4)], [*SANITIZERS, *CONTROLS], CLASSIFIED),
+    Matrix([LOCATION], RECORDS, [*NOTHING, *SHAPING, *SANITIZERS, *CONTROLS], CLASSIFIED),
+)
+def test_many_classes(outcome: CaseOutcome) -> None:
+    outcome.check()
+
+
+@benchmark_cases(
+    Matrix(CONTINUOUS, REGRESSION, [*NOTHING, TRIM(), TRIM(starts=50, first=12), Sever(), *CONTROLS], REGRESSED),
+)
+def test_regression(outcome: CaseOutcome) -> None:
+    outcome.check()
+
+
+@benchmark_cases(
+    Matrix([MAIL, MAIL_BAYES], [DictionaryAttack(0.01)], [*NOTHING, RONI(), *CONTROLS], CLASSIFIED),
+)
+def test_mail(outcome: CaseOutcome) -> None:
+    outcome.check()
+
+
+@benchmark_cases(
+    Matrix(
+        [MAIL, MAIL_BAYES],
+        [FocusedAttack(0.03), FocusedAttack(0.03, known=0.3)],
+        [*NOTHING, TargetedRONI(), *CONTROLS],
+        HIT,
+        protocol=Targeted(targets=3),
+        scales=SMOKE,
+    ),
+    Matrix(
+        [MAIL, MAIL_BAYES],
+        [FocusedAttack(0.03, known=known) for known in (0.1, 0.3, 0.5, 0.9)],
+        [*NOTHING, TargetedRONI(), *CONTROLS],
+        HIT,
+        protocol=Targeted(targets=20),
+        scales=PAPER,
+    ),
+)
+def test_focused_mail(outcome: CaseOutcome) -> None:
+    outcome.check()
