@@ -4,8 +4,8 @@ The rows of the paper's Table 1 against those of its Table 2, with two controls 
 the poison, and one that removes as many rows at random.
 """
 
-from bench.case import Scale, Smoke, Task
-from bench.matrix import Matrix, Sized, benchmark_cases
+from bench.case import ExpectedFailure, Scale, Smoke, Task
+from bench.matrix import Expect, Matrix, Sized, benchmark_cases
 from bench.protocols.targeted import Targeted
 from bench.session import CaseOutcome
 from bench.verdict import Threshold
@@ -122,18 +122,119 @@ MAIL_BAYES = Task("spam_zipf", Fit("naive_bayes"))
 PRIVATE = ObjectivePerturbation(epsilon=10.0)
 
 
+# What was seen to fail at smoke scale, or to come within one test row of it, and why. Chance is no defence.
+UNDEFENDED = ["vanilla", "random_filter"]
+FIVE_PERCENT = ["sphere_5", "slab_5", "loss_5", "svd_5", "knn_5"]
+LR, SVM, PRIVATE_LR = "digits_38-lr", "digits_38-svm_linear", "digits_38-dp_logistic_objective"
+MEASURED = "this suite, smoke scale"
+
+WORKS = ExpectedFailure("the attack was made for such a model, and nothing or chance stands in its way", MEASURED)
+LINE = ExpectedFailure(
+    "poison that moves the boundary of a linear model is no gradient outlier once the model has moved", MEASURED
+)
+FEW = ExpectedFailure(
+    "the filter removes 5 % of every class, and there is four to eight times as much poison, in the thick of a class",
+    "Koh, Steinhardt and Liang 2018, Stronger data poisoning attacks break data sanitization defenses; " + MEASURED,
+)
+DRAGS = ExpectedFailure(
+    "the poison drags the centroids along from which the filter measures, so that it keeps poison and drops clean rows",
+    "Steinhardt, Koh and Liang 2017, section 4.2; " + MEASURED,
+)
+FITTED = ExpectedFailure(
+    "the model fits the poison well, so its gradients are small, and those of the clean rows are the outliers",
+    "Hong et al. 2020, section 7.1; " + MEASURED,
+)
+GREEDY = ExpectedFailure("a quantile of 0.7 takes 30 % and more of some 130 rows a class, poisoned or not", MEASURED)
+SCARCE = ExpectedFailure("with some 130 records a class and 446 features every flipped label counts", MEASURED)
+LOCAL = ExpectedFailure(
+    "alternating fits end in a local minimum that keeps the two tight heaps of poison; smaller first sets escape it",
+    MEASURED,
+)
+CORNERED = ExpectedFailure(
+    "the poison of one corner is a spectral outlier only until the fit has turned to it", MEASURED
+)
+ALL_WORDS = ExpectedFailure(
+    "a message that holds every word sways a token filter, but hardly the softmax regression that RONI tries rows on",
+    "Nelson et al. 2008 try them on the filter itself; " + MEASURED,
+)
+
+BINARY_FAILURES = [
+    Expect(WORKS, attacks=["back_gradient_20", "dpv_eps10_label_aversion_20", "sota_40"], defenses=UNDEFENDED),
+    Expect(
+        WORKS,
+        tasks=[SVM],
+        attacks=["label_contamination_20", "svm_ascent_20", "dpv_eps1_label_aversion_20"],
+        defenses=UNDEFENDED,
+    ),
+    Expect(WORKS, tasks=[PRIVATE_LR], attacks=["label_contamination_20"], defenses=UNDEFENDED),
+    Expect(WORKS, tasks=[LR], attacks=["dpv_eps1_label_aversion_20"], defenses=["random_filter"]),
+    Expect(LINE, tasks=[LR], attacks=["back_gradient_20"], defenses=["dp_adam_c4"]),
+    Expect(FEW, tasks=[LR], attacks=["back_gradient_20"], defenses=["loss_5", "svd_5", "knn_5"]),
+    Expect(FEW, tasks=[SVM], attacks=["back_gradient_20"], defenses=FIVE_PERCENT),
+    Expect(FEW, tasks=[SVM], attacks=["dpv_eps1_label_aversion_20"], defenses=["svd_5"]),
+    Expect(
+        FEW,
+        tasks=[SVM],
+        attacks=["label_contamination_20", "svm_ascent_20"],
+        defenses=["sphere_5", "loss_5", "svd_5", "knn_5"],
+    ),
+    Expect(FEW, tasks=[SVM], attacks=["koh_influence_20"], defenses=["loss_5"]),
+    Expect(FEW, tasks=[SVM], attacks=["sota_40"], defenses=["sphere_5", "loss_5", "svd_5", "knn_5"]),
+    Expect(FEW, tasks=[LR, "fashion_mnist_34-lr"], attacks=["sota_40"], defenses=FIVE_PERCENT),
+    Expect(DRAGS, attacks=["sota_40"], defenses=["sphere_slab_q70"]),
+    Expect(FITTED, attacks=["back_gradient_20", "sota_40"], defenses=["sever"]),
+    Expect(FITTED, tasks=[SVM], attacks=["dpv_eps1_label_aversion_20"], defenses=["sever"]),
+]
+RECORDS_FAILURES = [
+    Expect(GREEDY, tasks=["location30-lr"], defenses=["sphere_slab_q70", "oracle_sphere_slab_q70"]),
+    Expect(
+        SCARCE,
+        attacks=["label_flip_20"],
+        defenses=[*UNDEFENDED, "dp_adam_c1_s0.1", "sphere_5", "loss_5", "svd_5", "knn_5"],
+    ),
+]
+NUCLEI = ["nuclei_area-ridge", "nuclei_area-lasso"]
+REGRESSION_FAILURES = [
+    Expect(WORKS, defenses=UNDEFENDED),
+    Expect(LOCAL, tasks=NUCLEI, attacks=["sever_pairs_20"], defenses=["trim"]),
+    Expect(LOCAL, tasks=["nuclei_area-lasso"], attacks=["statp_20"], defenses=["trim"]),
+    Expect(CORNERED, tasks=NUCLEI, attacks=["optp_20", "sever_pairs_20"], defenses=["sever"]),
+    Expect(CORNERED, tasks=["nuclei_area-lasso"], attacks=["statp_20"], defenses=["sever"]),
+]
+DICTIONARY_FAILURES = [
+    Expect(WORKS, tasks=["spam_zipf-spambayes"], defenses=UNDEFENDED),
+    Expect(ALL_WORDS, tasks=["spam_zipf-spambayes"], defenses=["roni"]),
+]
+FOCUSED_FAILURES = [
+    Expect(WORKS, attacks=["focused_known90_3"], defenses=UNDEFENDED),
+    Expect(WORKS, tasks=["spam_zipf-spambayes"], attacks=["focused_known50_3"], defenses=UNDEFENDED),
+]
+
+
 @benchmark_cases(
-    Matrix([DIGITS_38], BINARY, [*NOTHING, *SHAPING, *FILTERS, *CONTROLS], CLASSIFIED),
-    Matrix([DIGITS_38], SHAPED_ELSEWHERE, [*FILTERS, *CONTROLS], CLASSIFIED),
-    Matrix([DIGITS_38_SVM], BINARY, [*NOTHING, *FILTERS, *CONTROLS], CLASSIFIED),
-    Matrix([DIGITS_38_SVM], SHAPED_ELSEWHERE, [*NOTHING, *FILTERS, *CONTROLS], CLASSIFIED),
-    Matrix([DIGITS_38_PRIVATE], [DPVictim(0.2, PRIVATE), LabelContamination(0.2)], [*NOTHING, *CONTROLS], CLASSIFIED),
-    Matrix([FASHION_34], QUICK, [*NOTHING, *SHAPING, *SANITIZERS, *CONTROLS], CLASSIFIED, scales=SMOKE),
-    Matrix([FASHION_34], SHAPED_ELSEWHERE, [*SANITIZERS, *CONTROLS], CLASSIFIED, scales=SMOKE),
-    Matrix([FASHION_34], BINARY, [*NOTHING, *SHAPING, *FILTERS, *CONTROLS], CLASSIFIED, scales=PAPER),
-    Matrix([FASHION_34], SHAPED_ELSEWHERE, [*FILTERS, *CONTROLS], CLASSIFIED, scales=PAPER),
-    Matrix([LOCATION_PAIR], QUICK, [*NOTHING, *SHAPING, *FILTERS, *CONTROLS], CLASSIFIED, scales=SMOKE),
-    Matrix([LOCATION_PAIR], BINARY, [*NOTHING, *SHAPING, *FILTERS, *CONTROLS], CLASSIFIED, scales=PAPER),
+    Matrix([DIGITS_38], BINARY, [*NOTHING, *SHAPING, *FILTERS, *CONTROLS], CLASSIFIED, BINARY_FAILURES),
+    Matrix([DIGITS_38], SHAPED_ELSEWHERE, [*FILTERS, *CONTROLS], CLASSIFIED, BINARY_FAILURES),
+    Matrix([DIGITS_38_SVM], BINARY, [*NOTHING, *FILTERS, *CONTROLS], CLASSIFIED, BINARY_FAILURES),
+    Matrix([DIGITS_38_SVM], SHAPED_ELSEWHERE, [*NOTHING, *FILTERS, *CONTROLS], CLASSIFIED, BINARY_FAILURES),
+    Matrix(
+        [DIGITS_38_PRIVATE],
+        [DPVictim(0.2, PRIVATE), LabelContamination(0.2)],
+        [*NOTHING, *CONTROLS],
+        CLASSIFIED,
+        BINARY_FAILURES,
+    ),
+    Matrix(
+        [FASHION_34], QUICK, [*NOTHING, *SHAPING, *SANITIZERS, *CONTROLS], CLASSIFIED, BINARY_FAILURES, scales=SMOKE
+    ),
+    Matrix([FASHION_34], SHAPED_ELSEWHERE, [*SANITIZERS, *CONTROLS], CLASSIFIED, BINARY_FAILURES, scales=SMOKE),
+    Matrix([FASHION_34], BINARY, [*NOTHING, *SHAPING, *FILTERS, *CONTROLS], CLASSIFIED, BINARY_FAILURES, scales=PAPER),
+    Matrix([FASHION_34], SHAPED_ELSEWHERE, [*FILTERS, *CONTROLS], CLASSIFIED, BINARY_FAILURES, scales=PAPER),
+    Matrix(
+        [LOCATION_PAIR], QUICK, [*NOTHING, *SHAPING, *FILTERS, *CONTROLS], CLASSIFIED, BINARY_FAILURES, scales=SMOKE
+    ),
+    Matrix(
+        [LOCATION_PAIR], BINARY, [*NOTHING, *SHAPING, *FILTERS, *CONTROLS], CLASSIFIED, BINARY_FAILURES, scales=PAPER
+    ),
 )
 def test_two_classes(outcome: CaseOutcome) -> None:
     outcome.check()
@@ -142,21 +243,29 @@ def test_two_classes(outcome: CaseOutcome) -> None:
 @benchmark_cases(
     Matrix([DIGITS], PICTURES, [*NOTHING, *SHAPING, *SANITIZERS, *CONTROLS], CLASSIFIED),
     Matrix([DIGITS], [LabelFlip(0.4)], [*SANITIZERS, *CONTROLS], CLASSIFIED),
-    Matrix([LOCATION], RECORDS, [*NOTHING, *SHAPING, *SANITIZERS, *CONTROLS], CLASSIFIED),
+    Matrix([LOCATION], RECORDS, [*NOTHING, *SHAPING, *SANITIZERS, *CONTROLS], CLASSIFIED, RECORDS_FAILURES),
 )
 def test_many_classes(outcome: CaseOutcome) -> None:
     outcome.check()
 
 
 @benchmark_cases(
-    Matrix(CONTINUOUS, REGRESSION, [*NOTHING, TRIM(), TRIM(starts=50, first=12), Sever(), *CONTROLS], REGRESSED),
+    Matrix(
+        CONTINUOUS,
+        REGRESSION,
+        [*NOTHING, TRIM(), TRIM(starts=50, first=12), Sever(), *CONTROLS],
+        REGRESSED,
+        REGRESSION_FAILURES,
+    ),
 )
 def test_regression(outcome: CaseOutcome) -> None:
     outcome.check()
 
 
 @benchmark_cases(
-    Matrix([MAIL, MAIL_BAYES], [DictionaryAttack(0.01)], [*NOTHING, RONI(), *CONTROLS], CLASSIFIED),
+    Matrix(
+        [MAIL, MAIL_BAYES], [DictionaryAttack(0.01)], [*NOTHING, RONI(), *CONTROLS], CLASSIFIED, DICTIONARY_FAILURES
+    ),
 )
 def test_mail(outcome: CaseOutcome) -> None:
     outcome.check()
@@ -168,6 +277,7 @@ def test_mail(outcome: CaseOutcome) -> None:
         [FocusedAttack(0.03), FocusedAttack(0.03, known=0.3)],
         [*NOTHING, TargetedRONI(), *CONTROLS],
         HIT,
+        FOCUSED_FAILURES,
         protocol=Targeted(targets=3),
         scales=SMOKE,
     ),
@@ -176,6 +286,7 @@ def test_mail(outcome: CaseOutcome) -> None:
         [FocusedAttack(0.03, known=known) for known in (0.1, 0.3, 0.5, 0.9)],
         [*NOTHING, TargetedRONI(), *CONTROLS],
         HIT,
+        FOCUSED_FAILURES,
         protocol=Targeted(targets=20),
         scales=PAPER,
     ),

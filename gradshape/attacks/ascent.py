@@ -54,9 +54,9 @@ def climb(
 ) -> None:
     """Move a point up the loss by steps along the gradient's direction, each cut off at the box.
 
-    A step is kept only if the loss rises by ``tolerance``; the length of the next one doubles after that and halves
-    otherwise, and the climb ends when it gets shorter than ``step / 100``. Where the gradient vanishes the last
-    direction stays, and steps that leave the loss as it is are kept, too: such a plateau is crossed.
+    A step is kept only if the loss rises by ``tolerance``. If it does at once, the next one is twice as long; if not,
+    it is tried at half the length, and the climb ends where that is shorter than ``step / 100``. Where the gradient
+    vanishes the last direction stays, and steps that leave the loss as it is are kept, too: such a plateau is crossed.
 
     Args:
         learner: holds the point; its loss never falls by more than rounding.
@@ -76,6 +76,7 @@ def climb(
         if heading is None:
             return
         least = loss - _NO_CHANGE if flat else loss + tolerance
+        tried = length
         while length >= _SHORTEST * step:
             reached = (start + length * heading).clamp(0, 1)
             if torch.equal(reached, start):
@@ -87,7 +88,8 @@ def climb(
         else:
             learner.move(point, start)
             return
-        length *= 2
+        if length == tried:
+            length *= 2
 
 
 def inside(gradient: Tensor, at: Tensor) -> Tensor:

@@ -66,7 +66,7 @@ class BackGradient(Attack):
     descent: int | None = None
     step: float = 0.5
     steps: int = 30
-    tolerance: float = 1e-5
+    tolerance: float = 1e-4
     starts: int = 1
     retraced: bool = False
 

@@ -34,8 +34,8 @@ def toy(seed: int, kernel: Kernel, c: float) -> PoisonedSvm:
 
 
 # In units of an eighth, C = 1 is 64 for a linear kernel.
-@pytest.mark.parametrize(("kernel", "c"), [(Linear(), 64.0), (Rbf(32.0), 1.0)], ids=["linear", "rbf"])
-def test_one_point_raises_the_loss_of_the_papers_toy(kernel: Kernel, c: float) -> None:
+@pytest.mark.parametrize(("kernel", "c", "least"), [(Linear(), 64.0, 20), (Rbf(32.0), 1.0, 19)], ids=["linear", "rbf"])
+def test_one_point_raises_the_loss_of_the_papers_toy(kernel: Kernel, c: float, least: int) -> None:
     clean, climbed = [], []
     for seed in range(20):
         svm = toy(seed, kernel, c)
@@ -45,7 +45,7 @@ def test_one_point_raises_the_loss_of_the_papers_toy(kernel: Kernel, c: float) -
         climb(svm, -1, step=0.05, steps=100, tolerance=1e-6, direction=svm.own_gradient(-1))
         climbed.append(svm.loss)
         assert svm.loss >= started - 1e-6
-    assert sum(after > before for before, after in zip(clean, climbed, strict=True)) >= 19
+    assert sum(after > before for before, after in zip(clean, climbed, strict=True)) >= least
     assert sum(climbed) > 1.07 * sum(clean)
 
 
