@@ -31,7 +31,8 @@ def hold_out(data: Split, *, train: int, validation: int, generator: torch.Gener
         generator: of the draw.
 
     Raises:
-        ValueError: a number is below 1, or ``data`` has fewer than 2 rows.
+        ValueError: a number is below 1, or ``data`` has fewer than 2 rows, or the rows to train on would all be of one
+            class.
 
     >>> data = Split(torch.zeros(10, 1), torch.tensor([0] * 6 + [1] * 4))
     >>> rows = hold_out(data, train=100, validation=3, generator=torch.Generator().manual_seed(0))
@@ -50,6 +51,12 @@ def hold_out(data: Split, *, train: int, validation: int, generator: torch.Gener
         place[members] = (torch.arange(len(members), dtype=torch.float64) + 0.5) / len(members)
     order = order[place.argsort(stable=True)]
     first = min(train, len(data) // 2)
+    classes = data.y[order[:first]].unique()
+    if len(classes) < 2:
+        raise ValueError(
+            f"the attacker's {first} training rows are all of class {classes.item()}: expected two classes or more, so "
+            "more rows of the others"
+        )
     return Holdout(order[:first].sort().values, order[first : first + validation].sort().values)
 
 

@@ -52,6 +52,11 @@ def test_a_single_row_cannot_be_cut() -> None:
         hold_out(_labels(1), train=1, validation=1, generator=_generator())
 
 
+def test_a_surrogate_of_one_class_is_refused() -> None:
+    with pytest.raises(ValueError, match="training rows are all of class 0: expected two classes"):
+        hold_out(_labels(40, 1), train=5, validation=5, generator=_generator())
+
+
 @pytest.mark.parametrize("budget", [1, 7, 60, 4320])
 @pytest.mark.parametrize("most", [1, 3, 20])
 def test_points_weigh_what_the_budget_is_at_the_attackers_size(budget: int, most: int) -> None:

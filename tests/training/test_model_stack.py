@@ -170,7 +170,7 @@ def test_victims_that_are_done_leave_the_others_bits_alone(model: str, own_rows:
         if epochs == 4:
             assert_results_equal([short], [long], tolerance=0)
         else:
-            shorter = replace(victim, wanted=None, recipe=replace(victim.recipe, epochs=epochs))
+            shorter = replace(victim, wanted=None, recipe=replace(victim.descent, epochs=epochs))
             assert_results_equal([short], train_victims(DATA, [shorter]), tolerance=0)
 
 

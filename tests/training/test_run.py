@@ -165,7 +165,7 @@ def test_retraining_starts_at_the_initial_state_and_leaves_it_alone(stacked: boo
 @pytest.mark.parametrize("stacked", [True, False])
 def test_training_twice_from_a_kept_state_continues_it(stacked: bool) -> None:
     whole = Victim(replace(RECIPE, batch_size=len(DATA.train)), 1)
-    first = replace(whole, recipe=replace(whole.recipe, epochs=1))
+    first = replace(whole, recipe=replace(whole.descent, epochs=1))
     [result] = train_victims(DATA, [whole], dtype=torch.float64, stacked=stacked)
     [half] = train_victims(DATA, [first], dtype=torch.float64, stacked=stacked)
     # With all rows in one batch the shuffle does not matter.

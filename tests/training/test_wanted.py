@@ -79,7 +79,7 @@ def test_the_states_of_a_victim_that_is_done_are_those_of_its_epochs(stacked: bo
     wanting = _with_wanted(_victims("mlp1", own_rows=True), dtype=torch.float64)
     results = train_victims(DATA, wanting, dtype=torch.float64, stacked=stacked)
     for victim, result in zip(wanting, results, strict=True):
-        shorter = replace(victim, wanted=None, recipe=replace(victim.recipe, epochs=len(result.accuracy)))
+        shorter = replace(victim, wanted=None, recipe=replace(victim.descent, epochs=len(result.accuracy)))
         [expected] = train_victims(DATA, [shorter], dtype=torch.float64, stacked=stacked)
         assert_results_equal([result], [expected], tolerance=1e-9)
 
