@@ -44,3 +44,12 @@ def code(text: object) -> str:
 def table(rows: Iterable[Sequence[str]], headers: Sequence[str]) -> str:
     """A table of cells that are Markdown already: what comes from elsewhere has gone through :func:`escape`."""
     return tabulate(rows, headers, tablefmt="github", disable_numparse=True)
+
+
+def bullets(lines: Iterable[str]) -> str:
+    """A list of lines that are Markdown already.
+
+    >>> bullets(["a", "b"])
+    '- a\\n- b'
+    """
+    return "\n".join(f"- {line}" for line in lines)
