@@ -41,6 +41,13 @@ def fraction(**values: float) -> None:
             raise ValueError(f"{name}={value!r}: expected a number in [0, 1]")
 
 
+def positive_fraction(**values: float) -> None:
+    """Raise ``ValueError`` unless every value lies in (0, 1]."""
+    for name, value in values.items():
+        if not 0 < value <= 1:
+            raise ValueError(f"{name}={value!r}: expected a number in (0, 1]")
+
+
 def positive_int(**values: int) -> None:
     """Raise ``ValueError`` unless every value is an integer of at least 1."""
     for name, value in values.items():

@@ -8,14 +8,20 @@ from torch import Tensor
 from bench.jobs import Filter, Job
 from bench.protocols.base import Subject
 from gradshape.attacks import PoisonSet
-from gradshape.data import Dataset
+from gradshape.data import Dataset, Split
 from gradshape.metrics import Estimate, mean_over_seeds
 
 Masks = Sequence[Tensor | None]
 
 
 def filtering(
-    case: Subject, dataset: Dataset, device: str, poisons: Sequence[PoisonSet | None], seeds: Sequence[int]
+    case: Subject,
+    dataset: Dataset,
+    device: str,
+    poisons: Sequence[PoisonSet | None],
+    seeds: Sequence[int],
+    *,
+    targets: Sequence[Split | None] | None = None,
 ) -> Generator[Sequence[Job], Sequence[Any], tuple[list[Filter], Masks]]:
     """The part of an experiment in which the case's defence is asked, if it filters.
 
@@ -24,6 +30,7 @@ def filtering(
         dataset, device: of the experiment.
         poisons: added to the clean rows of one training each; ``None`` for none.
         seeds: of the same trainings.
+        targets: what the attacker is after in each, for defences that know it.
 
     Returns:
         The jobs, and for each training the rows to keep (train rows, then poison); ``None`` for all.
@@ -31,8 +38,8 @@ def filtering(
     if not case.defense.filters:
         return [], [None] * len(seeds)
     jobs = [
-        Filter.by(dataset, device, case.defense, case.vanilla, poison, seed)
-        for seed, poison in zip(seeds, poisons, strict=True)
+        Filter.by(dataset, device, case.defense, case.vanilla, poison, seed, targets=target)
+        for seed, poison, target in zip(seeds, poisons, targets or [None] * len(seeds), strict=True)
     ]
     return jobs, (yield jobs)
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
-from bench.jobs import Craft, Filter, Job, Train
+from bench.jobs import Craft, Job, Train
 from bench.protocols.base import Experiment, Measurement, Subject, check_defense, setup_of
+from bench.protocols.filtering import filtering
 from gradshape import _seeds, _validate
 from gradshape.data import Dataset, Split
 from gradshape.metrics import mean_over_seeds, relative_accuracy_drop, success_rate
@@ -59,13 +59,8 @@ class Targeted:
         seeds = case.seeds
         candidates = [self._candidates(dataset, seed) for seed in seeds]
         plain = [Train(dataset, device, case.vanilla, seed) for seed in seeds]
-        kept: Sequence[Tensor | None] = [None] * len(seeds)
-        if case.defense.filters:
-            # Which targets there will be shows only later: until then the defence guards all that are considered.
-            kept = yield [
-                Filter.by(dataset, device, case.defense, case.vanilla, None, seed, targets=rows)
-                for seed, rows in zip(seeds, candidates, strict=True)
-            ]
+        # Which targets there will be shows only later: until then the defence guards all that are considered.
+        _, kept = yield from filtering(case, dataset, device, [None] * len(seeds), seeds, targets=candidates)
         watching = [
             Train(dataset, device, case.recipe, seed, keep=keep, watch=rows)
             for seed, keep, rows in zip(seeds, kept, candidates, strict=True)
@@ -86,14 +81,8 @@ class Targeted:
             Craft.against(dataset, device, case.attack, case.recipe, seed, target=target) for seed, target in chosen
         ]
         poisons = yield crafting
-        filters: list[Filter] = []
-        masks: Sequence[Tensor | None] = [None] * len(chosen)
-        if case.defense.filters:
-            filters = [
-                Filter.by(dataset, device, case.defense, case.vanilla, poison, seed, targets=target)
-                for (seed, target), poison in zip(chosen, poisons, strict=True)
-            ]
-            masks = yield filters
+        of_seeds, targets = [seed for seed, _ in chosen], [target for _, target in chosen]
+        filters, masks = yield from filtering(case, dataset, device, poisons, of_seeds, targets=targets)
         training = [
             Train(dataset, device, case.recipe, seed, poison, mask, target)
             for (seed, target), poison, mask in zip(chosen, poisons, masks, strict=True)

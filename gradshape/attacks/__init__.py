@@ -2,7 +2,7 @@
 
 from gradshape.attacks.back_gradient import BackGradient
 from gradshape.attacks.badnets import BadNetsPatch, stamp
-from gradshape.attacks.base import Attack, Crafting, PoisonSet, VictimView
+from gradshape.attacks.base import Attack, Crafting, PoisonSet, ProportionalAttack, VictimView
 from gradshape.attacks.data_dependent import DataDependentSteinhardt
 from gradshape.attacks.dictionary import DictionaryAttack, frequent_words
 from gradshape.attacks.dp_victim import Aim, DPVictim, Selection
@@ -50,6 +50,7 @@ __all__ = [
     "NoAttack",
     "OptP",
     "PoisonSet",
+    "ProportionalAttack",
     "Relaxation",
     "Selection",
     "SeverPairs",

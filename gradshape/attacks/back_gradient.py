@@ -7,7 +7,7 @@ import torch
 
 from gradshape import _validate
 from gradshape.attacks.ascent import add_best, climb
-from gradshape.attacks.base import Attack, PoisonSet, VictimView
+from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
 from gradshape.attacks.poisoned_descent import PoisonedDescent, stable_rate
 from gradshape.attacks.surrogate import Crowd, hold_out
 from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
@@ -19,7 +19,7 @@ _DESCENTS = {"lr": (0.1, 100), "adaline": (0.02, 80), "mlp": (0.1, 200)}
 
 
 @dataclass(frozen=True)
-class BackGradient(Attack):
+class BackGradient(ProportionalAttack):
     """Add copies of few points that are moved, one after the other, to where they hurt a surrogate most.
 
     The attacker trains a surrogate by plain gradient descent on some of the clean rows and measures its loss on others.
@@ -56,7 +56,6 @@ class BackGradient(Attack):
     (6, True)
     """
 
-    fraction: float
     surrogate: str = "lr"
     label_given: int | None = None
     points: int = 10
@@ -112,9 +111,6 @@ class BackGradient(Attack):
     def label(self) -> str:
         kind = "back_gradient" if self.surrogate == "lr" else f"back_gradient_{self.surrogate}"
         return f"{kind}_{100 * self.fraction:g}"
-
-    def budget(self, train_rows: int) -> int:
-        return round(self.fraction * train_rows)
 
     def unsuitable(self, dataset: Dataset) -> str | None:
         reason = super().unsuitable(dataset)

@@ -270,3 +270,20 @@ class Attack(ABC):
                 bool(replaced.min() >= 0 and replaced.max() < train) and len(replaced.unique()) == len(replaced),
                 f"replaced ids that are not distinct ids in [0, {train})",
             )
+
+
+@dataclass(frozen=True)
+class ProportionalAttack(Attack):
+    """Base of the attacks whose budget is a share of the clean rows.
+
+    Args:
+        fraction: poison rows relative to the number of *clean* rows, >= 0; the budget is rounded, halves to even.
+
+    Hong et al. 2020, section 6.2, count like this.
+    """
+
+    fraction: float
+
+    @final
+    def budget(self, train_rows: int) -> int:
+        return round(self.fraction * train_rows)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gradshape import _validate
-from gradshape.attacks.base import Attack, PoisonSet, VictimView
+from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
 from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
 from gradshape.learners.atoms import EXTRA_DIRECTIONS, VIOLATION_ALLOWED, Atoms, DraggedSets, place_atoms, pull_into_box
 from gradshape.learners.hinge import fit_hinge, hinge_losses
@@ -21,7 +21,7 @@ _SPREAD = 0.2
 
 
 @dataclass(frozen=True)
-class DataDependentSteinhardt(Attack):
+class DataDependentSteinhardt(ProportionalAttack):
     """Add copies of at most four rows that pass a sphere-and-slab filter which they drag along themselves.
 
     The defender removes rows outside the sphere and the slab of their class, whose centroids and axis it takes from the
@@ -69,7 +69,6 @@ class DataDependentSteinhardt(Attack):
     (28, True)
     """
 
-    fraction: float
     quantile: float = 0.65
     rho: float = math.sqrt(0.8)
     eta: float = 0.01
@@ -103,15 +102,11 @@ class DataDependentSteinhardt(Attack):
         _validate.positive_int(steps=self.steps, every=self.every)
         if isinstance(self.splits, bool) or not isinstance(self.splits, int) or self.splits < 0:
             raise ValueError(f"splits={self.splits!r}: expected an integer of at least 0")
-        if not 0 < self.quantile <= 1:
-            raise ValueError(f"quantile={self.quantile!r}: expected a number in (0, 1]")
+        _validate.positive_fraction(quantile=self.quantile)
 
     @property
     def label(self) -> str:
         return f"{'sota_boxed' if self.boxed else 'sota'}_{100 * self.fraction:g}"
-
-    def budget(self, train_rows: int) -> int:
-        return round(self.fraction * train_rows)
 
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         x, y = victim.train.x.flatten(1).double(), victim.train.y

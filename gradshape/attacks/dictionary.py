@@ -8,13 +8,13 @@ from torch import Tensor
 
 from gradshape import _validate
 from gradshape.attacks import words
-from gradshape.attacks.base import Attack, PoisonSet, VictimView
+from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
 from gradshape.attacks.threat import Goal, ThreatModel
 from gradshape.data import Dataset
 
 
 @dataclass(frozen=True)
-class DictionaryAttack(Attack):
+class DictionaryAttack(ProportionalAttack):
     """Add messages that hold every word of a lexicon and are labelled spam.
 
     A filter that scores the words that a message holds, by how often they occurred in spam, comes to distrust ham. One
@@ -39,7 +39,6 @@ class DictionaryAttack(Attack):
     (20, True, [1])
     """
 
-    fraction: float
     lexicon: float = 1.0
     spam: int = 1
 
@@ -56,9 +55,6 @@ class DictionaryAttack(Attack):
     def label(self) -> str:
         kind = "dictionary" if self.lexicon == 1 else f"dictionary_top{100 * self.lexicon:g}"
         return f"{kind}{'' if self.spam else '_as0'}_{100 * self.fraction:g}"
-
-    def budget(self, train_rows: int) -> int:
-        return round(self.fraction * train_rows)
 
     def unsuitable(self, dataset: Dataset) -> str | None:
         return super().unsuitable(dataset) or words.no_words(dataset)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gradshape import _validate
-from gradshape.attacks.base import Attack, PoisonSet, VictimView
+from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
 from gradshape.attacks.evaluation import Cost, Distance, Evaluation
 from gradshape.attacks.row_descent import Descent, descend, select_deep, select_shallow
 from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
@@ -43,7 +43,7 @@ class Selection(Enum):
 
 
 @dataclass(frozen=True)
-class DPVictim(Attack):
+class DPVictim(ProportionalAttack):
     """Edit the features of ``round(fraction * n)`` training rows, in place, against a private linear learner.
 
     The attacker knows the learner and its noise distribution, but not the noise: he minimises the *mean* cost of what
@@ -78,7 +78,6 @@ class DPVictim(Attack):
     (28, True, True)
     """
 
-    fraction: float
     learner: ObjectivePerturbation | OutputPerturbation = field(default=ObjectivePerturbation(1.0))
     aim: Aim = Aim.LABEL_AVERSION
     surrogate: bool = False
@@ -117,9 +116,6 @@ class DPVictim(Attack):
         deep = "_deep" if self.selection is Selection.DEEP else ""
         kind = "sv" if self.surrogate else "dpv"
         return f"{kind}{deep}_{self.learner.label}_{self.aim.value}_{100 * self.fraction:g}"
-
-    def budget(self, train_rows: int) -> int:
-        return round(self.fraction * train_rows)
 
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         train = victim.train

@@ -7,14 +7,14 @@ import torch
 
 from gradshape import _validate
 from gradshape.attacks import words
-from gradshape.attacks.base import Attack, PoisonSet, VictimView
+from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
 from gradshape.attacks.drawing import draw_rows
 from gradshape.attacks.threat import Goal, ThreatModel
 from gradshape.data import Dataset
 
 
 @dataclass(frozen=True)
-class FocusedAttack(Attack):
+class FocusedAttack(ProportionalAttack):
     """Add messages that hold what is known of the words of a target, and are labelled spam.
 
     Which words of the target are known is drawn once; all rows hold them. With several targets the rows take turns.
@@ -40,7 +40,6 @@ class FocusedAttack(Attack):
     (20, True, [1])
     """
 
-    fraction: float
     known: float = 0.9
     header: float = 0.0
     spam: int = 1
@@ -58,9 +57,6 @@ class FocusedAttack(Attack):
         header = f"_header{100 * self.header:g}" if self.header else ""
         kind = f"focused_known{100 * self.known:g}{header}"
         return f"{kind}{'' if self.spam else '_as0'}_{100 * self.fraction:g}"
-
-    def budget(self, train_rows: int) -> int:
-        return round(self.fraction * train_rows)
 
     def unsuitable(self, dataset: Dataset) -> str | None:
         return super().unsuitable(dataset) or words.no_words(dataset)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gradshape import _validate
 from gradshape.attacks import two_points
-from gradshape.attacks.base import Attack, PoisonSet, VictimView
+from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
 from gradshape.attacks.threat import ThreatModel
 from gradshape.attacks.two_points import Surrogate
 from gradshape.learners.decayed import Added, DecayedHinge
@@ -19,7 +19,7 @@ _FAILURES = 2
 
 
 @dataclass(frozen=True)
-class KohInfluence(Attack):
+class KohInfluence(ProportionalAttack):
     """Add copies of one row of each class, moved so that the loss on the clean training rows grows most.
 
     The rows start at random rows of the other class, in the sphere and slab of the class that they claim. Each step
@@ -42,7 +42,6 @@ class KohInfluence(Attack):
     their code does with ``use_train``: the loss that grows is the one on the training rows.
     """
 
-    fraction: float
     quantile: float = 0.9
     decay: float = 0.01
     temperature: float = 1e-3
@@ -62,9 +61,6 @@ class KohInfluence(Attack):
     @property
     def label(self) -> str:
         return f"koh_influence_{100 * self.fraction:g}"
-
-    def budget(self, train_rows: int) -> int:
-        return round(self.fraction * train_rows)
 
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         own = Surrogate.of(victim.train, quantile=self.quantile, decay=self.decay, temperature=self.temperature)

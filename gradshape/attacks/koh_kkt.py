@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gradshape import _validate
 from gradshape.attacks import two_points
-from gradshape.attacks.base import Attack, PoisonSet, VictimView
+from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
 from gradshape.attacks.threat import ThreatModel
 from gradshape.attacks.two_points import Surrogate
 from gradshape.learners.decoys import Decoy, find_decoys
@@ -19,7 +19,7 @@ _CLASSES = torch.tensor([0, 1])
 
 
 @dataclass(frozen=True)
-class KohKkt(Attack):
+class KohKkt(ProportionalAttack):
     """Add copies of one row of each class under which the training objective has its optimum at decoy parameters.
 
     Decoys are trained on flipped rows (see :func:`gradshape.learners.decoys.find_decoys`). For each of them, and each
@@ -46,7 +46,6 @@ class KohKkt(Attack):
     there is none.
     """
 
-    fraction: float
     quantile: float = 0.9
     decay: float = 0.01
     temperature: float = 1e-3
@@ -68,9 +67,6 @@ class KohKkt(Attack):
     @property
     def label(self) -> str:
         return f"koh_kkt_{100 * self.fraction:g}"
-
-    def budget(self, train_rows: int) -> int:
-        return round(self.fraction * train_rows)
 
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         own = Surrogate.of(victim.train, quantile=self.quantile, decay=self.decay, temperature=self.temperature)
@@ -136,8 +132,7 @@ def most_harmful(
     start = own.learner.fit()
     best, worst = pairs[0], (-1.0, -1.0)
     for number, pair in enumerate(pairs, 1):
-        theta = own.learner.fit(own.added(pair.x, _CLASSES, pair.copies), start=start)
-        harm = own.learner.error(theta), own.learner.mean_loss(theta)
+        harm = own.harm(pair.x, _CLASSES, pair.copies, start=start)
         if harm > worst:
             best, worst = pair, harm
         if report is not None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gradshape import _validate
 from gradshape.attacks import two_points
-from gradshape.attacks.base import Attack, PoisonSet, VictimView
+from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
 from gradshape.attacks.threat import ThreatModel
 from gradshape.attacks.two_points import Surrogate
 from gradshape.learners.capped import maximise_capped
@@ -20,7 +20,7 @@ _COPIES = 2
 
 
 @dataclass(frozen=True)
-class KohMinMax(Attack):
+class KohMinMax(ProportionalAttack):
     """Add the rows, each twice, that are played against a learner, where a decoy's loss on them is small.
 
     The game is that of :class:`Steinhardt`, with weight decay in place of a ball and Adagrad as the learner, and with a
@@ -45,7 +45,6 @@ class KohMinMax(Attack):
     thrown away.
     """
 
-    fraction: float
     quantile: float = 0.9
     decay: float = 0.01
     temperature: float = 1e-3
@@ -68,9 +67,6 @@ class KohMinMax(Attack):
     def label(self) -> str:
         return f"koh_min_max_{100 * self.fraction:g}"
 
-    def budget(self, train_rows: int) -> int:
-        return round(self.fraction * train_rows)
-
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         own = Surrogate.of(victim.train, quantile=self.quantile, decay=self.decay, temperature=self.temperature)
         decoys = find_decoys(own.learner, quantiles=self.quantiles, repeats=self.repeats)
@@ -82,13 +78,10 @@ class KohMinMax(Attack):
         copies = torch.full((kept,), _COPIES)
         copies[-1] -= _COPIES * kept - count
         start = own.learner.fit()
-        reached: list[tuple[float, float, int]] = []
-        for rows, labels in zip(x[:, burn_in:], y[:, burn_in:], strict=True):
-            theta = own.learner.fit(own.added(rows, labels, copies), start=start)
-            reached.append((own.learner.error(theta), own.learner.mean_loss(theta), len(reached)))
-        error, _, best = max(reached)
-        rows, labels = x[best, burn_in:], y[best, burn_in:]
-        return own.poison(rows, labels, copies, shape=victim.input_shape, error=error)
+        games = list(zip(x[:, burn_in:], y[:, burn_in:], strict=True))
+        reached = [own.harm(rows, labels, copies, start=start) for rows, labels in games]
+        best = max(range(len(games)), key=reached.__getitem__)
+        return own.poison(*games[best], copies, shape=victim.input_shape, error=reached[best][0])
 
 
 def play_capped(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gradshape import _validate
-from gradshape.attacks.base import Attack, PoisonSet, VictimView
+from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
 from gradshape.attacks.evaluation import Evaluation
 from gradshape.attacks.label_ascent import Relaxation, contaminate
 from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
@@ -54,7 +54,7 @@ class Integrity:
 
 
 @dataclass(frozen=True)
-class LabelContamination(Attack):
+class LabelContamination(ProportionalAttack):
     """Flip the labels of training rows in place, those that hurt a linear learner most.
 
     ``round(fraction * n)`` labels are flipped: the rows keep their features. The attacker trains a linear learner with
@@ -84,7 +84,6 @@ class LabelContamination(Attack):
     (28, True)
     """
 
-    fraction: float
     loss: Logistic | SquaredMargin | SmoothedHinge = field(default=Logistic())
     ridge: float = 1.0
     goal: Availability | Integrity = field(default=Availability())
@@ -125,9 +124,6 @@ class LabelContamination(Attack):
         learner = {Logistic: "", SquaredMargin: "_squared", SmoothedHinge: "_hinge"}[type(self.loss)]
         margin = "" if self.relaxation is Relaxation.MIXTURE else "_margin"
         return f"label_contamination{learner}{margin}{self.goal.label}_{100 * self.fraction:g}"
-
-    def budget(self, train_rows: int) -> int:
-        return round(self.fraction * train_rows)
 
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         train = victim.train

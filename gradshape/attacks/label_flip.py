@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 
 from gradshape import _validate
-from gradshape.attacks.base import Attack, PoisonSet, VictimView
+from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
 from gradshape.attacks.drawing import draw_rows
 from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
 from gradshape.data import Split
 
 
 @dataclass(frozen=True)
-class LabelFlip(Attack):
+class LabelFlip(ProportionalAttack):
     """Add copies of random training rows under a wrong label.
 
     ``round(fraction * n)`` rows are drawn, without replacement as long as there are enough; each gets a
@@ -38,7 +38,6 @@ class LabelFlip(Attack):
     (70, True)
     """
 
-    fraction: float
     feasible_quantile: float | None = None
 
     threat: ClassVar[ThreatModel] = ThreatModel(
@@ -67,9 +66,6 @@ class LabelFlip(Attack):
     def label(self) -> str:
         kind = "label_flip" if self.feasible_quantile is None else f"label_flip_koh{100 * self.feasible_quantile:g}"
         return f"{kind}_{100 * self.fraction:g}"
-
-    def budget(self, train_rows: int) -> int:
-        return round(self.fraction * train_rows)
 
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         train, classes = victim.train, victim.num_classes

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gradshape import _validate
-from gradshape.attacks.base import Attack, PoisonSet, VictimView
+from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
 from gradshape.attacks.drawing import draw_rows
 from gradshape.attacks.one_hot import Groups, check_groups, snap
 from gradshape.attacks.regression_harm import Harm, RegressionHarm, ascend
@@ -32,7 +32,7 @@ class Start(Enum):
 
 
 @dataclass(frozen=True)
-class OptP(Attack):
+class OptP(ProportionalAttack):
     """Optimise rows, and their values, against a linear regression (ordinary, ridge, lasso or elastic net).
 
     ``round(fraction * n)`` rows start as flipped training rows. Every step fits the model to clean and poisoned rows
@@ -71,7 +71,6 @@ class OptP(Attack):
     30
     """
 
-    fraction: float
     harm: Harm = Harm.TRAIN
     start: Start = Start.BOUNDARY_FLIP
     move_values: bool = True
@@ -115,9 +114,6 @@ class OptP(Attack):
         kind += "" if self.start is Start.BOUNDARY_FLIP else f"_{self.start.value}"
         kind += "" if self.move_values else "_rows"
         return f"optp{kind}_{100 * self.fraction:g}"
-
-    def budget(self, train_rows: int) -> int:
-        return round(self.fraction * train_rows)
 
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         x, y = victim.train.x.flatten(1).double(), victim.train.y.double()

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 
 from gradshape import _validate
-from gradshape.attacks.base import Attack, PoisonSet, VictimView
+from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
 from gradshape.attacks.one_hot import Groups, check_groups, snap
 from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
 from gradshape.learners.linear import Penalty, fit_linear
@@ -15,7 +15,7 @@ _EXTRA_VARIANCE = 0.01
 
 
 @dataclass(frozen=True)
-class StatP(Attack):
+class StatP(ProportionalAttack):
     """Draw rows like the training rows, push them into corners, and give them the value farthest from the prediction.
 
     Rows are drawn from the normal distribution with the mean and the covariance of the training rows, with 0.01 more of
@@ -40,7 +40,6 @@ class StatP(Attack):
     ([0.0, 1.0], [0.0, 1.0])
     """
 
-    fraction: float
     ridge: float = 0.01
     one_hot: Groups = ()
 
@@ -72,9 +71,6 @@ class StatP(Attack):
     @property
     def label(self) -> str:
         return f"statp_{100 * self.fraction:g}"
-
-    def budget(self, train_rows: int) -> int:
-        return round(self.fraction * train_rows)
 
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         x, y = victim.train.x.flatten(1).double(), victim.train.y.double()

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from gradshape import _validate
-from gradshape.attacks.base import Attack, PoisonSet, VictimView
+from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
 from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
 
 
 @dataclass(frozen=True)
-class SeverPairs(Attack):
+class SeverPairs(ProportionalAttack):
     """Cancel the covariance between features and values, so that a linear regression learns a constant.
 
     Poison stands in two heaps: one at the value 1, one near the value 0, on those sides of the mean row on which the
@@ -40,7 +40,6 @@ class SeverPairs(Attack):
     30
     """
 
-    fraction: float
     noise: float = 0.01
 
     threat: ClassVar[ThreatModel] = ThreatModel(
@@ -68,9 +67,6 @@ class SeverPairs(Attack):
     @property
     def label(self) -> str:
         return f"sever_pairs_{100 * self.fraction:g}"
-
-    def budget(self, train_rows: int) -> int:
-        return round(self.fraction * train_rows)
 
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         x, y = victim.train.x.flatten(1).double(), victim.train.y.double()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gradshape import _validate
-from gradshape.attacks.base import Attack, PoisonSet, VictimView
+from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
 from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
 from gradshape.learners.certificate import certify
 from gradshape.learners.feasible import FeasibleSets
@@ -21,7 +21,7 @@ _GAP = 1e-4
 
 
 @dataclass(frozen=True)
-class Steinhardt(Attack):
+class Steinhardt(ProportionalAttack):
     """Add the rows that an attacker plays against a learner of bounded norm, inside sets that the defender fixed.
 
     The defender removes rows outside the sphere and the slab of their class, which are quantiles of the *clean* rows
@@ -58,7 +58,6 @@ class Steinhardt(Attack):
     Steinhardt, Koh and Liang 2017, Certified defenses for data poisoning attacks, section 3; the box is our addition.
     """
 
-    fraction: float
     quantile: float = 0.7
     rho: float = math.sqrt(0.8)
     eta: float = 0.1
@@ -88,16 +87,12 @@ class Steinhardt(Attack):
         _validate.finite_non_negative(fraction=self.fraction)
         _validate.positive(rho=self.rho, eta=self.eta)
         _validate.positive_int(steps=self.steps)
-        if not 0 < self.quantile <= 1:
-            raise ValueError(f"quantile={self.quantile!r}: expected a number in (0, 1]")
+        _validate.positive_fraction(quantile=self.quantile)
 
     @property
     def label(self) -> str:
         kind = "steinhardt_clipped" if self.clip_afterwards else "steinhardt"
         return f"{kind}_{100 * self.fraction:g}"
-
-    def budget(self, train_rows: int) -> int:
-        return round(self.fraction * train_rows)
 
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         clean, y = victim.train.x.flatten(1).double(), victim.train.y

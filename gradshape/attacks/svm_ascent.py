@@ -7,7 +7,7 @@ import torch
 
 from gradshape import _validate
 from gradshape.attacks.ascent import add_best, climb
-from gradshape.attacks.base import Attack, PoisonSet, VictimView
+from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
 from gradshape.attacks.poisoned_svm import PoisonedSvm
 from gradshape.attacks.surrogate import Crowd, hold_out
 from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
@@ -17,7 +17,7 @@ _KERNELS = ("linear", "rbf")
 
 
 @dataclass(frozen=True)
-class SvmAscent(Attack):
+class SvmAscent(ProportionalAttack):
     """Add copies of few points that are moved, one after the other, to where they hurt an SVM most.
 
     The attacker trains the SVM on some of the clean rows and measures its hinge loss on others. Each point starts as a
@@ -52,7 +52,6 @@ class SvmAscent(Attack):
     (6, True)
     """
 
-    fraction: float
     kernel: str = "linear"
     label_given: int | None = None
     points: int = 2
@@ -104,9 +103,6 @@ class SvmAscent(Attack):
     def label(self) -> str:
         kind = "svm_ascent" if self.kernel == "linear" else f"svm_ascent_{self.kernel}"
         return f"{kind}_{100 * self.fraction:g}"
-
-    def budget(self, train_rows: int) -> int:
-        return round(self.fraction * train_rows)
 
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         data = victim.train

@@ -61,6 +61,18 @@ class Surrogate:
         used = copies > 0
         return Added(signed(x[used], y[used]), copies[used].double() / len(self))
 
+    def harm(self, x: Tensor, y: Tensor, copies: Tensor, *, start: Tensor) -> tuple[float, float]:
+        """Error and mean loss on the clean rows of the learner that is trained with these rows, from ``start``.
+
+        Args:
+            x: ``(m, d)``.
+            y: ``(m,)`` int64.
+            copies: ``(m,)`` int64.
+            start: ``(d + 1,)`` parameters.
+        """
+        theta = self.learner.fit(self.added(x, y, copies), start=start)
+        return self.learner.error(theta), self.learner.mean_loss(theta)
+
     def poison(self, x: Tensor, y: Tensor, copies: Tensor, *, shape: tuple[int, ...], error: float) -> PoisonSet:
         """``copies`` of each row as poison, rounded inside the sets.
 
@@ -83,8 +95,7 @@ def check(*, fraction: float, quantile: float, decay: float, temperature: float)
     """Raise ``ValueError`` if a parameter that all these attacks have is out of range."""
     _validate.finite_non_negative(fraction=fraction)
     _validate.positive(decay=decay, temperature=temperature)
-    if not 0 < quantile <= 1:
-        raise ValueError(f"quantile={quantile!r}: expected a number in (0, 1]")
+    _validate.positive_fraction(quantile=quantile)
 
 
 def check_decoys(*, quantiles: tuple[float, ...], repeats: tuple[int, ...]) -> None:

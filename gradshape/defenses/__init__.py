@@ -6,6 +6,7 @@ from gradshape.defenses.inclusion import Calibrated
 from gradshape.defenses.knn import NearestNeighborFilter
 from gradshape.defenses.loss import LossFilter
 from gradshape.defenses.none import NoDefense
+from gradshape.defenses.removal import ShareFilter
 from gradshape.defenses.roni import RONI
 from gradshape.defenses.sever import Sever
 from gradshape.defenses.shaping import GradientShaping
@@ -32,6 +33,7 @@ __all__ = [
     "RandomFilter",
     "SVDFilter",
     "Sever",
+    "ShareFilter",
     "SlabFilter",
     "SphereFilter",
     "SphereSlabFilter",

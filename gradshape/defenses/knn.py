@@ -1,5 +1,6 @@
 """The nearest-neighbour defence: leave out the rows that are farthest from the rows around them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -7,14 +8,12 @@ import torch
 from torch import Tensor
 
 from gradshape import _validate
-from gradshape.data import Dataset
-from gradshape.defenses.base import Assumptions, Defense, DefenseKind, Suspect
-from gradshape.defenses.removal import check_removed, keep_lowest, no_classes, removal_label
-from gradshape.training import AnyRecipe
+from gradshape.defenses.base import Suspect
+from gradshape.defenses.removal import ShareFilter
 
 
 @dataclass(frozen=True)
-class NearestNeighborFilter(Defense):
+class NearestNeighborFilter(ShareFilter):
     """Leave out the rows that are farthest from the other rows around them.
 
     A row's score is the sum of its distances to its nearest neighbours among *all* other rows, whatever their class,
@@ -37,32 +36,17 @@ class NearestNeighborFilter(Defense):
     (35, 700)
     """
 
-    removed: float = 0.05
     neighbors: int = 5
 
-    assumptions: ClassVar[Assumptions] = Assumptions(
-        kind=DefenseKind.OUTLIER_REMOVAL,
-        indiscriminate=True,
-        targeted=False,
-        knows_training_data=True,
-        knows_model=False,
-        knows_targets=False,
-        overhead=True,
-        source="Koh, Steinhardt and Liang 2018, Stronger data poisoning attacks break data sanitization defenses",
-    )
+    name: ClassVar[str] = "knn"
+    letters: ClassVar[Mapping[str, str]] = {"neighbors": "k"}
 
     def __post_init__(self) -> None:
-        check_removed(self.removed)
+        super().__post_init__()
         _validate.positive_int(neighbors=self.neighbors)
 
-    def label(self, recipe: AnyRecipe) -> str:
-        return removal_label("knn", self.removed, k=(self.neighbors, 5))
-
-    def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:
-        return no_classes(dataset)
-
-    def keep(self, train: Suspect, *, generator: torch.Generator) -> Tensor:
-        return keep_lowest(distances_to_neighbors(train.x, neighbors=self.neighbors), train.y, removed=self.removed)
+    def scores(self, train: Suspect) -> Tensor:
+        return distances_to_neighbors(train.x, neighbors=self.neighbors)
 
 
 def distances_to_neighbors(x: Tensor, *, neighbors: int) -> Tensor:

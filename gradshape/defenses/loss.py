@@ -1,5 +1,6 @@
 """The loss defence: leave out the rows that a model trained on all of them fits worst."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -8,14 +9,13 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from gradshape import _validate
-from gradshape.data import Dataset, Split
-from gradshape.defenses.base import Assumptions, Defense, DefenseKind, Suspect
-from gradshape.defenses.removal import check_removed, keep_lowest, no_classes, removal_label
-from gradshape.training import AnyRecipe
+from gradshape.data import Split
+from gradshape.defenses.base import Suspect
+from gradshape.defenses.removal import ShareFilter
 
 
 @dataclass(frozen=True)
-class LossFilter(Defense):
+class LossFilter(ShareFilter):
     """Leave out the rows that a model trained on all of them, poison included, fits worst.
 
     The model is a softmax regression with some weight decay, fitted to its minimum, whatever the victim is: it takes no
@@ -38,32 +38,17 @@ class LossFilter(Defense):
     (35, 700)
     """
 
-    removed: float = 0.05
     decay: float = 0.01
 
-    assumptions: ClassVar[Assumptions] = Assumptions(
-        kind=DefenseKind.OUTLIER_REMOVAL,
-        indiscriminate=True,
-        targeted=False,
-        knows_training_data=True,
-        knows_model=False,
-        knows_targets=False,
-        overhead=True,
-        source="Koh, Steinhardt and Liang 2018, Stronger data poisoning attacks break data sanitization defenses",
-    )
+    name: ClassVar[str] = "loss"
+    letters: ClassVar[Mapping[str, str]] = {"decay": "d"}
 
     def __post_init__(self) -> None:
-        check_removed(self.removed)
+        super().__post_init__()
         _validate.positive(decay=self.decay)
 
-    def label(self, recipe: AnyRecipe) -> str:
-        return removal_label("loss", self.removed, d=(self.decay, 0.01))
-
-    def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:
-        return no_classes(dataset)
-
-    def keep(self, train: Suspect, *, generator: torch.Generator) -> Tensor:
-        return keep_lowest(losses(train, decay=self.decay), train.y, removed=self.removed)
+    def scores(self, train: Suspect) -> Tensor:
+        return losses(train, decay=self.decay)
 
 
 def losses(rows: Split, *, decay: float) -> Tensor:

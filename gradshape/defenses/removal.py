@@ -1,10 +1,75 @@
 """Leave out a share of the rows of every class: those that score highest."""
 
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, final
+
 import torch
 from torch import Tensor
 
 from gradshape import _validate
 from gradshape.data import Dataset
+from gradshape.defenses.base import Assumptions, Defense, DefenseKind, Suspect
+from gradshape.training import AnyRecipe
+
+
+@dataclass(frozen=True)
+class ShareFilter(Defense):
+    """Base of the defences that leave out the rows of every class that score highest: authors write :meth:`scores`.
+
+    Whatever the scores are, exactly ``round((1 - removed) m)`` of the ``m`` rows of a class are kept.
+
+    Args:
+        removed: share of each class to leave out, above 0 and below 1; 0.05 in the paper.
+
+    Attributes:
+        name: of the kind, in labels.
+        letters: of the other parameters, in labels, where they are not their defaults.
+
+    Raises:
+        ValueError: the share is out of range.
+
+    Koh, Steinhardt and Liang 2018, section 3.
+    """
+
+    removed: float = 0.05
+
+    name: ClassVar[str]
+    letters: ClassVar[Mapping[str, str]] = {}
+    assumptions: ClassVar[Assumptions] = Assumptions(
+        kind=DefenseKind.OUTLIER_REMOVAL,
+        indiscriminate=True,
+        targeted=False,
+        knows_training_data=True,
+        knows_model=False,
+        knows_targets=False,
+        overhead=True,
+        source="Koh, Steinhardt and Liang 2018, Stronger data poisoning attacks break data sanitization defenses",
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 < self.removed < 1:
+            raise ValueError(f"removed={self.removed!r}: expected a number above 0 and below 1")
+
+    @abstractmethod
+    def scores(self, train: Suspect) -> Tensor:
+        """``(N,)`` how much each row looks like poison; none is NaN."""
+
+    def label(self, recipe: AnyRecipe) -> str:
+        changed = [
+            f"_{letter}{getattr(self, name):g}"
+            for name, letter in self.letters.items()
+            if getattr(self, name) != getattr(type(self), name)
+        ]
+        return f"{self.name}_{100 * self.removed:g}{''.join(changed)}"
+
+    def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:
+        return no_classes(dataset)
+
+    @final
+    def keep(self, train: Suspect, *, generator: torch.Generator) -> Tensor:
+        return keep_lowest(self.scores(train), train.y, removed=self.removed)
 
 
 def keep_lowest(scores: Tensor, y: Tensor, *, removed: float) -> Tensor:
@@ -38,18 +103,6 @@ def keep_lowest(scores: Tensor, y: Tensor, *, removed: float) -> Tensor:
         lowest = scores[members].argsort(stable=True)[: round((1 - removed) * len(members))]
         keep[members[lowest]] = True
     return keep
-
-
-def check_removed(removed: float) -> None:
-    """Raise ``ValueError`` unless some rows of a class can be left out and some kept."""
-    if not 0 < removed < 1:
-        raise ValueError(f"removed={removed!r}: expected a number above 0 and below 1")
-
-
-def removal_label(name: str, removed: float, **settings: tuple[float, float]) -> str:
-    """``name_5`` for 5 %, and every setting ``(value, default)`` that is not its default: ``name_5_k3``."""
-    changed = "".join(f"_{key}{value:g}" for key, (value, default) in settings.items() if value != default)
-    return f"{name}_{100 * removed:g}{changed}"
 
 
 def no_classes(dataset: Dataset) -> str | None:

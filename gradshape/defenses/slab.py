@@ -3,18 +3,15 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from gradshape.data import Dataset
-from gradshape.defenses.base import Assumptions, Defense, DefenseKind, Suspect
+from gradshape.defenses.base import Suspect
 from gradshape.defenses.centroids import distances_between_centroids
-from gradshape.defenses.removal import check_removed, keep_lowest, no_classes, removal_label
-from gradshape.training import AnyRecipe
+from gradshape.defenses.removal import ShareFilter
 
 
 @dataclass(frozen=True)
-class SlabFilter(Defense):
+class SlabFilter(ShareFilter):
     """Leave out the rows that are farthest from the centroid of their class on the line to another class's.
 
     Centroids count poison, too. With more than two classes the line is the one to the centroid that is nearest to the
@@ -28,6 +25,7 @@ class SlabFilter(Defense):
 
     Koh, Steinhardt and Liang 2018, section 3; after Steinhardt, Koh and Liang 2017.
 
+    >>> import torch
     >>> from gradshape import data
     >>> train = data.load("two_moons").train
     >>> mask = SlabFilter(0.05).filter(train, generator=torch.Generator().manual_seed(0))
@@ -35,27 +33,7 @@ class SlabFilter(Defense):
     (35, 700)
     """
 
-    removed: float = 0.05
+    name: ClassVar[str] = "slab"
 
-    assumptions: ClassVar[Assumptions] = Assumptions(
-        kind=DefenseKind.OUTLIER_REMOVAL,
-        indiscriminate=True,
-        targeted=False,
-        knows_training_data=True,
-        knows_model=False,
-        knows_targets=False,
-        overhead=True,
-        source="Koh, Steinhardt and Liang 2018, Stronger data poisoning attacks break data sanitization defenses",
-    )
-
-    def __post_init__(self) -> None:
-        check_removed(self.removed)
-
-    def label(self, recipe: AnyRecipe) -> str:
-        return removal_label("slab", self.removed)
-
-    def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:
-        return no_classes(dataset)
-
-    def keep(self, train: Suspect, *, generator: torch.Generator) -> Tensor:
-        return keep_lowest(distances_between_centroids(train), train.y, removed=self.removed)
+    def scores(self, train: Suspect) -> Tensor:
+        return distances_between_centroids(train)

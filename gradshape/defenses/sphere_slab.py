@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from gradshape import _validate
 from gradshape.data import Dataset, Split
 from gradshape.defenses.base import Assumptions, Defense, DefenseKind, Suspect
 from gradshape.defenses.centroids import Centroids
@@ -49,7 +50,7 @@ class SphereSlabFilter(Defense):
     )
 
     def __post_init__(self) -> None:
-        _check_quantile(self.quantile)
+        _validate.positive_fraction(quantile=self.quantile)
 
     def label(self, recipe: AnyRecipe) -> str:
         return f"sphere_slab_q{100 * self.quantile:g}"
@@ -101,7 +102,7 @@ class OracleSphereSlabFilter(Defense):
     )
 
     def __post_init__(self) -> None:
-        _check_quantile(self.quantile)
+        _validate.positive_fraction(quantile=self.quantile)
 
     def label(self, recipe: AnyRecipe) -> str:
         return f"oracle_sphere_slab_q{100 * self.quantile:g}"
@@ -150,8 +151,3 @@ def inside_sphere_and_slab(rows: Split, *, quantile: float, statistics: Split | 
             judged = (members & (other == against)).nonzero().squeeze(1)
             keep[judged] = inside.contains(x[judged])
     return keep
-
-
-def _check_quantile(quantile: float) -> None:
-    if not 0 < quantile <= 1:
-        raise ValueError(f"quantile={quantile!r}: expected a number in (0, 1]")

@@ -1,19 +1,19 @@
 """The SVD defence: leave out the rows that few directions of the others explain."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from gradshape.data import Dataset
-from gradshape.defenses.base import Assumptions, Defense, DefenseKind, Suspect
-from gradshape.defenses.removal import check_removed, keep_lowest, no_classes, removal_label
-from gradshape.training import AnyRecipe
+from gradshape import _validate
+from gradshape.defenses.base import Suspect
+from gradshape.defenses.removal import ShareFilter
 
 
 @dataclass(frozen=True)
-class SVDFilter(Defense):
+class SVDFilter(ShareFilter):
     """Leave out the rows that lie farthest outside the subspace that holds most of what the rows are.
 
     The subspace is spanned by the fewest leading right singular vectors of the matrix of all rows, poison and every
@@ -37,38 +37,17 @@ class SVDFilter(Defense):
     (35, 700)
     """
 
-    removed: float = 0.05
     spectrum: float = 0.95
 
-    assumptions: ClassVar[Assumptions] = Assumptions(
-        kind=DefenseKind.OUTLIER_REMOVAL,
-        indiscriminate=True,
-        targeted=False,
-        knows_training_data=True,
-        knows_model=False,
-        knows_targets=False,
-        overhead=True,
-        source="Koh, Steinhardt and Liang 2018, Stronger data poisoning attacks break data sanitization defenses",
-    )
+    name: ClassVar[str] = "svd"
+    letters: ClassVar[Mapping[str, str]] = {"spectrum": "s"}
 
     def __post_init__(self) -> None:
-        check_removed(self.removed)
-        check_spectrum(self.spectrum)
+        super().__post_init__()
+        _validate.positive_fraction(spectrum=self.spectrum)
 
-    def label(self, recipe: AnyRecipe) -> str:
-        return removal_label("svd", self.removed, s=(self.spectrum, 0.95))
-
-    def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:
-        return no_classes(dataset)
-
-    def keep(self, train: Suspect, *, generator: torch.Generator) -> Tensor:
-        return keep_lowest(residuals(train.x, spectrum=self.spectrum), train.y, removed=self.removed)
-
-
-def check_spectrum(spectrum: float) -> None:
-    """Raise ``ValueError`` unless it is a share that a subspace can hold."""
-    if not 0 < spectrum <= 1:
-        raise ValueError(f"spectrum={spectrum!r}: expected a number in (0, 1]")
+    def scores(self, train: Suspect) -> Tensor:
+        return residuals(train.x, spectrum=self.spectrum)
 
 
 def residuals(x: Tensor, *, spectrum: float) -> Tensor:
@@ -90,7 +69,7 @@ def residuals(x: Tensor, *, spectrum: float) -> Tensor:
     >>> residuals(rows, spectrum=0.9).tolist()
     [0.0, 0.0, 0.25]
     """
-    check_spectrum(spectrum)
+    _validate.positive_fraction(spectrum=spectrum)
     rows = x.flatten(1).double()
     # Eigenvectors of the product of the matrix with itself: exact enough for a subspace that is cut at a share.
     values, vectors = torch.linalg.eigh(rows.T @ rows)
