@@ -51,7 +51,10 @@ def add_options(parser: pytest.Parser) -> None:
         )
         group.addoption("--seeds", metavar="N", help="repetitions of every case; default: 3 at smoke, 5 at paper scale")
         group.addoption(
-            "--device", default="auto", metavar="auto|cpu|cuda[:i]", help="where victims are trained; default: auto"
+            "--device",
+            default="auto",
+            metavar="auto|cpu|cuda[:i]",
+            help="where poison is crafted and victims are trained; default: auto",
         )
         group.addoption(
             "--tf32",

@@ -93,7 +93,14 @@ class LocalEngine:
             if self._watch is not None:
                 self._watch(identity, (job.attack.label, crafting))
 
-        return job.attack(job.dataset, seed=job.seed, recipe=job.recipe, target=job.target, progress=after_step)
+        return job.attack(
+            job.dataset,
+            seed=job.seed,
+            recipe=job.recipe,
+            target=job.target,
+            progress=after_step,
+            device=job.device,
+        )
 
     def _train(self, jobs: Sequence[Train], emit: Emit) -> None:
         identity = object()

@@ -132,7 +132,7 @@ class BackGradient(ProportionalAttack):
             data.y[rows.train],
             x[rows.validation],
             data.y[rows.validation],
-            start=model.start(generator),
+            start=model.start(generator).to(x.device),
             rate=self.rate or min(usual_rate, highest),
             steps=self.descent or usual_steps,
             retraced=self.retraced,

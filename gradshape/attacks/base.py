@@ -51,6 +51,10 @@ class PoisonSet:
     def __len__(self) -> int:
         return len(self.y)
 
+    def cpu(self) -> "PoisonSet":
+        """The same rows on the CPU."""
+        return PoisonSet(self.x.cpu(), self.y.cpu(), self.source.cpu(), self.replaced.cpu(), self.notes)
+
     @cached_property
     def rows(self) -> Split:
         """The rows as a split to train on."""
@@ -84,6 +88,7 @@ class VictimView:
 
     Attributes:
         input_shape, num_classes, regression: always known.
+        device: where all tensors of the view are, and where crafting is to compute.
     """
 
     def __init__(
@@ -94,16 +99,18 @@ class VictimView:
         parameters: State | None = None,
         progress: Progress | None = None,
         target: Split | None = None,
+        device: torch.device | str = "cpu",
     ) -> None:
+        self.device = torch.device(device)
         self.input_shape = dataset.input_shape
         self.num_classes = dataset.num_classes
         self.regression = dataset.regression
         self._progress = progress
-        self._target = target
+        self._target = None if target is None else target.to(self.device)
         self._threat = threat
-        self._train = dataset.train
+        self._train = dataset.train.to(self.device)
         self._recipe = recipe
-        self._parameters = parameters
+        self._parameters = parameters and {name: value.to(self.device) for name, value in parameters.items()}
 
     @property
     def train(self) -> Split:
@@ -169,7 +176,11 @@ class Attack(ABC):
 
     @abstractmethod
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
-        """``count`` (> 0) poison rows, all randomness from ``generator``."""
+        """``count`` (> 0) poison rows, all randomness from ``generator``.
+
+        The generator is the CPU's, so that a seed draws the same everywhere: what is drawn has to be moved to
+        ``victim.device``. What is returned may be there or on the CPU.
+        """
 
     def unsuitable(self, dataset: Dataset) -> str | None:
         """Why it cannot be made on this data; ``None`` if it can. By default what the threat model says of tasks."""
@@ -208,6 +219,7 @@ class Attack(ABC):
         parameters: State | None = None,
         target: Split | None = None,
         progress: Progress | None = None,
+        device: torch.device | str = "cpu",
     ) -> PoisonSet:
         """Craft poison for ``dataset``.
 
@@ -217,6 +229,7 @@ class Attack(ABC):
             recipe, parameters: the victim's, for attacks that know them.
             target: test rows to be misclassified, for targeted attacks.
             progress: called as the attack proceeds.
+            device: where it computes. The poison is on the CPU, and the same up to rounding wherever it is crafted.
 
         Raises:
             ValueError: the attack cannot be made on this data, or ``craft`` broke a rule (number of
@@ -230,8 +243,8 @@ class Attack(ABC):
         reason = self.unsuitable(dataset)
         if reason is not None:
             raise ValueError(f"{self.label} cannot be made on {dataset.name}: {reason}")
-        view = VictimView(self.threat, dataset, recipe, parameters, progress, target)
-        poison = self.craft(view, count, generator=_seeds.stream(seed, "craft", self.label))
+        view = VictimView(self.threat, dataset, recipe, parameters, progress, target, device)
+        poison = self.craft(view, count, generator=_seeds.stream(seed, "craft", self.label)).cpu()
         self._check(poison, count, dataset)
         return poison
 

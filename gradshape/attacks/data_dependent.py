@@ -46,10 +46,12 @@ class DataDependentSteinhardt(ProportionalAttack):
         quantile: of the radii and half-widths, over the clean rows of a class, in (0, 1].
         rho: radius of the ball, above 0. None is published for FashionMNIST; the default is the authors' for MNIST-1-7,
             pictures of the same size and scale. Weights of the game seldom reach it; the learner that judges does.
-        eta, steps: step size, and rounds. The authors' are 0.005 and 200: theirs go further, at three times the cost.
+        eta, steps: step size, and most rounds. The authors' are 0.005 and 200: theirs go further, at three times the
+            cost.
         splits: random ones a round, besides the fixed one.
         every: rounds from one training of the learner to the next. Then the placing that costs most is judged, and that
             of the random split that does: at any one round the fixed split often costs more and does less harm.
+        patience: it stops after judging in so many rounds without gain; six such rounds were seen before a large one.
         boxed: pull the points of every round into the box and their sets together
             (:func:`gradshape.learners.atoms.pull_into_box`): the poison then passes the filter as it is added.
 
@@ -75,6 +77,7 @@ class DataDependentSteinhardt(ProportionalAttack):
     steps: int = 60
     splits: int = 10
     every: int = 6
+    patience: int = 8
     boxed: bool = False
 
     threat: ClassVar[ThreatModel] = ThreatModel(
@@ -99,7 +102,7 @@ class DataDependentSteinhardt(ProportionalAttack):
     def __post_init__(self) -> None:
         _validate.finite_non_negative(fraction=self.fraction)
         _validate.positive(rho=self.rho, eta=self.eta)
-        _validate.positive_int(steps=self.steps, every=self.every)
+        _validate.positive_int(steps=self.steps, every=self.every, patience=self.patience)
         if isinstance(self.splits, bool) or not isinstance(self.splits, int) or self.splits < 0:
             raise ValueError(f"splits={self.splits!r}: expected an integer of at least 0")
         _validate.positive_fraction(quantile=self.quantile)
@@ -128,14 +131,17 @@ class DataDependentSteinhardt(ProportionalAttack):
         self, victim: VictimView, x: Tensor, y: Tensor, sets: DraggedSets, count: int, generator: torch.Generator
     ) -> Iterator[tuple[float, Atoms]]:
         """Candidates with the losses that they leave a trained learner on clean rows."""
-        worst = 0.0
+        worst, stale = 0.0, 0
         for step, candidates in enumerate(self._rounds(x, y, sets, count, generator), 1):
-            if step % self.every == 0 or step == self.steps:
-                for atoms in candidates:
-                    loss = self._clean_loss(x, y, atoms)
-                    worst = max(worst, loss)
-                    yield loss, atoms
-                victim.report(step, self.steps, worst)
+            if step % self.every and step < self.steps:
+                continue
+            losses = [self._clean_loss(x, y, atoms) for atoms in candidates]
+            stale = 0 if max(losses) > worst else stale + 1
+            worst = max(worst, *losses)
+            yield from zip(losses, candidates, strict=True)
+            victim.report(step, self.steps, worst)
+            if stale == self.patience:
+                break
 
     def _rounds(
         self, x: Tensor, y: Tensor, sets: DraggedSets, count: int, generator: torch.Generator
@@ -152,8 +158,8 @@ class DataDependentSteinhardt(ProportionalAttack):
                 candidates = [pull_into_box(atoms, w, b, sets) for atoms in candidates]
             yield candidates
             atoms = candidates[0]
-            support = atoms.x[[0, 2]]
-            for rows, of, mass in ((x, signs, 1 / len(x)), (support, _SUPPORT_SIGNS, atoms.masses[[0, 2]])):
+            support = (atoms.x[[0, 2]], x.new_tensor([-1.0, 1.0]), atoms.masses[[0, 2]])
+            for rows, of, mass in ((x, signs, 1 / len(x)), support):
                 pull = torch.where(of * (rows @ w + b) < 1, of * mass, 0.0)
                 pulls[:-1] += rows.T @ pull
                 pulls[-1] += pull.sum()
@@ -177,12 +183,9 @@ class DataDependentSteinhardt(ProportionalAttack):
         return float(hinge_losses(x, y, fit.w, fit.b).mean())
 
 
-_SUPPORT_SIGNS = torch.tensor([-1.0, 1.0], dtype=torch.float64)
-
-
 def _placings(w: Tensor, b: float, sets: DraggedSets, splits: Tensor, generator: torch.Generator) -> list[Atoms]:
     """The placing that costs most, then the one of a random split that does, where it is another."""
-    directions = torch.randn(EXTRA_DIRECTIONS, len(w), dtype=torch.float64, generator=generator)
+    directions = torch.randn(EXTRA_DIRECTIONS, len(w), dtype=torch.float64, generator=generator).to(w.device)
     starts = _SPREAD * torch.randn(len(splits), 4, 2 + EXTRA_DIRECTIONS, dtype=torch.float64, generator=generator)
     first, *others = (
         place_atoms(w, b, sets, masses, directions=directions, start=start)

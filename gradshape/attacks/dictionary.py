@@ -78,6 +78,6 @@ def frequent_words(x: Tensor, *, share: float) -> Tensor:
     [False, True, True, False]
     """
     order = x.sum(0, dtype=torch.float64).argsort(descending=True, stable=True)
-    chosen = torch.zeros(x.shape[1], dtype=torch.bool)
+    chosen = torch.zeros(x.shape[1], dtype=torch.bool, device=x.device)
     chosen[order[: max(1, round(share * x.shape[1]))]] = True
     return chosen

@@ -123,7 +123,7 @@ class DPVictim(ProportionalAttack):
         held = min(max(1, round(self.holdout * len(train))), len(train) - count)
         if held < 1:
             raise ValueError(f"{self.label}: no row of {len(train)} is left to judge by: expected more rows")
-        order = torch.randperm(len(train), generator=generator)
+        order = torch.randperm(len(train), generator=generator).to(victim.device)
         cost = self._cost(x, signs, order[:held])
         half_width = 1 / math.sqrt(x.shape[1])
         editable = order[held:].sort().values

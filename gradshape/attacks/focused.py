@@ -68,12 +68,12 @@ class FocusedAttack(ProportionalAttack):
                 f"{self.label}: the target is of class {self.spam}, the one that poison is given: "
                 f"expected class {1 - self.spam}"
             )
-        known = target.x * (torch.rand(target.x.shape, generator=generator) < self.known)
+        known = target.x * words.some(target.x, share=self.known, generator=generator)
         x = known[torch.arange(count) % len(target)]
         y = torch.full((count,), self.spam)
         if not self.header:
             return PoisonSet.added(x, y)
         spam = (victim.train.y == self.spam).nonzero().squeeze(1)
         source = spam[draw_rows(len(spam), count, generator)]
-        header = victim.train.x[source] * (torch.rand(x.shape, generator=generator) < self.header)
+        header = victim.train.x[source] * words.some(x, share=self.header, generator=generator)
         return PoisonSet.added(torch.maximum(x, header), y, source=source)

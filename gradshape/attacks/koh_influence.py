@@ -75,10 +75,7 @@ class KohInfluence(ProportionalAttack):
             every=self.every,
             report=victim.report,
         )
-        return own.poison(climb.x, _CLASSES, copies, shape=victim.input_shape, error=climb.error)
-
-
-_CLASSES = torch.tensor([0, 1])
+        return own.poison(climb.x, own.classes, copies, shape=victim.input_shape, error=climb.error)
 
 
 def _flipped(own: Surrogate, generator: torch.Generator) -> Tensor:
@@ -92,7 +89,7 @@ def _flipped(own: Surrogate, generator: torch.Generator) -> Tensor:
         if len(candidates) == 0:
             candidates = others.nonzero()[:, 0]
         rows.append(x[candidates[torch.randint(len(candidates), (), generator=generator)]])
-    return own.sets.project(torch.stack(rows), _CLASSES)
+    return own.sets.project(torch.stack(rows), own.classes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,11 +133,12 @@ def climb_by_influence(
 
     Koh, Steinhardt and Liang 2018, algorithm 1.
     """
+    classes = torch.arange(2, device=x.device)
     theta = learner.fit(_pair(x, mass))
     best, history, failures = (x, theta), [learner.mean_loss(theta)], 0
     for step in range(1, steps + 1):
         moved = x + eta * influence_gradient(learner, x, mass, theta)
-        x = sets.project(moved, _CLASSES)
+        x = sets.project(moved, classes)
         theta = learner.fit(_pair(x, mass), start=theta)
         if step % every and step != steps:
             continue

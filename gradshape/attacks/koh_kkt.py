@@ -15,8 +15,6 @@ from gradshape.attacks.two_points import Surrogate
 from gradshape.learners.decoys import Decoy, find_decoys
 from gradshape.learners.kkt import Wanted, balance_gradient
 
-_CLASSES = torch.tensor([0, 1])
-
 
 @dataclass(frozen=True)
 class KohKkt(ProportionalAttack):
@@ -73,7 +71,7 @@ class KohKkt(ProportionalAttack):
         decoys = find_decoys(own.learner, quantiles=self.quantiles, repeats=self.repeats)
         pairs = balanced_pairs(own, decoys, count, loss_quantile=self.loss_quantile, divisions=self.divisions)
         best, error = most_harmful(own, pairs, report=victim.report)
-        return own.poison(best.x, _CLASSES, best.copies, shape=victim.input_shape, error=error)
+        return own.poison(best.x, own.classes, best.copies, shape=victim.input_shape, error=error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +109,7 @@ def balanced_pairs(
             gradients.append(gradient)
             thetas.append(decoy.theta)
             leasts.append(least)
-            copies.append(torch.tensor([count - positive, positive]))
+            copies.append(own.y.new_tensor([count - positive, positive]))
     wanted = Wanted(
         torch.stack(gradients), torch.stack(thetas), torch.stack(copies).double() / len(own), torch.stack(leasts)
     )
@@ -132,7 +130,7 @@ def most_harmful(
     start = own.learner.fit()
     best, worst = pairs[0], (-1.0, -1.0)
     for number, pair in enumerate(pairs, 1):
-        harm = own.harm(pair.x, _CLASSES, pair.copies, start=start)
+        harm = own.harm(pair.x, own.classes, pair.copies, start=start)
         if harm > worst:
             best, worst = pair, harm
         if report is not None:

@@ -1,8 +1,9 @@
 """Rows of large loss that a decoy likes: what an attacker plays against a learner, capped by the loss of the decoy."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import ClassVar
 
 import torch
@@ -17,6 +18,10 @@ from gradshape.learners.capped import maximise_capped
 from gradshape.learners.decoys import find_decoys
 
 _COPIES = 2
+# The poison is looked at after an eighth, a quarter, a half and all of the rounds.
+_HALVINGS = 3
+_FAILURES = 2
+_ROUNDS_A_REPORT = 10
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,8 @@ class KohMinMax(ProportionalAttack):
     The game is that of :class:`Steinhardt`, with weight decay in place of a ball and Adagrad as the learner, and with a
     cap: on no row shall the decoy's loss be large, so that training on them leads towards it. It is played against each
     decoy (see :func:`gradshape.learners.decoys.find_decoys`), and that poison is taken with which the attacker's
-    learner gets most clean training rows wrong.
+    learner gets most clean training rows wrong. It is also looked at after an eighth, a quarter and half of the rounds,
+    when its rows count more often; two looks without gain end the game.
 
     Args:
         fraction: poison rows relative to the number of *clean* rows, >= 0; 0.03 in the paper.
@@ -41,8 +47,8 @@ class KohMinMax(ProportionalAttack):
         ValueError: a value is out of its range.
 
     Koh, Steinhardt and Liang 2018, Stronger data poisoning attacks break data sanitization defenses, section 4.3, as
-    their code does with ``use_train``. As there, ``max(1, 0.1 / fraction - 1)`` times the budget is played first and
-    thrown away.
+    their code does with ``use_train``, but for the looks before the end. As there, ``max(1, 0.1 / fraction - 1)`` times
+    the budget is played first and thrown away.
     """
 
     quantile: float = 0.9
@@ -74,27 +80,64 @@ class KohMinMax(ProportionalAttack):
         eps = count / len(own)
         kept = math.ceil(count / _COPIES)
         burn_in = round(max(1, 0.1 / eps - 1) * kept)
-        x, y = play_capped(own, thetas, eps=eps, cap=self.cap, eta=self.eta, steps=burn_in + kept, report=victim.report)
-        copies = torch.full((kept,), _COPIES)
-        copies[-1] -= _COPIES * kept - count
+        rounds = burn_in + kept
+        looks = {math.ceil(rounds / 2**halving) for halving in range(_HALVINGS + 1)}
         start = own.learner.fit()
-        games = list(zip(x[:, burn_in:], y[:, burn_in:], strict=True))
-        reached = [own.harm(rows, labels, copies, start=start) for rows, labels in games]
-        best = max(range(len(games)), key=reached.__getitem__)
-        return own.poison(*games[best], copies, shape=victim.input_shape, error=reached[best][0])
+        best: Played | None = None
+        failures, clean = 0, own.learner.error(start)
+        game: list[tuple[Tensor, Tensor]] = []
+        for answers in islice(play_capped(own, thetas, eps=eps, cap=self.cap, eta=self.eta), rounds):
+            game.append(answers)
+            step = len(game)
+            if step in looks:
+                found = most_harmful(own, game[step * burn_in // rounds :], count, start=start)
+                gained = best is None or found.harm > best.harm
+                best, failures = (found, 0) if gained else (best, failures + 1)
+            if step % _ROUNDS_A_REPORT == 0 or step in looks:
+                victim.report(step, rounds, clean if best is None else best.harm[0])
+            if failures == _FAILURES:
+                break
+        assert best is not None
+        return own.poison(best.x, best.y, best.copies, shape=victim.input_shape, error=best.harm[0])
+
+
+@dataclass(frozen=True, eq=False)
+class Played:
+    """Rows that an attacker played.
+
+    Attributes:
+        x: ``(m, d)`` of the sets.
+        y: ``(m,)`` int64 classes.
+        copies: ``(m,)`` int64 of each.
+        harm: error and mean loss on the clean rows of the learner that is trained with them.
+    """
+
+    x: Tensor
+    y: Tensor
+    copies: Tensor
+    harm: tuple[float, float]
+
+
+def most_harmful(own: Surrogate, rounds: list[tuple[Tensor, Tensor]], count: int, *, start: Tensor) -> Played:
+    """The game whose rows, ``count`` in all and as evenly as can be, do most harm.
+
+    Args:
+        own: what the attacker trains.
+        rounds: at most ``count``, each ``(K, d)`` rows and ``(K,)`` classes, one for each game.
+        count: rows in all; the first ones occur once more where it does not come out even.
+        start: parameters to train from.
+    """
+    copies = own.y.new_full((len(rounds),), count // len(rounds))
+    copies[: count % len(rounds)] += 1
+    xs, ys = (torch.stack(answers, dim=1) for answers in zip(*rounds, strict=True))
+    games = (Played(x, y, copies, own.harm(x, y, copies, start=start)) for x, y in zip(xs, ys, strict=True))
+    return max(games, key=lambda game: game.harm)
 
 
 def play_capped(
-    own: Surrogate,
-    decoys: Tensor,
-    *,
-    eps: float,
-    cap: float,
-    eta: float,
-    steps: int,
-    report: Callable[[int, int, float], None] | None = None,
-) -> tuple[Tensor, Tensor]:
-    """The rows played against the learner in ``steps`` rounds, in one game for each decoy.
+    own: Surrogate, decoys: Tensor, *, eps: float, cap: float, eta: float
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """What is played against the learner, round after round without end, in one game for each decoy.
 
     Args:
         own: clean rows, and the sets that rows must lie in.
@@ -102,17 +145,14 @@ def play_capped(
         eps: poison rows for one clean row.
         cap: most hinge loss of a row under the decoy.
         eta: step size.
-        steps: rounds.
-        report: called now and then with the round, ``steps``, and the learners' mean loss on what was last played.
 
-    Returns:
-        ``(K, steps, d)`` rows and ``(K, steps)`` int64 classes.
+    Yields:
+        ``(K, d)`` rows and ``(K,)`` int64 classes.
     """
     rows, learner = own.learner.rows, own.learner
     theta = learner.fit().expand(len(decoys), -1)
     squares = torch.ones_like(theta)
-    played_x, played_y = [], []
-    for step in range(1, steps + 1):
+    while True:
         w, b = theta[:, :-1], theta[:, -1]
         found, losses = [], []
         for label, sign in ((0, -1), (1, 1)):
@@ -123,15 +163,10 @@ def play_capped(
         loss = torch.stack(losses)
         y = loss.argmax(0)
         x = torch.where(y[:, None] == 1, found[1], found[0])
-        played_x.append(x)
-        played_y.append(y)
-        worst = loss.amax(0)
-        pull = eps * torch.where(worst > 0, (2 * y - 1).to(rows.dtype), 0.0)
+        yield x, y
+        pull = eps * torch.where(loss.amax(0) > 0, (2 * y - 1).to(rows.dtype), 0.0)
         gradient = -((theta @ rows.T < 1).to(rows.dtype) @ rows) / len(rows)
         gradient -= pull[:, None] * torch.cat([x, torch.ones_like(b)[:, None]], dim=1)
         gradient += learner.decays(eps) * theta
         squares = squares + gradient.square()
         theta = theta - eta * gradient / squares.sqrt()
-        if report is not None and (step % 10 == 0 or step == steps):
-            report(step, steps, float(worst.mean()))
-    return torch.stack(played_x, dim=1), torch.stack(played_y, dim=1)

@@ -107,7 +107,7 @@ def contaminate(
     theta = fit_logistic(x, signs, ridge=ridge, loss=loss, tolerance=_TOLERANCE)[None]
     clean, history = evaluation.value(theta).item(), []
     labels, relaxed = signs, signs.clone()
-    best, best_flips = -math.inf, torch.empty(0, dtype=torch.int64)
+    best, best_flips = -math.inf, torch.empty(0, dtype=torch.int64, device=x.device)
     stale = 0
     for step in range(steps):
         q = adjoint(x, labels, theta, evaluation.gradient(theta), ridge=ridge, loss=loss)

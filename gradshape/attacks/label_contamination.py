@@ -46,7 +46,7 @@ class Integrity:
 
     def model(self, clean: Tensor, generator: torch.Generator) -> Tensor:
         """``(d,)`` the attacker's parameters, from the clean ones."""
-        drawn = torch.randn(len(clean), dtype=clean.dtype, generator=generator)
+        drawn = torch.randn(len(clean), dtype=clean.dtype, generator=generator).to(clean.device)
         across = drawn - (drawn @ clean) / clean.square().sum() * clean
         angle = math.radians(self.angle)
         turned = math.cos(angle) * clean + math.sin(angle) * across * (clean.norm() / across.norm())
@@ -133,8 +133,8 @@ class LabelContamination(ProportionalAttack):
         held = min(max(1, round(self.holdout * len(train))), len(train) - count)
         if held < 1:
             raise ValueError(f"{self.label}: no row of {len(train)} is left to judge by: expected more rows")
-        order = torch.randperm(len(train), generator=generator)
-        judged, allowed = order[:held], torch.ones(len(train), dtype=torch.bool)
+        order = torch.randperm(len(train), generator=generator).to(victim.device)
+        judged, allowed = order[:held], torch.ones_like(train.y, dtype=torch.bool)
         allowed[judged] = False
         evaluation = self._evaluation(x, signs, judged, generator)
         found = contaminate(

@@ -72,7 +72,7 @@ class LabelFlip(ProportionalAttack):
         if self.feasible_quantile is None:
             source = draw_rows(len(train), count, generator)
             shift = torch.randint(1, classes, (count,), generator=generator)
-            labels = (train.y[source] + shift) % classes
+            labels = (train.y[source] + shift.to(victim.device)) % classes
         else:
             allowed = feasible_flips(train, classes, self.feasible_quantile).nonzero()
             if len(allowed) == 0:
@@ -102,7 +102,7 @@ def feasible_flips(train: Split, num_classes: int, quantile: float) -> Tensor:
     Steinhardt, Koh and Liang 2017, section 3; Koh, Steinhardt and Liang 2018.
     """
     x = train.x.flatten(1).double()
-    allowed = torch.zeros(len(train), num_classes, dtype=torch.bool)
+    allowed = torch.zeros(len(train), num_classes, dtype=torch.bool, device=x.device)
     members = [train.y == label for label in range(num_classes)]
     centroids = {label: x[rows].mean(0) for label, rows in enumerate(members) if rows.any()}
     for claimed, centre in centroids.items():

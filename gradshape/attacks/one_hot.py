@@ -30,6 +30,6 @@ def snap(x: Tensor, groups: Groups) -> Tensor:
     for group in groups:
         if max(group) >= x.shape[1]:
             raise ValueError(f"one_hot={groups!r}: expected column ids below {x.shape[1]}")
-        columns = torch.tensor(group)
+        columns = torch.tensor(group, device=x.device)
         snapped[:, columns] = torch.nn.functional.one_hot(x[:, columns].argmax(1), len(group)).to(x.dtype)
     return snapped

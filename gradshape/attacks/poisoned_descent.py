@@ -54,7 +54,7 @@ class PoisonedDescent:
         self.points, self.labels = x[:0], y[:0]
         self._model, self._x, self._y, self._others, self._other_y = model, x, y, others, other_y
         self._start, self._rate, self._steps, self._retraced = start, rate, steps, retraced
-        self._weights = torch.full((len(x),), 1 / len(x), dtype=x.dtype)
+        self._weights = x.new_full((len(x),), 1 / len(x))
         self._train()
 
     @property

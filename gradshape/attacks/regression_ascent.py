@@ -165,7 +165,7 @@ def draw_start(x: Tensor, y: Tensor, count: int, *, start: Start, generator: tor
     if start is Start.LEVERAGE_FLIP:
         centred = x - x.mean(0)
         leverage = 1 / len(x) + ((centred @ torch.linalg.pinv(centred.T @ centred, hermitian=True)) * centred).sum(1)
-        source = torch.multinomial(leverage, count, replacement=count > len(x), generator=generator)
+        source = torch.multinomial(leverage.cpu(), count, replacement=count > len(x), generator=generator)
     else:
         source = draw_rows(len(x), count, generator)
     values = 1 - y[source]

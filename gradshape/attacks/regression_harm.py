@@ -80,7 +80,7 @@ class RegressionHarm:
         return by_x[len(self.y) :], by_y[len(self.y) :]
 
     def _together(self, poison_x: Tensor, poison_y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        weights = torch.ones(len(self.y) + len(poison_y), dtype=torch.float64)
+        weights = self.x.new_ones(len(self.y) + len(poison_y))
         weights[: len(self.y)] = self.weight
         return torch.cat([self.x, poison_x]), torch.cat([self.y, poison_y]), weights
 

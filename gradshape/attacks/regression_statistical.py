@@ -77,7 +77,7 @@ class StatP(ProportionalAttack):
         centred = x - x.mean(0)
         covariance = centred.T @ centred / len(x)
         covariance.diagonal().add_(_EXTRA_VARIANCE)
-        normal = torch.randn(count, x.shape[1], dtype=torch.float64, generator=generator)
+        normal = torch.randn(count, x.shape[1], dtype=torch.float64, generator=generator).to(x.device)
         drawn = x.mean(0) + normal @ torch.linalg.cholesky(covariance).T
         rows = snap(drawn, self.one_hot).clamp(0, 1).round()
         predicted = fit_linear(x, y, penalty=Penalty(l2=self.ridge)).predict(rows)

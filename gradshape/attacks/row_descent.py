@@ -144,7 +144,7 @@ def descend(
     vectors = learner.perturbation(len(x))
 
     def draw(count: int) -> Tensor:
-        return x.new_zeros(1, width) if surrogate else vectors.draw(count, width, generator=generator)
+        return x.new_zeros(1, width) if surrogate else vectors.draw(count, width, generator=generator).to(x.device)
 
     judges = draw(descent.judges)
     began, moved = x[rows], x.clone()
@@ -198,7 +198,7 @@ def select_shallow(
     if surrogate:
         noise = x.new_zeros(1, x.shape[1])
     else:
-        noise = learner.perturbation(len(x)).draw(draws, x.shape[1], generator=generator)
+        noise = learner.perturbation(len(x)).draw(draws, x.shape[1], generator=generator).to(x.device)
     start = None
     for part in noise.split(_CHUNK):
         gradient, start = cost_gradient(x, signs, editable, cost, learner, noise=part, start=start)

@@ -110,18 +110,18 @@ def cancelling_rows(
     high = min(int(count * mean_y + 1e-9), count - 1)
     leverage = high * (1 - mean_y)
     if leverage <= 0:
-        return mean_x.repeat(count, 1), torch.full((count,), mean_y, dtype=torch.float64)
+        return mean_x.repeat(count, 1), x.new_full((count,), mean_y)
     apart = len(y) * _covariance(x, y) / leverage
     middle = mean_x
     if boxed:
         apart = apart.clamp(-1, 1)
         middle = torch.maximum(torch.minimum(mean_x, 1 - apart.abs() / 2), apart.abs() / 2)
     rows = torch.cat([(middle - apart / 2).repeat(high, 1), (middle + apart / 2).repeat(count - high, 1)])
-    drawn = noise * torch.randn(rows.shape, dtype=torch.float64, generator=generator)
+    drawn = noise * torch.randn(rows.shape, dtype=torch.float64, generator=generator).to(x.device)
     drawn[:high] -= drawn[:high].mean(0)
     drawn[high:] -= drawn[high:].mean(0)
     rows = rows + drawn
-    values = torch.full((count,), (count * mean_y - high) / (count - high), dtype=torch.float64)
+    values = x.new_full((count,), (count * mean_y - high) / (count - high))
     values[:high] = 1
     return (rows.clamp(0, 1) if boxed else rows), values.clamp(0, 1)
 

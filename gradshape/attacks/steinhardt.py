@@ -102,14 +102,14 @@ class Steinhardt(ProportionalAttack):
             clean,
             y,
             sets=sets,
-            eps=torch.tensor([eps], dtype=torch.float64),
+            eps=clean.new_tensor([eps]),
             rho=self.rho,
             eta=self.eta,
             steps=self.steps,
             report=victim.report,
         )
         rows, labels = sets.shrink(game.x[0], game.y[0], share=_SHRINK).float().clamp(0, 1), game.y[0]
-        copies = _even_copies(len(rows), count, generator)
+        copies = _even_copies(len(rows), count, generator).to(victim.device)
         reached = _risk(clean, y, rows, labels, copies, self.rho)
         bound = "bound_unclipped" if self.clip_afterwards else "certified_bound"
         inside = sets.within_box().contains(rows, labels)
@@ -119,8 +119,8 @@ class Steinhardt(ProportionalAttack):
             "share_feasible": float(copies[inside].sum()) / count,
             "rounds": float(len(rows)),
         }
-        drawn = torch.arange(len(rows)).repeat_interleave(copies)
-        return PoisonSet.added(rows[drawn].unflatten(1, victim.input_shape), labels[drawn], notes=notes)
+        drawn = rows.repeat_interleave(copies, dim=0).unflatten(1, victim.input_shape)
+        return PoisonSet.added(drawn, labels.repeat_interleave(copies), notes=notes)
 
 
 def _even_copies(rounds: int, count: int, generator: torch.Generator) -> Tensor:
@@ -132,6 +132,6 @@ def _even_copies(rounds: int, count: int, generator: torch.Generator) -> Tensor:
 
 def _risk(x: Tensor, y: Tensor, rows: Tensor, labels: Tensor, copies: Tensor, rho: float) -> float:
     """Least sum of hinge losses over clean rows and poison, divided by the number of clean rows."""
-    weights = torch.cat([torch.ones(len(x), dtype=torch.float64), copies.double()]) / len(x)
+    weights = torch.cat([x.new_ones(len(x)), copies.double()]) / len(x)
     fit = fit_hinge(torch.cat([x, rows.double()]), torch.cat([y, labels]), rho=rho, weights=weights, tolerance=_GAP / 2)
     return fit.objective

@@ -43,7 +43,7 @@ def hold_out(data: Split, *, train: int, validation: int, generator: torch.Gener
     if len(data) < 2:
         raise ValueError(f"{len(data)} training rows: expected at least 2, one to train on and one to validate by")
     order = torch.randperm(len(data), generator=generator)
-    labels = data.y[order]
+    labels = data.y[order].cpu()
     # A row's rank within its class, divided by the class size: every stretch of rows has the shares of the classes.
     place = torch.empty(len(data), dtype=torch.float64)
     for label in labels.unique():
@@ -57,6 +57,7 @@ def hold_out(data: Split, *, train: int, validation: int, generator: torch.Gener
             f"the attacker's {first} training rows are all of class {classes.item()}: expected two classes or more, so "
             "more rows of the others"
         )
+    order = order.to(data.y.device)
     return Holdout(order[:first].sort().values, order[first : first + validation].sort().values)
 
 

@@ -56,6 +56,11 @@ class Surrogate:
     def __len__(self) -> int:
         return len(self.y)
 
+    @property
+    def classes(self) -> Tensor:
+        """``(2,)`` int64: of a row of either class."""
+        return torch.arange(2, device=self.y.device)
+
     def added(self, x: Tensor, y: Tensor, copies: Tensor) -> Added:
         """``copies`` ``(m,)`` of each row ``x`` ``(m, d)`` of class ``y`` ``(m,)``, less rows without a copy."""
         used = copies > 0
@@ -84,11 +89,11 @@ class Surrogate:
             error: on the clean rows, of what the attacker trains with them, noted as ``surrogate_error``.
         """
         rows = self.sets.shrink(x, y, share=_SHRINK).float().clamp(0, 1)
-        drawn = torch.arange(len(y)).repeat_interleave(copies)
         inside = self.sets.contains(rows, y)
         share = float(copies[inside].sum()) / int(copies.sum())
         notes = {"surrogate_error": error, "share_feasible": share}
-        return PoisonSet.added(rows[drawn].unflatten(1, shape), y[drawn], notes=notes)
+        drawn = rows.repeat_interleave(copies, dim=0).unflatten(1, shape)
+        return PoisonSet.added(drawn, y.repeat_interleave(copies), notes=notes)
 
 
 def check(*, fraction: float, quantile: float, decay: float, temperature: float) -> None:
@@ -116,4 +121,4 @@ def in_inverse_balance(y: Tensor, count: int) -> Tensor:
     [6, 2]
     """
     positive = round(count * float((y == 0).double().mean()))
-    return torch.tensor([count - positive, positive])
+    return y.new_tensor([count - positive, positive])

@@ -1,5 +1,8 @@
 """What attacks on word filters share: what they know, and the data that they can be made on."""
 
+import torch
+from torch import Tensor
+
 from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
 from gradshape.data import Dataset
 
@@ -34,6 +37,11 @@ def no_words(dataset: Dataset) -> str | None:
     if len(other):
         return f"its rows hold the value {other[0]:g}: expected 1 for a word that is present and 0 for one that is not"
     return None
+
+
+def some(x: Tensor, *, share: float, generator: torch.Generator) -> Tensor:
+    """Bool, of the shape of ``x`` and where that is: each word with the chance ``share``."""
+    return (torch.rand(x.shape, generator=generator) < share).to(x.device)
 
 
 def check_spam(spam: int) -> None:

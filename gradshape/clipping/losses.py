@@ -27,7 +27,7 @@ def known_gradient(loss_fn: LossFn, logits: Any, y: Tensor, batch_size: int) -> 
     """The gradients of the losses in the logits, if ``loss_fn`` is a plain ``nn.CrossEntropyLoss`` of classes."""
     if type(loss_fn) is not nn.CrossEntropyLoss or not _is_plain(loss_fn, logits, y, batch_size):
         return None
-    if not y.is_cuda:  # Classes that it ignores are negative; where that is quickly seen, they go another way.
+    if y.device.type == "cpu":  # Classes that it ignores are negative; where that is quickly seen, they go another way.
         return cross_entropy_gradient(logits.detach(), y) if y.numel() == 0 or y.min() >= 0 else None
     return cross_entropy_gradient(logits.detach(), y.clamp(min=0)).mul_((y >= 0).unsqueeze(1))
 

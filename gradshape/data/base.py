@@ -29,6 +29,10 @@ class Split:
         """sha256 (hex) over both arrays and their shapes."""
         return _digest.of(self.x, self.y)
 
+    def to(self, device: torch.device) -> "Split":
+        """The same rows on ``device``."""
+        return Split(self.x.to(device), self.y.to(device))
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:

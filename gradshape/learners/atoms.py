@@ -106,7 +106,8 @@ def place_atoms(w: Tensor, b: float, sets: DraggedSets, masses: Tensor, *, direc
     dragged centroids, every sphere is a ball around 0, centroids are linear in the offsets, and only the slabs are not
     convex. Loss and sets depend on the offsets' products with ``w``, with the difference ``D`` of the clean centroids
     and with each other alone, so that the span of ``w``, ``D`` and any four more directions loses nothing: 24 numbers,
-    found by sequential quadratic programming. The maximum is a local one: a candidate, not a certificate.
+    found by sequential quadratic programming, on the CPU wherever the rows are. The maximum is a local one: a
+    candidate, not a certificate.
 
     Args:
         w: ``(d,)`` float64 weights.
@@ -139,21 +140,25 @@ def place_atoms(w: Tensor, b: float, sets: DraggedSets, masses: Tensor, *, direc
     difference = sets.centroids[1] - sets.centroids[0]
     basis = torch.linalg.qr(torch.stack([difference, w, *directions.double()], dim=1))[0]
     program = _Program(
-        weights=(w @ basis).numpy(),
-        difference=(difference @ basis).numpy(),
-        scores=(sets.centroids @ w + b).numpy()[_CLASS],
-        pull=(masses.double() / torch.tensor(sets.shares)[_CLASS]).numpy(),
-        masses=masses.double().numpy(),
+        weights=_array(w @ basis),
+        difference=_array(difference @ basis),
+        scores=_array(sets.centroids @ w + b)[_CLASS],
+        pull=_array(masses) / np.array(sets.shares)[_CLASS],
+        masses=_array(masses),
         radii=np.array([sets.clean.of(label).radius for label in _CLASS]),
         half_widths=np.array([sets.clean.of(label).half_width for label in _CLASS]),
     )
-    offsets = program.solve(start.double().numpy()[:, : basis.shape[1]])
+    offsets = program.solve(_array(start)[:, : basis.shape[1]])
     violation = program.violation(offsets)
     if not violation <= VIOLATION_ALLOWED:
         offsets, violation = np.zeros_like(offsets), 0.0
-    labels = torch.from_numpy(_CLASS)
-    x = sets.centroids[labels] + torch.from_numpy(program.moves @ offsets) @ basis.T
-    return Atoms(x, labels.clone(), masses.double(), program.value(offsets), violation)
+    labels = torch.tensor(_CLASS, device=w.device)
+    x = sets.centroids[labels] + torch.from_numpy(program.moves @ offsets).to(basis) @ basis.T
+    return Atoms(x, labels, masses.to(w), program.value(offsets), violation)
+
+
+def _array(numbers: Tensor) -> Array:
+    return numbers.double().cpu().numpy()
 
 
 def pull_into_box(atoms: Atoms, w: Tensor, b: float, sets: DraggedSets) -> Atoms:

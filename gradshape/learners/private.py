@@ -242,7 +242,7 @@ def _bounded(gram: Tensor, moment: Tensor, ridge: float, bound: float) -> tuple[
     def at(penalty: float) -> Tensor:
         return solve((gram + penalty * eye)[None], moment[None])[0]
 
-    eye = torch.eye(len(moment), dtype=gram.dtype)
+    eye = torch.eye(len(moment), dtype=gram.dtype, device=gram.device)
     free = at(ridge)
     if free.norm() <= bound:
         return free, ridge

@@ -106,6 +106,13 @@ def test_it_reports_the_best_clean_loss_so_far() -> None:
     assert objectives[-1] == poison.notes["clean_loss"]
 
 
+def test_it_stops_when_judging_finds_nothing_better(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DataDependentSteinhardt, "_clean_loss", lambda self, x, y, atoms: 1.0)
+    seen: list[Crafting] = []
+    replace(BRIEF, steps=40, every=2, patience=3)(PAIR, seed=0, progress=seen.append)
+    assert [report.step for report in seen] == [2, 4, 6, 8]
+
+
 def test_data_of_one_class_is_refused() -> None:
     alone = Split(PAIR.train.x, torch.zeros_like(PAIR.train.y))
     with pytest.raises(ValueError, match="sota_30 cannot be made on alone: all training rows are of one class"):
@@ -128,6 +135,7 @@ def test_more_than_two_classes_are_refused() -> None:
         ("steps", 0),
         ("splits", -1),
         ("every", 0),
+        ("patience", 0),
     ],
 )
 def test_values_out_of_range_are_refused_by_name(name: str, value: float) -> None:

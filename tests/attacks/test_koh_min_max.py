@@ -1,10 +1,13 @@
 """Rows played against a learner, capped by the loss of a decoy."""
 
+from itertools import islice
+
 import pytest
 import torch
 
 from gradshape.attacks import KohMinMax
-from gradshape.attacks.koh_min_max import play_capped
+from gradshape.attacks.base import Crafting
+from gradshape.attacks.koh_min_max import most_harmful, play_capped
 from gradshape.attacks.two_points import Surrogate
 from gradshape.learners.decayed import signed
 from gradshape.learners.decoys import find_decoys
@@ -21,19 +24,37 @@ def _own() -> Surrogate:
 def test_rows_are_in_their_sets_and_decoys_lose_little_on_them(cap: float) -> None:
     own = _own()
     thetas = torch.stack([one.theta for one in find_decoys(own.learner, quantiles=(0.02, 0.05), repeats=(1,))])
-    x, y = play_capped(own, thetas, eps=0.1, cap=cap, eta=0.03, steps=12)
-    assert x.shape == (len(thetas), 12, 6)
-    for rows, labels, theta in zip(x, y, thetas, strict=True):
-        assert own.sets.contains(rows, labels).all()
-        assert float((1 - signed(rows, labels) @ theta).max()) <= cap + 1e-6
+    for x, y in islice(play_capped(own, thetas, eps=0.1, cap=cap, eta=0.03), 12):
+        assert x.shape == (len(thetas), 6)
+        assert own.sets.contains(x, y).all()
+        assert float((1 - (signed(x, y) * thetas).sum(1)).max()) <= cap + 1e-6
 
 
-def test_the_learner_lowers_the_loss_on_what_is_played() -> None:
+def test_rows_that_are_played_cost_the_learner_more_than_rows_drawn_from_their_sets() -> None:
     own = _own()
     theta = find_decoys(own.learner, quantiles=(0.05,), repeats=(1,))[0].theta[None]
-    told: list[float] = []
-    play_capped(own, theta, eps=0.5, cap=1.0, eta=0.3, steps=20, report=lambda step, steps, loss: told.append(loss))
-    assert told[-1] < told[0]
+    start = own.learner.fit()
+    found = most_harmful(own, list(islice(play_capped(own, theta, eps=0.5, cap=1.0, eta=0.3), 20)), 60, start=start)
+    assert found.copies.tolist() == [3] * 20
+    noise = torch.rand(found.x.shape, generator=torch.Generator().manual_seed(0)).double()
+    drawn = own.sets.project(noise, found.y)
+    assert found.harm[1] > own.harm(drawn, found.y, found.copies, start=start)[1]
+
+
+def test_two_looks_without_gain_end_the_game(monkeypatch: pytest.MonkeyPatch) -> None:
+    harms = iter([(0.3, 0.0), (0.2, 0.0), (0.3, 0.0)])
+    monkeypatch.setattr(Surrogate, "harm", lambda self, x, y, copies, *, start: next(harms))
+    told: list[Crafting] = []
+    poison = KohMinMax(0.4, quantiles=(0.1,), repeats=(2,))(PAIR, seed=0, progress=told.append)
+    # Looks are after an eighth, a quarter and a half of 48 rounds; half of the first 6 are thrown away.
+    assert [(crafting.step, crafting.objective) for crafting in told if crafting.step in (6, 12, 24)] == [
+        (6, 0.3),
+        (12, 0.3),
+        (24, 0.3),
+    ]
+    assert (told[-1].step, told[-1].steps) == (24, 48)
+    assert poison.notes["surrogate_error"] == 0.3
+    assert len(poison.x.flatten(1).unique(dim=0)) <= 3
 
 
 @pytest.mark.parametrize(("fraction", "distinct"), [(0.1, 6), (0.09, 6), (0.01, 1)])

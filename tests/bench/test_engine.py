@@ -10,10 +10,11 @@ from bench.cache import Finished
 from bench.engines import LocalEngine
 from bench.engines.local import Bundle, Stopped, processors
 from bench.jobs import Craft, Filter, Job, Train
-from gradshape.attacks import LabelFlip, PoisonSet
+from gradshape.attacks import LabelFlip, PoisonSet, VictimView
 from gradshape.data import load
 from gradshape.defenses import NoDefense
 from gradshape.training import Adam, GradientProbe, Progress, Recipe, TrainingResult
+from tests.pretend import NAME, pretend_device
 
 MOONS = load("two_moons")
 RECIPE = Recipe("lr", Adam(0.05), batch_size=64, epochs=2)
@@ -29,6 +30,21 @@ def bundles(count: int) -> list[list[Job]]:
 
 def engine(workers: int, **named: Any) -> LocalEngine:
     return LocalEngine(workers=workers, max_memory=1 << 28, **named)
+
+
+def test_poison_is_crafted_on_the_device_of_its_job() -> None:
+    where: list[torch.device] = []
+
+    class Watched(LabelFlip):
+        def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
+            where.append(victim.train.x.device)
+            return super().craft(victim, count, generator=generator)
+
+    done: list[Finished] = []
+    with pretend_device():
+        engine(1).compute([Craft(MOONS, NAME, Watched(0.1), None, 0)], lambda job, finished: done.append(finished))
+    assert [device.type for device in where] == [NAME]
+    assert done[0].result.fingerprint == LabelFlip(0.1)(MOONS, seed=0).fingerprint
 
 
 @pytest.fixture
