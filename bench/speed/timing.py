@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-# A turn takes at least so long: what a short step finds in the caches should be its own, not another way's.
+# A turn takes at least so long, after a call that does not count: what a step finds in the caches, and how its threads
+# wait, should be its own doing, not another way's.
 _TURN_SECONDS = 0.01
 # Before the first round every step is called so often, or for so long.
 _WARM_UP_CALLS = 3
@@ -69,8 +70,8 @@ def take_turns(
 ) -> dict[str, list[float]]:
     """Seconds a call of every step, one value a round; a round gives every step one turn.
 
-    A turn of a short step is several calls. The garbage collector runs between turns only. Rounds start with
-    another step each, so that none always follows the same one.
+    A turn of a short step is several calls, and one before them that does not count. The garbage collector runs between
+    turns only. Rounds start with another step each, so that none always follows the same one.
 
     Args:
         steps: what to time, by name.
@@ -101,6 +102,7 @@ def _warm_up(step: Callable[[], None], synchronize: Callable[[], None]) -> int:
 
 def _turn(step: Callable[[], None], calls: int, synchronize: Callable[[], None]) -> float:
     gc.collect()
+    step()
     synchronize()
     began = time.perf_counter()
     for _ in range(calls):

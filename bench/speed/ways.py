@@ -12,8 +12,10 @@ from gradshape import models
 from gradshape.clipping import clipped_gradient
 from gradshape.shaping import Clip, Shaper, ShaperStack
 from gradshape.training import SGD
-from gradshape.training.dense import DenseStack, Rows, lanes_needed
+from gradshape.training.dense import DenseStack, lanes_needed, layout_of
+from gradshape.training.layout import Halved
 from gradshape.training.loop import OneVictim
+from gradshape.training.rows import Rows
 
 # Small, so that thousands of steps on one batch leave the network much as it was.
 LEARNING_RATE = 1e-4
@@ -100,13 +102,15 @@ def _dense(prepared: Prepared, layers: Sequence[nn.Linear], victims: Sequence[Pa
     device, dtype = prepared.device, torch.float32
     widths = [layers[0].in_features, *(layer.out_features for layer in layers)]
     names = list(victims[0])
-    lanes = lanes_needed(len(victims), widths)
+    shaper = Shaper((Clip(MAX_NORM),))
     pairs = list(zip(names[::2], names[1::2], strict=True))
-    stack = DenseStack(widths, pairs, lanes, device=device, dtype=dtype, descent=lr)
+    layout = layout_of(widths, pairs, halved=Halved.fits(widths[1:], SGD(lr), [shaper]))
+    lanes = lanes_needed(len(victims), layout)
+    stack = DenseStack(layout, lanes, device=device, dtype=dtype, descent=lr)
     for lane, victim in enumerate(victims):
         stack.load(lane, victim)
-    rows = Rows.of(prepared.x, prepared.y, prepared.problem.classes, dtype=dtype, device=device)
-    shapers = [Shaper((Clip(MAX_NORM),))] * len(victims) + [Shaper()] * (lanes - len(victims))
+    rows = Rows.of(prepared.x, prepared.y, dtype=dtype, device=device)
+    shapers = [shaper] * len(victims) + [Shaper()] * (lanes - len(victims))
     shaping = ShaperStack(shapers, device=device, dtype=dtype, rows_per_step=len(rows))
 
     @torch.no_grad()

@@ -5,125 +5,86 @@ one. The backward pass is written out: for a layer with inputs ``a`` (a constant
 output gradients ``D``, sample ``i`` has the squared gradient norm ``|a_i|^2 |D_i|^2`` (Goodfellow 2015,
 "Efficient per-example gradient computations"), so shaping costs a few passes over ``D`` and no per-sample
 gradient is ever formed.
+
+On CPUs the victims take their steps in groups whose parameters fit the cache, so that these come from memory once.
 """
 
-import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from gradshape.shaping import ShaperStack
+from gradshape.training.layout import VECTOR, Halved, Layout, Plain
+from gradshape.training.rows import LEAST_WIDTH, Rows, aligned
 from gradshape.training.victim import State
 
-# Below this width matrix products take other kernels on CPUs, which round differently. Stacks are filled up
-# to it with idle victims, so that a victim's numbers do not depend on how many others are trained beside it.
-_LEAST_WIDTH = 16
-# Elements that the place of a layer's parameters is a multiple of: kernels also differ by alignment.
-_ALIGNED = 16
-# Optimizers round the elements that are left after the last full vector differently.
-_VECTOR = 64
-# Rows whose squares are taken at a time, to bound memory.
-_BLOCK_ROWS = 1024
+# Bytes of the parameters of victims that take a step together on a CPU.
+_GROUP_BYTES = 6 << 20
 
 
-def lanes_needed(victims: int, widths: Sequence[int]) -> int:
-    """Number of victims, idle ones included, of a stack of networks with layer widths ``widths``."""
-    return max(victims, -(-_LEAST_WIDTH // widths[1]))
+def lanes_needed(victims: int, layout: Layout) -> int:
+    """Number of victims, idle ones included, of a stack of networks.
 
-
-class Rows:
-    """Training rows as one matrix, so that the rows of a batch are gathered in one pass.
-
-    Attributes:
-        x: ``(..., d + 1)`` flattened rows with a constant 1 appended.
-        squared: ``(...,)`` squared norms of the rows of ``x``.
-        target: ``(..., C)`` one-hot labels.
+    On CPUs it has so many that their numbers do not depend on it, see :mod:`gradshape.training.rows`.
     """
-
-    def __init__(self, matrix: Tensor, inputs: int) -> None:
-        self._matrix = matrix
-        self._inputs = inputs
-        self.x = matrix[..., : inputs + 1]
-        self.squared = matrix[..., inputs + 1]
-        self.target = matrix[..., inputs + 2 :]
-
-    @classmethod
-    def of(cls, x: Tensor, y: Tensor, num_classes: int, *, dtype: torch.dtype, device: torch.device) -> "Rows":
-        """The rows ``x (N, *shape)``, ``y (N,)``."""
-        inputs = x[0].numel()
-        matrix = torch.empty(len(x), inputs + 2 + num_classes, dtype=dtype, device=device)
-        rows = cls(matrix, inputs)
-        rows.x[:, :-1] = x.flatten(1)
-        rows.x[:, -1] = 1
-        for part, squared in zip(rows.x.split(_BLOCK_ROWS), rows.squared.split(_BLOCK_ROWS), strict=True):
-            torch.sum(part.square(), dim=1, out=squared)
-        rows.target.zero_().scatter_(1, y.to(device).unsqueeze(1), 1)
-        return rows
-
-    def __len__(self) -> int:
-        return len(self._matrix)
-
-    def __getitem__(self, ids: Tensor) -> "Rows":
-        """The rows with these ids, of any shape."""
-        flat = ids.flatten().to(self._matrix.device)
-        return Rows(self._matrix.index_select(0, flat).unflatten(0, ids.shape), self._inputs)
+    return max(victims, -(-LEAST_WIDTH // layout.blocks[0][0]))
 
 
 class DenseStack:
-    """Parameters, gradients and steps of a stack of networks with layer widths ``widths``.
+    """Parameters, gradients and steps of a stack of networks.
 
     Args:
-        widths: inputs, hidden layers, classes.
-        names: names ``(weight, bias)`` of each layer's parameters in a victim's state.
+        layout: where parameters lie.
         lanes: number ``K`` of victims, idle ones included.
         descent: learning rate of plain gradient descent, which the stack then does itself: products are added to the
             parameters at once, which saves writing and reading a gradient as large as they are. ``None`` to leave the
             gradient in :attr:`gradient`.
+
+    Attributes:
+        lanes: as given.
+        parameter: all parameters, flat.
+        gradient: the gradient of the last step in the same form; the parameters themselves if there is a ``descent``.
     """
 
     def __init__(
         self,
-        widths: Sequence[int],
-        names: Sequence[tuple[str, str]],
+        layout: Layout,
         lanes: int,
         *,
         device: torch.device,
         dtype: torch.dtype,
         descent: float | None = None,
     ) -> None:
-        self._names = list(names)
-        self._shapes = list(itertools.pairwise(widths))
+        self._layout = layout
+        self._halved = isinstance(layout, Halved)
+        self._layers = 1 if self._halved else len(layout.blocks)
         self.lanes = lanes
-        self.widest = max(widths[1:])
-        self.parameters_per_victim = sum((inputs + 1) * outputs for inputs, outputs in self._shapes)
+        self.widest = max(outputs for outputs, _ in layout.blocks)
+        self.parameters_per_victim = layout.parameters
         self._descent = descent
         self._best: Tensor | None = None
         self._scratch: dict[str, Tensor] = {}
-        self._use(torch.zeros(self._size(lanes), device=device, dtype=dtype))
+        self._use(torch.zeros(layout.size(lanes), device=device, dtype=dtype))
 
     @property
     def descends(self) -> bool:
         """Whether :meth:`step` and :meth:`add_noise` move the parameters."""
         return self._descent is not None
 
-    def _size(self, lanes: int) -> int:
-        size = sum(_aligned(lanes * count) for of_layer in self._counts() for count in of_layer)
-        return -(-size // _VECTOR) * _VECTOR
-
-    def _counts(self) -> list[tuple[int, int]]:
-        """Elements of one victim's weights and biases of every layer, the first layer's together."""
-        (inputs, outputs), *others = self._shapes
-        return [((inputs + 1) * outputs, 0), *((inputs * outputs, outputs) for inputs, outputs in others)]
-
     def _use(self, parameter: Tensor) -> None:
         self.parameter = parameter
         # Where products go, and what is there already is kept.
         self.gradient = parameter if self._descent is not None else torch.zeros_like(parameter)
-        self._weights, self._biases = self._views(self.parameter, self.lanes)
-        self._weight_grads, self._bias_grads = self._views(self.gradient, self.lanes)
+        self._blocks = self._layout.views(self.parameter, self.lanes)
+        self._block_grads = self._layout.views(self.gradient, self.lanes)
         self._scratch.clear()
+        per_victim = parameter.element_size() * sum(map(math.prod, self._layout.blocks))
+        groups = -(-self.lanes * per_victim // _GROUP_BYTES) if parameter.device.type == "cpu" else 1
+        size = -(-self.lanes // groups)
+        self._groups = [slice(start, min(start + size, self.lanes)) for start in range(0, self.lanes, size)]
 
     def keep(self, lanes: Tensor) -> Callable[[Tensor], Tensor]:
         """Go on with these lanes only, in this order: :attr:`parameter` and :attr:`gradient` are then other tensors.
@@ -134,10 +95,10 @@ class DenseStack:
         old = self.lanes
 
         def select(flat: Tensor) -> Tensor:
-            fewer = flat.new_zeros(self._size(len(lanes)))
-            for to_all, from_all in zip(self._views(fewer, len(lanes)), self._views(flat, old), strict=True):
-                for to, source in zip(to_all, from_all, strict=True):
-                    to.copy_(source[lanes])
+            fewer = flat.new_zeros(self._layout.size(len(lanes)))
+            blocks = zip(self._layout.views(fewer, len(lanes)), self._layout.views(flat, old), strict=True)
+            for to, source in blocks:
+                to.copy_(source[lanes])
             return fewer
 
         self._best = None if self._best is None else select(self._best)
@@ -146,56 +107,30 @@ class DenseStack:
         self._use(parameter)
         return select
 
-    def _views(self, flat: Tensor, lanes: int) -> tuple[list[Tensor], list[Tensor]]:
-        # The first layer lies as (inputs + 1, K, outputs), so that it is one matrix for the shared rows; its last row
-        # is the bias. Later layers lie as (K, inputs, outputs) and (K, 1, outputs).
-        (inputs, outputs), *others = self._shapes
-        first = self._first(flat, lanes)
-        weights, biases = [first[:-1].permute(1, 0, 2)], [first[-1:].permute(1, 0, 2)]
-        offset = _aligned(first.numel())
-        for inputs, outputs in others:
-            count = lanes * inputs * outputs
-            weights.append(flat[offset : offset + count].view(lanes, inputs, outputs))
-            offset += _aligned(count)
-            biases.append(flat[offset : offset + lanes * outputs].view(lanes, 1, outputs))
-            offset += _aligned(lanes * outputs)
-        return weights, biases
-
-    def _first(self, flat: Tensor, lanes: int) -> Tensor:
-        inputs, outputs = self._shapes[0]
-        return flat[: (inputs + 1) * lanes * outputs].view(inputs + 1, lanes, outputs)
-
     def load(self, lane: int, state: Mapping[str, Tensor]) -> None:
         """Set one victim's parameters."""
-        for (weight, bias), to_weight, to_bias in zip(self._names, self._weights, self._biases, strict=True):
-            to_weight[lane].copy_(state[weight].T)
-            to_bias[lane, 0].copy_(state[bias])
+        matrices = [matrix.to(self.parameter) for matrix in self._layout.matrices(state)]
+        for to, block in zip(self._blocks, self._layout.split(matrices), strict=True):
+            to[lane].copy_(block)
 
     def state(self, lane: int) -> State:
         """A copy of one victim's parameters, on the CPU."""
-        return self._state(lane, self._weights, self._biases)
+        return self._state(lane, self._blocks)
 
     def best_state(self, lane: int) -> State:
         """A copy of what one victim's parameters were at its last :meth:`mark_best`."""
-        if self._best is None:
-            return self.state(lane)
-        return self._state(lane, *self._views(self._best, self.lanes))
+        return self._state(lane, self._blocks if self._best is None else self._layout.views(self._best, self.lanes))
 
-    def _state(self, lane: int, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> State:
-        state = {}
-        for (weight, bias), from_weight, from_bias in zip(self._names, weights, biases, strict=True):
-            state[weight] = from_weight[lane].T.contiguous().cpu()
-            state[bias] = from_bias[lane, 0].clone().cpu()
-        return state
+    def _state(self, lane: int, blocks: Sequence[Tensor]) -> State:
+        return self._layout.named(self._layout.joined([block[lane] for block in blocks]))
 
     def mark_best(self, lanes: Tensor) -> None:
         """Remember the present parameters of ``lanes`` (int64 indices) as their best."""
         if self._best is None:
             self._best = self.parameter.clone()
             return
-        for kept, now in zip(self._views(self._best, self.lanes), (self._weights, self._biases), strict=True):
-            for to, source in zip(kept, now, strict=True):
-                to[lanes] = source[lanes]
+        for to, source in zip(self._layout.views(self._best, self.lanes), self._blocks, strict=True):
+            to[lanes] = source[lanes]
 
     def step(
         self, shared: Rows, private: Rows | None, member: Tensor | None, rows_per_step: int, shaping: ShaperStack
@@ -209,173 +144,207 @@ class DenseStack:
             rows_per_step: number of rows in each victim's batch.
             shaping: shapers of the ``K`` victims.
         """
-        first = self._first(self.parameter, self.lanes)
-        out = self._buffer("out 0", len(shared), self.lanes, self._shapes[0][1])
-        torch.mm(shared.x, first.flatten(1), out=out.flatten(1))
-        out = out.permute(1, 0, 2)
-        if private is not None:
-            out = torch.cat([out, torch.bmm(private.x, first.permute(1, 0, 2))], dim=1)
-        inputs, out = self._hidden_forward(out, "out")
-        deltas = self._backward(inputs, self._errors(out, _targets(shared, private)))
-
         unit = (1.0 if self._descent is None else -self._descent) / rows_per_step
         scale = None if member is None else member * unit
+        for lanes in self._groups if shaping.separable else [slice(0, self.lanes)]:
+            self._step(
+                lanes,
+                shared,
+                None if private is None else private.part(lanes),
+                None if member is None else member[lanes],
+                unit if scale is None else scale[lanes],
+                shaping,
+            )
+
+    def _step(
+        self,
+        lanes: slice,
+        shared: Rows,
+        private: Rows | None,
+        member: Tensor | None,
+        scale: float | Tensor,
+        shaping: ShaperStack,
+    ) -> None:
+        weights = [block[lanes] for block in self._blocks[: self._layers]]
+        inputs, out = self._forward(weights, shared.x, None if private is None else private.x, self._buffer)
+        rows = len(shared) + (0 if private is None else private.x.shape[1])
+        filled = out.shape[2] - rows
+        labels = _labels(shared, private)
+        deltas = self._backward(weights, inputs, self._errors(out, pad(labels, (0, filled)) if filled else labels))
         if shaping.needs_norms:
-            squares = _squares(shared, private, inputs, deltas, per_layer=shaping.per_layer)
-            weights = shaping.weights(squares, member)
+            squares = self._squares(shared, private, inputs, deltas, rows, per_layer=shaping.per_layer)
+            of_norms = shaping.weights(squares, member, lanes=lanes)
             shaping.observe(squares, member)
-            scale = weights.mul_(unit if scale is None else scale)
+            scale = of_norms.mul_(scale)
+        if filled:
+            scale = pad(labels.new_full((1, rows), scale) if isinstance(scale, float) else scale, (0, filled))
         for layer, delta in enumerate(deltas):
-            if scale is None:
-                delta.mul_(unit)
+            if isinstance(scale, float):
+                delta.mul_(scale)
             else:
-                delta.mul_((scale if scale.dim() == 2 else scale[layer]).unsqueeze(2))
-        self._add_products(shared, private, inputs, deltas)
+                delta.mul_((scale if scale.dim() == 2 else scale[layer]).unsqueeze(1))
+        self._add_products(lanes, shared, private, inputs, deltas)
 
     def _add_products(
-        self, shared: Rows, private: Rows | None, inputs: Sequence[Tensor], deltas: Sequence[Tensor]
+        self, lanes: slice, shared: Rows, private: Rows | None, inputs: Sequence[Tensor], deltas: Sequence[Tensor]
     ) -> None:
         # A gradient is overwritten, parameters are added to.
         kept = 0 if self._descent is None else 1
-        first = self._first(self.gradient, self.lanes)
-        of_shared = deltas[0][:, : len(shared)].permute(1, 0, 2)
-        by_rows = of_shared.reshape(len(shared), self.lanes * self._shapes[0][1])
-        first.flatten(1).addmm_(shared.x.T, by_rows, beta=kept)
+        first, *others = [block[lanes] for block in self._block_grads[: self._layers]]
+        count = len(shared)
+        first.flatten(0, 1).addmm_(deltas[0].flatten(0, 1)[:, :count], shared.x, beta=kept)
         if private is not None:
-            own = torch.bmm(private.x.transpose(1, 2), deltas[0][:, len(shared) :])
-            first.add_(own.permute(1, 0, 2))
-        for layer, (a, delta) in enumerate(zip(inputs, deltas[1:], strict=True), start=1):
-            self._weight_grads[layer].baddbmm_(a.transpose(1, 2), delta, beta=kept)
-            if kept:
-                self._bias_grads[layer].add_(delta.sum(1, keepdim=True))
-            else:
-                torch.sum(delta, dim=1, keepdim=True, out=self._bias_grads[layer])
+            first.baddbmm_(deltas[0][:, :, count : count + private.x.shape[1]], private.x)
+        for gradient, a, delta in zip(others, inputs, deltas[1:], strict=True):
+            gradient.baddbmm_(delta, a.mT, beta=kept)
 
     def _buffer(self, name: str, *shape: int) -> Tensor:
         """Memory that the next step reuses, so that it is not given back and page-faulted in again."""
         size = math.prod(shape)
         kept = self._scratch.get(name)
         if kept is None or kept.numel() < size:
-            kept = self._scratch[name] = self.parameter.new_empty(size)
+            # Whole vectors, see :meth:`_errors`.
+            kept = self._scratch[name] = self.parameter.new_zeros(aligned(size, VECTOR))
         return kept[:size].view(shape)
-
-    def noise_layout(self, draws: Tensor) -> list[Tensor]:
-        """Draws ``(T, n, P)``, each flat in the order of a victim's state, in the form that :meth:`add_noise` takes."""
-        parts, offset = [], 0
-        for layer, (inputs, outputs) in enumerate(self._shapes):
-            weight = draws[:, :, offset : offset + inputs * outputs].unflatten(2, (outputs, inputs))
-            offset += inputs * outputs
-            bias = draws[:, :, offset : offset + outputs]
-            offset += outputs
-            if layer == 0:
-                whole = torch.cat([weight, bias.unsqueeze(3)], dim=3)
-                parts.append(whole.permute(0, 3, 1, 2).contiguous())
-            else:
-                parts += [weight.transpose(2, 3).contiguous(), bias.unsqueeze(2)]
-        return parts
 
     def add_noise(self, parts: Sequence[Tensor], step: int, scale: Tensor | None = None) -> None:
         """Add step number ``step`` of laid out draws, times ``scale (n,)``, to the first ``n`` victims' gradients."""
-        victims = parts[0].shape[2]
-        unit = 1.0 if self._descent is None else -self._descent
-        gradients = [self._first(self.gradient, self.lanes), *self._pairs(self._weight_grads, self._bias_grads)]
-        for layer, (to, part) in enumerate(zip(gradients, parts, strict=True)):
-            own = to[:, :victims] if layer == 0 else to[:victims]
-            if scale is None:
-                own.add_(part[step], alpha=unit)
-            else:
-                own.addcmul_(part[step], scale.view((1, -1, 1) if layer == 0 else (-1, 1, 1)), value=unit)
+        victims = parts[0].shape[1]
+        for block, (gradient, part) in enumerate(zip(self._block_grads, parts, strict=True)):
+            own = gradient[:victims]
+            if block >= self._layers and self._descent is None:
+                # No product has overwritten the noise of the step before.
+                own.zero_()
+            # Multiplied first, and not by the addition: that rounds once or twice, depending on the element's place.
+            own.add_(part[step] if scale is None else part[step] * scale.view(-1, 1, 1))
 
-    @staticmethod
-    def _pairs(weights: Sequence[Tensor], biases: Sequence[Tensor]) -> list[Tensor]:
-        return [part for pair in zip(weights[1:], biases[1:], strict=True) for part in pair]
+    def noise_layout(self, draws: Tensor) -> list[Tensor]:
+        """Draws ``(T, n, P)``, each flat in the order of a victim's state, in the form that :meth:`add_noise` takes."""
+        parts = self._layout.drawn(draws)
+        if self._descent is not None:
+            for part in parts:
+                part.mul_(-self._descent)
+        return parts
 
-    def logits(self, x: Tensor) -> Tensor:
-        """``(M, d + 1)`` rows, a constant 1 appended, to the logits ``(K, M, C)`` of every victim."""
-        out = torch.mm(x, self._first(self.parameter, self.lanes).flatten(1))
-        _, out = self._hidden_forward(out.view(len(x), self.lanes, -1).permute(1, 0, 2), None)
-        return out
+    def predict(self, x: Tensor) -> Tensor:
+        """Rows as in :attr:`Rows.x` ``(M, n)`` to the classes ``(K, M)`` that the victims take them for.
 
-    def own_logits(self, x: Tensor) -> Tensor:
-        """``(K, M, d + 1)`` rows, each victim's own, to their logits ``(K, M, C)``."""
-        first = self._first(self.parameter, self.lanes).permute(1, 0, 2)
-        _, out = self._hidden_forward(torch.bmm(x, first), None)
-        return out
+        -1 where a logit is not finite.
+        """
+        _, out = self._forward(self._blocks[: self._layers], x, None, _new_like(self.parameter))
+        return self._classes(out[:, :, : len(x)])
 
-    def _hidden_forward(self, out: Tensor, buffers: str | None) -> tuple[list[Tensor], Tensor]:
+    def predict_own(self, x: Tensor) -> Tensor:
+        """``(K, M, n)`` rows, each victim's own, to their classes ``(K, M)``."""
+        weights = self._blocks[: self._layers]
+        _, out = self._forward(weights, x[0, :0], x, _new_like(self.parameter))
+        return self._classes(out[:, :, : x.shape[1]])
+
+    def _classes(self, out: Tensor) -> Tensor:
+        """Classes of logits as :meth:`_forward` gives them."""
+        if self._halved:
+            predicted, finite = (out[:, 0] > 0).long(), out[:, 0].isfinite()
+        else:
+            predicted, finite = out.argmax(1), out.isfinite().all(1)
+        return torch.where(finite, predicted, -1)
+
+    def _forward(
+        self, weights: Sequence[Tensor], shared: Tensor, private: Tensor | None, buffer: Callable[..., Tensor]
+    ) -> tuple[list[Tensor], Tensor]:
+        """Inputs ``(K, n + 1, R)`` of the layers after the first, a constant 1 appended, and the logits ``(K, C, R)``.
+
+        Of two halved classes ``(K, 1, R)``, half the difference of the logits. ``R`` is the number of rows, filled up.
+        """
+        victims, count = len(weights[0]), len(shared)
+        used = count if private is None else count + private.shape[1]
+        rows = aligned(used)
+        out = buffer("out 0", victims, weights[0].shape[1], rows)
+        _outputs(weights[0].flatten(0, 1), shared, out=out.flatten(0, 1)[:, :count])
+        if private is not None:
+            out[:, :, count:used] = torch.bmm(weights[0], private.mT)
+        if used < rows:
+            out[:, :, used:] = 0
         inputs = []
-        for layer, (weight, bias) in enumerate(zip(self._weights[1:], self._biases[1:], strict=True), start=1):
-            inputs.append(out.relu_())
-            shape = (*out.shape[:2], weight.shape[2])
-            to = None if buffers is None else self._buffer(f"{buffers} {layer}", *shape)
-            out = torch.baddbmm(bias, out, weight, out=to)
+        for layer, weight in enumerate(weights[1:], start=1):
+            a = buffer(f"in {layer}", victims, weight.shape[2], rows)
+            torch.clamp_min(out, 0, out=a[:, :-1])
+            a[:, -1] = 1
+            inputs.append(a)
+            out = torch.bmm(weight, a, out=buffer(f"out {layer}", victims, weight.shape[1], rows))
         return inputs, out
 
-    def _errors(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """``(K, R, C)`` softmax less the one-hot labels."""
-        # A single layer's logits lie as (R, K, C): keep that order.
-        in_order = logits if logits.is_contiguous() else logits.permute(1, 0, 2)
-        errors = self._buffer("errors", *in_order.shape)
-        by_victim = errors if in_order is logits else errors.permute(1, 0, 2)
-        if logits.shape[2] != 2:
-            torch.softmax(in_order, 2, out=errors)
-            return by_victim.sub_(targets)
-        # Softmax over two classes is slow, and a sigmoid. It is taken over whole vectors, as the elements that are left
-        # after the last one are rounded differently.
-        count = errors.numel() // 2
-        padded = self._buffer("second class", -(-count // _VECTOR) * _VECTOR)
-        padded[count:] = 0
-        second = padded[:count].view(errors.shape[:2])
-        torch.sub(in_order[..., 1], in_order[..., 0], out=second)
-        padded.sigmoid_()
-        of_victims = second if in_order is logits else second.T
-        of_victims.sub_(targets[..., 1])
-        by_victim[..., 1] = of_victims
-        by_victim[..., 0] = -of_victims
-        return by_victim
+    def _errors(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """``(K, C, R)`` softmax less the one-hot ``labels`` ``(R,)`` or ``(K, R)``; of halved ones the second class."""
+        if not self._halved:
+            errors = torch.softmax(logits, 1, out=self._buffer("errors", *logits.shape))
+            places = labels.long().unsqueeze(-2).expand(len(logits), 1, -1)
+            return errors.scatter_add_(1, places, errors.new_full((), -1.0).expand(places.shape))
+        # Over whole vectors, as the elements that are left after the last one are rounded differently.
+        errors = self._buffer("errors", *logits.shape)
+        torch.mul(logits, 2, out=errors)
+        self._scratch["errors"][: aligned(errors.numel(), VECTOR)].sigmoid_()
+        return errors.sub_(labels.unsqueeze(-2))
 
-    def _backward(self, inputs: Sequence[Tensor], delta: Tensor) -> list[Tensor]:
+    def _backward(self, weights: Sequence[Tensor], inputs: Sequence[Tensor], delta: Tensor) -> list[Tensor]:
         deltas = [delta]
-        for layer, (a, weight) in reversed(list(enumerate(zip(inputs, self._weights[1:], strict=True)))):
-            above = torch.bmm(deltas[-1], weight.transpose(1, 2), out=self._buffer("above", *a.shape))
-            # By rows like the layer's outputs: the first layer's product takes them so.
-            below = self._buffer(f"delta {layer}", a.shape[1], a.shape[0], a.shape[2]).permute(1, 0, 2)
-            torch.ops.aten.threshold_backward.grad_input(above, a, 0, grad_input=below)
-            deltas.append(below)
+        for layer, (a, weight) in reversed(list(enumerate(zip(inputs, weights[1:], strict=True)))):
+            units = a[:, :-1]
+            below = torch.bmm(weight[:, :, :-1].mT, deltas[-1], out=self._buffer(f"delta {layer}", *units.shape))
+            deltas.append(torch.ops.aten.threshold_backward.grad_input(below, units, 0, grad_input=below))
         return deltas[::-1]
 
+    def _squares(
+        self,
+        shared: Rows,
+        private: Rows | None,
+        inputs: Sequence[Tensor],
+        deltas: Sequence[Tensor],
+        rows: int,
+        *,
+        per_layer: bool,
+    ) -> Tensor:
+        """Squared norms of the first ``rows`` per-sample gradients ``(L, K, rows)``; all layers together in ``L = 1``,
+        unless ``per_layer``.
+        """
+        of_inputs = shared.squared
+        if private is not None:
+            of_inputs = torch.cat([of_inputs.expand(len(private.squared), -1), private.squared], dim=1)
+        if self._halved:
+            return (deltas[0][:, 0, :rows].square() * (2 * of_inputs)).unsqueeze(0)
+        squares = [self._columns(deltas[0])[:, :rows] * of_inputs]
+        for a, delta in zip(inputs, deltas[1:], strict=True):
+            of_layer = self._columns(a)[:, :rows] * self._columns(delta)[:, :rows]
+            if per_layer:
+                squares.append(of_layer)
+            else:
+                squares[0] += of_layer
+        return torch.stack(squares) if per_layer else squares[0].unsqueeze(0)
 
-def _aligned(count: int) -> int:
-    return -(-count // _ALIGNED) * _ALIGNED
+    def _columns(self, matrices: Tensor) -> Tensor:
+        """``(K, n, R)`` to the squared norms ``(K, R)`` of the columns."""
+        return torch.mul(matrices, matrices, out=self._buffer("squares", *matrices.shape)).sum(1)
 
 
-def _targets(shared: Rows, private: Rows | None) -> Tensor:
+def layout_of(widths: Sequence[int], names: Sequence[tuple[str, str]], *, halved: bool) -> Layout:
+    """The layout of networks with layer widths ``widths``, inputs first."""
+    return Halved(widths, names) if halved else Plain(widths, names)
+
+
+def _outputs(weights: Tensor, x: Tensor, *, out: Tensor) -> None:
+    """``weights x^T`` of ``(M, n)`` and ``(B, n)``."""
+    if len(x) < LEAST_WIDTH:
+        out.copy_(torch.mm(weights, pad(x, (0, 0, 0, LEAST_WIDTH - len(x))).T)[:, : len(x)])
+    elif out.is_contiguous():
+        torch.mm(weights, x.T, out=out)
+    else:
+        out.copy_(torch.mm(weights, x.T))
+
+
+def _new_like(parameter: Tensor) -> Callable[..., Tensor]:
+    return lambda name, *shape: parameter.new_empty(shape)
+
+
+def _labels(shared: Rows, private: Rows | None) -> Tensor:
     if private is None:
-        return shared.target
-    lanes = len(private.target)
-    return torch.cat([shared.target.expand(lanes, -1, -1), private.target], dim=1)
-
-
-def _squares(
-    shared: Rows, private: Rows | None, inputs: Sequence[Tensor], deltas: Sequence[Tensor], *, per_layer: bool
-) -> Tensor:
-    """Squared norms of the per-sample gradients, ``(L, K, R)`` if ``per_layer``, else ``(1, K, R)`` of all layers."""
-    of_inputs = shared.squared
-    if private is not None:
-        of_inputs = torch.cat([of_inputs.expand(len(private.squared), -1), private.squared], dim=1)
-    squares = [of_inputs * _row_squares(deltas[0])]
-    for a, delta in zip(inputs, deltas[1:], strict=True):
-        of_layer = (_row_squares(a) + 1).mul_(_row_squares(delta))
-        if per_layer:
-            squares.append(of_layer)
-        else:
-            squares[0] += of_layer
-    return torch.stack(squares) if per_layer else squares[0].unsqueeze(0)
-
-
-def _row_squares(rows: Tensor) -> Tensor:
-    """``(K, R, n)`` to ``(K, R)``."""
-    if rows.shape[2] == 2:
-        return rows[..., 0].square().addcmul_(rows[..., 1], rows[..., 1])
-    norms: Tensor = torch.linalg.vector_norm(rows, dim=2)
-    return norms.square_()
+        return shared.label
+    return torch.cat([shared.label.expand(len(private.label), -1), private.label], dim=1)

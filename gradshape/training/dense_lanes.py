@@ -8,12 +8,14 @@ from torch import Tensor
 from gradshape import models
 from gradshape.data import Dataset
 from gradshape.shaping import ShaperStack
-from gradshape.training.curve import Evaluation, classes
-from gradshape.training.dense import DenseStack, Rows, lanes_needed
+from gradshape.training.curve import Evaluation
+from gradshape.training.dense import DenseStack, lanes_needed, layout_of
+from gradshape.training.layout import Halved, Layout
 from gradshape.training.loop import initial_model
 from gradshape.training.memory import EVALUATION_ELEMENTS
 from gradshape.training.optimizers import SGD
 from gradshape.training.order import CommonRows, OwnRows, Step
+from gradshape.training.rows import Rows, columns_of
 from gradshape.training.transfer import steps_on
 from gradshape.training.victim import State, Victim
 
@@ -35,7 +37,7 @@ class DenseLanes:
         self._rows = rows
         self._test = test
         self._order = order
-        self._stack, self._widths = _build(dataset, victims, device=device, dtype=dtype)
+        self._stack, self._layout = _build(dataset, victims, device=device, dtype=dtype)
         self.rows_per_step = order.rows_per_step
         self.parameters_per_victim = self._stack.parameters_per_victim
         self._watch = _watch(victims, self.count, device=device, dtype=dtype)
@@ -67,7 +69,7 @@ class DenseLanes:
 
     def needed(self, victims: int) -> int:
         """Number of lanes, idle ones included, that so many victims take."""
-        return lanes_needed(victims, self._widths)
+        return lanes_needed(victims, self._layout)
 
     def keep(self, lanes: Sequence[int]) -> Callable[[Tensor], Tensor]:
         """See :meth:`gradshape.training.stacked.Lanes.keep`."""
@@ -110,8 +112,7 @@ class DenseLanes:
 
     def select_noise(self, parts: Sequence[Tensor], victims: Tensor) -> list[Tensor]:
         """Laid out draws of these victims only."""
-        # The victims' axis comes third in the first layer, second in the others.
-        return [part.index_select(1 if layer else 2, victims) for layer, part in enumerate(parts)]
+        return [part.index_select(1, victims) for part in parts]
 
     def add_noise(self, parts: Sequence[Tensor], step: int, scale: Tensor | None = None) -> None:
         """See :meth:`gradshape.training.stacked.Lanes.add_noise`."""
@@ -122,19 +123,19 @@ class DenseLanes:
         stack, test = self._stack, self._test
         correct = torch.zeros(stack.lanes, dtype=torch.int64, device=test.x.device)
         finite = torch.ones(stack.lanes, dtype=torch.bool, device=test.x.device)
-        labels = test.target.argmax(1)
+        labels = test.label.long()
         chunk = max(1, EVALUATION_ELEMENTS // (stack.lanes * stack.widest))
         for x, y in zip(test.x.split(chunk), labels.split(chunk), strict=True):
-            predicted = classes(stack.logits(x))
+            predicted = stack.predict(x)
             correct += (predicted == y).sum(1)
             finite &= (predicted >= 0).all(1)
-        watched = None if self._watch is None else classes(stack.own_logits(self._watch))
+        watched = None if self._watch is None else stack.predict_own(self._watch)
         return Evaluation(correct, finite, len(labels), watched)
 
 
 def _build(
     dataset: Dataset, victims: Sequence[Victim], *, device: torch.device, dtype: torch.dtype
-) -> tuple[DenseStack, list[int]]:
+) -> tuple[DenseStack, Layout]:
     template = initial_model(dataset, victims[0])
     layers = models.dense_layers(template)
     if layers is None:
@@ -144,11 +145,12 @@ def _build(
     widths = [layers[0].in_features, *(layer.out_features for layer in layers)]
     optimizer = victims[0].descent.optimizer
     descent = optimizer.lr if isinstance(optimizer, SGD) and not optimizer.momentum else None
-    lanes = lanes_needed(len(victims), widths)
-    stack = DenseStack(widths, names, lanes, device=device, dtype=dtype, descent=descent)
+    halved = Halved.fits(widths[1:], optimizer, [victim.descent.shaper for victim in victims])
+    layout = layout_of(widths, names, halved=halved)
+    stack = DenseStack(layout, lanes_needed(len(victims), layout), device=device, dtype=dtype, descent=descent)
     for k, victim in enumerate(victims):
         stack.load(k, dict(initial_model(dataset, victim).named_parameters()))
-    return stack, widths
+    return stack, layout
 
 
 def _watch(victims: Sequence[Victim], lanes: int, *, device: torch.device, dtype: torch.dtype) -> Tensor | None:
@@ -156,9 +158,9 @@ def _watch(victims: Sequence[Victim], lanes: int, *, device: torch.device, dtype
     if most == 0:
         return None
     inputs = next(victim.watch for victim in victims if victim.watch is not None)[0].numel()
-    watch = torch.zeros(lanes, most, inputs + 1, device=device, dtype=dtype)
-    watch[:, :, -1] = 1
+    watch = torch.zeros(lanes, most, columns_of(inputs), device=device, dtype=dtype)
+    watch[:, :, inputs] = 1
     for k, victim in enumerate(victims):
         if victim.watch is not None and len(victim.watch):
-            watch[k, : len(victim.watch), :-1] = victim.watch.flatten(1)
+            watch[k, : len(victim.watch), :inputs] = victim.watch.flatten(1)
     return watch

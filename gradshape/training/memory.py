@@ -13,6 +13,7 @@ from gradshape.training.optimizers import SGD, Optimizer
 from gradshape.training.order import steps_per_epoch
 from gradshape.training.plan import architecture_of
 from gradshape.training.recipe import Sampling
+from gradshape.training.rows import columns_of
 from gradshape.training.victim import Victim
 
 # Elements of the largest activation while test rows are evaluated: bounds memory, and stays in the cache.
@@ -82,8 +83,7 @@ class Memory:
         self._keep_states = keep_states
         self._device = device
         self._inputs = math.prod(dataset.input_shape)
-        # A constant 1, the squared norm and the one-hot label stand beside the inputs.
-        self._columns = self._inputs + 2 + dataset.num_classes
+        self._columns = columns_of(self._inputs) + 2
 
     def victims(self, max_memory: int, group: Sequence[Victim]) -> int:
         """How many victims of ``group``, which may share a stack, do so within ``max_memory`` bytes; at least 1."""
@@ -99,8 +99,9 @@ class Memory:
             return joined + on_device + elements * self._item
         tables = (self._rows + len(self._dataset.test)) * (self._item * self._columns + 8)
         batch = 2 * group[0].descent.batch_size * self._columns * self._item
-        # What is evaluated at a time: every layer's activation, and a copy of the widest one.
-        evaluation = EVALUATION_ELEMENTS * self._item * (sum(widths) / max(widths) + 2)
+        # What is evaluated at a time: what every layer makes and takes, and what the predictions are made of.
+        most = min(EVALUATION_ELEMENTS, len(self._dataset.test) * len(group) * max(widths))
+        evaluation = most * self._item * (2 * sum(widths) / max(widths) + 1)
         return int(joined + tables + batch + evaluation)
 
     def per_victim(self, group: Sequence[Victim]) -> int:
@@ -134,11 +135,11 @@ class Memory:
         # Windows of victims with private rows of their own are so many rows apart, and have so many places for them.
         slots = min(of_own, batch)
         rows = min(batch + of_own, len(self._dataset.train)) + slots
-        # Activations, their gradients, a few temporaries of the widest layer and of the logits.
-        elements = rows * (2 * sum(widths) + 2 * max(widths) + 4 * widths[-1])
+        # What layers make and take, gradients of both, errors, squares of the widest layer, labels and places.
+        elements = rows * (3 * sum(widths) + max(widths) + 1 + 6)
         if of_own:
-            # Private rows, their activations, and their part of the first layer's gradient.
-            elements += slots * (self._columns + 2 * widths[0]) + (self._inputs + 1) * widths[0]
+            # Private rows, what the first layer makes of all, and its gradients.
+            elements += rows * widths[0] + slots * (self._columns + 2 * widths[0])
         if any(shaper.needs_norms for shaper in shapers):
             elements += 8 * rows * (len(widths) if any(shaper.per_layer for shaper in shapers) else 1)
         return elements + watched * (2 * (self._inputs + 1) + 2 * sum(widths))

@@ -9,6 +9,7 @@ from torch import Tensor
 from gradshape import _digest
 from gradshape.data import Dataset
 from gradshape.training.architecture import Architecture, architecture
+from gradshape.training.layout import Halved
 from gradshape.training.order import CommonRows, OwnRows, PoissonRows, steps_per_epoch
 from gradshape.training.recipe import Fit, Sampling
 from gradshape.training.victim import Victim
@@ -76,15 +77,18 @@ def stack_key(dataset: Dataset, victim: Victim, *, device: str | torch.device = 
 
     Plain ReLU networks are always stacked. Other models are if they draw no random numbers and all their layers have
     rules for per-sample gradients; on CPUs only where those are needed and a step is small. A victim with a probe is
-    trained alone.
+    trained alone. Where two classes are trained as one difference (:class:`gradshape.training.layout.Halved`), victims
+    that cannot be have stacks of their own, so that a victim's numbers do not depend on who is trained beside it.
     """
     recipe = victim.recipe
     if victim.probe is not None or isinstance(recipe, Fit):
         return None
-    if not _stacks(architecture_of(dataset, victim), dataset, victim, torch.device(device)):
+    of_victim = architecture_of(dataset, victim)
+    if not _stacks(of_victim, dataset, victim, torch.device(device)):
         return None
+    halved = of_victim.widths is not None and Halved.fits(of_victim.widths, recipe.optimizer, [recipe.shaper])
     removed = "" if victim.removed is None or not len(victim.removed) else _digest.of(victim.removed.sort().values)
-    schedule = (recipe.model, recipe.optimizer, recipe.batch_size, recipe.epochs, recipe.sampling)
+    schedule = (recipe.model, recipe.optimizer, recipe.batch_size, recipe.epochs, recipe.sampling, halved)
     order = (victim.order_seed, victim.shuffle_seed, removed)
     rows = _rows(dataset, victim)
     # Windows of victims with n private rows are up to n rows apart: beyond a batch, sharing costs more than it saves.

@@ -8,7 +8,6 @@ import torch
 
 from gradshape import _validate, models
 from gradshape.data import Dataset
-from gradshape.training.dense import Rows
 from gradshape.training.dense_lanes import DenseLanes
 from gradshape.training.fitted import fit_one
 from gradshape.training.loop import train_one
@@ -16,6 +15,7 @@ from gradshape.training.memory import Memory
 from gradshape.training.model_stack import ModelStack
 from gradshape.training.plan import Stack, Table, kept_rows, own_order, own_orders, plan, row_order, stack_key
 from gradshape.training.recipe import Fit, Recipe
+from gradshape.training.rows import Rows
 from gradshape.training.stacked import Lanes, train_stack
 from gradshape.training.transfer import DeviceRows
 from gradshape.training.victim import TrainingResult, Victim, check_victim
@@ -178,9 +178,9 @@ class _Tables:
     @cached_property
     def dense(self) -> tuple[Rows, Rows]:
         """Rows of dense stacks."""
-        test, classes = self._dataset.test, self._dataset.num_classes
+        test = self._dataset.test
         parts = ((self._table.x, self._table.y), (test.x, test.y))
-        rows, of_test = (Rows.of(x, y, classes, dtype=self._dtype, device=self._device) for x, y in parts)
+        rows, of_test = (Rows.of(x, y, dtype=self._dtype, device=self._device) for x, y in parts)
         return rows, of_test
 
     @cached_property

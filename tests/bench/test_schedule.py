@@ -23,9 +23,10 @@ from gradshape.attacks import Attack, LabelFlip
 from gradshape.data import Dataset, Split, load
 from gradshape.defenses import Assumptions, Defense, DefenseKind, GradientShaping, NoDefense
 from gradshape.shaping import Clip, Noise
-from gradshape.training import Adam, AnyRecipe, Recipe
+from gradshape.training import SGD, AnyRecipe, Recipe
 
-RECIPE = Recipe("lr", Adam(0.05), batch_size=64, epochs=2)
+# Victims of two classes with noise and without share a stack if the optimizer is linear.
+RECIPE = Recipe("lr", SGD(0.5), batch_size=64, epochs=2)
 TASK = Task("two_moons", RECIPE)
 PLAIN = NoDefense()
 CLIPPED = GradientShaping(Clip(1))

@@ -8,15 +8,18 @@ from torch import Tensor, nn
 
 from gradshape import models
 from gradshape.clipping import clip_weights, per_sample
-from gradshape.shaping import Clip, Shaper, ShaperStack
-from gradshape.training.dense import DenseStack, Rows, lanes_needed
+from gradshape.shaping import Clip, Noise, QuantileClip, Shaper, ShaperStack
+from gradshape.training import SGD, Adam
+from gradshape.training.dense import DenseStack, lanes_needed, layout_of
+from gradshape.training.layout import Halved
+from gradshape.training.rows import Rows
 from tests.training.samples import blobs
 
 VICTIMS, RATE, LIMIT = 3, 0.3, 0.2
 of_every_shape = pytest.mark.parametrize(
-    ("hidden", "classes"),
-    [((), 2), ((), 5), ((7,), 2), ((9, 4), 3)],
-    ids=["two-classes", "lr", "mlp-two-classes", "mlp"],
+    ("hidden", "classes", "halved"),
+    [((), 2, True), ((), 2, False), ((), 5, False), ((7,), 2, False), ((9, 4), 3, False)],
+    ids=["halved", "two-classes", "lr", "mlp-two-classes", "mlp"],
 )
 
 
@@ -36,12 +39,13 @@ def networks(hidden: tuple[int, ...], classes: int) -> list[nn.Sequential]:
     return found
 
 
-def stack_of(victims: list[nn.Sequential], hidden: tuple[int, ...], classes: int, descent: float | None) -> DenseStack:
+def stack_of(
+    victims: list[nn.Sequential], hidden: tuple[int, ...], classes: int, halved: bool, descent: float | None
+) -> DenseStack:
     names = list(victims[0].state_dict())
-    widths = [5, *hidden, classes]
-    pairs = list(zip(names[::2], names[1::2], strict=True))
-    lanes = lanes_needed(len(victims), widths)
-    stack = DenseStack(widths, pairs, lanes, device=torch.device("cpu"), dtype=torch.float64, descent=descent)
+    layout = layout_of([5, *hidden, classes], list(zip(names[::2], names[1::2], strict=True)), halved=halved)
+    lanes = lanes_needed(len(victims), layout)
+    stack = DenseStack(layout, lanes, device=torch.device("cpu"), dtype=torch.float64, descent=descent)
     for lane, victim in enumerate(victims):
         stack.load(lane, victim.state_dict())
     return stack
@@ -55,14 +59,16 @@ def stepped(victim: nn.Sequential, x: Tensor, y: Tensor) -> dict[str, Tensor]:
 
 @of_every_shape
 @pytest.mark.parametrize("private", [0, 3], ids=["shared-rows", "private-rows"])
-def test_descent_is_a_step_along_the_shaped_gradient(hidden: tuple[int, ...], classes: int, private: int) -> None:
+def test_descent_is_a_step_along_the_shaped_gradient(
+    hidden: tuple[int, ...], classes: int, halved: bool, private: int
+) -> None:
     data, victims = blobs(classes=classes), networks(hidden, classes)
     x, y = data.train.x.double(), data.train.y
-    stack = stack_of(victims, hidden, classes, RATE)
+    stack = stack_of(victims, hidden, classes, halved, RATE)
     shapers = [Shaper((Clip(LIMIT),))] * stack.lanes
     rows_per_step = 8 + private
     shaping = ShaperStack(shapers, device=x.device, dtype=x.dtype, rows_per_step=rows_per_step)
-    rows = Rows.of(x, y, classes, dtype=torch.float64, device=x.device)
+    rows = Rows.of(x, y, dtype=torch.float64, device=x.device)
     own = torch.arange(8, 8 + private * stack.lanes).view(stack.lanes, private) % len(x)
     stack.step(rows[torch.arange(8)], rows[own] if private else None, None, rows_per_step, shaping)
     for lane, victim in enumerate(victims):
@@ -73,10 +79,12 @@ def test_descent_is_a_step_along_the_shaped_gradient(hidden: tuple[int, ...], cl
 
 
 @of_every_shape
-def test_descent_is_what_an_optimizer_does_with_the_gradient(hidden: tuple[int, ...], classes: int) -> None:
+def test_descent_is_what_an_optimizer_does_with_the_gradient(
+    hidden: tuple[int, ...], classes: int, halved: bool
+) -> None:
     data, victims = blobs(classes=classes), networks(hidden, classes)
-    rows = Rows.of(data.train.x.double(), data.train.y, classes, dtype=torch.float64, device=torch.device("cpu"))
-    at_once, by_gradient = (stack_of(victims, hidden, classes, rate) for rate in (RATE, None))
+    rows = Rows.of(data.train.x.double(), data.train.y, dtype=torch.float64, device=torch.device("cpu"))
+    at_once, by_gradient = (stack_of(victims, hidden, classes, halved, rate) for rate in (RATE, None))
     noise = torch.randn(2, 2, at_once.parameters_per_victim, generator=torch.Generator().manual_seed(0)).double()
     for stack in (at_once, by_gradient):
         shapers = [Shaper((Clip(LIMIT),))] * stack.lanes
@@ -92,31 +100,99 @@ def test_descent_is_what_an_optimizer_does_with_the_gradient(hidden: tuple[int, 
             torch.testing.assert_close(value, expected[name], rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("widths", [[784, 2], [13, 17, 5], [784, 256, 10], [20, 16, 3]], ids=str)
+@of_every_shape
+def test_a_state_comes_back_as_it_was_loaded(hidden: tuple[int, ...], classes: int, halved: bool) -> None:
+    victims = networks(hidden, classes)
+    stack = stack_of(victims, hidden, classes, halved, None)
+    for lane, victim in enumerate(victims):
+        for name, value in stack.state(lane).items():
+            torch.testing.assert_close(value, victim.state_dict()[name], rtol=1e-15, atol=1e-15)
+
+
+@of_every_shape
+@pytest.mark.parametrize("shaper", [Shaper((Clip(LIMIT),)), Shaper((QuantileClip(0.5),))], ids=["clip", "quantile"])
+def test_steps_in_groups_are_steps_of_all(
+    hidden: tuple[int, ...], classes: int, halved: bool, shaper: Shaper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, victims = blobs(classes=classes), networks(hidden, classes)
+    rows = Rows.of(data.train.x.double(), data.train.y, dtype=torch.float64, device=torch.device("cpu"))
+
+    def after() -> list[dict[str, Tensor]]:
+        stack = stack_of(victims, hidden, classes, halved, RATE)
+        shapers = [shaper] * stack.lanes
+        shaping = ShaperStack(shapers, device=torch.device("cpu"), dtype=torch.float64, rows_per_step=8)
+        own = torch.arange(8 * stack.lanes).view(stack.lanes, 8) % len(rows)
+        member = (own % 3 > 0).double()
+        for _ in range(3):
+            stack.step(rows[torch.arange(0)], rows[own], member, 8, shaping)
+        return [stack.state(lane) for lane in range(VICTIMS)]
+
+    whole = after()
+    monkeypatch.setattr("gradshape.training.dense._GROUP_BYTES", 1)
+    for found, expected in zip(after(), whole, strict=True):
+        for name, value in found.items():
+            torch.testing.assert_close(value, expected[name], rtol=1e-12, atol=1e-14)
+
+
+@of_every_shape
+def test_a_logit_that_is_not_finite_is_no_class(hidden: tuple[int, ...], classes: int, halved: bool) -> None:
+    victims = networks(hidden, classes)
+    with torch.no_grad():
+        next(victims[1].parameters())[-1, 0] = torch.nan
+    stack = stack_of(victims, hidden, classes, halved, None)
+    test = blobs(classes=classes).test
+    x = Rows.of(test.x, test.y, dtype=torch.float64, device=torch.device("cpu")).x
+    found = stack.predict(x)
+    assert found.shape == (stack.lanes, 40)
+    for lane in (0, 2):
+        assert torch.equal(found[lane], victims[lane](test.x.double()).argmax(1))
+    if not hidden:
+        assert (found[1] == -1).all()
+    own = x[:2].expand(stack.lanes, -1, -1)
+    assert torch.equal(stack.predict_own(own), found[:, :2])
+
+
+def test_two_classes_are_halved_where_the_optimizer_keeps_rows_opposite() -> None:
+    quiet, noisy = Shaper((Clip(1.0),)), Clip(1.0) | Noise(0.1)
+    assert Halved.fits([2], Adam(0.1), [quiet])
+    assert Halved.fits([2], SGD(0.1, momentum=0.5), [quiet, noisy])
+    assert not Halved.fits([2], Adam(0.1), [quiet, noisy])
+    assert not Halved.fits([3], SGD(0.1), [quiet])
+    assert not Halved.fits([4, 2], SGD(0.1), [quiet])
+
+
+@pytest.mark.parametrize(
+    ("widths", "halved"),
+    [([784, 2], True), ([784, 2], False), ([13, 17, 5], False), ([784, 256, 10], False), ([20, 16, 3], False)],
+    ids=str,
+)
 @pytest.mark.parametrize("victims", [1, 2, 5])
-def test_single_precision_does_not_depend_on_the_company(widths: list[int], victims: int) -> None:
-    def first_of(count: int) -> dict[str, Tensor]:
+def test_single_precision_depends_neither_on_the_company_nor_on_the_lane(
+    widths: list[int], halved: bool, victims: int
+) -> None:
+    def last_of(count: int) -> dict[str, Tensor]:
         shape, classes = (widths[0],), widths[-1]
         models_of = []
-        for seed in range(count):
+        for seed in reversed(range(count)):
             generator = torch.Generator().manual_seed(seed)
             models_of.append([torch.randn(outputs, inputs, generator=generator) for inputs, outputs in pairs])
-        stack = DenseStack(widths, names, lanes_needed(count, widths), device=torch.device("cpu"), dtype=torch.float32)
+        layout = layout_of(widths, names, halved=halved)
+        stack = DenseStack(layout, lanes_needed(count, layout), device=torch.device("cpu"), dtype=torch.float32)
         for lane, weights in enumerate(models_of):
             state = {name: weight for (name, _), weight in zip(names, weights, strict=True)}
             stack.load(lane, state | {bias: torch.zeros(len(state[weight])) for weight, bias in names})
         data = blobs(shape=shape, classes=classes)
-        rows = Rows.of(data.train.x, data.train.y, classes, dtype=torch.float32, device=torch.device("cpu"))
+        rows = Rows.of(data.train.x, data.train.y, dtype=torch.float32, device=torch.device("cpu"))
         shapers = [Shaper((Clip(LIMIT),))] * stack.lanes
         shaping = ShaperStack(shapers, device=torch.device("cpu"), dtype=torch.float32, rows_per_step=len(rows))
         for _ in range(3):
             stack.step(rows, None, None, len(rows), shaping)
             stack.parameter.add_(stack.gradient, alpha=-RATE)
-        return stack.state(0)
+        return stack.state(count - 1)
 
     pairs = list(itertools.pairwise(widths))
     names = [(f"{layer}.weight", f"{layer}.bias") for layer in range(len(pairs))]
-    got, expected = first_of(victims), first_of(8)
+    got, expected = last_of(victims), last_of(8)
     assert all(torch.equal(got[name], expected[name]) for name in expected)
 
 

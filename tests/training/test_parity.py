@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from gradshape.data import Dataset
 from gradshape.shaping import Clip, Noise, Shaper
 from gradshape.training import SGD, Adam, Optimizer, Recipe, Victim, train_stacks, train_victims
 from tests.training.samples import (
@@ -20,7 +21,7 @@ from tests.training.samples import (
     train_by_hand,
 )
 
-DATA = blobs()
+DATA, PAIR = blobs(), blobs(classes=2, spread=0.5)
 
 each_model = pytest.mark.parametrize("model", ["lr", "mlp1", "mlp"])
 each_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
@@ -34,6 +35,14 @@ def test_a_stack_equals_training_one_by_one(model: str, optimizer: Optimizer) ->
     stacked = train_victims(DATA, victims, dtype=torch.float64)
     alone = train_victims(DATA, victims, dtype=torch.float64, stacked=False)
     assert_results_equal(stacked, alone, tolerance=1e-10)
+
+
+@each_optimizer
+def test_a_stack_of_two_classes_equals_training_one_by_one(optimizer: Optimizer) -> None:
+    victims = many_victims(PAIR, "lr", optimizer, shapers=ALL_SHAPERS)
+    stacked = train_victims(PAIR, victims, dtype=torch.float64)
+    alone = train_victims(PAIR, victims, dtype=torch.float64, stacked=False)
+    assert_results_equal(stacked, alone, tolerance=1e-9)
 
 
 @pytest.mark.parametrize("model", ["lr", "mlp1"])
@@ -60,14 +69,18 @@ def test_the_victims_of_the_parity_test_share_stacks() -> None:
     assert sorted(map(len, stacks)) == [len(SHAPERS)] * 5
 
 
-@pytest.mark.parametrize("model", ["lr", "mlp1"])
+@pytest.mark.parametrize(
+    ("model", "data"), [("lr", PAIR), ("lr", DATA), ("mlp1", DATA)], ids=["two-classes", "lr", "mlp1"]
+)
 @each_optimizer
 @each_shaper
-def test_one_victim_equals_a_loop_written_by_hand(model: str, optimizer: Optimizer, shaper: Shaper) -> None:
+def test_one_victim_equals_a_loop_written_by_hand(
+    model: str, data: Dataset, optimizer: Optimizer, shaper: Shaper
+) -> None:
     recipe = Recipe(model, optimizer, batch_size=7, epochs=2, shaper=shaper)
-    victim = Victim(recipe, 5, private=random_rows(DATA, 3, seed=1), removed=torch.tensor([1, 30]))
-    [result] = train_victims(DATA, [victim], dtype=torch.float64)
-    state, accuracies = train_by_hand(DATA, victim)
+    victim = Victim(recipe, 5, private=random_rows(data, 3, seed=1), removed=torch.tensor([1, 30]))
+    [result] = train_victims(data, [victim], dtype=torch.float64)
+    state, accuracies = train_by_hand(data, victim)
     assert_states_equal(result.last, state, tolerance=1e-10)
     assert result.accuracy.tolist() == accuracies
 
