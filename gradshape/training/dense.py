@@ -11,6 +11,7 @@ On CPUs the victims take their steps in groups whose parameters fit the cache, s
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -31,6 +32,15 @@ def lanes_needed(victims: int, layout: Layout) -> int:
     On CPUs it has so many that their numbers do not depend on it, see :mod:`gradshape.training.rows`.
     """
     return max(victims, -(-LEAST_WIDTH // layout.blocks[0][0]))
+
+
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """Victims that take a step together: which they are, and their parts of the blocks that products go into."""
+
+    lanes: slice
+    weights: list[Tensor]
+    gradients: list[Tensor]
 
 
 class DenseStack:
@@ -84,7 +94,15 @@ class DenseStack:
         per_victim = parameter.element_size() * sum(map(math.prod, self._layout.blocks))
         groups = -(-self.lanes * per_victim // _GROUP_BYTES) if parameter.device.type == "cpu" else 1
         size = -(-self.lanes // groups)
-        self._groups = [slice(start, min(start + size, self.lanes)) for start in range(0, self.lanes, size)]
+        self._whole = self._group(0, self.lanes)
+        self._groups = [self._group(start, min(start + size, self.lanes)) for start in range(0, self.lanes, size)]
+        self._minus_one = parameter.new_full((), -1.0)
+
+    def _group(self, start: int, stop: int) -> "_Group":
+        weights, gradients = (
+            [block[start:stop] for block in blocks[: self._layers]] for blocks in (self._blocks, self._block_grads)
+        )
+        return _Group(slice(start, stop), weights, gradients)
 
     def keep(self, lanes: Tensor) -> Callable[[Tensor], Tensor]:
         """Go on with these lanes only, in this order: :attr:`parameter` and :attr:`gradient` are then other tensors.
@@ -146,34 +164,35 @@ class DenseStack:
         """
         unit = (1.0 if self._descent is None else -self._descent) / rows_per_step
         scale = None if member is None else member * unit
-        for lanes in self._groups if shaping.separable else [slice(0, self.lanes)]:
+        for group in self._groups if shaping.separable else [self._whole]:
             self._step(
-                lanes,
+                group,
                 shared,
-                None if private is None else private.part(lanes),
-                None if member is None else member[lanes],
-                unit if scale is None else scale[lanes],
+                None if private is None else private.part(group.lanes),
+                None if member is None else member[group.lanes],
+                unit if scale is None else scale[group.lanes],
                 shaping,
             )
 
     def _step(
         self,
-        lanes: slice,
+        group: "_Group",
         shared: Rows,
         private: Rows | None,
         member: Tensor | None,
         scale: float | Tensor,
         shaping: ShaperStack,
     ) -> None:
-        weights = [block[lanes] for block in self._blocks[: self._layers]]
-        inputs, out = self._forward(weights, shared.x, None if private is None else private.x, self._buffer)
+        inputs, out = self._forward(group.weights, shared.x, None if private is None else private.x, self._buffer)
         rows = len(shared) + (0 if private is None else private.x.shape[1])
         filled = out.shape[2] - rows
         labels = _labels(shared, private)
-        deltas = self._backward(weights, inputs, self._errors(out, pad(labels, (0, filled)) if filled else labels))
+        deltas = self._backward(
+            group.weights, inputs, self._errors(out, pad(labels, (0, filled)) if filled else labels)
+        )
         if shaping.needs_norms:
             squares = self._squares(shared, private, inputs, deltas, rows, per_layer=shaping.per_layer)
-            of_norms = shaping.weights(squares, member, lanes=lanes)
+            of_norms = shaping.weights(squares, member, lanes=group.lanes)
             shaping.observe(squares, member)
             scale = of_norms.mul_(scale)
         if filled:
@@ -183,14 +202,19 @@ class DenseStack:
                 delta.mul_(scale)
             else:
                 delta.mul_((scale if scale.dim() == 2 else scale[layer]).unsqueeze(1))
-        self._add_products(lanes, shared, private, inputs, deltas)
+        self._add_products(group.gradients, shared, private, inputs, deltas)
 
     def _add_products(
-        self, lanes: slice, shared: Rows, private: Rows | None, inputs: Sequence[Tensor], deltas: Sequence[Tensor]
+        self,
+        gradients: Sequence[Tensor],
+        shared: Rows,
+        private: Rows | None,
+        inputs: Sequence[Tensor],
+        deltas: Sequence[Tensor],
     ) -> None:
         # A gradient is overwritten, parameters are added to.
         kept = 0 if self._descent is None else 1
-        first, *others = [block[lanes] for block in self._block_grads[: self._layers]]
+        first, *others = gradients
         count = len(shared)
         first.flatten(0, 1).addmm_(deltas[0].flatten(0, 1)[:, :count], shared.x, beta=kept)
         if private is not None:
@@ -231,13 +255,12 @@ class DenseStack:
 
         -1 where a logit is not finite.
         """
-        _, out = self._forward(self._blocks[: self._layers], x, None, _new_like(self.parameter))
+        _, out = self._forward(self._whole.weights, x, None, _new_like(self.parameter))
         return self._classes(out[:, :, : len(x)])
 
     def predict_own(self, x: Tensor) -> Tensor:
         """``(K, M, n)`` rows, each victim's own, to their classes ``(K, M)``."""
-        weights = self._blocks[: self._layers]
-        _, out = self._forward(weights, x[0, :0], x, _new_like(self.parameter))
+        _, out = self._forward(self._whole.weights, x[0, :0], x, _new_like(self.parameter))
         return self._classes(out[:, :, : x.shape[1]])
 
     def _classes(self, out: Tensor) -> Tensor:
@@ -278,7 +301,7 @@ class DenseStack:
         if not self._halved:
             errors = torch.softmax(logits, 1, out=self._buffer("errors", *logits.shape))
             places = labels.long().unsqueeze(-2).expand(len(logits), 1, -1)
-            return errors.scatter_add_(1, places, errors.new_full((), -1.0).expand(places.shape))
+            return errors.scatter_add_(1, places, self._minus_one.expand(places.shape))
         # Over whole vectors, as the elements that are left after the last one are rounded differently.
         errors = self._buffer("errors", *logits.shape)
         torch.mul(logits, 2, out=errors)
