@@ -12,8 +12,8 @@ from gradshape import models
 from gradshape.clipping import clipped_gradient
 from gradshape.shaping import Clip, Shaper, ShaperStack
 from gradshape.training import SGD
-from gradshape.training.dense import DenseStack, lanes_needed, layout_of
-from gradshape.training.layout import Halved
+from gradshape.training.dense import DenseStack, lanes_needed
+from gradshape.training.layout import layout_of
 from gradshape.training.loop import OneVictim
 from gradshape.training.rows import Rows
 
@@ -104,7 +104,7 @@ def _dense(prepared: Prepared, layers: Sequence[nn.Linear], victims: Sequence[Pa
     names = list(victims[0])
     shaper = Shaper((Clip(MAX_NORM),))
     pairs = list(zip(names[::2], names[1::2], strict=True))
-    layout = layout_of(widths, pairs, halved=Halved.fits(widths[1:], SGD(lr), [shaper]))
+    layout = layout_of(widths, pairs, SGD(lr), [shaper])
     lanes = lanes_needed(len(victims), layout)
     stack = DenseStack(layout, lanes, device=device, dtype=dtype, descent=lr)
     for lane, victim in enumerate(victims):

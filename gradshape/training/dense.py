@@ -18,7 +18,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from gradshape.shaping import ShaperStack
-from gradshape.training.layout import VECTOR, Halved, Layout, Plain
+from gradshape.training.heads import VECTOR
+from gradshape.training.layout import Layout
 from gradshape.training.rows import LEAST_WIDTH, Rows, aligned
 from gradshape.training.victim import State
 
@@ -69,8 +70,7 @@ class DenseStack:
         descent: float | None = None,
     ) -> None:
         self._layout = layout
-        self._halved = isinstance(layout, Halved)
-        self._layers = 1 if self._halved else len(layout.blocks)
+        self._head, self._layers = layout.head, layout.layers
         self.lanes = lanes
         self.widest = max(outputs for outputs, _ in layout.blocks)
         self.parameters_per_victim = layout.parameters
@@ -96,7 +96,6 @@ class DenseStack:
         size = -(-self.lanes // groups)
         self._whole = self._group(0, self.lanes)
         self._groups = [self._group(start, min(start + size, self.lanes)) for start in range(0, self.lanes, size)]
-        self._minus_one = parameter.new_full((), -1.0)
 
     def _group(self, start: int, stop: int) -> "_Group":
         weights, gradients = (
@@ -188,7 +187,9 @@ class DenseStack:
         filled = out.shape[2] - rows
         labels = _labels(shared, private)
         deltas = self._backward(
-            group.weights, inputs, self._errors(out, pad(labels, (0, filled)) if filled else labels)
+            group.weights,
+            inputs,
+            self._head.errors(out, pad(labels, (0, filled)) if filled else labels, self._buffer),
         )
         if shaping.needs_norms:
             squares = self._squares(shared, private, inputs, deltas, rows, per_layer=shaping.per_layer)
@@ -227,7 +228,7 @@ class DenseStack:
         size = math.prod(shape)
         kept = self._scratch.get(name)
         if kept is None or kept.numel() < size:
-            # Whole vectors, see :meth:`_errors`.
+            # Whole vectors, see :data:`gradshape.training.heads.VECTOR`.
             kept = self._scratch[name] = self.parameter.new_zeros(aligned(size, VECTOR))
         return kept[:size].view(shape)
 
@@ -256,27 +257,19 @@ class DenseStack:
         -1 where a logit is not finite.
         """
         _, out = self._forward(self._whole.weights, x, None, _new_like(self.parameter))
-        return self._classes(out[:, :, : len(x)])
+        return self._head.classes(out[:, :, : len(x)])
 
     def predict_own(self, x: Tensor) -> Tensor:
         """``(K, M, n)`` rows, each victim's own, to their classes ``(K, M)``."""
         _, out = self._forward(self._whole.weights, x[0, :0], x, _new_like(self.parameter))
-        return self._classes(out[:, :, : x.shape[1]])
-
-    def _classes(self, out: Tensor) -> Tensor:
-        """Classes of logits as :meth:`_forward` gives them."""
-        if self._halved:
-            predicted, finite = (out[:, 0] > 0).long(), out[:, 0].isfinite()
-        else:
-            predicted, finite = out.argmax(1), out.isfinite().all(1)
-        return torch.where(finite, predicted, -1)
+        return self._head.classes(out[:, :, : x.shape[1]])
 
     def _forward(
         self, weights: Sequence[Tensor], shared: Tensor, private: Tensor | None, buffer: Callable[..., Tensor]
     ) -> tuple[list[Tensor], Tensor]:
-        """Inputs ``(K, n + 1, R)`` of the layers after the first, a constant 1 appended, and the logits ``(K, C, R)``.
+        """Inputs ``(K, n + 1, R)`` of the layers after the first, a constant 1 appended, and the outputs ``(K, n, R)``.
 
-        Of two halved classes ``(K, 1, R)``, half the difference of the logits. ``R`` is the number of rows, filled up.
+        ``R`` is the number of rows, filled up.
         """
         victims, count = len(weights[0]), len(shared)
         used = count if private is None else count + private.shape[1]
@@ -295,18 +288,6 @@ class DenseStack:
             inputs.append(a)
             out = torch.bmm(weight, a, out=buffer(f"out {layer}", victims, weight.shape[1], rows))
         return inputs, out
-
-    def _errors(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """``(K, C, R)`` softmax less the one-hot ``labels`` ``(R,)`` or ``(K, R)``; of halved ones the second class."""
-        if not self._halved:
-            errors = torch.softmax(logits, 1, out=self._buffer("errors", *logits.shape))
-            places = labels.long().unsqueeze(-2).expand(len(logits), 1, -1)
-            return errors.scatter_add_(1, places, self._minus_one.expand(places.shape))
-        # Over whole vectors, as the elements that are left after the last one are rounded differently.
-        errors = self._buffer("errors", *logits.shape)
-        torch.mul(logits, 2, out=errors)
-        self._scratch["errors"][: aligned(errors.numel(), VECTOR)].sigmoid_()
-        return errors.sub_(labels.unsqueeze(-2))
 
     def _backward(self, weights: Sequence[Tensor], inputs: Sequence[Tensor], delta: Tensor) -> list[Tensor]:
         deltas = [delta]
@@ -332,11 +313,11 @@ class DenseStack:
         of_inputs = shared.squared
         if private is not None:
             of_inputs = torch.cat([of_inputs.expand(len(private.squared), -1), private.squared], dim=1)
-        if self._halved:
-            return (deltas[0][:, 0, :rows].square() * (2 * of_inputs)).unsqueeze(0)
-        squares = [self._columns(deltas[0])[:, :rows] * of_inputs]
-        for a, delta in zip(inputs, deltas[1:], strict=True):
-            of_layer = self._columns(a)[:, :rows] * self._columns(delta)[:, :rows]
+        *hidden, errors = deltas
+        of_outputs = [*map(self._columns, hidden), self._head.squares(errors, self._columns)]
+        squares = [of_outputs[0][:, :rows] * of_inputs]
+        for a, of_output in zip(inputs, of_outputs[1:], strict=True):
+            of_layer = self._columns(a)[:, :rows] * of_output[:, :rows]
             if per_layer:
                 squares.append(of_layer)
             else:
@@ -346,11 +327,6 @@ class DenseStack:
     def _columns(self, matrices: Tensor) -> Tensor:
         """``(K, n, R)`` to the squared norms ``(K, R)`` of the columns."""
         return torch.mul(matrices, matrices, out=self._buffer("squares", *matrices.shape)).sum(1)
-
-
-def layout_of(widths: Sequence[int], names: Sequence[tuple[str, str]], *, halved: bool) -> Layout:
-    """The layout of networks with layer widths ``widths``, inputs first."""
-    return Halved(widths, names) if halved else Plain(widths, names)
 
 
 def _outputs(weights: Tensor, x: Tensor, *, out: Tensor) -> None:

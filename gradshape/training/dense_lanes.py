@@ -9,8 +9,8 @@ from gradshape import models
 from gradshape.data import Dataset
 from gradshape.shaping import ShaperStack
 from gradshape.training.curve import Evaluation
-from gradshape.training.dense import DenseStack, lanes_needed, layout_of
-from gradshape.training.layout import Halved, Layout
+from gradshape.training.dense import DenseStack, lanes_needed
+from gradshape.training.layout import Layout, layout_of
 from gradshape.training.loop import initial_model
 from gradshape.training.memory import EVALUATION_ELEMENTS
 from gradshape.training.optimizers import SGD
@@ -145,8 +145,7 @@ def _build(
     widths = [layers[0].in_features, *(layer.out_features for layer in layers)]
     optimizer = victims[0].descent.optimizer
     descent = optimizer.lr if isinstance(optimizer, SGD) and not optimizer.momentum else None
-    halved = Halved.fits(widths[1:], optimizer, [victim.descent.shaper for victim in victims])
-    layout = layout_of(widths, names, halved=halved)
+    layout = layout_of(widths, names, optimizer, [victim.descent.shaper for victim in victims])
     stack = DenseStack(layout, lanes_needed(len(victims), layout), device=device, dtype=dtype, descent=descent)
     for k, victim in enumerate(victims):
         stack.load(k, dict(initial_model(dataset, victim).named_parameters()))

@@ -10,14 +10,13 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from gradshape.shaping import Shaper
+from gradshape.training.heads import VECTOR, Difference, Head, Softmax
 from gradshape.training.optimizers import SGD, Optimizer
 from gradshape.training.rows import aligned, columns_of
 from gradshape.training.victim import State
 
 # Elements that the place of a block is a multiple of.
 _BLOCK_ALIGNED = 16
-# Optimizers round the elements that are left after the last full vector differently.
-VECTOR = 64
 
 
 class Layout(ABC):
@@ -30,10 +29,14 @@ class Layout(ABC):
     Attributes:
         blocks: ``(outputs, columns)`` of one victim's matrix in every block: a column for each input, one for the bias,
             and zeros as in :func:`gradshape.training.rows.columns_of`.
+        layers: the blocks that products go into: so many, from the first.
+        head: how the last of these is read.
         parameters: number of a victim's parameters.
     """
 
     blocks: Sequence[tuple[int, int]]
+    layers: int
+    head: Head
 
     def __init__(self, widths: Sequence[int], names: Sequence[tuple[str, str]]) -> None:
         self._names = list(names)
@@ -94,9 +97,12 @@ class Layout(ABC):
 class Plain(Layout):
     """A block a layer."""
 
+    head = Softmax()
+
     def __init__(self, widths: Sequence[int], names: Sequence[tuple[str, str]]) -> None:
         super().__init__(widths, names)
         self.blocks = [(outputs, n) for (_, outputs), n in zip(self._shapes, self._columns, strict=True)]
+        self.layers = len(self.blocks)
 
     def split(self, matrices: Sequence[Tensor]) -> list[Tensor]:
         return list(matrices)
@@ -112,6 +118,9 @@ class Halved(Layout):
     has the gradient of the second row, moves as that does, and takes half as many multiplications; the mean moves by
     noise only. An optimizer keeps to that if it is linear in the gradients, or if there is no noise.
     """
+
+    head = Difference()
+    layers = 1
 
     def __init__(self, widths: Sequence[int], names: Sequence[tuple[str, str]]) -> None:
         super().__init__(widths, names)
@@ -130,3 +139,10 @@ class Halved(Layout):
     def joined(self, blocks: Sequence[Tensor]) -> list[Tensor]:
         half, mean = blocks
         return [torch.cat([mean - half, mean + half], dim=-2)]
+
+
+def layout_of(
+    widths: Sequence[int], names: Sequence[tuple[str, str]], optimizer: Optimizer, shapers: Sequence[Shaper]
+) -> Layout:
+    """The layout of victims of one stack; ``widths`` and ``names`` as for :class:`Layout`."""
+    return (Halved if Halved.fits(widths[1:], optimizer, shapers) else Plain)(widths, names)

@@ -10,8 +10,8 @@ from gradshape import models
 from gradshape.clipping import clip_weights, per_sample
 from gradshape.shaping import Clip, Noise, QuantileClip, Shaper, ShaperStack
 from gradshape.training import SGD, Adam
-from gradshape.training.dense import DenseStack, lanes_needed, layout_of
-from gradshape.training.layout import Halved
+from gradshape.training.dense import DenseStack, lanes_needed
+from gradshape.training.layout import Halved, Plain
 from gradshape.training.rows import Rows
 from tests.training.samples import blobs
 
@@ -43,7 +43,7 @@ def stack_of(
     victims: list[nn.Sequential], hidden: tuple[int, ...], classes: int, halved: bool, descent: float | None
 ) -> DenseStack:
     names = list(victims[0].state_dict())
-    layout = layout_of([5, *hidden, classes], list(zip(names[::2], names[1::2], strict=True)), halved=halved)
+    layout = (Halved if halved else Plain)([5, *hidden, classes], list(zip(names[::2], names[1::2], strict=True)))
     lanes = lanes_needed(len(victims), layout)
     stack = DenseStack(layout, lanes, device=torch.device("cpu"), dtype=torch.float64, descent=descent)
     for lane, victim in enumerate(victims):
@@ -176,7 +176,7 @@ def test_single_precision_depends_neither_on_the_company_nor_on_the_lane(
         for seed in reversed(range(count)):
             generator = torch.Generator().manual_seed(seed)
             models_of.append([torch.randn(outputs, inputs, generator=generator) for inputs, outputs in pairs])
-        layout = layout_of(widths, names, halved=halved)
+        layout = (Halved if halved else Plain)(widths, names)
         stack = DenseStack(layout, lanes_needed(count, layout), device=torch.device("cpu"), dtype=torch.float32)
         for lane, weights in enumerate(models_of):
             state = {name: weight for (name, _), weight in zip(names, weights, strict=True)}

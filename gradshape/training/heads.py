@@ -1,0 +1,76 @@
+"""What the last layer of a dense stack's networks means: losses' gradients and predicted classes, from its outputs.
+
+Both heads are of cross-entropy. ``K`` victims, ``R`` rows.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+# Elements after the last full vector are rounded differently by functions such as the sigmoid, and by optimizers.
+VECTOR = 64
+
+# A name and a shape to memory, which has room up to a multiple of VECTOR elements.
+Buffer = Callable[..., Tensor]
+
+
+class Head(Protocol):
+    """One way to read the last layer's outputs ``(K, n, R)``."""
+
+    def errors(self, out: Tensor, labels: Tensor, buffer: Buffer) -> Tensor:
+        """``(K, n, R)`` gradients of the losses in the outputs, for ``labels`` ``(R,)`` or ``(K, R)``."""
+        ...
+
+    def squares(self, errors: Tensor, columns: Callable[[Tensor], Tensor]) -> Tensor:
+        """``(K, R)`` squared norms of the losses' gradients in the logits.
+
+        ``columns`` takes ``(K, n, R)`` to the squared norms of its columns.
+        """
+        ...
+
+    def classes(self, out: Tensor) -> Tensor:
+        """``(K, R)`` predicted classes, -1 where an output is not finite."""
+        ...
+
+
+class Softmax:
+    """A logit a class."""
+
+    def errors(self, out: Tensor, labels: Tensor, buffer: Buffer) -> Tensor:
+        """Softmax less the one-hot labels."""
+        errors = torch.softmax(out, 1, out=buffer("errors", *out.shape))
+        places = labels.long().unsqueeze(-2).expand(len(out), 1, -1)
+        return errors.scatter_add_(1, places, errors.new_full((), -1.0).expand(places.shape))
+
+    def squares(self, errors: Tensor, columns: Callable[[Tensor], Tensor]) -> Tensor:
+        """See :class:`Head`."""
+        return columns(errors)
+
+    def classes(self, out: Tensor) -> Tensor:
+        """See :class:`Head`."""
+        return torch.where(out.isfinite().all(1), out.argmax(1), -1)
+
+
+class Difference:
+    """Half the difference of the logits of two classes, ``n = 1``: its gradient is taken as that of the second logit,
+    to which that of the first is opposite.
+    """
+
+    def errors(self, out: Tensor, labels: Tensor, buffer: Buffer) -> Tensor:
+        """The second class's probability less the labels, 0 or 1."""
+        errors = buffer("errors", *out.shape)
+        torch.mul(out, 2, out=errors)
+        # Over whole vectors, see VECTOR.
+        whole = errors.as_strided((-(-errors.numel() // VECTOR) * VECTOR,), (1,))
+        whole.sigmoid_()
+        return errors.sub_(labels.unsqueeze(-2))
+
+    def squares(self, errors: Tensor, columns: Callable[[Tensor], Tensor]) -> Tensor:
+        """See :class:`Head`."""
+        return 2 * errors[:, 0].square()
+
+    def classes(self, out: Tensor) -> Tensor:
+        """See :class:`Head`."""
+        return torch.where(out[:, 0].isfinite(), (out[:, 0] > 0).long(), -1)
