@@ -8,7 +8,7 @@ from bench import cells, markdown, tradeoff
 from bench.metrics import METRICS
 from bench.protocols import DEFINITIONS
 from bench.record import Record
-from bench.section import Section, sections_of
+from bench.section import Section
 from bench.store import write_atomically
 
 _INTRODUCTION = """\
@@ -78,7 +78,7 @@ def render(records: Sequence[Record]) -> str:
         )
     elsewhere = any(map(tradeoff.concerns, records))
     records = [record for record in records if not tradeoff.concerns(record)]
-    sections = sections_of(records)
+    sections = Section.of(records)
     blocks = [_INTRODUCTION, markdown.bullets(_MARKS), *([_ELSEWHERE] if elsewhere else [])]
     if records:
         blocks += [*_definitions(sections), *_contents(sections)]

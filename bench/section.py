@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bench import cells, markdown
+from bench.grouping import Group
 from bench.headline import cost, headline, total
-from bench.ordering import best_defense, case_order, defense_order, poison_counts
+from bench.ordering import best_defense, poison_counts
 from bench.privacy import assumption, epsilon, is_noisy, ledger
 from bench.record import Record, Status
 
@@ -18,46 +19,23 @@ _NOMINAL, _HOLDS = "*nominal ε*", "*ε that holds*"
 
 
 @dataclass(frozen=True)
-class Section:
-    """The records of one data set, model and protocol at one scale, in their order."""
-
-    records: tuple[Record, ...]
-
-    @property
-    def scale(self) -> str:
-        """Of all its records."""
-        return self.records[0].scale
+class Section(Group):
+    """A group as the leaderboard shows it."""
 
     @property
     def title(self) -> str:
         """Its heading, escaped."""
-        first = self.records[0]
-        return markdown.escape(f"{first.dataset}, {first.model}, {first.protocol}")
+        return markdown.escape(f"{self.dataset}, {self.model}, {self.protocol}")
 
     @property
     def anchor(self) -> str:
         """Where links to it point."""
-        first = self.records[0]
-        return cells.anchor("s", first.scale, first.dataset, first.model, first.protocol)
-
-    @property
-    def attacks(self) -> list[str]:
-        """Labels, in the order of rows."""
-        return list(dict.fromkeys(record.attack for record in self.records))
-
-    @property
-    def defenses(self) -> list[str]:
-        """Labels, in the order of columns."""
-        return sorted({record.defense for record in self.records}, key=defense_order)
+        return cells.anchor("s", self.scale, self.dataset, self.model, self.protocol)
 
     @property
     def measured(self) -> list[Record]:
         """Records with metrics."""
         return [record for record in self.records if record.status is Status.OK]
-
-    def cell(self, attack: str, defense: str) -> list[Record]:
-        """The records of one attack and one defence."""
-        return [record for record in self.records if (record.attack, record.defense) == (attack, defense)]
 
     def blocks(self) -> list[str]:
         """Its Markdown, block by block."""
@@ -194,14 +172,6 @@ class Section:
         )
         words = " ".join(sorted({assumption(spent.get("sampling")) for spent in ledgers}))
         return [markdown.escape(f"ε at δ = {deltas}, accountant {accountants}. {words}")]
-
-
-def sections_of(records: Sequence[Record]) -> list[Section]:
-    """The sections that these records make, in the order of the page."""
-    groups: defaultdict[tuple[str, ...], list[Record]] = defaultdict(list)
-    for record in sorted(records, key=case_order):
-        groups[record.scale, record.dataset, record.model, record.protocol].append(record)
-    return [Section(tuple(group)) for group in groups.values()]
 
 
 def _setup(records: Sequence[Record]) -> dict[str, list[tuple[str, list[Record]]]]:

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bench.ordering import case_order, defense_order
+from bench.grouping import Group
 from bench.plots.picture import file_name
 from bench.plots.style import text
 from bench.record import Record, Status
@@ -17,17 +17,8 @@ _CURVES = 6
 
 
 @dataclass(frozen=True)
-class Section:
-    """The measured records of one data set, model and protocol at one scale, in the order of reports.
-
-    Scales are never mixed: a smoke run shrinks the experiment.
-    """
-
-    scale: str
-    dataset: str
-    model: str
-    protocol: str
-    records: tuple[Record, ...]
+class Section(Group):
+    """A group of measured records as pictures show it."""
 
     def title(self, what: str) -> str:
         """A picture's title."""
@@ -37,28 +28,14 @@ class Section:
         """The name of a picture's files."""
         return file_name(kind, self.scale, self.dataset, self.model, self.protocol, *more)
 
-    @property
-    def attacks(self) -> list[str]:
-        """Labels, in order."""
-        return list(dict.fromkeys(record.attack for record in self.records))
-
-    @property
-    def defenses(self) -> list[str]:
-        """Labels, from the weakest setting to the strongest."""
-        return sorted({record.defense for record in self.records}, key=defense_order)
-
     def find(self, attack: str, defense: str) -> Record | None:
         """The first record of that combination."""
-        return next((r for r in self.records if (r.attack, r.defense) == (attack, defense)), None)
+        return next(iter(self.cell(attack, defense)), None)
 
 
 def sections(records: Iterable[Record]) -> list[Section]:
     """The sections of all records that were measured."""
-    groups: defaultdict[tuple[str, str, str, str], list[Record]] = defaultdict(list)
-    for record in sorted(records, key=case_order):
-        if record.status is Status.OK:
-            groups[record.scale, record.dataset, record.model, record.protocol].append(record)
-    return [Section(*key, records=tuple(group)) for key, group in groups.items()]
+    return Section.of(record for record in records if record.status is Status.OK)
 
 
 def kin(label: str) -> str:
