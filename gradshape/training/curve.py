@@ -87,7 +87,7 @@ class Curves:
         return TrainingResult(accuracy, predictions, last, best, self._diverged[victim])
 
 
-def classes(logits: Tensor) -> Tensor:
-    """``(..., C)`` logits to ``(...,)`` predicted classes, -1 where a logit is not finite."""
-    predicted = logits.argmax(-1)
-    return torch.where(logits.isfinite().all(-1), predicted, -1)
+def classes(logits: Tensor, *, dim: int = -1) -> Tensor:
+    """Logits, of the classes along ``dim``, to predicted classes without that axis, -1 where a logit is not finite."""
+    predicted = logits.argmax(dim)
+    return torch.where(logits.isfinite().all(dim), predicted, -1)

@@ -9,6 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from gradshape.training.curve import classes
+
 # Elements after the last full vector are rounded differently by functions such as the sigmoid, and by optimizers.
 VECTOR = 64
 
@@ -50,7 +52,7 @@ class Softmax:
 
     def classes(self, out: Tensor) -> Tensor:
         """See :class:`Head`."""
-        return torch.where(out.isfinite().all(1), out.argmax(1), -1)
+        return classes(out, dim=1)
 
 
 class Difference:
