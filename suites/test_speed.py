@@ -52,7 +52,7 @@ def test_stack(speed: SpeedSession, benchmark: Benchmark, stack: Stack) -> None:
     benchmark.group = f"stack {stack.name}"
     benchmark.extra_info.update(asdict(times))
     step = together(stack, stack.problem.prepare(device=speed.device), LEARNING_RATE)
-    measure_again(speed, benchmark, step, times.seconds.median)
+    measure_again(speed, benchmark, step, times.seconds.median * stack.steps)
 
 
 def measure_again(speed: SpeedSession, benchmark: Benchmark, step: Step, seconds: float) -> None:

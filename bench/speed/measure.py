@@ -1,6 +1,8 @@
 """Measuring a problem, a stack or a step's memory, once it is known that the step is right."""
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -53,24 +55,32 @@ def stack_times(stack: Stack, effort: Effort, *, device: str) -> StackTimes:
     """
     prepared = stack.problem.prepare(device=device)
     expected = update(prepared, WAYS["opacus_hooks"](prepared, 1.0))
-    check_update(prepared, f"the stack {stack.name}", update(prepared, stacks.together(stack, prepared, 1.0)), expected)
-    with apart.opacus(stack.name, device=device) as one_by_one:
+    one_step = update(prepared, stacks.together(replace(stack, steps=1), prepared, 1.0))
+    check_update(prepared, f"the stack {stack.name}", one_step, expected)
+    with ExitStack() as processes:
+        opened = [processes.enter_context(apart.opacus(stack.name, device=device)) for _ in range(effort.processes)]
+        one_by_one = {f"one by one {number}": process for number, process in enumerate(opened)}
         steps = {
             "stack": stacks.together(stack, prepared, LEARNING_RATE).take,
-            "one by one": one_by_one.take,
             "product": square_product(prepared.device),
+            **{name: process.take for name, process in one_by_one.items()},
         }
         seconds = take_turns(steps, effort, synchronize=waiting_for(device))
-    each = [taken / stack.victims for taken in seconds["stack"]]
-    alone = [taken / one_by_one.victim_steps for taken in seconds["one by one"]]
+    of_all = [taken / stack.steps for taken in seconds["stack"]]
+    each = [taken / stack.victims for taken in of_all]
+    alone = [
+        taken / process.victim_steps
+        for taken_in_round in zip(*(seconds[name] for name in one_by_one), strict=True)
+        for taken, process in zip(taken_in_round, opened, strict=True)
+    ]
     flops = step_flops(layer_products(prepared.model(), prepared.x), len(prepared.x))
     rate = [SQUARE_PRODUCT_FLOPS / taken for taken in seconds["product"]]
     return StackTimes(
-        seconds=Spread.of(seconds["stack"]),
+        seconds=Spread.of(of_all),
         victims=stack.victims,
         flops=flops,
         one_by_one_seconds=Spread.of(alone),
-        over_one_by_one=ratios(alone, each),
+        over_one_by_one=ratios(alone, [taken for taken in each for _ in opened]),
         product_flops=Spread.of(rate),
         share=ratios([flops / taken for taken in each], rate),
     )

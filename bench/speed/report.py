@@ -46,11 +46,12 @@ _SCALES = {
 }
 
 _STACKS = """\
-Victims that share their batch take their steps together; Opacus trains one after the other, with its default, in a
-process of its own, as what its memory costs depends on what else a process does. The share is that of the rate of a
-square float32 matrix product (2048 x 2048), measured in the same rounds; the operations of a step are those of its
-matrix products: forward, gradients of the weights, and of the inputs but for the first layer. Two classes of a single
-layer are trained as one difference, which takes half of these: there the share can exceed 100 %.\
+Victims share their batch. On CPUs as many as the cache holds take their steps together, some steps before the next ones
+do, as in a training; Opacus trains one after the other, with its default, in processes of its own, since what its
+memory costs depends on what else a process does, and differs from one process to the next. The share is that of the
+rate of a square float32 matrix product (2048 x 2048), measured in the same rounds; the operations of a step are those
+of its matrix products: forward, gradients of the weights, and of the inputs but for the first layer. Two classes of a
+single layer are trained as one difference, which takes half of these: there the share can exceed 100 %.\
 """
 
 

@@ -20,7 +20,10 @@ from bench.speed.results import Memory, SpeedRun, StackTimes, StepTimes
 from bench.speed.stacks import STACKS, Stack
 from bench.speed.timing import Effort
 
-EFFORT = {Scale.SMOKE: Effort(seconds=0.8, least=3, most=30), Scale.PAPER: Effort(seconds=30, least=15, most=200)}
+EFFORT = {
+    Scale.SMOKE: Effort(seconds=0.8, least=3, most=30),
+    Scale.PAPER: Effort(seconds=30, least=15, most=200, processes=5),
+}
 
 MEMORY_BATCH = 1000
 MEMORY_WAYS: Mapping[Scale, tuple[str, ...]] = {

@@ -9,6 +9,9 @@ from bench.speed.catalogue import WAYS
 from bench.speed.problems import Prepared, Problem
 from bench.speed.ways import Parameters, Step, stacked
 
+# Steps that victims of small networks take before the next ones do: trainings take all of theirs, and find the weights
+# in the cache at every step but the first.
+_STEPS = 20
 # More than one, so that a victim does not find its own weights still in the cache.
 _TAKEN_IN_TURN = 2
 
@@ -20,10 +23,12 @@ class Stack:
     Args:
         problem: network and batch.
         victims: how many.
+        steps: how many those that are trained together take before the next ones do.
     """
 
     problem: Problem
     victims: int
+    steps: int = _STEPS
 
     @property
     def name(self) -> str:
@@ -35,13 +40,13 @@ STACKS = (
     Stack(problems.LR_784, 256),
     Stack(problems.LR, 64),
     Stack(problems.MLP, 32),
-    Stack(problems.CNN, 8),
+    Stack(problems.CNN, 8, steps=1),
 )
 
 
 def together(stack: Stack, prepared: Prepared, lr: float) -> Step:
-    """One step of all victims, as the library takes it."""
-    return stacked(prepared, [prepared.initial, *_others(stack, stack.victims - 1)], lr)
+    """The steps of all victims, as the library takes them."""
+    return stacked(prepared, [prepared.initial, *_others(stack, stack.victims - 1)], lr, steps=stack.steps)
 
 
 def one_by_one(stack: Stack, prepared: Prepared, lr: float) -> tuple[Step, int]:

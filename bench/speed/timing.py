@@ -23,11 +23,13 @@ class Effort:
     Args:
         seconds: rounds are begun until so much time has passed.
         least, most: bounds on the number of rounds; the lower one goes before ``seconds``.
+        processes: in how many processes is measured what differs from one process to the next.
     """
 
     seconds: float
     least: int
     most: int
+    processes: int = 1
 
     def __post_init__(self) -> None:
         if not 1 <= self.least <= self.most:

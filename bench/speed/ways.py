@@ -15,6 +15,8 @@ from gradshape.training import SGD
 from gradshape.training.dense import DenseStack, lanes_needed
 from gradshape.training.layout import layout_of
 from gradshape.training.loop import OneVictim
+from gradshape.training.memory import most_in_cache
+from gradshape.training.plan import chunks
 from gradshape.training.rows import Rows
 
 # Small, so that thousands of steps on one batch leave the network much as it was.
@@ -74,28 +76,45 @@ def training(prepared: Prepared, lr: float) -> Step:
     return stacked(prepared, [prepared.initial], lr)
 
 
-def stacked(prepared: Prepared, victims: Sequence[Parameters], lr: float) -> Step:
-    """What :func:`gradshape.training.train_victims` runs for victims that are trained together.
+def stacked(prepared: Prepared, victims: Sequence[Parameters], lr: float, *, steps: int = 1) -> Step:
+    """What :func:`gradshape.training.train_victims` runs for some victims.
 
     Args:
         prepared: the batch, which all victims share.
         victims: the weights of each.
         lr: learning rate.
+        steps: how many steps every victim takes at a call.
     """
     layers = models.dense_layers(prepared.model())
-    if layers is not None:
-        return _dense(prepared, layers, victims, lr)
-    steps = [_alone(prepared, victim, lr) for victim in victims]
-    if len(steps) == 1:
-        return steps[0]
+    if layers is None:
+        parts = [_alone(prepared, victim, lr) for victim in victims]
+        return _side_by_side(parts, steps) if len(parts) > 1 else _repeated(parts, steps)
+    most = len(victims)
+    if prepared.device.type == "cpu":
+        most = most_in_cache(sum(p.nbytes for p in victims[0].values()))
+    return _repeated([_dense(prepared, layers, some, lr) for some in chunks(victims, most)], steps)
+
+
+def _repeated(parts: Sequence[Step], steps: int) -> Step:
+    """One part after the other, each so often."""
+
+    def take() -> None:
+        for part in parts:
+            for _ in range(steps):
+                part.take()
+
+    return Step(take, parts[0].parameters)
+
+
+def _side_by_side(parts: Sequence[Step], steps: int) -> Step:
     threads = torch.get_num_threads()
     # As the harness's engine: victims side by side, each on one processor.
     pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
 
     def take() -> None:
-        wait([pool.submit(step.take) for step in steps])
+        wait([pool.submit(_repeated([part], steps).take) for part in parts])
 
-    return Step(take, steps[0].parameters)
+    return Step(take, parts[0].parameters)
 
 
 def _dense(prepared: Prepared, layers: Sequence[nn.Linear], victims: Sequence[Parameters], lr: float) -> Step:

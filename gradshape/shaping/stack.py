@@ -25,7 +25,6 @@ class ShaperStack:
     Attributes:
         needs_norms: whether any shaper needs per-sample norms.
         per_layer: whether any looks at single layers.
-        separable: whether weights can be asked for some victims at a time: nothing is learned, and all clip alike.
         samplewise: whether every weight depends on its own sample's norm alone, given what was learned so far.
         adaptive_noise: whether any noise follows the norms.
     """
@@ -58,7 +57,6 @@ class ShaperStack:
                 weighting, noises = [s.weighting for s in own], [s.adaptive_noises for s in own]
                 self._chains.append(Chain(weighting, noises, device=device, dtype=dtype))
                 self._members.append(members)
-        self.separable = self._limits is not None
         self._arrange()
 
     def _arrange(self) -> None:
@@ -72,7 +70,7 @@ class ShaperStack:
     def __len__(self) -> int:
         return len(self._shapers)
 
-    def weights(self, squares: Tensor, member: Tensor | None = None, *, lanes: slice | None = None) -> Tensor:
+    def weights(self, squares: Tensor, member: Tensor | None = None) -> Tensor:
         """Weights, each row by its own victim's shaper, as it is after what it has learned so far.
 
         Args:
@@ -80,14 +78,12 @@ class ShaperStack:
                 together ``(1, K, B)`` do as well.
             member: ``(K, B)``: not 0 where the row is in the victim's batch, in equally many places of each victim;
                 shapers see no other norms. Where it is 0 the weights mean nothing. ``None`` if all are.
-            lanes: which victims these are of, some of them only where :attr:`separable`; all if omitted.
 
         Returns:
             ``(K, B)``, or ``(L, K, B)`` where :attr:`per_layer`: a new tensor.
         """
         if self._limits is not None:
-            limits = self._limits if lanes is None else self._limits[lanes]
-            return clip_in_place(sum_layers(squares).sqrt(), limits)
+            return clip_in_place(sum_layers(squares).sqrt(), self._limits)
         shape = squares.shape if self.per_layer else squares.shape[1:]
         total = torch.ones(shape, device=squares.device, dtype=squares.dtype)
         for chain, members in zip(self._chains, self._places, strict=True):

@@ -1,30 +1,20 @@
 """Plain ReLU networks of ``K`` victims as one network with a victim axis.
 
-The shared rows of a batch go through one matrix product for all victims, private rows through a small batched
-one. The backward pass is written out: for a layer with inputs ``a`` (a constant 1 appended for the bias) and
-output gradients ``D``, sample ``i`` has the squared gradient norm ``|a_i|^2 |D_i|^2`` (Goodfellow 2015,
-"Efficient per-example gradient computations"), so shaping costs a few passes over ``D`` and no per-sample
-gradient is ever formed.
-
-On CPUs the victims take their steps in groups whose parameters fit the cache, so that these come from memory once.
+The shared rows of a batch go through one matrix product for all victims, private rows through a small batched one.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from gradshape.shaping import ShaperStack
-from gradshape.training.heads import VECTOR
+from gradshape.training.heads import VECTOR, Buffer
 from gradshape.training.layout import Layout
+from gradshape.training.passes import Forward, Step
 from gradshape.training.rows import LEAST_WIDTH, Rows, aligned
 from gradshape.training.victim import State
-
-# Bytes of the parameters of victims that take a step together on a CPU.
-_GROUP_BYTES = 6 << 20
 
 
 def lanes_needed(victims: int, layout: Layout) -> int:
@@ -33,15 +23,6 @@ def lanes_needed(victims: int, layout: Layout) -> int:
     On CPUs it has so many that their numbers do not depend on it, see :mod:`gradshape.training.rows`.
     """
     return max(victims, -(-LEAST_WIDTH // layout.blocks[0][0]))
-
-
-@dataclass(frozen=True, eq=False)
-class _Group:
-    """Victims that take a step together: which they are, and their parts of the blocks that products go into."""
-
-    lanes: slice
-    weights: list[Tensor]
-    gradients: list[Tensor]
 
 
 class DenseStack:
@@ -77,6 +58,7 @@ class DenseStack:
         self._descent = descent
         self._best: Tensor | None = None
         self._scratch: dict[str, Tensor] = {}
+        self._step: Step | None = None
         self._use(torch.zeros(layout.size(lanes), device=device, dtype=dtype))
 
     @property
@@ -91,17 +73,7 @@ class DenseStack:
         self._blocks = self._layout.views(self.parameter, self.lanes)
         self._block_grads = self._layout.views(self.gradient, self.lanes)
         self._scratch.clear()
-        per_victim = parameter.element_size() * sum(map(math.prod, self._layout.blocks))
-        groups = -(-self.lanes * per_victim // _GROUP_BYTES) if parameter.device.type == "cpu" else 1
-        size = -(-self.lanes // groups)
-        self._whole = self._group(0, self.lanes)
-        self._groups = [self._group(start, min(start + size, self.lanes)) for start in range(0, self.lanes, size)]
-
-    def _group(self, start: int, stop: int) -> "_Group":
-        weights, gradients = (
-            [block[start:stop] for block in blocks[: self._layers]] for blocks in (self._blocks, self._block_grads)
-        )
-        return _Group(slice(start, stop), weights, gradients)
+        self._step = None
 
     def keep(self, lanes: Tensor) -> Callable[[Tensor], Tensor]:
         """Go on with these lanes only, in this order: :attr:`parameter` and :attr:`gradient` are then other tensors.
@@ -161,67 +133,12 @@ class DenseStack:
             rows_per_step: number of rows in each victim's batch.
             shaping: shapers of the ``K`` victims.
         """
-        unit = (1.0 if self._descent is None else -self._descent) / rows_per_step
-        scale = None if member is None else member * unit
-        for group in self._groups if shaping.separable else [self._whole]:
-            self._step(
-                group,
-                shared,
-                None if private is None else private.part(group.lanes),
-                None if member is None else member[group.lanes],
-                unit if scale is None else scale[group.lanes],
-                shaping,
-            )
-
-    def _step(
-        self,
-        group: "_Group",
-        shared: Rows,
-        private: Rows | None,
-        member: Tensor | None,
-        scale: float | Tensor,
-        shaping: ShaperStack,
-    ) -> None:
-        inputs, out = self._forward(group.weights, shared.x, None if private is None else private.x, self._buffer)
-        rows = len(shared) + (0 if private is None else private.x.shape[1])
-        filled = out.shape[2] - rows
-        labels = _labels(shared, private)
-        deltas = self._backward(
-            group.weights,
-            inputs,
-            self._head.errors(out, pad(labels, (0, filled)) if filled else labels, self._buffer),
-        )
-        if shaping.needs_norms:
-            squares = self._squares(shared, private, inputs, deltas, rows, per_layer=shaping.per_layer)
-            of_norms = shaping.weights(squares, member, lanes=group.lanes)
-            shaping.observe(squares, member)
-            scale = of_norms.mul_(scale)
-        if filled:
-            scale = pad(labels.new_full((1, rows), scale) if isinstance(scale, float) else scale, (0, filled))
-        for layer, delta in enumerate(deltas):
-            if isinstance(scale, float):
-                delta.mul_(scale)
-            else:
-                delta.mul_((scale if scale.dim() == 2 else scale[layer]).unsqueeze(1))
-        self._add_products(group.gradients, shared, private, inputs, deltas)
-
-    def _add_products(
-        self,
-        gradients: Sequence[Tensor],
-        shared: Rows,
-        private: Rows | None,
-        inputs: Sequence[Tensor],
-        deltas: Sequence[Tensor],
-    ) -> None:
-        # A gradient is overwritten, parameters are added to.
-        kept = 0 if self._descent is None else 1
-        first, *others = gradients
-        count = len(shared)
-        first.flatten(0, 1).addmm_(deltas[0].flatten(0, 1)[:, :count], shared.x, beta=kept)
-        if private is not None:
-            first.baddbmm_(deltas[0][:, :, count : count + private.x.shape[1]], private.x)
-        for gradient, a, delta in zip(others, inputs, deltas[1:], strict=True):
-            gradient.baddbmm_(delta, a.mT, beta=kept)
+        shape = len(shared), 0 if private is None else private.x.shape[1]
+        if self._step is None or self._step.shape != shape:
+            blocks = self._blocks[: self._layers], self._block_grads[: self._layers]
+            self._step = Step(*blocks, self._head, *shape, self._buffer, added=self.descends)
+        rate = 1.0 if self._descent is None else -self._descent
+        self._step.run(shared, private, member, rate / rows_per_step, shaping)
 
     def _buffer(self, name: str, *shape: int) -> Tensor:
         """Memory that the next step reuses, so that it is not given back and page-faulted in again."""
@@ -256,94 +173,17 @@ class DenseStack:
 
         -1 where a logit is not finite.
         """
-        _, out = self._forward(self._whole.weights, x, None, _new_like(self.parameter))
-        return self._head.classes(out[:, :, : len(x)])
+        return self._predicted(x, None)
 
     def predict_own(self, x: Tensor) -> Tensor:
         """``(K, M, n)`` rows, each victim's own, to their classes ``(K, M)``."""
-        _, out = self._forward(self._whole.weights, x[0, :0], x, _new_like(self.parameter))
-        return self._head.classes(out[:, :, : x.shape[1]])
+        return self._predicted(x[0, :0], x)
 
-    def _forward(
-        self, weights: Sequence[Tensor], shared: Tensor, private: Tensor | None, buffer: Callable[..., Tensor]
-    ) -> tuple[list[Tensor], Tensor]:
-        """Inputs ``(K, n + 1, R)`` of the layers after the first, a constant 1 appended, and the outputs ``(K, n, R)``.
-
-        ``R`` is the number of rows, filled up.
-        """
-        victims, count = len(weights[0]), len(shared)
-        used = count if private is None else count + private.shape[1]
-        rows = aligned(used)
-        out = buffer("out 0", victims, weights[0].shape[1], rows)
-        _outputs(weights[0].flatten(0, 1), shared, out=out.flatten(0, 1)[:, :count])
-        if private is not None:
-            out[:, :, count:used] = torch.bmm(weights[0], private.mT)
-        if used < rows:
-            out[:, :, used:] = 0
-        inputs = []
-        for layer, weight in enumerate(weights[1:], start=1):
-            a = buffer(f"in {layer}", victims, weight.shape[2], rows)
-            torch.clamp_min(out, 0, out=a[:, :-1])
-            a[:, -1] = 1
-            inputs.append(a)
-            out = torch.bmm(weight, a, out=buffer(f"out {layer}", victims, weight.shape[1], rows))
-        return inputs, out
-
-    def _backward(self, weights: Sequence[Tensor], inputs: Sequence[Tensor], delta: Tensor) -> list[Tensor]:
-        deltas = [delta]
-        for layer, (a, weight) in reversed(list(enumerate(zip(inputs, weights[1:], strict=True)))):
-            units = a[:, :-1]
-            below = torch.bmm(weight[:, :, :-1].mT, deltas[-1], out=self._buffer(f"delta {layer}", *units.shape))
-            deltas.append(torch.ops.aten.threshold_backward.grad_input(below, units, 0, grad_input=below))
-        return deltas[::-1]
-
-    def _squares(
-        self,
-        shared: Rows,
-        private: Rows | None,
-        inputs: Sequence[Tensor],
-        deltas: Sequence[Tensor],
-        rows: int,
-        *,
-        per_layer: bool,
-    ) -> Tensor:
-        """Squared norms of the first ``rows`` per-sample gradients ``(L, K, rows)``; all layers together in ``L = 1``,
-        unless ``per_layer``.
-        """
-        of_inputs = shared.squared
-        if private is not None:
-            of_inputs = torch.cat([of_inputs.expand(len(private.squared), -1), private.squared], dim=1)
-        *hidden, errors = deltas
-        of_outputs = [*map(self._columns, hidden), self._head.squares(errors, self._columns)]
-        squares = [of_outputs[0][:, :rows] * of_inputs]
-        for a, of_output in zip(inputs, of_outputs[1:], strict=True):
-            of_layer = self._columns(a)[:, :rows] * of_output[:, :rows]
-            if per_layer:
-                squares.append(of_layer)
-            else:
-                squares[0] += of_layer
-        return torch.stack(squares) if per_layer else squares[0].unsqueeze(0)
-
-    def _columns(self, matrices: Tensor) -> Tensor:
-        """``(K, n, R)`` to the squared norms ``(K, R)`` of the columns."""
-        return torch.mul(matrices, matrices, out=self._buffer("squares", *matrices.shape)).sum(1)
+    def _predicted(self, shared: Tensor, private: Tensor | None) -> Tensor:
+        weights, slots = self._blocks[: self._layers], 0 if private is None else private.shape[1]
+        forward = Forward(weights, len(shared), slots, _new_like(self.parameter))
+        return self._head.classes(forward.run(shared, private)[:, :, : forward.rows])
 
 
-def _outputs(weights: Tensor, x: Tensor, *, out: Tensor) -> None:
-    """``weights x^T`` of ``(M, n)`` and ``(B, n)``."""
-    if len(x) < LEAST_WIDTH:
-        out.copy_(torch.mm(weights, pad(x, (0, 0, 0, LEAST_WIDTH - len(x))).T)[:, : len(x)])
-    elif out.is_contiguous():
-        torch.mm(weights, x.T, out=out)
-    else:
-        out.copy_(torch.mm(weights, x.T))
-
-
-def _new_like(parameter: Tensor) -> Callable[..., Tensor]:
+def _new_like(parameter: Tensor) -> Buffer:
     return lambda name, *shape: parameter.new_empty(shape)
-
-
-def _labels(shared: Rows, private: Rows | None) -> Tensor:
-    if private is None:
-        return shared.label
-    return torch.cat([shared.label.expand(len(private.label), -1), private.label], dim=1)

@@ -21,8 +21,11 @@ Buffer = Callable[..., Tensor]
 class Head(Protocol):
     """One way to read the last layer's outputs ``(K, n, R)``."""
 
-    def errors(self, out: Tensor, labels: Tensor, buffer: Buffer) -> Tensor:
-        """``(K, n, R)`` gradients of the losses in the outputs, for ``labels`` ``(R,)`` or ``(K, R)``."""
+    def errors(self, out: Tensor, labels: Tensor, errors: Tensor) -> Tensor:
+        """Gradients of the losses in the outputs, for ``labels`` ``(R,)`` or ``(K, R)``.
+
+        They are written to ``errors`` ``(K, n, R)``, memory with room up to a multiple of :data:`VECTOR` elements.
+        """
         ...
 
     def squares(self, errors: Tensor, columns: Callable[[Tensor], Tensor]) -> Tensor:
@@ -40,11 +43,11 @@ class Head(Protocol):
 class Softmax:
     """A logit a class."""
 
-    def errors(self, out: Tensor, labels: Tensor, buffer: Buffer) -> Tensor:
+    def errors(self, out: Tensor, labels: Tensor, errors: Tensor) -> Tensor:
         """Softmax less the one-hot labels."""
-        errors = torch.softmax(out, 1, out=buffer("errors", *out.shape))
+        torch.softmax(out, 1, out=errors)
         places = labels.long().unsqueeze(-2).expand(len(out), 1, -1)
-        return errors.scatter_add_(1, places, errors.new_full((), -1.0).expand(places.shape))
+        return errors.scatter_(1, places, -1.0, reduce="add")
 
     def squares(self, errors: Tensor, columns: Callable[[Tensor], Tensor]) -> Tensor:
         """See :class:`Head`."""
@@ -60,9 +63,8 @@ class Difference:
     to which that of the first is opposite.
     """
 
-    def errors(self, out: Tensor, labels: Tensor, buffer: Buffer) -> Tensor:
+    def errors(self, out: Tensor, labels: Tensor, errors: Tensor) -> Tensor:
         """The second class's probability less the labels, 0 or 1."""
-        errors = buffer("errors", *out.shape)
         torch.mul(out, 2, out=errors)
         # Over whole vectors, see VECTOR.
         whole = errors.as_strided((-(-errors.numel() // VECTOR) * VECTOR,), (1,))

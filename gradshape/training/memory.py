@@ -1,4 +1,4 @@
-"""How much memory a stack takes, from above, so that as many victims share one as fit."""
+"""How much memory a stack takes, from above, so that as many victims share one as fit, and as are fast together."""
 
 import math
 from collections.abc import Sequence
@@ -26,6 +26,9 @@ _OBJECTS = 1 << 15
 _OF_OUTPUTS = 3
 # Entries of gradients of single samples that are formed at a time, in all: the limit of the clipping.
 _FORMED = 1 << 26
+# Bytes of the parameters of dense victims that are trained together on a CPU: they stay in its cache from one step to
+# the next, where those of more victims would come from memory at every step.
+_IN_CACHE = 5 << 20
 
 
 def evaluation_elements(device: torch.device) -> int:
@@ -55,6 +58,15 @@ def rows_at_once(
     # Formed gradients are held up to a limit.
     bounded = (left - _FORMED * item) // max(1, per_row)
     return max(1, whole, bounded)
+
+
+def most_in_cache(parameters: int) -> int:
+    """How many dense victims with so many bytes of parameters are trained together on a CPU; at least 1.
+
+    The threads share batched products victim by victim, so that none waits for another's last one.
+    """
+    most, threads = max(1, _IN_CACHE // parameters), torch.get_num_threads()
+    return most - most % threads if most > threads else most
 
 
 class Memory:
@@ -87,7 +99,11 @@ class Memory:
 
     def victims(self, max_memory: int, group: Sequence[Victim]) -> int:
         """How many victims of ``group``, which may share a stack, do so within ``max_memory`` bytes; at least 1."""
-        return max(1, int((max_memory - self.shared(group)) // self.per_victim(group)))
+        fit = max(1, int((max_memory - self.shared(group)) // self.per_victim(group)))
+        architecture = architecture_of(self._dataset, group[0])
+        if architecture.widths is None or self._device.type != "cpu":
+            return fit
+        return min(fit, most_in_cache(architecture.parameters * self._item))
 
     def shared(self, group: Sequence[Victim]) -> int:
         """Bytes that are taken however many victims there are."""

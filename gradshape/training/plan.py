@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -13,6 +14,8 @@ from gradshape.training.layout import Halved
 from gradshape.training.order import CommonRows, OwnRows, PoissonRows, steps_per_epoch
 from gradshape.training.recipe import Fit, Sampling
 from gradshape.training.victim import Victim
+
+_Member = TypeVar("_Member")
 
 # Elements of the layers' outputs in one victim's step up to which a processor trains many victims faster together than
 # one after the other: larger ones keep it busy by themselves. Measured: pictures of 8 x 8 in batches of 20 and 50 gain
@@ -132,7 +135,7 @@ def plan(
             groups.setdefault(key, []).append(index)
     stacks = []
     for group in groups.values():
-        for members in _chunks(group, most([victims[index] for index in group])):
+        for members in chunks(group, most([victims[index] for index in group])):
             # Noisy victims stand together, so that their noise is added in one pass.
             noisy_first = sorted(members, key=lambda index: not victims[index].descent.shaper.noisy)
             dense = architecture_of(dataset, victims[group[0]]).widths is not None
@@ -185,7 +188,8 @@ def _own_rows(victim: Victim) -> tuple[str, int]:
     return victim.private.fingerprint, victim.seed
 
 
-def _chunks(members: Sequence[int], most: int) -> list[Sequence[int]]:
+def chunks(members: Sequence[_Member], most: int) -> list[Sequence[_Member]]:
+    """As few parts of at most ``most`` as there can be, of about the same size."""
     count = -(-len(members) // most)
     size = -(-len(members) // count)
     return [members[start : start + size] for start in range(0, len(members), size)]

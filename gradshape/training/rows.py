@@ -56,7 +56,3 @@ class Rows:
         """The rows with these ids, of any shape."""
         flat = ids.flatten().to(self._matrix.device)
         return Rows(self._matrix.index_select(0, flat).unflatten(0, ids.shape))
-
-    def part(self, of: slice) -> "Rows":
-        """Some of them, along the first axis."""
-        return Rows(self._matrix[of])

@@ -76,10 +76,22 @@ def test_all_ways_make_the_same_update(problem: Problem) -> None:
 @pytest.mark.parametrize("stack", STACKS, ids=lambda stack: stack.name)
 def test_stack_and_opacus_one_by_one_make_the_same_update(stack: Stack) -> None:
     prepared = stack.problem.prepare(device="cpu", batch_size=4)
-    two = replace(stack, victims=2)
+    two = replace(stack, victims=2, steps=1)
     together, (alone, some) = stacks.together(two, prepared, 1.0), stacks.one_by_one(two, prepared, 1.0)
     assert some == 2
     check_update(prepared, "the stack", update(prepared, together), update(prepared, alone))
+
+
+@pytest.mark.parametrize("bytes_in_cache", [1, 1 << 20], ids=["one-by-one", "together"])
+def test_every_victim_of_a_stack_takes_its_steps(bytes_in_cache: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gradshape.training.memory._IN_CACHE", bytes_in_cache)
+    prepared = SMALL.prepare(device="cpu", batch_size=4)
+    once = stacks.together(Stack(SMALL, 3, steps=1), prepared, 1.0)
+    for _ in range(2):
+        once.take()
+    expected = update(prepared, once)
+    at_once = stacks.together(Stack(SMALL, 3, steps=3), prepared, 1.0)
+    check_update(prepared, "the stack", update(prepared, at_once), expected)
 
 
 def test_problem_is_the_same_every_time() -> None:
@@ -129,9 +141,10 @@ class _InThisProcess:
 
 
 def test_rates_of_a_stack_fit_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    here = _InThisProcess(Stack(SMALL, 3))
+    stack = Stack(SMALL, 3, steps=2)
+    here = _InThisProcess(stack)
     monkeypatch.setattr(apart, "opacus", lambda name, device: nullcontext(here))
-    times = measure.stack_times(Stack(SMALL, 3), ONCE, device="cpu")
+    times = measure.stack_times(stack, ONCE, device="cpu")
     a_victim = times.seconds.median / 3
     assert times.flops == step_flops([6 * 256, 256 * 3], 100)
     assert times.over_one_by_one.median == pytest.approx(times.one_by_one_seconds.median / a_victim)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from gradshape import models
 from gradshape.clipping import clip_weights, per_sample
-from gradshape.shaping import Clip, Noise, QuantileClip, Shaper, ShaperStack
+from gradshape.shaping import Clip, Noise, Shaper, ShaperStack
 from gradshape.training import SGD, Adam
 from gradshape.training.dense import DenseStack, lanes_needed
 from gradshape.training.layout import Halved, Plain
@@ -107,31 +107,6 @@ def test_a_state_comes_back_as_it_was_loaded(hidden: tuple[int, ...], classes: i
     for lane, victim in enumerate(victims):
         for name, value in stack.state(lane).items():
             torch.testing.assert_close(value, victim.state_dict()[name], rtol=1e-15, atol=1e-15)
-
-
-@of_every_shape
-@pytest.mark.parametrize("shaper", [Shaper((Clip(LIMIT),)), Shaper((QuantileClip(0.5),))], ids=["clip", "quantile"])
-def test_steps_in_groups_are_steps_of_all(
-    hidden: tuple[int, ...], classes: int, halved: bool, shaper: Shaper, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    data, victims = blobs(classes=classes), networks(hidden, classes)
-    rows = Rows.of(data.train.x.double(), data.train.y, dtype=torch.float64, device=torch.device("cpu"))
-
-    def after() -> list[dict[str, Tensor]]:
-        stack = stack_of(victims, hidden, classes, halved, RATE)
-        shapers = [shaper] * stack.lanes
-        shaping = ShaperStack(shapers, device=torch.device("cpu"), dtype=torch.float64, rows_per_step=8)
-        own = torch.arange(8 * stack.lanes).view(stack.lanes, 8) % len(rows)
-        member = (own % 3 > 0).double()
-        for _ in range(3):
-            stack.step(rows[torch.arange(0)], rows[own], member, 8, shaping)
-        return [stack.state(lane) for lane in range(VICTIMS)]
-
-    whole = after()
-    monkeypatch.setattr("gradshape.training.dense._GROUP_BYTES", 1)
-    for found, expected in zip(after(), whole, strict=True):
-        for name, value in found.items():
-            torch.testing.assert_close(value, expected[name], rtol=1e-12, atol=1e-14)
 
 
 @of_every_shape

@@ -11,7 +11,7 @@ import torch
 from gradshape.data import Dataset
 from gradshape.shaping import AdaptiveNoise, Clip, Noise, Shaper, Statistic
 from gradshape.training import SGD, Adam, Recipe, Victim, train_stacks
-from gradshape.training.memory import Memory
+from gradshape.training.memory import Memory, most_in_cache
 from tests.training.samples import blobs, random_rows
 
 MIB = 1 << 20
@@ -60,8 +60,11 @@ import gc, re
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from gradshape.training import train_stacks
+from gradshape.training import memory, train_stacks
 from tests.training.test_memory import CASES, MIB, data_of, setup
+
+# What fits a processor's cache would be less.
+memory._IN_CACHE = 1 << 40
 
 def size(key):
     return int(re.search(rf"{key}:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) << 10
@@ -108,3 +111,21 @@ def test_more_memory_never_means_more_stacks(shaper: str, kind: str) -> None:
 def test_a_single_victim_is_trained_whatever_it_takes() -> None:
     victims = setup("lr", "clip-noise", True, 3)
     assert [members for members, _ in train_stacks(DATA, victims, max_memory=1)] == [(0,), (1,), (2,)]
+
+
+def test_a_processor_trains_as_many_together_as_its_cache_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    victims = setup("lr", "clip-noise", False, 7)
+    monkeypatch.setattr("gradshape.training.memory._IN_CACHE", 3 * 4 * (100 + 1) * 20)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    assert [len(members) for members, _ in train_stacks(DATA, victims)] == [3, 3, 1]
+    memory = Memory(DATA, rows=len(DATA.train), dtype=torch.float32, keep_states=True, device=torch.device("meta"))
+    assert memory.victims(1 << 30, victims) > 7
+
+
+@pytest.mark.parametrize(("parameters", "threads", "expected"), [(10, 2, 10), (10, 4, 8), (40, 4, 2), (101, 2, 1)])
+def test_threads_have_equally_many_victims_each(
+    parameters: int, threads: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gradshape.training.memory._IN_CACHE", 100)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    assert most_in_cache(parameters) == expected
