@@ -3,6 +3,8 @@
 Inside :func:`pretend_device`, tensors of the device ``"pretend"`` can be made and computed with. As on a GPU, an
 operator that meets tensors of both devices raises, and so does drawing on it from a generator of the CPU. What a GPU
 would make the host wait for is counted: values read by Python, copies to the CPU, results whose size depends on values.
+
+It records as CUDA does, see :func:`record`: what runs again is the operators, in the same memory, and no Python.
 """
 
 from collections import Counter
@@ -108,13 +110,79 @@ def _computed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], waits: C
         raise RuntimeError(f"{func}: expected a generator of the device {NAME}, got one of cpu")
     if here and _waits_for(func, args, stays, elsewhere):
         waits[str(func)] += 1
+    if _record is not None and (_waits_for(func, args, stays, elsewhere) or (func in _COPIES and elsewhere)):
+        raise RuntimeError(f"{func}: cannot be recorded, as the host waits for it")
     if asked is not None:
         kwargs["device"] = torch.device("cpu")
-    result = func(*tree_map(_held, args), **tree_map(_held, kwargs))
+    held_args, held_kwargs = tree_map(_held, args), tree_map(_held, kwargs)
+    if _record is None or not stays:
+        result = func(*held_args, **held_kwargs)
+    else:
+        result = _record.run(func, held_args, held_kwargs)
     if not stays:
         return result
     shells = tree_map(lambda value: _Pretended(value) if isinstance(value, Tensor) else value, result)
     return return_and_correct_aliasing(func, args, kwargs, shells) if here else shells
+
+
+class _Record:
+    """The operators on the device since it was made, and what was in the memory that they wrote to."""
+
+    def __init__(self) -> None:
+        self._operators: list[tuple[Callable[[], Any], list[Tensor]]] = []
+        self._before: dict[int, tuple[torch.UntypedStorage, torch.UntypedStorage]] = {}
+
+    def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call an operator and note it."""
+        schema = func._schema
+        given = {**dict(zip((argument.name for argument in schema.arguments), args, strict=False)), **kwargs}
+        written = [given.get(argument.name) for argument in schema.arguments if _is_write(argument)]
+        for tensor in tree_leaves(written):
+            if isinstance(tensor, Tensor):
+                storage = tensor.untyped_storage()
+                self._before.setdefault(storage.data_ptr(), (storage, storage.clone()))
+        result = func(*args, **kwargs)
+        is_view = not written and any(returned.alias_info is not None for returned in schema.returns)
+        if not is_view:
+            # Others read what is made anew where it was first.
+            made = [] if written else _tensors(result)
+            self._operators.append((lambda: func(*args, **kwargs), made))
+        return result
+
+    def undo(self) -> None:
+        """Put back what was there."""
+        for storage, before in self._before.values():
+            storage.copy_(before)
+
+    def again(self) -> None:
+        """Run all operators in the same memory."""
+        for operator, made in self._operators:
+            result = operator()
+            for place, value in zip(made, _tensors(result) if made else [], strict=True):
+                place.copy_(value)
+
+
+def _is_write(argument: Any) -> bool:
+    return argument.alias_info is not None and argument.alias_info.is_write
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
+
+
+_record: _Record | None = None
+
+
+def record(function: Callable[[], Any], device: torch.device) -> tuple[Any, Callable[[], None]]:
+    """A :data:`gradshape.training.replay.Recorder`."""
+    global _record
+    made = _record = _Record()
+    try:
+        result = function()
+    finally:
+        _record = None
+        made.undo()
+    return result, made.again
 
 
 def _waits_for(func: Any, args: tuple[Any, ...], stays: bool, elsewhere: bool) -> bool:

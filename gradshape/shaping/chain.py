@@ -91,6 +91,8 @@ class Chain:
         self.per_layer = any(link.per_layer for link in self._links)
         self.samplewise = all(map(is_samplewise, first))
         self.learns = bool(self._noises) or any(isinstance(part, Stackable) and part.learns for part in first)
+        # What a part by others does is not known.
+        self.repeats = not self.learns and all(isinstance(part, Stackable) for part in first)
 
     def weights(self, norms: Tensor) -> Tensor | None:
         """``(k, B)`` norms, per layer ``(L, k, B)``, to ``(k, B)`` or ``(L, k, B)`` weights; ``None`` for all 1."""

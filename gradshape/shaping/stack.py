@@ -27,6 +27,8 @@ class ShaperStack:
         per_layer: whether any looks at single layers.
         samplewise: whether every weight depends on its own sample's norm alone, given what was learned so far.
         adaptive_noise: whether any noise follows the norms.
+        repeats: whether :meth:`weights` does the same work at every step, and :meth:`observe` none: all parts are known
+            to learn nothing.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class ShaperStack:
         self.samplewise = all(chain.samplewise for chain in self._chains)
         self.adaptive_noise = any(shaper.adaptive_noises for shaper in self._shapers)
         self._learns = any(chain.learns for chain in self._chains)
+        self.repeats = all(chain.repeats for chain in self._chains)
         self._places = [torch.tensor(members, device=self._device) for members in self._members]
 
     def __len__(self) -> int:

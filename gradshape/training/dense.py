@@ -25,6 +25,34 @@ def lanes_needed(victims: int, layout: Layout) -> int:
     return max(victims, -(-LEAST_WIDTH // layout.blocks[0][0]))
 
 
+class _Scratch:
+    """A :data:`gradshape.training.heads.Buffer` whose memory the next step reuses, so that it is not given back and
+    page-faulted in again.
+
+    Other devices than CPUs give it back to a cache, and records of steps have memory of their own.
+    """
+
+    def __init__(self, like: Tensor) -> None:
+        self._like = like
+        self._kept: dict[str, Tensor] = {}
+
+    @property
+    def keeps(self) -> bool:
+        """Whether memory is reused."""
+        return self._like.device.type == "cpu"
+
+    def __call__(self, name: str, *shape: int) -> Tensor:
+        size = math.prod(shape)
+        # Whole vectors, see :data:`gradshape.training.heads.VECTOR`.
+        room = aligned(size, VECTOR)
+        if not self.keeps:
+            return self._like.new_empty(room)[:size].view(shape)
+        kept = self._kept.get(name)
+        if kept is None or kept.numel() < room:
+            kept = self._kept[name] = self._like.new_zeros(room)
+        return kept[:size].view(shape)
+
+
 class DenseStack:
     """Parameters, gradients and steps of a stack of networks.
 
@@ -57,7 +85,6 @@ class DenseStack:
         self.parameters_per_victim = layout.parameters
         self._descent = descent
         self._best: Tensor | None = None
-        self._scratch: dict[str, Tensor] = {}
         self._step: Step | None = None
         self._use(torch.zeros(layout.size(lanes), device=device, dtype=dtype))
 
@@ -72,7 +99,7 @@ class DenseStack:
         self.gradient = parameter if self._descent is not None else torch.zeros_like(parameter)
         self._blocks = self._layout.views(self.parameter, self.lanes)
         self._block_grads = self._layout.views(self.gradient, self.lanes)
-        self._scratch.clear()
+        self._scratch = _Scratch(parameter)
         self._step = None
 
     def keep(self, lanes: Tensor) -> Callable[[Tensor], Tensor]:
@@ -134,20 +161,13 @@ class DenseStack:
             shaping: shapers of the ``K`` victims.
         """
         shape = len(shared), 0 if private is None else private.x.shape[1]
-        if self._step is None or self._step.shape != shape:
+        step = self._step
+        if step is None or step.shape != shape:
             blocks = self._blocks[: self._layers], self._block_grads[: self._layers]
-            self._step = Step(*blocks, self._head, *shape, self._buffer, added=self.descends)
+            step = Step(*blocks, self._head, *shape, self._scratch, added=self.descends)
+            self._step = step if self._scratch.keeps else None
         rate = 1.0 if self._descent is None else -self._descent
-        self._step.run(shared, private, member, rate / rows_per_step, shaping)
-
-    def _buffer(self, name: str, *shape: int) -> Tensor:
-        """Memory that the next step reuses, so that it is not given back and page-faulted in again."""
-        size = math.prod(shape)
-        kept = self._scratch.get(name)
-        if kept is None or kept.numel() < size:
-            # Whole vectors, see :data:`gradshape.training.heads.VECTOR`.
-            kept = self._scratch[name] = self.parameter.new_zeros(aligned(size, VECTOR))
-        return kept[:size].view(shape)
+        step.run(shared, private, member, rate / rows_per_step, shaping)
 
     def add_noise(self, parts: Sequence[Tensor], step: int, scale: Tensor | None = None) -> None:
         """Add step number ``step`` of laid out draws, times ``scale (n,)``, to the first ``n`` victims' gradients."""

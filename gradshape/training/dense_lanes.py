@@ -12,11 +12,11 @@ from gradshape.training.curve import Evaluation
 from gradshape.training.dense import DenseStack, lanes_needed
 from gradshape.training.layout import Layout, layout_of
 from gradshape.training.loop import initial_model
-from gradshape.training.memory import EVALUATION_ELEMENTS
+from gradshape.training.memory import evaluation_elements
 from gradshape.training.optimizers import SGD
-from gradshape.training.order import CommonRows, OwnRows, Step
+from gradshape.training.order import CommonRows, OwnRows
 from gradshape.training.rows import Rows, columns_of
-from gradshape.training.transfer import steps_on
+from gradshape.training.transfer import Batch, steps_on
 from gradshape.training.victim import State, Victim
 
 
@@ -91,17 +91,19 @@ class DenseLanes:
         """Remember the present parameters of these lanes as their best."""
         self._stack.mark_best(torch.tensor(list(lanes), device=self.parameter.device))
 
-    def steps(self, epoch: int, shaping: ShaperStack) -> Iterator[None]:
-        """See :meth:`gradshape.training.stacked.Lanes.steps`."""
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """See :meth:`gradshape.training.stacked.Lanes.batches`; ids of rows, and whose they are."""
         for step in steps_on(self.parameter.device, self._order.epoch(epoch)):
-            self._step(step, shaping)
-            yield
+            yield step.shared, step.private, step.member
 
-    def _step(self, step: Step, shaping: ShaperStack) -> None:
+    def step(self, shaping: ShaperStack, batch: Batch) -> None:
+        """See :meth:`gradshape.training.stacked.Lanes.step`."""
+        shared, private, member = batch
+        assert shared is not None
         device, dtype = self.parameter.device, self.parameter.dtype
-        private = None if step.private is None else self._rows[self._of_lanes(step.private)]
-        member = None if step.member is None else self._of_lanes(step.member).to(device=device, dtype=dtype)
-        self._stack.step(self._rows[step.shared], private, member, self.rows_per_step, shaping)
+        own = None if private is None else self._rows[self._of_lanes(private)]
+        inside = None if member is None else self._of_lanes(member).to(device=device, dtype=dtype)
+        self._stack.step(self._rows[shared], own, inside, self.rows_per_step, shaping)
 
     def _of_lanes(self, ids: Tensor) -> Tensor:
         return ids if self._own_order else ids[self._rows_of]
@@ -124,7 +126,7 @@ class DenseLanes:
         correct = torch.zeros(stack.lanes, dtype=torch.int64, device=test.x.device)
         finite = torch.ones(stack.lanes, dtype=torch.bool, device=test.x.device)
         labels = test.label.long()
-        chunk = max(1, EVALUATION_ELEMENTS // (stack.lanes * stack.widest))
+        chunk = max(1, evaluation_elements(test.x.device) // (stack.lanes * stack.widest))
         for x, y in zip(test.x.split(chunk), labels.split(chunk), strict=True):
             predicted = stack.predict(x)
             correct += (predicted == y).sum(1)

@@ -20,6 +20,7 @@ from gradshape.training.optimizers import Optimizer
 from gradshape.training.order import CommonRows
 from gradshape.training.probing import Probing
 from gradshape.training.randomness import process_randomness
+from gradshape.training.replay import Replay
 from gradshape.training.side_sums import SideSums
 from gradshape.training.transfer import DeviceRows, epoch_ids
 from gradshape.training.victim import State, TrainingResult, Victim
@@ -87,20 +88,22 @@ class OneVictim:
         self._shaping = ShaperStack([shaper], device=first.device, dtype=dtype, rows_per_step=rows_per_step)
         self._rows_per_step = rows_per_step
         self._noise = self._draws(seed)
+        repeats = sides is None and self._shaping.repeats and not draws_numbers(model)
+        self._replay = Replay(repeats=repeats)
 
     def step(self, x: Tensor, y: Tensor, members: Tensor | None = None) -> None:
         """Train on ``x (B, *shape)`` and ``y (B,)``, on the model's device and in its dtype. ``B`` may be 0.
 
         With ``sides``, ``members (S, B)`` says which of them each row is on.
         """
+        gradients: list[Tensor]
         if len(x) == 0:
             gradients = [torch.zeros_like(parameter) for parameter in self._parameters.values()]
         else:
-            size = self._rows_at_once(x)
-            gradients = self._shaped(x, y, size, members) if self._by_sample else self._plain(x, y, size)
+            gradients = self._replay(self._gradients, x, y, members)
             if self._sides is not None and not self._by_sample:
                 before = random_state(x.device)
-                self._shaped(x, y, size, members)
+                self._shaped(x, y, self._rows_at_once(x), members)
                 set_random_state(before, x.device)
             if self._sides is not None:
                 self._sides.end_step()
@@ -129,6 +132,10 @@ class OneVictim:
                 max_memory=self._max_memory,
             )
         return min(len(x), self._most_rows)
+
+    def _gradients(self, x: Tensor, y: Tensor, members: Tensor | None) -> list[Tensor]:
+        size = self._rows_at_once(x)
+        return self._shaped(x, y, size, members) if self._by_sample else self._plain(x, y, size)
 
     def _plain(self, x: Tensor, y: Tensor, size: int) -> list[Tensor]:
         trained = list(self._parameters.values())

@@ -17,7 +17,7 @@ from gradshape.training.rows import columns_of
 from gradshape.training.victim import Victim
 
 # Elements of the largest activation while test rows are evaluated: bounds memory, and stays in the cache.
-EVALUATION_ELEMENTS = 1 << 21
+_EVALUATION_ELEMENTS = 1 << 21
 _CPU = torch.device("cpu")
 # A generator, a result, and the small tensors around them.
 _OBJECTS = 1 << 15
@@ -33,7 +33,7 @@ _IN_CACHE = 5 << 20
 
 def evaluation_elements(device: torch.device) -> int:
     """Elements of the activations while models are evaluated: many on devices that need much work at once."""
-    return EVALUATION_ELEMENTS if device.type == "cpu" else 32 * EVALUATION_ELEMENTS
+    return _EVALUATION_ELEMENTS if device.type == "cpu" else 32 * _EVALUATION_ELEMENTS
 
 
 def rows_at_once(
@@ -116,7 +116,7 @@ class Memory:
         tables = (self._rows + len(self._dataset.test)) * (self._item * self._columns + 8)
         batch = 2 * group[0].descent.batch_size * self._columns * self._item
         # What is evaluated at a time: what every layer makes and takes, and what the predictions are made of.
-        most = min(EVALUATION_ELEMENTS, len(self._dataset.test) * len(group) * max(widths))
+        most = min(evaluation_elements(self._device), len(self._dataset.test) * len(group) * max(widths))
         evaluation = most * self._item * (2 * sum(widths) / max(widths) + 1)
         return int(joined + tables + batch + evaluation)
 
@@ -134,9 +134,11 @@ class Memory:
 
         elements = architecture.parameters * (_copies(recipe.optimizer) + (3 if self._keep_states else 0))
         if architecture.widths is not None:
-            elements += self._dense(architecture.widths, batch, of_own, watched, shapers)
+            of_step = self._dense(architecture.widths, batch, of_own, watched, shapers)
         else:
-            elements += self._model(architecture.sizes, architecture.parameters, batch, watched)
+            of_step = self._model(architecture.sizes, architecture.parameters, batch, watched)
+        # The record of a step has memory of its own.
+        elements += of_step if self._device.type == "cpu" else 2 * of_step
         whole = elements * self._item
         # Ids, places and masks of rows; predictions.
         whole += 8 * (6 * of_own + 4 * steps + 2 * recipe.epochs * watched) + 24 * (batch + 2 * of_own)

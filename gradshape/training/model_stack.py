@@ -14,7 +14,7 @@ from gradshape.training.loop import initial_model
 from gradshape.training.memory import evaluation_elements
 from gradshape.training.order import CommonRows
 from gradshape.training.randomness import process_randomness
-from gradshape.training.transfer import DeviceRows, epoch_ids
+from gradshape.training.transfer import Batch, DeviceRows, epoch_ids
 from gradshape.training.victim import State, Victim
 
 # Optimizers round the elements that are left after the last full vector differently.
@@ -137,28 +137,30 @@ class ModelStack:
         for name, best in self._views(self._best, self.count).items():
             best[index] = self._parameters[name][index]
 
-    def steps(self, epoch: int, shaping: ShaperStack) -> Iterator[None]:
-        """See :meth:`gradshape.training.stacked.Lanes.steps`."""
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """See :meth:`gradshape.training.stacked.Lanes.batches`; rows ``(orders, B, ...)`` and their labels."""
         self._model.train()
         for ids in epoch_ids(self._orders, epoch, self._rows.home):
-            x, y = self._rows[ids]
-            self._step(self._of_lanes(x), self._of_lanes(y), shaping)
-            yield
+            yield self._rows[ids]
+
+    def step(self, shaping: ShaperStack, batch: Batch) -> None:
+        """See :meth:`gradshape.training.stacked.Lanes.step`."""
+        x, y = batch
+        assert x is not None
+        assert y is not None
+        if y.shape[1] == 0:
+            self.gradient.zero_()
+            return
+        gradients = self._stacked.gradients(self._parameters, self._of_lanes(x), self._of_lanes(y))
+        weights = shaping.weights(gradients.squares)
+        shaping.observe(gradients.squares)
+        for name, total in gradients.weighted_sum(weights.mul_(1 / self.rows_per_step)).items():
+            self._gradients[name].copy_(total)
 
     def _of_lanes(self, of_orders: Tensor) -> Tensor:
         if len(of_orders) == 1:
             return of_orders.expand(self.count, *of_orders.shape[1:])
         return of_orders[self._order_of]
-
-    def _step(self, x: Tensor, y: Tensor, shaping: ShaperStack) -> None:
-        if y.shape[1] == 0:
-            self.gradient.zero_()
-            return
-        gradients = self._stacked.gradients(self._parameters, x, y)
-        weights = shaping.weights(gradients.squares)
-        shaping.observe(gradients.squares)
-        for name, total in gradients.weighted_sum(weights.mul_(1 / self.rows_per_step)).items():
-            self._gradients[name].copy_(total)
 
     def noise_layout(self, draws: Tensor) -> list[Tensor]:
         """See :meth:`gradshape.training.stacked.Lanes.noise_layout`."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gradshape import _validate
 
-# Elements a block: a few such tensors fit a processor's cache; a multiple of every vector width.
+# Elements a block on CPUs: a few such tensors fit a processor's cache; a multiple of every vector width.
 _BLOCK = 1 << 16
 
 
@@ -141,4 +141,5 @@ class _AdamUpdater:
 
 
 def _blocks(tensor: Tensor) -> Sequence[Tensor]:
-    return tensor.split(_BLOCK) if tensor.ndim == 1 and len(tensor) > _BLOCK else (tensor,)
+    large = tensor.device.type == "cpu" and tensor.ndim == 1 and len(tensor) > _BLOCK
+    return tensor.split(_BLOCK) if large else (tensor,)

@@ -133,8 +133,8 @@ class Step:
         self._of_private = self._deltas[0][:, :, shared : forward.rows]
         self._of_none = self._errors[:, :, forward.rows :]
         self._back = [layer.weight[:, :, :-1].mT for layer in forward.layers]
-        shapes = {tensor.shape for tensor in [*self._deltas, *(layer.inputs for layer in forward.layers)]}
-        self._squared = {shape: buffer("squares", *shape) for shape in sorted(shapes, key=tuple)}
+        self._buffer = buffer
+        self._squared: dict[torch.Size, Tensor] = {}
         self._first_gradient, *self._other_gradients = gradients
         self._first_gradient_of_all = self._first_gradient.flatten(0, 1)
         self._beta = int(added)
@@ -195,6 +195,8 @@ class Step:
 
     def _columns(self, matrices: Tensor) -> Tensor:
         """``(K, n, R)`` to the squared norms ``(K, R)`` of the columns."""
+        if matrices.shape not in self._squared:
+            self._squared[matrices.shape] = self._buffer("squares", *matrices.shape)
         return torch.mul(matrices, matrices, out=self._squared[matrices.shape]).sum(1)
 
     def _used(self, of_columns: Tensor) -> Tensor:

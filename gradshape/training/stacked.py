@@ -9,6 +9,8 @@ from torch import Tensor
 from gradshape.shaping import Shaper, ShaperStack
 from gradshape.training.curve import Curves, Evaluation
 from gradshape.training.noise import NoiseBlocks
+from gradshape.training.replay import Replay
+from gradshape.training.transfer import Batch
 from gradshape.training.victim import State, TrainingResult, Victim
 
 
@@ -49,11 +51,12 @@ class Lanes(Protocol):
         """Number of lanes, idle ones included, that so many victims take."""
         ...
 
-    def steps(self, epoch: int, shaping: ShaperStack) -> Iterator[None]:
-        """For each step of an epoch set :attr:`gradient` to the shaped mean of each victim's batch, noise excluded.
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """What :meth:`step` takes at each step of an epoch."""
+        ...
 
-        The parameters are expected to have moved before the next step is asked for.
-        """
+    def step(self, shaping: ShaperStack, batch: Batch) -> None:
+        """Set :attr:`gradient` to the shaped mean of each victim's batch, noise excluded."""
         ...
 
     def noise_layout(self, draws: Tensor) -> list[Tensor]:
@@ -149,12 +152,14 @@ class _Training:
         self._optimizer = None if lanes.descends else victims[0].descent.optimizer.over([lanes.parameter])
         self._noise = _StackNoise(lanes, self._shaping, victims)
         self._curves = Curves(victims)
+        self._replay = Replay(repeats=self._shaping.repeats)
         # The victims that are still trained, in the order of their lanes. Lanes of victims that are done become idle.
         self.members = list(range(len(victims)))
 
     def epoch(self, epoch: int, *, keep_states: bool) -> list[int]:
         """Train, evaluate, remember the best states if asked to; returns the places in ``members`` of who is done."""
-        for _ in self._lanes.steps(epoch, self._shaping):
+        for batch in self._lanes.batches(epoch):
+            self._replay(self._step, *batch)
             self._noise.add()
             if self._optimizer is not None:
                 self._optimizer.step([self._lanes.gradient])
@@ -163,6 +168,9 @@ class _Training:
         if keep_states and better:
             self._lanes.mark_best(better)
         return done
+
+    def _step(self, *batch: Tensor | None) -> None:
+        self._lanes.step(self._shaping, batch)
 
     def result(self, place: int, *, keep_states: bool) -> TrainingResult:
         """What is known of the victim at this place in ``members``."""
@@ -180,6 +188,8 @@ class _Training:
             self._optimizer.move([self._lanes.parameter], select)
         self._shaping.keep(lanes)
         self._noise.keep(places)
+        # Parameters have moved.
+        self._replay = Replay(repeats=self._shaping.repeats)
         self.members = [self.members[place] for place in places]
 
 

@@ -8,6 +8,9 @@ from torch import Tensor
 
 from gradshape.training.order import CommonRows, Step
 
+# What one step of a stack takes.
+Batch = tuple[Tensor | None, ...]
+
 
 class DeviceRows:
     """Rows ``x (N, *shape)``, ``y (N,)`` that come to the device where they are needed.

@@ -1,0 +1,99 @@
+"""Recording what a function launches on a device, and replaying it.
+
+A step of a small network is some dozen kernels that run for a few microseconds each: launching them one by one, from
+Python, takes a GPU longer than running them. CUDA replays all of them at one call.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_log = logging.getLogger(__name__)
+
+# Calls with arguments of the same shapes before they are recorded, which takes about as long as some dozen calls.
+CALLS_BEFORE = 20
+
+# A function and its device to what it returns, and what repeats the work in the same memory. Recording has no effect.
+Recorder = Callable[[Callable[[], Any], torch.device], tuple[Any, Callable[[], None]]]
+
+
+def _cuda(function: Callable[[], Any], device: torch.device) -> tuple[Any, Callable[[], None]]:
+    graph = torch.cuda.CUDAGraph()
+    # Other threads may use the device meanwhile, in streams of their own.
+    stream = torch.cuda.Stream(device)
+    with torch.cuda.device(device), torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+        result = function()
+    return result, graph.replay
+
+
+# By type of device.
+RECORDERS: dict[str, Recorder] = {"cuda": _cuda}
+
+
+class Replay:
+    """Calls one function, and records it once it was called often enough with arguments of the same shapes.
+
+    Calls with other arguments, those before, and all on devices that cannot record are just calls.
+
+    Args:
+        repeats: whether the function does the same work at every call, so that it can be recorded: it waits for nothing
+            and draws nothing, and what it reads and writes beside its arguments are tensors that stay where they are.
+    """
+
+    def __init__(self, *, repeats: bool) -> None:
+        self._repeats = repeats
+        self._calls: Counter[object] = Counter()
+        self._record: _Record | None = None
+
+    @property
+    def recorded(self) -> bool:
+        """Whether there is a record."""
+        return self._record is not None
+
+    def __call__(self, function: Callable[..., Any], *arguments: Tensor | None) -> Any:
+        """Call ``function``, the same every time, with tensors on one device; what it returns is good until the next
+        call.
+        """
+        device = next(tensor.device for tensor in arguments if tensor is not None)
+        recorder = RECORDERS.get(device.type)
+        if recorder is None or not self._repeats:
+            return function(*arguments)
+        shapes = tuple(None if tensor is None else (tensor.shape, tensor.dtype) for tensor in arguments)
+        if self._record is None:
+            self._calls[shapes] += 1
+            if self._calls[shapes] > CALLS_BEFORE:
+                try:
+                    self._record = _Record(function, shapes, arguments, recorder, device)
+                except RuntimeError as error:
+                    self._repeats = False
+                    _log.warning("a step cannot be recorded, its kernels are launched one by one: %s", error)
+        if self._record is None or self._record.shapes != shapes:
+            return function(*arguments)
+        return self._record.replay(arguments)
+
+
+class _Record:
+    """What a function did with arguments of its own, which those of later calls are written to."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        shapes: tuple[object, ...],
+        arguments: tuple[Tensor | None, ...],
+        recorder: Recorder,
+        device: torch.device,
+    ) -> None:
+        self.shapes = shapes
+        self._arguments = [None if tensor is None else tensor.clone() for tensor in arguments]
+        self._result, self._replay = recorder(lambda: function(*self._arguments), device)
+
+    def replay(self, arguments: tuple[Tensor | None, ...]) -> Any:
+        for own, given in zip(self._arguments, arguments, strict=True):
+            if own is not None and given is not None:
+                own.copy_(given)
+        self._replay()
+        return self._result
