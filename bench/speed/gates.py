@@ -5,7 +5,7 @@ from typing import Literal
 
 from bench.case import Scale
 
-Quantity = Literal["step/plain", "step/opacus", "stack/one_by_one", "stack/matrix_product", "memory"]
+Quantity = Literal["step/plain", "step/opacus", "stack/one_by_one", "stack/matrix_product", "memory", "seconds"]
 
 # How far a gate may be missed before its test fails.
 TOLERANCE = {Scale.SMOKE: 2.0, Scale.PAPER: 1.0}
@@ -20,17 +20,19 @@ class Gate:
         quantity: what is bounded.
         op: which side of the bound is good.
         bound: a ratio; for ``memory``, GB (10^9 bytes).
+        gpu: whether it is for GPUs, else for CPUs.
     """
 
     subject: str
     quantity: Quantity
     op: Literal["<=", ">="]
     bound: float
+    gpu: bool = False
 
     @property
     def id(self) -> str:
         """As in test ids."""
-        return f"{self.subject}-{self.quantity.replace('/', '_over_')}"
+        return f"{'gpu-' if self.gpu else ''}{self.subject}-{self.quantity.replace('/', '_over_')}"
 
     def met(self, value: float, *, tolerance: float = 1.0) -> bool:
         """Whether ``value`` is on the good side, or beyond the bound by a factor of ``tolerance`` at most.
@@ -61,4 +63,6 @@ GATES = (
     Gate("mlp_k32", "stack/matrix_product", ">=", 0.6),
     Gate("cnn_k8", "stack/one_by_one", ">=", 5),
     Gate("cnn", "memory", "<=", 1.5),
+    Gate("cnn", "step/plain", "<=", 1.3, gpu=True),
+    Gate("retraining", "seconds", "<=", 120, gpu=True),
 )

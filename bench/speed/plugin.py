@@ -74,7 +74,7 @@ class _Reporter:
         if measured is None or self._done is None:
             return
         terminalreporter.section("speed")
-        for gate, value in measured.run.judged() if measured.run.device == "cpu" else ():
+        for gate, value in measured.run.judged():
             if value is not None:
                 shown = report.quantity(gate, value)
                 terminalreporter.write_line(f"{report.standing(gate, value)}: {gate.subject} {gate}: {shown}")

@@ -1,6 +1,7 @@
 """What one run of the speed suite measured, as one JSON document."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,7 +12,10 @@ from bench.speed.gates import GATES, Gate, Quantity
 from bench.speed.timing import Spread
 from bench.store import write_atomically
 
-SCHEMA = 1
+SCHEMA = 2
+
+# What the time of retrainings is given for: victims, and epochs of each.
+RETRAININGS = 10_000, 50
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,26 @@ class Memory:
 
 
 @dataclass(frozen=True)
+class Retraining:
+    """Whole trainings, with their set-up and an evaluation an epoch.
+
+    Attributes:
+        victims: how many were trained.
+        epochs: of each.
+        seconds: of all.
+    """
+
+    victims: int
+    epochs: int
+    seconds: float
+
+    @property
+    def projected(self) -> float:
+        """Seconds of :data:`RETRAININGS` at this rate."""
+        return self.seconds / (self.victims * self.epochs) * math.prod(RETRAININGS)
+
+
+@dataclass(frozen=True)
 class SpeedRun:
     """All that a run measured.
 
@@ -78,6 +102,7 @@ class SpeedRun:
         steps: by problem and way.
         stacks: by stack.
         memory: by problem and way.
+        retraining: whole trainings; ``None`` if they were not measured.
     """
 
     scale: Scale
@@ -86,9 +111,12 @@ class SpeedRun:
     steps: dict[str, dict[str, StepTimes]] = field(default_factory=dict)
     stacks: dict[str, StackTimes] = field(default_factory=dict)
     memory: dict[str, dict[str, Memory]] = field(default_factory=dict)
+    retraining: Retraining | None = None
 
     def value(self, subject: str, quantity: Quantity) -> float | None:
-        """What a gate bounds: the median of the ratios, or GB; ``None`` if it was not measured."""
+        """What a gate bounds: the median of the ratios, GB or seconds; ``None`` if it was not measured."""
+        if quantity == "seconds":
+            return None if self.retraining is None else self.retraining.projected
         step = self.steps.get(subject, {}).get("training")
         stack = self.stacks.get(subject)
         if quantity == "step/plain":
@@ -103,8 +131,9 @@ class SpeedRun:
         return None if memory is None or memory.bytes is None else memory.bytes / 1e9
 
     def judged(self) -> list[tuple[Gate, float | None]]:
-        """Every gate with what was measured."""
-        return [(gate, self.value(gate.subject, gate.quantity)) for gate in GATES]
+        """Every gate of the device with what was measured."""
+        gates = [gate for gate in GATES if gate.gpu == (self.device != "cpu")]
+        return [(gate, self.value(gate.subject, gate.quantity)) for gate in gates]
 
     def to_json(self) -> str:
         """The document; equal runs give equal text."""
@@ -129,6 +158,7 @@ class SpeedRun:
                 {problem: {way: _step(of) for way, of in ways.items()} for problem, ways in plain["steps"].items()},
                 {stack: _stack(of) for stack, of in plain["stacks"].items()},
                 {problem: {way: Memory(**of) for way, of in ways.items()} for problem, ways in plain["memory"].items()},
+                None if plain["retraining"] is None else Retraining(**plain["retraining"]),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a document of the speed suite: {error!r}") from error

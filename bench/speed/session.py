@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from bench.options import Settings
 from bench.speed import measure, report, results
 from bench.speed.gates import Gate
 from bench.speed.problems import PROBLEMS
-from bench.speed.results import Memory, SpeedRun, StackTimes, StepTimes
+from bench.speed.results import RETRAININGS, Memory, Retraining, SpeedRun, StackTimes, StepTimes
+from bench.speed.retraining import retraining
 from bench.speed.stacks import STACKS, Stack
 from bench.speed.timing import Effort
 
@@ -31,6 +33,11 @@ MEMORY_WAYS: Mapping[Scale, tuple[str, ...]] = {
     Scale.PAPER: ("plain", "clipped_gradient", "opacus_hooks"),
 }
 _MOST_MEMORY = 8 * 10**9
+# Victims and epochs, for minutes at most: of CPUs and of GPUs.
+_RETRAININGS = {
+    Scale.SMOKE: {"cpu": (20, 1), "gpu": (200, 2)},
+    Scale.PAPER: {"cpu": (200, 5), "gpu": RETRAININGS},
+}
 
 
 class SpeedSession:
@@ -46,6 +53,7 @@ class SpeedSession:
         self.scale = settings.scale
         self.effort = EFFORT[settings.scale]
         self._folder = settings.results.parent
+        self._max_memory = settings.max_memory
         self._again: set[str] = set()
         name = "cpu" if self.device == "cpu" else torch.cuda.get_device_name(self.device)
         self.run = SpeedRun(self.scale, name, _environment(self.device, root))
@@ -71,9 +79,20 @@ class SpeedSession:
             )
         return known[way]
 
+    def retraining(self) -> Retraining:
+        """Time of whole trainings."""
+        if self.run.retraining is None:
+            victims, epochs = _RETRAININGS[self.scale]["cpu" if self.device == "cpu" else "gpu"]
+            done = retraining(victims, epochs, device=self.device, max_memory=self._max_memory)
+            self.run = replace(self.run, retraining=done)
+        assert self.run.retraining is not None
+        return self.run.retraining
+
     def value(self, gate: Gate) -> float | None:
         """What ``gate`` bounds, measured now if it was not yet."""
-        if gate.quantity == "memory":
+        if gate.quantity == "seconds":
+            self.retraining()
+        elif gate.quantity == "memory":
             self.memory("clipped_gradient", gate.subject)
         elif gate.subject in PROBLEMS:
             self.steps(gate.subject)
@@ -83,7 +102,7 @@ class SpeedSession:
 
     def value_again(self, gate: Gate) -> float | None:
         """As :meth:`value`, from a second measurement that takes the first one's place; there is no third."""
-        if gate.subject not in self._again and gate.quantity != "memory":
+        if gate.subject not in self._again and gate.quantity not in ("memory", "seconds"):
             self._again.add(gate.subject)
             self.run.steps.pop(gate.subject, None)
             self.run.stacks.pop(gate.subject, None)
@@ -95,6 +114,7 @@ class SpeedSession:
         return (
             self.run.steps.keys() == PROBLEMS.keys()
             and self.run.stacks.keys() == {stack.name for stack in STACKS}
+            and self.run.retraining is not None
             and self.run.memory.get("cnn", {}).keys() == set(MEMORY_WAYS[self.scale])
         )
 

@@ -17,6 +17,7 @@ from gradshape.training.layout import layout_of
 from gradshape.training.loop import OneVictim
 from gradshape.training.memory import most_in_cache
 from gradshape.training.plan import chunks
+from gradshape.training.replay import Replay
 from gradshape.training.rows import Rows
 
 # Small, so that thousands of steps on one batch leave the network much as it was.
@@ -132,9 +133,14 @@ def _dense(prepared: Prepared, layers: Sequence[nn.Linear], victims: Sequence[Pa
     shapers = [shaper] * len(victims) + [Shaper()] * (lanes - len(victims))
     shaping = ShaperStack(shapers, device=device, dtype=dtype, rows_per_step=len(rows))
 
+    replay = Replay(repeats=shaping.repeats)
+
+    def step(_: Tensor) -> None:
+        stack.step(rows, None, None, len(rows), shaping)
+
     @torch.no_grad()
     def take() -> None:
-        stack.step(rows, None, None, len(rows), shaping)
+        replay(step, prepared.y)
 
     return Step(take, lambda: stack.state(0))
 

@@ -3,7 +3,7 @@
 from bench.case import Scale
 from bench.speed.catalogue import WAYS
 from bench.speed.problems import PROBLEMS
-from bench.speed.results import Memory, SpeedRun, StackTimes, StepTimes
+from bench.speed.results import Memory, Retraining, SpeedRun, StackTimes, StepTimes
 from bench.speed.stacks import STACKS
 from bench.speed.timing import Spread
 
@@ -42,4 +42,4 @@ def make(
         "opacus_hooks": Memory(1000, None, "would take more than 9.9 GB"),
     }
     every_step = {problem: steps(over_plain=over_plain) for problem in PROBLEMS}
-    return SpeedRun(scale, device, ENVIRONMENT, every_step, stacks, {"cnn": memory})
+    return SpeedRun(scale, device, ENVIRONMENT, every_step, stacks, {"cnn": memory}, Retraining(1_000, 10, 1.5))

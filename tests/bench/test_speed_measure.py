@@ -11,6 +11,7 @@ from torch import nn
 from bench.case import Scale
 from bench.options import Settings
 from bench.speed import apart, measure, memory, results, stacks
+from bench.speed import session as speed_session
 from bench.speed.catalogue import WAYS
 from bench.speed.flops import layer_products, step_flops
 from bench.speed.gates import Gate
@@ -208,6 +209,22 @@ def test_partial_run_writes_nothing(tmp_path: Path, part: str) -> None:
     getattr(partial.run, part).popitem()
     assert "stays as it is" in partial.write()
     assert not list(tmp_path.iterdir())
+
+
+def test_run_without_trainings_writes_nothing(tmp_path: Path) -> None:
+    partial = finished(tmp_path, Scale.PAPER)
+    partial.run = replace(partial.run, retraining=None)
+    assert "stays as it is" in partial.write()
+
+
+def test_trainings_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed_session, "_RETRAININGS", {Scale.SMOKE: {"cpu": (2, 1)}})
+    asked = session(tmp_path, Scale.SMOKE)
+    done = asked.retraining()
+    assert (done.victims, done.epochs) == (2, 1)
+    assert done.projected == pytest.approx(done.seconds * 10_000 * 50 / 2)
+    assert asked.retraining() is done
+    assert asked.value(Gate("retraining", "seconds", "<=", 120, gpu=True)) == done.projected
 
 
 def test_smoke_run_does_not_replace_one_at_paper_scale(tmp_path: Path) -> None:

@@ -74,8 +74,21 @@ def test_gate_that_was_not_measured_is_neither() -> None:
     assert row[2:] == ["", "not measured"]
 
 
-def test_there_are_no_gates_on_a_gpu() -> None:
-    assert "## Gates" not in report.render(make(device="NVIDIA H200"))
+def test_each_kind_of_device_has_its_own_gates() -> None:
+    of_gpu = cells(report.render(make(device="NVIDIA H200")).split("## Gates")[1])
+    assert of_gpu[2:] == [
+        ["cnn", r"step/plain \<= 1.3", "0.5", "✓ met"],
+        ["retraining", r"seconds \<= 120", "75 s", "✓ met"],
+    ]
+    of_cpu = report.render(make()).split("## Gates")[1]
+    assert "retraining" not in of_cpu
+    assert "lr_k64" in of_cpu
+
+
+def test_time_of_trainings_is_given_for_the_same_number_of_them() -> None:
+    page = report.render(make())
+    assert ["1,000", "10", "1.5", "75"] in cells(page)
+    assert "Whole trainings" not in report.render(dataclasses.replace(make(), retraining=None))
 
 
 def test_page_says_its_scale() -> None:
@@ -128,7 +141,7 @@ def test_ids_of_gates_differ() -> None:
     assert len({gate.id for gate in GATES}) == len(GATES)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": 1}', '{"schema": 99}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": 2}', '{"schema": 99}'])
 def test_text_that_is_no_run_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"expected|not a document|Expecting"):
         SpeedRun.from_json(text)
