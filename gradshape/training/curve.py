@@ -89,5 +89,6 @@ class Curves:
 
 def classes(logits: Tensor, *, dim: int = -1) -> Tensor:
     """Logits, of the classes along ``dim``, to predicted classes without that axis, -1 where a logit is not finite."""
-    predicted = logits.argmax(dim)
-    return torch.where(logits.isfinite().all(dim), predicted, -1)
+    # Several times as fast on CPUs as argmax, and as isfinite and all; what is not finite less itself is no number.
+    predicted = logits.max(dim).indices
+    return torch.where((logits - logits).sum(dim) == 0, predicted, -1)
