@@ -28,7 +28,8 @@ def per_sample(model: nn.Module, loss_fn: LossFn, x: Tensor, y: Tensor, *, micro
         An object with ``layers`` (names of the ``L`` modules that own trainable parameters), ``squares`` ``(L, B)``
         (squared norms of each layer's part), ``norms`` ``(B,)``, and ``weighted_sum(weights)`` for weights ``(B,)``,
         or ``(L, B)`` that differ by layer; ``weighted_sum(weights, only=layers)`` for the parameters of some layers
-        alone. It holds the activations of the batch while it lives.
+        alone. It holds the activations of the batch while it lives. On CPUs the thread then keeps up to 256 MiB of what
+        formed gradients took, for its next batch.
 
     >>> model = nn.Linear(2, 1, bias=False)
     >>> x, y = torch.tensor([[3.0, 4.0], [0.0, 1.0]]), torch.zeros(2)

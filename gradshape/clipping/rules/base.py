@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from gradshape.clipping.loans import Loan
 from gradshape.clipping.protocol import row_norms
 
 
@@ -70,10 +71,17 @@ class Rule(Protocol):
 
 @dataclass(frozen=True)
 class Instantiated:
-    """Per-sample gradients that are held: ``(B, *shape)`` for every parameter."""
+    """Per-sample gradients that are held: ``(B, *shape)`` for every parameter.
+
+    Attributes:
+        gradients: by the names of the parameters in the layer.
+        dtype: of norms.
+        loan: where some of them are.
+    """
 
     gradients: Mapping[str, Tensor] = field(repr=False)
     dtype: torch.dtype
+    loan: Loan | None = field(default=None, repr=False)
 
     @property
     def squares(self) -> Tensor:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from gradshape.clipping.loans import Loan
 from gradshape.clipping.protocol import row_norms
 from gradshape.clipping.rules.base import Call, Instantiated, LayerGradients, scaled, trainable
 from gradshape.clipping.rules.linear import ghost_is_cheaper
@@ -48,11 +49,11 @@ class Conv:
         windows = _Windows.of(layer, call.inputs)
         length, fan_in, outputs = d.shape[2], layer.weight[0].numel(), layer.out_channels // layer.groups
         if keep and not ghost_is_cheaper(length, fan_in, outputs):
-            formed = d.new_empty(len(d), *layer.weight.shape)
-            grouped = formed.view(len(d), layer.groups, outputs, fan_in)
+            formed = Loan((len(d), *layer.weight.shape), d)
+            grouped = formed.tensor.view(len(d), layer.groups, outputs, fan_in)
             for rows, u in windows.blocks():
                 _form(u, _by_group(d[rows], layer.groups), out=grouped[rows])
-            return Instantiated({"weight": formed, **of_bias}, call.dtype)
+            return Instantiated({"weight": formed.tensor, **of_bias}, call.dtype, formed)
         return _Convolved(layer, windows, call.output_grads, of_bias, call.dtype)
 
 
@@ -97,6 +98,9 @@ class _Windows:
         places = math.prod(views.shape[3 + self.spatial :])
         per_row = views.shape[1] * fan_in * places
         size = max(1, _BLOCK_ELEMENTS["cpu" if views.device.type == "cpu" else "cuda"] // max(1, per_row))
+        # Threads share batched products row by row.
+        threads = torch.get_num_threads()
+        size -= size % threads if size > threads else 0
         buffer = _buffer(min(size, len(views)) * per_row, views)
         for start in range(0, len(views), size):
             rows = slice(start, min(start + size, len(views)))

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gradshape.clipping.loans import Loan
 from gradshape.clipping.protocol import row_norms
 from gradshape.clipping.rules.base import Call, Instantiated, LayerGradients, scaled, trainable
 
@@ -44,7 +45,9 @@ class Linear:
         if not weight:
             return Instantiated(of_bias, call.dtype)
         if keep and not ghost_is_cheaper(a.shape[1], a.shape[2], d.shape[2]):
-            return Instantiated({"weight": torch.bmm(d.mT, a), **of_bias}, call.dtype)
+            formed = Loan((len(d), d.shape[2], a.shape[2]), d)
+            torch.bmm(d.mT, a, out=formed.tensor)
+            return Instantiated({"weight": formed.tensor, **of_bias}, call.dtype, formed)
         return Sequences(a, d, of_bias, call.dtype)
 
 
