@@ -5,6 +5,7 @@ Python, takes a GPU longer than running them. CUDA replays all of them at one ca
 """
 
 import logging
+import threading
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -21,11 +22,20 @@ CALLS_BEFORE = 20
 Recorder = Callable[[Callable[[], Any], torch.device], tuple[Any, Callable[[], None]]]
 
 
+# A process can record one graph at a time.
+_recording = threading.Lock()
+
+
 def _cuda(function: Callable[[], Any], device: torch.device) -> tuple[Any, Callable[[], None]]:
-    graph = torch.cuda.CUDAGraph()
-    # Other threads may use the device meanwhile, in streams of their own.
-    stream = torch.cuda.Stream(device)
-    with torch.cuda.device(device), torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+    graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream(device)
+    with (
+        _recording,
+        torch.cuda.device(device),
+        # A record that fails leaves its stream in use: this goes back to the one before.
+        torch.cuda.stream(torch.cuda.current_stream(device)),
+        # Other threads may use the device meanwhile, in streams of their own.
+        torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"),
+    ):
         result = function()
     return result, graph.replay
 
