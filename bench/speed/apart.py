@@ -1,4 +1,6 @@
-"""Opacus on a stack's victims, in a process of its own: ``python -m bench.speed.apart STACK DEVICE THREADS``.
+"""Opacus on one of a stack's victims, in a process of its own: ``python -m bench.speed.apart STACK DEVICE THREADS``.
+
+Who trains one victim after the other takes all steps of one before the next: one tells how long they take.
 
 Its default forms every per-sample gradient, and what the system takes to clear that memory depends on what else the
 process has allocated and freed: times of one and the same step differed threefold. So it runs as a user would run it,
@@ -16,7 +18,8 @@ from typing import IO
 
 import torch
 
-from bench.speed.stacks import STACKS, one_by_one
+from bench.speed.catalogue import WAYS
+from bench.speed.stacks import STACKS
 from bench.speed.ways import LEARNING_RATE
 
 _ROOT = Path(__file__).parents[2]
@@ -26,16 +29,16 @@ _SECONDS = 0.02
 
 
 class Apart:
-    """Steps of Opacus in another process, one victim after the other.
+    """Steps of Opacus in another process.
 
     Attributes:
-        victim_steps: how many one call of :meth:`take` takes.
+        steps: how many one call of :meth:`take` takes.
     """
 
     def __init__(self, requests: IO[str], answers: IO[str]) -> None:
         self._requests = requests
         self._answers = answers
-        self.victim_steps = self._answer()
+        self.steps = self._answer()
 
     def take(self) -> None:
         """Take some steps and wait for them."""
@@ -52,7 +55,7 @@ class Apart:
 
 @contextmanager
 def opacus(stack: str, *, device: str) -> Iterator[Apart]:
-    """Opacus on the victims of the stack of this name.
+    """Opacus on a victim of the stack of this name.
 
     Raises:
         RuntimeError: its process failed.
@@ -70,10 +73,10 @@ def opacus(stack: str, *, device: str) -> Iterator[Apart]:
 
 
 def serve(name: str, device: str, threads: int, requests: IO[str], answers: IO[str]) -> None:
-    """Take the steps of one stack's victims at every line of ``requests``, and answer each with their number."""
+    """Take steps of one of a stack's victims at every line of ``requests``, and answer each with their number."""
     torch.set_num_threads(threads)
     stack = next(stack for stack in STACKS if stack.name == name)
-    step, victims = one_by_one(stack, stack.problem.prepare(device=device), LEARNING_RATE)
+    step = WAYS["opacus_hooks"](stack.problem.prepare(device=device), LEARNING_RATE)
 
     def take() -> float:
         began = time.perf_counter()
@@ -83,11 +86,11 @@ def serve(name: str, device: str, threads: int, requests: IO[str], answers: IO[s
         return time.perf_counter() - began
 
     calls = math.ceil(_SECONDS / min(take() for _ in range(_WARM_UP_CALLS)))
-    print(calls * victims, file=answers, flush=True)
+    print(calls, file=answers, flush=True)
     for _ in requests:
         for _ in range(calls):
             take()
-        print(calls * victims, file=answers, flush=True)
+        print(calls, file=answers, flush=True)
 
 
 if __name__ == "__main__":

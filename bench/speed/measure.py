@@ -69,7 +69,7 @@ def stack_times(stack: Stack, effort: Effort, *, device: str) -> StackTimes:
     of_all = [taken / stack.steps for taken in seconds["stack"]]
     each = [taken / stack.victims for taken in of_all]
     alone = [
-        taken / process.victim_steps
+        taken / process.steps
         for taken_in_round in zip(*(seconds[name] for name in one_by_one), strict=True)
         for taken, process in zip(taken_in_round, opened, strict=True)
     ]

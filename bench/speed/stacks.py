@@ -1,19 +1,16 @@
-"""What is timed of stacks: so many victims in one step, against one victim after the other with Opacus."""
+"""What is timed of stacks: so many victims that are trained together."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
 from bench.speed import problems
-from bench.speed.catalogue import WAYS
 from bench.speed.problems import Prepared, Problem
 from bench.speed.ways import Parameters, Step, stacked
 
 # Steps that victims of small networks take before the next ones do: trainings take all of theirs, and find the weights
 # in the cache at every step but the first.
 _STEPS = 20
-# More than one, so that a victim does not find its own weights still in the cache.
-_TAKEN_IN_TURN = 2
 
 
 @dataclass(frozen=True)
@@ -47,19 +44,6 @@ STACKS = (
 def together(stack: Stack, prepared: Prepared, lr: float) -> Step:
     """The steps of all victims, as the library takes them."""
     return stacked(prepared, [prepared.initial, *_others(stack, stack.victims - 1)], lr, steps=stack.steps)
-
-
-def one_by_one(stack: Stack, prepared: Prepared, lr: float) -> tuple[Step, int]:
-    """One step each of some of the victims, with Opacus' default; and how many they are."""
-    some = min(_TAKEN_IN_TURN, stack.victims)
-    victims = [prepared.initial, *_others(stack, some - 1)]
-    steps = [WAYS["opacus_hooks"](replace(prepared, initial=victim), lr) for victim in victims]
-
-    def take() -> None:
-        for step in steps:
-            step.take()
-
-    return Step(take, steps[0].parameters), some
 
 
 def _others(stack: Stack, count: int) -> list[Parameters]:

@@ -15,12 +15,11 @@ from torch import Tensor
 
 _log = logging.getLogger(__name__)
 
-# Calls with arguments of the same shapes before they are recorded, which takes about as long as some dozen calls.
+# Calls with arguments of the same shapes before they are recorded: recording pays off over many.
 CALLS_BEFORE = 20
 
 # A function and its device to what it returns, and what repeats the work in the same memory. Recording has no effect.
 Recorder = Callable[[Callable[[], Any], torch.device], tuple[Any, Callable[[], None]]]
-
 
 # A process can record one graph at a time.
 _recording = threading.Lock()

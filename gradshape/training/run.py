@@ -69,7 +69,8 @@ def train_victims(
         device: where.
         dtype: float32, or float64 to compare runs to many digits.
         max_memory: bytes that a stack may take, with its results and the tables of rows that all stacks share; it
-            bounds how many victims share one, and of a victim on its own how many rows are differentiated at a time.
+            bounds how many victims share one, as on CPUs the cache does for plain ReLU networks, and of a victim on its
+            own how many rows are differentiated at a time.
             A single victim is trained whatever it takes.
         keep_states: keep parameters in the results.
         stacked: ``False`` trains every victim on its own with autograd (the reference for stacks).

@@ -11,7 +11,7 @@ def test_a_call_asks_once_and_waits_for_the_answer() -> None:
     requests = io.StringIO()
     apart = Apart(requests, io.StringIO("6\n6\n"))
     apart.take()
-    assert (apart.victim_steps, requests.getvalue()) == (6, "\n")
+    assert (apart.steps, requests.getvalue()) == (6, "\n")
 
 
 @pytest.mark.parametrize("said", ["", "Traceback\n"], ids=["nothing", "something-else"])
@@ -23,4 +23,4 @@ def test_a_process_that_ends_is_an_error_and_no_time(said: str) -> None:
 def test_the_process_takes_steps() -> None:
     with opacus("lr_784_k256", device="cpu") as apart:
         apart.take()
-        assert apart.victim_steps >= 1
+        assert apart.steps >= 1
