@@ -16,6 +16,9 @@ from gradshape.training.passes import Forward, Step
 from gradshape.training.rows import LEAST_WIDTH, Rows, aligned
 from gradshape.training.victim import State
 
+# Shapes of batches whose views are kept: victims with rows of their own have a few dozen.
+_MOST_SHAPES = 64
+
 
 def lanes_needed(victims: int, layout: Layout) -> int:
     """Number of victims, idle ones included, of a stack of networks.
@@ -30,9 +33,13 @@ class _Scratch:
     page-faulted in again.
 
     Other devices than CPUs give it back to a cache, and records of steps have memory of their own.
+
+    Attributes:
+        replaced: whether memory that was lent has been replaced by more, until it is set to false.
     """
 
     def __init__(self, like: Tensor) -> None:
+        self.replaced = False
         self._like = like
         self._kept: dict[str, Tensor] = {}
 
@@ -49,6 +56,7 @@ class _Scratch:
             return self._like.new_empty(room)[:size].view(shape)
         kept = self._kept.get(name)
         if kept is None or kept.numel() < room:
+            self.replaced = self.replaced or kept is not None
             kept = self._kept[name] = self._like.new_zeros(room)
         return kept[:size].view(shape)
 
@@ -85,7 +93,7 @@ class DenseStack:
         self.parameters_per_victim = layout.parameters
         self._descent = descent
         self._best: Tensor | None = None
-        self._step: Step | None = None
+        self._steps: dict[tuple[int, int], Step] = {}
         self._use(torch.zeros(layout.size(lanes), device=device, dtype=dtype))
 
     @property
@@ -100,7 +108,7 @@ class DenseStack:
         self._blocks = self._layout.views(self.parameter, self.lanes)
         self._block_grads = self._layout.views(self.gradient, self.lanes)
         self._scratch = _Scratch(parameter)
-        self._step = None
+        self._steps.clear()
 
     def keep(self, lanes: Tensor) -> Callable[[Tensor], Tensor]:
         """Go on with these lanes only, in this order: :attr:`parameter` and :attr:`gradient` are then other tensors.
@@ -160,14 +168,23 @@ class DenseStack:
             rows_per_step: number of rows in each victim's batch.
             shaping: shapers of the ``K`` victims.
         """
-        shape = len(shared), 0 if private is None else private.x.shape[1]
-        step = self._step
-        if step is None or step.shape != shape:
-            blocks = self._blocks[: self._layers], self._block_grads[: self._layers]
-            step = Step(*blocks, self._head, *shape, self._scratch, added=self.descends)
-            self._step = step if self._scratch.keeps else None
+        step = self._step_of(len(shared), 0 if private is None else private.x.shape[1])
         rate = 1.0 if self._descent is None else -self._descent
         step.run(shared, private, member, rate / rows_per_step, shaping)
+
+    def _step_of(self, shared: int, private: int) -> Step:
+        shape = shared, private
+        if shape in self._steps:
+            return self._steps[shape]
+        blocks = self._blocks[: self._layers], self._block_grads[: self._layers]
+        step = Step(*blocks, self._head, *shape, self._scratch, added=self.descends)
+        if self._scratch.replaced or len(self._steps) == _MOST_SHAPES:
+            # Others would keep memory that has been replaced.
+            self._steps.clear()
+            self._scratch.replaced = False
+        if self._scratch.keeps:
+            self._steps[shape] = step
+        return step
 
     def add_noise(self, parts: Sequence[Tensor], step: int, scale: Tensor | None = None) -> None:
         """Add step number ``step`` of laid out draws, times ``scale (n,)``, to the first ``n`` victims' gradients."""

@@ -104,9 +104,6 @@ class Step:
         head: how the last layer is read.
         shared, private: ``B`` and ``S``.
         buffer: memory.
-
-    Attributes:
-        shape: ``B`` and ``S``.
     """
 
     def __init__(
@@ -120,7 +117,6 @@ class Step:
         *,
         added: bool,
     ) -> None:
-        self.shape = shared, private
         self._forward = forward = Forward(weights, shared, private, buffer)
         self._head = head
         self._errors = buffer("errors", *forward.outputs.shape)
