@@ -7,7 +7,7 @@ import torch
 
 from gradshape.data import Dataset
 from gradshape.shaping import Shaper, Statistic
-from gradshape.training.architecture import RowSizes
+from gradshape.training.architecture import Architecture, RowSizes
 from gradshape.training.noise import steps_per_block
 from gradshape.training.optimizers import SGD, Optimizer
 from gradshape.training.order import steps_per_epoch
@@ -145,7 +145,10 @@ class Memory:
         if architecture.widths is None and of_own:
             # Every victim's own order, its keys, and the copy that the steps are parts of.
             whole += 8 * 4 * (len(self._dataset.train) + private)
-        whole += max(self._noise(shaper, architecture.parameters) for shaper in shapers)
+        if any(shaper.noisy for shaper in shapers):
+            # Once more where victims leave the stack.
+            leave = any(victim.wanted is not None for victim in group)
+            whole += (1 + leave) * self._noise(architecture)
         whole += max(_statistics(shaper, batch, steps) for shaper in shapers)
         return int(whole) + _OBJECTS
 
@@ -168,11 +171,12 @@ class Memory:
         of_rows = batch * (2 * self._inputs + _OF_OUTPUTS * sizes.activations)
         return of_rows + formed + parameters + watched * 2 * self._inputs
 
-    def _noise(self, shaper: Shaper, parameters: int) -> int:
-        if not shaper.noisy:
-            return 0
-        # Drawn in float32, brought to the dtype, and then to the form of the stack, by way of a copy.
-        return steps_per_block(parameters) * parameters * (4 + (3 if self._item != 4 else 2) * self._item)
+    def _noise(self, architecture: Architecture) -> int:
+        laid_out = architecture.parameters
+        if architecture.widths is not None:
+            columns = [columns_of(self._inputs), *(width + 1 for width in architecture.widths[:-1])]
+            laid_out = sum(n * outputs for n, outputs in zip(columns, architecture.widths, strict=True))
+        return steps_per_block(architecture.parameters) * laid_out * self._item
 
 
 def _copies(optimizer: Optimizer) -> int:

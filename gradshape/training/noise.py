@@ -1,6 +1,6 @@
 """Gaussian noise, drawn for each victim from its own seed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -11,6 +11,9 @@ from gradshape.shaping import Shaper
 # Draws at a time. How many steps one block covers depends on the size of the model alone, so that a victim's
 # noise is the same alone and in every stack.
 _BLOCK = 1 << 16
+
+# Draws ``(steps, n, size)`` to parts ``(steps, n, ...)``.
+Layout = Callable[[Tensor], list[Tensor]]
 
 
 def steps_per_block(size: int) -> int:
@@ -42,12 +45,25 @@ class NoiseBlocks:
 
         Those of a victim whose noise follows its gradients have standard deviation 1.
         """
-        draws = torch.empty(self.steps, len(self._stds), self._size)
+        (draws,) = self.laid_out(lambda draws: [draws], divisor=divisor, like=like)
+        return draws
+
+    def laid_out(self, layout: Layout, *, divisor: int, like: Tensor) -> list[Tensor]:
+        """As :meth:`draw`, in the parts ``(steps, n, ...)`` that ``layout`` makes of draws.
+
+        It gets those of one victim at a time, while they are in the processor's cache.
+        """
+        parts: list[Tensor] = []
         for k, (std, stream) in enumerate(zip(self._stds, self._streams, strict=True)):
-            draws[:, k] = torch.randn(self.steps, self._size, generator=stream)
+            own = torch.randn(self.steps, 1, self._size, generator=stream)
             if std is not None:
-                draws[:, k] *= std / divisor
-        return draws.to(device=like.device, dtype=like.dtype)
+                own *= std / divisor
+            of_victim = layout(own.to(like.dtype))
+            if not parts:
+                parts = [part.new_empty(len(part), len(self._stds), *part.shape[2:]) for part in of_victim]
+            for whole, part in zip(parts, of_victim, strict=True):
+                whole[:, k] = part[:, 0]
+        return [part.to(like.device) for part in parts]
 
     def keep(self, victims: Sequence[int]) -> None:
         """Go on with these victims only, in this order."""

@@ -121,8 +121,8 @@ class _StackNoise:
         step = self._step % self._blocks.steps
         if step == 0:
             self._parts = []
-            draws = self._blocks.draw(divisor=self._lanes.rows_per_step, like=self._lanes.parameter)
-            self._parts = self._lanes.noise_layout(draws)
+            divisor, like = self._lanes.rows_per_step, self._lanes.parameter
+            self._parts = self._blocks.laid_out(self._lanes.noise_layout, divisor=divisor, like=like)
         self._lanes.add_noise(self._parts, step, self._scale())
         self._step += 1
 

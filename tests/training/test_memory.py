@@ -46,7 +46,7 @@ def setup(kind: str, shaper: str, own_rows: bool, count: int) -> list[Victim]:
 # Architecture, shaper, whether victims have rows of their own, whether states are kept, MiB, victims.
 CASES = [
     ("lr", "vanilla", False, True, 50, 600),
-    ("lr", "clip-noise", True, False, 45, 60),
+    ("lr", "clip-noise", True, False, 45, 90),
     ("mlp", "layers", True, True, 100, 40),
     ("mlp1", "clip-noise", True, True, 100, 60),
     ("mlp1", "median", False, False, 60, 60),
