@@ -222,5 +222,7 @@ def _empty(size: Sequence[int], dtype: torch.dtype | None = None, **_: Any) -> T
 
 @_kernel("_copy_from")
 def _copy_from(source: Tensor, target: Tensor, non_blocking: bool = False) -> Tensor:
+    if _record is not None and not isinstance(source, _Pretended):
+        raise RuntimeError("a copy from the CPU cannot be recorded, as the host waits for it")
     _held(target).copy_(_held(source))
     return target

@@ -20,6 +20,7 @@ import torch
 
 from bench.speed.catalogue import WAYS
 from bench.speed.stacks import STACKS
+from bench.speed.timing import waiting_for
 from bench.speed.ways import LEARNING_RATE
 
 _ROOT = Path(__file__).parents[2]
@@ -78,11 +79,12 @@ def serve(name: str, device: str, threads: int, requests: IO[str], answers: IO[s
     stack = next(stack for stack in STACKS if stack.name == name)
     step = WAYS["opacus_hooks"](stack.problem.prepare(device=device), LEARNING_RATE)
 
+    synchronize = waiting_for(device)
+
     def take() -> float:
         began = time.perf_counter()
         step.take()
-        if device.startswith("cuda"):
-            torch.cuda.synchronize(device)
+        synchronize()
         return time.perf_counter() - began
 
     calls = math.ceil(_SECONDS / min(take() for _ in range(_WARM_UP_CALLS)))

@@ -1,4 +1,4 @@
-"""What has to be reached: bounds on ratios that are measured side by side, and on memory."""
+"""What has to be reached: bounds on ratios that are measured side by side, on memory, and on whole trainings."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -19,7 +19,8 @@ class Gate:
         subject: name of the problem or the stack.
         quantity: what is bounded.
         op: which side of the bound is good.
-        bound: a ratio; for ``memory``, GB (10^9 bytes).
+        bound: a ratio; for ``memory``, GB (10^9 bytes); for ``seconds``, those of the trainings that
+            :data:`bench.speed.results.RETRAININGS` names.
         gpu: whether it is for GPUs, else for CPUs.
     """
 

@@ -1,9 +1,8 @@
 """Measuring a problem, a stack or a step's memory, once it is known that the step is right."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -15,7 +14,7 @@ from bench.speed.flops import SQUARE_PRODUCT_FLOPS, layer_products, square_produ
 from bench.speed.problems import Prepared, Problem
 from bench.speed.results import Memory, StackTimes, StepTimes
 from bench.speed.stacks import Stack
-from bench.speed.timing import Effort, Spread, ratios, take_turns
+from bench.speed.timing import Effort, Spread, ratios, take_turns, waiting_for
 from bench.speed.ways import LEARNING_RATE, Step, Way
 
 # Different orders of summation, and Opacus' 1e-6 beside the norm, stay well below it in float32.
@@ -122,8 +121,3 @@ def update(prepared: Prepared, step: Step) -> Tensor:
         step.take()
     after = step.parameters()
     return torch.cat([(after[name] - before.cpu()).flatten() for name, before in prepared.initial.items()]).double()
-
-
-def waiting_for(device: str) -> Callable[[], None]:
-    """What waits until ``device`` has done what it was given."""
-    return partial(torch.cuda.synchronize, device) if device.startswith("cuda") else lambda: None

@@ -130,10 +130,14 @@ class SpeedRun:
         memory = self.memory.get(subject, {}).get("clipped_gradient")
         return None if memory is None or memory.bytes is None else memory.bytes / 1e9
 
+    @property
+    def gates(self) -> list[Gate]:
+        """Those for this kind of device."""
+        return [gate for gate in GATES if gate.gpu == (self.device != "cpu")]
+
     def judged(self) -> list[tuple[Gate, float | None]]:
         """Every gate of the device with what was measured."""
-        gates = [gate for gate in GATES if gate.gpu == (self.device != "cpu")]
-        return [(gate, self.value(gate.subject, gate.quantity)) for gate in gates]
+        return [(gate, self.value(gate.subject, gate.quantity)) for gate in self.gates]
 
     def to_json(self) -> str:
         """The document; equal runs give equal text."""

@@ -4,9 +4,9 @@ import time
 
 import torch
 
-from bench.speed.measure import waiting_for
 from bench.speed.problems import BATCH_SIZE, LR, MAX_NORM
 from bench.speed.results import Retraining
+from bench.speed.timing import waiting_for
 from gradshape.data import Dataset, Split
 from gradshape.shaping import Clip, Shaper
 from gradshape.training import SGD, Recipe, Victim, train_victims

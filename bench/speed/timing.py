@@ -7,6 +7,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+
+import torch
 
 # A turn takes at least so long, after a call that does not count: what a step finds in the caches, and how its threads
 # wait, should be its own doing, not another way's.
@@ -65,6 +68,11 @@ def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> Spread
     2.0
     """
     return Spread.of([a / b for a, b in zip(numerators, denominators, strict=True)])
+
+
+def waiting_for(device: str) -> Callable[[], None]:
+    """What waits until ``device`` has done what it was given."""
+    return partial(torch.cuda.synchronize, device) if device.startswith("cuda") else lambda: None
 
 
 def take_turns(

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -90,9 +91,7 @@ def stacked(prepared: Prepared, victims: Sequence[Parameters], lr: float, *, ste
     if layers is None:
         parts = [_alone(prepared, victim, lr) for victim in victims]
         return _side_by_side(parts, steps) if len(parts) > 1 else _repeated(parts, steps)
-    most = len(victims)
-    if prepared.device.type == "cpu":
-        most = most_in_cache(sum(p.nbytes for p in victims[0].values()))
+    most = most_in_cache(sum(p.nbytes for p in victims[0].values()), prepared.device)
     return _repeated([_dense(prepared, layers, some, lr) for some in chunks(victims, most)], steps)
 
 
@@ -132,15 +131,12 @@ def _dense(prepared: Prepared, layers: Sequence[nn.Linear], victims: Sequence[Pa
     rows = Rows.of(prepared.x, prepared.y, dtype=dtype, device=device)
     shapers = [shaper] * len(victims) + [Shaper()] * (lanes - len(victims))
     shaping = ShaperStack(shapers, device=device, dtype=dtype, rows_per_step=len(rows))
-
-    replay = Replay(repeats=shaping.repeats)
-
-    def step(_: Tensor) -> None:
-        stack.step(rows, None, None, len(rows), shaping)
+    replay = Replay(device, repeats=shaping.repeats)
+    step = partial(stack.step, rows, None, None, len(rows), shaping)
 
     @torch.no_grad()
     def take() -> None:
-        replay(step, prepared.y)
+        replay(step)
 
     return Step(take, lambda: stack.state(0))
 

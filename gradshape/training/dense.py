@@ -28,37 +28,35 @@ def lanes_needed(victims: int, layout: Layout) -> int:
     return max(victims, -(-LEAST_WIDTH // layout.blocks[0][0]))
 
 
-class _Scratch:
-    """A :data:`gradshape.training.heads.Buffer` whose memory the next step reuses, so that it is not given back and
-    page-faulted in again.
+def _new_like(like: Tensor) -> Buffer:
+    """New memory at every call."""
 
-    Other devices than CPUs give it back to a cache, and records of steps have memory of their own.
-
-    Attributes:
-        replaced: whether memory that was lent has been replaced by more, until it is set to false.
-    """
-
-    def __init__(self, like: Tensor) -> None:
-        self.replaced = False
-        self._like = like
-        self._kept: dict[str, Tensor] = {}
-
-    @property
-    def keeps(self) -> bool:
-        """Whether memory is reused."""
-        return self._like.device.type == "cpu"
-
-    def __call__(self, name: str, *shape: int) -> Tensor:
+    def memory(_: str, *shape: int) -> Tensor:
         size = math.prod(shape)
         # Whole vectors, see :data:`gradshape.training.heads.VECTOR`.
-        room = aligned(size, VECTOR)
-        if not self.keeps:
-            return self._like.new_empty(room)[:size].view(shape)
-        kept = self._kept.get(name)
-        if kept is None or kept.numel() < room:
-            self.replaced = self.replaced or kept is not None
-            kept = self._kept[name] = self._like.new_zeros(room)
-        return kept[:size].view(shape)
+        return like.new_empty(aligned(size, VECTOR))[:size].view(shape)
+
+    return memory
+
+
+def _reused(like: Tensor, forget: Callable[[], None]) -> Buffer:
+    """Memory that the next step reuses, so that it is not given back and page-faulted in again.
+
+    ``forget`` is called when memory that was asked for before is replaced by more: nobody should keep it.
+    """
+    kept: dict[str, Tensor] = {}
+
+    def memory(name: str, *shape: int) -> Tensor:
+        size = math.prod(shape)
+        found = kept.get(name)
+        if found is None or found.numel() < size:
+            if found is not None:
+                forget()
+            # Whole vectors, as above.
+            found = kept[name] = like.new_zeros(aligned(size, VECTOR))
+        return found[:size].view(shape)
+
+    return memory
 
 
 class DenseStack:
@@ -93,7 +91,7 @@ class DenseStack:
         self.parameters_per_victim = layout.parameters
         self._descent = descent
         self._best: Tensor | None = None
-        self._steps: dict[tuple[int, int], Step] = {}
+        self._steps: dict[tuple[int, int, bool], Step] = {}
         self._use(torch.zeros(layout.size(lanes), device=device, dtype=dtype))
 
     @property
@@ -107,8 +105,10 @@ class DenseStack:
         self.gradient = parameter if self._descent is not None else torch.zeros_like(parameter)
         self._blocks = self._layout.views(self.parameter, self.lanes)
         self._block_grads = self._layout.views(self.gradient, self.lanes)
-        self._scratch = _Scratch(parameter)
         self._steps.clear()
+        # Other devices than CPUs give memory back to a cache, and records of steps have memory of their own.
+        self._reuses = parameter.device.type == "cpu"
+        self._buffer = _reused(parameter, self._steps.clear) if self._reuses else _new_like(parameter)
 
     def keep(self, lanes: Tensor) -> Callable[[Tensor], Tensor]:
         """Go on with these lanes only, in this order: :attr:`parameter` and :attr:`gradient` are then other tensors.
@@ -168,22 +168,21 @@ class DenseStack:
             rows_per_step: number of rows in each victim's batch.
             shaping: shapers of the ``K`` victims.
         """
-        step = self._step_of(len(shared), 0 if private is None else private.x.shape[1])
+        slots = 0 if private is None else private.x.shape[1]
         rate = 1.0 if self._descent is None else -self._descent
+        step = self._step_of(len(shared), slots, shaping.needs_norms)
         step.run(shared, private, member, rate / rows_per_step, shaping)
 
-    def _step_of(self, shared: int, private: int) -> Step:
-        shape = shared, private
-        if shape in self._steps:
-            return self._steps[shape]
-        blocks = self._blocks[: self._layers], self._block_grads[: self._layers]
-        step = Step(*blocks, self._head, *shape, self._scratch, added=self.descends)
-        if self._scratch.replaced or len(self._steps) == _MOST_SHAPES:
-            # Others would keep memory that has been replaced.
-            self._steps.clear()
-            self._scratch.replaced = False
-        if self._scratch.keeps:
-            self._steps[shape] = step
+    def _step_of(self, shared: int, private: int, norms: bool) -> Step:
+        key = shared, private, norms
+        step = self._steps.get(key)
+        if step is None:
+            if len(self._steps) == _MOST_SHAPES:
+                self._steps.clear()
+            blocks = self._blocks[: self._layers], self._block_grads[: self._layers]
+            step = Step(*blocks, self._head, shared, private, self._buffer, added=self.descends, norms=norms)
+            if self._reuses:
+                self._steps[key] = step
         return step
 
     def add_noise(self, parts: Sequence[Tensor], step: int, scale: Tensor | None = None) -> None:
@@ -220,7 +219,3 @@ class DenseStack:
         weights, slots = self._blocks[: self._layers], 0 if private is None else private.shape[1]
         forward = Forward(weights, len(shared), slots, _new_like(self.parameter))
         return self._head.classes(forward.run(shared, private)[:, :, : forward.rows])
-
-
-def _new_like(parameter: Tensor) -> Buffer:
-    return lambda name, *shape: parameter.new_empty(shape)

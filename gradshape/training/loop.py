@@ -89,7 +89,7 @@ class OneVictim:
         self._rows_per_step = rows_per_step
         self._noise = self._draws(seed)
         repeats = sides is None and self._shaping.repeats and not draws_numbers(model)
-        self._replay = Replay(repeats=repeats)
+        self._replay = Replay(first.device, repeats=repeats)
 
     def step(self, x: Tensor, y: Tensor, members: Tensor | None = None) -> None:
         """Train on ``x (B, *shape)`` and ``y (B,)``, on the model's device and in its dtype. ``B`` may be 0.

@@ -1,10 +1,12 @@
 """How much memory a stack takes, from above, so that as many victims share one as fit, and as are fast together."""
 
 import math
+import sys
 from collections.abc import Sequence
 
 import torch
 
+from gradshape._threads import even_share
 from gradshape.data import Dataset
 from gradshape.shaping import Shaper, Statistic
 from gradshape.training.architecture import Architecture, RowSizes
@@ -60,13 +62,9 @@ def rows_at_once(
     return max(1, whole, bounded)
 
 
-def most_in_cache(parameters: int) -> int:
-    """How many dense victims with so many bytes of parameters are trained together on a CPU; at least 1.
-
-    The threads share batched products victim by victim, so that none waits for another's last one.
-    """
-    most, threads = max(1, _IN_CACHE // parameters), torch.get_num_threads()
-    return most - most % threads if most > threads else most
+def most_in_cache(parameters: int, device: torch.device) -> int:
+    """How many dense victims with so many bytes of parameters are trained together; at least 1, any number on GPUs."""
+    return even_share(_IN_CACHE // parameters) if device.type == "cpu" else sys.maxsize
 
 
 class Memory:
@@ -101,9 +99,9 @@ class Memory:
         """How many victims of ``group``, which may share a stack, do so within ``max_memory`` bytes; at least 1."""
         fit = max(1, int((max_memory - self.shared(group)) // self.per_victim(group)))
         architecture = architecture_of(self._dataset, group[0])
-        if architecture.widths is None or self._device.type != "cpu":
+        if architecture.widths is None:
             return fit
-        return min(fit, most_in_cache(architecture.parameters * self._item))
+        return min(fit, most_in_cache(architecture.parameters * self._item, self._device))
 
     def shared(self, group: Sequence[Victim]) -> int:
         """Bytes that are taken however many victims there are."""

@@ -12,9 +12,6 @@ from gradshape.shaping import Shaper
 # noise is the same alone and in every stack.
 _BLOCK = 1 << 16
 
-# Draws ``(steps, n, size)`` to parts ``(steps, n, ...)``.
-Layout = Callable[[Tensor], list[Tensor]]
-
 
 def steps_per_block(size: int) -> int:
     """Number of steps that the noise of a model of ``size`` parameters is drawn for at a time."""
@@ -48,7 +45,7 @@ class NoiseBlocks:
         (draws,) = self.laid_out(lambda draws: [draws], divisor=divisor, like=like)
         return draws
 
-    def laid_out(self, layout: Layout, *, divisor: int, like: Tensor) -> list[Tensor]:
+    def laid_out(self, layout: Callable[[Tensor], list[Tensor]], *, divisor: int, like: Tensor) -> list[Tensor]:
         """As :meth:`draw`, in the parts ``(steps, n, ...)`` that ``layout`` makes of draws.
 
         It gets those of one victim at a time, while they are in the processor's cache.

@@ -104,6 +104,7 @@ class Step:
         head: how the last layer is read.
         shared, private: ``B`` and ``S``.
         buffer: memory.
+        norms: whether per-sample norms will be needed.
     """
 
     def __init__(
@@ -116,6 +117,7 @@ class Step:
         buffer: Buffer,
         *,
         added: bool,
+        norms: bool,
     ) -> None:
         self._forward = forward = Forward(weights, shared, private, buffer)
         self._head = head
@@ -129,8 +131,9 @@ class Step:
         self._of_private = self._deltas[0][:, :, shared : forward.rows]
         self._of_none = self._errors[:, :, forward.rows :]
         self._back = [layer.weight[:, :, :-1].mT for layer in forward.layers]
-        self._buffer = buffer
-        self._squared: dict[torch.Size, Tensor] = {}
+        # Norms of columns are taken of these; one memory does for all.
+        of_norms = [*self._deltas, *(layer.inputs for layer in forward.layers)] if norms else []
+        self._squared = {matrices.shape: buffer("squares", *matrices.shape) for matrices in of_norms}
         self._first_gradient, *self._other_gradients = gradients
         self._first_gradient_of_all = self._first_gradient.flatten(0, 1)
         self._beta = int(added)
@@ -191,8 +194,6 @@ class Step:
 
     def _columns(self, matrices: Tensor) -> Tensor:
         """``(K, n, R)`` to the squared norms ``(K, R)`` of the columns."""
-        if matrices.shape not in self._squared:
-            self._squared[matrices.shape] = self._buffer("squares", *matrices.shape)
         return torch.mul(matrices, matrices, out=self._squared[matrices.shape]).sum(1)
 
     def _used(self, of_columns: Tensor) -> Tensor:

@@ -49,12 +49,14 @@ class Replay:
     Calls with other arguments, those before, and all on devices that cannot record are just calls.
 
     Args:
+        device: of the function's work.
         repeats: whether the function does the same work at every call, so that it can be recorded: it waits for nothing
             and draws nothing, and what it reads and writes beside its arguments are tensors that stay where they are.
     """
 
-    def __init__(self, *, repeats: bool) -> None:
-        self._repeats = repeats
+    def __init__(self, device: torch.device, *, repeats: bool) -> None:
+        self._device = device
+        self._recorder = RECORDERS.get(device.type) if repeats else None
         self._calls: Counter[object] = Counter()
         self._record: _Record | None = None
 
@@ -64,21 +66,17 @@ class Replay:
         return self._record is not None
 
     def __call__(self, function: Callable[..., Any], *arguments: Tensor | None) -> Any:
-        """Call ``function``, the same every time, with tensors on one device; what it returns is good until the next
-        call.
-        """
-        device = next(tensor.device for tensor in arguments if tensor is not None)
-        recorder = RECORDERS.get(device.type)
-        if recorder is None or not self._repeats:
+        """Call ``function``, the same every time; what it returns is good until the next call."""
+        if self._recorder is None:
             return function(*arguments)
         shapes = tuple(None if tensor is None else (tensor.shape, tensor.dtype) for tensor in arguments)
         if self._record is None:
             self._calls[shapes] += 1
             if self._calls[shapes] > CALLS_BEFORE:
                 try:
-                    self._record = _Record(function, shapes, arguments, recorder, device)
+                    self._record = _Record(function, shapes, arguments, self._recorder, self._device)
                 except RuntimeError as error:
-                    self._repeats = False
+                    self._recorder = None
                     _log.warning("a step cannot be recorded, its kernels are launched one by one: %s", error)
         if self._record is None or self._record.shapes != shapes:
             return function(*arguments)

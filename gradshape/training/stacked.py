@@ -152,7 +152,7 @@ class _Training:
         self._optimizer = None if lanes.descends else victims[0].descent.optimizer.over([lanes.parameter])
         self._noise = _StackNoise(lanes, self._shaping, victims)
         self._curves = Curves(victims)
-        self._replay = Replay(repeats=self._shaping.repeats)
+        self._replay = Replay(like.device, repeats=self._shaping.repeats)
         # The victims that are still trained, in the order of their lanes. Lanes of victims that are done become idle.
         self.members = list(range(len(victims)))
 
@@ -189,7 +189,7 @@ class _Training:
         self._shaping.keep(lanes)
         self._noise.keep(places)
         # Parameters have moved.
-        self._replay = Replay(repeats=self._shaping.repeats)
+        self._replay = Replay(self._lanes.parameter.device, repeats=self._shaping.repeats)
         self.members = [self.members[place] for place in places]
 
 

@@ -11,7 +11,7 @@ import torch
 from gradshape.data import Dataset
 from gradshape.shaping import AdaptiveNoise, Clip, Noise, Shaper, Statistic
 from gradshape.training import SGD, Adam, Recipe, Victim, train_stacks
-from gradshape.training.memory import Memory, most_in_cache
+from gradshape.training.memory import Memory
 from tests.training.samples import blobs, random_rows
 
 MIB = 1 << 20
@@ -120,12 +120,3 @@ def test_a_processor_trains_as_many_together_as_its_cache_holds(monkeypatch: pyt
     assert [len(members) for members, _ in train_stacks(DATA, victims)] == [3, 3, 1]
     memory = Memory(DATA, rows=len(DATA.train), dtype=torch.float32, keep_states=True, device=torch.device("meta"))
     assert memory.victims(1 << 30, victims) > 7
-
-
-@pytest.mark.parametrize(("parameters", "threads", "expected"), [(10, 2, 10), (10, 4, 8), (40, 4, 2), (101, 2, 1)])
-def test_threads_have_equally_many_victims_each(
-    parameters: int, threads: int, expected: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gradshape.training.memory._IN_CACHE", 100)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    assert most_in_cache(parameters) == expected

@@ -37,7 +37,7 @@ def test_a_record_repeats_the_work_with_other_arguments(device: torch.device) ->
         total[: len(x)].add_(doubled)
         return doubled.sum()
 
-    replayed = Replay(repeats=True)
+    replayed = Replay(device, repeats=True)
     for call in range(CALLS_BEFORE + 3):
         result = replayed(add, torch.full((2,), float(call), device=device), None)
         assert float(result) == 4 * call
@@ -51,14 +51,14 @@ def test_a_record_repeats_the_work_with_other_arguments(device: torch.device) ->
 
 
 def test_what_does_not_repeat_is_never_recorded(device: torch.device) -> None:
-    replayed = Replay(repeats=False)
+    replayed = Replay(device, repeats=False)
     for _ in range(CALLS_BEFORE + 2):
         replayed(torch.neg, torch.ones(2, device=device))
     assert not replayed.recorded
 
 
 def test_what_cannot_be_recorded_is_called(device: torch.device, caplog: pytest.LogCaptureFixture) -> None:
-    replayed = Replay(repeats=True)
+    replayed = Replay(device, repeats=True)
 
     def waits(x: Tensor) -> Tensor:
         return x * float(x.sum())
@@ -71,7 +71,7 @@ def test_what_cannot_be_recorded_is_called(device: torch.device, caplog: pytest.
 
 
 def test_processors_do_not_record() -> None:
-    replayed = Replay(repeats=True)
+    replayed = Replay(torch.device("cpu"), repeats=True)
     for _ in range(CALLS_BEFORE + 2):
         replayed(torch.neg, torch.ones(2))
     assert not replayed.recorded

@@ -6,7 +6,6 @@ as the summed gradient of plain training, and the weighted sum is then nearly fr
 """
 
 import math
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from gradshape._threads import even_share
 from gradshape.clipping.loans import Loan
 from gradshape.clipping.protocol import row_norms
 from gradshape.clipping.rules.base import Call, Instantiated, LayerGradients, scaled, trainable
@@ -22,7 +22,6 @@ from gradshape.clipping.rules.linear import ghost_is_cheaper
 
 # Elements of the windows that are laid out at once; they stay in a processor's cache.
 _BLOCK_ELEMENTS = {"cpu": 2**20, "cuda": 2**26}
-_scratch = threading.local()
 
 
 class Conv:
@@ -97,15 +96,13 @@ class _Windows:
         fan_in = math.prod(views.shape[2 : 3 + self.spatial])
         places = math.prod(views.shape[3 + self.spatial :])
         per_row = views.shape[1] * fan_in * places
-        size = max(1, _BLOCK_ELEMENTS["cpu" if views.device.type == "cpu" else "cuda"] // max(1, per_row))
-        # Threads share batched products row by row.
-        threads = torch.get_num_threads()
-        size -= size % threads if size > threads else 0
-        buffer = _buffer(min(size, len(views)) * per_row, views)
+        most = _BLOCK_ELEMENTS["cpu" if views.device.type == "cpu" else "cuda"]
+        size = even_share(most // max(1, per_row))
+        loan = Loan((min(size, len(views)) * per_row,), views)
         for start in range(0, len(views), size):
             rows = slice(start, min(start + size, len(views)))
             count = rows.stop - rows.start
-            laid_out = buffer[: count * per_row]
+            laid_out = loan.tensor[: count * per_row]
             laid_out.view(count, *views.shape[1:]).copy_(views[rows])
             yield rows, laid_out.view(count, views.shape[1], fan_in, places)
 
@@ -178,14 +175,3 @@ def _form(u: Tensor, d: Tensor, *, out: Tensor | None = None) -> Tensor:
     flat = None if out is None else out.flatten(0, 1)
     product = torch.bmm(d.flatten(0, 1), u.flatten(0, 1).mT, out=flat)
     return product.view(*d.shape[:2], d.shape[2], u.shape[2])
-
-
-def _buffer(size: int, like: Tensor) -> Tensor:
-    """Memory that this thread's next call reuses, so that it is not given back and page-faulted in again."""
-    if like.device.type != "cpu":
-        return like.new_empty(size)
-    kept: Tensor | None = getattr(_scratch, str(like.dtype), None)
-    if kept is None or kept.numel() < size:
-        kept = like.new_empty(size)
-        setattr(_scratch, str(like.dtype), kept)
-    return kept[:size]
