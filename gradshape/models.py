@@ -43,7 +43,7 @@ class Classifier(nn.Module):
         return below if next(self.body.parameters(), None) is not None else self.head(below)
 
 
-Builder = Callable[[tuple[int, ...], int], Classifier]
+Builder = Callable[[tuple[int, ...], int], nn.Module]
 
 
 def _linear(inputs: int, outputs: int) -> nn.Linear:
@@ -96,7 +96,7 @@ def names() -> list[str]:
 
 
 def register(name: str, builder: Builder) -> None:
-    """Make ``builder(input_shape, num_classes) -> Classifier`` known as ``name``.
+    """Make ``builder(input_shape, num_classes) -> nn.Module`` known as ``name``.
 
     Its Linear and convolution layers are initialised by :func:`build`; other layers keep what the builder gave them.
 
@@ -121,7 +121,7 @@ def builder(name: str) -> Builder:
 
 def build(
     name: str, input_shape: tuple[int, ...], num_classes: int, *, generator: torch.Generator | None = None
-) -> Classifier:
+) -> nn.Module:
     """A freshly initialised model.
 
     Args:
@@ -151,6 +151,52 @@ def build(
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
     return model
+
+
+def penultimate(model: nn.Module, x: Tensor) -> Tensor:
+    """The penultimate representation of rows: what feature collisions collide in, and feature filters look at.
+
+    It is what the model's own ``features`` gives, if it has such a method; else what goes into the ``nn.Linear`` that
+    is called last in a forward pass, flattened from its second axis on.
+
+    Args:
+        model: maps ``(B, *shape)`` to logits ``(B, num_classes)``. Its mode stays as it is: set ``eval()`` first where
+            dropout or batch statistics are not wanted.
+        x: ``(B, *shape)``.
+
+    Returns:
+        ``(B, F)``, differentiable in ``x`` and in the parameters.
+
+    Raises:
+        ValueError: the model has no ``features`` and a forward pass calls no ``nn.Linear``.
+
+    Shafahi et al. 2018, section 2; for logistic regression, Hong et al. 2020 take the logits.
+
+    >>> penultimate(nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2)), torch.rand(4, 3)).shape
+    torch.Size([4, 5])
+    """
+    own = getattr(model, "features", None)
+    # Some networks call a submodule of theirs `features`: what a submodule gives need not be penultimate.
+    if callable(own) and not isinstance(own, nn.Module):
+        features: Tensor = own(x)
+        return features.flatten(1)
+    inputs: list[Tensor] = []
+
+    def remember(_: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        inputs.append(arguments[0])
+
+    hooks = [m.register_forward_pre_hook(remember) for m in model.modules() if isinstance(m, nn.Linear)]
+    try:
+        model(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not inputs:
+        raise ValueError(
+            f"{type(model).__name__} calls no nn.Linear: give it a method features(x) that returns its penultimate "
+            "representation"
+        )
+    return inputs[-1].flatten(1)
 
 
 def dense_layers(model: nn.Module) -> list[nn.Linear] | None:

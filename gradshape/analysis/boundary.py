@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gradshape import _validate, models
 from gradshape.training import Recipe, State
@@ -78,7 +78,7 @@ def decision_regions(classify: Callable[[Tensor], Tensor], *, side: int = 64) ->
     return Regions(classes.reshape(side, side), confidence.reshape(side, side))
 
 
-def classifier(recipe: Recipe, state: State, *, num_classes: int, features: int = 2) -> models.Classifier:
+def classifier(recipe: Recipe, state: State, *, num_classes: int, features: int = 2) -> nn.Module:
     """The model of a training, with its parameters, ready to be asked.
 
     Args:

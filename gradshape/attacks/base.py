@@ -2,18 +2,43 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gradshape import _digest, _seeds
 from gradshape.attacks.threat import ThreatModel
 from gradshape.data import Dataset, Split
-from gradshape.training import AnyRecipe, State
+from gradshape.training import AnyRecipe, State, TrainedModel
+
+
+@dataclass(frozen=True, eq=False)
+class Aims:
+    """Which target each poison row of a targeted attack is for, and what it was made from.
+
+    Attributes:
+        target: ``(n,)`` int64 places among the targets that the attack was given, ascending.
+        base: ``(n,)`` int64 ids of the test rows that the poison was made from.
+        distance: ``(n,)`` float32, Euclidean distance of the poison's features from the target's, mean over the
+            networks that it was crafted on, at least 0.
+
+    Within a target the rows stand in the order in which the attack would use them.
+    """
+
+    target: Tensor
+    base: Tensor
+    distance: Tensor
+
+    def __getitem__(self, rows: Tensor) -> "Aims":
+        return Aims(self.target[rows], self.base[rows], self.distance[rows])
+
+    def cpu(self) -> "Aims":
+        """The same on the CPU."""
+        return Aims(self.target.cpu(), self.base.cpu(), self.distance.cpu())
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +51,7 @@ class PoisonSet:
         source: ``(n,)`` int64 ids of the train rows that they were made from, -1 where there is none.
         replaced: ``(m,)`` int64 ids of train rows that they take the place of; empty if they are added.
         notes: finite numbers that the attack knows of its poison, such as a certified bound; they go into records.
+        aims: whom each row is for, if an attack is after several targets at once; else ``None``.
     """
 
     x: Tensor
@@ -33,6 +59,7 @@ class PoisonSet:
     source: Tensor
     replaced: Tensor
     notes: Mapping[str, float] = field(default_factory=dict)
+    aims: Aims | None = None
 
     @classmethod
     def empty(cls, dataset: Dataset) -> "PoisonSet":
@@ -53,7 +80,24 @@ class PoisonSet:
 
     def cpu(self) -> "PoisonSet":
         """The same rows on the CPU."""
-        return PoisonSet(self.x.cpu(), self.y.cpu(), self.source.cpu(), self.replaced.cpu(), self.notes)
+        aims = None if self.aims is None else self.aims.cpu()
+        return PoisonSet(self.x.cpu(), self.y.cpu(), self.source.cpu(), self.replaced.cpu(), self.notes, aims)
+
+    def select(self, rows: Tensor) -> "PoisonSet":
+        """The poison rows at these places, ``(m,)`` int64, as a set that is added; its notes are left out."""
+        aims = None if self.aims is None else self.aims[rows]
+        none = torch.empty(0, dtype=torch.int64)
+        return PoisonSet(self.x[rows], self.y[rows], self.source[rows], none, {}, aims)
+
+    def against(self, target: int) -> "PoisonSet":
+        """The rows that are for the target at this place, in the order in which the attack would use them.
+
+        Raises:
+            ValueError: the set does not say which target its rows are for.
+        """
+        if self.aims is None:
+            raise ValueError(f"target={target!r}: this poison set does not say which target its rows are for")
+        return self.select((self.aims.target == target).nonzero().squeeze(1))
 
     @cached_property
     def rows(self) -> Split:
@@ -100,6 +144,8 @@ class VictimView:
         progress: Progress | None = None,
         target: Split | None = None,
         device: torch.device | str = "cpu",
+        wanted: Tensor | None = None,
+        networks: Sequence[TrainedModel] = (),
     ) -> None:
         self.device = torch.device(device)
         self.input_shape = dataset.input_shape
@@ -111,6 +157,9 @@ class VictimView:
         self._train = dataset.train.to(self.device)
         self._recipe = recipe
         self._parameters = parameters and {name: value.to(self.device) for name, value in parameters.items()}
+        self._wanted = None if wanted is None else wanted.to(self.device)
+        self._networks = networks
+        self._test = dataset.test.to(self.device)
 
     @property
     def train(self) -> Split:
@@ -143,6 +192,25 @@ class VictimView:
         if self._target is None:
             raise ValueError("no target was given to the attack: pass target=...")
         return self._target
+
+    @property
+    def wanted(self) -> Tensor:
+        """``(T,)`` int64, the class that each target is to be taken for."""
+        if self._wanted is None:
+            raise ValueError("no wanted classes were given to the attack: pass wanted=...")
+        return self._wanted
+
+    @property
+    def candidates(self) -> Split:
+        """Test rows, which a targeted attacker may make poison from: Hong et al. 2020, section 6.3."""
+        return self._test
+
+    @cached_property
+    def networks(self) -> list[nn.Module]:
+        """The networks that poison is crafted on, in evaluation mode: the victim's base model, or substitutes."""
+        if not self._networks:
+            raise ValueError("no networks were given to the attack: pass networks=[TrainedModel(...)]")
+        return [of.module(self.input_shape, self.num_classes, device=self.device) for of in self._networks]
 
     def report(self, step: int, steps: int, objective: float) -> None:
         """Tell that ``step`` of at most ``steps`` steps are done; raises if the run is interrupted."""
@@ -220,6 +288,8 @@ class Attack(ABC):
         target: Split | None = None,
         progress: Progress | None = None,
         device: torch.device | str = "cpu",
+        wanted: Tensor | None = None,
+        networks: Sequence[TrainedModel] = (),
     ) -> PoisonSet:
         """Craft poison for ``dataset``.
 
@@ -230,6 +300,8 @@ class Attack(ABC):
             target: test rows to be misclassified, for targeted attacks.
             progress: called as the attack proceeds.
             device: where it computes. The poison is on the CPU, and the same up to rounding wherever it is crafted.
+            wanted: ``(T,)`` int64 classes that the ``T`` target rows are to be taken for, for attacks that aim.
+            networks: what such attacks craft on: the victim's base model, or substitutes for it.
 
         Raises:
             ValueError: the attack cannot be made on this data, or ``craft`` broke a rule (number of
@@ -243,10 +315,23 @@ class Attack(ABC):
         reason = self.unsuitable(dataset)
         if reason is not None:
             raise ValueError(f"{self.label} cannot be made on {dataset.name}: {reason}")
-        view = VictimView(self.threat, dataset, recipe, parameters, progress, target, device)
+        self._check_call(dataset, target, wanted, networks)
+        view = VictimView(self.threat, dataset, recipe, parameters, progress, target, device, wanted, networks)
         poison = self.craft(view, count, generator=_seeds.stream(seed, "craft", self.label)).cpu()
-        self._check(poison, count, dataset)
+        self._check_count(poison, count)
+        if len(poison):
+            self._check(poison, len(poison), dataset)
         return poison
+
+    def _check_call(  # noqa: B027
+        self, dataset: Dataset, target: Split | None, wanted: Tensor | None, networks: Sequence[TrainedModel]
+    ) -> None:
+        """Raise ``ValueError`` if what a call was given does not fit this kind of attack."""
+
+    def _check_count(self, poison: PoisonSet, count: int) -> None:
+        """Raise ``ValueError`` if ``craft`` made another number of rows than the budget."""
+        if not len(poison.x) == len(poison.y) == len(poison.source) == count:
+            raise ValueError(f"{self.label} crafted {len(poison)} rows, budget {count}")
 
     def _check(self, poison: PoisonSet, count: int, dataset: Dataset) -> None:
         def require(holds: bool, what: str) -> None:
@@ -254,7 +339,6 @@ class Attack(ABC):
                 raise ValueError(f"{self.label} crafted {what}")
 
         train = len(dataset.train)
-        require(len(poison.x) == len(poison.y) == len(poison.source) == count, f"{len(poison)} rows, budget {count}")
         require(
             tuple(poison.x.shape[1:]) == dataset.input_shape,
             f"rows of shape {tuple(poison.x.shape[1:])}, expected {dataset.input_shape}",

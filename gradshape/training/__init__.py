@@ -5,6 +5,7 @@ from gradshape.training.plan import stack_key
 from gradshape.training.probe import SIDES, GradientProbe, Layers, SideGradients, Weighting
 from gradshape.training.recipe import AnyRecipe, Fit, Recipe, Sampling
 from gradshape.training.run import Progress, train_stacks, train_victims
+from gradshape.training.trained import TrainedModel
 from gradshape.training.victim import State, TrainingResult, Victim
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Sampling",
     "SideGradients",
     "State",
+    "TrainedModel",
     "TrainingResult",
     "Victim",
     "Weighting",

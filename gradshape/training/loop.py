@@ -234,7 +234,7 @@ def draws_numbers(model: nn.Module) -> bool:
     return not all(isinstance(module, _WITHOUT_RANDOMNESS) for module in model.modules() if not any(module.children()))
 
 
-def initial_model(dataset: Dataset, victim: Victim) -> models.Classifier:
+def initial_model(dataset: Dataset, victim: Victim) -> nn.Module:
     """The victim's model before its first step."""
     model = models.build(
         victim.descent.model,

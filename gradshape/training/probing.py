@@ -1,7 +1,7 @@
 """A probe at work in the training of one victim."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gradshape import _seeds
 from gradshape.models import Classifier
@@ -32,12 +32,12 @@ class Probing:
     """
 
     def __init__(
-        self, probe: GradientProbe, model: Classifier, rows: DeviceRows, order: CommonRows, *, reweights: bool
+        self, probe: GradientProbe, model: nn.Module, rows: DeviceRows, order: CommonRows, *, reweights: bool
     ) -> None:
         self._probe = probe
         self._rows = rows
         self._model = model
-        of_head = {id(p) for p in model.head.parameters()}
+        of_head = {id(p) for p in _head(model).parameters()}
         parameters = {
             name: p
             for name, p in model.named_parameters()
@@ -89,3 +89,11 @@ def _members(probe: GradientProbe, order: CommonRows, rows: int) -> Tensor:
     poison[order.private] = True
     placebo[drawn] = True
     return torch.stack([clean, poison, placebo, (clean | poison) & ~placebo])
+
+
+def _head(model: nn.Module) -> nn.Module:
+    """The layer that gives the logits: a model's own head, or else the ``nn.Linear`` that is registered last."""
+    if isinstance(model, Classifier):
+        return model.head
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    return linear[-1] if linear else model

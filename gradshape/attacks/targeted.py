@@ -1,0 +1,112 @@
+"""Base of the attacks that are after single test rows and craft for many of them at once."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+from gradshape import _validate
+from gradshape.attacks.base import Aims, Attack, PoisonSet
+from gradshape.data import Dataset, Split
+from gradshape.training import Recipe, TrainedModel
+
+
+@dataclass(frozen=True)
+class TargetedAttack(Attack):
+    """Base of attacks that make poison for single test rows (targets), each of which is to be taken for a wanted class.
+
+    ``craft`` gets all targets at once (``victim.target``, ``victim.wanted``), the networks to craft on
+    (``victim.networks``) and test rows to start from (``victim.candidates``). It returns at most ``poisons`` rows for
+    each target, sorted by target and, within one, in the order in which it would use them, with :class:`Aims` that say
+    so. Fewer rows, or none, are right where the wanted class has no more candidates or where none comes close enough.
+
+    Args:
+        poisons: at most so many rows for each target; the budget, which is counted by target.
+
+    Attributes:
+        joint: whether a target's rows work together only, so that no part of them is an attack of its own.
+
+    Raises:
+        ValueError: ``poisons`` is not positive. When called: no target, wanted classes that do not fit the targets, a
+            target that is of the wanted class already, a wanted class without test rows to start from, or no networks.
+    """
+
+    poisons: int
+
+    joint: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        _validate.positive_int(poisons=self.poisons)
+
+    @property
+    @abstractmethod
+    def substitutes(self) -> tuple[Recipe, ...]:
+        """Recipes of the networks that the attacker trains to craft on.
+
+        Empty if it crafts on the victim's own base model, which its threat model then has to grant.
+        """
+
+    @final
+    def budget(self, train_rows: int) -> int:
+        return self.poisons
+
+    def _check_call(
+        self, dataset: Dataset, target: Split | None, wanted: Tensor | None, networks: Sequence[TrainedModel]
+    ) -> None:
+        if target is None or not len(target):
+            raise ValueError(f"{self.label}: no target was given: pass target=... with at least 1 row")
+        if wanted is None or wanted.dtype != torch.int64 or tuple(wanted.shape) != (len(target),):
+            given = None if wanted is None else (wanted.dtype, tuple(wanted.shape))
+            raise ValueError(f"{self.label}: wanted={given}: expected int64 ({len(target)},), a class for each target")
+        if bool((wanted == target.y).any()):
+            place = int((wanted == target.y).nonzero()[0])
+            raise ValueError(
+                f"{self.label}: target {place} is of class {int(wanted[place])}, which is what it is to be taken for: "
+                "expected another class"
+            )
+        known = set(dataset.test.y.unique().tolist())
+        unknown = [label for label in wanted.unique().tolist() if label not in known]
+        if unknown:
+            raise ValueError(
+                f"{self.label}: wanted class {unknown[0]}: {dataset.name} has no test row of it to start from"
+            )
+        if not networks:
+            raise ValueError(f"{self.label}: no networks to craft on were given: pass networks=[TrainedModel(...)]")
+
+    def _check_count(self, poison: PoisonSet, count: int) -> None:
+        aims = poison.aims
+        if aims is None:
+            raise ValueError(f"{self.label} crafted rows without aims: expected PoisonSet(..., aims=Aims(...))")
+        sizes = {len(poison.x), len(poison.y), len(poison.source), len(aims.target), len(aims.base), len(aims.distance)}
+        if len(sizes) != 1:
+            raise ValueError(f"{self.label} crafted arrays of {sorted(sizes)} rows: expected one number")
+        most = int(aims.target.bincount().max()) if len(poison) else 0
+        if most > count:
+            raise ValueError(f"{self.label} crafted {most} rows for one target, budget {count}")
+        if not bool((aims.target[1:] >= aims.target[:-1]).all()):
+            raise ValueError(f"{self.label} crafted rows out of order: expected them by target")
+        if not bool((aims.distance.isfinite() & (aims.distance >= 0)).all()):
+            raise ValueError(f"{self.label} crafted rows at distances that are not finite numbers of at least 0")
+
+
+def aimed(poison_x: Tensor, wanted: Tensor, target: Tensor, base: Tensor, distance: Tensor) -> PoisonSet:
+    """Poison rows in any order as a set sorted by target, nearest first.
+
+    Args:
+        poison_x: ``(n, *shape)``.
+        wanted: ``(n,)`` int64, the classes that the rows are labelled with.
+        target, base, distance: as in :class:`Aims`.
+
+    >>> x, distance = torch.tensor([[0.1], [0.2], [0.3]]), torch.tensor([2.0, 3.0, 1.0])
+    >>> aimed(x, torch.tensor([1, 1, 1]), torch.tensor([0, 1, 0]), torch.tensor([7, 8, 9]), distance).aims.base.tolist()
+    [9, 7, 8]
+    """
+    by_distance = distance.argsort(stable=True)
+    order = by_distance[target[by_distance].argsort(stable=True)]
+    aims = Aims(target[order], base[order], distance[order].float())
+    source = torch.full((len(order),), -1, dtype=torch.int64, device=poison_x.device)
+    none = torch.empty(0, dtype=torch.int64, device=poison_x.device)
+    return PoisonSet(poison_x[order], wanted[order], source, none, {}, aims)

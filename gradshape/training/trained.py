@@ -1,0 +1,41 @@
+"""A network as it was trained."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from gradshape import models
+from gradshape.training.recipe import Recipe
+from gradshape.training.victim import State
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedModel:
+    """A network that somebody trained: a victim's base model, or an attacker's substitute for it.
+
+    Attributes:
+        recipe: how it was trained.
+        state: its parameters by name.
+    """
+
+    recipe: Recipe
+    state: State
+
+    def module(
+        self, input_shape: tuple[int, ...], num_classes: int, *, device: torch.device | str = "cpu"
+    ) -> nn.Module:
+        """The network with its parameters, in evaluation mode, on ``device``; its parameters take no gradients.
+
+        Args:
+            input_shape: of one row, without the sample axis.
+            num_classes: number of logits.
+
+        >>> from gradshape.training import SGD
+        >>> state = dict(models.build("lr", (4,), 3).named_parameters())
+        >>> TrainedModel(Recipe("lr", SGD(0.1), batch_size=10, epochs=1), state).module((4,), 3)(torch.rand(2, 4)).shape
+        torch.Size([2, 3])
+        """
+        model = models.build(self.recipe.model, input_shape, num_classes)
+        model.load_state_dict(dict(self.state), strict=False)
+        return model.eval().requires_grad_(False).to(device)
