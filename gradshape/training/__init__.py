@@ -6,7 +6,7 @@ from gradshape.training.probe import SIDES, GradientProbe, Layers, SideGradients
 from gradshape.training.recipe import AnyRecipe, Fit, Recipe, Sampling
 from gradshape.training.run import Progress, train_stacks, train_victims
 from gradshape.training.trained import TrainedModel
-from gradshape.training.victim import State, TrainingResult, Victim
+from gradshape.training.victim import OptimizerState, Scoring, State, TrainingResult, Victim
 
 __all__ = [
     "SGD",
@@ -17,9 +17,11 @@ __all__ = [
     "GradientProbe",
     "Layers",
     "Optimizer",
+    "OptimizerState",
     "Progress",
     "Recipe",
     "Sampling",
+    "Scoring",
     "SideGradients",
     "State",
     "TrainedModel",

@@ -6,27 +6,25 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gradshape.training.victim import State, TrainingResult, Victim
+from gradshape.training.victim import TrainingResult, Victim
 
 # Stands for every class where a victim wants none in particular.
 _ANY = -2
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluation:
-    """What ``K`` victims predict after an epoch.
+class Score:
+    """What ``k`` victims make of the test rows after an epoch.
 
     Attributes:
-        correct: ``(K,)`` number of test rows that each of them classifies correctly.
-        finite: ``(K,)`` bool, whether all of its test logits are finite.
+        correct: ``(k,)`` number of test rows that each of them classifies correctly.
+        finite: ``(k,)`` bool, whether all of its test logits are finite.
         rows: number of test rows.
-        watched: ``(K, M)`` predicted classes of watched rows, or ``None``.
     """
 
     correct: Tensor
     finite: Tensor
     rows: int
-    watched: Tensor | None
 
 
 class Curves:
@@ -45,38 +43,52 @@ class Curves:
         self._best = torch.full((len(victims),), -1.0, dtype=torch.float64)
         self._diverged: list[int | None] = [None] * len(victims)
 
-    def add(self, victims: Sequence[int], seen: Evaluation) -> tuple[list[int], list[int]]:
-        """Record one epoch.
+    def end_epoch(self, victims: Sequence[int], watched: Tensor | None) -> list[int]:
+        """Record that an epoch is over.
 
         Args:
             victims: the ``k`` victims that were trained, by number.
-            seen: what they predict; victims beyond the first ``k`` do not count.
+            watched: ``(K, M)`` predicted classes of watched rows, or ``None``; victims beyond the first ``k`` do not
+                count.
 
         Returns:
-            Places in ``victims`` of those that are better than ever before, and of those that have what they wanted.
+            Places in ``victims`` of those that have what they wanted.
         """
         index = torch.tensor(list(victims))
-        accuracy = torch.full(self._best.shape, torch.nan, dtype=torch.float64)
-        accuracy[index] = seen.correct[: len(index)].cpu().double() / seen.rows
-        self._accuracy.append(accuracy)
+        self._accuracy.append(torch.full(self._best.shape, torch.nan, dtype=torch.float64))
         for victim in victims:
             self._epochs[victim] += 1
-        for victim in index[~seen.finite[: len(index)].cpu()].tolist():
+        if watched is None:
+            return []
+        predictions = torch.full((len(self._epochs), watched.shape[1]), -1)
+        predictions[index] = watched[: len(index)].cpu()
+        self._predictions.append(predictions)
+        wanted = self._wanted[index]
+        done = self._wants[index] & ((predictions[index] == wanted) | (wanted == _ANY)).all(1)
+        return done.nonzero().flatten().tolist()
+
+    def score(self, victims: Sequence[int], seen: Score) -> list[int]:
+        """Record what some of the victims make of the test rows after the epoch that ended last.
+
+        Args:
+            victims: by number.
+            seen: what they predict.
+
+        Returns:
+            Places in ``victims`` of those that are better than ever before.
+        """
+        index = torch.tensor(list(victims))
+        accuracy = seen.correct.cpu().double() / seen.rows
+        self._accuracy[-1][index] = accuracy
+        for victim in index[~seen.finite.cpu()].tolist():
             if self._diverged[victim] is None:
                 self._diverged[victim] = len(self._accuracy)
-        done = torch.zeros(len(index), dtype=torch.bool)
-        if seen.watched is not None:
-            predictions = torch.full((len(self._epochs), seen.watched.shape[1]), -1)
-            predictions[index] = seen.watched[: len(index)].cpu()
-            self._predictions.append(predictions)
-            wanted = self._wanted[index]
-            done = self._wants[index] & ((predictions[index] == wanted) | (wanted == _ANY)).all(1)
-        better = accuracy > self._best
-        self._best = torch.where(better, accuracy, self._best)
-        return better[index].nonzero().flatten().tolist(), done.nonzero().flatten().tolist()
+        better = accuracy > self._best[index]
+        self._best[index] = torch.where(better, accuracy, self._best[index])
+        return better.nonzero().flatten().tolist()
 
-    def result(self, victim: int, last: State | None, best: State | None) -> TrainingResult:
-        """What is known of one victim."""
+    def result(self, victim: int) -> TrainingResult:
+        """What is known of one victim, but for its parameters."""
         epochs, watched = self._epochs[victim], self._watched[victim]
         predictions = None
         if watched == 0:
@@ -84,7 +96,7 @@ class Curves:
         elif watched is not None:
             predictions = torch.stack([epoch[victim, :watched] for epoch in self._predictions[:epochs]])
         accuracy = torch.stack([epoch[victim] for epoch in self._accuracy[:epochs]])
-        return TrainingResult(accuracy, predictions, last, best, self._diverged[victim])
+        return TrainingResult(accuracy[~accuracy.isnan()], predictions, None, None, self._diverged[victim])
 
 
 def classes(logits: Tensor, *, dim: int = -1) -> Tensor:

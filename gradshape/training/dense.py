@@ -90,7 +90,6 @@ class DenseStack:
         self.widest = max(outputs for outputs, _ in layout.blocks)
         self.parameters_per_victim = layout.parameters
         self._descent = descent
-        self._best: Tensor | None = None
         self._steps: dict[tuple[int, int, bool], Step] = {}
         self._use(torch.zeros(layout.size(lanes), device=device, dtype=dtype))
 
@@ -125,7 +124,6 @@ class DenseStack:
                 to.copy_(source[lanes])
             return fewer
 
-        self._best = None if self._best is None else select(self._best)
         parameter = select(self.parameter)
         self.lanes = len(lanes)
         self._use(parameter)
@@ -133,28 +131,28 @@ class DenseStack:
 
     def load(self, lane: int, state: Mapping[str, Tensor]) -> None:
         """Set one victim's parameters."""
-        matrices = [matrix.to(self.parameter) for matrix in self._layout.matrices(state)]
-        for to, block in zip(self._blocks, self._layout.split(matrices), strict=True):
-            to[lane].copy_(block)
+        self.write(self.parameter, lane, state)
 
     def state(self, lane: int) -> State:
         """A copy of one victim's parameters, on the CPU."""
-        return self._state(lane, self._blocks)
+        return self.read(self.parameter, lane)
 
-    def best_state(self, lane: int) -> State:
-        """A copy of what one victim's parameters were at its last :meth:`mark_best`."""
-        return self._state(lane, self._blocks if self._best is None else self._layout.views(self._best, self.lanes))
+    def write(self, flat: Tensor, lane: int, state: Mapping[str, Tensor]) -> None:
+        """Set one victim's part of a tensor of :attr:`parameter`'s form."""
+        matrices = [matrix.to(flat) for matrix in self._layout.matrices(state)]
+        for to, block in zip(self._layout.views(flat, self.lanes), self._layout.split(matrices), strict=True):
+            to[lane].copy_(block)
 
-    def _state(self, lane: int, blocks: Sequence[Tensor]) -> State:
+    def read(self, flat: Tensor, lane: int) -> State:
+        """A copy of one victim's part of a tensor of :attr:`parameter`'s form, on the CPU."""
+        blocks = self._layout.views(flat, self.lanes)
         return self._layout.named(self._layout.joined([block[lane] for block in blocks]))
 
-    def mark_best(self, lanes: Tensor) -> None:
-        """Remember the present parameters of ``lanes`` (int64 indices) as their best."""
-        if self._best is None:
-            self._best = self.parameter.clone()
-            return
-        for to, source in zip(self._layout.views(self._best, self.lanes), self._blocks, strict=True):
-            to[lanes] = source[lanes]
+    def copy(self, to: Tensor, source: Tensor, lanes: Tensor) -> None:
+        """Copy the parts of ``lanes`` (int64 indices) from one tensor of :attr:`parameter`'s form to another."""
+        pairs = zip(self._layout.views(to, self.lanes), self._layout.views(source, self.lanes), strict=True)
+        for to_block, block in pairs:
+            to_block[lanes] = block[lanes]
 
     def step(
         self, shared: Rows, private: Rows | None, member: Tensor | None, rows_per_step: int, shaping: ShaperStack
@@ -204,18 +202,20 @@ class DenseStack:
                 part.mul_(-self._descent)
         return parts
 
-    def predict(self, x: Tensor) -> Tensor:
-        """Rows as in :attr:`Rows.x` ``(M, n)`` to the classes ``(K, M)`` that the victims take them for.
+    def predict(self, x: Tensor, lanes: Tensor | None = None) -> Tensor:
+        """Rows as in :attr:`Rows.x` ``(M, n)`` to the classes ``(k, M)`` that the victims in ``lanes`` take them for.
 
-        -1 where a logit is not finite.
+        ``lanes`` are int64 indices, all of them if ``None``. -1 where a logit is not finite.
         """
-        return self._predicted(x, None)
+        return self._predicted(x, None, lanes)
 
     def predict_own(self, x: Tensor) -> Tensor:
         """``(K, M, n)`` rows, each victim's own, to their classes ``(K, M)``."""
         return self._predicted(x[0, :0], x)
 
-    def _predicted(self, shared: Tensor, private: Tensor | None) -> Tensor:
+    def _predicted(self, shared: Tensor, private: Tensor | None, lanes: Tensor | None = None) -> Tensor:
         weights, slots = self._blocks[: self._layers], 0 if private is None else private.shape[1]
+        if lanes is not None:
+            weights = [block[lanes] for block in weights]
         forward = Forward(weights, len(shared), slots, _new_like(self.parameter))
         return self._head.classes(forward.run(shared, private)[:, :, : forward.rows])

@@ -8,7 +8,7 @@ from torch import Tensor
 from gradshape import models
 from gradshape.data import Dataset
 from gradshape.shaping import ShaperStack
-from gradshape.training.curve import Evaluation
+from gradshape.training.curve import Score
 from gradshape.training.dense import DenseStack, lanes_needed
 from gradshape.training.layout import Layout, layout_of
 from gradshape.training.loop import initial_model
@@ -79,17 +79,21 @@ class DenseLanes:
         self._own_order = False
         return self._stack.keep(index)
 
-    def state(self, lane: int) -> State:
-        """A copy of one victim's parameters, on the CPU."""
-        return self._stack.state(lane)
+    def read(self, flat: Tensor, lane: int) -> State:
+        """See :meth:`gradshape.training.stacked.Lanes.read`."""
+        return self._stack.read(flat, lane)
 
-    def best_state(self, lane: int) -> State:
-        """A copy of what one victim's parameters were at its last :meth:`mark_best`."""
-        return self._stack.best_state(lane)
+    def whole(self, lane: int, trained: State) -> State:
+        """All of them are trained."""
+        return trained
 
-    def mark_best(self, lanes: Sequence[int]) -> None:
-        """Remember the present parameters of these lanes as their best."""
-        self._stack.mark_best(torch.tensor(list(lanes), device=self.parameter.device))
+    def write(self, flat: Tensor, lane: int, state: State) -> None:
+        """See :meth:`gradshape.training.stacked.Lanes.write`."""
+        self._stack.write(flat, lane, state)
+
+    def copy(self, to: Tensor, source: Tensor, lanes: Sequence[int]) -> None:
+        """See :meth:`gradshape.training.stacked.Lanes.copy`."""
+        self._stack.copy(to, source, torch.tensor(list(lanes), device=self.parameter.device))
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """See :meth:`gradshape.training.stacked.Lanes.batches`; ids of rows, and whose they are."""
@@ -120,19 +124,31 @@ class DenseLanes:
         """See :meth:`gradshape.training.stacked.Lanes.add_noise`."""
         self._stack.add_noise(parts, step, scale)
 
-    def evaluate(self) -> Evaluation:
-        """See :meth:`gradshape.training.stacked.Lanes.evaluate`."""
+    def score(self, lanes: Sequence[int]) -> Score:
+        """See :meth:`gradshape.training.stacked.Lanes.score`."""
         stack, test = self._stack, self._test
-        correct = torch.zeros(stack.lanes, dtype=torch.int64, device=test.x.device)
-        finite = torch.ones(stack.lanes, dtype=torch.bool, device=test.x.device)
+        index = self._evaluated(lanes)
+        evaluated = stack.lanes if index is None else len(index)
+        correct = torch.zeros(evaluated, dtype=torch.int64, device=test.x.device)
+        finite = torch.ones(evaluated, dtype=torch.bool, device=test.x.device)
         labels = test.label.long()
-        chunk = max(1, evaluation_elements(test.x.device) // (stack.lanes * stack.widest))
+        chunk = max(1, evaluation_elements(test.x.device) // (evaluated * stack.widest))
         for x, y in zip(test.x.split(chunk), labels.split(chunk), strict=True):
-            predicted = stack.predict(x)
+            predicted = stack.predict(x, index)
             correct += (predicted == y).sum(1)
             finite &= (predicted >= 0).all(1)
-        watched = None if self._watch is None else stack.predict_own(self._watch)
-        return Evaluation(correct, finite, len(labels), watched)
+        return Score(correct[: len(lanes)], finite[: len(lanes)], len(labels))
+
+    def _evaluated(self, lanes: Sequence[int]) -> Tensor | None:
+        """The lanes to evaluate, with as many more as have to be; ``None`` for all, in their order."""
+        needed = self.needed(len(lanes))
+        if needed >= self.count and list(lanes) == list(range(len(lanes))):
+            return None
+        return torch.tensor([*lanes, *[lanes[0]] * (needed - len(lanes))], device=self.parameter.device)
+
+    def watched(self) -> Tensor | None:
+        """See :meth:`gradshape.training.stacked.Lanes.watched`."""
+        return None if self._watch is None else self._stack.predict_own(self._watch)
 
 
 def _build(
@@ -147,7 +163,8 @@ def _build(
     widths = [layers[0].in_features, *(layer.out_features for layer in layers)]
     optimizer = victims[0].descent.optimizer
     descent = optimizer.lr if isinstance(optimizer, SGD) and not optimizer.momentum else None
-    layout = layout_of(widths, names, optimizer, [victim.descent.shaper for victim in victims])
+    moments = any(victim.keep_optimizer or victim.initial_optimizer is not None for victim in victims)
+    layout = layout_of(widths, names, optimizer, [victim.descent.shaper for victim in victims], moments=moments)
     stack = DenseStack(layout, lanes_needed(len(victims), layout), device=device, dtype=dtype, descent=descent)
     for k, victim in enumerate(victims):
         stack.load(k, dict(initial_model(dataset, victim).named_parameters()))

@@ -142,7 +142,19 @@ class Halved(Layout):
 
 
 def layout_of(
-    widths: Sequence[int], names: Sequence[tuple[str, str]], optimizer: Optimizer, shapers: Sequence[Shaper]
+    widths: Sequence[int],
+    names: Sequence[tuple[str, str]],
+    optimizer: Optimizer,
+    shapers: Sequence[Shaper],
+    *,
+    moments: bool = False,
 ) -> Layout:
-    """The layout of victims of one stack; ``widths`` and ``names`` as for :class:`Layout`."""
-    return (Halved if Halved.fits(widths[1:], optimizer, shapers) else Plain)(widths, names)
+    """The layout of victims of one stack.
+
+    Args:
+        widths, names: as for :class:`Layout`.
+        optimizer, shapers: theirs.
+        moments: whether what the optimizer remembers is read or written, which has to be in the form of the parameters.
+    """
+    halved = Halved.fits(widths[1:], optimizer, shapers) and not moments
+    return (Halved if halved else Plain)(widths, names)

@@ -13,7 +13,7 @@ from gradshape.clipping.randomness import random_state, set_random_state
 from gradshape.data import Dataset
 from gradshape.shaping import Shaper, ShaperStack
 from gradshape.training.architecture import row_sizes
-from gradshape.training.curve import Curves, Evaluation, classes
+from gradshape.training.curve import Curves, Score, classes
 from gradshape.training.memory import rows_at_once
 from gradshape.training.noise import NoiseBlocks
 from gradshape.training.optimizers import Optimizer
@@ -23,7 +23,7 @@ from gradshape.training.randomness import process_randomness
 from gradshape.training.replay import Replay
 from gradshape.training.side_sums import SideSums
 from gradshape.training.transfer import DeviceRows, epoch_ids
-from gradshape.training.victim import State, TrainingResult, Victim
+from gradshape.training.victim import OptimizerState, Scoring, State, TrainingResult, Victim
 
 _EVALUATION_ROWS = 1000
 _WITHOUT_RANDOMNESS = (
@@ -119,6 +119,17 @@ class OneVictim:
         """Tell the parts of the shaper that learn by the epoch."""
         self._shaping.end_epoch()
 
+    @property
+    def optimizer_state(self) -> OptimizerState:
+        """A copy of what the optimizer remembers, on the CPU."""
+        slots = (dict(zip(self._parameters, slot, strict=True)) for slot in self._optimizer.slots)
+        return OptimizerState(self._optimizer.steps, tuple(_copy(slot) for slot in slots))
+
+    def restore_optimizer(self, state: OptimizerState) -> None:
+        """Go on from what an optimizer of these parameters remembered."""
+        slots = [[slot[name].to(p, copy=True) for name, p in self._parameters.items()] for slot in state.slots]
+        self._optimizer.restore(slots, state.steps)
+
     def _rows_at_once(self, x: Tensor) -> int:
         if self._max_memory is None:
             return len(x)
@@ -202,23 +213,31 @@ def train_one(
         max_memory=max_memory,
         sides=None if probing is None else probing.sums,
     )
-    curves, best = Curves([victim]), None
+    if victim.initial_optimizer is not None:
+        trainer.restore_optimizer(victim.initial_optimizer)
+    curves, best, of_best = Curves([victim]), None, None
     with _randomness_of(model, victim, device):
         for epoch in range(recipe.epochs):
             model.train()
             for ids in epoch_ids([order], epoch, rows.home):
                 trainer.step(*rows[ids[0]], None if probing is None else probing.members(ids[0]))
             trainer.end_epoch()
-            better, done = curves.add([0], _evaluate(model, test, victim, device=device, dtype=dtype))
+            model.eval()
+            done = curves.end_epoch([0], _watched(model, victim, device=device, dtype=dtype))
+            goes_on = epoch + 1 < recipe.epochs and not done
+            if victim.scoring is Scoring.EVERY_EPOCH or not goes_on:
+                better = curves.score([0], _score(model, test, device=device))
+                if better and keep_states:
+                    best, of_best = _copy(parameters), trainer.optimizer_state if victim.keep_optimizer else None
             if probing is not None:
                 probing.end_epoch()
-            if better and keep_states:
-                best = _copy(parameters)
-            goes_on = epoch + 1 < recipe.epochs and not done
             after_epoch(epoch + 1, int(goes_on))
             if not goes_on:
                 break
-    result = curves.result(0, _copy(parameters) if keep_states else None, best)
+    result = curves.result(0)
+    if keep_states:
+        of_last = trainer.optimizer_state if victim.keep_optimizer else None
+        result = replace(result, last=_copy(parameters), best=best, last_optimizer=of_last, best_optimizer=of_best)
     return result if probing is None else replace(result, gradients=probing.result())
 
 
@@ -248,21 +267,22 @@ def initial_model(dataset: Dataset, victim: Victim) -> nn.Module:
 
 
 @torch.no_grad()
-def _evaluate(
-    model: nn.Module, test: DeviceRows, victim: Victim, *, device: torch.device, dtype: torch.dtype
-) -> Evaluation:
-    model.eval()
+def _score(model: nn.Module, test: DeviceRows, *, device: torch.device) -> Score:
     correct = torch.zeros(1, dtype=torch.int64, device=device)
     finite = torch.ones(1, dtype=torch.bool, device=device)
     for x, y in test.split(_EVALUATION_ROWS):
         predicted = classes(model(x))
         correct += (predicted == y).sum()
         finite &= (predicted >= 0).all()
-    watched = None
-    if victim.watch is not None and len(victim.watch):
-        parts = victim.watch.split(_EVALUATION_ROWS)
-        watched = torch.cat([classes(model(part.to(device=device, dtype=dtype))) for part in parts]).unsqueeze(0)
-    return Evaluation(correct, finite, len(test), watched)
+    return Score(correct, finite, len(test))
+
+
+@torch.no_grad()
+def _watched(model: nn.Module, victim: Victim, *, device: torch.device, dtype: torch.dtype) -> Tensor | None:
+    if victim.watch is None or not len(victim.watch):
+        return None
+    parts = victim.watch.split(_EVALUATION_ROWS)
+    return torch.cat([classes(model(part.to(device=device, dtype=dtype))) for part in parts]).unsqueeze(0)
 
 
 def _copy(parameters: Mapping[str, Tensor]) -> State:

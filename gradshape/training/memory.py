@@ -130,7 +130,10 @@ class Memory:
         steps = steps_per_epoch(len(self._dataset.train) + private, recipe.batch_size)
         of_own = private if any(victim.order_seed is not None for victim in group) else 0
 
-        elements = architecture.parameters * (_copies(recipe.optimizer) + (3 if self._keep_states else 0))
+        # Of the optimizer's memory: the best epoch's, and the results' two.
+        moments = 3 * recipe.optimizer.slots if any(victim.keep_optimizer for victim in group) else 0
+        kept = 3 + moments if self._keep_states else 0
+        elements = architecture.parameters * (_copies(recipe.optimizer) + kept)
         if architecture.widths is not None:
             of_step = self._dense(architecture.widths, batch, of_own, watched, shapers)
         else:

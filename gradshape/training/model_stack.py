@@ -1,7 +1,7 @@
 """Victims of any architecture whose layers have rules, as one model with a victim axis."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from gradshape.clipping.stacked import StackedModel
 from gradshape.data import Dataset
 from gradshape.shaping import ShaperStack
-from gradshape.training.curve import Evaluation, classes
+from gradshape.training.curve import Score, classes
 from gradshape.training.loop import initial_model
 from gradshape.training.memory import evaluation_elements
 from gradshape.training.order import CommonRows
@@ -64,7 +64,6 @@ class ModelStack:
             for name, p in self._model.named_parameters()
             if name not in trained
         }
-        self._best: Tensor | None = None
         self._use(torch.zeros(self._size(self.count), device=device, dtype=dtype))
         for lane, victim in enumerate(victims):
             for name, p in initial_model(dataset, victim).named_parameters():
@@ -108,7 +107,6 @@ class ModelStack:
                 to.copy_(source[name][index])
             return fewer
 
-        self._best = None if self._best is None else select(self._best)
         self._frozen = {name: of_all[index] for name, of_all in self._frozen.items()}
         self._order_of = self._order_of[index]
         self._watch = None if self._watch is None else self._watch[index]
@@ -117,25 +115,25 @@ class ModelStack:
         self._use(parameter)
         return select
 
-    def state(self, lane: int) -> State:
-        """A copy of one victim's parameters, on the CPU."""
-        return {name: self._parameters[name][lane].cpu().clone() for name in self._names}
+    def read(self, flat: Tensor, lane: int) -> State:
+        """See :meth:`gradshape.training.stacked.Lanes.read`."""
+        return {name: of_all[lane].cpu().clone() for name, of_all in self._views(flat, self.count).items()}
 
-    def best_state(self, lane: int) -> State:
-        """A copy of what one victim's parameters were at its last :meth:`mark_best`."""
-        if self._best is None:
-            return self.state(lane)
-        best = self._views(self._best, self.count) | self._frozen
-        return {name: best[name][lane].cpu().clone() for name in self._names}
+    def whole(self, lane: int, trained: State) -> State:
+        """See :meth:`gradshape.training.stacked.Lanes.whole`."""
+        frozen = {name: of_all[lane].cpu().clone() for name, of_all in self._frozen.items()}
+        return {name: trained[name] if name in trained else frozen[name] for name in self._names}
 
-    def mark_best(self, lanes: Sequence[int]) -> None:
-        """Remember the present parameters of these lanes as their best."""
-        if self._best is None:
-            self._best = self.parameter.clone()
-            return
-        index = torch.tensor(list(lanes), device=self.parameter.device)
-        for name, best in self._views(self._best, self.count).items():
-            best[index] = self._parameters[name][index]
+    def write(self, flat: Tensor, lane: int, state: State) -> None:
+        """See :meth:`gradshape.training.stacked.Lanes.write`."""
+        for name, to in self._views(flat, self.count).items():
+            to[lane].copy_(state[name])
+
+    def copy(self, to: Tensor, source: Tensor, lanes: Sequence[int]) -> None:
+        """See :meth:`gradshape.training.stacked.Lanes.copy`."""
+        index, of_source = torch.tensor(list(lanes), device=self.parameter.device), self._views(source, self.count)
+        for name, view in self._views(to, self.count).items():
+            view[index] = of_source[name][index]
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """See :meth:`gradshape.training.stacked.Lanes.batches`; rows ``(orders, B, ...)`` and their labels."""
@@ -176,35 +174,42 @@ class ModelStack:
             noise = part[step] if scale is None else part[step] * scale.unsqueeze(1)
             gradient[: len(noise)].flatten(1).add_(noise)
 
-    def evaluate(self) -> Evaluation:
-        """See :meth:`gradshape.training.stacked.Lanes.evaluate`."""
+    def score(self, lanes: Sequence[int]) -> Score:
+        """See :meth:`gradshape.training.stacked.Lanes.score`."""
         self._model.eval()
-        device = self.parameter.device
-        correct = torch.zeros(self.count, dtype=torch.int64, device=device)
-        finite = torch.ones(self.count, dtype=torch.bool, device=device)
+        index = torch.tensor(list(lanes), device=self.parameter.device)
+        whole = len(lanes) == self.count
+        parameters = self._parameters if whole else {name: p[index] for name, p in self._parameters.items()}
+        correct = torch.zeros(len(lanes), dtype=torch.int64, device=index.device)
+        finite = torch.ones(len(lanes), dtype=torch.bool, device=index.device)
         for x, y in self._test.split(self._evaluation_rows):
-            predicted = self._predicted(x, own=False)
+            predicted = self._predicted(parameters, x, own=False)
             correct += (predicted == y).sum(1)
             finite &= (predicted >= 0).all(1)
-        watched = None
-        if self._watch is not None:
-            parts = self._watch.split(self._evaluation_rows, dim=1)
-            watched = torch.cat([self._predicted(x, own=True) for x in parts], dim=1)
-        return Evaluation(correct, finite, len(self._test), watched)
+        return Score(correct, finite, len(self._test))
+
+    def watched(self) -> Tensor | None:
+        """See :meth:`gradshape.training.stacked.Lanes.watched`."""
+        if self._watch is None:
+            return None
+        self._model.eval()
+        parts = self._watch.split(self._evaluation_rows, dim=1)
+        return torch.cat([self._predicted(self._parameters, x, own=True) for x in parts], dim=1)
 
     @property
     def _evaluation_rows(self) -> int:
         elements = evaluation_elements(self.parameter.device) // self._stacked.output_elements
         return max(1, min(_EVALUATION_ROWS, elements))
 
-    def _predicted(self, x: Tensor, *, own: bool) -> Tensor:
+    def _predicted(self, of_victims: Mapping[str, Tensor], x: Tensor, *, own: bool) -> Tensor:
         """``(M, ...)`` rows, or ``(K, M, ...)`` each victim's own, to classes ``(K, M)``, a few victims at a time."""
+        victims = len(next(iter(of_victims.values())))
         elements = x.shape[int(own)] * self._stacked.output_elements
         at_once = max(1, evaluation_elements(self.parameter.device) // max(1, elements))
         predicted = []
-        for first in range(0, self.count, at_once):
+        for first in range(0, victims, at_once):
             some = slice(first, first + at_once)
-            parameters = {name: of_all[some] for name, of_all in self._parameters.items()}
+            parameters = {name: of_all[some] for name, of_all in of_victims.items()}
             predicted.append(classes(self._stacked.logits(parameters, x[some] if own else x, own=own)))
         return torch.cat(predicted)
 

@@ -29,6 +29,20 @@ class Updater(Protocol):
         """Go on with other parameters; ``select`` takes from a tensor of the old ones' form what belongs to the new."""
         ...
 
+    @property
+    def steps(self) -> int:
+        """Number of steps taken."""
+        ...
+
+    @property
+    def slots(self) -> Sequence[Sequence[Tensor]]:
+        """What is remembered: moments, each with a tensor of each parameter's shape. They change in place."""
+        ...
+
+    def restore(self, slots: Sequence[Sequence[Tensor]], steps: int) -> None:
+        """Go on from these moments, which are then the optimizer's, after so many steps."""
+        ...
+
 
 @dataclass(frozen=True)
 class SGD:
@@ -50,6 +64,11 @@ class SGD:
     @property
     def label(self) -> str:
         return "sgd"
+
+    @property
+    def slots(self) -> int:
+        """Number of moments that it remembers of each parameter."""
+        return 1 if self.momentum else 0
 
     def over(self, parameters: Sequence[Tensor]) -> Updater:
         """The optimizer of ``parameters``, which it updates in place."""
@@ -81,6 +100,11 @@ class Adam:
     def label(self) -> str:
         return "adam"
 
+    @property
+    def slots(self) -> int:
+        """Number of moments that it remembers of each parameter."""
+        return 2
+
     def over(self, parameters: Sequence[Tensor]) -> Updater:
         """The optimizer of ``parameters``, which it updates in place."""
         return _AdamUpdater(self, parameters)
@@ -94,9 +118,11 @@ class _SGDUpdater:
         self._settings = settings
         self._parameters = list(parameters)
         self._momenta: list[Tensor] | None = None
+        self._steps = 0
 
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor]) -> None:
+        self._steps += 1
         steps = gradients
         if self._settings.momentum:
             if self._momenta is None:
@@ -112,6 +138,18 @@ class _SGDUpdater:
         self._parameters = list(parameters)
         if self._momenta is not None:
             self._momenta = [select(momentum) for momentum in self._momenta]
+
+    @property
+    def steps(self) -> int:
+        return self._steps
+
+    @property
+    def slots(self) -> Sequence[Sequence[Tensor]]:
+        return [] if self._momenta is None else [self._momenta]
+
+    def restore(self, slots: Sequence[Sequence[Tensor]], steps: int) -> None:
+        self._momenta = [*slots[0]] if slots else None
+        self._steps = steps
 
 
 class _AdamUpdater:
@@ -138,6 +176,19 @@ class _AdamUpdater:
         self._parameters = [parameter.detach() for parameter in parameters]
         self._first = [select(moment) for moment in self._first]
         self._second = [select(moment) for moment in self._second]
+
+    @property
+    def steps(self) -> int:
+        return self._steps
+
+    @property
+    def slots(self) -> Sequence[Sequence[Tensor]]:
+        return [self._first, self._second]
+
+    def restore(self, slots: Sequence[Sequence[Tensor]], steps: int) -> None:
+        if slots:
+            self._first, self._second = ([*slot] for slot in slots)
+        self._steps = steps
 
 
 def _blocks(tensor: Tensor) -> Sequence[Tensor]:

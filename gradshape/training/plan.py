@@ -75,8 +75,9 @@ class Table:
 def stack_key(dataset: Dataset, victim: Victim, *, device: str | torch.device = "cpu") -> Hashable | None:
     """What victims have to share to be trained in one stack; ``None`` if this one is trained alone.
 
-    They share architecture, optimizer, batch size, epochs, sampling, shuffle, train rows and private rows. Victims
-    that ask for a common shuffle (``order_seed``) may have different private rows, if each has few.
+    They share architecture, optimizer and how many steps it remembers, batch size, epochs, sampling, when they are
+    scored, shuffle, train rows and private rows. Victims that ask for a common shuffle (``order_seed``) may have
+    different private rows, if each has few.
 
     Plain ReLU networks are always stacked. Other models are if they draw no random numbers and all their layers have
     rules for per-sample gradients; on CPUs only where those are needed and a step is small. A victim with a probe is
@@ -90,8 +91,13 @@ def stack_key(dataset: Dataset, victim: Victim, *, device: str | torch.device = 
     if not _stacks(of_victim, dataset, victim, torch.device(device)):
         return None
     halved = of_victim.widths is not None and Halved.fits(of_victim.widths, recipe.optimizer, [recipe.shaper])
+    before = victim.initial_optimizer
+    remembers = victim.keep_optimizer, None if before is None else (before.steps, len(before.slots))
     removed = "" if victim.removed is None or not len(victim.removed) else _digest.of(victim.removed.sort().values)
-    schedule = (recipe.model, recipe.optimizer, recipe.batch_size, recipe.epochs, recipe.sampling, halved)
+    schedule = (
+        *(recipe.model, recipe.optimizer, recipe.batch_size, recipe.epochs, recipe.sampling),
+        *(halved, remembers, victim.scoring),
+    )
     order = (victim.order_seed, victim.shuffle_seed, removed)
     rows = _rows(dataset, victim)
     # Windows of victims with n private rows are up to n rows apart: beyond a batch, sharing costs more than it saves.

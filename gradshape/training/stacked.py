@@ -1,17 +1,18 @@
 """Training the victims of one stack together."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from gradshape.shaping import Shaper, ShaperStack
-from gradshape.training.curve import Curves, Evaluation
+from gradshape.training.curve import Curves, Score
 from gradshape.training.noise import NoiseBlocks
 from gradshape.training.replay import Replay
 from gradshape.training.transfer import Batch
-from gradshape.training.victim import State, TrainingResult, Victim
+from gradshape.training.victim import OptimizerState, Scoring, State, TrainingResult, Victim
 
 
 class Lanes(Protocol):
@@ -71,20 +72,28 @@ class Lanes(Protocol):
         """Add step number ``step`` of laid out draws, times ``scale (n,)``, to the first ``n`` victims' gradients."""
         ...
 
-    def evaluate(self) -> Evaluation:
-        """What all lanes predict now."""
+    def score(self, lanes: Sequence[int]) -> Score:
+        """What these lanes make of the test rows now."""
         ...
 
-    def state(self, lane: int) -> State:
-        """A copy of one victim's parameters, on the CPU."""
+    def watched(self) -> Tensor | None:
+        """``(lanes, M)`` classes that all lanes take their watched rows for now; ``None`` if no row is watched."""
         ...
 
-    def best_state(self, lane: int) -> State:
-        """A copy of what one victim's parameters were at its last :meth:`mark_best`."""
+    def read(self, flat: Tensor, lane: int) -> State:
+        """A copy of one victim's part of a tensor of :attr:`parameter`'s form, by parameter name, on the CPU."""
         ...
 
-    def mark_best(self, lanes: Sequence[int]) -> None:
-        """Remember the present parameters of these lanes as their best."""
+    def whole(self, lane: int, trained: State) -> State:
+        """One victim's trained parameters with those that are not trained."""
+        ...
+
+    def write(self, flat: Tensor, lane: int, state: State) -> None:
+        """Set one victim's part of a tensor of :attr:`parameter`'s form."""
+        ...
+
+    def copy(self, to: Tensor, source: Tensor, lanes: Sequence[int]) -> None:
+        """Copy these lanes' parts from one tensor of :attr:`parameter`'s form to another."""
         ...
 
     def keep(self, lanes: Sequence[int]) -> Callable[[Tensor], Tensor]:
@@ -141,6 +150,32 @@ class _StackNoise:
         self._arrange(len(noisy))
 
 
+class _Best:
+    """What tensors of a stack were, lane by lane, when each lane was last marked.
+
+    Args:
+        lanes: of the stack.
+        tensors: in the form of the stack's parameters.
+    """
+
+    def __init__(self, lanes: Lanes, tensors: Sequence[Tensor]) -> None:
+        self._lanes = lanes
+        self.tensors = [tensor.clone() for tensor in tensors]
+        self.steps = [0] * lanes.count
+
+    def mark(self, places: Sequence[int], tensors: Sequence[Tensor], steps: int) -> None:
+        """Remember what these lanes are now."""
+        for to, source in zip(self.tensors, tensors, strict=True):
+            self._lanes.copy(to, source, places)
+        for place in places:
+            self.steps[place] = steps
+
+    def keep(self, lanes: Sequence[int], select: Callable[[Tensor], Tensor]) -> None:
+        """Go on with these lanes only."""
+        self.tensors = [select(tensor) for tensor in self.tensors]
+        self.steps = [self.steps[lane] for lane in lanes]
+
+
 class _Training:
     """A stack in training. Victims that are done leave it; the others' numbers stay the same."""
 
@@ -150,32 +185,80 @@ class _Training:
         like = lanes.parameter
         self._shaping = ShaperStack(shapers, device=like.device, dtype=like.dtype, rows_per_step=lanes.rows_per_step)
         self._optimizer = None if lanes.descends else victims[0].descent.optimizer.over([lanes.parameter])
+        self._keep_optimizer = victims[0].keep_optimizer
+        self._scoring = victims[0].scoring
+        self._steps_before = self._restore(victims)
+        self._best: _Best | None = None
         self._noise = _StackNoise(lanes, self._shaping, victims)
         self._curves = Curves(victims)
         self._replay = Replay(like.device, repeats=self._shaping.repeats)
         # The victims that are still trained, in the order of their lanes. Lanes of victims that are done become idle.
         self.members = list(range(len(victims)))
 
-    def epoch(self, epoch: int, *, keep_states: bool) -> list[int]:
+    def _restore(self, victims: Sequence[Victim]) -> int:
+        """Give the optimizer what it remembers of earlier trainings; returns the number of steps that it took."""
+        before = [victim.initial_optimizer for victim in victims if victim.initial_optimizer is not None]
+        if not before:
+            return 0
+        slots = [torch.zeros_like(self._lanes.parameter) for _ in before[0].slots]
+        for lane, state in enumerate(before):
+            for flat, slot in zip(slots, state.slots, strict=True):
+                self._lanes.write(flat, lane, slot)
+        if self._optimizer is not None:
+            self._optimizer.restore([[flat] for flat in slots], before[0].steps)
+        return before[0].steps
+
+    def epoch(self, epoch: int, *, last: bool, keep_states: bool) -> list[int]:
         """Train, evaluate, remember the best states if asked to; returns the places in ``members`` of who is done."""
         for batch in self._lanes.batches(epoch):
             self._replay(self._step, *batch)
             self._noise.add()
             if self._optimizer is not None:
                 self._optimizer.step([self._lanes.gradient])
+            self._steps_before += 1
         self._shaping.end_epoch()
-        better, done = self._curves.add(self.members, self._lanes.evaluate())
-        if keep_states and better:
-            self._lanes.mark_best(better)
+        everyone = list(range(len(self.members)))
+        done = self._curves.end_epoch(self.members, self._lanes.watched())
+        done = everyone if last else done
+        scored = everyone if self._scoring is Scoring.EVERY_EPOCH else done
+        if scored:
+            found = self._curves.score([self.members[place] for place in scored], self._lanes.score(scored))
+            better = [scored[place] for place in found]
+            if keep_states and better:
+                if self._best is None:
+                    self._best = _Best(self._lanes, self._tensors)
+                self._best.mark(better, self._tensors, self._steps_before)
         return done
+
+    @property
+    def _tensors(self) -> list[Tensor]:
+        """What is remembered of the best epoch: the parameters, and the optimizer's moments if they are kept."""
+        return [self._lanes.parameter, *(self._moments if self._keep_optimizer else [])]
+
+    @property
+    def _moments(self) -> list[Tensor]:
+        return [] if self._optimizer is None else [slot for [slot] in self._optimizer.slots]
 
     def _step(self, *batch: Tensor | None) -> None:
         self._lanes.step(self._shaping, batch)
 
     def result(self, place: int, *, keep_states: bool) -> TrainingResult:
         """What is known of the victim at this place in ``members``."""
-        states = (self._lanes.state(place), self._lanes.best_state(place)) if keep_states else (None, None)
-        return self._curves.result(self.members[place], *states)
+        result = self._curves.result(self.members[place])
+        if not keep_states:
+            return result
+        last = [self._lanes.read(flat, place) for flat in self._tensors]
+        # A victim whose accuracy was never better than nothing has no better state than its last.
+        best = [self._lanes.read(flat, place) for flat in (self._best.tensors if self._best else self._tensors)]
+        result = replace(result, last=self._lanes.whole(place, last[0]), best=self._lanes.whole(place, best[0]))
+        if not self._keep_optimizer:
+            return result
+        steps = self._best.steps[place] if self._best else self._steps_before
+        return replace(
+            result,
+            last_optimizer=OptimizerState(self._steps_before, tuple(last[1:])),
+            best_optimizer=OptimizerState(steps, tuple(best[1:])),
+        )
 
     def leave(self, done: Sequence[int]) -> None:
         """Take the victims at these places in ``members`` out of the stack."""
@@ -184,6 +267,8 @@ class _Training:
         idle = self._lanes.needed(len(places)) - len(places)
         lanes = places + [lane for lane in range(self._lanes.count) if lane in gone or lane >= len(self.members)][:idle]
         select = self._lanes.keep(lanes)
+        if self._best is not None:
+            self._best.keep(lanes, select)
         if self._optimizer is not None:
             self._optimizer.move([self._lanes.parameter], select)
         self._shaping.keep(lanes)
@@ -206,9 +291,7 @@ def train_stack(
     results: dict[int, TrainingResult] = {}
     epochs = victims[0].descent.epochs
     for epoch in range(epochs):
-        done = training.epoch(epoch, keep_states=keep_states)
-        if epoch + 1 == epochs:
-            done = list(range(len(training.members)))
+        done = training.epoch(epoch, last=epoch + 1 == epochs, keep_states=keep_states)
         results |= {training.members[place]: training.result(place, keep_states=keep_states) for place in done}
         going = len(training.members) - len(done)
         after_epoch(epoch + 1, going)

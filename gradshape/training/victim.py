@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,31 @@ from gradshape.training.probe import GradientProbe, SideGradients
 from gradshape.training.recipe import AnyRecipe, Fit, Recipe
 
 State = dict[str, Tensor]
+
+
+class Scoring(Enum):
+    """When test rows are predicted.
+
+    Attributes:
+        EVERY_EPOCH: after every epoch.
+        AT_END: after the last epoch that is run, only: where many victims end early, that saves a third of the time.
+    """
+
+    EVERY_EPOCH = "every epoch"
+    AT_END = "at the end"
+
+
+@dataclass(frozen=True, eq=False)
+class OptimizerState:
+    """What an optimizer remembers between steps.
+
+    Attributes:
+        steps: number of steps taken.
+        slots: a moment by parameter name each: none for plain SGD, the momentum, or Adam's first and second moments.
+    """
+
+    steps: int
+    slots: tuple[State, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +55,10 @@ class Victim:
         wanted: ``(M,)`` int64 classes: training ends after the first epoch in which every watched row is predicted as
             the class that is wanted for it. ``None`` to train to the end.
         probe: measures the gradients of its private rows apart from those of the train rows; it is trained on its own.
+        initial_optimizer: what the optimizer remembers from the training that ``initial`` comes from; it begins afresh
+            if ``None``.
+        keep_optimizer: whether the result has what the optimizer remembers, for another training to go on with.
+        scoring: when test rows are predicted.
     """
 
     recipe: AnyRecipe
@@ -40,6 +70,9 @@ class Victim:
     watch: Tensor | None = None
     wanted: Tensor | None = None
     probe: GradientProbe | None = None
+    initial_optimizer: OptimizerState | None = None
+    keep_optimizer: bool = False
+    scoring: Scoring = Scoring.EVERY_EPOCH
 
     @property
     def num_private(self) -> int:
@@ -67,15 +100,19 @@ class TrainingResult:
     """What one training measured.
 
     Attributes:
-        accuracy: ``(epochs,)`` float64, test accuracy after each epoch that was run, in [0, 1]. A row whose logits
-            are not finite counts as misclassified. Empty for regression.
+        accuracy: ``(epochs,)`` float64, test accuracy after each epoch that was run, in [0, 1]; a single number, that
+            after the last one, if the victim is scored at the end. A row whose logits are not finite counts as
+            misclassified. Empty for regression.
         predictions: ``(epochs, M)`` int64 classes of the victim's watched rows after each epoch, -1 where the
             logits are not finite; ``None`` if it watches none.
         last, best: parameters by name after the last epoch and after the (first) epoch with the best
             test accuracy, on the CPU; ``None`` if they were not kept.
-        diverged: number of the first epoch, from 1, after which logits were not finite; ``None`` if they always were.
+        diverged: number of the first epoch, from 1, after which logits were seen not to be finite; ``None`` if they
+            always were.
         mse: mean squared error on the test rows, for regression; ``None`` for classes.
         gradients: what the victim's probe measured; ``None`` if it has none.
+        last_optimizer, best_optimizer: what the optimizer remembered with these parameters; ``None`` if that was not
+            kept.
     """
 
     accuracy: Tensor
@@ -85,6 +122,8 @@ class TrainingResult:
     diverged: int | None
     mse: float | None = None
     gradients: SideGradients | None = None
+    last_optimizer: OptimizerState | None = None
+    best_optimizer: OptimizerState | None = None
 
     @property
     def last_accuracy(self) -> float:
@@ -143,6 +182,25 @@ def check_victim(victim: Victim, dataset: Dataset, where: str, *, template: nn.M
         given = {name: tuple(p.shape) for name, p in victim.initial.items()}
         if expected != given:
             raise ValueError(f"{where}: initial state has parameters {given}: expected {expected}")
+    if victim.initial_optimizer is not None:
+        _check_optimizer(victim, victim.initial_optimizer, where)
+
+
+def _check_optimizer(victim: Victim, state: OptimizerState, where: str) -> None:
+    if victim.initial is None or isinstance(victim.recipe, Fit):
+        raise ValueError(f"{where}: an optimizer's state is given without initial parameters: expected both or neither")
+    slots = victim.recipe.optimizer.slots
+    if state.steps < 0 or len(state.slots) not in ((slots,) if state.steps else (0, slots)):
+        raise ValueError(
+            f"{where}: initial_optimizer has {len(state.slots)} moments after {state.steps} steps: "
+            f"expected {slots}, those of {victim.recipe.optimizer!r}"
+        )
+    expected = {name: tuple(p.shape) for name, p in victim.initial.items()}
+    for slot in state.slots:
+        given = {name: tuple(moment.shape) for name, moment in slot.items()}
+        # Parameters that are not trained have no moments.
+        if not given or not given.items() <= expected.items():
+            raise ValueError(f"{where}: initial_optimizer has moments of {given}: expected {expected}")
 
 
 def _check_probe(probe: GradientProbe, recipe: AnyRecipe, clean_rows: int, where: str) -> None:
