@@ -44,7 +44,8 @@ def test_two_trainings_with_one_memory_are_one_long_training(
     [second] = train_victims(data, [rest], dtype=torch.float64, stacked=stacked)
     assert second.last is not None
     assert whole.last is not None
-    assert_states_equal(second.last, whole.last, tolerance=1e-9)
+    # Models are built in float32, so initial parameters are rounded to it.
+    assert_states_equal(second.last, whole.last, tolerance=1e-6)
     assert torch.equal(torch.cat([first.accuracy, second.accuracy]), whole.accuracy)
 
 
