@@ -5,7 +5,7 @@ import logging
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +16,12 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from gradshape.attacks import PoisonSet
-from gradshape.training import Layers, SideGradients, TrainingResult
+from gradshape.attacks import Aims, PoisonSet
+from gradshape.training import Layers, OptimizerState, SideGradients, TrainingResult
 
 _log = logging.getLogger(__name__)
 
+_OPTIMIZERS = ("last_optimizer", "best_optimizer")
 # What a damaged archive makes zipfile, numpy and json raise, by the byte that is hit.
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
@@ -101,6 +102,8 @@ class Cache:
 def _encode(result: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     if isinstance(result, PoisonSet):
         tensors = {name: getattr(result, name) for name in ("x", "y", "source", "replaced")}
+        if result.aims is not None:
+            tensors |= {f"aims/{name}": tensor for name, tensor in vars(result.aims).items()}
         return {"kind": "poison", "notes": dict(result.notes)}, _arrays(tensors)
     if isinstance(result, TrainingResult):
         tensors = {"accuracy": result.accuracy}
@@ -110,6 +113,11 @@ def _encode(result: Any) -> tuple[dict[str, Any], dict[str, Any]]:
             for name, tensor in (getattr(result, which) or {}).items():
                 tensors[f"{which}/{name}"] = tensor
         meta: dict[str, Any] = {"kind": "training", "diverged": result.diverged, "mse": result.mse, "gradients": None}
+        for which in _OPTIMIZERS:
+            memory: OptimizerState | None = getattr(result, which)
+            meta[which] = None if memory is None else [memory.steps, len(memory.slots)]
+            for number, slot in enumerate(memory.slots if memory is not None else ()):
+                tensors |= {f"{which}/{number}/{name}": tensor for name, tensor in slot.items()}
         if result.gradients is not None:
             of_sides = vars(result.gradients)
             measured = {name: value for name, value in of_sides.items() if isinstance(value, Tensor)}
@@ -129,7 +137,9 @@ def _decode(meta: Mapping[str, Any], arrays: Mapping[str, Any]) -> Any:
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     kind = meta["kind"]
     if kind == "poison":
-        return PoisonSet(**tensors, notes=meta["notes"])
+        aims = _below("aims", tensors)
+        own = {name: tensor for name, tensor in tensors.items() if not name.startswith("aims/")}
+        return PoisonSet(**own, notes=meta["notes"], aims=Aims(**aims) if aims else None)
     if kind == "training":
         return TrainingResult(
             tensors["accuracy"],
@@ -139,6 +149,7 @@ def _decode(meta: Mapping[str, Any], arrays: Mapping[str, Any]) -> Any:
             meta["diverged"],
             meta["mse"],
             _gradients(meta["gradients"], _below("gradients", tensors)),
+            **{which: _optimizer(meta[which], _below(which, tensors)) for which in _OPTIMIZERS},
         )
     if kind == "mask":
         return tensors["mask"]
@@ -147,6 +158,13 @@ def _decode(meta: Mapping[str, Any], arrays: Mapping[str, Any]) -> Any:
 
 def _below(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {key.partition("/")[2]: tensor for key, tensor in tensors.items() if key.startswith(f"{name}/")}
+
+
+def _optimizer(meta: Sequence[int] | None, tensors: Mapping[str, Tensor]) -> OptimizerState | None:
+    if meta is None:
+        return None
+    steps, slots = meta
+    return OptimizerState(steps, tuple(_below(str(number), tensors) for number in range(slots)))
 
 
 def _gradients(meta: Mapping[str, Any] | None, tensors: Mapping[str, Tensor]) -> SideGradients | None:

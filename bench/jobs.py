@@ -18,7 +18,18 @@ from gradshape import _digest, estimators, models
 from gradshape.attacks import Attack, PoisonSet
 from gradshape.data import Dataset, Split
 from gradshape.defenses import Defense
-from gradshape.training import AnyRecipe, Fit, GradientProbe, Recipe, State, Victim, stack_key
+from gradshape.training import (
+    AnyRecipe,
+    Fit,
+    GradientProbe,
+    OptimizerState,
+    Recipe,
+    Scoring,
+    State,
+    TrainedModel,
+    Victim,
+    stack_key,
+)
 
 
 @cache
@@ -96,12 +107,16 @@ class Craft(Job):
             share the poison.
         seed: of the attack.
         target: the test rows that a targeted attack is after.
+        wanted: ``(T,)`` int64 classes that these are to be taken for, for attacks that aim.
+        networks: what such attacks craft on.
     """
 
     attack: Attack
     recipe: AnyRecipe | None
     seed: int
     target: Split | None = None
+    wanted: Tensor | None = None
+    networks: tuple[TrainedModel, ...] = ()
 
     @classmethod
     def against(
@@ -113,14 +128,17 @@ class Craft(Job):
         seed: int,
         *,
         target: Split | None = None,
+        wanted: Tensor | None = None,
+        networks: tuple[TrainedModel, ...] = (),
     ) -> "Craft":
         """The crafting of ``attack`` against a victim trained by ``recipe``."""
         known = attack.adaptive and attack.threat.algorithm.granted
-        return cls(dataset, device, attack, recipe if known else None, seed, target)
+        return cls(dataset, device, attack, recipe if known else None, seed, target, wanted, networks)
 
     @property
     def content(self) -> tuple[Any, ...]:
-        return self.attack, self.recipe, self.seed, None if self.target is None else self.target.fingerprint
+        target = None if self.target is None else self.target.fingerprint
+        return self.attack, self.recipe, self.seed, target, self.wanted, self.networks
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +151,7 @@ class Filter(Job):
         poison: crafted rows; the rows that they replace are left out.
         seed: of the defence.
         targets: test rows that a targeted attack is after, ``None`` where the defence does not know them.
+        model: the network that the training goes on from, ``None`` where there is none or the defence does not know it.
     """
 
     defense: Defense
@@ -140,6 +159,7 @@ class Filter(Job):
     poison: PoisonSet | None
     seed: int
     targets: Split | None = None
+    model: TrainedModel | None = None
 
     @classmethod
     def by(
@@ -152,6 +172,7 @@ class Filter(Job):
         seed: int,
         *,
         targets: Split | None = None,
+        model: TrainedModel | None = None,
     ) -> "Filter":
         """What ``defense`` does before a training by ``recipe``."""
         knows = defense.assumptions
@@ -163,13 +184,14 @@ class Filter(Job):
             poison if poison is not None and len(poison) else None,
             seed,
             targets if knows.knows_targets else None,
+            model if knows.knows_model else None,
         )
 
     @property
     def content(self) -> tuple[Any, ...]:
         poison = None if self.poison is None else self.poison.fingerprint
         targets = None if self.targets is None else self.targets.fingerprint
-        return self.defense, self.recipe, poison, self.seed, targets
+        return self.defense, self.recipe, poison, self.seed, targets, self.model
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,10 +203,11 @@ class Train(Job):
         seed: of the victim.
         poison: rows that are added; the rows that they replace are left out.
         keep: ``(N + n,)`` bool mask over train rows and then poison rows, or ``None`` for all.
-        watch: rows to predict after every epoch, with the labels that are wanted of them.
+        watch: rows to predict after every epoch.
         initial: parameters to re-train from; freshly drawn from ``seed`` if ``None``.
         keep_states: whether the result has parameters, for another training to begin with.
         probe: what is measured of the gradients.
+        wanted, order_seed, initial_optimizer, keep_optimizer, scoring: as for :class:`gradshape.training.Victim`.
     """
 
     recipe: AnyRecipe
@@ -195,13 +218,21 @@ class Train(Job):
     initial: State | None = None
     keep_states: bool = False
     probe: GradientProbe | None = None
+    wanted: Tensor | None = None
+    order_seed: int | None = None
+    initial_optimizer: OptimizerState | None = None
+    keep_optimizer: bool = False
+    scoring: Scoring = Scoring.EVERY_EPOCH
 
     @property
     def content(self) -> tuple[Any, ...]:
         # A poison set without rows is no poison: its training is the clean one.
         poison = None if self.poison is None or len(self.poison) == 0 else self.poison.fingerprint
         watch = None if self.watch is None else self.watch.fingerprint
-        return self.recipe, self.seed, poison, self.keep, watch, self.initial, self.keep_states, self.probe
+        return (
+            *(self.recipe, self.seed, poison, self.keep, watch, self.initial, self.keep_states, self.probe),
+            *(self.wanted, self.order_seed, self.initial_optimizer, self.keep_optimizer, self.scoring),
+        )
 
     @cached_property
     def victim(self) -> Victim:
@@ -223,8 +254,13 @@ class Train(Job):
             private,
             removed.nonzero().squeeze(1) if removed.any() else None,
             self.initial,
+            order_seed=self.order_seed,
             watch=None if self.watch is None else self.watch.x,
+            wanted=self.wanted,
             probe=self.probe,
+            initial_optimizer=self.initial_optimizer,
+            keep_optimizer=self.keep_optimizer,
+            scoring=self.scoring,
         )
 
     @cached_property

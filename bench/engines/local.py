@@ -98,6 +98,8 @@ class LocalEngine:
             seed=job.seed,
             recipe=job.recipe,
             target=job.target,
+            wanted=job.wanted,
+            networks=job.networks,
             progress=after_step,
             device=job.device,
         )

@@ -2,7 +2,7 @@
 
 from gradshape.attacks.back_gradient import BackGradient
 from gradshape.attacks.badnets import BadNetsPatch, stamp
-from gradshape.attacks.base import Attack, Crafting, PoisonSet, ProportionalAttack, VictimView
+from gradshape.attacks.base import Aims, Attack, Crafting, PoisonSet, ProportionalAttack, VictimView
 from gradshape.attacks.data_dependent import DataDependentSteinhardt
 from gradshape.attacks.dictionary import DictionaryAttack, frequent_words
 from gradshape.attacks.dp_victim import Aim, DPVictim, Selection
@@ -21,11 +21,13 @@ from gradshape.attacks.row_descent import Descent
 from gradshape.attacks.sever_pairs import SeverPairs
 from gradshape.attacks.steinhardt import Steinhardt
 from gradshape.attacks.svm_ascent import SvmAscent
+from gradshape.attacks.targeted import TargetedAttack, aimed
 from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
 from gradshape.attacks.watermark import Watermark, overlay
 
 __all__ = [
     "Aim",
+    "Aims",
     "Attack",
     "Availability",
     "BackGradient",
@@ -58,9 +60,11 @@ __all__ = [
     "StatP",
     "Steinhardt",
     "SvmAscent",
+    "TargetedAttack",
     "ThreatModel",
     "VictimView",
     "Watermark",
+    "aimed",
     "feasible_flips",
     "frequent_words",
     "overlay",
