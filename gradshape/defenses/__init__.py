@@ -2,6 +2,7 @@
 
 from gradshape.defenses.base import Assumptions, Defense, DefenseKind, Suspect
 from gradshape.defenses.controls import PerfectFilter, RandomFilter
+from gradshape.defenses.deep_knn import DeepKNN
 from gradshape.defenses.inclusion import Calibrated
 from gradshape.defenses.knn import NearestNeighborFilter
 from gradshape.defenses.loss import LossFilter
@@ -11,6 +12,7 @@ from gradshape.defenses.roni import RONI
 from gradshape.defenses.sever import Sever
 from gradshape.defenses.shaping import GradientShaping
 from gradshape.defenses.slab import SlabFilter
+from gradshape.defenses.spectral_signatures import SpectralSignatures
 from gradshape.defenses.sphere import SphereFilter
 from gradshape.defenses.sphere_slab import OracleSphereSlabFilter, SphereSlabFilter
 from gradshape.defenses.svd import SVDFilter
@@ -22,6 +24,7 @@ __all__ = [
     "TRIM",
     "Assumptions",
     "Calibrated",
+    "DeepKNN",
     "Defense",
     "DefenseKind",
     "GradientShaping",
@@ -35,6 +38,7 @@ __all__ = [
     "Sever",
     "ShareFilter",
     "SlabFilter",
+    "SpectralSignatures",
     "SphereFilter",
     "SphereSlabFilter",
     "Suspect",

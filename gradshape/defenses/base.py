@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gradshape.data import Dataset, Split
-from gradshape.training import AnyRecipe
+from gradshape.training import AnyRecipe, TrainedModel
 
 
 class DefenseKind(Enum):
@@ -72,10 +72,12 @@ class Suspect(Split):
         targets: Split | None = None,
         budget: int | None = None,
         poison: Tensor | None = None,
+        model: TrainedModel | None = None,
     ) -> None:
         super().__init__(x, y)
         granted = {
             "recipe": recipe if assumptions.knows_model else None,
+            "model": model if assumptions.knows_model else None,
             "clean": clean if assumptions.knows_clean else None,
             "targets": targets if assumptions.knows_targets else None,
             "budget": budget if assumptions.knows_budget else None,
@@ -106,6 +108,15 @@ class Suspect(Split):
         return cast("AnyRecipe", self._grant("recipe", self._assumed.knows_model))
 
     @property
+    def model(self) -> TrainedModel | None:
+        """The base model that the training on the rows starts from; needs ``knows_model``.
+
+        ``None`` if the victim is trained from scratch.
+        """
+        self._check_assumed("model", self._assumed.knows_model)
+        return self._granted.get("model")
+
+    @property
     def clean(self) -> Split:
         """The rows before the attack, to take trusted rows or statistics from; needs ``knows_clean``."""
         return cast("Split", self._grant("clean", self._assumed.knows_clean))
@@ -125,9 +136,12 @@ class Suspect(Split):
         """``(N,)`` bool, which rows are poison; needs ``knows_poison``: for controls only."""
         return cast("Tensor", self._grant("poison", self._assumed.knows_poison))
 
-    def _grant(self, name: str, assumed: bool) -> Any:
+    def _check_assumed(self, name: str, assumed: bool) -> None:
         if not assumed:
             raise PermissionError(f"the defence's assumptions grant no knowledge of {name}")
+
+    def _grant(self, name: str, assumed: bool) -> Any:
+        self._check_assumed(name, assumed)
         if name not in self._granted:
             raise ValueError(f"no {name} was given to the defence: pass {name}=...")
         return self._granted[name]

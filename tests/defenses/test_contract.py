@@ -18,6 +18,7 @@ from gradshape.defenses import (
     TRIM,
     Assumptions,
     Calibrated,
+    DeepKNN,
     Defense,
     DefenseKind,
     GradientShaping,
@@ -29,6 +30,7 @@ from gradshape.defenses import (
     RandomFilter,
     Sever,
     SlabFilter,
+    SpectralSignatures,
     SphereFilter,
     SphereSlabFilter,
     Suspect,
@@ -71,6 +73,9 @@ DEFENSES: list[Defense] = [
     TRIM(fraction=0.1, starts=2, first=9),
     Sever(),
     Sever(fraction=0.1, rounds=3),
+    DeepKNN(0.2),
+    DeepKNN(0.2, k=7),
+    SpectralSignatures(0.1),
 ]
 RECIPES = {
     "adam": Recipe("lr", Adam(0.01), batch_size=20, epochs=1),

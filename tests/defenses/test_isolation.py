@@ -135,7 +135,7 @@ def test_the_number_of_poison_rows_is_not_told() -> None:
     assert not any(thing == POISONS for thing in reachable(vars(train)) if isinstance(thing, int))
 
 
-@pytest.mark.parametrize("name", ["recipe", "clean", "targets", "budget", "poison"])
+@pytest.mark.parametrize("name", ["recipe", "model", "clean", "targets", "budget", "poison"])
 def test_what_is_not_assumed_is_refused(name: str) -> None:
     train, _ = run(Thief(), poison())
     with pytest.raises(PermissionError, match="grant no knowledge of"):

@@ -1,0 +1,67 @@
+"""Training rows as a network sees them: what filters that look for collisions measure distances in."""
+
+import torch
+from torch import Tensor
+
+from gradshape import models
+from gradshape.data import Dataset, Split
+from gradshape.defenses.base import Suspect
+from gradshape.defenses.removal import no_classes
+from gradshape.training import AnyRecipe, Recipe, TrainedModel, Victim, train_victims
+
+
+def features_of(train: Suspect, *, generator: torch.Generator) -> Tensor:
+    """Penultimate features of the rows.
+
+    They are those of the victim's base model, if its training starts from one. For a victim that is trained from
+    scratch the filter trains a network of its own first, on all of the rows and by the victim's recipe. That network
+    learns from the poison, too, as in algorithm 1 of Tran, Li and Madry 2018.
+
+    Args:
+        train: ``N`` rows of at least one class. Needs ``knows_model``.
+        generator: draws the seed of the network's training; nothing is drawn if there is a base model.
+
+    Returns:
+        ``(N, F)``, of the network in evaluation mode. For logistic regression they are the logits.
+
+    Raises:
+        ValueError: there is no base model, and the victim is not trained by gradient steps.
+
+    >>> from gradshape import data
+    >>> from gradshape.defenses import DeepKNN, Suspect
+    >>> from gradshape.training import SGD
+    >>> moons, known = data.load("two_moons").train, DeepKNN.assumptions
+    >>> recipe = Recipe("mlp1", SGD(0.1), batch_size=50, epochs=1)
+    >>> rows = Suspect(moons.x, moons.y, num_classes=2, assumptions=known, recipe=recipe)
+    >>> features_of(rows, generator=torch.Generator().manual_seed(0)).shape
+    torch.Size([700, 256])
+    """
+    known = train.model or _trained_on(train, generator=generator)
+    network = known.module(tuple(train.x.shape[1:]), max(train.num_classes, 2), device=train.x.device)
+    with torch.no_grad():
+        return torch.cat([models.penultimate(network, part) for part in train.x.split(_CHUNK_ROWS)])
+
+
+def no_features(dataset: Dataset, recipe: AnyRecipe) -> str | None:
+    """Why there is no network whose features could tell the rows of a class apart; ``None`` if there is one."""
+    if not isinstance(recipe, Recipe):
+        return f"it looks at the features of a network, and {recipe.model} is none"
+    return no_classes(dataset)
+
+
+def _trained_on(train: Suspect, *, generator: torch.Generator) -> TrainedModel:
+    recipe = train.recipe
+    if not isinstance(recipe, Recipe):
+        raise ValueError(f"recipe={recipe!r}: expected a Recipe: the filter looks at a network's features")
+    seed = int(torch.randint(2**62, (), generator=generator))
+    # What is measured after every epoch is not needed: one row will do.
+    unused = Split(train.x[:1], train.y[:1])
+    rows = Dataset("suspect rows", Split(train.x, train.y), unused, max(train.num_classes, 2))
+    [result] = train_victims(rows, [Victim(recipe, seed)], device=train.x.device)
+    if result.last is None:
+        raise RuntimeError("the training returned no parameters")
+    return TrainedModel(recipe, result.last)
+
+
+# Rows that go through the network at a time.
+_CHUNK_ROWS = 1000
