@@ -14,6 +14,7 @@ from gradshape.attacks.label_ascent import Relaxation
 from gradshape.attacks.label_contamination import Availability, Integrity, LabelContamination
 from gradshape.attacks.label_flip import LabelFlip, feasible_flips
 from gradshape.attacks.none import NoAttack
+from gradshape.attacks.poison_frogs import PoisonFrogs
 from gradshape.attacks.regression_ascent import OptP, Start
 from gradshape.attacks.regression_harm import Harm
 from gradshape.attacks.regression_statistical import StatP
@@ -51,6 +52,7 @@ __all__ = [
     "Mechanism",
     "NoAttack",
     "OptP",
+    "PoisonFrogs",
     "PoisonSet",
     "ProportionalAttack",
     "Relaxation",

@@ -1,8 +1,7 @@
 """Base of the attacks that are after single test rows and craft for many of them at once."""
 
-from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, final
 
 import torch
@@ -27,6 +26,8 @@ class TargetedAttack(Attack):
         poisons: at most so many rows for each target; the budget, which is counted by target.
 
     Attributes:
+        substitutes: recipes of the networks that the attacker trains to craft on. Empty if it crafts on the victim's
+            own base model, which its threat model then has to grant.
         joint: whether a target's rows work together only, so that no part of them is an attack of its own.
 
     Raises:
@@ -35,19 +36,13 @@ class TargetedAttack(Attack):
     """
 
     poisons: int
+    # An attack that has substitutes makes this an argument of its own.
+    substitutes: tuple[Recipe, ...] = field(default=(), init=False, repr=False)
 
     joint: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         _validate.positive_int(poisons=self.poisons)
-
-    @property
-    @abstractmethod
-    def substitutes(self) -> tuple[Recipe, ...]:
-        """Recipes of the networks that the attacker trains to craft on.
-
-        Empty if it crafts on the victim's own base model, which its threat model then has to grant.
-        """
 
     @final
     def budget(self, train_rows: int) -> int:
