@@ -173,6 +173,7 @@ def filtered(job: Filter) -> tuple[torch.Tensor, float]:
         num_classes=job.dataset.num_classes,
         assumptions=job.defense.assumptions,
         recipe=job.recipe,
+        model=job.model,
         clean=train,
         targets=job.targets,
         budget=budget,
