@@ -15,9 +15,15 @@ from gradshape.data import Dataset
 
 _log = logging.getLogger(__name__)
 
+# Victims that are worth a stack of their own: fewer gain less by another processor than they lose by smaller products.
+_LEAST_PART = 8
+
 
 class Engine(Protocol):
     """Where bundles of jobs run; see :class:`bench.engines.LocalEngine`."""
+
+    @property
+    def workers(self) -> int: ...
 
     def run(self, bundles: Sequence[Sequence[Job]], run_bundle: Any) -> None: ...
 
@@ -182,6 +188,7 @@ class Scheduler:
         for job in jobs:
             if job.key not in self._finished:
                 bundles.setdefault(job.stack, {})[job.key] = job
+        parts = [part for bundle in bundles.values() for part in self._parts(list(bundle.values()), len(bundles))]
         guard = threading.Lock()
 
         def emit(job: Job, finished: Finished) -> None:
@@ -190,11 +197,19 @@ class Scheduler:
                 self._finished[job.key] = finished
 
         def run_bundle(bundle: Sequence[Job]) -> None:
-            with self._cache.lock(_digest.name(repr(bundle[0].stack))):
+            with self._cache.lock(_digest.name(bundle[0].key)):
                 # Another process may have done some of them while this one waited for the lock.
                 self._engine.compute([job for job in bundle if self._result(job) is None], emit)
 
-        self._engine.run([list(bundle.values()) for bundle in bundles.values()], run_bundle)
+        self._engine.run(parts, run_bundle)
+
+    def _parts(self, bundle: list[Job], bundles: int) -> list[list[Job]]:
+        """A bundle, or where there are fewer bundles than workers and many trainings in it, an even share for each."""
+        most = min(self._engine.workers // bundles, len(bundle) // _LEAST_PART)
+        if most < 2 or not isinstance(bundle[0], Train):
+            return [bundle]
+        size = -(-len(bundle) // most)
+        return [bundle[start : start + size] for start in range(0, len(bundle), size)]
 
 
 def by_id(cases: Iterable[Case]) -> Mapping[tuple[str, str], Case]:

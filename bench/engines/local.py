@@ -44,6 +44,11 @@ class LocalEngine:
         self._watch = watch
         self._stopping = threading.Event()
 
+    @property
+    def workers(self) -> int:
+        """Bundles at once."""
+        return self._workers
+
     def run(self, bundles: Sequence[Bundle], run_bundle: Callable[[Bundle], None]) -> None:
         """Call ``run_bundle`` for every bundle; the first error stops the bundles that have not begun.
 

@@ -1,8 +1,9 @@
 """Gradient shaping as a defence: DP-SGD, DP-Adam and everything else that a shaper can do."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from gradshape import _validate
 from gradshape.data import Dataset
 from gradshape.defenses.base import Assumptions, Defense, DefenseKind
 from gradshape.shaping import Part, Shaper
@@ -15,9 +16,11 @@ class GradientShaping(Defense):
 
     Args:
         shaper: a shaper or a single part of one.
+        rate: the learning rate, as a multiple of the undefended recipe's: Hong et al. train with twice its rate.
 
     Raises:
-        ValueError: the shaper does nothing; that is :class:`~gradshape.defenses.NoDefense`.
+        ValueError: the shaper does nothing (that is :class:`~gradshape.defenses.NoDefense`), or ``rate`` is not
+            positive.
 
     Abadi et al. 2016; as a defence: Hong et al. 2020, section 5.3.
 
@@ -28,6 +31,7 @@ class GradientShaping(Defense):
     """
 
     shaper: Shaper
+    rate: float
 
     assumptions: ClassVar[Assumptions] = Assumptions(
         kind=DefenseKind.DP_OPTIMIZER,
@@ -40,21 +44,25 @@ class GradientShaping(Defense):
         source="Hong et al. 2020, section 5.3",
     )
 
-    def __init__(self, shaper: Shaper | Part) -> None:
+    def __init__(self, shaper: Shaper | Part, *, rate: float = 1.0) -> None:
+        _validate.positive(rate=rate)
         whole = shaper if isinstance(shaper, Shaper) else Shaper((shaper,))
         if whole.is_vanilla:
             raise ValueError(f"shaper={shaper!r} leaves gradients as they are: use NoDefense()")
         object.__setattr__(self, "shaper", whole)
+        object.__setattr__(self, "rate", float(rate))
 
     def label(self, recipe: AnyRecipe) -> str:
-        return f"dp_{_descent(recipe).optimizer.label}_{self.shaper.label}"
+        rate = "" if self.rate == 1 else f"_x{self.rate:g}"
+        return f"dp_{_descent(recipe).optimizer.label}_{self.shaper.label}{rate}"
 
     def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:
         return None if isinstance(recipe, Recipe) else f"{recipe.model} is not trained by gradient steps"
 
     def shape(self, recipe: AnyRecipe) -> Recipe:
         descent = _descent(recipe)
-        return descent.with_shaper(descent.shaper | self.shaper)
+        optimizer = replace(descent.optimizer, lr=descent.optimizer.lr * self.rate)
+        return replace(descent, optimizer=optimizer, shaper=descent.shaper | self.shaper)
 
 
 def _descent(recipe: AnyRecipe) -> Recipe:

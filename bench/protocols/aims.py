@@ -1,0 +1,109 @@
+"""What the experiments on single targets report alike."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from bench.protocols import epochs
+from bench.protocols.aiming import Aiming, Counted, Retraining, Round, Success
+from bench.protocols.base import Subject, setup_of
+from bench.protocols.start import By, Retrained
+from bench.targets import Targets
+from gradshape.data import Dataset
+from gradshape.metrics import Estimate, mean_over_seeds, success_rate
+from gradshape.training import Recipe
+
+
+def label(name: str, targets: Targets, start: Retrained, counted: Counted, allowed: float) -> str:
+    """The label of an experiment: what is not as in the paper shows in it."""
+    parts = [name]
+    if targets.label:
+        parts.append(targets.label)
+    if (start.base, start.again) != (By.DEFENDED, By.DEFENDED):
+        parts.append(f"{start.base.value}_to_{start.again.value}")
+    if not start.remembers:
+        parts.append("afresh")
+    if counted is Counted.LAST_EPOCH:
+        parts.append("last_epoch")
+    if allowed != 0.05:
+        parts.append(f"rad{allowed:g}")
+    return "_".join(parts)
+
+
+def rate(successes: int, trials: int) -> Estimate:
+    """A success rate with Wilson's interval; of no trial nothing succeeded and nothing is known.
+
+    >>> str(rate(0, 0))
+    '0.0000 [0.0000, 1.0000] (n=0)'
+    """
+    return success_rate(successes, trials) if trials else Estimate(0.0, 0.0, 1.0, 0)
+
+
+def outcome(
+    case: Subject,
+    dataset: Dataset,
+    retraining: Retraining,
+    found: Aiming,
+    attack: Mapping[int, Sequence[Success]],
+    control: Mapping[int, Sequence[Success]],
+) -> tuple[dict[str, Estimate], dict[str, Any]]:
+    """Metrics and details.
+
+    Args:
+        case, dataset: of the experiment.
+        retraining: how base models were trained further.
+        found: targets and base models.
+        attack, control: for each target (by identity) what became of its re-trainings with poison, and with clean rows
+            in its place.
+    """
+    attacked = len(found.aims)
+    of_attack, of_control = ([of[id(aim)] for aim in found.aims] for of in (attack, control))
+    controlled = [runs for runs in of_control if runs]
+    metrics = {
+        "success_rate": rate(_won(of_attack, "filtered"), attacked),
+        "success_rate_raw": rate(_won(of_attack, "raw"), attacked),
+        "success_rate_control": rate(_won(controlled, "filtered"), len(controlled)),
+        "success_rate_control_raw": rate(_won(controlled, "raw"), len(controlled)),
+    }
+    vanilla, bases = [base.vanilla for base in found.bases], [base.result for base in found.bases]
+    metrics |= {name: mean_over_seeds(values) for name, values in epochs.of_defense(vanilla, bases, "best").items()}
+    runs = [[run.rad for aim in found.aims if aim.base is base for run in attack[id(aim)]] for base in found.bases]
+    if any(runs):
+        metrics["rad_of_runs"] = mean_over_seeds([sum(drops) / len(drops) for drops in runs if drops])
+    vanilla_recipe, recipe = case.vanilla, retraining.recipe
+    assert isinstance(vanilla_recipe, Recipe)
+    details = {
+        "accuracy": "best",
+        "train_rows": len(dataset.train),
+        "test_rows": len(dataset.test),
+        **setup_of(recipe),
+        "clean_epochs": vanilla_recipe.epochs,
+        "base": retraining.start.base.value,
+        "again": retraining.start.again.value,
+        "optimizer_remembers": retraining.start.remembers,
+        "counted": retraining.counted.value,
+        "allowed_drop": retraining.allowed,
+        "budget": case.attack.budget(len(dataset.train)),
+        "targets": attacked,
+        "targets_listed": found.listed,
+        "targets_misclassified": list(found.misclassified),
+        "targets_without_poison": list(found.without_poison),
+        "candidates": [len(aim.poison) for aim in found.aims],
+        "successes": _won(of_attack, "filtered"),
+        "successes_raw": _won(of_attack, "raw"),
+        "successes_control": _won(controlled, "filtered"),
+    }
+    return metrics, details
+
+
+def removed(rounds: Sequence[Round], train_rows: int) -> dict[str, Estimate]:
+    """What a filter left out of the poison and of the clean rows, over all re-trainings; nothing without a filter."""
+    masks = [mask for done in rounds for mask in done.masks if mask is not None]
+    if not masks:
+        return {}
+    poison = [float((~mask[train_rows:]).double().mean()) for mask in masks]
+    clean = [float((~mask[:train_rows]).double().mean()) for mask in masks]
+    return {"poison_removed": mean_over_seeds(poison), "clean_removed": mean_over_seeds(clean)}
+
+
+def _won(of_targets: Sequence[Sequence[Success]], how: Literal["raw", "filtered"]) -> int:
+    return sum(any(getattr(run, how) for run in runs) for runs in of_targets)

@@ -1,0 +1,74 @@
+"""The lists of targets that come with the harness, one JSON file a data set and kind of target."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+_FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class StoredTarget:
+    """One entry of a list.
+
+    Attributes:
+        row: number of the row in the data set's whole test split.
+        digest: of the row's values, by which it is found in a part of the split, too.
+        label: its class.
+        wanted: the class that it is to be taken for.
+    """
+
+    row: int
+    digest: str
+    label: int
+    wanted: int
+
+
+def row_digest(x: Tensor) -> str:
+    """What a list names a row ``x (*shape)`` by: the first 16 hex digits of the sha256 of its float32 values.
+
+    >>> import torch
+    >>> row_digest(torch.tensor([0.0, 1.0]))
+    '84e68d67fb5a7c72'
+    """
+    return hashlib.sha256(np.ascontiguousarray(x.cpu().numpy().astype("<f4")).data).hexdigest()[:16]
+
+
+def list_name(dataset: str, pair: tuple[int, int] | None) -> str:
+    """The name of a list: the data set's, and the two classes or ``nearest``."""
+    return f"{dataset}-nearest" if pair is None else f"{dataset}-{pair[0]}-{pair[1]}"
+
+
+@dataclass(frozen=True)
+class StoredList:
+    """A list.
+
+    Attributes:
+        rows: number of rows of the whole test split.
+        targets: in the order in which they are attacked.
+    """
+
+    rows: int
+    targets: Sequence[StoredTarget]
+
+
+@cache
+def stored(dataset: str, pair: tuple[int, int] | None) -> StoredList | None:
+    """The list of targets for ``dataset``; ``None`` if there is none.
+
+    Args:
+        dataset: its name.
+        pair: class of the targets and class that is wanted; ``None`` for targets of any class, each with the wrong
+            class that is nearest to it.
+    """
+    path = _FOLDER / f"{list_name(dataset, pair)}.json"
+    if not path.exists():
+        return None
+    document = json.loads(path.read_text(encoding="utf-8"))
+    return StoredList(document["rows"], tuple(StoredTarget(*entry) for entry in document["targets"]))
