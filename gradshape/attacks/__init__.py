@@ -6,6 +6,7 @@ from gradshape.attacks.base import Attack, Crafting, PoisonSet, ProportionalAtta
 from gradshape.attacks.data_dependent import DataDependentSteinhardt
 from gradshape.attacks.dictionary import DictionaryAttack, frequent_words
 from gradshape.attacks.dp_victim import Aim, DPVictim, Selection
+from gradshape.attacks.feature_insertion import Insertion, Nudge, SwitchOn
 from gradshape.attacks.focused import FocusedAttack
 from gradshape.attacks.koh_influence import KohInfluence
 from gradshape.attacks.koh_kkt import KohKkt
@@ -20,6 +21,7 @@ from gradshape.attacks.regression_statistical import StatP
 from gradshape.attacks.row_descent import Descent
 from gradshape.attacks.sever_pairs import SeverPairs
 from gradshape.attacks.steinhardt import Steinhardt
+from gradshape.attacks.stingray import StingRay
 from gradshape.attacks.svm_ascent import SvmAscent
 from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
 from gradshape.attacks.watermark import Watermark, overlay
@@ -39,6 +41,7 @@ __all__ = [
     "Goal",
     "Harm",
     "Injection",
+    "Insertion",
     "Integrity",
     "Knowledge",
     "KohInfluence",
@@ -48,6 +51,7 @@ __all__ = [
     "LabelFlip",
     "Mechanism",
     "NoAttack",
+    "Nudge",
     "OptP",
     "PoisonSet",
     "ProportionalAttack",
@@ -57,7 +61,9 @@ __all__ = [
     "Start",
     "StatP",
     "Steinhardt",
+    "StingRay",
     "SvmAscent",
+    "SwitchOn",
     "ThreatModel",
     "VictimView",
     "Watermark",
