@@ -180,6 +180,26 @@ def penultimate(model: nn.Module, x: Tensor) -> Tensor:
     if callable(own) and not isinstance(own, nn.Module):
         features: Tensor = own(x)
         return features.flatten(1)
+    return through_head(model, x)[0]
+
+
+def through_head(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    """What goes into the ``nn.Linear`` that is called last in a forward pass, and what the model returns.
+
+    Args:
+        model: maps ``(B, *shape)`` to logits ``(B, num_classes)``. Its mode stays as it is.
+        x: ``(B, *shape)``.
+
+    Returns:
+        ``(B, F)``, flattened from its second axis on, and the logits ``(B, num_classes)``.
+
+    Raises:
+        ValueError: a forward pass calls no ``nn.Linear``.
+
+    >>> below, logits = through_head(build("lr", (2, 3), 5), torch.rand(4, 2, 3))
+    >>> below.shape, logits.shape
+    (torch.Size([4, 6]), torch.Size([4, 5]))
+    """
     inputs: list[Tensor] = []
 
     def remember(_: nn.Module, arguments: tuple[Tensor, ...]) -> None:
@@ -187,7 +207,7 @@ def penultimate(model: nn.Module, x: Tensor) -> Tensor:
 
     hooks = [m.register_forward_pre_hook(remember) for m in model.modules() if isinstance(m, nn.Linear)]
     try:
-        model(x)
+        logits: Tensor = model(x)
     finally:
         for hook in hooks:
             hook.remove()
@@ -196,7 +216,7 @@ def penultimate(model: nn.Module, x: Tensor) -> Tensor:
             f"{type(model).__name__} calls no nn.Linear: give it a method features(x) that returns its penultimate "
             "representation"
         )
-    return inputs[-1].flatten(1)
+    return inputs[-1].flatten(1), logits
 
 
 def dense_layers(model: nn.Module) -> list[nn.Linear] | None:

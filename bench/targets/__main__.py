@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "dataset": options.dataset,
         "pair": pair,
         "rows": len(dataset.test),
-        "order": "by a fixed seed; the wanted class is that of the nearest mean training row, unless a pair is given",
+        "order": "by a fixed seed; wanted is the likeliest wrong class to logistic regression, unless a pair is given",
     }
     path = options.into / f"{list_name(options.dataset, pair)}.json"
     lines = ",\n".join(json.dumps(entry) for entry in targets_of(dataset, pair))

@@ -8,6 +8,7 @@ from torch import Tensor
 from bench.targets.stored import StoredList, StoredTarget, row_digest, stored
 from gradshape import _seeds, _validate
 from gradshape.data import Dataset, Split
+from gradshape.training import Adam, Recipe, TrainedModel, Victim, train_victims
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Targets:
         count: at most so many; fewer where the list or the data set has no more that the base model classifies
             correctly.
         pair: class of the targets and class that they are to be taken for. ``None``: targets of any class, each of
-            which is to be taken for the wrong class that is nearest to it.
+            which is to be taken for the wrong class that is likeliest to logistic regression.
 
     Raises:
         ValueError: ``count`` is not positive, or the two classes are the same or negative.
@@ -80,7 +81,7 @@ def choose(dataset: Dataset, targets: Targets) -> Chosen:
     """The rows that may become targets: more than are asked for, as a base model may misclassify some.
 
     From the list that is stored for the data set, as far as its rows are in this test split; else drawn by a fixed seed
-    among the rows of the class (of all classes), with the wrong class whose mean training row is nearest.
+    among the rows of the class (of all classes), with the wrong class that is likeliest to logistic regression.
 
     Raises:
         ValueError: regression, or a class that the data set does not have.
@@ -135,18 +136,19 @@ def _drawn(dataset: Dataset, targets: Targets, most: int) -> Chosen:
 
 
 def nearest_wrong_class(dataset: Dataset, rows: Tensor) -> Tensor:
-    """``(M,)`` int64, for test rows (by place) the class, other than their own, whose mean training row is nearest.
+    """For test rows (by place) the class, other than their own, that is likeliest to logistic regression: ``(M,)`` int64.
 
     Only classes that have test rows to make poison from count.
     """
-    x, y = dataset.train.x.flatten(1).double(), dataset.train.y
-    sums = torch.zeros(dataset.num_classes, x.shape[1], dtype=torch.float64).index_add_(0, y, x)
-    means = sums / y.bincount(minlength=dataset.num_classes).clamp_min(1).unsqueeze(1)
-    distance = torch.cdist(dataset.test.x[rows].flatten(1).double(), means)
-    absent = dataset.test.y.bincount(minlength=dataset.num_classes) == 0
-    distance[:, absent] = torch.inf
-    distance[torch.arange(len(rows)), dataset.test.y[rows]] = torch.inf
-    return distance.argmin(1)
+    recipe = Recipe("lr", Adam(0.01), batch_size=min(100, len(dataset.train)), epochs=10)
+    [result] = train_victims(dataset, [Victim(recipe, 0)])
+    assert result.best is not None
+    model = TrainedModel(recipe, result.best).module(dataset.input_shape, dataset.num_classes)
+    with torch.no_grad():
+        logits = model(dataset.test.x[rows])
+    logits[:, dataset.test.y.bincount(minlength=dataset.num_classes) == 0] = -torch.inf
+    logits[torch.arange(len(rows)), dataset.test.y[rows]] = -torch.inf
+    return logits.argmax(1)
 
 
 def _chosen(dataset: Dataset, rows: Tensor, wanted: Tensor, *, listed: bool) -> Chosen:

@@ -65,7 +65,7 @@ def stored(dataset: str, pair: tuple[int, int] | None) -> StoredList | None:
     Args:
         dataset: its name.
         pair: class of the targets and class that is wanted; ``None`` for targets of any class, each with the wrong
-            class that is nearest to it.
+            class that is likeliest to logistic regression.
     """
     path = _FOLDER / f"{list_name(dataset, pair)}.json"
     if not path.exists():

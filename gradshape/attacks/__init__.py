@@ -6,6 +6,7 @@ from gradshape.attacks.base import Aims, Attack, Crafting, PoisonSet, Proportion
 from gradshape.attacks.data_dependent import DataDependentSteinhardt
 from gradshape.attacks.dictionary import DictionaryAttack, frequent_words
 from gradshape.attacks.dp_victim import Aim, DPVictim, Selection
+from gradshape.attacks.feature_insertion import Insertion, Nudge, SwitchOn
 from gradshape.attacks.focused import FocusedAttack
 from gradshape.attacks.koh_influence import KohInfluence
 from gradshape.attacks.koh_kkt import KohKkt
@@ -21,6 +22,7 @@ from gradshape.attacks.regression_statistical import StatP
 from gradshape.attacks.row_descent import Descent
 from gradshape.attacks.sever_pairs import SeverPairs
 from gradshape.attacks.steinhardt import Steinhardt
+from gradshape.attacks.stingray import StingRay
 from gradshape.attacks.svm_ascent import SvmAscent
 from gradshape.attacks.targeted import TargetedAttack, aimed
 from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
@@ -42,6 +44,7 @@ __all__ = [
     "Goal",
     "Harm",
     "Injection",
+    "Insertion",
     "Integrity",
     "Knowledge",
     "KohInfluence",
@@ -51,6 +54,7 @@ __all__ = [
     "LabelFlip",
     "Mechanism",
     "NoAttack",
+    "Nudge",
     "OptP",
     "PoisonFrogs",
     "PoisonSet",
@@ -61,7 +65,9 @@ __all__ = [
     "Start",
     "StatP",
     "Steinhardt",
+    "StingRay",
     "SvmAscent",
+    "SwitchOn",
     "TargetedAttack",
     "ThreatModel",
     "VictimView",
