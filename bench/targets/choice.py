@@ -136,7 +136,7 @@ def _drawn(dataset: Dataset, targets: Targets, most: int) -> Chosen:
 
 
 def nearest_wrong_class(dataset: Dataset, rows: Tensor) -> Tensor:
-    """For test rows (by place) the class, other than their own, that is likeliest to logistic regression: ``(M,)`` int64.
+    """``(M,)`` int64: of test rows, by place, the wrong class that is likeliest to logistic regression.
 
     Only classes that have test rows to make poison from count.
     """
@@ -145,7 +145,7 @@ def nearest_wrong_class(dataset: Dataset, rows: Tensor) -> Tensor:
     assert result.best is not None
     model = TrainedModel(recipe, result.best).module(dataset.input_shape, dataset.num_classes)
     with torch.no_grad():
-        logits = model(dataset.test.x[rows])
+        logits: Tensor = model(dataset.test.x[rows])
     logits[:, dataset.test.y.bincount(minlength=dataset.num_classes) == 0] = -torch.inf
     logits[torch.arange(len(rows)), dataset.test.y[rows]] = -torch.inf
     return logits.argmax(1)

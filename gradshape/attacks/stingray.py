@@ -39,8 +39,8 @@ class StingRay(TargetedAttack):
         harm: largest rise of the mean held-out loss, to first order and a unit of learning rate, that a row may cause,
             at least 0; ``None`` for no such test.
         tries: rounds of ``poisons`` draws at most for each target, at least 1, while rows fail the test.
-        substitute: recipe of a network that takes the place of the victim's, which the attacker then need not know; of
-            use for the test and for the distances that are reported. ``None`` for the victim's own.
+        substitutes: recipe of a network, at most one, that takes the place of the victim's, which the attacker then
+            need not know; of use for the test and for the distances that are reported. Empty for the victim's own.
 
     Raises:
         ValueError: a number is out of range; and what :class:`TargetedAttack` says.
@@ -69,7 +69,7 @@ class StingRay(TargetedAttack):
     known: float | tuple[int, ...] = 1.0
     harm: float | None = 0.0
     tries: int = 5
-    substitute: Recipe | None = None
+    substitutes: tuple[Recipe, ...] = ()
 
     threat: ClassVar[ThreatModel] = ThreatModel(
         goal=Goal.TARGETED,
@@ -97,7 +97,9 @@ class StingRay(TargetedAttack):
             _validate.positive_fraction(known=self.known)
         elif not self.known or len(set(self.known)) < len(self.known) or min(self.known) < 0:
             raise ValueError(f"known={self.known!r}: expected at least 1 feature id, distinct and at least 0")
-        if self.substitute is not None:
+        if len(self.substitutes) > 1:
+            raise ValueError(f"substitutes={self.substitutes!r}: expected at most 1 recipe")
+        if self.substitutes:
             object.__setattr__(self, "threat", replace(self.threat, parameters=Knowledge.NONE))
 
     @property
@@ -108,7 +110,7 @@ class StingRay(TargetedAttack):
             self._known_label,
             "_untested" if self.harm is None else "" if self.harm == 0 else f"_harm{self.harm:g}",
             "" if self.tries == type(self).tries else f"_tries{self.tries}",
-            "" if self.substitute is None else f"_by-{self.substitute.model}",
+            *(f"_by-{recipe.model}" for recipe in self.substitutes),
         ]
         return f"stingray{''.join(parts)}_{self.poisons}"
 
@@ -117,10 +119,6 @@ class StingRay(TargetedAttack):
         if isinstance(self.known, tuple):
             return f"_known{len(self.known)}-{_digest.name(self.known)[:6]}"
         return "" if self.known == 1 else f"_known{100 * self.known:g}"
-
-    @property
-    def substitutes(self) -> tuple[Recipe, ...]:
-        return () if self.substitute is None else (self.substitute,)
 
     def unsuitable(self, dataset: Dataset) -> str | None:
         reason = super().unsuitable(dataset) or self.insertion.unsuitable(dataset)

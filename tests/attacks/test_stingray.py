@@ -339,7 +339,7 @@ def test_without_the_test_the_budget_is_used_up() -> None:
 
 
 def test_a_substitute_takes_the_place_of_the_victim() -> None:
-    attack = replace(UNTESTED, substitute=RECIPE)
+    attack = replace(UNTESTED, substitutes=(RECIPE,))
     assert StingRay(5).substitutes == ()
     assert attack.substitutes == (RECIPE,)
     assert StingRay(5).threat.parameters is Knowledge.FULL
@@ -386,7 +386,7 @@ def test_labels_tell_variants_apart() -> None:
         StingRay(50, Nudge(0.1, step=0.5), nearest=9),
         StingRay(50, known=0.25, harm=None),
         StingRay(50, harm=0.01, tries=2),
-        StingRay(50, substitute=RECIPE),
+        StingRay(50, substitutes=(RECIPE,)),
     ]
     assert [variant.label for variant in variants] == [
         "stingray_50",
