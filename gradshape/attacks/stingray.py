@@ -69,7 +69,7 @@ class StingRay(TargetedAttack):
     known: float | tuple[int, ...] = 1.0
     harm: float | None = 0.0
     tries: int = 5
-    substitutes: tuple[Recipe, ...] = ()
+    substitutes: tuple[Recipe, ...] = field(default=(), kw_only=True)
 
     threat: ClassVar[ThreatModel] = ThreatModel(
         goal=Goal.TARGETED,
