@@ -39,7 +39,7 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         device="cpu",
         offline=False,
         require_data=False,
-        results=root / "reports" / "results.jsonl",
+        results=root / "results" / "results.jsonl",
         cache_dir=root / ".gradshape",
         use_cache=True,
         max_memory=4 << 30,
