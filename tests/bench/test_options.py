@@ -84,6 +84,13 @@ def test_paths_are_relative_to_the_working_directory(
     assert getattr(read(f"--{option}", "some/place"), option.replace("-", "_")) == tmp_path / "some" / "place"
 
 
+def test_git_ignores_what_a_run_writes() -> None:
+    ignored = (Path(__file__).parents[2] / ".gitignore").read_text(encoding="utf-8").splitlines()
+    root = Path("/root/of/project")
+    written = {read(root=root).results.parent, read(root=root).cache_dir}
+    assert {f"/{path.relative_to(root)}/" for path in written} <= set(ignored)
+
+
 def test_home_is_understood_in_paths() -> None:
     assert read("--results", "~/r.jsonl").results == Path.home() / "r.jsonl"
 
