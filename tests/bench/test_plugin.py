@@ -6,7 +6,7 @@ import pty
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -202,11 +202,15 @@ class Project:
         """Run pytest with results and finished jobs in the folder ``into``."""
         results = self.folder / into / "results.jsonl"
         places = ["--results", str(results), "--cache-dir", str(results.parent)]
-        status, shown = self.pytest(*places, "--seeds", "2", *arguments, output=output, **environment)
+        status, shown = self.pytest(*places, "--seeds", "2", *arguments, output=output, environment=environment)
         return Run(status, shown, results)
 
     def pytest(
-        self, *arguments: str, folder: Path | None = None, output: str | None = None, **environment: str
+        self,
+        *arguments: str,
+        folder: Path | None = None,
+        output: str | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> tuple[int, str]:
         """Run pytest in ``folder``; exit status and output."""
         self._runs += 1
@@ -215,7 +219,7 @@ class Project:
             "folder": str(folder or self.folder),
             "arguments": arguments,
             "output": target,
-            "environment": {"GRADSHAPE_DATA": str(self.folder / "no_data"), "COLUMNS": "120", **environment},
+            "environment": {"GRADSHAPE_DATA": str(self.folder / "no_data"), "COLUMNS": "120", **(environment or {})},
         }
         assert self._server.stdin is not None
         assert self._server.stdout is not None
@@ -386,7 +390,12 @@ def test_places_work_twice(
     assert (place / "cache").is_dir()
 
 
-@pytest.mark.parametrize(("spelled", "where"), [(APART, ("test_small.py",)), (JOINED, ())], ids=["apart", "joined"])
+# Apart and without a test path, pytest itself looks for its configuration beside them, and loads no plugin.
+@pytest.mark.parametrize(
+    ("spelled", "where"),
+    [(APART, ("test_small.py",)), (JOINED, ("test_small.py",)), (JOINED, ())],
+    ids=["apart", "joined", "joined-without-test-path"],
+)
 def test_places_outside_the_project_work_twice(
     project: Project, spelled: str, where: Sequence[str], tmp_path: Path
 ) -> None:

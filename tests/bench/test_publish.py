@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import leaderboard, publish
+from bench import leaderboard, plots
 from bench.__main__ import main
 from bench.case import Scale
 from bench.held import cases_on, numbers_on, settings_on
@@ -217,7 +217,7 @@ def test_figures_are_drawn_of_all_that_shares_them(tmp_path: Path, into: Path, m
         (folder / "one.png").write_bytes(b"picture")
         return {"kind": [folder / "one.png"]}
 
-    monkeypatch.setattr(publish.plots, "write", draw)
+    monkeypatch.setattr(plots, "write", draw)
     published(measured(tmp_path, [*PAPER, make(scale="paper", dataset="other")]), into)
     publication = prepare(measured(tmp_path / "later", PAPER[:1]), into)
     assert drawn == [ids(PAPER)]
@@ -237,7 +237,7 @@ def command(results: Path, into: Path, *arguments: str) -> int:
 
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publish.plots, "write", lambda *_: {})
+    monkeypatch.setattr(plots, "write", lambda *_: {})
 
 
 @pytest.mark.usefixtures("no_figures")
