@@ -24,7 +24,7 @@ from bench.store import ResultsFile
 
 # Pages show three or four decimals; the data behind them stay small.
 _DIGITS = 6
-_SHOWN = 5
+_SHOWN = 3
 _LEADERBOARDS = {Scale.PAPER: "leaderboard.md", Scale.SMOKE: "leaderboard-smoke.md"}
 
 
