@@ -3,6 +3,8 @@
 from gradshape.attacks.back_gradient import BackGradient
 from gradshape.attacks.badnets import BadNetsPatch, stamp
 from gradshape.attacks.base import Attack, Crafting, PoisonSet, ProportionalAttack, VictimView
+from gradshape.attacks.bullseye_polytope import BullseyePolytope
+from gradshape.attacks.convex_polytope import ConvexPolytope
 from gradshape.attacks.data_dependent import DataDependentSteinhardt
 from gradshape.attacks.dictionary import DictionaryAttack, frequent_words
 from gradshape.attacks.dp_victim import Aim, DPVictim, Selection
@@ -22,6 +24,7 @@ from gradshape.attacks.row_descent import Descent
 from gradshape.attacks.sever_pairs import SeverPairs
 from gradshape.attacks.steinhardt import Steinhardt
 from gradshape.attacks.svm_ascent import SvmAscent
+from gradshape.attacks.targeted import TargetedAttack
 from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
 from gradshape.attacks.watermark import Watermark, overlay
 
@@ -31,6 +34,8 @@ __all__ = [
     "Availability",
     "BackGradient",
     "BadNetsPatch",
+    "BullseyePolytope",
+    "ConvexPolytope",
     "Crafting",
     "DPVictim",
     "DataDependentSteinhardt",
@@ -60,6 +65,7 @@ __all__ = [
     "StatP",
     "Steinhardt",
     "SvmAscent",
+    "TargetedAttack",
     "ThreatModel",
     "VictimView",
     "Watermark",
