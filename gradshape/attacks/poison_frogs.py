@@ -136,5 +136,5 @@ class PoisonFrogs(TargetedAttack):
 
 
 def _report(victim: VictimView, before: int, steps: int, step: int, objectives: Tensor) -> None:
-    if step % _REPORT_EVERY == 0:
+    if step == 1 or step % _REPORT_EVERY == 0:
         victim.report(before + step, steps, -float(objectives.mean()))
