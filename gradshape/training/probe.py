@@ -13,6 +13,9 @@ drawn, private rows included. Clean and poison rows are all rows, and so are the
 into parts of the same sizes, of which the second knows nothing of the poison.
 """
 
+OTHER_SIDE = (1, 0, 3, 2)
+"""For each of the :data:`SIDES` the place of the one that makes up all rows with it."""
+
 
 class Layers(Enum):
     """Whose parameters' gradients are looked at.
@@ -33,10 +36,14 @@ class Weighting(Enum):
         BATCH: the mean over the rows of each batch, and of these the mean over the batches that have such rows, as in
             the paper's code.
         SAMPLE: the mean over all rows.
+        SHARED: as ``BATCH``, of the batches alone that have rows of both sides of a division. A few poison rows are
+            in a few batches: the mean over all batches has hardly any noise left in it for clean rows, and all of it
+            for poison.
     """
 
     BATCH = "batch"
     SAMPLE = "sample"
+    SHARED = "shared"
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,7 @@ class GradientProbe:
     >>> recipe = Recipe("lr", SGD(0.5), batch_size=50, epochs=3)
     >>> [result] = train_victims(moons, [Victim(recipe, 0, private=flipped, probe=GradientProbe())])
     >>> result.gradients.parameters, tuple(result.gradients.raw.shape)
-    (('head.weight', 'head.bias'), (3, 2, 2, 4, 4))
+    (('head.weight', 'head.bias'), (3, 3, 2, 4, 4))
     """
 
     layers: Layers = Layers.LAST

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gradshape.clipping.protocol import PerSample, layers_of
-from gradshape.training.probe import SIDES
+from gradshape.training.probe import OTHER_SIDE, SIDES
 
 _CLEAN, _POISON, _PLACEBO, _REST = range(len(SIDES))
 # Sums are taken of all rows, of the poison and of the placebo; the other two sides are what is left of the first.
@@ -52,10 +52,12 @@ class SideSums:
         self._of_step = self._coefficients.new_zeros(self._kinds, 3, size)
         self._whole = torch.zeros_like(self._of_step)
         self._by_batch = self._coefficients.new_zeros(self._kinds, len(SIDES), size)
+        self._by_shared = torch.zeros_like(self._by_batch)
         self._norms = torch.zeros(2, len(SIDES), device=first.device, dtype=torch.float64)
         self._rows_of_step = torch.zeros(len(SIDES), device=first.device, dtype=torch.int64)
         self._rows = torch.zeros_like(self._rows_of_step)
         self._batches = torch.zeros_like(self._rows_of_step)
+        self._shared = torch.zeros_like(self._rows_of_step)
 
     def add(self, samples: PerSample, weights: Tensor, members: Tensor, trained: Mapping[str, Tensor]) -> None:
         """Add the rows of a step, or some of them.
@@ -93,11 +95,14 @@ class SideSums:
         """The rows added since the last call were one batch."""
         present = self._rows_of_step > 0
         share = torch.where(present, self._rows_of_step.to(self._coefficients.dtype).reciprocal(), 0)
+        both = present & present[list(OTHER_SIDE)]
         coefficients = (self._coefficients * share.unsqueeze(1)).expand(self._kinds, -1, -1)
         self._by_batch.baddbmm_(coefficients, self._of_step)
+        self._by_shared.baddbmm_(coefficients * both.unsqueeze(1), self._of_step)
         self._whole += self._of_step
         self._rows += self._rows_of_step
         self._batches += present
+        self._shared += both
         self._of_step.zero_()
         self._rows_of_step.zero_()
 
@@ -107,6 +112,7 @@ class SideSums:
             [
                 self._by_batch / self._batches.unsqueeze(1),
                 self._coefficients @ self._whole / self._rows.unsqueeze(1),
+                self._by_shared / self._shared.unsqueeze(1),
             ],
             dim=1,
         ).double()
@@ -121,6 +127,7 @@ class SideSums:
             rows=self._rows.cpu().clone(),
             batches=self._batches.cpu().clone(),
         )
-        for total in (self._by_batch, self._whole, self._norms, self._rows, self._batches):
+        for total in (self._by_batch, self._by_shared, self._whole, self._norms, self._rows, self._batches):
             total.zero_()
+        self._shared.zero_()
         return found

@@ -86,7 +86,7 @@ def test_choices_pick_their_inner_products(
     first = 2 if layers is Layers.LAST else 0
     chosen = [place for place in range(first, 4) if bias or place % 2 == 0]
     for epoch in range(3):
-        whole = (measured.shaped if shaped else measured.raw)[epoch, 0 if weighting is Weighting.BATCH else 1]
+        whole = (measured.shaped if shaped else measured.raw)[epoch, list(Weighting).index(weighting)]
         p, c, common = (
             sum(float(whole[k, i, j]) for k in chosen) for i, j in ((one, one), (other, other), (one, other))
         )

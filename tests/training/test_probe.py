@@ -22,9 +22,11 @@ from gradshape.training import (
     Sampling,
     SideGradients,
     Victim,
+    Weighting,
     stack_key,
     train_victims,
 )
+from gradshape.training.probe import OTHER_SIDE
 from gradshape.training.probing import Probing
 from gradshape.training.transfer import DeviceRows
 from tests.training.samples import (
@@ -43,6 +45,8 @@ POISON = random_rows(DATA, 9, seed=5)
 RECIPE = Recipe("lr", SGD(0.3), batch_size=8, epochs=2)
 VICTIM = Victim(RECIPE, 3, private=POISON, probe=GradientProbe())
 CLEAN, POISONED, PLACEBO, REST = range(len(SIDES))
+SHARED = list(Weighting).index(Weighting.SHARED)
+OF_ALL_BATCHES = [place for place, weighting in enumerate(Weighting) if weighting is not Weighting.SHARED]
 
 
 def measure(victim: Victim, *, data: object = DATA, max_memory: int = 1 << 30) -> SideGradients:
@@ -76,8 +80,8 @@ class ByHand:
     def __init__(self, victim: Victim) -> None:
         self._on = members(victim)
         epochs = range(victim.recipe.epochs)
-        # By epoch, weighted or not, side and batch: one gradient a row, as its parts by parameter.
-        self.batches: list[dict[tuple[bool, int], list[list[list[Tensor]]]]] = [{} for _ in epochs]
+        # By epoch, weighted or not, side and step: one gradient a row, as its parts by parameter.
+        self.steps: list[dict[tuple[bool, int], list[list[list[Tensor]]]]] = [{} for _ in epochs]
         train_by_hand(DATA, victim, self._told)
 
     def _told(self, epoch: int, ids: list[int], samples: list[tuple[Tensor, ...]], weights: list[list[float]]) -> None:
@@ -88,20 +92,26 @@ class ByHand:
                     if self._on[side, row]:
                         scale = by_parameter if weighted else [1.0] * len(sample)
                         of_side.append([(w * g).flatten() for w, g in zip(scale, sample, strict=True)])
-                if of_side:
-                    self.batches[epoch].setdefault((weighted, side), []).append(of_side)
+                self.steps[epoch].setdefault((weighted, side), []).append(of_side)
 
     def means(self, epoch: int, parameter: int, *, weighted: bool) -> list[list[Tensor]]:
         """Mean gradients by weighting and side."""
-        by_batch, by_sample = [], []
-        for side in range(len(SIDES)):
-            batches = [[row[parameter] for row in batch] for batch in self.batches[epoch][weighted, side]]
+        by_batch, by_sample, by_shared = [], [], []
+        for side, other in enumerate(OTHER_SIDE):
+            of_steps = [[row[parameter] for row in step] for step in self.steps[epoch][weighted, side]]
+            batches = [batch for batch in of_steps if batch]
+            shared = [
+                batch
+                for batch, beside in zip(of_steps, self.steps[epoch][weighted, other], strict=True)
+                if batch and beside
+            ]
             by_batch.append(torch.stack([torch.stack(batch).mean(0) for batch in batches]).mean(0))
             by_sample.append(torch.stack([row for batch in batches for row in batch]).mean(0))
-        return [by_batch, by_sample]
+            by_shared.append(torch.stack([torch.stack(batch).mean(0) for batch in shared]).mean(0))
+        return [by_batch, by_sample, by_shared]
 
     def norms(self, epoch: int, side: int, *, weighted: bool) -> float:
-        rows = [row for batch in self.batches[epoch][weighted, side] for row in batch]
+        rows = [row for batch in self.steps[epoch][weighted, side] for row in batch]
         return sum(math.hypot(*(float(part.norm()) for part in row)) for row in rows) / len(rows)
 
 
@@ -121,7 +131,7 @@ def assert_equals_by_hand(victim: Victim) -> None:
             of_sides = [by_hand.norms(epoch, side, weighted=weighted) for side in range(len(SIDES))]
             assert norms[epoch].tolist() == pytest.approx(of_sides, rel=1e-9)
         for side in range(len(SIDES)):
-            batches = by_hand.batches[epoch][False, side]
+            batches = [batch for batch in by_hand.steps[epoch][False, side] if batch]
             assert measured.batches[epoch, side] == len(batches)
             assert measured.rows[epoch, side] == sum(map(len, batches))
 
@@ -139,6 +149,17 @@ def test_sides_of_all_layers_are_those_of_one_backward_pass_a_sample(shaper: Sha
     recipe = replace(RECIPE, model="mlp1", shaper=shaper, sampling=sampling, batch_size=14)
     victim = replace(VICTIM, recipe=recipe, probe=GradientProbe(Layers.ALL), removed=torch.tensor([0, 7]))
     assert_equals_by_hand(victim)
+
+
+@pytest.mark.parametrize("shaper", [Shaper(), Shaper((Clip(0.3),))], ids=["vanilla", "clip"])
+def test_a_single_poison_row_shares_its_batch_with_the_clean_rows_that_it_is_compared_with(shaper: Shaper) -> None:
+    # 41 rows are 5 batches of 8 and a rest, so that most batches have no poison.
+    victim = replace(VICTIM, recipe=replace(RECIPE, epochs=1, shaper=shaper), private=random_rows(DATA, 1, seed=2))
+    assert_equals_by_hand(victim)
+    found = measure(victim)
+    by_batch, shared = (found.raw[0, list(Weighting).index(how), 0] for how in (Weighting.BATCH, Weighting.SHARED))
+    assert by_batch[POISONED, POISONED] == pytest.approx(float(shared[POISONED, POISONED]), rel=1e-12)
+    assert by_batch[CLEAN, CLEAN] != pytest.approx(float(shared[CLEAN, CLEAN]), rel=0.01)
 
 
 @pytest.mark.parametrize("model", ["lr", "mlp1", "cnn"])
@@ -213,7 +234,9 @@ def test_an_epoch_without_poison_is_not_a_number(rows: int) -> None:
     assert 0 < int(without.sum()) < recipe.epochs
     for products in (found.raw, found.shaped):
         assert torch.equal(products[..., POISONED, POISONED].isnan(), without[:, None, None].expand(products.shape[:3]))
-        assert bool(products[..., CLEAN, CLEAN].isfinite().all())
+        assert bool(products[:, OF_ALL_BATCHES, :, CLEAN, CLEAN].isfinite().all())
+        # No batch is shared.
+        assert torch.equal(products[:, SHARED, 0, CLEAN, CLEAN].isnan(), without)
     assert torch.equal(found.norms[:, POISONED].isnan(), without)
     # Rows that were in no batch are evaluated all the same.
     assert found.accuracy is not None
@@ -234,7 +257,7 @@ def test_without_private_rows_there_is_no_poison_side(private: Split | None, sha
     assert found.rows.tolist() == [[40, 0, 0, 40]] * 2
     for products in (found.raw, found.shaped):
         assert bool(products[..., (POISONED, PLACEBO), :].isnan().all())
-        assert bool(products[..., CLEAN, CLEAN].isfinite().all())
+        assert bool(products[:, OF_ALL_BATCHES, :, CLEAN, CLEAN].isfinite().all())
     assert found.accuracy is not None
     assert found.accuracy[:, POISONED].isnan().all()
 
