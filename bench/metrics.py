@@ -122,7 +122,34 @@ METRICS: dict[str, Metric] = {
         Metric(
             "success_rate",
             "Share of the targets that the poisoned model misclassifies, among those that the clean one classifies "
-            "correctly, in [0, 1].",
+            "correctly, in [0, 1]. Where a class is wanted, it has to be that one, and the accuracy may drop no more "
+            "than is allowed.",
+            lower_is_better=True,
+        ),
+        Metric(
+            "success_rate_raw",
+            "As success_rate, whatever became of the accuracy of the model that takes a target for the wanted class.",
+            lower_is_better=True,
+        ),
+        Metric(
+            "success_rate_control",
+            "As success_rate, with clean rows in the poison's place: what training further alone does to the targets.",
+            lower_is_better=True,
+        ),
+        Metric(
+            "success_rate_control_raw",
+            "As success_rate_control, whatever became of the accuracy.",
+            lower_is_better=True,
+        ),
+        Metric(
+            "poisons_needed",
+            "Smallest number of poison rows that succeeded together: mean over the targets that were won.",
+            lower_is_better=False,
+        ),
+        Metric(
+            "rad_of_runs",
+            "Relative accuracy drop of the models that are trained further with poison against their own base model: "
+            "mean over all of them.",
             lower_is_better=True,
         ),
         Metric(
@@ -166,6 +193,11 @@ METRICS: dict[str, Metric] = {
         ),
         Metric("accuracy_clean", "Test accuracy of the defended model trained on clean data.", lower_is_better=False),
         Metric("accuracy_poisoned", "Test accuracy of the defended model trained with poison.", lower_is_better=False),
+        Metric(
+            "accuracy_base",
+            "Test accuracy of the base model, trained on clean data, which is trained further.",
+            lower_is_better=False,
+        ),
         Metric("accuracy_vanilla", "Test accuracy of the vanilla model trained on clean data.", lower_is_better=False),
     )
 }

@@ -18,6 +18,16 @@ DEFINITIONS = {
     "gradients": "The poison is added to the training rows, the model is trained on both from a fresh state, and the "
     "gradients of poison and clean rows are told apart: those of the last dense layer's kernel, means over batches.",
     "gradients_retrained": "As gradients, with training that goes on from the vanilla model trained on clean data.",
+    "gradients_one_shot": "For each of some test rows poison is crafted, and a base model trained on clean data is "
+    "trained further on clean rows and the first poison row. The gradients of that row and of the clean rows of its "
+    "batches are told apart: those of all parameters, means over the batches with poison.",
+    "retrain": "The vanilla model is trained on clean data, and its best state is trained further with the defence: on "
+    "clean data, which is the clean model, and with the poison; accuracies are those of the best epoch.",
+    "retrain_defended_to_defended": "As retrain, with a base model that is trained with the defence, too.",
+    "retrain_defended_to_vanilla": "As retrain, with a base model that is trained with the defence, and without the "
+    "defence afterwards.",
+    "retrain_vanilla_to_vanilla": "As retrain, without the defence.",
+    "retrain_last": "As retrain, with the accuracies of the last epoch.",
     "targeted": "For each of some test rows poison is crafted, and the model is trained on clean and poison rows; the "
     "attack succeeds where that row is misclassified after the last epoch.",
     "targeted_any": "As targeted, with what is misclassified after any epoch.",

@@ -1,25 +1,23 @@
 """What the experiments that re-train with poison for single targets share: base models, targets, poison, success."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from bench.jobs import Craft, Filter, Job, Train
+from bench.jobs import Craft, Job, Train
 from bench.protocols.base import Subject
-from bench.protocols.start import Retrained, descent
+from bench.protocols.bases import Base, Part, base_models, best_of, recipes_of
+from bench.protocols.filtering import filtering
+from bench.protocols.start import Retrained
 from bench.targets import Chosen, Targets, TooFewTargets, choose
 from gradshape import _seeds
 from gradshape.attacks import PoisonSet, TargetedAttack
 from gradshape.data import Dataset, Split
 from gradshape.metrics import relative_accuracy_drop
-from gradshape.training import Recipe, Scoring, TrainedModel, TrainingResult
-
-_T = TypeVar("_T")
-Part = Generator[Sequence[Job], Sequence[Any], _T]
+from gradshape.training import GradientProbe, Recipe, Scoring, TrainingResult
 
 
 class Counted(Enum):
@@ -44,28 +42,6 @@ class Success:
     filtered: bool
     epoch: int
     rad: float
-
-
-@dataclass(frozen=True, eq=False)
-class Base:
-    """A base model of one seed.
-
-    Attributes:
-        seed: of the case.
-        vanilla: a model trained by the vanilla recipe: what the defended base is compared with.
-        result: the base's training.
-        model: its best state, with the recipe that it was trained by.
-    """
-
-    seed: int
-    vanilla: TrainingResult
-    result: TrainingResult
-    model: TrainedModel
-
-    @property
-    def accuracy(self) -> float:
-        """Test accuracy of the best state, which is what is trained further."""
-        return self.result.best_accuracy
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,27 +102,18 @@ def aiming(case: Subject, dataset: Dataset, device: str, start: Retrained, targe
     reason = attack.unsuitable(dataset)
     if reason is not None:
         raise ValueError(f"{attack.label} cannot be made on {dataset.name}: {reason}")
-    vanilla, defended = (descent(recipe, "re-training with poison") for recipe in (case.vanilla, case.recipe))
-    first, _ = start.recipes(vanilla, defended)
+    what = "re-training with poison"
+    first, _ = recipes_of(case, start, what)
     chosen = choose(dataset, targets)
-    seeds, n = case.seeds, len(case.seeds)
-    training = [
-        Train(dataset, device, first, seed, watch=chosen.split, keep_states=True, keep_optimizer=start.remembers)
-        for seed in seeds
-    ]
-    plain = [Train(dataset, device, vanilla, seed) for seed in seeds]
     theirs = attack.substitutes
-    substitutes = [Train(dataset, device, recipe, seed, keep_states=True) for seed in seeds for recipe in theirs]
-    done = yield [*training, *plain, *substitutes]
-    bases = [
-        Base(seed, undefended, result, _best(first, result))
-        for seed, result, undefended in zip(seeds, done[:n], done[n : 2 * n], strict=True)
-    ]
-    of_attacker = done[2 * n :]
+    substitutes = [Train(dataset, device, recipe, seed, keep_states=True) for seed in case.seeds for recipe in theirs]
+    bases, of_attacker = yield from base_models(
+        case, dataset, device, start, what=what, watch=chosen.split, beside=substitutes
+    )
     networks = []
     for number, base in enumerate(bases):
         own = of_attacker[number * len(theirs) : (number + 1) * len(theirs)]
-        of_own = tuple(_best(recipe, result) for recipe, result in zip(theirs, own, strict=True))
+        of_own = tuple(best_of(recipe, result) for recipe, result in zip(theirs, own, strict=True))
         networks.append(of_own or (base.model,))
     correct = [_classified(base, chosen, targets.count, dataset) for base in bases]
     crafting = [
@@ -162,11 +129,6 @@ def aiming(case: Subject, dataset: Dataset, device: str, start: Retrained, targe
         aims += [aim for aim in of_base if len(aim.poison)]
         without.append(sum(not len(aim.poison) for aim in of_base))
     return Aiming(aims, bases, [missed for _, missed in correct], without, chosen.listed, crafting)
-
-
-def _best(recipe: Recipe, result: TrainingResult) -> TrainedModel:
-    assert result.best is not None
-    return TrainedModel(recipe, result.best)
 
 
 def _classified(base: Base, chosen: Chosen, count: int, dataset: Dataset) -> tuple[Chosen, int]:
@@ -197,12 +159,13 @@ class Round:
     """Some re-trainings.
 
     Attributes:
-        successes: one each.
+        successes, results: one each.
         filters, trainings: the jobs.
         masks: for each, the rows that were kept; ``None`` for all.
     """
 
     successes: Sequence[Success]
+    results: Sequence[TrainingResult]
     filters: Sequence[Job]
     trainings: Sequence[Job]
     masks: Sequence[Tensor | None]
@@ -217,6 +180,8 @@ class Retraining:
         start: which recipes.
         counted: after which epochs a target counts as won.
         allowed: largest relative accuracy drop against the run's own base of a success that counts as filtered.
+        probe: what is measured of the gradients; ``None`` for nothing. With one, training goes on after a success, so
+            that all epochs are measured, and the success is that of the same training without a probe.
     """
 
     case: Subject
@@ -225,12 +190,12 @@ class Retraining:
     start: Retrained
     counted: Counted
     allowed: float
+    probe: GradientProbe | None = None
 
     @property
     def recipe(self) -> Recipe:
         """Of the second training."""
-        vanilla, defended = (descent(recipe, "re-training") for recipe in (self.case.vanilla, self.case.recipe))
-        return self.start.recipes(vanilla, defended)[1]
+        return recipes_of(self.case, self.start, "re-training")[1]
 
     def run(self, aims: Sequence[Aim], rows: Sequence[PoisonSet], names: Sequence[str]) -> Part[Round]:
         """Train further with ``rows[i]`` for the target of ``aims[i]``; filtered first, if the case's defence does.
@@ -243,29 +208,22 @@ class Retraining:
         Returns:
             What became of it.
         """
-        masks: Sequence[Tensor | None] = [None] * len(aims)
-        filters: list[Filter] = []
         seeds = [_seeds.derive(a.base.seed, "re-training", a.row, n) for a, n in zip(aims, names, strict=True)]
-        if self.case.defense.filters:
-            filters = [
-                Filter.by(
-                    self.dataset,
-                    self.device,
-                    self.case.defense,
-                    self.recipe,
-                    poison,
-                    seed,
-                    targets=aim.target,
-                    model=aim.base.model,
-                )
-                for aim, poison, seed in zip(aims, rows, seeds, strict=True)
-            ]
-            masks = yield filters
+        filters, masks = yield from filtering(
+            self.case,
+            self.dataset,
+            self.device,
+            rows,
+            seeds,
+            targets=[aim.target for aim in aims],
+            recipe=self.recipe,
+            models=[aim.base.model for aim in aims],
+        )
         runs = zip(aims, rows, masks, seeds, strict=True)
         jobs = [self._job(aim, poison, keep, seed) for aim, poison, keep, seed in runs]
         results = yield jobs
         successes = [self._success(aim, result) for aim, result in zip(aims, results, strict=True)]
-        return Round(successes, filters, jobs, masks)
+        return Round(successes, results, filters, jobs, masks)
 
     def _job(self, aim: Aim, poison: PoisonSet, keep: Tensor | None, seed: int) -> Train:
         base = aim.base.result
@@ -278,18 +236,24 @@ class Retraining:
             keep,
             aim.target,
             initial=base.best,
-            wanted=aim.wanted if self.counted is Counted.ANY_EPOCH else None,
+            wanted=aim.wanted if self.counted is Counted.ANY_EPOCH and self.probe is None else None,
+            probe=self.probe,
             # All of a seed see the clean rows in one order, so that they share their products.
             order_seed=_seeds.derive(aim.base.seed, "re-training order"),
             initial_optimizer=base.best_optimizer if self.start.remembers else None,
-            scoring=Scoring.AT_END,
+            scoring=Scoring.AT_END if self.probe is None else Scoring.EVERY_EPOCH,
         )
 
     def _success(self, aim: Aim, result: TrainingResult) -> Success:
         assert result.predictions is not None
-        taken = bool((result.predictions[-1] == aim.wanted).all())
-        rad = relative_accuracy_drop(aim.base.accuracy, result.last_accuracy)
-        return Success(taken, taken and rad <= self.allowed, len(result.predictions), rad)
+        taken = (result.predictions == aim.wanted).all(1)
+        # Without a probe the last epoch is the one that counts: a training ends with its first success.
+        first = bool(taken.any()) and self.counted is Counted.ANY_EPOCH
+        epoch = int(taken.nonzero()[0]) + 1 if first else len(taken)
+        accuracy = float(result.accuracy[-1 if self.probe is None else epoch - 1])
+        rad = relative_accuracy_drop(aim.base.accuracy, accuracy)
+        won = bool(taken[epoch - 1])
+        return Success(won, won and rad <= self.allowed, epoch, rad)
 
 
 def rows_of(aim: Aim, places: Sequence[int], *, clean: bool) -> PoisonSet:

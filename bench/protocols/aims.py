@@ -44,7 +44,7 @@ def outcome(
     retraining: Retraining,
     found: Aiming,
     attack: Mapping[int, Sequence[Success]],
-    control: Mapping[int, Sequence[Success]],
+    control: Mapping[int, Sequence[Success]] | None = None,
 ) -> tuple[dict[str, Estimate], dict[str, Any]]:
     """Metrics and details.
 
@@ -53,16 +53,13 @@ def outcome(
         retraining: how base models were trained further.
         found: targets and base models.
         attack, control: for each target (by identity) what became of its re-trainings with poison, and with clean rows
-            in its place.
+            in its place; no control if ``None``.
     """
     attacked = len(found.aims)
-    of_attack, of_control = ([of[id(aim)] for aim in found.aims] for of in (attack, control))
-    controlled = [runs for runs in of_control if runs]
+    of_attack = [attack[id(aim)] for aim in found.aims]
     metrics = {
         "success_rate": rate(_won(of_attack, "filtered"), attacked),
         "success_rate_raw": rate(_won(of_attack, "raw"), attacked),
-        "success_rate_control": rate(_won(controlled, "filtered"), len(controlled)),
-        "success_rate_control_raw": rate(_won(controlled, "raw"), len(controlled)),
     }
     vanilla, bases = [base.vanilla for base in found.bases], [base.result for base in found.bases]
     metrics |= {name: mean_over_seeds(values) for name, values in epochs.of_defense(vanilla, bases, "best").items()}
@@ -90,8 +87,12 @@ def outcome(
         "candidates": [len(aim.poison) for aim in found.aims],
         "successes": _won(of_attack, "filtered"),
         "successes_raw": _won(of_attack, "raw"),
-        "successes_control": _won(controlled, "filtered"),
     }
+    if control is not None:
+        controlled = [ones for aim in found.aims if (ones := control[id(aim)])]
+        metrics["success_rate_control"] = rate(_won(controlled, "filtered"), len(controlled))
+        metrics["success_rate_control_raw"] = rate(_won(controlled, "raw"), len(controlled))
+        details["successes_control"] = _won(controlled, "filtered")
     return metrics, details
 
 

@@ -7,10 +7,11 @@ import torch
 
 from bench.jobs import Craft, Job, Train
 from bench.protocols import epochs
-from bench.protocols.base import Experiment, Measurement, Subject, check_defense, setup_of
+from bench.protocols.base import Experiment, Measurement, Subject, check_defense, setting_of, setup_of
+from bench.protocols.bases import Base, base_models, recipes_of
 from bench.protocols.filtering import filtering, removed
 from bench.protocols.snapshot import snapshot
-from bench.protocols.start import Retrained, Scratch, descent
+from bench.protocols.start import Retrained, Scratch
 from gradshape import _seeds, _validate
 from gradshape.attacks import Attack
 from gradshape.data import Dataset, Split
@@ -22,7 +23,7 @@ class Backdoor:
     """The share of triggered test rows that are taken for the class that the attack claims.
 
     For each seed: the vanilla recipe on clean data, the attack, and the defended recipe on clean data and on clean data
-    and poison together. With :class:`Retrained` the last two go on from the best state of the first. Test rows whose
+    and poison together. With :class:`Retrained` the last two go on from the best state of a base model. Test rows whose
     true class is not the claimed one are given the trigger and watched; the clean model shows how many of them are
     taken for the claimed class without any poison.
 
@@ -65,16 +66,38 @@ class Backdoor:
         triggered, claimed = _triggered(attack, dataset, self.label)
         watched = [self._watched(triggered, seed) for seed in seeds]
         again = isinstance(self.start, Retrained)
-        plain = [Train(dataset, device, case.vanilla, seed, keep_states=again) for seed in seeds]
         crafting = [Craft.against(dataset, device, attack, recipe, seed) for seed in seeds]
-        first = yield [*plain, *crafting]
-        vanilla, poisons = first[:n], first[n:]
+        bases: Sequence[Base | None] = [None] * n
+        if isinstance(self.start, Retrained):
+            bases, poisons = yield from base_models(case, dataset, device, self.start, what=self.label, beside=crafting)
+            vanilla: Sequence[TrainingResult] = [base.vanilla for base in bases if base is not None]
+        else:
+            first = yield [*(Train(dataset, device, case.vanilla, seed) for seed in seeds), *crafting]
+            vanilla, poisons = first[:n], first[n:]
         added = (*[None] * n, *poisons)
-        filters, kept = yield from filtering(case, dataset, device, added, (*seeds, *seeds))
+        filters, kept = yield from filtering(
+            case,
+            dataset,
+            device,
+            added,
+            (*seeds, *seeds),
+            recipe=recipe if again else None,
+            models=[None if base is None else base.model for base in (*bases, *bases)],
+        )
         training = [
-            Train(dataset, device, recipe, seed, poison, keep, rows, initial=result.best if again else None)
-            for seed, poison, keep, rows, result in zip(
-                (*seeds, *seeds), added, kept, (*watched, *watched), (*vanilla, *vanilla), strict=True
+            Train(
+                dataset,
+                device,
+                recipe,
+                seed,
+                poison,
+                keep,
+                rows,
+                initial=None if base is None else base.result.best,
+                initial_optimizer=None if base is None else base.result.best_optimizer,
+            )
+            for seed, poison, keep, rows, base in zip(
+                (*seeds, *seeds), added, kept, (*watched, *watched), (*bases, *bases), strict=True
             )
         ]
         trained = yield training
@@ -89,12 +112,7 @@ class Backdoor:
 
         metrics = epochs.estimates(values, chosen=self.accuracy)
         details = {
-            "accuracy": self.accuracy,
-            "train_rows": len(dataset.train),
-            "test_rows": len(dataset.test),
-            **setup_of(recipe),
-            "budget": attack.budget(len(dataset.train)),
-            "poison_rows": [len(poison) for poison in poisons],
+            **setting_of(case, dataset, recipe, poisons, accuracy=self.accuracy),
             "triggered_rows": [len(rows) for rows in watched],
             "diverged": sum(result.diverged is not None for result in (*vanilla, *clean, *poisoned)),
             "example": snapshot(poisons[0]),
@@ -112,7 +130,7 @@ class Backdoor:
         """Of the trainings that are watched."""
         if isinstance(self.start, Scratch):
             return case.recipe
-        return self.start.recipe(descent(case.recipe, self.label))
+        return recipes_of(case, self.start, self.label)[1]
 
     def _watched(self, triggered: Split, seed: int) -> Split:
         """Some of the rows, in their order."""

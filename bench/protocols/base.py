@@ -6,7 +6,7 @@ from typing import Any
 from typing import Protocol as Interface
 
 from bench.jobs import Job
-from gradshape.attacks import Attack
+from gradshape.attacks import Attack, PoisonSet
 from gradshape.data import Dataset
 from gradshape.defenses import Defense
 from gradshape.metrics import Estimate
@@ -77,6 +77,27 @@ def check_no_attack(case: Subject, dataset: Dataset, protocol: str) -> None:
     """Raise ``ValueError`` if the case has an attack."""
     if case.attack.budget(len(dataset.train)):
         raise ValueError(f"attack {case.attack.label!r}: {protocol} trains on clean data only: expected NoAttack()")
+
+
+def setting_of(
+    case: Subject, dataset: Dataset, recipe: AnyRecipe, poisons: Sequence[PoisonSet], *, accuracy: str
+) -> dict[str, Any]:
+    """What every experiment with poison records of how it was made, as plain values.
+
+    Args:
+        case, dataset: of the experiment.
+        recipe: of the poisoned trainings.
+        poisons: one a seed.
+        accuracy: which epoch's test accuracy the metrics without suffix take.
+    """
+    return {
+        "accuracy": accuracy,
+        "train_rows": len(dataset.train),
+        "test_rows": len(dataset.test),
+        **setup_of(recipe),
+        "budget": case.attack.budget(len(dataset.train)),
+        "poison_rows": [len(poison) for poison in poisons],
+    }
 
 
 def setup_of(recipe: AnyRecipe) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from bench.protocols.base import Subject
 from gradshape.attacks import PoisonSet
 from gradshape.data import Dataset, Split
 from gradshape.metrics import Estimate, mean_over_seeds
+from gradshape.training import AnyRecipe, TrainedModel
 
 Masks = Sequence[Tensor | None]
 
@@ -22,6 +23,8 @@ def filtering(
     seeds: Sequence[int],
     *,
     targets: Sequence[Split | None] | None = None,
+    recipe: AnyRecipe | None = None,
+    models: Sequence[TrainedModel | None] | None = None,
 ) -> Generator[Sequence[Job], Sequence[Any], tuple[list[Filter], Masks]]:
     """The part of an experiment in which the case's defence is asked, if it filters.
 
@@ -31,15 +34,19 @@ def filtering(
         poisons: added to the clean rows of one training each; ``None`` for none.
         seeds: of the same trainings.
         targets: what the attacker is after in each, for defences that know it.
+        recipe: what the kept rows will be trained by, for defences that know it; the vanilla one if ``None``.
+        models: what each training goes on from, for the same defences; ``None`` for trainings from scratch.
 
     Returns:
         The jobs, and for each training the rows to keep (train rows, then poison); ``None`` for all.
     """
+    n = len(seeds)
     if not case.defense.filters:
-        return [], [None] * len(seeds)
+        return [], [None] * n
+    runs = zip(seeds, poisons, targets or [None] * n, models or [None] * n, strict=True)
     jobs = [
-        Filter.by(dataset, device, case.defense, case.vanilla, poison, seed, targets=target)
-        for seed, poison, target in zip(seeds, poisons, targets or [None] * len(seeds), strict=True)
+        Filter.by(dataset, device, case.defense, recipe or case.vanilla, poison, seed, targets=target, model=model)
+        for seed, poison, target, model in runs
     ]
     return jobs, (yield jobs)
 

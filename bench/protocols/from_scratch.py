@@ -6,7 +6,7 @@ from functools import partial
 
 from bench.jobs import Craft, Job, Train
 from bench.protocols import epochs
-from bench.protocols.base import Experiment, Measurement, Subject, check_defense, setup_of
+from bench.protocols.base import Experiment, Measurement, Subject, check_defense, setting_of
 from bench.protocols.filtering import filtering, removed
 from gradshape.attacks import PoisonSet
 from gradshape.data import Dataset
@@ -74,12 +74,7 @@ class FromScratch:
             metrics = epochs.estimates(partial(epochs.of_poison, vanilla, clean, poisoned), chosen=self.accuracy)
         metrics |= _certificate(poisons)
         details = {
-            "accuracy": self.accuracy,
-            "train_rows": len(dataset.train),
-            "test_rows": len(dataset.test),
-            **setup_of(case.recipe),
-            "budget": case.attack.budget(len(dataset.train)),
-            "poison_rows": [len(poison) for poison in poisons],
+            **setting_of(case, dataset, case.recipe, poisons, accuracy=self.accuracy),
             "diverged": sum(result.diverged is not None for result in (*vanilla, *clean, *poisoned)),
         }
         if any(poison.notes for poison in poisons):

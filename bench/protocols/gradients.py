@@ -1,23 +1,21 @@
 """Train on clean data and poison together, and compare the gradients of the two, epoch by epoch."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from torch import Tensor
-
 from bench.jobs import Craft, Job, Train
-from bench.protocols import epochs
-from bench.protocols.base import Experiment, Measurement, Subject, check_defense, setup_of
+from bench.protocols import differences, epochs
+from bench.protocols.base import Experiment, Measurement, Subject, check_defense, setting_of
+from bench.protocols.bases import base_models, recipes_of
 from bench.protocols.filtering import filtering
 from bench.protocols.snapshot import snapshot
 from bench.protocols.start import Retrained, Scratch, descent
-from gradshape.analysis import Division, gradient_differences, mean_over_epochs, spread_over_epochs, stationary_ratio
+from gradshape.analysis import stationary_ratio
 from gradshape.data import Dataset
 from gradshape.metrics import Estimate, mean_over_seeds
-from gradshape.training import SIDES, GradientProbe, Layers, Recipe, TrainingResult, Weighting
+from gradshape.training import GradientProbe, Layers, Recipe, TrainedModel, TrainingResult, Weighting
 
-Series = Sequence[float | None]
+_WEIGHTINGS = {Weighting.BATCH: "", Weighting.SAMPLE: "_by_sample", Weighting.SHARED: "_by_shared_batch"}
 
 
 @dataclass(frozen=True)
@@ -44,8 +42,8 @@ class GradientDifferences:
     @property
     def label(self) -> str:
         layers = "_all_layers" if self.layers is Layers.ALL else ""
-        weighting = "_by_sample" if self.weighting is Weighting.SAMPLE else ""
-        return f"gradients{self.start.label}{layers}{weighting}{'_with_bias' if self.bias else ''}"
+        bias = "_with_bias" if self.bias else ""
+        return f"gradients{self.start.label}{layers}{_WEIGHTINGS[self.weighting]}{bias}"
 
     def run(self, case: Subject, dataset: Dataset, device: str) -> Experiment:
         """The experiment of one case.
@@ -60,9 +58,17 @@ class GradientDifferences:
         seeds, n = case.seeds, len(case.seeds)
         again = isinstance(self.start, Retrained)
         crafting = [Craft.against(dataset, device, case.attack, recipe, seed) for seed in seeds]
-        first = yield [*(Train(dataset, device, before, seed, keep_states=again) for seed in seeds), *crafting]
-        clean, poisons = first[:n], first[n:]
-        filters, kept = yield from filtering(case, dataset, device, poisons, seeds)
+        models: Sequence[TrainedModel | None] = [None] * n
+        if isinstance(self.start, Retrained):
+            bases, poisons = yield from base_models(case, dataset, device, self.start, what=self.label, beside=crafting)
+            clean: Sequence[TrainingResult] = [base.result for base in bases]
+            models = [base.model for base in bases]
+        else:
+            first = yield [*(Train(dataset, device, before, seed) for seed in seeds), *crafting]
+            clean, poisons = first[:n], first[n:]
+        filters, kept = yield from filtering(
+            case, dataset, device, poisons, seeds, recipe=recipe if again else None, models=models
+        )
         training = [
             Train(
                 dataset,
@@ -73,97 +79,38 @@ class GradientDifferences:
                 keep,
                 initial=result.best if again else None,
                 probe=GradientProbe(self.layers),
+                initial_optimizer=result.best_optimizer,
             )
             for seed, poison, keep, result in zip(seeds, poisons, kept, clean, strict=True)
         ]
         poisoned = yield training
-        of_seeds = [self._series(result) for result in poisoned]
+        of_seeds = [
+            [differences.series_of(result, layers=self.layers, weighting=self.weighting, bias=self.bias)]
+            for result in poisoned
+        ]
         details = {
-            "accuracy": "best",
-            "train_rows": len(dataset.train),
-            "test_rows": len(dataset.test),
-            **setup_of(recipe),
+            **setting_of(case, dataset, recipe, poisons, accuracy="best"),
             "clean_epochs": before.epochs,
-            "budget": case.attack.budget(len(dataset.train)),
-            "poison_rows": [len(poison) for poison in poisons],
             "diverged": sum(result.diverged is not None for result in poisoned),
             "layers": self.layers.value,
             "weighting": self.weighting.value,
             "stationary_ratio": round(stationary_ratio(len(dataset.train), len(poisons[0])), 6),
             "example": snapshot(poisons[0]),
-            "series": {name: _over_seeds([series[name] for series in of_seeds]) for name in of_seeds[0]},
+            "series": differences.curves(of_seeds),
         }
         timed: dict[str, Sequence[Job]] = {"crafting": crafting, "filtering": filters, "training": training}
-        return Measurement(_metrics(of_seeds) | _accuracies(clean, poisoned), details, timed)
+        return Measurement(differences.metrics(of_seeds) | _accuracies(clean, poisoned), details, timed)
 
     def _recipes(self, case: Subject) -> tuple[Recipe, Recipe]:
         """Of the training on clean data and of that with poison."""
-        vanilla, defended = (descent(recipe, self.label) for recipe in (case.vanilla, case.recipe))
-        return (defended, defended) if isinstance(self.start, Scratch) else (vanilla, self.start.recipe(defended))
-
-    def _series(self, result: TrainingResult) -> dict[str, Series]:
-        """What is known of every epoch of one training."""
-        measured = result.gradients
-        assert measured is not None
-        assert measured.accuracy is not None
-
-        def differences(division: Division, *, shaped: bool) -> tuple[Series, Series]:
-            found = gradient_differences(
-                measured, division, shaped=shaped, weighting=self.weighting, layers=self.layers, bias=self.bias
-            )
-            return found.ratio, found.cosine
-
-        ratio, cosine = differences(Division.POISON, shaped=True)
-        raw_ratio, raw_cosine = differences(Division.POISON, shaped=False)
-        placebo_ratio, placebo_cosine = differences(Division.PLACEBO, shaped=True)
-        clean, poison = SIDES.index("clean"), SIDES.index("poison")
-        return {
-            "magnitude_ratio": ratio,
-            "cosine_similarity": cosine,
-            "magnitude_ratio_raw": raw_ratio,
-            "cosine_similarity_raw": raw_cosine,
-            "placebo_magnitude_ratio": placebo_ratio,
-            "placebo_cosine_similarity": placebo_cosine,
-            "sample_norm_clean": _known(measured.norms[:, clean]),
-            "sample_norm_poison": _known(measured.norms[:, poison]),
-            "train_accuracy_clean": _known(measured.accuracy[:, clean]),
-            "train_accuracy_poison": _known(measured.accuracy[:, poison]),
-        }
-
-
-def _metrics(of_seeds: Sequence[Mapping[str, Series]]) -> dict[str, Estimate]:
-    """Means over the epochs; and where the training began, where it ended, and how steady it was in between."""
-    values: dict[str, list[float | None]] = {}
-    for name in of_seeds[0]:
-        values[name] = [mean_over_epochs(series[name]) for series in of_seeds]
-    for name in ("magnitude_ratio", "cosine_similarity"):
-        values[f"{name}_first_epoch"] = [series[name][0] for series in of_seeds]
-        values[f"{name}_last_epoch"] = [series[name][-1] for series in of_seeds]
-    values["cosine_similarity_spread"] = [spread_over_epochs(series["cosine_similarity"]) for series in of_seeds]
-    known = {name: [value for value in per_seed if value is not None] for name, per_seed in values.items()}
-    return {name: mean_over_seeds(per_seed) for name, per_seed in known.items() if per_seed}
+        if isinstance(self.start, Retrained):
+            return recipes_of(case, self.start, self.label)
+        descent(case.vanilla, self.label)
+        defended = descent(case.recipe, self.label)
+        return defended, defended
 
 
 def _accuracies(clean: Sequence[TrainingResult], poisoned: Sequence[TrainingResult]) -> dict[str, Estimate]:
     before, after = (epochs.accuracies(results, "best") for results in (clean, poisoned))
     values = {"rad": epochs.drops(before, after), "accuracy_clean": before, "accuracy_poisoned": after}
     return {name: mean_over_seeds(per_seed) for name, per_seed in values.items()}
-
-
-def _over_seeds(of_seeds: Sequence[Series]) -> dict[str, list[float | None]]:
-    """A curve: mean and interval over the seeds by epoch, to 6 digits; ``None`` where nothing is known."""
-    curve: dict[str, list[float | None]] = {"value": [], "low": [], "high": []}
-    for values in zip(*of_seeds, strict=True):
-        known = [value for value in values if value is not None]
-        estimate = mean_over_seeds(known) if known else None
-        for name, points in curve.items():
-            points.append(None if estimate is None else _rounded(getattr(estimate, name)))
-    return curve
-
-
-def _known(values: Tensor) -> Series:
-    return [value if math.isfinite(value) else None for value in values.tolist()]
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.6g}")

@@ -6,8 +6,9 @@ from typing import Any
 
 from bench.jobs import Job
 from bench.protocols import aims
-from bench.protocols.aiming import Aim, Aiming, Counted, Part, Retraining, Round, Success, aiming, rows_of
+from bench.protocols.aiming import Aim, Aiming, Counted, Retraining, Round, Success, aiming, rows_of
 from bench.protocols.base import Experiment, Measurement, Subject, check_defense
+from bench.protocols.bases import Part
 from bench.protocols.one_shot import PAPERS_START
 from bench.protocols.start import Retrained
 from bench.targets import Targets

@@ -6,8 +6,9 @@ from typing import Any
 
 from bench.jobs import Job
 from bench.protocols import aims
-from bench.protocols.aiming import Aim, Aiming, Counted, Part, Retraining, Round, Success, aiming, rows_of
+from bench.protocols.aiming import Aim, Aiming, Counted, Retraining, Round, Success, aiming, rows_of
 from bench.protocols.base import Experiment, Measurement, Subject, check_defense
+from bench.protocols.bases import Part
 from bench.protocols.start import By, Retrained
 from bench.targets import Targets
 from gradshape import _validate
@@ -65,11 +66,7 @@ class OneShot:
             ValueError: the defence cannot be used on this data, the attack does not aim at single targets or its rows
                 work together only, or the base model classifies no target correctly.
         """
-        if isinstance(case.attack, TargetedAttack) and case.attack.joint:
-            raise ValueError(
-                f"attack {case.attack.label!r}: its rows work together only, and {self.label} takes one at a time: use "
-                "MultiPoison"
-            )
+        check_single(case, self.label)
         check_defense(case, dataset)
         found = yield from aiming(case, dataset, device, self.start, self.targets)
         retraining = Retraining(case, dataset, device, self.start, self.counted, self.allowed)
@@ -87,6 +84,15 @@ class OneShot:
             "training": [job for done in attack.rounds for job in done.trainings],
         }
         return Measurement(metrics, details, timed)
+
+
+def check_single(case: Subject, protocol: str) -> None:
+    """Raise ``ValueError`` if a single row of the case's attack is no attack."""
+    if isinstance(case.attack, TargetedAttack) and case.attack.joint:
+        raise ValueError(
+            f"attack {case.attack.label!r}: its rows work together only, and {protocol} takes one at a time: use "
+            "MultiPoison"
+        )
 
 
 @dataclass(frozen=True, eq=False)
