@@ -11,8 +11,8 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from bench.cache import Cache, Finished
-from gradshape.attacks import PoisonSet
-from gradshape.training import Layers, SideGradients, TrainingResult
+from gradshape.attacks import Aims, PoisonSet
+from gradshape.training import Layers, OptimizerState, SideGradients, TrainingResult
 
 KEY = "ab" * 32
 
@@ -94,6 +94,38 @@ def test_states_come_back(cache: Cache, which: str) -> None:
     before, after = getattr(TRAINED, which), getattr(kept(cache, TRAINED), which)
     assert list(after) == list(before)
     assert all(same(after[name], before[name]) for name in before)
+
+
+AIMED = replace(POISON, aims=Aims(torch.tensor([0, 3]), torch.tensor([9, 4]), torch.tensor([0.5, 1 / 3])))
+
+
+def test_whom_poison_is_for_comes_back(cache: Cache) -> None:
+    assert AIMED.aims is not None
+    found = kept(cache, AIMED).aims
+    assert all(same(getattr(found, name), value) for name, value in vars(AIMED.aims).items())
+    assert kept(cache, POISON).aims is None
+
+
+def test_poison_of_no_target_comes_back_as_aimed(cache: Cache) -> None:
+    found = kept(cache, AIMED.select(torch.empty(0, dtype=torch.int64)))
+    assert found.aims is not None
+    assert [len(value) for value in vars(found.aims).values()] == [0, 0, 0]
+
+
+SLOT = {"head.weight": torch.tensor([[0.5, -2.0]]), "head.bias": torch.tensor([1 / 3])}
+
+
+@pytest.mark.parametrize("which", ["last_optimizer", "best_optimizer"])
+@pytest.mark.parametrize("slots", [0, 1, 2])
+def test_what_an_optimizer_remembers_comes_back(cache: Cache, which: str, slots: int) -> None:
+    given = tuple({name: value + number for name, value in SLOT.items()} for number in range(slots))
+    found = kept(cache, replace(TRAINED, **{which: OptimizerState(1234, given)}))
+    memory = getattr(found, which)
+    assert (memory.steps, len(memory.slots)) == (1234, slots)
+    for one, other in zip(memory.slots, given, strict=True):
+        assert list(one) == list(other)
+        assert all(same(one[name], other[name]) for name in other)
+    assert [getattr(found, other) for other in ("last_optimizer", "best_optimizer") if other != which] == [None]
 
 
 @pytest.mark.parametrize("accuracy", [PROBED.accuracy, None])

@@ -14,7 +14,17 @@ from gradshape.attacks import LabelFlip, PoisonSet
 from gradshape.data import Dataset, load
 from gradshape.defenses import GradientShaping, NoDefense
 from gradshape.shaping import Clip, Noise
-from gradshape.training import SGD, Adam, GradientProbe, Layers, Recipe, stack_key
+from gradshape.training import (
+    SGD,
+    Adam,
+    GradientProbe,
+    Layers,
+    OptimizerState,
+    Recipe,
+    Scoring,
+    TrainedModel,
+    stack_key,
+)
 
 RECIPE = Recipe("lr", Adam(0.05), batch_size=64, epochs=2)
 MOONS = load("two_moons")
@@ -53,6 +63,7 @@ def changed_dataset() -> Dataset:
 MASK = torch.ones(700, dtype=torch.bool)
 MASK[3] = False
 STATE = {"head.weight": torch.rand(2, 2), "head.bias": torch.rand(2)}
+MEMORY = OptimizerState(7, (STATE, STATE))
 
 CHANGES: list[tuple[Any, str, Any]] = [
     (train, "dataset", changed_dataset()),
@@ -69,18 +80,26 @@ CHANGES: list[tuple[Any, str, Any]] = [
     (train, "initial", STATE),
     (train, "keep_states", True),
     (train, "probe", GradientProbe()),
+    (train, "wanted", torch.tensor([1])),
+    (train, "order_seed", 0),
+    (train, "initial_optimizer", MEMORY),
+    (train, "keep_optimizer", True),
+    (train, "scoring", Scoring.AT_END),
     (craft, "dataset", changed_dataset()),
     (craft, "attack", LabelFlip(0.2)),
     (craft, "attack", LabelFlip(0.1, feasible_quantile=0.9)),
     (craft, "recipe", RECIPE),
     (craft, "seed", 1),
     (craft, "target", MOONS.test),
+    (craft, "wanted", torch.tensor([1])),
+    (craft, "networks", (TrainedModel(RECIPE, STATE),)),
     (filtering, "dataset", changed_dataset()),
     (filtering, "defense", GradientShaping(Clip(1))),
     (filtering, "recipe", RECIPE),
     (filtering, "poison", poison()),
     (filtering, "seed", 1),
     (filtering, "targets", MOONS.test),
+    (filtering, "model", TrainedModel(RECIPE, STATE)),
 ]
 
 
@@ -113,6 +132,20 @@ def test_key_depends_on_which_state_is_trained_from() -> None:
     assert train(initial=STATE).key == train(initial=other).key
     other["head.bias"][0] += 1
     assert train(initial=STATE).key != train(initial=other).key
+
+
+def test_key_depends_on_what_the_optimizer_remembers() -> None:
+    other = {name: value + 1 for name, value in STATE.items()}
+    memories = [MEMORY, OptimizerState(8, (STATE, STATE)), OptimizerState(7, (STATE, other)), OptimizerState(7)]
+    assert len({train(initial_optimizer=memory).key for memory in memories}) == 4
+    copied = {name: value.clone() for name, value in STATE.items()}
+    assert train(initial_optimizer=OptimizerState(7, (copied, copied))).key == train(initial_optimizer=MEMORY).key
+
+
+def test_key_depends_on_which_network_is_crafted_on() -> None:
+    other = {name: value + 1 for name, value in STATE.items()}
+    networks = [(), (TrainedModel(RECIPE, STATE),), (TrainedModel(RECIPE, other),)]
+    assert len({craft(networks=of_craft).key for of_craft in networks}) == 3
 
 
 def test_key_depends_on_what_is_probed() -> None:
@@ -275,6 +308,28 @@ def test_trainings_of_other_schedules_and_data_share_none(other: dict[str, Any])
 def test_retrained_victim_begins_with_the_given_state() -> None:
     assert train(initial=STATE).victim.initial is STATE
     assert train().victim.initial is None
+
+
+def test_what_a_training_is_given_is_what_its_victim_gets() -> None:
+    given = {
+        "wanted": torch.tensor([1]),
+        "order_seed": 3,
+        "initial_optimizer": MEMORY,
+        "keep_optimizer": True,
+        "scoring": Scoring.AT_END,
+    }
+    victim = train(initial=STATE, **given).victim
+    assert {name: getattr(victim, name) for name in given} == given
+
+
+def test_a_defence_is_told_the_base_model_if_it_knows_the_model() -> None:
+    told = Filter.by(MOONS, "cpu", NoDefense(), RECIPE, None, 0, model=TrainedModel(RECIPE, STATE))
+    assert not NoDefense.assumptions.knows_model
+    assert told.model is None
+    knowing = replace(NoDefense.assumptions, knows_model=True)
+    defense = NoDefense()
+    object.__setattr__(defense, "assumptions", knowing)
+    assert Filter.by(MOONS, "cpu", defense, RECIPE, None, 0, model=TrainedModel(RECIPE, STATE)).model is not None
 
 
 def test_probed_trainings_stand_alone() -> None:

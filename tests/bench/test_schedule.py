@@ -16,12 +16,13 @@ from bench.cache import Cache, Finished
 from bench.case import Case, Scale, Task
 from bench.engines import LocalEngine
 from bench.jobs import Craft, Filter, Job, Train
-from bench.protocols.base import Experiment, Subject
+from bench.protocols.base import Experiment, Measurement, Subject
 from bench.protocols.from_scratch import FromScratch
 from bench.schedule import Scheduler, by_id
 from gradshape.attacks import Attack, LabelFlip
 from gradshape.data import Dataset, Split, load
 from gradshape.defenses import Assumptions, Defense, DefenseKind, GradientShaping, NoDefense
+from gradshape.metrics import Estimate
 from gradshape.shaping import Clip, Noise
 from gradshape.training import SGD, AnyRecipe, Recipe
 
@@ -400,6 +401,83 @@ def test_filtered_poison_is_partly_kept(filtered: Spy) -> None:
 def test_vanilla_reference_is_not_filtered(filtered: Spy) -> None:
     (vanilla,) = (job for job in filtered.trained if job.keep is None)
     assert vanilla.victim.removed is None
+
+
+@dataclass(frozen=True)
+class Many:
+    """So many trainings of one stack, and as many fits of estimators beside them."""
+
+    trainings: int
+    fits: int = 0
+    kinds: int = 1
+    label: str = "many"
+
+    def run(self, case: Subject, dataset: Dataset, device: str) -> Experiment:
+        recipes = [replace(RECIPE, epochs=1 + kind) for kind in range(self.kinds)]
+        # One order, so that they share a stack whatever their seed.
+        stack = [
+            Train(dataset, device, recipe, seed, watch=dataset.test, order_seed=7)
+            for recipe in recipes
+            for seed in range(self.trainings)
+        ]
+        crafts = [Craft(dataset, device, FLIPS[0], None, seed) for seed in range(self.fits)]
+        results = yield [*stack, *crafts]
+        shares = [float(result.predictions.double().mean()) for result in results[: len(stack)]]
+        return Measurement({f"m{number}": Estimate(share, None, None, 1) for number, share in enumerate(shares)}, {})
+
+
+class Parts(LocalEngine):
+    """Remembers the bundles."""
+
+    def __init__(self, workers: int) -> None:
+        super().__init__(workers=workers, max_memory=1 << 28)
+        self.bundles: list[Sequence[Job]] = []
+
+    def run(self, bundles: Sequence[Sequence[Job]], run_bundle: Callable[[Sequence[Job]], None]) -> None:
+        self.bundles += bundles
+        super().run(bundles, run_bundle)
+
+
+def _parts(tmp_path: Path, protocol: Many, workers: int) -> tuple[Parts, Any]:
+    engine, chosen = Parts(workers), replace(case(), protocol=protocol)
+    found = Scheduler([chosen], cache=Cache(tmp_path), engine=engine).outcome(chosen)
+    return engine, found.measurement.metrics
+
+
+@pytest.mark.parametrize(
+    ("trainings", "workers", "sizes"),
+    [
+        (16, 1, [16]),
+        # A stack of fewer than 8 is not worth a processor of its own.
+        (15, 2, [15]),
+        (16, 2, [8, 8]),
+        (17, 2, [9, 8]),
+        (40, 3, [14, 14, 12]),
+        (20, 8, [10, 10]),
+    ],
+)
+def test_a_large_bundle_of_trainings_is_split_over_the_workers(
+    trainings: int, workers: int, sizes: list[int], tmp_path: Path
+) -> None:
+    engine, _ = _parts(tmp_path, Many(trainings), workers)
+    assert [len(bundle) for bundle in engine.bundles] == sizes
+    keys = [job.key for bundle in engine.bundles for job in bundle]
+    assert len(set(keys)) == len(keys) == trainings
+
+
+def test_bundles_that_occupy_all_workers_are_left_whole(tmp_path: Path) -> None:
+    engine, _ = _parts(tmp_path, Many(16, kinds=2), 2)
+    assert [len(bundle) for bundle in engine.bundles] == [16, 16]
+
+
+def test_what_is_no_training_is_never_split(tmp_path: Path) -> None:
+    engine, _ = _parts(tmp_path, Many(0, fits=20), 2)
+    assert [len(bundle) for bundle in engine.bundles] == [1] * 20
+
+
+def test_results_do_not_depend_on_who_shares_them(tmp_path: Path) -> None:
+    found = [_parts(tmp_path / str(workers), Many(20), workers)[1] for workers in (1, 2)]
+    assert found[0] == found[1]
 
 
 def test_cases_are_found_by_scale_and_id() -> None:

@@ -1,0 +1,182 @@
+"""The lists of targets, and how targets are chosen from them or without one."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from bench import targets
+from bench.targets import Chosen, StoredList, Targets, TooFewTargets, choose, row_digest, stored
+from bench.targets.__main__ import main, targets_of
+from gradshape.data import Dataset, Split, load
+from tests.training.samples import blobs
+
+LISTS = sorted(Path(targets.__file__).parent.glob("*.json"))
+EMBEDDED = [path for path in LISTS if path.name.startswith(("digits", "purchase_synthetic"))]
+KEYS = {"dataset", "pair", "rows", "order", "targets"}
+DIGITS = load("digits")
+BLOBS = blobs(rows=60, test=60)
+
+each_list = pytest.mark.parametrize("path", LISTS, ids=lambda path: path.stem)
+each_embedded_list = pytest.mark.parametrize("path", EMBEDDED, ids=lambda path: path.stem)
+
+
+def document(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def list_of(path: Path) -> StoredList:
+    head = document(path)
+    found = stored(head["dataset"], None if head["pair"] is None else (head["pair"][0], head["pair"][1]))
+    assert found is not None
+    return found
+
+
+def test_there_are_lists() -> None:
+    assert len(LISTS) >= 9
+    assert len(EMBEDDED) >= 4
+
+
+@each_list
+def test_a_list_is_found_by_its_data_set_and_classes(path: Path) -> None:
+    head = document(path)
+    assert head.keys() == KEYS
+    assert list_of(path).rows == head["rows"]
+    assert len(list_of(path).targets) == len(head["targets"]) > 0
+
+
+@each_list
+def test_no_row_is_listed_twice(path: Path) -> None:
+    entries = list_of(path).targets
+    assert len({entry.row for entry in entries}) == len({entry.digest for entry in entries}) == len(entries)
+    assert all(0 <= entry.row < list_of(path).rows for entry in entries)
+
+
+@each_list
+def test_wanted_is_another_class(path: Path) -> None:
+    pair = document(path)["pair"]
+    assert all(entry.wanted != entry.label for entry in list_of(path).targets)
+    assert pair is None or {(entry.label, entry.wanted) for entry in list_of(path).targets} == {tuple(pair)}
+
+
+@each_embedded_list
+def test_a_list_names_the_rows_of_its_data_set(path: Path) -> None:
+    test, found = load(document(path)["dataset"]).test, list_of(path)
+    assert len(test) == found.rows
+    for entry in found.targets:
+        assert (row_digest(test.x[entry.row]), int(test.y[entry.row])) == (entry.digest, entry.label)
+
+
+@pytest.mark.parametrize("pair", [None, (3, 8)])
+def test_a_list_can_be_made_again(pair: tuple[int, int] | None) -> None:
+    found = stored("digits", pair)
+    assert found is not None
+    again = targets_of(DIGITS, pair)
+    # The likeliest wrong class may hang on rounding; which rows there are does not.
+    assert [entry[:3] for entry in again] == [[entry.row, entry.digest, entry.label] for entry in found.targets]
+
+
+def test_making_a_list_writes_it_and_says_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["digits", "--pair", "3", "8", "--into", str(tmp_path)]) == 0
+    [path] = tmp_path.iterdir()
+    assert capsys.readouterr().out.strip() == str(path)
+    assert document(path) == document(next(each for each in LISTS if each.name == path.name))
+
+
+def test_no_list_is_no_error() -> None:
+    assert stored("no_such_data", None) is None
+
+
+def rows_of(chosen: Chosen) -> Iterator[tuple[Tensor, int, int]]:
+    yield from zip(chosen.x, chosen.y.tolist(), chosen.wanted.tolist(), strict=True)
+
+
+def test_in_the_whole_split_rows_are_those_of_the_list_in_its_order() -> None:
+    found, chosen = stored("digits", (3, 8)), choose(DIGITS, Targets(4, (3, 8)))
+    assert found is not None
+    assert chosen.listed
+    # More than are asked for, as a base model may misclassify some.
+    assert chosen.rows.tolist() == [entry.row for entry in found.targets[:16]]
+    assert torch.equal(chosen.x, DIGITS.test.x[chosen.rows])
+    assert {(label, wanted) for _, label, wanted in rows_of(chosen)} == {(3, 8)}
+
+
+def test_in_a_part_of_the_split_the_same_rows_are_found_by_their_values() -> None:
+    found, part = stored("digits", None), DIGITS.subset(test=90)
+    assert found is not None
+    chosen = choose(part, Targets(10))
+    assert chosen.listed
+    here = {row_digest(x) for x in part.test.x}
+    expected = [entry for entry in found.targets if entry.digest in here][:25]
+    assert [(row_digest(x), *labels) for x, *labels in rows_of(chosen)] == [
+        (entry.digest, entry.label, entry.wanted) for entry in expected
+    ]
+    assert torch.equal(chosen.x, part.test.x[chosen.rows])
+
+
+def test_in_another_order_of_the_split_the_same_rows_are_found() -> None:
+    turned = replace(DIGITS, test=Split(DIGITS.test.x.flip(0), DIGITS.test.y.flip(0)))
+    one, other = (choose(data, Targets(10)) for data in (DIGITS, turned))
+    assert torch.equal(one.x, other.x)
+    assert torch.equal(one.wanted, other.wanted)
+
+
+def test_without_a_list_rows_are_drawn_alike_every_time() -> None:
+    one, other = (choose(BLOBS, Targets(3, (0, 2))) for _ in range(2))
+    assert not one.listed
+    assert torch.equal(one.rows, other.rows)
+    assert (len(one), set(one.y.tolist()), set(one.wanted.tolist())) == (14, {0}, {2})
+    assert torch.equal(one.x, BLOBS.test.x[one.rows])
+
+
+def test_without_a_pair_targets_are_of_any_class_and_another_one_is_wanted() -> None:
+    chosen = choose(BLOBS, Targets(20))
+    assert set(chosen.y.tolist()) == {0, 1, 2}
+    assert bool((chosen.y != chosen.wanted).all())
+
+
+def test_only_classes_with_test_rows_are_wanted() -> None:
+    few = BLOBS.test.y != 2
+    data = replace(BLOBS, test=Split(BLOBS.test.x[few], BLOBS.test.y[few]))
+    assert set(choose(data, Targets(20)).wanted.tolist()) == {0, 1}
+
+
+def test_few_rows_are_few_targets() -> None:
+    assert len(choose(BLOBS, Targets(1000, (0, 1)))) == 20
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ((0, None), "count=0"),
+        ((3, (1, 1)), r"pair=\(1, 1\): expected two different class ids"),
+        ((3, (-1, 1)), r"pair=\(-1, 1\): expected two different class ids"),
+    ],
+)
+def test_bad_settings_are_refused(values: Any, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        Targets(*values)
+
+
+def test_a_class_that_the_data_do_not_have_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"pair=\(0, 3\): blobs has the classes 0 to 2"):
+        choose(BLOBS, Targets(3, (0, 3)))
+
+
+def test_a_class_without_test_rows_has_no_targets() -> None:
+    others = BLOBS.test.y != 1
+    data = replace(BLOBS, test=Split(BLOBS.test.x[others], BLOBS.test.y[others]))
+    with pytest.raises(TooFewTargets, match="blobs: no test row is of class 1"):
+        choose(data, Targets(3, (1, 0)))
+
+
+def test_a_regression_has_no_targets() -> None:
+    data: Dataset = load("diabetes")
+    with pytest.raises(ValueError, match="diabetes: a regression task has no classes"):
+        choose(data, Targets(3))
