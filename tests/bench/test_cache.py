@@ -119,7 +119,8 @@ SLOT = {"head.weight": torch.tensor([[0.5, -2.0]]), "head.bias": torch.tensor([1
 @pytest.mark.parametrize("slots", [0, 1, 2])
 def test_what_an_optimizer_remembers_comes_back(cache: Cache, which: str, slots: int) -> None:
     given = tuple({name: value + number for name, value in SLOT.items()} for number in range(slots))
-    found = kept(cache, replace(TRAINED, **{which: OptimizerState(1234, given)}))
+    remembered: dict[str, Any] = {which: OptimizerState(1234, given)}
+    found = kept(cache, replace(TRAINED, **remembered))
     memory = getattr(found, which)
     assert (memory.steps, len(memory.slots)) == (1234, slots)
     for one, other in zip(memory.slots, given, strict=True):
