@@ -52,6 +52,19 @@ def test_in_float32_a_victim_does_not_depend_on_who_else_is_in_its_stack(model: 
         assert_states_equal(result.last, alone.last, tolerance=1e-6)
 
 
+@pytest.mark.parametrize("shaper", [Shaper(), Clip(0.5) | Noise(0.1)], ids=["vanilla", "dp"])
+@pytest.mark.parametrize("model", ["lr", "mlp1"])
+def test_a_victim_without_private_rows_is_none_beside_victims_with_some(model: str, shaper: Shaper) -> None:
+    recipe = Recipe(model, Adam(0.02), batch_size=8, epochs=3, shaper=shaper)
+    empty = random_rows(DATA, 0, seed=0)
+    without = [Victim(recipe, 3, order_seed=7), Victim(recipe, 3, order_seed=7, private=empty)]
+    poisoned = [Victim(recipe, seed, order_seed=7, private=random_rows(DATA, 1 + seed, seed=seed)) for seed in (0, 1)]
+    assert len(list(train_stacks(DATA, [*poisoned, *without]))) == 1
+    beside = train_victims(DATA, [*poisoned, *without], dtype=torch.float64)[2:]
+    [alone] = train_victims(DATA, without[:1], dtype=torch.float64)
+    assert_results_equal(beside, [alone, alone], tolerance=1e-12)
+
+
 def test_results_come_in_the_callers_order_whatever_is_stacked() -> None:
     data = blobs(shape=(1, 4, 4))
     victims = [
