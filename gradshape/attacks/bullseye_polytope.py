@@ -16,7 +16,7 @@ class BullseyePolytope(PolytopeAttack):
     The loss of a network is ``|phi(t) - mean_j phi(p_j)| / |phi(t)|``: the Convex Polytope with equal coefficients, and
     not squared, as in the authors' code. The target then lies in the middle of the polytope, not at its border.
 
-    Aghakhani et al. 2021, Bullseye Polytope, section 3; rate, epsilon and number of poisons are the authors', whose
+    Aghakhani et al. 2021, Bullseye Polytope; rate, epsilon and number of poisons are the authors', whose
     scripts take 800 to 1,500 steps. Departing from them, a target keeps its best poison, not the last, and there is no
     mean over several passes with dropout: the substitutes are deterministic.
 

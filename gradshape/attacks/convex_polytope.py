@@ -21,9 +21,9 @@ class ConvexPolytope(PolytopeAttack):
     the simplex, which are solved for before every step (:func:`gradshape.learners.simplex.nearest_in_polytope`, from
     those of the step before).
 
-    Zhu et al. 2019, Transferable Clean-Label Poisoning Attacks on Deep Neural Nets, equation (2) and algorithm 1; rate,
-    epsilon and number of poisons are the authors'. Their code departs: it takes 4,000 steps and the last poison, fixed
-    pictures as bases, and leaves dropout on in the substitutes while it crafts. Here the substitutes are deterministic.
+    Zhu et al. 2019, Transferable Clean-Label Poisoning Attacks on Deep Neural Nets; rate, epsilon and number of poisons
+    are the authors'. Their code departs: it takes 4,000 steps and the last poison, has fixed pictures as bases, and
+    leaves dropout on in the substitutes while it crafts. Here the substitutes are deterministic.
 
     >>> from gradshape.training import SGD, Recipe
     >>> ConvexPolytope(substitutes=(Recipe("mlp", SGD(0.1), 100, 20), Recipe("mlp1", SGD(0.1), 100, 20))).label

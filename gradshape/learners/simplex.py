@@ -47,7 +47,7 @@ def nearest_in_polytope(
     Returns:
         ``(..., J)``. They are unique only if the corners are affinely independent; the nearest point is unique.
 
-    Zhu et al. 2019, algorithm 1, whose authors take steps of ``2/L``, with ``L`` from one random vector, and shorten
+    Zhu et al. 2019, whose authors take steps of ``2/L``, with ``L`` from one random vector, and shorten
     them where the residual rises. Beck and Teboulle 2009; O'Donoghue and Candès 2015 (restarts).
 
     >>> corners = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 1.0]])
