@@ -58,6 +58,7 @@ class SideSums:
         self._rows = torch.zeros_like(self._rows_of_step)
         self._batches = torch.zeros_like(self._rows_of_step)
         self._shared = torch.zeros_like(self._rows_of_step)
+        self._other_side = torch.tensor(OTHER_SIDE, device=first.device)
 
     def add(self, samples: PerSample, weights: Tensor, members: Tensor, trained: Mapping[str, Tensor]) -> None:
         """Add the rows of a step, or some of them.
@@ -95,7 +96,7 @@ class SideSums:
         """The rows added since the last call were one batch."""
         present = self._rows_of_step > 0
         share = torch.where(present, self._rows_of_step.to(self._coefficients.dtype).reciprocal(), 0)
-        both = present & present[list(OTHER_SIDE)]
+        both = present & present[self._other_side]
         coefficients = (self._coefficients * share.unsqueeze(1)).expand(self._kinds, -1, -1)
         self._by_batch.baddbmm_(coefficients, self._of_step)
         self._by_shared.baddbmm_(coefficients * both.unsqueeze(1), self._of_step)
