@@ -30,7 +30,7 @@ or a success rate: 0.01; a ratio or a number of poison rows: 10 %), or if our va
 bound; *differs* otherwise. *Not comparable* says why: the paper's own released analysis contradicts the number, or ours
 is of other data that stand in for the paper's. Where the paper concludes an order from a number, such as "at most half
 of that without DP", the remark says whether ours has it, too; point estimates decide. *Not run*: there is no result at
-the paper's scale.
+the paper's scale; `#` in the name of a missing case stands for any number.
 """
 
 

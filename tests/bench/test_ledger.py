@@ -8,8 +8,8 @@ from bench.ledger import Verdict, entries, render
 from bench.published import Published, published
 from bench.readings import readings
 from bench.record import Record
-from gradshape.metrics import Estimate, success_rate
-from tests.bench.sample import estimate, make
+from gradshape.metrics import Estimate
+from tests.bench.sample import estimate, make, rate
 
 FLIPPED = "fashion_mnist_34-lr-label_flip_40-vanilla"
 
@@ -120,10 +120,6 @@ def test_cases_of_readings_are_ids() -> None:
 ONE_SHOT = {"experiment": "fig5", "dataset": "purchase100"}
 PLAIN, CLIPPED = ONE_SHOT | {"optimizer": "adam"}, ONE_SHOT | {"clip_norm": 0.1}
 PURCHASE, STAND_IN = "purchase100-lr-poison_frogs_100", "purchase_synthetic-lr-poison_frogs_100"
-
-
-def rate(won: int, of: int) -> Estimate:
-    return success_rate(won, of) if of else Estimate(0.0, 0.0, 1.0, 0)
 
 
 def remark_of(records: list[Record], **fields: Any) -> str:
