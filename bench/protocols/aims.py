@@ -35,9 +35,11 @@ _MEANINGS = {
     "take the target for the wanted class.",
     "multi_poison": "For each target a base model is trained further with the first poison row, the first two, and so "
     "on, until it takes the target for the wanted class.",
+    "gradients_one_shot": "For each target a base model is trained further with the first poison row, and the "
+    "gradients of that row and of the clean rows of its batches are told apart.",
 }
 _LABEL = re.compile(
-    r"(?P<name>one_shot|multi_poison)(?:_(?P<target>\d+)to(?P<wanted>\d+))?"
+    r"(?P<name>one_shot|multi_poison|gradients_one_shot)(?:_(?P<target>\d+)to(?P<wanted>\d+))?"
     r"(?:_(?P<base>vanilla|defended)_to_(?P<again>vanilla|defended))?"
     r"(?P<afresh>_afresh)?(?P<last>_last_epoch)?(?:_rad(?P<allowed>[\d.e-]+))?"
 )
