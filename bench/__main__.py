@@ -1,15 +1,20 @@
-"""``python -m bench REPORT [RESULTS] [--output PATH]``: make a report again from the results file."""
+"""``python -m bench REPORT [RESULTS] [--output PATH]``: make a report again from the results file.
+
+``python -m bench publish [RESULTS] [--into FOLDER]`` takes what complete runs measured into the tracked reports.
+"""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import leaderboard, ledger, plots, tradeoff
+from bench import leaderboard, ledger, plots, publish, tradeoff
+from bench.case import Scale
 from bench.record import Record
 from bench.store import ResultsFile
 
-_RESULTS = Path("reports", "results.jsonl")
+_RESULTS = Path("results", "results.jsonl")
+_PUBLISHED = Path("reports")
 _REPORTS = {
     "leaderboard": (leaderboard.write, "write the Markdown leaderboard and print where it is"),
     "privacy": (tradeoff.write, "write what privacy costs on clean data as Markdown and print where it is"),
@@ -24,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     results: Path = options.results
+    if options.command == "publish":
+        return _publish(options)
     page: Path = options.output or results.with_name(_PAGES.get(options.command, f"{options.command}.md"))
     if page.resolve() == results.resolve():
         parser.error(f"--output {page}: this is the results file itself: name another")
@@ -39,6 +46,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(page)
     except (OSError, plots.MissingMatplotlib) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _publish(options: argparse.Namespace) -> int:
+    scales = tuple(Scale) if options.scale is None else (Scale(options.scale),)
+    try:
+        publication = publish.prepare(options.results, options.into, scales=scales, replace=options.replace)
+        for line in (*publication.changes, *publication.remarks):
+            print(line)
+        if not publication.changes:
+            print(f"{options.into} holds all of it already")
+        elif not options.dry_run:
+            publication.write()
+    except (OSError, publish.Refused, plots.MissingMatplotlib, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
 
@@ -61,10 +84,22 @@ def _parser() -> argparse.ArgumentParser:
         "FOLDER",
         "folder of the pictures (default: figures, beside the results file)",
     )
+    publishing = commands.add_parser(
+        "publish", help="take complete runs into the tracked reports, and say what that replaces; needs `plots`"
+    )
+    _add_results(publishing)
+    publishing.add_argument(
+        "--into", type=Path, default=_PUBLISHED, metavar="FOLDER", help="published pages (default: %(default)s)"
+    )
+    publishing.add_argument("--scale", choices=[scale.value for scale in Scale], help="this scale alone (default: all)")
+    publishing.add_argument(
+        "--replace", action="store_true", help="publish these runs alone: what else is published at their scales goes"
+    )
+    publishing.add_argument("--dry-run", action="store_true", help="say what it would do, and write nothing")
     return parser
 
 
-def _add(command: argparse.ArgumentParser, output: str, meaning: str) -> None:
+def _add_results(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "results",
         nargs="?",
@@ -73,6 +108,10 @@ def _add(command: argparse.ArgumentParser, output: str, meaning: str) -> None:
         metavar="RESULTS",
         help="results file (default: %(default)s)",
     )
+
+
+def _add(command: argparse.ArgumentParser, output: str, meaning: str) -> None:
+    _add_results(command)
     command.add_argument("--output", type=Path, metavar=output, help=meaning)
 
 

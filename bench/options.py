@@ -66,7 +66,7 @@ def add_options(parser: pytest.Parser) -> None:
         group.addoption(
             "--require-data", action="store_true", help="a case whose data cannot be had is an error, not a skip"
         )
-        group.addoption("--results", metavar="FILE", help="results file; default: reports/results.jsonl")
+        group.addoption("--results", metavar="FILE", help="results file; default: results/results.jsonl")
         group.addoption("--cache-dir", metavar="DIR", help="finished jobs are kept here; default: .gradshape")
         group.addoption("--no-cache", action="store_true", help="neither use nor keep finished jobs")
         group.addoption(
@@ -108,7 +108,7 @@ def read(config: pytest.Config) -> Settings:
         device=checked("--device", parse_device, config.getoption("device")),
         offline=offline,
         require_data=config.getoption("require_data"),
-        results=_path(config.getoption("results"), root / "reports" / "results.jsonl"),
+        results=_path(config.getoption("results"), root / "results" / "results.jsonl"),
         cache_dir=_path(config.getoption("cache_dir"), root / ".gradshape"),
         use_cache=not config.getoption("no_cache"),
         max_memory=checked("--max-memory", parse_size, config.getoption("max_memory")),

@@ -12,6 +12,7 @@ from bench import leaderboard, ledger, options, tradeoff
 from bench.case import Case
 from bench.matrix import MARK, all_cases
 from bench.options import Settings
+from bench.pending import Pending
 from bench.progress import progress_line
 from bench.record import MISSING_DATA, Record, Status
 from bench.session import (
@@ -96,6 +97,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         )
     except ValueError as error:
         raise pytest.UsageError(str(error)) from error
+    if place.index == 0:
+        Pending(config.stash[_settings].results).add((case.scale.value, case.id) for case in cases.values())
     if hasattr(config, "workerinput") and place.index == 0:
         # If a worker dies, only the controller is left to tell which case it was at.
         stubs = {nodeid: blank_record(case, Status.CRASHED).to_json() for nodeid, case in cases.items()}
@@ -143,6 +146,7 @@ class Reporter:
 
     def __init__(self, settings: Settings, folder: Path) -> None:
         self._results = ResultsFile(settings.results)
+        self._pending = Pending(settings.results)
         self._board = settings.results.with_name("leaderboard.md")
         self._tradeoff = settings.results.with_name("privacy.md")
         self._ledger = settings.results.with_name("reproduction.md")
@@ -187,6 +191,7 @@ class Reporter:
             # A worker that dies in an internal error can leave exit status 0 and lost tests behind.
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
         if self._records:
+            self._pending.discard(record.key for record in self._records.values())
             self._results.compact()
             records = self._results.records()
             leaderboard.write(records, self._board)

@@ -21,6 +21,12 @@ def _generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def _built(name: str, shape: tuple[int, ...], classes: int, seed: int = 0) -> models.Classifier:
+    model = models.build(name, shape, classes, generator=_generator(seed))
+    assert isinstance(model, models.Classifier)
+    return model
+
+
 def _parameters(model: nn.Module) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
@@ -63,7 +69,7 @@ def test_rows_become_logits(name: str) -> None:
 @pytest.mark.parametrize(("name", "width"), [("mlp", 256), ("mlp1", 256), ("cnn", 64), ("cnn_dropout", 64)])
 def test_features_are_what_the_last_layer_sees(name: str, width: int) -> None:
     shape, classes = SHAPES[name]
-    model = models.build(name, shape, classes).eval()
+    model = _built(name, shape, classes).eval()
     x = torch.rand(4, *shape, generator=_generator())
     features = model.features(x)
     assert features.shape == (4, width)
@@ -72,13 +78,14 @@ def test_features_are_what_the_last_layer_sees(name: str, width: int) -> None:
 
 
 def test_the_features_of_logistic_regression_are_its_logits() -> None:
-    model = models.build("lr", (6,), 3)
+    model = _built("lr", (6,), 3)
     x = torch.rand(4, 6, generator=_generator())
     assert torch.equal(model.features(x), model(x))
 
 
 def test_odd_pictures_lose_their_last_row_and_column_in_the_pooling() -> None:
-    assert models.build("cnn", (1, 9, 7), 3).body[6].in_features == 32 * 4 * 3
+    [wide, _] = (layer for layer in models.build("cnn", (1, 9, 7), 3).modules() if isinstance(layer, nn.Linear))
+    assert wide.in_features == 32 * 4 * 3
 
 
 @each_model
@@ -146,7 +153,7 @@ def test_a_registered_model_is_built_and_initialised() -> None:
 
     models.register("tanh", build_tanh)
     assert "tanh" in models.names()
-    one, other = (models.build("tanh", (6,), 3, generator=_generator(1)) for _ in range(2))
+    one, other = (_built("tanh", (6,), 3, seed=1) for _ in range(2))
     assert torch.equal(_parameters(one), _parameters(other))
     assert not one.head.bias.any()
 
@@ -185,3 +192,49 @@ def test_other_networks_are_not_dense(model: nn.Module) -> None:
 def test_a_layer_that_is_used_twice_makes_no_dense_network() -> None:
     shared = nn.Linear(4, 4)
     assert models.dense_layers(_classifier(shared, nn.ReLU(), shared, nn.ReLU())) is None
+
+
+@each_model
+def test_penultimate_is_the_models_own_features(name: str) -> None:
+    shape, classes = SHAPES[name]
+    model = _built(name, shape, classes).eval()
+    x = torch.rand(4, *shape, generator=_generator())
+    assert torch.equal(models.penultimate(model, x), model.features(x))
+
+
+def test_penultimate_flattens_what_features_gives() -> None:
+    class Maps(nn.Module):
+        def features(self, x: torch.Tensor) -> torch.Tensor:
+            return x[:, None].expand(-1, 2, -1)
+
+    assert models.penultimate(Maps(), torch.rand(4, 6)).shape == (4, 12)
+
+
+class _OutOfOrder(nn.Module):
+    """Makes its last layer first, and has a submodule by the name of `features`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.features = nn.Linear(7, 3), nn.Linear(5, 7)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.head(self.features(x).tanh())
+        return logits
+
+
+def test_penultimate_is_else_what_the_linear_layer_that_is_called_last_sees() -> None:
+    model, x = _OutOfOrder(), torch.rand(4, 5, generator=_generator())
+    assert torch.equal(models.penultimate(model, x), model.features(x).tanh())
+
+
+def test_penultimate_leaves_no_hook_and_can_be_differentiated() -> None:
+    model, x = _OutOfOrder(), torch.rand(4, 5, generator=_generator()).requires_grad_()
+    (slope,) = torch.autograd.grad(models.penultimate(model, x).sum(), x)
+    assert slope.shape == x.shape
+    assert slope.any()
+    assert not any(module._forward_pre_hooks for module in model.modules())
+
+
+def test_penultimate_of_a_network_without_linear_layers_asks_for_features() -> None:
+    with pytest.raises(ValueError, match=r"Sequential calls no nn\.Linear: give it a method features"):
+        models.penultimate(nn.Sequential(nn.Conv2d(1, 2, 1)), torch.rand(4, 1, 3, 3))

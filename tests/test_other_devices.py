@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from gradshape import models
-from gradshape.attacks import Attack
+from gradshape.attacks import Attack, TargetedAttack
 from gradshape.clipping import per_sample
-from gradshape.data import Dataset, Split
+from gradshape.data import Dataset
 from gradshape.shaping import AdaptiveNoise, Clip, Noise, Normalize, QuantileClip, Shaper
 from gradshape.training import SGD, Adam, Fit, Recipe, Victim, train_victims
-from tests.attacks.attacks import pairs
+from tests.attacks.attacks import aim, pairs
 from tests.clipping.naive import PER_SAMPLE_LOSS, filled, labels, randn
 from tests.pretend import NAME, pretend_device
 from tests.training.samples import blobs, random_rows
@@ -105,9 +105,13 @@ def test_per_sample_gradients_wait_for_nothing() -> None:
 @pytest.mark.parametrize(("attack", "dataset"), pairs())
 def test_poison_is_that_of_the_cpu(attack: Attack, dataset: Dataset, device: str) -> None:
     recipe = Fit("ridge") if dataset.regression else Recipe("lr", SGD(0.1), batch_size=20, epochs=1)
-    target = Split(dataset.test.x[:1], dataset.test.y[:1])
-    on_cpu, there = (attack(dataset, seed=1, recipe=recipe, target=target, device=where) for where in ("cpu", device))
+    aimed = aim(attack, dataset, targets=2 if isinstance(attack, TargetedAttack) else 1)
+    on_cpu, there = (attack(dataset, seed=1, recipe=recipe, device=where, **aimed) for where in ("cpu", device))
     assert there.x.device.type == "cpu"
     for name in ("x", "y", "source", "replaced"):
         torch.testing.assert_close(getattr(there, name), getattr(on_cpu, name), rtol=1e-6, atol=1e-6)
+    assert (there.aims is None) == (on_cpu.aims is None)
+    if there.aims is not None and on_cpu.aims is not None:
+        for name in ("target", "base", "distance"):
+            torch.testing.assert_close(getattr(there.aims, name), getattr(on_cpu.aims, name), rtol=1e-5, atol=1e-5)
     assert there.notes == pytest.approx(dict(on_cpu.notes), rel=1e-6)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.speed import report, results
 
-_RESULTS = Path("reports", "speed.json")
+_RESULTS = Path("results", "speed.json")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -3,6 +3,8 @@
 from gradshape.attacks.back_gradient import BackGradient
 from gradshape.attacks.badnets import BadNetsPatch, stamp
 from gradshape.attacks.base import Aims, Attack, Crafting, PoisonSet, ProportionalAttack, VictimView
+from gradshape.attacks.bullseye_polytope import BullseyePolytope
+from gradshape.attacks.convex_polytope import ConvexPolytope
 from gradshape.attacks.data_dependent import DataDependentSteinhardt
 from gradshape.attacks.dictionary import DictionaryAttack, frequent_words
 from gradshape.attacks.dp_victim import Aim, DPVictim, Selection
@@ -35,6 +37,8 @@ __all__ = [
     "Availability",
     "BackGradient",
     "BadNetsPatch",
+    "BullseyePolytope",
+    "ConvexPolytope",
     "Crafting",
     "DPVictim",
     "DataDependentSteinhardt",

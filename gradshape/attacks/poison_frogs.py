@@ -31,7 +31,8 @@ class PoisonFrogs(TargetedAttack):
     Args:
         poisons: bases for each target; the paper has 100.
         beta: how strongly poison is held at its base. The weight is ``beta' = beta (f / d)^2`` for ``f`` features and
-            ``d`` input values, as in Shafahi et al., where ``f`` is 2048.
+            ``d`` input values; Shafahi et al. have 0.25 (their code 0.2), and 2048 for ``f``, which from memory is the
+            width of their network's features.
         epsilon: poison stays so near its base in every value (the l-infinity form); ``beta`` has then no effect.
         opacity: poison starts as ``opacity * t + (1 - opacity) * b``, in [0, 1): a watermark of the target.
         within: largest distance of a poison's features from the target's; infinity keeps all.
@@ -41,17 +42,17 @@ class PoisonFrogs(TargetedAttack):
     Raises:
         ValueError: a value is outside its range.
 
-    Shafahi et al. 2018, algorithm 1 and section 4.1 (beta); Hong et al. 2020, section 6.3 (100 bases for a target,
-    3.5, at most 10,000 steps). What departs from the authors' code:
+    Shafahi et al. 2018, algorithm 1; Hong et al. 2020, section 6.3 (100 bases for a target, 3.5, at most 10,000 steps).
+    What departs from the code of Shafahi et al.:
 
     * Its first term is the distance, whose gradient does not shrink near the goal; ours is its square, as in their
-      equation (1).
+      paper. The backward step is theirs, and exact for ``beta' / 2``, not ``beta'``.
     * It has one rate for all, which falls when the objective has not fallen below the mean of 40 steps; ours is each
       row's own, and no objective ever rises. That takes hundreds of steps where the authors have thousands.
-    * It stops at a fixed objective, ours at a relative change. The authors' tolerance of 1e-10 is below what float32
-      resolves.
+    * It stops at a relative change of 1e-10, below what float32 resolves, or at an objective of 2.9; ours at a larger
+      relative change only.
 
-    Values of binary data become numbers between 0 and 1, as in the released poison of Hong et al.
+    Values of binary data become numbers between 0 and 1.
 
     >>> PoisonFrogs().label, PoisonFrogs(5, epsilon=8 / 255, opacity=0.3).label
     ('poison_frogs_100', 'poison_frogs_linf8_o0.3_5')
@@ -136,5 +137,5 @@ class PoisonFrogs(TargetedAttack):
 
 
 def _report(victim: VictimView, before: int, steps: int, step: int, objectives: Tensor) -> None:
-    if step % _REPORT_EVERY == 0:
+    if step == 1 or step % _REPORT_EVERY == 0:
         victim.report(before + step, steps, -float(objectives.mean()))

@@ -1,5 +1,9 @@
 """The attacks that the contract runs over, and data to make them on."""
 
+import math
+from functools import cache
+from typing import Any
+
 import pytest
 import torch
 from _pytest.mark import ParameterSet
@@ -9,6 +13,8 @@ from gradshape.attacks import (
     Attack,
     BackGradient,
     BadNetsPatch,
+    BullseyePolytope,
+    ConvexPolytope,
     DataDependentSteinhardt,
     Descent,
     DictionaryAttack,
@@ -23,6 +29,7 @@ from gradshape.attacks import (
     LabelFlip,
     NoAttack,
     OptP,
+    PoisonFrogs,
     Relaxation,
     Selection,
     SeverPairs,
@@ -30,11 +37,13 @@ from gradshape.attacks import (
     StatP,
     Steinhardt,
     SvmAscent,
+    TargetedAttack,
     Watermark,
 )
 from gradshape.data import Dataset, Split
 from gradshape.learners.margin_loss import SmoothedHinge, SquaredMargin
 from gradshape.learners.private import ObjectivePerturbation, OutputPerturbation
+from gradshape.training import SGD, Recipe, TrainedModel, Victim, train_victims
 from tests.learners.regressions import plane
 from tests.training.samples import blobs
 
@@ -91,6 +100,19 @@ ASCENTS = [
     BackGradient(0.2, surrogate="adaline", label_given=1, points=3, steps=3, descent=20),
     BackGradient(0.1, surrogate="mlp", points=3, steps=3, descent=20, starts=2),
 ]
+# The networks of the contract: the first is the victim's base model where an attack has no substitutes.
+NETWORKS = (Recipe("mlp1", SGD(0.5), batch_size=20, epochs=3), Recipe("lr", SGD(0.5), batch_size=20, epochs=3))
+FROGS = [
+    PoisonFrogs(3, within=math.inf, steps=60, tolerance=1e-3),
+    PoisonFrogs(2, epsilon=0.1, opacity=0.3, within=math.inf, steps=40),
+    PoisonFrogs(4, beta=0.01, within=2, steps=60, tolerance=1e-3),
+]
+POLYTOPES = [
+    ConvexPolytope(3, substitutes=NETWORKS, steps=15),
+    BullseyePolytope(3, substitutes=NETWORKS, steps=15),
+    BullseyePolytope(2, substitutes=NETWORKS[:1], epsilon=0.3, steps=15),
+]
+TARGETED: list[TargetedAttack] = [*FROGS, *POLYTOPES]
 ATTACKS: list[Attack] = [
     NoAttack(),
     *LABEL_FLIPS,
@@ -102,6 +124,7 @@ ATTACKS: list[Attack] = [
     *WORDS,
     *LINEAR,
     *REGRESSION,
+    *TARGETED,
 ]
 DATASETS = {
     "two-classes": blobs(rows=104, classes=2, spread=0.5),
@@ -110,7 +133,7 @@ DATASETS = {
 # For attacks that cannot be made on any of these.
 OTHER_DATASETS = {"words": words(), "values": plane(noise=0.05)}
 # Attacks that draw nothing: every seed gives the same poison.
-SEEDLESS: tuple[type[Attack], ...] = (DictionaryAttack, KohKkt, KohMinMax)
+SEEDLESS: tuple[type[Attack], ...] = (DictionaryAttack, KohKkt, KohMinMax, TargetedAttack)
 
 
 def datasets_for(attack: Attack) -> dict[str, Dataset]:
@@ -134,3 +157,20 @@ def pairs() -> list[ParameterSet]:
         for attack in ATTACKS
         for name, dataset in datasets_for(attack).items()
     ]
+
+
+def aim(attack: Attack, dataset: Dataset, *, targets: int = 1) -> dict[str, Any]:
+    """What a call says of its target: the first test rows, each to be taken for the next class by attacks that aim."""
+    target = Split(dataset.test.x[:targets], dataset.test.y[:targets])
+    if not isinstance(attack, TargetedAttack):
+        return {"target": target}
+    recipes = attack.substitutes or NETWORKS[:1]
+    networks = [_network(recipe, dataset) for recipe in recipes]
+    return {"target": target, "wanted": (target.y + 1) % dataset.num_classes, "networks": networks}
+
+
+@cache
+def _network(recipe: Recipe, dataset: Dataset) -> TrainedModel:
+    [result] = train_victims(dataset, [Victim(recipe, 0)])
+    assert result.last is not None
+    return TrainedModel(recipe, result.last)

@@ -46,9 +46,9 @@ def test_default_is_the_results_file_of_pytest(
     results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    ResultsFile(Path("reports/results.jsonl")).append(make())
+    ResultsFile(Path("results/results.jsonl")).append(make())
     assert main(["leaderboard"]) == 0
-    assert capsys.readouterr().out.strip() == str(Path("reports/leaderboard.md"))
+    assert capsys.readouterr().out.strip() == str(Path("results/leaderboard.md"))
 
 
 def test_empty_results_file_gives_a_page(tmp_path: Path) -> None:

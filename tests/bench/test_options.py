@@ -39,7 +39,7 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         device="cpu",
         offline=False,
         require_data=False,
-        results=root / "reports" / "results.jsonl",
+        results=root / "results" / "results.jsonl",
         cache_dir=root / ".gradshape",
         use_cache=True,
         max_memory=4 << 30,
@@ -82,6 +82,13 @@ def test_paths_are_relative_to_the_working_directory(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert getattr(read(f"--{option}", "some/place"), option.replace("-", "_")) == tmp_path / "some" / "place"
+
+
+def test_git_ignores_what_a_run_writes() -> None:
+    ignored = (Path(__file__).parents[2] / ".gitignore").read_text(encoding="utf-8").splitlines()
+    root = Path("/root/of/project")
+    written = {read(root=root).results.parent, read(root=root).cache_dir}
+    assert {f"/{path.relative_to(root)}/" for path in written} <= set(ignored)
 
 
 def test_home_is_understood_in_paths() -> None:

@@ -6,13 +6,14 @@ import pty
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench.pending import Pending
 from bench.plugin import Reporter
 from bench.session import Place
 
@@ -44,7 +45,6 @@ import os
 
 import bench.progress
 
-pytest_plugins = ["bench.plugin"]
 if "EAGER" in os.environ:
     bench.progress._QUIET_SECONDS = bench.progress._INTERVAL = -1.0
 """
@@ -52,7 +52,7 @@ if "EAGER" in os.environ:
 # xfail_strict: the cases' own marks have to withstand it.
 _INI = """
 [pytest]
-addopts = -rs
+addopts = -rs -p bench.plugin
 xfail_strict = true
 strict_markers = true
 """
@@ -200,22 +200,33 @@ class Project:
 
     def run(self, *arguments: str, into: str, output: str | None = None, **environment: str) -> Run:
         """Run pytest with results and finished jobs in the folder ``into``."""
+        results = self.folder / into / "results.jsonl"
+        places = ["--results", str(results), "--cache-dir", str(results.parent)]
+        status, shown = self.pytest(*places, "--seeds", "2", *arguments, output=output, environment=environment)
+        return Run(status, shown, results)
+
+    def pytest(
+        self,
+        *arguments: str,
+        folder: Path | None = None,
+        output: str | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> tuple[int, str]:
+        """Run pytest in ``folder``; exit status and output."""
         self._runs += 1
-        place = self.folder / into
-        results = place / "results.jsonl"
         target = output or str(self.folder / f"{self._runs}.txt")
         job = {
-            "folder": str(self.folder),
-            "arguments": ["--results", str(results), "--cache-dir", str(place), "--seeds", "2", *arguments],
+            "folder": str(folder or self.folder),
+            "arguments": arguments,
             "output": target,
-            "environment": {"GRADSHAPE_DATA": str(self.folder / "no_data"), "COLUMNS": "120", **environment},
+            "environment": {"GRADSHAPE_DATA": str(self.folder / "no_data"), "COLUMNS": "120", **(environment or {})},
         }
         assert self._server.stdin is not None
         assert self._server.stdout is not None
         self._server.stdin.write(json.dumps(job) + "\n")
         self._server.stdin.flush()
         status = int(self._server.stdout.readline())
-        return Run(status, "" if output else Path(target).read_text(encoding="utf-8"), results)
+        return status, "" if output else Path(target).read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -265,12 +276,21 @@ def missing(project: Project) -> Run:
     return project.run("test_missing.py", "--offline", into="missing")
 
 
+@dataclass(frozen=True)
+class Killed:
+    """Exit status, results file and open cases of a run that was killed, and the run after it."""
+
+    status: int
+    left: list[str]
+    open: set[tuple[str, str]] | None
+    run: Run
+
+
 @pytest.fixture(scope="module")
-def killed(project: Project) -> tuple[int, list[str], Run]:
-    """Exit status and results file of a run that was killed, and the run after it."""
+def killed(project: Project) -> Killed:
     first = project.run("test_fatal.py", into="killed", KILL="1")
     left = first.results.read_text(encoding="utf-8").splitlines(keepends=True)
-    return first.status, left, project.run("test_fatal.py", into="killed")
+    return Killed(first.status, left, Pending(first.results).keys(), project.run("test_fatal.py", into="killed"))
 
 
 def test_passing_suite_exits_with_0(serial: Run) -> None:
@@ -345,6 +365,66 @@ def test_collecting_leaves_results_and_cache_alone(project: Project, serial: Run
     before = left()
     project.run("test_small.py", "test_fatal.py", "--collect-only", "-q", into="serial")
     assert left() == before
+
+
+APART, JOINED = "{0} {1}", "{0}={1}"
+
+
+def _twice(project: Project, results: Path, cache: Path, *, spelled: str, where: Sequence[str]) -> list[str]:
+    """What is wrong with two runs in a row that name their places alike."""
+    options = [("--results", results), ("--cache-dir", cache)]
+    places = [word for name, path in options for word in spelled.format(name, path).split(" ")]
+    select = ["--seeds", "1", "-k", f"test_small and {SMALL[0]}", *where]
+    runs = [project.pytest(*places, *select) for _ in range(2)]
+    return [output for status, output in runs if status != 0 or "1 passed" not in output]
+
+
+@pytest.mark.parametrize("where", [("test_small.py",), ()], ids=["with-test-path", "without"])
+@pytest.mark.parametrize("spelled", [APART, JOINED], ids=["apart", "joined"])
+def test_places_work_twice(
+    project: Project, spelled: str, where: Sequence[str], request: pytest.FixtureRequest
+) -> None:
+    place = project.folder / "twice" / request.node.callspec.id
+    assert _twice(project, place / "r.jsonl", place / "cache", spelled=spelled, where=where) == []
+    assert (place / "r.jsonl").exists()
+    assert (place / "cache").is_dir()
+
+
+# Apart and without a test path, pytest itself looks for its configuration beside them, and loads no plugin.
+@pytest.mark.parametrize(
+    ("spelled", "where"),
+    [(APART, ("test_small.py",)), (JOINED, ("test_small.py",)), (JOINED, ())],
+    ids=["apart", "joined", "joined-without-test-path"],
+)
+def test_places_outside_the_project_work_twice(
+    project: Project, spelled: str, where: Sequence[str], tmp_path: Path
+) -> None:
+    assert _twice(project, tmp_path / "r.jsonl", tmp_path / "cache", spelled=spelled, where=where) == []
+
+
+def test_the_checkout_knows_its_options_before_places_to_collect_from(project: Project) -> None:
+    existing = ["--results", str(ROOT / "README.md"), "--cache-dir", str(ROOT / "tests")]
+    # The process has imported what the checkout's pytest would rewrite.
+    quiet = ["--collect-only", "-q", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    status, output = project.pytest(*existing, *quiet, folder=ROOT / "tests" / "shaping")
+    assert status == 0, output
+
+
+def test_a_complete_run_leaves_nothing_open(serial: Run) -> None:
+    assert Pending(serial.results).keys() == set()
+
+
+def test_two_processes_leave_nothing_open(parallel: Run) -> None:
+    assert Pending(parallel.results).keys() == set()
+
+
+def test_what_x_leaves_out_stays_open(broken: Run) -> None:
+    assert Pending(broken.results).keys() == {("smoke", case) for case in SMALL[1:]}
+
+
+def test_a_killed_run_stays_open_until_it_is_run_again(killed: Killed) -> None:
+    assert killed.open == {("smoke", case) for case in FATAL}
+    assert Pending(killed.run.results).keys() == set()
 
 
 def test_missed_threshold_exits_with_1(broken: Run) -> None:
@@ -444,23 +524,20 @@ def test_crash_exits_with_1(parallel: Run) -> None:
     assert parallel.status == 1
 
 
-def test_killed_run_leaves_whole_lines(killed: tuple[int, list[str], Run]) -> None:
-    status, left, _ = killed
-    assert status == -9
-    assert all(line.endswith("\n") for line in left)
-    assert [json.loads(line)["case"] for line in left] == FATAL[:1]
+def test_killed_run_leaves_whole_lines(killed: Killed) -> None:
+    assert killed.status == -9
+    assert all(line.endswith("\n") for line in killed.left)
+    assert [json.loads(line)["case"] for line in killed.left] == FATAL[:1]
 
 
-def test_run_after_a_kill_leaves_one_record_a_case(killed: tuple[int, list[str], Run]) -> None:
-    run = killed[2]
-    assert run.status == 0
-    assert [line["case"] for line in run.lines] == FATAL
+def test_run_after_a_kill_leaves_one_record_a_case(killed: Killed) -> None:
+    assert killed.run.status == 0
+    assert [line["case"] for line in killed.run.lines] == FATAL
 
 
-def test_run_after_a_kill_continues(killed: tuple[int, list[str], Run]) -> None:
+def test_run_after_a_kill_continues(killed: Killed) -> None:
     # Its seconds, too: a job that was done again would have taken another time.
-    _, left, run = killed
-    assert run.lines[0] == json.loads(left[0])
+    assert killed.run.lines[0] == json.loads(killed.left[0])
 
 
 def _on_terminal(run: Callable[[str], Run]) -> str:

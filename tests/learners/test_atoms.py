@@ -125,10 +125,16 @@ def test_where_it_starts_and_which_directions_are_added_changes_no_value(w: Tens
 
 
 def test_directions_beside_the_span_turn_the_slab_away() -> None:
-    masses = torch.tensor([0.2, 0.0, 0.2, 0.0], dtype=torch.float64)
-    flat = torch.zeros(4, 6, dtype=torch.float64)
-    confined = place_atoms(ALONG, bias(ALONG), SETS, masses, directions=torch.eye(4, WIDTH), start=flat)
-    assert place(ALONG, (0.2, 0.0, 0.2, 0.0)).value > 2 * confined.value
+    mass = 0.2
+    # On the line through the centroids the axis stays as it is, so the slab ends half its width from where they are.
+    y = torch.tensor([0, 1])
+    offsets = torch.stack([SETS.clean.of(label).half_width * ALONG * (1 - 2 * label) for label in (0, 1)])
+    line = SETS.centroids + (1 + mass / torch.tensor(SETS.shares)[:, None]) * offsets
+    dragged = SETS.dragged(line, y, torch.full((2,), mass))
+    assert dragged.contains(line, y, tolerance=1e-9).all()
+    assert not dragged.contains(line + 1e-6 * offsets, y, tolerance=1e-9).any()
+    confined = mass * float((1 - (2 * y - 1) * (line @ ALONG + bias(ALONG))).clamp_min(0).sum())
+    assert place(ALONG, (mass, 0.0, mass, 0.0)).value > 2 * confined
 
 
 def test_with_fewer_coordinates_than_directions_it_works_as_well() -> None:

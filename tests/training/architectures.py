@@ -40,7 +40,7 @@ def normalised(input_shape: tuple[int, ...], num_classes: int) -> Classifier:
     return _filled(Classifier(body, nn.Linear(4 * (height // 2) * (width // 2), num_classes)))
 
 
-ARCHITECTURES: dict[str, Callable[[tuple[int, ...], int], Classifier]] = {
+ARCHITECTURES: dict[str, Callable[[tuple[int, ...], int], nn.Module]] = {
     "cnn": models.builder("cnn"),
     "transformer": transformer,
     "normalised": normalised,

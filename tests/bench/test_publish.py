@@ -1,0 +1,271 @@
+"""What publishing takes, what it refuses, and what it says."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench import leaderboard, plots
+from bench.__main__ import main
+from bench.case import Scale
+from bench.held import cases_on, numbers_on, settings_on
+from bench.pending import Pending
+from bench.publish import Refused, data_file, prepare
+from bench.record import Record, Status
+from bench.speed import results as speed_results
+from bench.store import ResultsFile
+from tests.bench.sample import make
+from tests.bench.speed_sample import make as speed_run
+
+PAPER = [make(scale="paper", attack=f"label_flip_{i}", defense=d) for i in (10, 20) for d in ("vanilla", "dp_adam_c4")]
+SMOKE = [replace(record, scale="smoke") for record in PAPER]
+COST = make(scale="smoke", protocol="utility", attack="no_attack")
+
+
+def measured(folder: Path, records: Iterable[Record]) -> Path:
+    """The results file that a complete run leaves."""
+    results = ResultsFile(folder / "results" / "results.jsonl")
+    for record in records:
+        results.append(record)
+    Pending(results.path).add([])
+    return results.path
+
+
+@pytest.fixture
+def into(tmp_path: Path) -> Path:
+    return tmp_path / "reports"
+
+
+def published(results: Path, into: Path, *, over: bool = False, scale: Scale | None = None) -> list[str]:
+    """Publish without figures; what was said."""
+    scales = tuple(Scale) if scale is None else (scale,)
+    publication = prepare(results, into, scales=scales, replace=over, figures=False)
+    said = [*map(str, publication.changes), *publication.remarks]
+    publication.write()
+    return said
+
+
+def read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def ids(records: Iterable[Record]) -> set[str]:
+    return {record.case for record in records}
+
+
+def test_every_scale_has_its_page(tmp_path: Path, into: Path) -> None:
+    published(measured(tmp_path, [*PAPER, SMOKE[0]]), into)
+    assert {name for _, name in cases_on(read(into / "leaderboard.md"))} == ids(PAPER)
+    assert {name for _, name in cases_on(read(into / "leaderboard-smoke.md"))} == ids(SMOKE[:1])
+
+
+def test_a_page_is_what_its_data_give(tmp_path: Path, into: Path) -> None:
+    published(measured(tmp_path, PAPER), into)
+    kept = ResultsFile(data_file(into, Scale.PAPER)).records()
+    assert read(into / "leaderboard.md") == leaderboard.render(kept)
+
+
+def test_some_cases_leave_the_others(tmp_path: Path, into: Path) -> None:
+    published(measured(tmp_path, PAPER), into)
+    again = make(scale="paper", attack="label_flip_10", defense="vanilla", rad=0.2)
+    published(measured(tmp_path / "later", [again]), into)
+    kept = {record.case: record.metrics["rad"].value for record in ResultsFile(data_file(into, Scale.PAPER)).records()}
+    assert kept == {record.case: 0.2 if record.case == again.case else 0.012 for record in PAPER}
+
+
+def test_the_other_scale_stays(tmp_path: Path, into: Path) -> None:
+    published(measured(tmp_path, PAPER), into)
+    before = read(into / "leaderboard.md")
+    published(measured(tmp_path / "later", SMOKE), into)
+    assert read(into / "leaderboard.md") == before
+
+
+def test_one_scale_can_be_taken_alone(tmp_path: Path, into: Path) -> None:
+    published(measured(tmp_path, [*PAPER, *SMOKE]), into, scale=Scale.PAPER)
+    assert not (into / "leaderboard-smoke.md").exists()
+
+
+def test_publishing_twice_changes_nothing(tmp_path: Path, into: Path) -> None:
+    results = measured(tmp_path, [*PAPER, COST])
+    published(results, into)
+    assert published(results, into) == []
+
+
+def test_it_says_file_by_file_what_it_replaces(tmp_path: Path, into: Path) -> None:
+    assert published(measured(tmp_path, PAPER[:3]), into) == [
+        f"creates {into / 'data' / 'paper.jsonl'}: 3 cases: 3 new, 0 measured again, 0 as before",
+        f"creates {into / 'leaderboard.md'}: 3 cases (commit 0123abc)",
+    ]
+    again = replace(PAPER[0], seconds=7.0, environment={"commit": "4567def"})
+    assert published(measured(tmp_path / "later", [again, PAPER[3]]), into) == [
+        f"replaces {into / 'data' / 'paper.jsonl'}: 4 cases: 1 new, 1 measured again, 2 as before",
+        f"replaces {into / 'leaderboard.md'}: 3 cases (commit 0123abc) by 4 cases (commit 0123abc, 4567def)",
+    ]
+
+
+def test_a_page_without_data_behind_it_is_not_lost(tmp_path: Path, into: Path) -> None:
+    into.mkdir()
+    (into / "leaderboard.md").write_text(leaderboard.render(PAPER), encoding="utf-8")
+    with pytest.raises(Refused, match=r"would be lost.*--replace(?s:.*)leaderboard.md, digits, lr, .*: 2 \(digits-lr-"):
+        published(measured(tmp_path, PAPER[:2]), into)
+    assert not (into / "data").exists()
+
+
+def test_a_page_without_data_behind_it_is_replaced_by_all_of_its_cases(tmp_path: Path, into: Path) -> None:
+    into.mkdir()
+    (into / "leaderboard.md").write_text(leaderboard.render(PAPER[:2]), encoding="utf-8")
+    published(measured(tmp_path, PAPER), into)
+    assert {name for _, name in cases_on(read(into / "leaderboard.md"))} == ids(PAPER)
+
+
+def test_replacing_leaves_this_run_alone(tmp_path: Path, into: Path) -> None:
+    published(measured(tmp_path, PAPER), into)
+    said = published(measured(tmp_path / "later", PAPER[:1]), into, over=True)
+    assert {name for _, name in cases_on(read(into / "leaderboard.md"))} == ids(PAPER[:1])
+    assert said[0].endswith("1 case: 0 new, 0 measured again, 1 as before, 3 gone")
+
+
+def test_a_case_that_was_skipped_leaves_what_was_measured(tmp_path: Path, into: Path) -> None:
+    published(measured(tmp_path, PAPER), into)
+    before = read(into / "leaderboard.md")
+    skipped = make(scale="paper", attack="label_flip_10", rad=None, status=Status.SKIPPED, reason="data: none")
+    assert published(measured(tmp_path / "later", [skipped]), into) == [
+        "keeps 1 published case at paper scale: it was skipped now"
+    ]
+    assert read(into / "leaderboard.md") == before
+
+
+def test_fewer_seeds_leave_more(tmp_path: Path, into: Path) -> None:
+    published(measured(tmp_path, PAPER), into)
+    fewer = replace(PAPER[0], seeds=(0, 1))
+    assert published(measured(tmp_path / "later", [fewer]), into) == [
+        "keeps 1 published case at paper scale: it has fewer seeds now"
+    ]
+
+
+def test_a_first_skipped_case_is_published(tmp_path: Path, into: Path) -> None:
+    skipped = make(scale="paper", rad=None, status=Status.SKIPPED, reason="data: none")
+    published(measured(tmp_path, [skipped]), into)
+    assert "data: none" in read(into / "leaderboard.md")
+
+
+@pytest.mark.parametrize("status", [Status.FAILED, Status.CRASHED])
+def test_a_run_with_a_broken_case_is_refused(status: Status, tmp_path: Path, into: Path) -> None:
+    broken = make(scale="paper", rad=None, status=status, reason="why")
+    with pytest.raises(Refused, match=rf"1 case without a measurement: .*\({status.value}\)"):
+        published(measured(tmp_path, [*PAPER, replace(broken, case="broken")]), into)
+    assert not into.exists()
+
+
+def test_an_interrupted_run_is_refused(tmp_path: Path, into: Path) -> None:
+    results = measured(tmp_path, PAPER)
+    Pending(results).add([PAPER[0].key, ("paper", "next")])
+    with pytest.raises(Refused, match=f"2 selected cases not measured yet: {PAPER[0].case}, next"):
+        published(results, into)
+
+
+def test_an_interrupted_run_at_another_scale_is_none_of_its_business(tmp_path: Path, into: Path) -> None:
+    results = measured(tmp_path, [*PAPER, *SMOKE])
+    Pending(results).add([("smoke", "next")])
+    published(results, into, scale=Scale.PAPER)
+    assert (into / "leaderboard.md").exists()
+
+
+def test_a_run_that_did_not_say_what_it_selects_is_refused(tmp_path: Path, into: Path) -> None:
+    results = measured(tmp_path, PAPER)
+    Pending(results).path.unlink()
+    with pytest.raises(Refused, match="what the runs selected: run the cases again"):
+        published(results, into)
+
+
+def test_an_empty_results_file_is_refused(tmp_path: Path, into: Path) -> None:
+    with pytest.raises(Refused, match="holds nothing to publish"):
+        published(measured(tmp_path, []), into)
+
+
+def test_privacy_is_published_with_the_cases_that_it_shows(tmp_path: Path, into: Path) -> None:
+    published(measured(tmp_path, [COST]), into)
+    assert settings_on(read(into / "privacy.md")) == {("digits, lr, utility (smoke scale)", "C none, no noise")}
+
+
+def test_data_are_kept_short(tmp_path: Path, into: Path) -> None:
+    published(measured(tmp_path, [make(scale="paper", rad=0.1234567891)]), into)
+    assert '"rad":{"value":0.123457,' in read(data_file(into, Scale.PAPER))
+
+
+def test_speed_is_published_at_paper_scale(tmp_path: Path, into: Path) -> None:
+    results = measured(tmp_path, [])
+    speed_results.save(speed_run(), results.with_name("speed.json"))
+    published(results, into)
+    assert read(into / "speed.json") == read(results.with_name("speed.json"))
+    assert read(into / "speed.md").startswith("# Speed")
+
+
+def test_speed_at_smoke_scale_is_left_out(tmp_path: Path, into: Path) -> None:
+    results = measured(tmp_path, PAPER)
+    speed_results.save(speed_run(scale=Scale.SMOKE), results.with_name("speed.json"))
+    assert f"leaves out {results.with_name('speed.json')}: it is at smoke scale" in published(results, into)
+    assert not (into / "speed.md").exists()
+
+
+def test_figures_are_drawn_of_all_that_shares_them(tmp_path: Path, into: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[set[str]] = []
+
+    def draw(records: list[Record], folder: Path) -> dict[str, list[Path]]:
+        drawn.append(ids(records))
+        (folder / "one.png").write_bytes(b"picture")
+        return {"kind": [folder / "one.png"]}
+
+    monkeypatch.setattr(plots, "write", draw)
+    published(measured(tmp_path, [*PAPER, make(scale="paper", dataset="other")]), into)
+    publication = prepare(measured(tmp_path / "later", PAPER[:1]), into)
+    assert drawn == [ids(PAPER)]
+    assert [str(change) for change in publication.changes] == [f"creates {into / 'figures' / 'one.png'}"]
+
+
+def test_the_published_pages_say_what_they_hold() -> None:
+    reports = Path(__file__).parents[2] / "reports"
+    for name in ("leaderboard.md", "leaderboard-smoke.md"):
+        page = read(reports / name)
+        assert len(cases_on(page)) == len(set(re.findall(r'id="(c-\w+)"', page))) > 0
+    assert settings_on(read(reports / "privacy.md"))
+    assert numbers_on(read(reports / "reproduction.md"))
+
+
+def command(results: Path, into: Path, *arguments: str) -> int:
+    return main(["publish", str(results), "--into", str(into), *arguments])
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plots, "write", lambda *_: {})
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_command_prints_what_it_does(tmp_path: Path, into: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = measured(tmp_path, PAPER)
+    assert command(results, into) == 0
+    assert f"creates {into / 'leaderboard.md'}: 4 cases" in capsys.readouterr().out
+    assert (into / "leaderboard.md").exists()
+    assert command(results, into) == 0
+    assert capsys.readouterr().out == f"{into} holds all of it already\n"
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_command_can_only_say_it(tmp_path: Path, into: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(measured(tmp_path, PAPER), into, "--dry-run") == 0
+    assert f"creates {into / 'leaderboard.md'}" in capsys.readouterr().out
+    assert not into.exists()
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_command_takes_one_scale(tmp_path: Path, into: Path) -> None:
+    assert command(measured(tmp_path, [*PAPER, *SMOKE]), into, "--scale", "smoke") == 0
+    assert [page.name for page in into.glob("*.md")] == ["leaderboard-smoke.md"]
+
+
+def test_command_says_why_it_refuses(tmp_path: Path, into: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(measured(tmp_path, []), into) == 1
+    assert "error: " in capsys.readouterr().err

@@ -1,0 +1,47 @@
+"""``python -m tests.kernels [ARGUMENT...]``: run the numeric tests with the instructions of other processors.
+
+NumPy, SciPy and PyTorch choose their kernels by the processor, and kernels round differently. A test that passes with
+some and fails with others says nothing about the code. What follows goes to pytest in place of the folders below. The
+machine's own kernels run in all other tests.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """Those of one kind of processor, by the names that the libraries give them, and the tests that run with them."""
+
+    openblas: str
+    torch: str
+    tests: tuple[str, ...]
+
+
+# The oldest that x86-64 machines have get all numeric tests, those of most machines what NumPy and SciPy solve.
+OLDEST = Kernels("Nehalem", "default", ("tests/learners", "tests/attacks", "tests/defenses", "tests/clipping"))
+AVX2 = Kernels("Haswell", "avx2", ("tests/learners", "tests/defenses"))
+OTHERS = {"DEFAULT": [OLDEST], "AVX2": [OLDEST, AVX2], "AVX512": [OLDEST, AVX2]}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the tests once for every set of kernels; returns the first exit status that is not 0."""
+    capability = torch.backends.cpu.get_cpu_capability()
+    if capability not in OTHERS:
+        print(f"no other kernels are known for a processor with {capability}")
+    statuses = []
+    for kernels in OTHERS.get(capability, []):
+        chosen = {"OPENBLAS_CORETYPE": kernels.openblas, "ATEN_CPU_CAPABILITY": kernels.torch}
+        print("==>", *(f"{name}={value}" for name, value in chosen.items()), flush=True)
+        command = [sys.executable, "-m", "pytest", "-n", "2", *(arguments or kernels.tests)]
+        statuses.append(subprocess.run(command, env=os.environ | chosen, check=False).returncode)
+    return next((status for status in statuses if status), 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
