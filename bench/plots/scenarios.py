@@ -6,16 +6,17 @@ Hong et al. 2020, Table 3.
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
+from bench.ordering import label_order
 from bench.plots import canvas
 from bench.plots.picture import Picture, file_name
 from bench.plots.reference import marks
-from bench.plots.sections import VANILLA, sections
+from bench.plots.sections import VANILLA, kin, sections
 from bench.plots.style import BLACK, GREY, Look, nth, style, text
 from bench.plots.targets_won import POISONS, experiment, known
 from bench.record import Record
@@ -30,12 +31,17 @@ _PANELS = {
 }
 _LOOKS = {"success_rate": nth(0), "success_rate_control": nth(3), POISONS: nth(2)}
 _ALPHA = 0.75
-Bars = Mapping[tuple[str, tuple[str, str]], Record]
+Scenario = tuple[str, str]
+# By experiment and scenario.
+Bars = Mapping[tuple[str, Scenario], Record]
 
 
 @dataclass(frozen=True)
 class Table:
-    """Records that belong into one table: of one defence and attack, whatever of the two trainings is defended."""
+    """Records that belong into one table: of one defence and attack, whatever of the two trainings is defended.
+
+    One poison row and several may have been tried with different numbers of candidates.
+    """
 
     scale: str
     dataset: str
@@ -54,25 +60,39 @@ def pictures(records: Sequence[Record]) -> Iterator[Picture]:
 
 
 def _tables(records: Sequence[Record]) -> Mapping[Table, Bars]:
-    found: defaultdict[Table, dict[tuple[str, tuple[str, str]], Record]] = defaultdict(dict)
-    plain: defaultdict[Table, dict[tuple[str, tuple[str, str]], Record]] = defaultdict(dict)
+    found: defaultdict[Table, defaultdict[tuple[str, str], dict[Scenario, Record]]]
+    found = defaultdict(lambda: defaultdict(dict))
     for section in sections(record for record in records if experiment(record) is not None):
         kind = str(experiment(section.records[0]))
         mixed = _MIXED.search(section.protocol)
         scenario = (mixed[1], mixed[2]) if mixed else SCENARIOS[-1]
         rest = _MIXED.sub("", section.protocol).removeprefix(kind).strip("_")
         for record in section.records:
-            table = Table(section.scale, section.dataset, section.model, rest, record.attack, record.defense)
+            table = Table(section.scale, section.dataset, section.model, rest, kin(record.attack), record.defense)
             # Without a defence all scenarios are one.
-            if record.defense == VANILLA:
-                plain[table].setdefault((kind, SCENARIOS[0]), record)
-            elif scenario != SCENARIOS[0]:
-                found[table].setdefault((kind, scenario), record)
-    return {table: plain.get(_undefended(table), {}) | bars for table, bars in found.items()}
+            own = SCENARIOS[0] if record.defense == VANILLA else scenario
+            if record.defense == VANILLA or own != SCENARIOS[0]:
+                found[table][kind, record.attack].setdefault(own, record)
+    undefended = {table: cells for table, cells in found.items() if table.defense == VANILLA}
+    return {
+        table: _bars(cells, undefended.get(replace(table, defense=VANILLA), {}))
+        for table, cells in found.items()
+        if table.defense != VANILLA
+    }
 
 
-def _undefended(table: Table) -> Table:
-    return Table(table.scale, table.dataset, table.model, table.protocol, table.attack, VANILLA)
+def _bars(
+    defended: Mapping[tuple[str, str], Mapping[Scenario, Record]],
+    undefended: Mapping[tuple[str, str], Mapping[Scenario, Record]],
+) -> Bars:
+    """Of each experiment the number of candidates that most scenarios have, of equals the largest."""
+    bars: dict[tuple[str, Scenario], Record] = {}
+    for kind in dict.fromkeys(kind for kind, _ in defended):
+        attacks = [attack for of, attack in defended if of == kind]
+        attack = max(attacks, key=lambda label: (len(defended[kind, label]), label_order(label)))
+        cells = {**undefended.get((kind, attack), {}), **defended[kind, attack]}
+        bars |= {(kind, scenario): record for scenario, record in cells.items()}
+    return bars
 
 
 def _picture(table: Table, bars: Bars) -> Picture:
@@ -84,7 +104,8 @@ def _picture(table: Table, bars: Bars) -> Picture:
         figure, grid = canvas.panels(1, len(shown), title=title, width=3.3, height=2.7)
         handles: list[Artist] = []
         for panel, (kind, metric) in zip(grid[0], shown, strict=True):
-            panel.set_title(_PANELS[kind, metric])
+            attack = next(record.attack for (of, _), record in bars.items() if of == kind)
+            panel.set_title(f"{_PANELS[kind, metric]}: {text(attack)}")
             handles += _panel(panel, kind, metric, bars)
         canvas.legend(figure, sorted(handles, key=lambda handle: str(handle.get_label()).startswith("published")))
     name = file_name(

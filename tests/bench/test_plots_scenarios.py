@@ -31,7 +31,8 @@ def test_axis_says_who_is_defended() -> None:
     shown = texts(picture.figure)
     assert "vanilla\n→ DP" in shown
     assert "base → re-training" in shown
-    assert f"poison_frogs_100 against {DEFENSE}" in shown.replace("\n", " ")
+    assert f"poison_frogs against {DEFENSE}" in shown.replace("\n", " ")
+    assert "one poison row: poison_frogs_100" in shown
 
 
 def test_published_table_is_beside_it() -> None:
@@ -67,7 +68,7 @@ def test_a_picture_is_of_one_defence_attack_and_pair() -> None:
     records = [
         aimed(DEFENSE, protocol=MIXED),
         aimed("dp_adam_c1_x2", protocol=MIXED),
-        aimed(DEFENSE, protocol=MIXED, attack="poison_frogs_10"),
+        aimed(DEFENSE, protocol=MIXED, attack="stingray_10"),
         aimed(DEFENSE, protocol=MIXED.replace("_3to4", "")),
     ]
     assert len({picture.name for picture in scenarios.pictures(records)}) == 4
@@ -75,3 +76,15 @@ def test_a_picture_is_of_one_defence_attack_and_pair() -> None:
 
 def test_both_or_none_defended_is_no_comparison() -> None:
     assert list(scenarios.pictures([aimed(), aimed(DEFENSE)])) == []
+
+
+def test_one_row_and_several_share_a_picture_whatever_their_numbers_of_candidates() -> None:
+    few = sample.scenarios(attack="poison_frogs_10")[:4]
+    many = sample.scenarios()
+    (picture,) = scenarios.pictures([*few, many[0], *many[4:]])
+    one, several, _ = picture.figure.axes
+    assert (one.get_title(), several.get_title()) == (
+        "one poison row: poison_frogs_10",
+        "several poison rows: poison_frogs_100",
+    )
+    assert len(heights(one)) == len(heights(several)) == 8
