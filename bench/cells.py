@@ -10,6 +10,9 @@ from bench.record import Record, Status
 from bench.verdict import Judgement, Verdict
 from gradshape.metrics import Estimate
 
+# Of a rate of nothing.
+NOBODY = "no target"
+
 
 def number(value: float, places: int = 3) -> str:
     """``value`` with a fixed number of decimals and no negative zero.
@@ -32,12 +35,21 @@ def interval(estimate: Estimate, places: int = 3) -> str:
     return f"[{number(estimate.low, places)}, {number(estimate.high, places)}]"
 
 
+def share(estimate: Estimate | None) -> str:
+    """A rate as a count of what it is of; empty if there is none.
+
+    >>> share(Estimate(0.25, 0.1, 0.5, 8))
+    '2 of 8'
+    """
+    return "" if estimate is None else f"{round(estimate.value * estimate.n):,} of {estimate.n:,}"
+
+
 def damage(record: Record, *, bold: bool) -> str:
     """What the attack of a case did, linked to its entry, with its verdict's mark."""
     estimate = of_damage(record)
     link = f"](#{case_anchor(record)})"
-    if estimate is None:
-        text = f"[{state(record)}{link}"
+    if estimate is None or estimate.n == 0:
+        text = f"[{state(record) if estimate is None else NOBODY}{link}"
     else:
         text = f"[{number(estimate.value)}{link} {interval(estimate)}".rstrip()
     sign = mark(record)

@@ -34,7 +34,7 @@ _HEADLINES = (
     Headline("backdoor_rate", None, "utility_loss", "How many test rows with the trigger went in at the back door"),
     Headline("rad", "rad_vs_vanilla", "utility_loss"),
     Headline("mse_ratio", "mse_ratio_vs_vanilla", "mse_ratio_utility"),
-    Headline("success_rate", None, "utility_loss"),
+    Headline("success_rate", None, "utility_loss", "How many targets were won"),
 )
 
 
@@ -62,6 +62,10 @@ def cost(record: Record) -> Estimate | None:
 
 
 def judged(record: Record) -> Estimate | None:
-    """By what the defences of one attack are compared: the total, where it is measured, else the damage."""
+    """By what the defences of one attack are compared: the total, where it is measured, else the damage.
+
+    ``None`` of a rate of nothing, which is 0 whatever the defence does.
+    """
     names = headline(record)
-    return (total(record) or damage(record)) if names is not None and names.ranks else None
+    found = (total(record) or damage(record)) if names is not None and names.ranks else None
+    return None if found is None or found.n == 0 else found

@@ -7,6 +7,7 @@ from pathlib import Path
 from bench import cells, markdown, tradeoff
 from bench.metrics import METRICS
 from bench.protocols import DEFINITIONS
+from bench.protocols.aims import meaning
 from bench.record import Record
 from bench.section import Section
 from bench.store import write_atomically
@@ -22,8 +23,9 @@ How well training recipes withstand data poisoning, and what that costs. This pa
 Each section has one data set, one model and one protocol: a row for each attack, named by its family and its intensity,
 and a column for each defence, from the weakest setting to the strongest. `vanilla` is plain training. A cell reads
 `0.012 [0.008, 0.016] ✓`: the relative accuracy drop (`rad`, lower is better), its 95 % interval over the seeds (none
-with a single seed), and whether the case meets its thresholds. The number links to the case: its thresholds, seeds and
-the command that runs it again.
+with a single seed), and whether the case meets its thresholds. Attacks on single targets have the share of targets that
+they won (`success_rate`) in its place, with Wilson's interval over the targets, and below it their control. The number
+links to the case: its thresholds, seeds and the command that runs it again.
 """
 
 _MARKS = (
@@ -34,9 +36,14 @@ _MARKS = (
     "† It was expected to miss a threshold, and its case says why; so ✓† is an unexpected pass.",
     "No mark: the case has no threshold.",
     "**Bold**: the best defence against the attack of this row, which is the one with the smallest `rad_vs_vanilla`, "
-    "because that counts what a defence costs, too; of equals the leftmost. It may be `vanilla`: then no defence pays "
-    "here. Point estimates decide, so where intervals overlap the order is not settled. A row without poison, or with "
-    "a single measured defence, has no best.",
+    "because that counts what a defence costs, too; of equals the leftmost. Where that is not measured, as with single "
+    "targets, it is the one with the smallest number in the first table, so look at what it costs, too. It may be "
+    "`vanilla`: then no defence pays here. Point estimates decide, so where intervals overlap the order is not "
+    "settled. A row without poison, or with a single measured defence, has no best.",
+    "*control*: the same re-trainings with clean rows in the place of the poison: what they flip, re-training alone "
+    "flips.",
+    "no target: the base model classifies none correctly for which there is poison within the distance that the attack "
+    "allows. Nothing was attacked, so nothing is known of the defence.",
     "not run: the results file has nothing about this combination.",
     "skipped, failed, crashed: it was tried and there is no measurement, which is not a bad score; the reason is below "
     "the table.",
@@ -102,7 +109,8 @@ def _definitions(sections: Sequence[Section]) -> list[str]:
     if metrics:
         metrics.append("Which epoch's accuracy counts, the best or the last, is said in each section.")
     protocols = sorted({record.protocol for section in sections for record in section.records})
-    meanings = [f"{markdown.code(name)}: {DEFINITIONS[name]}" for name in protocols if name in DEFINITIONS]
+    told = [(name, DEFINITIONS.get(name) or meaning(name)) for name in protocols]
+    meanings = [f"{markdown.code(name)}: {words}" for name, words in told if words]
     blocks = ["Metrics:", markdown.bullets(metrics)] if metrics else []
     return blocks + (["Protocols:", markdown.bullets(meanings)] if meanings else [])
 

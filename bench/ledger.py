@@ -4,15 +4,18 @@ The same records give the same bytes, in any order.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
 from bench import cells, markdown
+from bench.ordering import label_order
 from bench.published import SOURCE, Published, published
+from bench.readings import Asked, Reading, reading, readings, stand_in
 from bench.record import Record, Status
 from bench.store import write_atomically
+from bench.verdict import Threshold
 from gradshape.metrics import Estimate
 
 _INTRODUCTION = f"""\
@@ -22,10 +25,12 @@ Every number that the paper states in its text, tables and captions, beside what
 generated from the results file by `python -m bench ledger`; edits to it are lost. Source: {SOURCE}.
 
 How a verdict comes about: *reproduced*, if the published number lies in our 95 % interval or within the tolerance of
-our value (a relative accuracy drop: 0.005, ten rows of the test set; an accuracy: 0.01; a ratio: 10 %), or if our
-value lies on the side of a published bound; *differs* otherwise. *Not comparable* says why: most of these are numbers
-that the paper's own released analysis contradicts. *Not run*: there is no result at the paper's scale, or no such case
-yet.
+our value (a relative accuracy drop: 0.005, ten rows of the test set, or 0.01 where two decimals are stated; an accuracy
+or a success rate: 0.01; a ratio or a number of poison rows: 10 %), or if our value lies on the side of a published
+bound; *differs* otherwise. *Not comparable* says why: the paper's own released analysis contradicts the number, or ours
+is of other data that stand in for the paper's. Where the paper concludes an order from a number, such as "at most half
+of that without DP", the remark says whether ours has it, too; point estimates decide. *Not run*: there is no result at
+the paper's scale; `#` in the name of a missing case stands for any number.
 """
 
 
@@ -36,25 +41,6 @@ class Verdict(Enum):
     DIFFERS = "differs"
     NOT_COMPARABLE = "not comparable"
     NOT_RUN = "not run"
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How a published number is measured here.
-
-    Attributes:
-        cases: ids of the cases that measure it; the number is a statement on all of them.
-        metric: name of the metric in their records.
-        relation: how ours should stand to it: ``=``, or ``<`` or ``>`` if the paper states a bound.
-        tolerance: absolute difference that counts as none.
-        caveat: why the comparison says nothing, although both numbers are there; empty if it does.
-    """
-
-    cases: tuple[str, ...]
-    metric: str
-    relation: str = "="
-    tolerance: float = 0.0
-    caveat: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,55 +62,8 @@ class Entry:
     reason: str = ""
 
 
-_RAD, _ACCURACY = 0.005, 0.01
-_ATTACKS = {"random_lf": "label_flip", "slab_steinhardt": "sota"}
-_FASHION = "fashion_mnist_34-lr"
-_COUNTS_ROWS = "near a stationary point the ratio only counts rows: 10,800 / 4,320 = 2.5 for any split"
-_SAME_SUM = "the released analysis sums the whole batch for both sides, so its number says nothing of the poison"
-_TARGETED = "one-shot and multi-poison attacks have no case yet"
-
-
-def reading(row: Published) -> Reading | str:
-    """How ``row`` is measured here, or why it is not."""
-    criterion = "a criterion, not a measurement"
-    if row.experiment == "fig4":
-        attack = f"{_ATTACKS[row.attack]}_{40 if row.intensity == 'overall' else round(100 * float(row.intensity))}"
-        case = f"{_FASHION}-{attack}-{_defense(row)}"
-        if row.metric == "rad":
-            # "~" in the text: two decimals are stated.
-            return Reading((case,), "rad_vs_vanilla", tolerance=0.01 if row.intensity == "overall" else _RAD)
-        caveat = _SAME_SUM if row.optimizer.startswith("dp") else ""
-        return Reading((f"{case}-gradients",), "magnitude_ratio", tolerance=0.1 * row.value, caveat=caveat)
-    if row.experiment == "fig8":
-        return Reading((f"{_FASHION}-sota_40-vanilla-clusters",), "poison_rows", tolerance=0.5)
-    if row.experiment == "fig11":
-        side = "poison" if "POISON" in row.note else "clean"
-        case = f"{_FASHION}-{_ATTACKS[row.attack]}_{round(100 * float(row.intensity))}-vanilla-gradients"
-        relation = "<" if "below" in row.note else ">"
-        return Reading((case,), f"train_accuracy_{side}", relation)
-    if row.experiment == "fig10":
-        return Reading((f"two_moons-mlp-no_attack-{_defense(row)}-boundary",), "accuracy_clean", tolerance=_ACCURACY)
-    if row.experiment == "sec6.1" and row.metric == "accuracy":
-        return Reading(
-            tuple(f"{name}-lr-label_flip_10-vanilla" for name in ("fashion_mnist", "cifar10")), "accuracy_vanilla", "<"
-        )
-    if row.experiment == "sec6.1" or row.dataset == "all":
-        return criterion
-    if (row.experiment, row.metric, row.value) == ("fig6", "n_poisons", 5.43):
-        return "no released result file gives it"
-    if (row.experiment, row.metric, row.value) == ("fig6", "success_rate", 0.0714):
-        return "holds only with a two-sided accuracy filter"
-    if row.experiment == "fig7" and row.optimizer.startswith("dp"):
-        return _SAME_SUM
-    return ""
-
-
-def _defense(row: Published) -> str:
-    if row.clip_norm is None:
-        return "vanilla"
-    optimizer = "adam" if "adam" in row.optimizer else "sgd"
-    noise = f"_s{row.noise:g}" if row.noise else ""
-    return f"dp_{optimizer}_c{row.clip_norm:g}{noise}"
+# The size of the paper's experiments on single targets: what is smaller is said.
+_TARGETS, _CANDIDATES, _EPOCHS, _FURTHER_EPOCHS = 100, 100, 100, 50
 
 
 def entries(records: Iterable[Record]) -> list[Entry]:
@@ -133,49 +72,112 @@ def entries(records: Iterable[Record]) -> list[Entry]:
     >>> {entry.verdict for entry in entries([])} == {Verdict.NOT_RUN, Verdict.NOT_COMPARABLE}
     True
     """
-    measured = {(r.scale, r.case): r for r in records if r.status is Status.OK}
+    measured = [record for record in records if record.status is Status.OK]
     return [_entry(row, measured) for row in published()]
 
 
-def _entry(row: Published, measured: Mapping[tuple[str, str], Record]) -> Entry:
+def _entry(row: Published, measured: Sequence[Record]) -> Entry:
     how = reading(row)
     if isinstance(how, str):
-        return Entry(row, Verdict.NOT_COMPARABLE if how else Verdict.NOT_RUN, reason=how or _TARGETED)
+        return Entry(row, Verdict.NOT_COMPARABLE, reason=how)
     for scale in ("paper", "smoke"):
-        ours = _ours(how, scale, measured)
-        if ours:
+        of_scale = [record for record in measured if record.scale == scale]
+        found = [record for record in (_find(asked, of_scale) for asked in how.cases) if record is not None]
+        if found:
             break
     else:
         return Entry(row, Verdict.NOT_RUN, reason=f"{how.cases[0]} has no result")
+    values = [(record, estimate) for record in found if (estimate := _value(how, record)) is not None]
+    if not values:
+        verdict = Verdict.NOT_COMPARABLE if scale == "paper" else Verdict.NOT_RUN
+        return Entry(row, verdict, reason=_without(found[0], how))
+    ours = tuple((record.case, estimate) for record, estimate in values)
     if scale != "paper":
         return Entry(row, Verdict.NOT_RUN, ours, scale, "measured at smoke scale only, which shrinks the experiment")
-    if how.caveat:
-        return Entry(row, Verdict.NOT_COMPARABLE, ours, scale, how.caveat)
+    records = [record for record, _ in values]
+    why = [*_stand_ins(row, records), *([how.caveat] if how.caveat else [])]
+    if any(estimate.n == 0 for _, estimate in ours):
+        why.append("no target could be attacked, so nothing is known")
+    remarks = [*why, *_conclusion(how, values, of_scale), *([how.note] if how.note else []), *_sizes(how, records)]
+    if why:
+        return Entry(row, Verdict.NOT_COMPARABLE, ours, scale, "; ".join(remarks))
     same = len(ours) == len(how.cases) and all(_agrees(how, row.value, estimate) for _, estimate in ours)
-    reason = _COUNTS_ROWS if how.metric == "magnitude_ratio" else ""
-    return Entry(row, Verdict.REPRODUCED if same else Verdict.DIFFERS, ours, scale, reason)
+    return Entry(row, Verdict.REPRODUCED if same else Verdict.DIFFERS, ours, scale, "; ".join(remarks))
 
 
-def _ours(how: Reading, scale: str, measured: Mapping[tuple[str, str], Record]) -> tuple[tuple[str, Estimate], ...]:
+def _find(asked: Asked, records: Iterable[Record]) -> Record | None:
+    """Of the records that are asked for the closest to the paper's experiment: then the one with the most poison."""
+    ranked = [(rank, record) for record in records if (rank := asked.rank(record.case)) is not None]
+    if not ranked:
+        return None
+    closest = min(rank for rank, _ in ranked)
+    return max(
+        (record for rank, record in ranked if rank == closest),
+        key=lambda record: (label_order(record.attack), record.case),
+    )
+
+
+def _value(how: Reading, record: Record) -> Estimate | None:
+    if how.by_definition is not None:
+        return Estimate(how.by_definition, None, None, len(record.seeds))
+    counts = record.details.get(how.metric)
+    if how.metric not in record.metrics and isinstance(counts, list) and len(set(counts)) == 1:
+        return Estimate(float(counts[0]), None, None, len(counts))
+    return record.metrics.get(how.metric)
+
+
+def _without(record: Record, how: Reading) -> str:
+    why = "as no target was won" if how.metric == "poisons_needed" else f"as it has no {how.metric}"
+    return f"{record.case} has no such number, {why}"
+
+
+def _stand_ins(row: Published, records: Iterable[Record]) -> list[str]:
+    names = dict.fromkeys(name for record in records if (name := stand_in(row, record.case)) is not None)
+    return [f"measured on the stand-in {name}, as {row.dataset} itself was not at hand" for name in names]
+
+
+def _conclusion(how: Reading, values: Sequence[tuple[Record, Estimate]], records: Iterable[Record]) -> list[str]:
+    """Whether what the paper concludes from the number holds for ours, by the point estimates."""
+    order = how.order
+    if order is None or not values or values[0][1].n == 0:
+        return []
+    record, own = values[0]
+    bound, beside = order.factor, ""
+    if order.other is not None:
+        same = [other for other in records if other.case.split("-")[:3] == record.case.split("-")[:3]]
+        other = _find(order.other, same)
+        found = None if other is None else _value(how, other)
+        if found is None or found.n == 0 or found.value <= 0:
+            return [f"its order, {order.words}, cannot be told: there is nothing to compare with"]
+        bound, beside = order.factor * found.value, f" beside {cells.number(found.value, 4)}"
+    holds = Threshold(how.metric, order.relation, bound).holds(own.value)
+    return [f"its order, {order.words}, {'holds' if holds else 'does not hold'}{beside}"]
+
+
+def _sizes(how: Reading, records: Iterable[Record]) -> list[str]:
+    """How much smaller than the paper's our experiments on single targets were."""
     found = []
-    for case in how.cases:
-        record = measured.get((scale, case))
-        if record is None:
+    for record in records:
+        details = record.details
+        targets, without = details.get("targets"), details.get("targets_without_poison")
+        if not isinstance(targets, int) or not isinstance(without, list):
             continue
-        estimate = record.metrics.get(how.metric)
-        counts = record.details.get(how.metric)
-        if estimate is None and isinstance(counts, list) and len(set(counts)) == 1:
-            estimate = Estimate(float(counts[0]), None, None, len(counts))
-        if estimate is not None:
-            found.append((case, estimate))
-    return tuple(found)
+        aimed, candidates = targets + sum(without), details.get("budget", 0)
+        if how.metric != "utility_loss" and (aimed < _TARGETS or candidates < _CANDIDATES):
+            found.append(
+                f"ours: {aimed} targets with {candidates} candidates, the paper's: {_TARGETS} with {_CANDIDATES}"
+            )
+        trained = details.get("clean_epochs", 0), details.get("epochs", 0)
+        if trained[0] < _EPOCHS or trained[1] < _FURTHER_EPOCHS:
+            found.append(f"ours: {trained[0]} + {trained[1]} epochs, the paper's: {_EPOCHS} + {_FURTHER_EPOCHS}")
+    return list(dict.fromkeys(found))
 
 
 def _agrees(how: Reading, value: float, ours: Estimate) -> bool:
     if how.relation == "<":
-        return ours.value < value
+        return ours.value < value + how.tolerance
     if how.relation == ">":
-        return ours.value > value
+        return ours.value > value - how.tolerance
     inside = ours.low is not None and ours.high is not None and ours.low <= value <= ours.high
     return inside or abs(ours.value - value) <= how.tolerance
 
@@ -204,8 +206,7 @@ def write(records: Sequence[Record], path: Path) -> None:
 
 def concerns(record: Record) -> bool:
     """Whether the ledger shows ``record``."""
-    readings = [how for how in map(reading, published()) if isinstance(how, Reading)]
-    return any(record.case in how.cases for how in readings)
+    return any(asked.rank(record.case) is not None for _, how in readings() for asked in how.cases)
 
 
 def _title(experiment: str) -> str:

@@ -121,35 +121,39 @@ METRICS: dict[str, Metric] = {
         ),
         Metric(
             "success_rate",
-            "Share of the targets that the poisoned model misclassifies, among those that the clean one classifies "
-            "correctly, in [0, 1]. Where a class is wanted, it has to be that one, and the accuracy may drop no more "
-            "than is allowed.",
+            "Share of the targets that the attack won, among those that the clean model classifies correctly, in "
+            "[0, 1]. By the protocol targeted, the poisoned model misclassifies a target that is won. By one_shot and "
+            "multi_poison, a model re-trained with poison takes it for the class that the attack wants, and its "
+            "accuracy is at most 5 % below that of its own base model, if the protocol does not say otherwise; only "
+            "targets count for which there is poison within the distance that the attack allows.",
             lower_is_better=True,
         ),
         Metric(
             "success_rate_raw",
-            "As success_rate, whatever became of the accuracy of the model that takes a target for the wanted class.",
+            "As success_rate, whatever became of the re-trained model's accuracy.",
             lower_is_better=True,
         ),
         Metric(
             "success_rate_control",
-            "As success_rate, with clean rows in the poison's place: what training further alone does to the targets.",
+            "As success_rate, with the clean rows that the poison was made from in its place, unchanged: what "
+            "re-training alone does. Only what success_rate has above it is due to the poison.",
             lower_is_better=True,
         ),
         Metric(
             "success_rate_control_raw",
-            "As success_rate_control, whatever became of the accuracy.",
+            "As success_rate_control, whatever became of the re-trained model's accuracy.",
             lower_is_better=True,
         ),
         Metric(
             "poisons_needed",
-            "Smallest number of poison rows that succeeded together: mean over the targets that were won.",
+            "Smallest number of the attack's poison rows that won a target, at least 1: mean over the targets won. "
+            "Those that were not won have no such number, so compare it only where success rates are alike.",
             lower_is_better=False,
         ),
         Metric(
             "rad_of_runs",
-            "Relative accuracy drop of the models that are trained further with poison against their own base model: "
-            "mean over all of them.",
+            "Relative accuracy drop of a re-trained model, at the epoch that decides its success, against its own base "
+            "model: mean over the re-trainings with poison.",
             lower_is_better=True,
         ),
         Metric(

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from bench import cells, markdown
+from bench import cells, markdown, target_counts
 from bench.grouping import Group
 from bench.headline import cost, headline, total
 from bench.ordering import best_defense, poison_counts
@@ -46,8 +46,9 @@ class Section(Group):
         names = next((found for found in map(headline, self.records) if found is not None), None)
         price = names.cost if names is not None and any(costs) else None
         clean = [] if price is None else [[f"*{price.replace('_', ' ')}*", "", *costs]]
-        rows = [[markdown.escape(attack), _poison_rows(row), *self._damage(row)] for attack, row in self._rows()]
+        rows = [line for attack, row in self._rows() for line in self._attacked(attack, row)]
         columns = [markdown.escape(defense) for defense in self.defenses]
+        counted = any(row[1] for row in rows)
         spent = self.privacy()
         what = "what the defence costs without poison" if clean else ""
         if spent:
@@ -56,8 +57,12 @@ class Section(Group):
         blocks += [
             (f"{names.title} (`{names.damage}`)" if names else "What the poison did (`rad`)")
             + (f"; {place}: {what.strip()}:" if what else ":"),
-            markdown.table(rows + clean + spent, ["attack", "poison rows", *columns]),
+            markdown.table(
+                [line if counted else [line[0], *line[2:]] for line in rows + clean + spent],
+                ["attack", *(["poison rows"] if counted else []), *columns],
+            ),
             *self.privacy_note(),
+            *target_counts.blocks(self),
         ]
         if names is not None and any(total(record) for record in self.records):
             rows = [[markdown.escape(attack), *self._total(row)] for attack, row in self._rows()]
@@ -75,6 +80,13 @@ class Section(Group):
     def _rows(self) -> Iterator[tuple[str, list[list[Record]]]]:
         for attack in self.attacks:
             yield attack, [self.cell(attack, defense) for defense in self.defenses]
+
+    def _attacked(self, attack: str, row: list[list[Record]]) -> Iterator[list[str]]:
+        """The line of an attack, and one of its control where there is any."""
+        yield [markdown.escape(attack), _poison_rows(row), *self._damage(row)]
+        control = [target_counts.control(cell) for cell in row]
+        if any(control):
+            yield [f"*{markdown.escape(attack)}, control*", "", *control]
 
     def _damage(self, row: list[list[Record]]) -> Iterator[str]:
         best = best_defense(record for cell in row for record in cell)

@@ -108,7 +108,7 @@ def _row(group: Sequence[Record], names: Sequence[str]) -> list[str]:
 
 
 def _value(estimate: Estimate | None) -> str:
-    return number(estimate.value) if estimate else "-"
+    return number(estimate.value) if estimate and estimate.n else "-"
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:

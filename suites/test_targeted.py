@@ -10,7 +10,7 @@ Every success rate stands beside its control: the same re-trainings with the cle
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bench.case import ExpectedFailure, Scale, Smoke, Task
+from bench.case import Scale, Smoke, Task
 from bench.matrix import Expect, Matrix, benchmark_cases
 from bench.protocols.multi_poison import MultiPoison
 from bench.protocols.one_shot import PAPERS_START, OneShot

@@ -103,7 +103,7 @@ def published(axes: Axes, place: float, marks: Iterable[Mark], look: Look, *, le
     for mark in marks:
         color = look.color if mark.comparable else GREY
         if level:
-            axes.axhline(mark.value, color=color, linestyle=":", linewidth=0.9, zorder=1.5)
+            axes.axhline(mark.value, color=color, linestyle="-.", linewidth=0.9, zorder=1.5)
         axes.plot([place], [mark.value], color=color, zorder=5, **_hollow(_ARROWS.get(mark.relation, look.marker)))
         color = "black" if mark.comparable else GREY
         label = f"{mark.words} (mean over epochs)" if level and mark.relation == "=" else mark.words

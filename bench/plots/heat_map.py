@@ -32,9 +32,11 @@ def pictures(records: Sequence[Record]) -> Iterator[Picture]:
     for section in sections(record for record in records if not tradeoff.concerns(record)):
         names = [found for found in map(headline, section.records) if found is not None and found.ranks]
         if names:
-            shown = [record for record in section.records if names[0].damage in record.metrics]
+            metric = names[0].damage
+            # A rate of nothing is no measurement.
+            shown = [record for record in section.records if metric in record.metrics and record.metrics[metric].n]
             if len(shown) > 1:
-                yield _picture(section, shown, names[0].damage)
+                yield _picture(section, shown, metric)
 
 
 def _picture(section: Section, records: Sequence[Record], metric: str) -> Picture:
@@ -69,7 +71,8 @@ def _picture(section: Section, records: Sequence[Record], metric: str) -> Pictur
         axes.set_xticks(range(len(defenses)), [text(defense) for defense in defenses], rotation=40, ha="right")
         axes.set_yticks(range(len(attacks)), [text(attack) for attack in attacks])
         axes.set_xlabel("defence")
-        axes.set_ylabel("attack, % of the clean rows")
+        of_rows = not any("success_rate_control" in record.metrics for record in records)
+        axes.set_ylabel("attack, % of the clean rows" if of_rows else "attack, poison rows at most")
         axes.grid(visible=False)
         figure.colorbar(image, label=WORDS.get(metric, text(metric)))
         figure.supxlabel(LEGEND, fontsize=7)

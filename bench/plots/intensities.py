@@ -23,7 +23,7 @@ WORDS = {
     "mse_ratio": "test error,\ntimes that without poison",
     "mse_ratio_vs_vanilla": "test error,\ntimes that of clean vanilla",
     "backdoor_rate": "triggered rows taken for\nthe claimed class (share)",
-    "success_rate": "targets misclassified\n(share)",
+    "success_rate": "targets won\n(share)",
 }
 # What metrics are where poison does nothing, if not 0.
 HARMLESS = {"mse_ratio": 1.0, "mse_ratio_vs_vanilla": 1.0}
@@ -49,7 +49,8 @@ def _families(section: Section, metric: str) -> dict[str, Family]:
     found: defaultdict[str, dict[tuple[str, float], Record]] = defaultdict(dict)
     for record in section.records:
         split = intensity(record.attack)
-        if split is not None and metric in record.metrics:
+        # A number of candidates is no share of the rows.
+        if split is not None and metric in record.metrics and "success_rate_control" not in record.metrics:
             found[split[0]].setdefault((record.defense, split[1]), record)
     return {name: family for name, family in found.items() if len({percent for _, percent in family}) > 1}
 

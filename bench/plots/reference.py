@@ -1,12 +1,10 @@
 """What the paper states, where it belongs in a picture."""
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from bench.ledger import Reading, reading
-from bench.published import published
+from bench.readings import readings, stand_in
 from bench.record import Record
 
 # Its numbers are of the sizes of the paper, and say nothing of a smaller experiment.
@@ -36,16 +34,17 @@ class Mark:
 
 def marks(record: Record, metric: str) -> Sequence[Mark]:
     """The published numbers that ``record`` measures as ``metric``."""
-    return _marks().get((record.case, metric), ()) if record.scale == _SCALE else ()
+    return _marks(record.case, metric) if record.scale == _SCALE else ()
 
 
 @cache
-def _marks() -> Mapping[tuple[str, str], tuple[Mark, ...]]:
-    found: defaultdict[tuple[str, str], dict[Mark, None]] = defaultdict(dict)
-    for row in published():
-        how = reading(row)
+def _marks(case: str, metric: str) -> tuple[Mark, ...]:
+    found: dict[Mark, None] = {}
+    for row, how in readings():
         # A number over all intensities repeats that of the highest one, rounded.
-        if isinstance(how, Reading) and row.intensity != "overall":
-            for case in how.cases:
-                found[case, how.metric][Mark(row.value, how.relation, not how.caveat)] = None
-    return {key: tuple(values) for key, values in found.items()}
+        if how.metric != metric or how.by_definition is not None or row.intensity == "overall":
+            continue
+        if any(asked.rank(case) is not None for asked in how.cases):
+            comparable = not how.caveat and stand_in(row, case) is None
+            found[Mark(row.value, how.relation, comparable)] = None
+    return tuple(found)

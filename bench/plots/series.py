@@ -10,8 +10,13 @@ Curve = tuple[Estimate | None, ...]
 
 
 def has_series(record: Record) -> bool:
-    """Whether the record is one of the protocol that looks at every epoch."""
-    return record.protocol.partition("_")[0] == PROTOCOL
+    """Whether the record is one of the protocols that look at every epoch."""
+    return PROTOCOL in record.protocol.split("_")
+
+
+def of_one_shot(record: Record) -> bool:
+    """Whether the training was one for a single target, with a single poison row."""
+    return has_series(record) and "_one_shot_" in f"_{record.protocol}_"
 
 
 def series(record: Record, name: str) -> Curve:

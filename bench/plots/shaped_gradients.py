@@ -10,7 +10,7 @@ from matplotlib.artist import Artist
 from bench.plots import canvas, gradients
 from bench.plots.picture import Picture
 from bench.plots.sections import Section, sections
-from bench.plots.series import has_series, series
+from bench.plots.series import has_series, of_one_shot, series
 from bench.plots.style import looks, style, text
 from bench.record import Record
 
@@ -33,11 +33,15 @@ def _measured(section: Section, attack: str) -> list[Record]:
 
 
 def _picture(section: Section, attacks: Sequence[str], *part: str) -> Picture:
+    # With few curves there is room for what the statistic says of clean rows.
+    alone = of_one_shot(section.records[0])
+    what = "Gradients of one poison row and clean rows" if alone else "Gradients of poison and clean rows"
     with style():
         figure, grid = canvas.panels(
             2,
             len(attacks),
-            title=section.title("Gradients of poison and clean rows, as they enter the update"),
+            title=section.title(f"{what}, as they enter the update"),
+            width=4.1 if alone else 3.1,
             legend_rows=len(section.defenses) // 2 + 2,
             sharex=True,
             sharey="row",
@@ -49,8 +53,8 @@ def _picture(section: Section, attacks: Sequence[str], *part: str) -> Picture:
             axes = [row[column] for row in grid]
             for record in _measured(section, attack):
                 handles += gradients.draw(
-                    axes, record, look_of[record.defense], label=text(record.defense), placebo=False
+                    axes, record, look_of[record.defense], label=text(record.defense), placebo=alone
                 )
         gradients.finish(grid)
         canvas.legend(figure, gradients.ordered(handles))
-    return Picture(section.file_name("fig4_gradients", *part), figure)
+    return Picture(section.file_name("fig7_gradients" if alone else "fig4_gradients", *part), figure)

@@ -1,5 +1,6 @@
 """What the experiments on single targets report alike."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -27,6 +28,46 @@ def label(name: str, targets: Targets, start: Retrained, counted: Counted, allow
     if allowed != 0.05:
         parts.append(f"rad{allowed:g}")
     return "_".join(parts)
+
+
+_MEANINGS = {
+    "one_shot": "For each target a base model is trained further with one poison row after another, until one makes it "
+    "take the target for the wanted class.",
+    "multi_poison": "For each target a base model is trained further with the first poison row, the first two, and so "
+    "on, until it takes the target for the wanted class.",
+    "gradients_one_shot": "For each target a base model is trained further with the first poison row, and the "
+    "gradients of that row and of the clean rows of its batches are told apart.",
+}
+_LABEL = re.compile(
+    r"(?P<name>one_shot|multi_poison|gradients_one_shot)(?:_(?P<target>\d+)to(?P<wanted>\d+))?"
+    r"(?:_(?P<base>vanilla|defended)_to_(?P<again>vanilla|defended))?"
+    r"(?P<afresh>_afresh)?(?P<last>_last_epoch)?(?:_rad(?P<allowed>[\d.e-]+))?"
+)
+
+
+def meaning(label: str) -> str | None:
+    """What a reader of a report is told of an experiment with that label; ``None`` if it is of another kind.
+
+    >>> meaning("one_shot_3to4_afresh").split(". ")[1], meaning("targeted")
+    ('Targets are of class 3, to be taken for 4', None)
+    """
+    match = _LABEL.fullmatch(label)
+    if match is None:
+        return None
+    base, again = match["base"] or By.DEFENDED.value, match["again"] or By.DEFENDED.value
+    sentences = [
+        _MEANINGS[match["name"]],
+        f"Targets are of class {match['target']}, to be taken for {match['wanted']}."
+        if match["target"]
+        else "Targets are of any class, to be taken for the wrong class that is likeliest to logistic regression.",
+        f"Both trainings are by the {base} recipe."
+        if base == again
+        else f"The base is trained by the {base} recipe and further by the {again} one.",
+        "The optimizer of the further training begins afresh." if match["afresh"] else "",
+        "Only the last epoch counts." if match["last"] else "Any epoch counts.",
+        f"A success may cost a relative accuracy drop of {match['allowed']}." if match["allowed"] else "",
+    ]
+    return " ".join(sentence for sentence in sentences if sentence)
 
 
 def rate(successes: int, trials: int) -> Estimate:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 
 from bench.record import Record
-from tests.bench.sample import estimate, make
+from tests.bench.sample import aimed, estimate, make
 
 EPOCHS = 12
 DATASET = "fashion_mnist_34"
@@ -180,9 +181,76 @@ def everything() -> list[Record]:
         *tradeoff(),
         gradients(),
         gradients(defense="dp_adam_c4"),
+        one_shot_gradients(),
+        one_shot_gradients("dp_adam_c4_s0.1_x2"),
+        *aimed_grid(),
+        *aimed_grid("multi_poison_3to4"),
+        *[record for record in scenarios() if "_to_" in record.protocol],
         clusters(),
         boundary(),
     ]
+
+
+def aimed_grid(protocol: str = "one_shot_3to4", *, scale: str = "paper", **fields: Any) -> list[Record]:
+    """Experiments on single targets over clipping norms and, at one of them, over noise."""
+    several = protocol.startswith("multi_poison")
+    settings = (
+        ("vanilla", 34, 0.0, 1.8),
+        ("dp_adam_c8_x2", 31, 0.001, 1.1),
+        ("dp_adam_c4_x2", 30, 0.002, 1.4),
+        ("dp_adam_c2_x2", 26, 0.004, 2.0),
+        ("dp_adam_c1_x2", 18, 0.006, 3.1),
+        ("dp_adam_c0.1_x2", 7, 0.011, 5.4),
+        ("dp_adam_c4_s0.001_x2", 28, 0.01, 1.5),
+        ("dp_adam_c4_s0.01_x2", 8, 0.07, 2.5),
+        ("dp_adam_c4_s0.1_x2", 3, 0.34, 9.0),
+        ("dp_adam_c4_s0.4_x2", 0, 0.75, None),
+    )
+    return [
+        aimed(
+            defense,
+            won=min(73, won + 40 * several) if won else 0,
+            control=3,
+            loss=loss,
+            poisons=poisons if several else None,
+            protocol=protocol,
+            scale=scale,
+            **fields,
+        )
+        for defense, won, loss, poisons in settings
+    ]
+
+
+def scenarios(scale: str = "paper", **fields: Any) -> list[Record]:
+    """The two scenarios of Table 3 in which one training is defended, and those in which none is or both are."""
+    defense = "dp_adam_c4_s0.01_x2"
+    return [
+        aimed(
+            who,
+            won=won,
+            poisons=poisons if name == "multi_poison" else None,
+            protocol=f"{name}_3to4{which}",
+            scale=scale,
+            **fields,
+        )
+        for name, more in (("one_shot", 0), ("multi_poison", 38))
+        for who, which, won, poisons in (
+            ("vanilla", "", 34 + more, 1.8),
+            (defense, "_vanilla_to_defended", 13 + more, 2.5),
+            (defense, "_defended_to_vanilla", 12 + more, 3.5),
+            (defense, "", 7 + more, 5.4),
+        )
+    ]
+
+
+def one_shot_gradients(defense: str = "vanilla", **fields: Any) -> Record:
+    """A record of one poison row's gradients in re-trainings for single targets."""
+    if defense != "vanilla":
+        fields["curves"] = {"magnitude_ratio": series(decay(3, 1.2)), "cosine_similarity": series(decay(0.2, -0.3))}
+    record = gradients("poison_frogs_100", defense, **fields)
+    protocol = "gradients_one_shot_3to4"
+    case = f"purchase_synthetic-lr-poison_frogs_100-{defense}-{protocol}"
+    return replace(record, case=case, dataset="purchase_synthetic", protocol=protocol)
 
 
 def legends(figure: Figure) -> list[str]:

@@ -1,11 +1,12 @@
 """Records as a run would leave them, for the tests of what judges, keeps and shows them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from bench.record import Record, Status
 from bench.verdict import Threshold, judge
-from gradshape.metrics import Estimate
+from gradshape.metrics import Estimate, success_rate
 
 DEFENSES = (
     "vanilla",
@@ -84,6 +85,61 @@ def make(
 
 def unmeasured(status: Status, reason: str | None, **fields: Any) -> Record:
     return make(rad=None, status=status, reason=reason, **fields)
+
+
+def rate(won: int, of: int) -> Estimate:
+    """A success rate; of nothing, too."""
+    return success_rate(won, of) if of else Estimate(0.0, 0.0, 1.0, 0)
+
+
+def aimed(
+    defense: str = "vanilla",
+    *,
+    won: int = 34,
+    control: int = 2,
+    targets: int = 73,
+    poisons: float | None = None,
+    loss: float = 0.0,
+    protocol: str = "one_shot_3to4",
+    dataset: str = "purchase_synthetic",
+    model: str = "lr",
+    attack: str = "poison_frogs_100",
+    **fields: Any,
+) -> Record:
+    """A record of an experiment on single targets."""
+    metrics = {
+        "success_rate": rate(won, targets),
+        "success_rate_raw": rate(min(won + 3, targets), targets),
+        "success_rate_control": rate(control, targets),
+        "success_rate_control_raw": rate(control, targets),
+        "utility_loss": estimate(loss, half=0.004),
+        "accuracy_clean": estimate(0.7),
+        "rad_of_runs": estimate(0.002, half=None),
+    }
+    if poisons is not None:
+        metrics["poisons_needed"] = estimate(poisons, half=0.3, n=won)
+    details = {
+        "budget": 100,
+        "targets": targets,
+        "targets_without_poison": [20, 100 - 20 - targets],
+        "targets_misclassified": [3, 4],
+        "candidates": [40] * (targets - 1) + [100],
+        "epochs": 50,
+        "clean_epochs": 100,
+    }
+    record = make(
+        case=f"{dataset}-{model}-{attack}-{defense}-{protocol}",
+        dataset=dataset,
+        model=model,
+        attack=attack,
+        defense=defense,
+        protocol=protocol,
+        thresholds=(),
+        metrics=metrics,
+        details=details | dict(fields.pop("details", {})),
+        **fields,
+    )
+    return replace(record, details={name: value for name, value in record.details.items() if name != "poison_rows"})
 
 
 def grid(dataset: str = "fashion_mnist_34", scale: str = "paper") -> list[Record]:

@@ -56,3 +56,7 @@ def test_a_control_is_never_the_best() -> None:
     best = best_defense(row)
     assert best is not None
     assert best.defense == "sphere_slab_q70"
+
+
+def test_a_rate_of_nothing_judges_no_defence() -> None:
+    assert judged(record({"success_rate": Estimate(0.0, 0.0, 1.0, 0)})) is None

@@ -4,11 +4,12 @@ from typing import Any
 import pytest
 
 from bench import ledger
-from bench.ledger import Reading, Verdict, entries, reading, render
+from bench.ledger import Verdict, entries, render
 from bench.published import Published, published
+from bench.readings import readings
 from bench.record import Record
 from gradshape.metrics import Estimate
-from tests.bench.sample import estimate, make
+from tests.bench.sample import estimate, make, rate
 
 FLIPPED = "fashion_mnist_34-lr-label_flip_40-vanilla"
 
@@ -111,6 +112,176 @@ def test_records_of_the_ledger_are_known() -> None:
 
 
 def test_cases_of_readings_are_ids() -> None:
-    cases = [case for how in map(reading, published()) if isinstance(how, Reading) for case in how.cases]
-    assert cases
-    assert not any(" " in case or "=" in case for case in cases)
+    patterns = [pattern for _, how in readings() for asked in how.cases for pattern in asked.patterns]
+    assert patterns
+    assert not any(" " in pattern or "=" in pattern for pattern in patterns)
+
+
+ONE_SHOT = {"experiment": "fig5", "dataset": "purchase100"}
+PLAIN, CLIPPED = ONE_SHOT | {"optimizer": "adam"}, ONE_SHOT | {"clip_norm": 0.1}
+PURCHASE, STAND_IN = "purchase100-lr-poison_frogs_100", "purchase_synthetic-lr-poison_frogs_100"
+
+
+def remark_of(records: list[Record], **fields: Any) -> str:
+    wanted = row(**fields)
+    return next(entry.reason for entry in entries(records) if entry.row == wanted)
+
+
+def test_no_published_number_lacks_a_case() -> None:
+    assert {entry.reason for entry in entries([]) if entry.verdict is Verdict.NOT_COMPARABLE} == {
+        "a criterion, not a measurement"
+    }
+
+
+@pytest.mark.parametrize(("won", "verdict"), [(34, Verdict.REPRODUCED), (10, Verdict.DIFFERS)])
+def test_success_rates_are_compared_on_the_papers_data(won: int, verdict: Verdict) -> None:
+    records = [record(f"{PURCHASE}-vanilla-one_shot_3to4", {"success_rate": rate(won, 73)})]
+    assert verdict_of(records, **PLAIN) is verdict
+
+
+def test_a_stand_in_is_shown_and_not_comparable() -> None:
+    records = [record(f"{STAND_IN}-vanilla-one_shot_3to4", {"success_rate": rate(34, 73)})]
+    assert verdict_of(records, **PLAIN) is Verdict.NOT_COMPARABLE
+    assert "measured on the stand-in purchase_synthetic" in remark_of(records, **PLAIN)
+    assert "0.4658 [0.35" in render(records)
+
+
+def test_the_papers_data_go_before_the_stand_in() -> None:
+    records = [
+        record(f"{STAND_IN}-vanilla-one_shot_3to4", {"success_rate": rate(70, 73)}),
+        record(f"{PURCHASE}-vanilla-one_shot", {"success_rate": rate(34, 73)}),
+    ]
+    assert verdict_of(records, **PLAIN) is Verdict.REPRODUCED
+
+
+def test_of_several_cases_the_closest_to_the_paper_counts() -> None:
+    fewer = PURCHASE.removesuffix("100") + "20"
+    records = [
+        record(f"{PURCHASE}-vanilla-one_shot", {"success_rate": rate(1, 73)}),
+        record(f"{fewer}-vanilla-one_shot_3to4", {"success_rate": rate(2, 73)}, attack="poison_frogs_20"),
+        record(f"{PURCHASE}-vanilla-one_shot_3to4", {"success_rate": rate(34, 73)}, attack="poison_frogs_100"),
+    ]
+    for order in (records, records[::-1]):
+        (entry,) = (entry for entry in entries(order) if entry.row == row(**PLAIN))
+        assert [case for case, _ in entry.ours] == [records[-1].case]
+
+
+@pytest.mark.parametrize(
+    ("won", "words"),
+    [(7, "at most half of that without DP, holds beside 0.4658"), (30, "does not hold beside 0.4658")],
+)
+def test_whether_the_papers_order_holds_is_said(won: int, words: str) -> None:
+    records = [
+        record(f"{STAND_IN}-vanilla-one_shot_3to4", {"success_rate": rate(34, 73)}),
+        record(f"{STAND_IN}-dp_adam_c0.1_x2-one_shot_3to4", {"success_rate": rate(won, 73)}),
+    ]
+    assert words in remark_of(records, **CLIPPED)
+
+
+@pytest.mark.parametrize("plain", [[], [rate(0, 73)], [rate(0, 0)]], ids=["missing", "nothing won", "nobody attacked"])
+def test_without_success_there_is_no_order(plain: list[Estimate]) -> None:
+    records = [record(f"{STAND_IN}-vanilla-one_shot_3to4", {"success_rate": found}) for found in plain]
+    records.append(record(f"{STAND_IN}-dp_adam_c0.1_x2-one_shot_3to4", {"success_rate": rate(0, 73)}))
+    assert "cannot be told" in remark_of(records, **CLIPPED)
+
+
+def test_an_order_is_of_one_data_set_and_attack() -> None:
+    records = [
+        record(f"{PURCHASE}-vanilla-one_shot_3to4", {"success_rate": rate(34, 73)}),
+        record(f"{STAND_IN}-dp_adam_c0.1_x2-one_shot_3to4", {"success_rate": rate(7, 73)}),
+    ]
+    assert "cannot be told" in remark_of(records, **CLIPPED)
+
+
+def test_a_rate_of_no_target_reproduces_nothing() -> None:
+    records = [record(f"{PURCHASE}-vanilla-one_shot_3to4", {"success_rate": rate(0, 0)})]
+    assert verdict_of(records, **PLAIN) is Verdict.NOT_COMPARABLE
+    assert "no target could be attacked" in remark_of(records, **PLAIN)
+
+
+def test_utility_loss_stands_for_the_drops_of_the_figures_on_targets() -> None:
+    records = [record("fashion_mnist-mlp-poison_frogs_10-dp_sgd_c1_x2-one_shot", {"utility_loss": estimate(0.045)})]
+    wanted = {"experiment": "fig5", "dataset": "fashion_mnist", "metric": "rad"}
+    assert verdict_of(records, **wanted) is Verdict.REPRODUCED
+
+
+def test_smaller_experiments_say_how_small_they_were() -> None:
+    details = {
+        "targets": 15,
+        "targets_without_poison": [3, 2],
+        "budget": 10,
+        "clean_epochs": 100,
+        "epochs": 20,
+    }
+    case = "cifar10-cnn-poison_frogs_10-vanilla-one_shot"
+    records = [record(case, {"success_rate": rate(10, 15)}, details=details)]
+    assert remark_of(records, experiment="fig5", dataset="cifar10", optimizer="sgd").split("; ") == [
+        "ours: 20 targets with 10 candidates, the paper's: 100 with 100",
+        "ours: 100 + 20 epochs, the paper's: 100 + 50",
+    ]
+
+
+def test_one_shot_needs_one_poison_by_definition_once_it_is_run() -> None:
+    wanted = {"experiment": "table3", "metric": "n_poisons", "attack": "cleanlabel_oneshot", "optimizer": "adam"}
+    assert verdict_of([], **wanted) is Verdict.NOT_RUN
+    records = [record(f"{PURCHASE}-vanilla-one_shot_3to4", {"success_rate": rate(34, 73)})]
+    assert verdict_of(records, **wanted) is Verdict.REPRODUCED
+    assert "by definition" in remark_of(records, **wanted)
+
+
+def test_table_3_tells_the_scenarios_apart() -> None:
+    dp, table = (
+        "dp_adam_c4_s0.01_x2",
+        {"experiment": "table3", "metric": "success_rate", "attack": "cleanlabel_oneshot"},
+    )
+    records = [
+        record(f"{PURCHASE}-vanilla-one_shot_3to4", {"success_rate": rate(34, 73)}),
+        record(f"{PURCHASE}-{dp}-one_shot_3to4", {"success_rate": rate(70, 78)}),
+        record(f"{PURCHASE}-{dp}-one_shot_3to4_vanilla_to_defended", {"success_rate": rate(13, 73)}),
+        record(f"{PURCHASE}-{dp}-one_shot_3to4_defended_to_vanilla", {"success_rate": rate(13, 78)}),
+    ]
+    for value in (0.4658, 0.1781, 0.1667):
+        assert verdict_of(records, **table, value=value) is Verdict.REPRODUCED
+
+
+def test_where_no_target_was_won_no_number_of_poisons_is_known() -> None:
+    wanted = {"experiment": "fig6", "metric": "n_poisons", "value": 27.5}
+    records = [record(f"{PURCHASE}-dp_adam_c4_s0.4_x2-multi_poison_3to4", {"success_rate": rate(0, 73)})]
+    assert verdict_of(records, **wanted) is Verdict.NOT_COMPARABLE
+    assert "no target was won" in remark_of(records, **wanted)
+
+
+def test_numbers_that_no_released_file_gives_are_shown_beside_ours() -> None:
+    wanted = {"experiment": "fig6", "metric": "n_poisons", "value": 5.43}
+    records = [record(f"{PURCHASE}-dp_adam_c0.1_x2-multi_poison_3to4", {"poisons_needed": estimate(5.43)})]
+    assert verdict_of(records, **wanted) is Verdict.NOT_COMPARABLE
+    assert "5.4300" in render(records)
+
+
+def test_a_bound_is_met_as_it_is_printed() -> None:
+    records = [record(f"{PURCHASE}-dp_adam_c8_x2-multi_poison_3to4", {"success_rate": rate(71, 75)})]
+    assert verdict_of(records, experiment="fig6", metric="success_rate", clip_norm=8.0) is Verdict.REPRODUCED
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "dp-adam"])
+@pytest.mark.parametrize(
+    ("metric", "name"), [("magnitude_ratio", "magnitude_ratio"), ("cosine_sd", "cosine_similarity_spread")]
+)
+def test_gradients_of_one_shot_attacks_are_shown_and_not_comparable(optimizer: str, metric: str, name: str) -> None:
+    wanted = {"experiment": "fig7", "metric": metric, "optimizer": optimizer}
+    records = [
+        record(f"purchase100-lr-poison_frogs_1-{defense}-gradients_one_shot_3to4", {name: estimate(value)})
+        for defense, value in (("vanilla", 2.125), ("dp_adam_c4_s0.1_x2", 1.125))
+    ]
+    assert verdict_of(records, **wanted) is Verdict.NOT_COMPARABLE
+    assert "the released analysis" in remark_of(records, **wanted)
+    assert ("less than without DP, holds" in remark_of(records, **wanted)) == (optimizer == "dp-adam")
+
+
+def test_order_of_records_on_targets_does_not_matter() -> None:
+    records = [
+        record(f"{data}-{defense}-one_shot_3to4", {"success_rate": rate(won, 73)})
+        for data in (PURCHASE, STAND_IN)
+        for won, defense in enumerate(("vanilla", "dp_adam_c0.1_x2", "dp_adam_c0.1"))
+    ]
+    assert render(records) == render(records[::-1])

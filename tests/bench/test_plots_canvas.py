@@ -76,7 +76,7 @@ def test_published_numbers_are_hollow(axes: Axes, mark: Mark, marker: str, words
 def test_means_over_epochs_have_a_line_too(axes: Axes) -> None:
     (proxy,) = canvas.published(axes, 3, [Mark(0.5)], LOOK, level=True)
     assert proxy.get_label() == "published (mean over epochs)"
-    assert [line.get_linestyle() for line in axes.lines] == [":", "None"]
+    assert [line.get_linestyle() for line in axes.lines] == ["-.", "None"]
 
 
 def test_legend_has_each_entry_once() -> None:

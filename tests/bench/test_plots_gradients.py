@@ -5,7 +5,7 @@ pytest.importorskip("matplotlib", reason="pictures need matplotlib: install the 
 import numpy as np
 
 from bench.plots import gradients, shaped_gradients, training_accuracy
-from tests.bench.plots_sample import EPOCHS, clusters, curves, decay, hollow, legends, series, texts
+from tests.bench.plots_sample import EPOCHS, clusters, curves, decay, hollow, legends, one_shot_gradients, series, texts
 from tests.bench.plots_sample import gradients as record
 from tests.bench.sample import make
 
@@ -125,3 +125,16 @@ def test_record_without_a_usable_series_is_left_out(broken: object) -> None:
 def test_records_of_other_protocols_are_left_out() -> None:
     for module in (gradients, shaped_gradients, training_accuracy):
         assert list(module.pictures([make(), clusters()])) == []
+
+
+def test_one_poison_row_is_figure_7_with_its_placebo() -> None:
+    (picture,) = shaped_gradients.pictures([one_shot_gradients(), one_shot_gradients("dp_adam_c4_s0.1_x2")])
+    assert picture.name == "fig7_gradients-paper-purchase_synthetic-lr-gradients_one_shot_3to4"
+    assert gradients.PLACEBO in legends(picture.figure)
+    assert {y for _, y in hollow(picture.figure)} == {7.46, 1.14}
+    assert "published, not comparable (mean over epochs)" in legends(picture.figure)
+
+
+def test_placebo_is_left_out_where_there_is_no_room() -> None:
+    (picture,) = shaped_gradients.pictures([record(), record(defense="dp_adam_c4")])
+    assert gradients.PLACEBO not in legends(picture.figure)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from bench.record import Record, Status
 from bench.summary import ROWS, WIDTH, summarize, tally
-from tests.bench.sample import estimate, grid, make, odd, unmeasured
+from tests.bench.sample import aimed, estimate, grid, make, odd, unmeasured
 
 
 def words(line: str) -> str:
@@ -106,3 +106,11 @@ def test_tally_leaves_out_what_did_not_happen() -> None:
 def test_cases_without_an_attack_are_only_counted() -> None:
     lines = summarize([make(protocol="utility", attack="no_attack")])
     assert lines == ["1 case: 1 passed"]
+
+
+def test_experiments_on_targets_fit_and_a_rate_of_nothing_is_no_number() -> None:
+    lines = summarize(
+        [aimed(won=0, control=0, targets=0), aimed("dp_adam_c4_x2", protocol="multi_poison", poisons=2.0)]
+    )
+    assert max(map(len, lines)) <= WIDTH
+    assert words(lines[2]).split()[-5:-1] == ["-", "-", "-", "-"]
