@@ -170,6 +170,11 @@ class Attack(ABC):
         """The label without the intensity; attacks of one family differ in intensity only."""
         return self.label.rpartition("_")[0] or self.label
 
+    @property
+    def stream(self) -> str:
+        """Name of the stream that its randomness comes from: the label, so that no two intensities draw alike."""
+        return self.label
+
     @abstractmethod
     def budget(self, train_rows: int) -> int:
         """Exact number of poison rows for ``train_rows`` clean rows."""
@@ -244,7 +249,7 @@ class Attack(ABC):
         if reason is not None:
             raise ValueError(f"{self.label} cannot be made on {dataset.name}: {reason}")
         view = VictimView(self.threat, dataset, recipe, parameters, progress, target, device)
-        poison = self.craft(view, count, generator=_seeds.stream(seed, "craft", self.label)).cpu()
+        poison = self.craft(view, count, generator=_seeds.stream(seed, "craft", self.stream)).cpu()
         self._check(poison, count, dataset)
         return poison
 
