@@ -37,6 +37,13 @@ _MARKS = (
     "because that counts what a defence costs, too; of equals the leftmost. It may be `vanilla`: then no defence pays "
     "here. Point estimates decide, so where intervals overlap the order is not settled. A row without poison, or with "
     "a single measured defence, has no best.",
+    "*(control)*: random flips of some of the training labels, with the budget and the constraints of other attacks of "
+    "the section: what these could trivially do.",
+    "‡ The attack does not do significantly more to `vanilla` than its control: the difference is within the root of "
+    "the summed squares of their intervals' half-widths, or there is no interval. No defence is the best against it, "
+    "and a ✓ in its row speaks for no defence: the row shows how weak the attack is here. Attacks without a control, "
+    "such as back doors and those on regression, are not compared, nor is one that was not measured on `vanilla` "
+    "together with its control.",
     "not run: the results file has nothing about this combination.",
     "skipped, failed, crashed: it was tried and there is no measurement, which is not a bad score; the reason is below "
     "the table.",

@@ -97,6 +97,17 @@ def binary(fraction: float, *, steps: int = 1000) -> list[Attack]:
 BINARY: Sized[Attack] = Sized(
     smoke=binary(0.2, steps=300), paper=[attack for fraction in (0.1, 0.2, 0.4) for attack in binary(fraction)]
 )
+# Random flips of the same budget under the same constraints, which those attacks have to exceed: free ones, and those
+# inside the sets of the oracle attack. Those inside Koh's sets are among the attacks, and free ones against logistic
+# regression on DIGITS_38 and FASHION_34 are in suites/test_indiscriminate.py, all but 20 % at smoke scale.
+FREE_FLIPS: list[Attack] = [LabelFlip(0.2)]
+ORACLE_FLIPS: Sized[Attack] = Sized(
+    smoke=[LabelFlip(0.2, feasible_quantile=0.7)],
+    paper=[LabelFlip(fraction, feasible_quantile=0.7) for fraction in (0.1, 0.2, 0.4)],
+)
+ALL_FREE_FLIPS: Sized[Attack] = Sized(smoke=FREE_FLIPS, paper=[LabelFlip(fraction) for fraction in (0.1, 0.2, 0.4)])
+# 40 % are among SHAPED_ELSEWHERE.
+FEWER_FREE_FLIPS: Sized[Attack] = Sized(smoke=FREE_FLIPS, paper=[LabelFlip(0.1), LabelFlip(0.2)])
 # How they fare against nothing and against clipping is in suites/test_indiscriminate.py.
 SHAPED_ELSEWHERE: list[Attack] = [LabelFlip(0.4), DataDependentSteinhardt(0.4)]
 # Crafted in seconds on a few hundred features.
@@ -234,6 +245,13 @@ FOCUSED_FAILURES = [
     Matrix(
         [LOCATION_PAIR], BINARY, [*NOTHING, *SHAPING, *FILTERS, *CONTROLS], CLASSIFIED, BINARY_FAILURES, scales=PAPER
     ),
+    Matrix([DIGITS_38, FASHION_34], FREE_FLIPS, NOTHING, CLASSIFIED, scales=SMOKE),
+    Matrix([DIGITS_38, DIGITS_38_SVM], ORACLE_FLIPS, NOTHING, CLASSIFIED),
+    Matrix([FASHION_34], ORACLE_FLIPS, NOTHING, CLASSIFIED, scales=PAPER),
+    Matrix([DIGITS_38_SVM], FEWER_FREE_FLIPS, NOTHING, CLASSIFIED),
+    Matrix([DIGITS_38_PRIVATE], FREE_FLIPS, NOTHING, CLASSIFIED),
+    Matrix([LOCATION_PAIR], ALL_FREE_FLIPS, NOTHING, CLASSIFIED),
+    Matrix([LOCATION_PAIR], ORACLE_FLIPS, NOTHING, CLASSIFIED, scales=PAPER),
 )
 def test_two_classes(outcome: CaseOutcome) -> None:
     outcome.check()
@@ -265,6 +283,7 @@ def test_regression(outcome: CaseOutcome) -> None:
     Matrix(
         [MAIL, MAIL_BAYES], [DictionaryAttack(0.01)], [*NOTHING, RONI(), *CONTROLS], CLASSIFIED, DICTIONARY_FAILURES
     ),
+    Matrix([MAIL, MAIL_BAYES], [LabelFlip(0.01)], NOTHING, CLASSIFIED),
 )
 def test_mail(outcome: CaseOutcome) -> None:
     outcome.check()

@@ -175,6 +175,11 @@ class Attack(ABC):
         """Name of the stream that its randomness comes from: the label, so that no two intensities draw alike."""
         return self.label
 
+    @property
+    def control(self) -> "Attack | None":
+        """Random flips of the same budget under the same constraints, which it has to exceed; ``None`` if none."""
+        return None
+
     @abstractmethod
     def budget(self, train_rows: int) -> int:
         """Exact number of poison rows for ``train_rows`` clean rows."""

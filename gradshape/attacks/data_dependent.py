@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gradshape import _validate
 from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
+from gradshape.attacks.label_flip import LabelFlip
 from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
 from gradshape.learners.atoms import (
     EXTRA_DIRECTIONS,
@@ -138,6 +139,10 @@ class DataDependentSteinhardt(ProportionalAttack):
     @property
     def label(self) -> str:
         return f"{'sota_boxed' if self.boxed else 'sota'}_{100 * self.fraction:g}"
+
+    @property
+    def control(self) -> LabelFlip:
+        return LabelFlip(self.fraction)
 
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         x, y = victim.train.x.flatten(1).double(), victim.train.y

@@ -10,6 +10,7 @@ from torch import Tensor
 from gradshape import _validate
 from gradshape.attacks import two_points
 from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
+from gradshape.attacks.label_flip import LabelFlip
 from gradshape.attacks.threat import ThreatModel
 from gradshape.attacks.two_points import Surrogate
 from gradshape.learners.decoys import Decoy, find_decoys
@@ -65,6 +66,10 @@ class KohKkt(ProportionalAttack):
     @property
     def label(self) -> str:
         return f"koh_kkt_{100 * self.fraction:g}"
+
+    @property
+    def control(self) -> LabelFlip:
+        return LabelFlip(self.fraction, feasible_quantile=self.quantile)
 
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         own = Surrogate.of(victim.train, quantile=self.quantile, decay=self.decay, temperature=self.temperature)

@@ -12,6 +12,7 @@ from torch import Tensor
 from gradshape import _validate
 from gradshape.attacks import two_points
 from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
+from gradshape.attacks.label_flip import LabelFlip
 from gradshape.attacks.threat import ThreatModel
 from gradshape.attacks.two_points import Surrogate
 from gradshape.learners.capped import maximise_capped
@@ -72,6 +73,10 @@ class KohMinMax(ProportionalAttack):
     @property
     def label(self) -> str:
         return f"koh_min_max_{100 * self.fraction:g}"
+
+    @property
+    def control(self) -> LabelFlip:
+        return LabelFlip(self.fraction, feasible_quantile=self.quantile)
 
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         own = Surrogate.of(victim.train, quantile=self.quantile, decay=self.decay, temperature=self.temperature)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gradshape import _validate
 from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
+from gradshape.attacks.label_flip import LabelFlip
 from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
 from gradshape.learners.certificate import certify
 from gradshape.learners.feasible import FeasibleSets
@@ -93,6 +94,10 @@ class Steinhardt(ProportionalAttack):
     def label(self) -> str:
         kind = "steinhardt_clipped" if self.clip_afterwards else "steinhardt"
         return f"{kind}_{100 * self.fraction:g}"
+
+    @property
+    def control(self) -> LabelFlip:
+        return LabelFlip(self.fraction, feasible_quantile=self.quantile)
 
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         clean, y = victim.train.x.flatten(1).double(), victim.train.y
