@@ -80,7 +80,7 @@ def _outcome(record: Record) -> str:
 
 
 def _rows(records: Sequence[Record]) -> list[list[str]]:
-    groups: defaultdict[tuple[str, ...], list[Record]] = defaultdict(list)
+    groups: defaultdict[tuple[str, str, str, str, str], list[Record]] = defaultdict(list)
     for record in sorted(records, key=case_order):
         if record.status is Status.OK and not tradeoff.concerns(record):
             groups[record.scale, record.dataset, record.model, record.protocol, record.attack].append(record)

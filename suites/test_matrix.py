@@ -130,6 +130,15 @@ LOCATION = Task("location30", Recipe("lr", Adam(0.04), batch_size=100, epochs=10
 CONTINUOUS = [Task(dataset, Fit(model)) for dataset in ("diabetes", "nuclei_area") for model in ("ridge", "lasso")]
 MAIL = Task("spam_zipf", Fit("spambayes"))
 MAIL_BAYES = Task("spam_zipf", Fit("naive_bayes"))
+# The SVM that attacks on it take the victim for: its C is 1 over decay times rows.
+COUNTS = Task("mail_counts", Fit("svm_linear", c=0.3))
+COUNTS_DECAY, COUNTS_LEVELS = 1 / (0.3 * 600), 32
+FEW_STRONG_ROWS: list[Attack] = [
+    LabelFlip(0.03, feasible_quantile=0.9),
+    KohInfluence(0.03, decay=COUNTS_DECAY, levels=COUNTS_LEVELS),
+    KohKkt(0.03, decay=COUNTS_DECAY, levels=COUNTS_LEVELS),
+    KohMinMax(0.03, decay=COUNTS_DECAY, levels=COUNTS_LEVELS),
+]
 PRIVATE = ObjectivePerturbation(epsilon=10.0)
 
 
@@ -163,6 +172,10 @@ LOCAL = ExpectedFailure(
 )
 CORNERED = ExpectedFailure(
     "the poison of one corner is a spectral outlier only until the fit has turned to it", MEASURED
+)
+INSIDE = ExpectedFailure(
+    "the rows lie inside the sets that a filter keeps, and long messages make these wide",
+    "Koh, Steinhardt and Liang 2018: 3 % to 24 % test error on Enron with 3 % of poison; " + MEASURED,
 )
 ALL_WORDS = ExpectedFailure(
     "a message that holds every word sways a token filter, but hardly the softmax regression that RONI tries rows on",
@@ -214,6 +227,11 @@ REGRESSION_FAILURES = [
 DICTIONARY_FAILURES = [
     Expect(WORKS, tasks=["spam_zipf-spambayes"], defenses=UNDEFENDED),
     Expect(ALL_WORDS, tasks=["spam_zipf-spambayes"], defenses=["roni"]),
+]
+COUNTS_FAILURES = [
+    Expect(WORKS, attacks=["koh_kkt_3", "koh_min_max_3"], defenses=UNDEFENDED),
+    Expect(INSIDE, attacks=["koh_kkt_3", "koh_min_max_3"], defenses=FIVE_PERCENT),
+    Expect(INSIDE, attacks=["koh_kkt_3"], defenses=["sphere_slab_q70"]),
 ]
 FOCUSED_FAILURES = [
     Expect(WORKS, attacks=["focused_known90_3"], defenses=UNDEFENDED),
@@ -286,6 +304,13 @@ def test_regression(outcome: CaseOutcome) -> None:
     Matrix([MAIL, MAIL_BAYES], [LabelFlip(0.01)], NOTHING, CLASSIFIED),
 )
 def test_mail(outcome: CaseOutcome) -> None:
+    outcome.check()
+
+
+@benchmark_cases(
+    Matrix([COUNTS], FEW_STRONG_ROWS, [*NOTHING, *SANITIZERS, *CONTROLS], CLASSIFIED, COUNTS_FAILURES),
+)
+def test_mail_of_counts(outcome: CaseOutcome) -> None:
     outcome.check()
 
 

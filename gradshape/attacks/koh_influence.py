@@ -35,6 +35,9 @@ class KohInfluence(ProportionalAttack):
         eta: step size, above 0.
         steps: at most; 10,000 in the released code.
         every: the loss is looked at after so many steps; after two looks without gain the attack ends.
+        levels: ``None`` for rows of any values; else rows are whole multiples of ``1 / levels``, such as counts of
+            words divided by the largest that is kept: what is found without that is rounded at random
+            (:func:`gradshape.attacks.rounding.round_inside`).
 
     Raises:
         ValueError: a value is out of its range.
@@ -49,13 +52,20 @@ class KohInfluence(ProportionalAttack):
     eta: float = 0.1
     steps: int = 50
     every: int = 10
+    levels: int | None = None
 
     threat: ClassVar[ThreatModel] = two_points.THREAT
     # It knows its own learner, whatever is trained on its rows.
     adaptive: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        two_points.check(fraction=self.fraction, quantile=self.quantile, decay=self.decay, temperature=self.temperature)
+        two_points.check(
+            fraction=self.fraction,
+            quantile=self.quantile,
+            decay=self.decay,
+            temperature=self.temperature,
+            levels=self.levels,
+        )
         _validate.positive(eta=self.eta)
         _validate.positive_int(steps=self.steps, every=self.every)
 
@@ -80,6 +90,10 @@ class KohInfluence(ProportionalAttack):
             every=self.every,
             report=victim.report,
         )
+        if self.levels is not None:
+            return own.whole(
+                climb.x, own.classes, copies, shape=victim.input_shape, levels=self.levels, generator=generator
+            )
         return own.poison(climb.x, own.classes, copies, shape=victim.input_shape, error=climb.error)
 
 

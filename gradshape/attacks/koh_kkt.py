@@ -36,6 +36,9 @@ class KohKkt(ProportionalAttack):
             bias; the released code has 6 (steps of 0.005 of 0.03).
         quantiles, repeats: of the decoys; ``SMALL_QUANTILES``, ``SMALL_REPEATS``, ``ENRON_QUANTILES`` and
             ``ENRON_REPEATS`` of :mod:`gradshape.learners.decoys` are the released ones.
+        levels: ``None`` for rows of any values; else rows are whole multiples of ``1 / levels``, such as counts of
+            words divided by the largest that is kept: what is found without that is rounded at random
+            (:func:`gradshape.attacks.rounding.round_inside`).
 
     Raises:
         ValueError: a value is out of its range.
@@ -52,13 +55,20 @@ class KohKkt(ProportionalAttack):
     divisions: int = 3
     quantiles: tuple[float, ...] = (0.05, 0.1, 0.2)
     repeats: tuple[int, ...] = (1, 3)
+    levels: int | None = None
 
     threat: ClassVar[ThreatModel] = two_points.THREAT
     # It knows its own learner, whatever is trained on its rows.
     adaptive: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        two_points.check(fraction=self.fraction, quantile=self.quantile, decay=self.decay, temperature=self.temperature)
+        two_points.check(
+            fraction=self.fraction,
+            quantile=self.quantile,
+            decay=self.decay,
+            temperature=self.temperature,
+            levels=self.levels,
+        )
         two_points.check_decoys(quantiles=self.quantiles, repeats=self.repeats)
         _validate.fraction(loss_quantile=self.loss_quantile)
         _validate.positive_int(divisions=self.divisions)
@@ -76,6 +86,10 @@ class KohKkt(ProportionalAttack):
         decoys = find_decoys(own.learner, quantiles=self.quantiles, repeats=self.repeats)
         pairs = balanced_pairs(own, decoys, count, loss_quantile=self.loss_quantile, divisions=self.divisions)
         best, error = most_harmful(own, pairs, report=victim.report)
+        if self.levels is not None:
+            return own.whole(
+                best.x, own.classes, best.copies, shape=victim.input_shape, levels=self.levels, generator=generator
+            )
         return own.poison(best.x, own.classes, best.copies, shape=victim.input_shape, error=error)
 
 

@@ -43,6 +43,9 @@ class KohMinMax(ProportionalAttack):
         cap: most hinge loss of a row under the decoy, >= 0.
         eta: step size of Adagrad, above 0; its sums of squares start at 1.
         quantiles, repeats: of the decoys; see :class:`KohKkt`.
+        levels: ``None`` for rows of any values; else rows are whole multiples of ``1 / levels``, such as counts of
+            words divided by the largest that is kept: what is found without that is rounded at random
+            (:func:`gradshape.attacks.rounding.round_inside`).
 
     Raises:
         ValueError: a value is out of its range.
@@ -59,13 +62,20 @@ class KohMinMax(ProportionalAttack):
     eta: float = 0.03
     quantiles: tuple[float, ...] = (0.05, 0.1, 0.2)
     repeats: tuple[int, ...] = (1, 3)
+    levels: int | None = None
 
     threat: ClassVar[ThreatModel] = two_points.THREAT
     # It knows its own learner, whatever is trained on its rows.
     adaptive: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        two_points.check(fraction=self.fraction, quantile=self.quantile, decay=self.decay, temperature=self.temperature)
+        two_points.check(
+            fraction=self.fraction,
+            quantile=self.quantile,
+            decay=self.decay,
+            temperature=self.temperature,
+            levels=self.levels,
+        )
         two_points.check_decoys(quantiles=self.quantiles, repeats=self.repeats)
         _validate.positive(eta=self.eta)
         _validate.finite_non_negative(cap=self.cap)
@@ -103,6 +113,10 @@ class KohMinMax(ProportionalAttack):
             if failures == _FAILURES:
                 break
         assert best is not None
+        if self.levels is not None:
+            return own.whole(
+                best.x, best.y, best.copies, shape=victim.input_shape, levels=self.levels, generator=generator
+            )
         return own.poison(best.x, best.y, best.copies, shape=victim.input_shape, error=best.harm[0])
 
 

@@ -12,7 +12,7 @@ from gradshape import data
 from gradshape.attacks import Crafting, DataDependentSteinhardt, PoisonSet, Steinhardt, data_dependent
 from gradshape.data import Dataset, Split
 from gradshape.defenses import GradientShaping
-from gradshape.learners.atoms import Atoms, DraggedSets
+from gradshape.learners.atoms import Atoms, DraggedSets, grow_atoms
 from gradshape.learners.hinge import fit_hinge, hinge_losses
 from gradshape.metrics import mean_over_seeds, relative_accuracy_drop
 from gradshape.shaping import Clip
@@ -130,14 +130,13 @@ def test_more_poison_never_does_less_to_the_learner_that_judges(seed: int) -> No
 
 def test_what_a_smaller_budget_ends_with_is_met_on_the_way_to_a_larger_one(monkeypatch: pytest.MonkeyPatch) -> None:
     met: list[tuple[int, float]] = []
-    grow = data_dependent.grow_atoms
 
     def spy(atoms: Atoms, count: int, sets: DraggedSets, *, rows: int) -> Atoms:
         met.append((round(float(atoms.masses.sum()) * rows), atoms.value))
-        return grow(atoms, count, sets, rows=rows)
+        return grow_atoms(atoms, count, sets, rows=rows)
 
     ends = [replace(BRIEF, fraction=fraction)(PAIR, seed=0) for fraction in (0.1, 0.2)]
-    monkeypatch.setattr(data_dependent, "grow_atoms", spy)
+    monkeypatch.setattr("gradshape.attacks.data_dependent.grow_atoms", spy)
     replace(BRIEF, fraction=0.3)(PAIR, seed=0)
     assert met == [(len(end), end.notes["objective"]) for end in ends]
 
