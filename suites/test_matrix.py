@@ -4,6 +4,8 @@ The rows of the paper's Table 1 against those of its Table 2, with two controls 
 the poison, and one that removes as many rows at random.
 """
 
+import math
+
 from bench.case import ExpectedFailure, Scale, Smoke, Task
 from bench.matrix import Expect, Matrix, Sized, benchmark_cases
 from bench.protocols.targeted import Targeted
@@ -108,6 +110,11 @@ ORACLE_FLIPS: Sized[Attack] = Sized(
 ALL_FREE_FLIPS: Sized[Attack] = Sized(smoke=FREE_FLIPS, paper=[LabelFlip(fraction) for fraction in (0.1, 0.2, 0.4)])
 # 40 % are among SHAPED_ELSEWHERE.
 FEWER_FREE_FLIPS: Sized[Attack] = Sized(smoke=FREE_FLIPS, paper=[LabelFlip(0.1), LabelFlip(0.2)])
+# The oracle game in the sets of Koh's attacks and in a ball that does not hold a learner of digits.
+WIDE_BALL: Sized[Attack] = Sized(
+    smoke=[Steinhardt(0.2, quantile=0.9, rho=math.sqrt(8), steps=300)],
+    paper=[Steinhardt(fraction, quantile=0.9, rho=math.sqrt(8)) for fraction in (0.1, 0.2, 0.4)],
+)
 # How they fare against nothing and against clipping is in suites/test_indiscriminate.py.
 SHAPED_ELSEWHERE: list[Attack] = [LabelFlip(0.4), DataDependentSteinhardt(0.4)]
 # Crafted in seconds on a few hundred features.
@@ -263,6 +270,8 @@ FOCUSED_FAILURES = [
     Matrix(
         [LOCATION_PAIR], BINARY, [*NOTHING, *SHAPING, *FILTERS, *CONTROLS], CLASSIFIED, BINARY_FAILURES, scales=PAPER
     ),
+    Matrix([DIGITS_38], WIDE_BALL, [*NOTHING, *SHAPING, *FILTERS, *CONTROLS], CLASSIFIED),
+    Matrix([DIGITS_38_SVM], WIDE_BALL, [*NOTHING, *FILTERS, *CONTROLS], CLASSIFIED),
     Matrix([DIGITS_38, FASHION_34], FREE_FLIPS, NOTHING, CLASSIFIED, scales=SMOKE),
     Matrix([DIGITS_38, DIGITS_38_SVM], ORACLE_FLIPS, NOTHING, CLASSIFIED),
     Matrix([FASHION_34], ORACLE_FLIPS, NOTHING, CLASSIFIED, scales=PAPER),

