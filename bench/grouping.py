@@ -3,9 +3,11 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
-from bench.ordering import case_order, defense_order
+from bench.controls import control_labels, short_of_control
+from bench.ordering import best_defense, case_order, defense_order
 from bench.record import Record
 
 
@@ -39,6 +41,22 @@ class Group:
     def defenses(self) -> list[str]:
         """Labels, from the weakest setting to the strongest."""
         return sorted({record.defense for record in self.records}, key=defense_order)
+
+    @cached_property
+    def controls(self) -> frozenset[str]:
+        """Attacks that others are held against, see :mod:`bench.controls`."""
+        return control_labels(self.records)
+
+    @cached_property
+    def short(self) -> frozenset[str]:
+        """Attacks that do no more than their controls: what is good against them is not known to be any good."""
+        return short_of_control(self.records)
+
+    def best(self, attack: str) -> Record | None:
+        """The best defence against ``attack``; ``None`` where none can be told from these records."""
+        if attack in self.short:
+            return None
+        return best_defense(record for record in self.records if record.attack == attack)
 
     def cell(self, attack: str, defense: str) -> list[Record]:
         """The records of one attack and one defence."""

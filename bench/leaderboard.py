@@ -44,6 +44,13 @@ _MARKS = (
     "flips.",
     "no target: the base model classifies none correctly for which there is poison within the distance that the attack "
     "allows. Nothing was attacked, so nothing is known of the defence.",
+    "*(control)*: random flips of some of the training labels, with the budget and the constraints of other attacks of "
+    "the section: what these could trivially do.",
+    "‡ The attack does not do significantly more to `vanilla` than its control: the difference is within the root of "
+    "the summed squares of their intervals' half-widths, or there is no interval. No defence is the best against it, "
+    "and a ✓ in its row speaks for no defence: the row shows how weak the attack is here. Attacks without a control, "
+    "such as back doors and those on regression, are not compared, nor is one that was not measured on `vanilla` "
+    "together with its control.",
     "not run: the results file has nothing about this combination.",
     "skipped, failed, crashed: it was tried and there is no measurement, which is not a bad score; the reason is below "
     "the table.",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from bench import cells, markdown, target_counts
 from bench.grouping import Group
 from bench.headline import cost, headline, total
-from bench.ordering import best_defense, poison_counts
+from bench.ordering import poison_counts
 from bench.privacy import assumption, epsilon, is_noisy, ledger
 from bench.record import Record, Status
 
@@ -65,7 +65,7 @@ class Section(Group):
             *target_counts.blocks(self),
         ]
         if names is not None and any(total(record) for record in self.records):
-            rows = [[markdown.escape(attack), *self._total(row)] for attack, row in self._rows()]
+            rows = [[self._name(attack), *self._total(attack, row)] for attack, row in self._rows()]
             blocks += [f"Both together (`{names.total}`):", markdown.table(rows, ["attack", *columns])]
         blocks += self._certificates()
         blocks += self._filters()
@@ -83,18 +83,22 @@ class Section(Group):
 
     def _attacked(self, attack: str, row: list[list[Record]]) -> Iterator[list[str]]:
         """The line of an attack, and one of its control where there is any."""
-        yield [markdown.escape(attack), _poison_rows(row), *self._damage(row)]
+        yield [self._name(attack), _poison_rows(row), *self._damage(attack, row)]
         control = [target_counts.control(cell) for cell in row]
         if any(control):
             yield [f"*{markdown.escape(attack)}, control*", "", *control]
 
-    def _damage(self, row: list[list[Record]]) -> Iterator[str]:
-        best = best_defense(record for cell in row for record in cell)
+    def _name(self, attack: str) -> str:
+        sign = " *(control)*" if attack in self.controls else " ‡" if attack in self.short else ""
+        return markdown.escape(attack) + sign
+
+    def _damage(self, attack: str, row: list[list[Record]]) -> Iterator[str]:
+        best = self.best(attack)
         for cell in row:
             yield "<br>".join(cells.damage(record, bold=record is best) for record in cell) or "not run"
 
-    def _total(self, row: list[list[Record]]) -> Iterator[str]:
-        best = best_defense(record for cell in row for record in cell)
+    def _total(self, attack: str, row: list[list[Record]]) -> Iterator[str]:
+        best = self.best(attack)
         for cell in row:
             texts = []
             for record in cell:

@@ -151,6 +151,7 @@ def knowledge_of(case: Case) -> dict[str, object]:
     return {
         "defense_kind": told.kind.value,
         "defense_knows": [what for what, known in defender.items() if known],
+        "attack_control": None if case.attack.control is None else case.attack.control.label,
         "attack_knows": [what for what, known in attacker.items() if known.granted],
     }
 

@@ -3,12 +3,14 @@
 import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from itertools import chain
 
 from bench import tradeoff
 from bench.cells import number
+from bench.grouping import Group
 from bench.headline import damage, headline, total
 from bench.markdown import one_line
-from bench.ordering import best_defense, case_order
+from bench.ordering import case_order
 from bench.record import MISSING_DATA, Record, Status
 from bench.verdict import Verdict
 from gradshape.metrics import Estimate
@@ -78,7 +80,7 @@ def _outcome(record: Record) -> str:
 
 
 def _rows(records: Sequence[Record]) -> list[list[str]]:
-    groups: defaultdict[tuple[str, ...], list[Record]] = defaultdict(list)
+    groups: defaultdict[tuple[str, str, str, str, str], list[Record]] = defaultdict(list)
     for record in sorted(records, key=case_order):
         if record.status is Status.OK and not tradeoff.concerns(record):
             groups[record.scale, record.dataset, record.model, record.protocol, record.attack].append(record)
@@ -86,12 +88,14 @@ def _rows(records: Sequence[Record]) -> list[list[str]]:
     varying = [
         name for name in ("protocol", "scale") if len({getattr(group[0], name) for group in groups.values()}) > 1
     ]
-    return [_row(group, ("dataset", "model", *varying)) for group in groups.values()]
+    sections = {(s.scale, s.dataset, s.model, s.protocol): s for s in Group.of(chain.from_iterable(groups.values()))}
+    return [
+        _row(group, ("dataset", "model", *varying), sections[key[:4]].best(key[4])) for key, group in groups.items()
+    ]
 
 
-def _row(group: Sequence[Record], names: Sequence[str]) -> list[str]:
+def _row(group: Sequence[Record], names: Sequence[str], best: Record | None) -> list[str]:
     vanilla = next((record for record in group if record.defense == "vanilla"), None)
-    best = best_defense(group)
     verdicts = Counter(record.verdict for record in group)
     first = group[0]
     shown = headline(first)

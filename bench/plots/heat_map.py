@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 
 from bench import cells, tradeoff
 from bench.headline import headline
-from bench.ordering import best_defense
 from bench.plots import canvas
 from bench.plots.intensities import HARMLESS, WORDS
 from bench.plots.picture import Picture
@@ -23,7 +22,8 @@ _COLORS = "YlOrBr"
 _RANGE = 0.05
 LEGEND = (
     "✓ meets its thresholds, ✗ misses one, ? the interval leaves it open,\n"
-    "† expected to miss one; bold: best defence of the row; –: not measured"
+    "† expected to miss one; bold: best defence of the row; –: not measured\n"
+    "‡ the attack does no more without a defence than random flips under its constraints"
 )
 
 
@@ -55,7 +55,7 @@ def _picture(section: Section, records: Sequence[Record], metric: str) -> Pictur
         colors = colormaps[_COLORS].with_extremes(bad="#eeeeee")
         image = axes.imshow(grid, cmap=colors, norm=shades, aspect="auto", interpolation="nearest")
         for row, attack in enumerate(attacks):
-            best = best_defense(record for record in records if record.attack == attack)
+            best = section.best(attack)
             for column, defense in enumerate(defenses):
                 record = measured.get((attack, defense))
                 axes.text(
@@ -69,7 +69,7 @@ def _picture(section: Section, records: Sequence[Record], metric: str) -> Pictur
                     fontweight="bold" if record is not None and record is best else "normal",
                 )
         axes.set_xticks(range(len(defenses)), [text(defense) for defense in defenses], rotation=40, ha="right")
-        axes.set_yticks(range(len(attacks)), [text(attack) for attack in attacks])
+        axes.set_yticks(range(len(attacks)), [_name(section, attack) for attack in attacks])
         axes.set_xlabel("defence")
         of_rows = not any("success_rate_control" in record.metrics for record in records)
         axes.set_ylabel("attack, % of the clean rows" if of_rows else "attack, poison rows at most")
@@ -77,6 +77,10 @@ def _picture(section: Section, records: Sequence[Record], metric: str) -> Pictur
         figure.colorbar(image, label=WORDS.get(metric, text(metric)))
         figure.supxlabel(LEGEND, fontsize=7)
     return Picture(section.file_name("heat_map"), figure)
+
+
+def _name(section: Section, attack: str) -> str:
+    return f"{text(attack)} ‡" if attack in section.short else text(attack)
 
 
 def _value(record: Record | None, metric: str) -> float:

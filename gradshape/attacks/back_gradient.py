@@ -8,6 +8,7 @@ import torch
 from gradshape import _validate
 from gradshape.attacks.ascent import add_best, climb
 from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
+from gradshape.attacks.label_flip import LabelFlip
 from gradshape.attacks.poisoned_descent import PoisonedDescent, stable_rate
 from gradshape.attacks.surrogate import Crowd, hold_out
 from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
@@ -111,6 +112,10 @@ class BackGradient(ProportionalAttack):
     def label(self) -> str:
         kind = "back_gradient" if self.surrogate == "lr" else f"back_gradient_{self.surrogate}"
         return f"{kind}_{100 * self.fraction:g}"
+
+    @property
+    def control(self) -> LabelFlip:
+        return LabelFlip(self.fraction)
 
     def unsuitable(self, dataset: Dataset) -> str | None:
         reason = super().unsuitable(dataset)

@@ -238,6 +238,16 @@ class Attack(ABC):
         """The label without the intensity; attacks of one family differ in intensity only."""
         return self.label.rpartition("_")[0] or self.label
 
+    @property
+    def stream(self) -> str:
+        """Name of the stream that its randomness comes from: the label, so that no two intensities draw alike."""
+        return self.label
+
+    @property
+    def control(self) -> "Attack | None":
+        """Random flips of the same budget under the same constraints, which it has to exceed; ``None`` if none."""
+        return None
+
     @abstractmethod
     def budget(self, train_rows: int) -> int:
         """Exact number of poison rows for ``train_rows`` clean rows."""
@@ -317,7 +327,7 @@ class Attack(ABC):
             raise ValueError(f"{self.label} cannot be made on {dataset.name}: {reason}")
         self._check_call(dataset, target, wanted, networks)
         view = VictimView(self.threat, dataset, recipe, parameters, progress, target, device, wanted, networks)
-        poison = self.craft(view, count, generator=_seeds.stream(seed, "craft", self.label)).cpu()
+        poison = self.craft(view, count, generator=_seeds.stream(seed, "craft", self.stream)).cpu()
         self._check_count(poison, count)
         if len(poison):
             self._check(poison, len(poison), dataset)

@@ -9,6 +9,7 @@ from torch import Tensor
 from gradshape import _validate
 from gradshape.attacks import words
 from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
+from gradshape.attacks.label_flip import LabelFlip
 from gradshape.attacks.threat import Goal, ThreatModel
 from gradshape.data import Dataset
 
@@ -55,6 +56,10 @@ class DictionaryAttack(ProportionalAttack):
     def label(self) -> str:
         kind = "dictionary" if self.lexicon == 1 else f"dictionary_top{100 * self.lexicon:g}"
         return f"{kind}{'' if self.spam else '_as0'}_{100 * self.fraction:g}"
+
+    @property
+    def control(self) -> LabelFlip:
+        return LabelFlip(self.fraction)
 
     def unsuitable(self, dataset: Dataset) -> str | None:
         return super().unsuitable(dataset) or words.no_words(dataset)

@@ -11,6 +11,7 @@ from torch import Tensor
 from gradshape import _validate
 from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
 from gradshape.attacks.evaluation import Cost, Distance, Evaluation
+from gradshape.attacks.label_flip import LabelFlip
 from gradshape.attacks.row_descent import Descent, descend, select_deep, select_shallow
 from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
 from gradshape.learners.private import ObjectivePerturbation, OutputPerturbation, from_ball, to_ball
@@ -116,6 +117,10 @@ class DPVictim(ProportionalAttack):
         deep = "_deep" if self.selection is Selection.DEEP else ""
         kind = "sv" if self.surrogate else "dpv"
         return f"{kind}{deep}_{self.learner.label}_{self.aim.value}_{100 * self.fraction:g}"
+
+    @property
+    def control(self) -> LabelFlip:
+        return LabelFlip(self.fraction)
 
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         train = victim.train

@@ -10,6 +10,7 @@ from torch import Tensor
 from gradshape import _validate
 from gradshape.attacks import two_points
 from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
+from gradshape.attacks.label_flip import LabelFlip
 from gradshape.attacks.threat import ThreatModel
 from gradshape.attacks.two_points import Surrogate
 from gradshape.learners.decayed import Added, DecayedHinge
@@ -34,12 +35,18 @@ class KohInfluence(ProportionalAttack):
         eta: step size, above 0.
         steps: at most; 10,000 in the released code.
         every: the loss is looked at after so many steps; after two looks without gain the attack ends.
+        levels: ``None`` for rows of any values; else rows are whole multiples of ``1 / levels``, such as counts of
+            words divided by the largest that is kept: what is found without that is rounded at random
+            (:func:`gradshape.attacks.rounding.round_inside`).
 
     Raises:
         ValueError: a value is out of its range.
 
     Koh, Steinhardt and Liang 2018, Stronger data poisoning attacks break data sanitization defenses, section 4.1, as
     their code does with ``use_train``: the loss that grows is the one on the training rows.
+
+    On ``digits_38``, with 20 %, it does as much as flips under the same constraints to logistic regression (0.047 and
+    0.052) and more to the SVM (0.056 and 0.028). On ``mail_counts`` it does no harm with these few steps.
     """
 
     quantile: float = 0.9
@@ -48,19 +55,30 @@ class KohInfluence(ProportionalAttack):
     eta: float = 0.1
     steps: int = 50
     every: int = 10
+    levels: int | None = None
 
     threat: ClassVar[ThreatModel] = two_points.THREAT
     # It knows its own learner, whatever is trained on its rows.
     adaptive: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        two_points.check(fraction=self.fraction, quantile=self.quantile, decay=self.decay, temperature=self.temperature)
+        two_points.check(
+            fraction=self.fraction,
+            quantile=self.quantile,
+            decay=self.decay,
+            temperature=self.temperature,
+            levels=self.levels,
+        )
         _validate.positive(eta=self.eta)
         _validate.positive_int(steps=self.steps, every=self.every)
 
     @property
     def label(self) -> str:
         return f"koh_influence_{100 * self.fraction:g}"
+
+    @property
+    def control(self) -> LabelFlip:
+        return LabelFlip(self.fraction, feasible_quantile=self.quantile)
 
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         own = Surrogate.of(victim.train, quantile=self.quantile, decay=self.decay, temperature=self.temperature)
@@ -75,6 +93,10 @@ class KohInfluence(ProportionalAttack):
             every=self.every,
             report=victim.report,
         )
+        if self.levels is not None:
+            return own.whole(
+                climb.x, own.classes, copies, shape=victim.input_shape, levels=self.levels, generator=generator
+            )
         return own.poison(climb.x, own.classes, copies, shape=victim.input_shape, error=climb.error)
 
 

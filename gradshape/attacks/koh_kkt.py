@@ -10,6 +10,7 @@ from torch import Tensor
 from gradshape import _validate
 from gradshape.attacks import two_points
 from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
+from gradshape.attacks.label_flip import LabelFlip
 from gradshape.attacks.threat import ThreatModel
 from gradshape.attacks.two_points import Surrogate
 from gradshape.learners.decoys import Decoy, find_decoys
@@ -35,6 +36,9 @@ class KohKkt(ProportionalAttack):
             bias; the released code has 6 (steps of 0.005 of 0.03).
         quantiles, repeats: of the decoys; ``SMALL_QUANTILES``, ``SMALL_REPEATS``, ``ENRON_QUANTILES`` and
             ``ENRON_REPEATS`` of :mod:`gradshape.learners.decoys` are the released ones.
+        levels: ``None`` for rows of any values; else rows are whole multiples of ``1 / levels``, such as counts of
+            words divided by the largest that is kept: what is found without that is rounded at random
+            (:func:`gradshape.attacks.rounding.round_inside`).
 
     Raises:
         ValueError: a value is out of its range.
@@ -42,6 +46,13 @@ class KohKkt(ProportionalAttack):
     Koh, Steinhardt and Liang 2018, Stronger data poisoning attacks break data sanitization defenses, section 4.2, as
     their code does with ``use_train``: pairs are judged on the training rows. It judges them behind a defence, here
     there is none.
+
+    On ``mail_counts``, with 3 % of rows of whole counts, the SVM that it was made for goes from 4.8 % to 17 % errors;
+    flips under the same constraints leave it at 5 %. On ``digits_38``, with 20 %, it does nothing, and flips do 0.052
+    to logistic regression and 0.028 to the SVM. The reason is what it maximises: its learner gets 4.2 % of the
+    *training* rows wrong, with the flips 2.1 %, but 1.4 % of the test rows, with the flips 2.8 %. Larger sets
+    (``quantile=1``), less decay (0.0035 and 0.001), decoys of up to 99 % errors, or any loss under the decoy do not
+    change that one at a time; all of them together do (0.014 and 0.042).
     """
 
     quantile: float = 0.9
@@ -51,13 +62,20 @@ class KohKkt(ProportionalAttack):
     divisions: int = 3
     quantiles: tuple[float, ...] = (0.05, 0.1, 0.2)
     repeats: tuple[int, ...] = (1, 3)
+    levels: int | None = None
 
     threat: ClassVar[ThreatModel] = two_points.THREAT
     # It knows its own learner, whatever is trained on its rows.
     adaptive: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        two_points.check(fraction=self.fraction, quantile=self.quantile, decay=self.decay, temperature=self.temperature)
+        two_points.check(
+            fraction=self.fraction,
+            quantile=self.quantile,
+            decay=self.decay,
+            temperature=self.temperature,
+            levels=self.levels,
+        )
         two_points.check_decoys(quantiles=self.quantiles, repeats=self.repeats)
         _validate.fraction(loss_quantile=self.loss_quantile)
         _validate.positive_int(divisions=self.divisions)
@@ -66,11 +84,19 @@ class KohKkt(ProportionalAttack):
     def label(self) -> str:
         return f"koh_kkt_{100 * self.fraction:g}"
 
+    @property
+    def control(self) -> LabelFlip:
+        return LabelFlip(self.fraction, feasible_quantile=self.quantile)
+
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         own = Surrogate.of(victim.train, quantile=self.quantile, decay=self.decay, temperature=self.temperature)
         decoys = find_decoys(own.learner, quantiles=self.quantiles, repeats=self.repeats)
         pairs = balanced_pairs(own, decoys, count, loss_quantile=self.loss_quantile, divisions=self.divisions)
         best, error = most_harmful(own, pairs, report=victim.report)
+        if self.levels is not None:
+            return own.whole(
+                best.x, own.classes, best.copies, shape=victim.input_shape, levels=self.levels, generator=generator
+            )
         return own.poison(best.x, own.classes, best.copies, shape=victim.input_shape, error=error)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from gradshape import _validate
 from gradshape.attacks import two_points
 from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
+from gradshape.attacks.label_flip import LabelFlip
 from gradshape.attacks.threat import ThreatModel
 from gradshape.attacks.two_points import Surrogate
 from gradshape.learners.capped import maximise_capped
@@ -42,6 +43,9 @@ class KohMinMax(ProportionalAttack):
         cap: most hinge loss of a row under the decoy, >= 0.
         eta: step size of Adagrad, above 0; its sums of squares start at 1.
         quantiles, repeats: of the decoys; see :class:`KohKkt`.
+        levels: ``None`` for rows of any values; else rows are whole multiples of ``1 / levels``, such as counts of
+            words divided by the largest that is kept: what is found without that is rounded at random
+            (:func:`gradshape.attacks.rounding.round_inside`).
 
     Raises:
         ValueError: a value is out of its range.
@@ -49,6 +53,12 @@ class KohMinMax(ProportionalAttack):
     Koh, Steinhardt and Liang 2018, Stronger data poisoning attacks break data sanitization defenses, section 4.3, as
     their code does with ``use_train``, but for the looks before the end. As there, ``max(1, 0.1 / fraction - 1)`` times
     the budget is played first and thrown away.
+
+    On ``mail_counts`` 3 % of whole counts take the SVM from 4.8 % to 16 % errors. On ``digits_38``, with 20 %, it does
+    less than flips under the same constraints (0.005 to logistic regression, 0.000 to the SVM; flips 0.052 and 0.028),
+    although its learner does as badly with it (2.5 % of the training rows and 2.8 % of the test rows, flips 2.1 % and
+    2.8 %). A cap of 1, other decoys and a decay of 0.001 leave that as it is; sets of ``quantile=1`` make it 0.014 of
+    both.
     """
 
     quantile: float = 0.9
@@ -58,13 +68,20 @@ class KohMinMax(ProportionalAttack):
     eta: float = 0.03
     quantiles: tuple[float, ...] = (0.05, 0.1, 0.2)
     repeats: tuple[int, ...] = (1, 3)
+    levels: int | None = None
 
     threat: ClassVar[ThreatModel] = two_points.THREAT
     # It knows its own learner, whatever is trained on its rows.
     adaptive: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        two_points.check(fraction=self.fraction, quantile=self.quantile, decay=self.decay, temperature=self.temperature)
+        two_points.check(
+            fraction=self.fraction,
+            quantile=self.quantile,
+            decay=self.decay,
+            temperature=self.temperature,
+            levels=self.levels,
+        )
         two_points.check_decoys(quantiles=self.quantiles, repeats=self.repeats)
         _validate.positive(eta=self.eta)
         _validate.finite_non_negative(cap=self.cap)
@@ -72,6 +89,10 @@ class KohMinMax(ProportionalAttack):
     @property
     def label(self) -> str:
         return f"koh_min_max_{100 * self.fraction:g}"
+
+    @property
+    def control(self) -> LabelFlip:
+        return LabelFlip(self.fraction, feasible_quantile=self.quantile)
 
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         own = Surrogate.of(victim.train, quantile=self.quantile, decay=self.decay, temperature=self.temperature)
@@ -98,6 +119,10 @@ class KohMinMax(ProportionalAttack):
             if failures == _FAILURES:
                 break
         assert best is not None
+        if self.levels is not None:
+            return own.whole(
+                best.x, best.y, best.copies, shape=victim.input_shape, levels=self.levels, generator=generator
+            )
         return own.poison(best.x, best.y, best.copies, shape=victim.input_shape, error=best.harm[0])
 
 

@@ -11,6 +11,7 @@ from gradshape import _validate
 from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
 from gradshape.attacks.evaluation import Evaluation
 from gradshape.attacks.label_ascent import Relaxation, contaminate
+from gradshape.attacks.label_flip import LabelFlip
 from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
 from gradshape.learners.logistic import fit_logistic
 from gradshape.learners.margin_loss import Logistic, SmoothedHinge, SquaredMargin
@@ -124,6 +125,10 @@ class LabelContamination(ProportionalAttack):
         learner = {Logistic: "", SquaredMargin: "_squared", SmoothedHinge: "_hinge"}[type(self.loss)]
         margin = "" if self.relaxation is Relaxation.MIXTURE else "_margin"
         return f"label_contamination{learner}{margin}{self.goal.label}_{100 * self.fraction:g}"
+
+    @property
+    def control(self) -> LabelFlip:
+        return LabelFlip(self.fraction)
 
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         train = victim.train

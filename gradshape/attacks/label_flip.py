@@ -11,6 +11,10 @@ from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
 from gradshape.attacks.drawing import draw_rows
 from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
 from gradshape.data import Split
+from gradshape.learners.feasible import SphereSlab
+
+# Rows are drawn towards their centroid by this share, so that rounding to float32 does not take them out of the set.
+_SHRINK = 1e-6
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,10 @@ class LabelFlip(ProportionalAttack):
         feasible_quantile: ``None`` for free flips; else only flips ``(row, new label)`` are made that pass the
             sphere-and-slab filter of the new label's class, with radii at this quantile of that class's own
             rows, drawn *with* replacement (Koh, Steinhardt and Liang 2018, whose quantile is 0.9). With more
-            than two classes the slab is the one between the new label's class and the row's own.
+            than two classes the slab is the one between the new label's class and the row's own. Where no flip
+            passes, as between classes far apart, free flips are moved to the nearest points of those sets and of the
+            box, so that there is a control for attacks under these constraints on every task; the note ``moved`` says
+            how far, on average, as an Euclidean distance.
 
     Raises:
         ValueError: ``fraction`` is negative or not finite, or the quantile is outside (0, 1].
@@ -70,18 +77,39 @@ class LabelFlip(ProportionalAttack):
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         train, classes = victim.train, victim.num_classes
         if self.feasible_quantile is None:
-            source = draw_rows(len(train), count, generator)
-            shift = torch.randint(1, classes, (count,), generator=generator)
-            labels = (train.y[source] + shift.to(victim.device)) % classes
+            source, labels = _free_flips(train, classes, count, generator)
         else:
             allowed = feasible_flips(train, classes, self.feasible_quantile).nonzero()
             if len(allowed) == 0:
-                raise ValueError(
-                    f"{self.label}: none of the {len(train)} rows lies in the sphere and slab of another class: "
-                    f"raise feasible_quantile={self.feasible_quantile!r}"
-                )
+                return self._moved(train, classes, count, generator)
             source, labels = allowed[torch.randint(len(allowed), (count,), generator=generator)].T
         return PoisonSet(train.x[source], labels.clone(), source.clone(), torch.empty(0, dtype=torch.int64))
+
+    def _moved(self, train: Split, classes: int, count: int, generator: torch.Generator) -> PoisonSet:
+        """Free flips to classes that occur, at the nearest points that pass the filter."""
+        assert self.feasible_quantile is not None
+        source, labels = _free_flips(train, classes, count, generator)
+        x = train.x.flatten(1).double()
+        rows = x[source]
+        for claimed, own in torch.stack([labels, train.y[source]]).unique(dim=1).T.tolist():
+            if not bool((train.y == claimed).any()):
+                raise ValueError(f"{self.label}: class {claimed} has no rows: expected some of every class")
+            opposite = x[train.y == own].mean(0)
+            inside = SphereSlab.around(
+                x[train.y == claimed], opposite=opposite, quantile=self.feasible_quantile, boxed=True
+            )
+            members = (labels == claimed) & (train.y[source] == own)
+            rows[members] = torch.lerp(inside.project(rows[members]), inside.centroid, _SHRINK)
+        moved = {"moved": float((rows - x[source]).norm(dim=1).mean())}
+        near = rows.float().clamp(0, 1).view(-1, *train.x.shape[1:])
+        return PoisonSet.added(near, labels, source=source, notes=moved)
+
+
+def _free_flips(train: Split, classes: int, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Rows, and for each a label drawn from the other classes."""
+    source = draw_rows(len(train), count, generator).to(train.y.device)
+    shift = torch.randint(1, classes, (count,), generator=generator).to(train.y.device)
+    return source, (train.y[source] + shift) % classes
 
 
 def feasible_flips(train: Split, num_classes: int, quantile: float) -> Tensor:

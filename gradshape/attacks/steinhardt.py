@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gradshape import _validate
 from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
+from gradshape.attacks.label_flip import LabelFlip
 from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
 from gradshape.learners.certificate import certify
 from gradshape.learners.feasible import FeasibleSets
@@ -16,6 +17,7 @@ from gradshape.learners.hinge import fit_hinge
 
 # Rows are drawn towards their centroid by this share, so that rounding to float32 does not take them out of the set.
 _SHRINK = 1e-6
+_QUANTILE, _RHO = 0.7, math.sqrt(0.8)
 # Of the mean loss; a tenth of what a certificate may be off by before it counts as contradicted.
 _GAP = 1e-4
 
@@ -52,14 +54,19 @@ class Steinhardt(ProportionalAttack):
         clip_afterwards: play without the box and clip the rows to [0, 1] in the end, as Hong et al. did: that can take
             rows out of their sets, and the certificate no longer covers them.
 
+    What it does to digits is decided by set and ball: on ``digits_38``, with 20 %, it meets its certificate (0.458 of
+    0.459), but loss is not error in a ball that holds a learner so tightly, and no flip lies inside sets at 0.7. It
+    costs logistic regression 0.019 and an SVM nothing; at the flips' quantile of 0.9 and ``rho^2 = 8`` 0.033 and 0.028,
+    where the flips do 0.052 and 0.028. At 0.9 alone it is 0.014 and 0.000, in the larger ball alone 0.019 and 0.000.
+
     Raises:
         ValueError: a value is out of its range.
 
     Steinhardt, Koh and Liang 2017, Certified defenses for data poisoning attacks, section 3; the box is our addition.
     """
 
-    quantile: float = 0.7
-    rho: float = math.sqrt(0.8)
+    quantile: float = _QUANTILE
+    rho: float = _RHO
     eta: float = 0.1
     steps: int = 1000
     clip_afterwards: bool = False
@@ -92,7 +99,13 @@ class Steinhardt(ProportionalAttack):
     @property
     def label(self) -> str:
         kind = "steinhardt_clipped" if self.clip_afterwards else "steinhardt"
+        if (self.quantile, self.rho) != (_QUANTILE, _RHO):
+            kind += f"_q{100 * self.quantile:g}_r{self.rho**2:.3g}"
         return f"{kind}_{100 * self.fraction:g}"
+
+    @property
+    def control(self) -> LabelFlip:
+        return LabelFlip(self.fraction, feasible_quantile=self.quantile)
 
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         clean, y = victim.train.x.flatten(1).double(), victim.train.y

@@ -8,6 +8,7 @@ import torch
 from gradshape import _validate
 from gradshape.attacks.ascent import add_best, climb
 from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
+from gradshape.attacks.label_flip import LabelFlip
 from gradshape.attacks.poisoned_svm import PoisonedSvm
 from gradshape.attacks.surrogate import Crowd, hold_out
 from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
@@ -103,6 +104,10 @@ class SvmAscent(ProportionalAttack):
     def label(self) -> str:
         kind = "svm_ascent" if self.kernel == "linear" else f"svm_ascent_{self.kernel}"
         return f"{kind}_{100 * self.fraction:g}"
+
+    @property
+    def control(self) -> LabelFlip:
+        return LabelFlip(self.fraction)
 
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         data = victim.train

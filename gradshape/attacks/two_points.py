@@ -7,6 +7,7 @@ from torch import Tensor
 
 from gradshape import _validate
 from gradshape.attacks.base import PoisonSet
+from gradshape.attacks.rounding import round_inside
 from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
 from gradshape.data import Split
 from gradshape.learners.decayed import Added, DecayedHinge, signed
@@ -78,6 +79,21 @@ class Surrogate:
         theta = self.learner.fit(self.added(x, y, copies), start=start)
         return self.learner.error(theta), self.learner.mean_loss(theta)
 
+    def whole(
+        self, x: Tensor, y: Tensor, copies: Tensor, *, shape: tuple[int, ...], levels: int, generator: torch.Generator
+    ) -> PoisonSet:
+        """As :meth:`poison`, with every copy rounded at random to whole multiples of ``1 / levels`` inside its set."""
+        drawn = [
+            round_inside(row, int(number), inside=self.sets.of(int(label)), levels=levels, generator=generator)
+            for row, label, number in zip(x, y, copies, strict=True)
+            if number > 0
+        ]
+        rows, labels = torch.cat(drawn), y.repeat_interleave(copies)
+        error, _ = self.harm(rows, labels, torch.ones_like(labels), start=self.learner.fit())
+        share = float(self.sets.contains(rows, labels).double().mean())
+        notes = {"surrogate_error": error, "share_feasible": share}
+        return PoisonSet.added(rows.float().unflatten(1, shape), labels, notes=notes)
+
     def poison(self, x: Tensor, y: Tensor, copies: Tensor, *, shape: tuple[int, ...], error: float) -> PoisonSet:
         """``copies`` of each row as poison, rounded inside the sets.
 
@@ -96,8 +112,10 @@ class Surrogate:
         return PoisonSet.added(drawn, y.repeat_interleave(copies), notes=notes)
 
 
-def check(*, fraction: float, quantile: float, decay: float, temperature: float) -> None:
+def check(*, fraction: float, quantile: float, decay: float, temperature: float, levels: int | None) -> None:
     """Raise ``ValueError`` if a parameter that all these attacks have is out of range."""
+    if levels is not None:
+        _validate.positive_int(levels=levels)
     _validate.finite_non_negative(fraction=fraction)
     _validate.positive(decay=decay, temperature=temperature)
     _validate.positive_fraction(quantile=quantile)

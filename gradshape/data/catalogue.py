@@ -16,6 +16,7 @@ from gradshape.data import (
     digits,  # noqa: F401
     fashion_mnist,  # noqa: F401
     location30,  # noqa: F401
+    mail_counts,  # noqa: F401
     npz,
     nuclei_area,  # noqa: F401
     purchase100,  # noqa: F401

@@ -1,6 +1,6 @@
 """Four poison points, two a class, placed where they hurt a linear classifier most and drag their own filter along."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -24,6 +24,8 @@ _SUPPORT = np.array([0, 2])
 _MOST_STEPS = 100
 _MOST_PROJECTIONS = 100
 _PRECISION = 1e-6
+# Shares of the additional copies that are tried.
+_PARTS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,8 +87,9 @@ class Atoms:
     """Where the poison is.
 
     Attributes:
-        x: ``(4, d)`` float64: a support and a drag point of class 0, then of class 1.
-        y: ``(4,)`` int64, the classes 0, 0, 1, 1.
+        x: ``(4, d)`` float64: a support and a drag point of class 0, then of class 1; ``(6, d)`` where two centroids
+            fill up a larger budget (:func:`grow_atoms`).
+        y: ``(4,)`` int64, the classes 0, 0, 1, 1; of centroids 0, 1.
         masses: ``(4,)`` float64, relative to all clean rows.
         value: hinge loss of the support points, by mass; what drag points lose is not counted.
         violation: by how much a point is outside its set at most, in radii of its class.
@@ -193,6 +196,57 @@ def pull_into_box(atoms: Atoms, w: Tensor, b: float, sets: DraggedSets) -> Atoms
         x, violation = sets.centroids[atoms.y].clamp(0, 1), 0.0
     losses = (1 - (2 * atoms.y - 1) * (x @ w + b)).clamp_min(0)
     return Atoms(x, atoms.y, atoms.masses, float((atoms.masses * losses)[_SUPPORT].sum()), violation)
+
+
+def grow_atoms(atoms: Atoms, count: int, sets: DraggedSets, *, rows: int) -> Atoms:
+    """The poison ``atoms`` with its copies multiplied to ``count`` rows.
+
+    Where a learner minimises the clean loss plus that of the poison over a fixed set of parameters, multiplying the
+    poison never lowers the clean loss at the minimum: with ``A`` and ``B`` the two losses, the minima of ``A + k B``
+    have a larger ``A`` the larger ``k`` is. More copies drag the sets further, though. Where a point would be left
+    outside, fewer copies are added, and the others are the centroids of the dragged sets, which move no set and cost a
+    learner little.
+
+    Args:
+        atoms: the poison of a smaller budget, in whole rows.
+        count: rows of the new one, more than it has.
+        sets: of the clean rows.
+        rows: how many clean ones there are.
+
+    Returns:
+        The same points, followed by the two centroids where these are needed. ``value`` grows with the copies.
+
+    >>> clean = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    >>> sets = DraggedSets.from_rows(clean, torch.tensor([0, 0, 1, 1]), quantile=1.0)
+    >>> masses = torch.tensor([0.25, 0.0, 0.5, 0.0]).double()
+    >>> one = Atoms(clean.double(), torch.tensor([0, 0, 1, 1]), masses, 0.1, 0.0)
+    >>> grow_atoms(one, 6, sets, rows=4).masses.tolist()
+    [0.5, 0.0, 1.0, 0.0]
+    """
+    before = (atoms.masses * rows).round().long()
+    least = int(before.sum())
+    for part in range(_PARTS, -1, -1):
+        kept = least + (count - least) * part // _PARTS
+        copies = before * kept // least
+        copies[int(before.argmax())] += kept - int(copies.sum())
+        grown = replace(atoms, masses=copies.to(atoms.masses) / rows, value=atoms.value * kept / least)
+        used = copies > 0
+        dragged = sets.dragged(grown.x, grown.y, grown.masses)
+        violation = _violation(grown.x[used], grown.y[used], dragged)
+        if violation <= max(VIOLATION_ALLOWED, atoms.violation) or part == 0:
+            break
+    if kept == count:
+        return replace(grown, violation=violation)
+    positive = round((count - kept) * sets.shares[1])
+    fill = grown.masses.new_tensor([count - kept - positive, positive]) / rows
+    centroids = torch.stack([dragged.of(label).centroid for label in (0, 1)])
+    return Atoms(
+        torch.cat([grown.x, centroids]),
+        torch.cat([grown.y, torch.arange(2, device=grown.y.device)]),
+        torch.cat([grown.masses, fill]),
+        grown.value,
+        violation,
+    )
 
 
 def _violation(x: Tensor, y: Tensor, dragged: FeasibleSets) -> float:

@@ -1,18 +1,20 @@
 """Poison that drags its own filter along."""
 
+import itertools
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 import torch
 
 from gradshape import data
-from gradshape.attacks import Crafting, DataDependentSteinhardt, PoisonSet, Steinhardt
+from gradshape.attacks import Crafting, DataDependentSteinhardt, PoisonSet, Steinhardt, data_dependent
 from gradshape.data import Dataset, Split
 from gradshape.defenses import GradientShaping
-from gradshape.learners.atoms import DraggedSets
+from gradshape.learners.atoms import Atoms, DraggedSets, grow_atoms
 from gradshape.learners.hinge import fit_hinge, hinge_losses
-from gradshape.metrics import relative_accuracy_drop
+from gradshape.metrics import mean_over_seeds, relative_accuracy_drop
 from gradshape.shaping import Clip
 from gradshape.training import Adam, Recipe, Victim, train_victims
 from tests.training.samples import blobs
@@ -30,7 +32,7 @@ def distinct(poison: PoisonSet) -> Split:
 
 @pytest.fixture(scope="module")
 def on_digits() -> PoisonSet:
-    return DataDependentSteinhardt(0.4, steps=20, every=4)(DIGITS, seed=0)
+    return DataDependentSteinhardt(0.4, steps=20, every=4, rungs=())(DIGITS, seed=0)
 
 
 @pytest.mark.parametrize("fraction", [0.004, 0.01, 0.1, 1.3])
@@ -93,14 +95,14 @@ def test_it_costs_the_learner_more_than_rows_inside_sets_that_stay(on_digits: Po
 def test_the_clean_loss_is_that_of_the_learner_trained_with_the_poison(on_digits: PoisonSet) -> None:
     x, y = DIGITS.train.x.flatten(1), DIGITS.train.y
     rows, labels = torch.cat([x, on_digits.x.flatten(1)]), torch.cat([y, on_digits.y])
-    fit = fit_hinge(rows, labels, rho=DataDependentSteinhardt(0.4).rho)
+    fit = fit_hinge(rows, labels, rho=DataDependentSteinhardt(0.4).judge_rho)
     assert on_digits.notes["clean_loss"] == pytest.approx(float(hinge_losses(x, y, fit.w, fit.b).mean()), abs=0.1)
 
 
 def test_it_reports_the_best_clean_loss_so_far() -> None:
     seen: list[Crafting] = []
-    poison = replace(BRIEF, steps=11, every=5)(PAIR, seed=0, progress=seen.append)
-    assert [(report.step, report.steps) for report in seen] == [(5, 11), (10, 11), (11, 11)]
+    poison = replace(BRIEF, steps=11, every=5, rungs=(0.1,))(PAIR, seed=0, progress=seen.append)
+    assert [(report.step, report.steps) for report in seen] == [(step, 22) for step in (5, 10, 11, 16, 21, 22)]
     objectives = [report.objective for report in seen]
     assert objectives == sorted(objectives)
     assert objectives[-1] == poison.notes["clean_loss"]
@@ -109,8 +111,62 @@ def test_it_reports_the_best_clean_loss_so_far() -> None:
 def test_it_stops_when_judging_finds_nothing_better(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DataDependentSteinhardt, "_clean_loss", lambda self, x, y, atoms: 1.0)
     seen: list[Crafting] = []
-    replace(BRIEF, steps=40, every=2, patience=3)(PAIR, seed=0, progress=seen.append)
+    replace(BRIEF, steps=40, every=2, patience=3, rungs=())(PAIR, seed=0, progress=seen.append)
     assert [report.step for report in seen] == [2, 4, 6, 8]
+
+
+BUDGETS = (0.04, 0.1, 0.2, 0.25, 0.3, 0.4)
+# Up to which clean losses are known: learners that judge are trained to a gap of 0.005.
+PRECISION = 0.01
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_more_poison_never_does_less_to_the_learner_that_judges(seed: int) -> None:
+    losses = [replace(BRIEF, fraction=fraction)(PAIR, seed=seed).notes["clean_loss"] for fraction in BUDGETS]
+    # From rungs upwards: what lies between two rungs is a rung for none.
+    for smaller, larger in ((1, 2), (1, 3), (2, 3), (2, 4), (4, 5)):
+        assert losses[larger] >= losses[smaller] - PRECISION, losses
+
+
+def test_what_a_smaller_budget_ends_with_is_met_on_the_way_to_a_larger_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    met: list[tuple[int, float]] = []
+
+    def spy(atoms: Atoms, count: int, sets: DraggedSets, *, rows: int) -> Atoms:
+        met.append((round(float(atoms.masses.sum()) * rows), atoms.value))
+        return grow_atoms(atoms, count, sets, rows=rows)
+
+    ends = [replace(BRIEF, fraction=fraction)(PAIR, seed=0) for fraction in (0.1, 0.2)]
+    monkeypatch.setattr("gradshape.attacks.data_dependent.grow_atoms", spy)
+    replace(BRIEF, fraction=0.3)(PAIR, seed=0)
+    assert met == [(len(end), end.notes["objective"]) for end in ends]
+
+
+def test_what_was_found_for_a_smaller_budget_is_kept_where_nothing_better_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = replace(BRIEF, fraction=0.2)(PAIR, seed=0)
+    rounds = DataDependentSteinhardt._rounds
+
+    def none_at_the_top(self: DataDependentSteinhardt, search: data_dependent._Search) -> Iterator[list[Atoms]]:
+        return rounds(self, search) if search.count <= len(small) else iter(())
+
+    monkeypatch.setattr(DataDependentSteinhardt, "_rounds", none_at_the_top)
+    large = replace(BRIEF, fraction=0.3)(PAIR, seed=0)
+    assert torch.equal(distinct(large).x, distinct(small).x)
+    assert large.notes["share_feasible_unclipped"] == 1
+    assert large.notes["clean_loss"] >= small.notes["clean_loss"] - PRECISION
+
+
+def test_more_poison_does_not_do_less_to_trained_victims() -> None:
+    recipe, seeds = Recipe("lr", Adam(0.01), batch_size=32, epochs=20), range(3)
+    drops = []
+    for fraction in (0.1, 0.2, 0.3, 0.4):
+        poison = DataDependentSteinhardt(fraction, steps=4, splits=5, every=2)(DIGITS, seed=0)
+        results = train_victims(DIGITS, [Victim(recipe, seed, rows) for seed in seeds for rows in (None, poison.rows)])
+        accuracy = [result.best_accuracy for result in results]
+        pairs = zip(accuracy[::2], accuracy[1::2], strict=True)
+        drops.append(mean_over_seeds([relative_accuracy_drop(*pair) for pair in pairs]))
+    for smaller, larger in itertools.pairwise(drops):
+        assert larger.high is not None
+        assert larger.high >= smaller.value, drops
 
 
 def test_data_of_one_class_is_refused() -> None:
@@ -136,6 +192,7 @@ def test_more_than_two_classes_are_refused() -> None:
         ("splits", -1),
         ("every", 0),
         ("patience", 0),
+        ("judge_rho", 0.0),
     ],
 )
 def test_values_out_of_range_are_refused_by_name(name: str, value: float) -> None:

@@ -9,6 +9,7 @@ from scipy import stats
 
 from gradshape.attacks import LabelFlip, feasible_flips
 from gradshape.data import Dataset, Split
+from gradshape.learners.feasible import SphereSlab
 from tests.attacks.attacks import DATASETS, LABEL_FLIPS
 from tests.training.samples import blobs
 
@@ -106,11 +107,19 @@ def test_data_of_one_class_cannot_be_flipped(quantile: float | None) -> None:
         LabelFlip(0.5, quantile)(_one_class(), seed=0)
 
 
-def test_where_no_flip_is_feasible_the_quantile_to_raise_is_named() -> None:
-    apart = blobs(rows=20, classes=2, spread=1e-3)
-    assert not feasible_flips(apart.train, 2, 0.9).any()
-    with pytest.raises(ValueError, match=r"none of the 20 rows .* raise feasible_quantile=0\.9"):
-        LabelFlip(0.1, feasible_quantile=0.9)(apart, seed=0)
+@pytest.mark.parametrize("classes", [2, 3])
+def test_where_no_flip_is_feasible_flips_are_moved_into_the_sets_that_they_claim(classes: int) -> None:
+    apart = blobs(rows=60, classes=classes, spread=1e-3)
+    assert not feasible_flips(apart.train, classes, 0.9).any()
+    poison = LabelFlip(0.5, feasible_quantile=0.9)(apart, seed=0)
+    assert len(poison) == 30
+    assert (poison.y != apart.train.y[poison.source]).all()
+    x, y = apart.train.x.flatten(1).double(), apart.train.y
+    moved = poison.x.flatten(1).double() - x[poison.source]
+    assert poison.notes["moved"] == pytest.approx(float(moved.norm(dim=1).mean()))
+    for row, label, source in zip(poison.x.flatten(1), poison.y, poison.source, strict=True):
+        sets = SphereSlab.around(x[y == label], opposite=x[y == y[source]].mean(0), quantile=0.9, boxed=True)
+        assert sets.contains(row[None]).all()
 
 
 def _feasible_by_hand(x: np.ndarray, y: np.ndarray, classes: int, quantile: float) -> list[list[bool]]:

@@ -112,8 +112,9 @@ def test_progress_is_told() -> None:
         (Steinhardt(0.4), "steinhardt_40", "steinhardt"),
         (Steinhardt(0.005), "steinhardt_0.5", "steinhardt"),
         (Steinhardt(0.4, clip_afterwards=True), "steinhardt_clipped_40", "steinhardt_clipped"),
+        (Steinhardt(0.4, quantile=0.9, rho=8**0.5), "steinhardt_q90_r8_40", "steinhardt_q90_r8"),
     ],
-    ids=["whole", "half", "clipped"],
+    ids=["whole", "half", "clipped", "wide"],
 )
 def test_the_label_says_the_percentage_and_the_mode(attack: Steinhardt, label: str, family: str) -> None:
     assert (attack.label, attack.family) == (label, family)

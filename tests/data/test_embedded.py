@@ -7,6 +7,7 @@ EMBEDDED = {
     "digits_38": "a04965e3250ef90eef1b8e752a272718dedd2b6a3baccb369c53d049a053c979",
     "two_moons": "9118ad93cbef0c142f4f4f1f2ac066df1b5246d6c9c39b0f82a58c11fff501bd",
     "purchase_synthetic": "0762e1df167d02041223d7f6071ce19d4e12df83f1223db7137e7419a8e74661",
+    "mail_counts": "9255f0ba57c7756db0a053176314ae62a978d8f39809a08581a8a146ad7b8075",
     "spam_zipf": "14fa35e1968111a8d6a54404c7171cad335ad6049fe7995913d0fe1afaf88bc8",
 }
 

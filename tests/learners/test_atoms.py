@@ -1,13 +1,15 @@
 """Points that drag their own filter along: inside it, and worse than points that cannot drag it."""
 
+import itertools
 import math
 
 import pytest
 import torch
 from torch import Tensor
 
-from gradshape.learners.atoms import EXTRA_DIRECTIONS, Atoms, DraggedSets, place_atoms, pull_into_box
+from gradshape.learners.atoms import EXTRA_DIRECTIONS, Atoms, DraggedSets, grow_atoms, place_atoms, pull_into_box
 from gradshape.learners.feasible import FeasibleSets
+from gradshape.learners.hinge import fit_hinge, hinge_losses
 
 WIDTH = 20
 
@@ -186,3 +188,52 @@ def test_points_that_are_in_the_box_already_stay() -> None:
     free = place_atoms(w, 0.0, sets, masses, directions=torch.eye(4, WIDTH), start=START)
     assert free.x.min() > 0
     assert torch.equal(pull_into_box(free, w, 0.0, sets).x, free.x)
+
+
+def _clean_loss(atoms: Atoms) -> float:
+    weights = torch.cat([torch.full((len(X),), 1 / len(X), dtype=torch.float64), atoms.masses])
+    fit = fit_hinge(torch.cat([X, atoms.x]), torch.cat([Y, atoms.y]), rho=2.0, weights=weights)
+    return float(hinge_losses(X, Y, fit.w, fit.b).mean())
+
+
+@each_direction
+@each_split
+def test_grown_poison_has_the_rows_asked_for_and_is_inside_its_sets(w: Tensor, split: tuple[float, ...]) -> None:
+    atoms = place(w, split)
+    for count in (round(400 * sum(split)) + 1, 200, 400, 1600):
+        grown = grow_atoms(atoms, count, SETS, rows=400)
+        copies = grown.masses * 400
+        assert copies.sum().round() == count
+        assert torch.allclose(copies, copies.round(), atol=1e-9)
+        used = grown.masses > 0
+        dragged = SETS.dragged(grown.x, grown.y, grown.masses)
+        tolerance = 2e-4 * max(dragged.negative.radius, dragged.positive.radius)
+        assert dragged.contains(grown.x[used], grown.y[used], tolerance=tolerance).all()
+
+
+@each_direction
+@each_split
+def test_more_copies_of_the_same_rows_never_lower_the_clean_loss(w: Tensor, split: tuple[float, ...]) -> None:
+    atoms = place(w, split)
+    grown = [grow_atoms(atoms, 160 * factor, SETS, rows=400) for factor in (2, 3)]
+    losses = [_clean_loss(one) for one in (atoms, *grown) if len(one.x) == 4]
+    assert all(after >= before - 1e-3 for before, after in itertools.pairwise(losses)), losses
+
+
+def test_where_more_copies_would_leave_their_sets_centroids_are_added_that_move_none() -> None:
+    # The mean of a lone point and of one across the middle is outside the set of neither, but follows the larger mass.
+    x = SETS.centroids[[0, 0, 1, 1]].clone()
+    x[0] += 0.99 * SETS.clean.negative.radius * torch.eye(WIDTH, dtype=torch.float64)[5]
+    x[1] -= 0.99 * SETS.clean.negative.radius * torch.eye(WIDTH, dtype=torch.float64)[5]
+    masses = torch.tensor([0.02, 0.0025, 0.0, 0.0], dtype=torch.float64)
+    atoms = Atoms(x, torch.tensor([0, 0, 1, 1]), masses, 0.1, 0.0)
+    grown = grow_atoms(atoms, 400, SETS, rows=400)
+    assert len(grown.x) == 6
+    assert grown.masses.sum() == pytest.approx(1)
+    before, after = (
+        SETS.dragged(grown.x[:4], grown.y[:4], grown.masses[:4]),
+        SETS.dragged(grown.x, grown.y, grown.masses),
+    )
+    for label in (0, 1):
+        assert torch.allclose(before.of(label).centroid, after.of(label).centroid)
+        assert torch.allclose(before.of(label).axis, after.of(label).axis)
