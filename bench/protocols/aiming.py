@@ -89,12 +89,12 @@ class Aiming:
 def aiming(case: Subject, dataset: Dataset, device: str, start: Retrained, targets: Targets) -> Part[Aiming]:
     """The part of an experiment that trains base models, chooses targets and makes poison for them.
 
-    The base is the best-accuracy epoch. A row that it misclassifies is no target.
+    The base is the best-accuracy epoch. A row that it misclassifies is no target; a seed may have none.
 
     Raises:
         ValueError: the attack does not aim at single targets, a recipe has no gradients, or the attack cannot be made
             on this data.
-        TooFewTargets: the base model of some seed classifies none of the rows correctly.
+        TooFewTargets: the base models of all seeds classify none of the rows correctly.
     """
     attack = case.attack
     if not isinstance(attack, TargetedAttack):
@@ -115,33 +115,38 @@ def aiming(case: Subject, dataset: Dataset, device: str, start: Retrained, targe
         own = of_attacker[number * len(theirs) : (number + 1) * len(theirs)]
         of_own = tuple(best_of(recipe, result) for recipe, result in zip(theirs, own, strict=True))
         networks.append(of_own or (base.model,))
-    correct = [_classified(base, chosen, targets.count, dataset) for base in bases]
+    correct = [_classified(base, chosen, targets.count) for base in bases]
+    if not any(len(right) for right, _ in correct):
+        raise TooFewTargets(
+            f"{dataset.name}: no base model classifies any of {len(chosen)} rows correctly: expected at least 1 target"
+        )
     crafting = [
         Craft.against(
             dataset, device, attack, first, base.seed, target=right.split, wanted=right.wanted, networks=of_base
         )
-        for base, right, of_base in zip(bases, (right for right, _ in correct), networks, strict=True)
+        for base, (right, _), of_base in zip(bases, correct, networks, strict=True)
+        if len(right)
     ]
-    poisons = yield crafting
+    crafted = iter((yield crafting))
     aims, without = [], []
-    for base, (right, _), poison in zip(bases, correct, poisons, strict=True):
-        of_base = [_aim(base, right, place, poison, dataset) for place in range(len(right))]
-        aims += [aim for aim in of_base if len(aim.poison)]
-        without.append(sum(not len(aim.poison) for aim in of_base))
+    for base, (right, _) in zip(bases, correct, strict=True):
+        of_own_poison = next(crafted) if len(right) else None
+        of_seed = (
+            []
+            if of_own_poison is None
+            else [_aim(base, right, place, of_own_poison, dataset) for place in range(len(right))]
+        )
+        aims += [aim for aim in of_seed if len(aim.poison)]
+        without.append(sum(not len(aim.poison) for aim in of_seed))
     return Aiming(aims, bases, [missed for _, missed in correct], without, chosen.listed, crafting)
 
 
-def _classified(base: Base, chosen: Chosen, count: int, dataset: Dataset) -> tuple[Chosen, int]:
+def _classified(base: Base, chosen: Chosen, count: int) -> tuple[Chosen, int]:
     """The rows that the base classifies correctly, at most ``count``, and how many before them it does not."""
     result = base.result
     assert result.predictions is not None
     right = result.predictions[result.best_epoch - 1] == chosen.y
     places = right.nonzero().squeeze(1)[:count]
-    if not len(places):
-        raise TooFewTargets(
-            f"{dataset.name}: the base model of seed {base.seed} classifies none of {len(chosen)} rows correctly: "
-            "expected at least 1 target"
-        )
     considered = len(chosen) if len(places) < count else int(places[-1]) + 1
     return chosen[places], considered - len(places)
 

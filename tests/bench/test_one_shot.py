@@ -70,7 +70,7 @@ def test_all_that_is_left_is_attacked_where_the_base_misclassifies_many() -> Non
 
 
 def test_a_base_model_that_classifies_none_correctly_is_told() -> None:
-    with pytest.raises(TooFewTargets, match="blobs: the base model of seed 0 classifies none of 14 rows correctly"):
+    with pytest.raises(TooFewTargets, match="blobs: no base model classifies any of 14 rows correctly"):
         play(case(SHOTS), missed=99)
 
 
