@@ -285,7 +285,7 @@ INSERTED = StingRay(4, Nudge())
 
 
 @benchmark_cases(
-    Matrix([DIGITS_MLP], [PoisonFrogs(2)], [*UNDEFENDED, shaped(0.1), *FILTERS], [], EXPECTED, FILTERED, SMOKE),
+    Matrix([DIGITS_MLP], [PoisonFrogs(3)], [*UNDEFENDED, shaped(0.1), *FILTERS], [], EXPECTED, FILTERED, SMOKE),
     Matrix(
         [DIGITS_MLP],
         [PoisonFrogs(2)],
