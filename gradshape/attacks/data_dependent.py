@@ -21,7 +21,7 @@ from gradshape.learners.atoms import (
     place_atoms,
     pull_into_box,
 )
-from gradshape.learners.hinge import fit_hinge, hinge_losses
+from gradshape.learners.hinge import HingeFit, fit_hinge, hinge_losses
 
 # Of the mean loss of the learner that judges: candidates differ by far more.
 _GAP = 5e-3
@@ -150,9 +150,12 @@ class DataDependentSteinhardt(ProportionalAttack):
         sets = DraggedSets.from_rows(x, y, quantile=self.quantile)
         smaller = {budget for rung in self.rungs if 0 < (budget := round(rung * len(x))) < count}
         budgets = [*sorted(smaller), count]
+        clean = fit_hinge(x, y, rho=self.judge_rho, tolerance=_GAP)
         best: tuple[float, Atoms] | None = None
         for number, budget in enumerate(budgets):
-            search = _Search(victim, x, y, sets, budget, generator, number * self.steps, len(budgets) * self.steps)
+            search = _Search(
+                victim, x, y, sets, clean, budget, generator, number * self.steps, len(budgets) * self.steps
+            )
             best = max(self._judged(search, best), key=lambda judged: judged[0])
         assert best is not None
         worst, chosen = best
@@ -173,15 +176,15 @@ class DataDependentSteinhardt(ProportionalAttack):
 
         The first is what was found for a ``smaller`` budget, grown to this one.
         """
-        x, y, worst, stale = search.x, search.y, 0.0, 0
+        worst, stale = 0.0, 0
         if smaller is not None:
-            grown = grow_atoms(smaller[1], search.count, search.sets, rows=len(x))
-            worst = self._clean_loss(x, y, grown)
+            grown = grow_atoms(smaller[1], search.count, search.sets, rows=len(search.x))
+            worst = self._clean_loss(search, grown)
             yield worst, grown
         for step, candidates in enumerate(self._rounds(search), 1):
             if step % self.every and step < self.steps:
                 continue
-            losses = [self._clean_loss(x, y, atoms) for atoms in candidates]
+            losses = [self._clean_loss(search, atoms) for atoms in candidates]
             stale = 0 if max(losses) > worst else stale + 1
             worst = max(worst, *losses)
             yield from zip(losses, candidates, strict=True)
@@ -220,11 +223,19 @@ class DataDependentSteinhardt(ProportionalAttack):
             splits.append(drawn.bincount(minlength=4).double())
         return torch.stack(splits) / rows
 
-    def _clean_loss(self, x: Tensor, y: Tensor, atoms: Atoms) -> float:
+    def _clean_loss(self, search: "_Search", atoms: Atoms) -> float:
         """Of the learner that is trained on the clean rows and the clipped points."""
+        x, y = search.x, search.y
         rows = torch.cat([x, _in_the_box(atoms).double()])
         weights = torch.cat([x.new_full((len(x),), 1 / len(x)), atoms.masses])
-        fit = fit_hinge(rows, torch.cat([y, atoms.y]), rho=self.judge_rho, weights=weights, tolerance=_GAP)
+        fit = fit_hinge(
+            rows,
+            torch.cat([y, atoms.y]),
+            rho=self.judge_rho,
+            weights=weights,
+            tolerance=_GAP,
+            start=search.clean,
+        )
         return float(hinge_losses(x, y, fit.w, fit.b).mean())
 
 
@@ -236,6 +247,7 @@ class _Search:
         victim: who is told of progress.
         x, y: clean rows.
         sets: of these.
+        clean: the learner that judges, trained on these alone.
         count: poison rows.
         generator: of the splits and starts.
         before, steps: rounds of the searches before, and of all searches.
@@ -245,6 +257,7 @@ class _Search:
     x: Tensor
     y: Tensor
     sets: DraggedSets
+    clean: HingeFit
     count: int
     generator: torch.Generator
     before: int

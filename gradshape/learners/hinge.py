@@ -9,6 +9,8 @@ from gradshape import _validate
 
 _MOST_STEPS, _MOST_SHIFTS = 200, 60
 _FIRST_WIDTH, _NARROWER = 1.0, 0.2
+# From near the minimum little smoothing is needed, and few rows are within it.
+_WIDTH_FROM_NEAR = 0.04
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +44,15 @@ def hinge_losses(x: Tensor, y: Tensor, w: Tensor, b: float) -> Tensor:
     return (1 - (2 * y - 1) * (x.double() @ w + b)).clamp_min(0)
 
 
-def fit_hinge(x: Tensor, y: Tensor, *, rho: float, weights: Tensor | None = None, tolerance: float = 1e-6) -> HingeFit:
+def fit_hinge(
+    x: Tensor,
+    y: Tensor,
+    *,
+    rho: float,
+    weights: Tensor | None = None,
+    tolerance: float = 1e-6,
+    start: HingeFit | None = None,
+) -> HingeFit:
     """Minimise ``sum_i c_i max(0, 1 - s_i (w . x_i + b))`` over ``|w|^2 + b^2 <= rho^2``.
 
     The hinge is smoothed by a parabola over a width that shrinks; every smoothed problem is solved by Newton steps
@@ -56,6 +66,7 @@ def fit_hinge(x: Tensor, y: Tensor, *, rho: float, weights: Tensor | None = None
         weights: ``(n,)`` the ``c``, at least 0; ``1 / n`` each if omitted. A row that occurs ``k`` times is one row of
             ``k`` times the weight.
         tolerance: stop where the gap is at most this times the sum of the weights.
+        start: the fit to like rows, from which it is several times as fast; what it comes to has the same gap.
 
     Raises:
         ValueError: ``rho`` or the weights are out of range, a label is not 0 or 1, there are no rows, or the gap is
@@ -79,15 +90,19 @@ def fit_hinge(x: Tensor, y: Tensor, *, rho: float, weights: Tensor | None = None
     c = c[used]
     sign = (2 * y[used] - 1).double()[:, None]
     rows = torch.cat([sign * x[used].double(), sign], dim=1)
-    return _fit(rows, c, rho, tolerance * max(float(c.sum()), torch.finfo(torch.float64).tiny))
-
-
-def _fit(rows: Tensor, c: Tensor, rho: float, tolerance: float) -> HingeFit:
-    """As :func:`fit_hinge`, for rows that are multiplied by their signs and end with them."""
     theta = torch.zeros(rows.shape[1], dtype=rows.dtype, device=rows.device)
+    if start is not None:
+        theta = torch.cat([start.w, start.w.new_tensor([start.b])])
+        theta = theta * min(1.0, rho / max(float(theta.norm()), torch.finfo(theta.dtype).tiny))
+    width = _FIRST_WIDTH if start is None else _WIDTH_FROM_NEAR
+    return _fit(rows, c, rho, tolerance * max(float(c.sum()), torch.finfo(torch.float64).tiny), theta, width)
+
+
+def _fit(rows: Tensor, c: Tensor, rho: float, tolerance: float, theta: Tensor, width: float) -> HingeFit:
+    """As :func:`fit_hinge`, for rows that are multiplied by their signs and end with them."""
     margins = rows @ theta
-    best, objective, lower = theta, float(c.sum()), 0.0
-    width = _FIRST_WIDTH
+    # Weights of 0 are in every ball.
+    best, objective, lower = torch.zeros_like(theta), float(c.sum()), 0.0
     for _ in range(_MOST_STEPS):
         slope = ((1 - margins) / width).clamp(0, 1)
         pull = rows.T @ (c * slope)

@@ -109,7 +109,7 @@ def test_it_reports_the_best_clean_loss_so_far() -> None:
 
 
 def test_it_stops_when_judging_finds_nothing_better(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(DataDependentSteinhardt, "_clean_loss", lambda self, x, y, atoms: 1.0)
+    monkeypatch.setattr(DataDependentSteinhardt, "_clean_loss", lambda self, search, atoms: 1.0)
     seen: list[Crafting] = []
     replace(BRIEF, steps=40, every=2, patience=3, rungs=())(PAIR, seed=0, progress=seen.append)
     assert [report.step for report in seen] == [2, 4, 6, 8]

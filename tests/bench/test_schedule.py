@@ -19,7 +19,7 @@ from bench.jobs import Craft, Filter, Job, Train
 from bench.protocols.base import Experiment, Measurement, Subject
 from bench.protocols.from_scratch import FromScratch
 from bench.schedule import Scheduler, by_id
-from gradshape.attacks import Attack, LabelFlip
+from gradshape.attacks import Attack, DictionaryAttack, LabelFlip
 from gradshape.data import Dataset, Split, load
 from gradshape.defenses import Assumptions, Defense, DefenseKind, GradientShaping, NoDefense
 from gradshape.metrics import Estimate
@@ -292,11 +292,11 @@ def test_case_whose_experiment_broke_fails_again_and_holds_up_no_other(tmp_path:
 
 
 def test_companion_whose_attack_cannot_be_made_fails_no_other(tmp_path: Path) -> None:
-    # Nothing of a tiny quantile is feasible, so it finds no rows to flip.
-    hopeless = case(LabelFlip(0.1, feasible_quantile=1e-9))
+    # It is refused only once it has seen the data.
+    hopeless = case(DictionaryAttack(0.1))
     running = scheduler([hopeless, *GRID], tmp_path)
     assert running.outcome(GRID[0]).measurement.metrics
-    with pytest.raises(ValueError, match="raise feasible_quantile"):
+    with pytest.raises(ValueError, match="dictionary_10 cannot be made on two_moons"):
         running.outcome(hopeless)
 
 

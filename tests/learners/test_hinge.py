@@ -74,6 +74,18 @@ def test_no_classifier_of_the_ball_is_below_the_dual_value(seed: int) -> None:
     assert fit.lower <= best
 
 
+@pytest.mark.parametrize("rho", [0.3, 1.0, 10.0])
+@pytest.mark.parametrize("seed", range(6))
+def test_where_it_starts_changes_no_objective(seed: int, rho: float) -> None:
+    x, y, c = _problem(seed, rows=60, width=8)
+    cold = fit_hinge(x, y, rho=rho, weights=c)
+    for near in (cold, fit_hinge(x, y, rho=rho), fit_hinge(x, 1 - y, rho=2 * rho)):
+        warm = fit_hinge(x, y, rho=rho, weights=c, start=near)
+        assert warm.gap <= 1e-6 * float(c.sum())
+        assert warm.objective == pytest.approx(cold.objective, abs=2e-6 * float(c.sum()))
+        assert float(warm.w.square().sum()) + warm.b**2 <= rho**2 * (1 + 1e-9)
+
+
 def test_a_weight_counts_as_that_many_rows() -> None:
     x, y, _ = _problem(0)
     copies = torch.arange(14) % 4
