@@ -218,10 +218,10 @@ def grow_atoms(atoms: Atoms, count: int, sets: DraggedSets, *, rows: int) -> Ato
 
     >>> clean = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     >>> sets = DraggedSets.from_rows(clean, torch.tensor([0, 0, 1, 1]), quantile=1.0)
-    >>> masses = torch.tensor([0.25, 0.0, 0.5, 0.0]).double()
+    >>> masses = torch.tensor([0.25, 0.0, 0.25, 0.0]).double()
     >>> one = Atoms(clean.double(), torch.tensor([0, 0, 1, 1]), masses, 0.1, 0.0)
-    >>> grow_atoms(one, 6, sets, rows=4).masses.tolist()
-    [0.5, 0.0, 1.0, 0.0]
+    >>> grow_atoms(one, 4, sets, rows=4).masses.tolist()
+    [0.5, 0.0, 0.5, 0.0]
     """
     before = (atoms.masses * rows).round().long()
     least = int(before.sum())
