@@ -187,7 +187,7 @@ class _Training:
         self._optimizer = None if lanes.descends else victims[0].descent.optimizer.over([lanes.parameter])
         self._keep_optimizer = victims[0].keep_optimizer
         self._scoring = victims[0].scoring
-        self._steps_before = self._restore(victims)
+        self._steps_taken = self._restore(victims)
         self._best: _Best | None = None
         self._noise = _StackNoise(lanes, self._shaping, victims)
         self._curves = Curves(victims)
@@ -196,7 +196,7 @@ class _Training:
         self.members = list(range(len(victims)))
 
     def _restore(self, victims: Sequence[Victim]) -> int:
-        """Give the optimizer what it remembers of earlier trainings; returns the number of steps that it took."""
+        """Give the optimizer what it remembers of earlier trainings; returns how many steps it took in them."""
         before = [victim.initial_optimizer for victim in victims if victim.initial_optimizer is not None]
         if not before:
             return 0
@@ -215,7 +215,7 @@ class _Training:
             self._noise.add()
             if self._optimizer is not None:
                 self._optimizer.step([self._lanes.gradient])
-            self._steps_before += 1
+            self._steps_taken += 1
         self._shaping.end_epoch()
         everyone = list(range(len(self.members)))
         done = self._curves.end_epoch(self.members, self._lanes.watched())
@@ -227,7 +227,7 @@ class _Training:
             if keep_states and better:
                 if self._best is None:
                     self._best = _Best(self._lanes, self._tensors)
-                self._best.mark(better, self._tensors, self._steps_before)
+                self._best.mark(better, self._tensors, self._steps_taken)
         return done
 
     @property
@@ -253,10 +253,10 @@ class _Training:
         result = replace(result, last=self._lanes.whole(place, last[0]), best=self._lanes.whole(place, best[0]))
         if not self._keep_optimizer:
             return result
-        steps = self._best.steps[place] if self._best else self._steps_before
+        steps = self._best.steps[place] if self._best else self._steps_taken
         return replace(
             result,
-            last_optimizer=OptimizerState(self._steps_before, tuple(last[1:])),
+            last_optimizer=OptimizerState(self._steps_taken, tuple(last[1:])),
             best_optimizer=OptimizerState(steps, tuple(best[1:])),
         )
 
