@@ -62,6 +62,8 @@ CIFAR = Task(
     Recipe("cnn", SGD(0.02), batch_size=100, epochs=100),
     Smoke(train_rows=500, test_rows=500, epochs=5),
 )
+# What two processors finish within minutes: a tenth of the epochs.
+CIFAR_BRIEF = Task("cifar10", Recipe("cnn", SGD(0.02), batch_size=100, epochs=10), variant="brief")
 
 
 def retraining(epochs: int, base: By = By.DEFENDED, again: By = By.DEFENDED) -> Retrained:
@@ -76,14 +78,16 @@ ONE_FEWER = OneShot(Targets(4), retraining(4), controls=1)
 ONE_COLOURED_FEW = OneShot(Targets(2), retraining(2), controls=1)
 MANY_FEW = MultiPoison(FEW, retraining(8))
 MANY_FEWER = MultiPoison(Targets(4), retraining(4))
-# The paper's pair of classes; and as many targets as are feasible where a re-training takes long.
-PAIR = Targets(100, (3, 4))
-ONE_PAIR, MANY_PAIR = OneShot(PAIR, retraining(50), controls=3), MultiPoison(PAIR, retraining(50))
-ONE_NEAREST = OneShot(Targets(100), retraining(50), controls=3)
-ONE_PICTURE, ONE_COLOURED = (
-    OneShot(Targets(20), retraining(20), controls=1),
-    OneShot(Targets(20), retraining(5), controls=1),
-)
+# The paper's pair of classes and its number of targets, all of which have poison within the distance if it exists.
+ONE_PAIR = OneShot(Targets(100, (3, 4)), retraining(50), controls=3)
+# What takes hours with 100 targets has as many as two processors manage in minutes. Where no pair is given, the nearest
+# wrong class is wanted of a target, which is easier than the paper's pair.
+ONE_NEAREST = OneShot(Targets(40), retraining(50), controls=2)
+MANY_PAIR = MultiPoison(Targets(20, (3, 4)), retraining(50))
+MANY_PAIR_MLP = MultiPoison(Targets(10, (3, 4)), retraining(50))
+ONE_PICTURE = OneShot(Targets(20), retraining(5), controls=1)
+ONE_COLOURED = OneShot(Targets(20), retraining(20), controls=1)
+ONE_COLOURED_BRIEF = OneShot(Targets(10), retraining(1), controls=1)
 
 # An attack that does nothing to the undefended model says nothing of a defence.
 WORKS = [Threshold("success_rate", ">", 0.3)]
@@ -93,6 +97,7 @@ HOLDS = [Threshold("success_rate", "<", 0.25), Threshold("utility_loss", "<", 0.
 UNDEFENDED: list[Defense] = [NoDefense()]
 CLIPPED = [shaped(norm) for norm in NORMS]
 NOISY = [shaped(4, std) for std in STDS]
+SOME_NOISY = [shaped(4, std) for std in (0.01, 0.1, 0.4, 1)]
 SOME_SHAPED = [shaped(1), shaped(0.1), shaped(4, 0.1), shaped(4, 1)]
 
 
@@ -133,13 +138,14 @@ CHEAP = [Threshold("utility_loss", "<", 0.10)]
     *matrices(PLACES, [PoisonFrogs(4)], SOME_SHAPED, ONE_FEW, Scale.SMOKE),
     Matrix([FASHION], [PoisonFrogs(1)], [*UNDEFENDED, shaped(1)], [], EXPECTED, ONE_FEWER, SMOKE),
     Matrix([CIFAR], [PoisonFrogs(1)], [*UNDEFENDED, shaped(0.1)], [], EXPECTED, ONE_COLOURED_FEW, SMOKE),
-    # 100 candidates for every target, without a defence; some of them, nearest first, for what is compared.
+    # The paper's 100 candidates for every target of its pair, without a defence; some of them for what is compared.
     Matrix([STAND_IN, REAL], [PoisonFrogs(100)], UNDEFENDED, WORKS, EXPECTED, ONE_PAIR, PAPER),
-    *matrices(STAND_IN, [PoisonFrogs(10)], [*CLIPPED, *NOISY], ONE_PAIR, Scale.PAPER),
+    *matrices(STAND_IN, [PoisonFrogs(4)], [*CLIPPED, *NOISY], ONE_NEAREST, Scale.PAPER),
     *matrices(REAL, [PoisonFrogs(10)], [*CLIPPED, *NOISY], ONE_PAIR, Scale.PAPER),
-    *matrices(PLACES, [PoisonFrogs(10)], [*CLIPPED, *NOISY], ONE_NEAREST, Scale.PAPER),
-    *matrices(FASHION, [PoisonFrogs(2)], [shaped(1), shaped(0.1), shaped(2, 0.8)], ONE_PICTURE, Scale.PAPER),
+    *matrices(PLACES, [PoisonFrogs(4)], [*CLIPPED, *NOISY], ONE_NEAREST, Scale.PAPER),
+    *matrices(FASHION, [PoisonFrogs(1)], [shaped(1), shaped(2, 0.8)], ONE_PICTURE, Scale.PAPER),
     *matrices(CIFAR, [PoisonFrogs(1)], [shaped(0.1), shaped(4, 0.4)], ONE_COLOURED, Scale.PAPER),
+    Matrix([CIFAR_BRIEF], [PoisonFrogs(1)], [*UNDEFENDED, shaped(0.1)], [], EXPECTED, ONE_COLOURED_BRIEF, PAPER),
 )
 def test_one_shot(outcome: CaseOutcome) -> None:
     outcome.check()
@@ -154,15 +160,15 @@ MORE = [Threshold("success_rate", ">", 0.8), Threshold("utility_loss", "<", 0.10
     Matrix([STAND_IN], [PoisonFrogs(16)], [shaped(4, 1)], HOLDS, EXPECTED, MANY_FEW, SMOKE),
     Matrix([DIGITS_LR], [PoisonFrogs(16)], [*UNDEFENDED, shaped(0.1)], CHEAP, EXPECTED, MANY_FEW, SMOKE),
     Matrix([DIGITS_MLP], [PoisonFrogs(4)], [*UNDEFENDED, shaped(0.1)], CHEAP, EXPECTED, MANY_FEWER, SMOKE),
-    Matrix([STAND_IN, REAL], [PoisonFrogs(100)], [*UNDEFENDED, *CLIPPED], MORE, EXPECTED, MANY_PAIR, PAPER),
-    Matrix([STAND_IN, REAL], [PoisonFrogs(100)], NOISY, HOLDS, EXPECTED, MANY_PAIR, PAPER),
+    Matrix([STAND_IN, REAL], [PoisonFrogs(20)], [*UNDEFENDED, *CLIPPED], MORE, EXPECTED, MANY_PAIR, PAPER),
+    Matrix([STAND_IN, REAL], [PoisonFrogs(20)], SOME_NOISY, HOLDS, EXPECTED, MANY_PAIR, PAPER),
     Matrix(
         [STAND_IN_MLP, REAL_MLP],
-        [PoisonFrogs(100)],
+        [PoisonFrogs(8)],
         [*UNDEFENDED, shaped(4), shaped(4, 1)],
         [],
         EXPECTED,
-        MANY_PAIR,
+        MANY_PAIR_MLP,
         PAPER,
     ),
 )
@@ -202,11 +208,11 @@ MIXED = [(By.VANILLA, By.DEFENDED), (By.DEFENDED, By.VANILLA), (By.DEFENDED, By.
     *(
         Matrix(
             [STAND_IN, REAL],
-            [PoisonFrogs(10)],
+            [PoisonFrogs(4)],
             [shaped(4, 0.01)],
             [],
             (),
-            replace(ONE_PAIR, start=retraining(50, *by)),
+            replace(ONE_NEAREST, start=retraining(50, *by)),
             PAPER,
         )
         for by in MIXED[:2]
@@ -214,7 +220,7 @@ MIXED = [(By.VANILLA, By.DEFENDED), (By.DEFENDED, By.VANILLA), (By.DEFENDED, By.
     *(
         Matrix(
             [STAND_IN, REAL],
-            [PoisonFrogs(100)],
+            [PoisonFrogs(20)],
             [shaped(4, 0.01)],
             [],
             (),
@@ -264,7 +270,7 @@ def following(ratio: float) -> Defense:
         SMOKE,
     ),
     Matrix(
-        [STAND_IN, REAL], [PoisonFrogs(100)], [following(ratio) for ratio in (0.1, 0.4, 1)], [], (), MANY_PAIR, PAPER
+        [STAND_IN, REAL], [PoisonFrogs(20)], [following(ratio) for ratio in (0.1, 0.4, 1)], [], (), MANY_PAIR, PAPER
     ),
 )
 def test_noise_that_follows_the_gradients(outcome: CaseOutcome) -> None:

@@ -12,10 +12,7 @@ from bench.speed.gates import GATES, Gate, Quantity
 from bench.speed.timing import Spread
 from bench.store import write_atomically
 
-SCHEMA = 2
-
-# What the time of retrainings is given for: victims, and epochs of each.
-RETRAININGS = 10_000, 50
+SCHEMA = 3
 
 
 @dataclass(frozen=True)
@@ -72,23 +69,23 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class Retraining:
-    """Whole trainings, with their set-up and an evaluation an epoch.
+class WholeTime:
+    """A whole piece of work; see :class:`bench.speed.wholes.Whole`.
 
     Attributes:
-        victims: how many were trained.
-        epochs: of each.
-        seconds: of all.
+        size: how much of it was done: two numbers.
+        full: how much of it there is.
+        seconds: of what was done.
     """
 
-    victims: int
-    epochs: int
+    size: tuple[int, int]
+    full: tuple[int, int]
     seconds: float
 
     @property
     def projected(self) -> float:
-        """Seconds of :data:`RETRAININGS` at this rate."""
-        return self.seconds / (self.victims * self.epochs) * math.prod(RETRAININGS)
+        """Seconds of all of it at this rate."""
+        return self.seconds / math.prod(self.size) * math.prod(self.full)
 
 
 @dataclass(frozen=True)
@@ -102,7 +99,7 @@ class SpeedRun:
         steps: by problem and way.
         stacks: by stack.
         memory: by problem and way.
-        retraining: whole trainings; ``None`` if they were not measured.
+        wholes: by piece of work.
     """
 
     scale: Scale
@@ -111,12 +108,13 @@ class SpeedRun:
     steps: dict[str, dict[str, StepTimes]] = field(default_factory=dict)
     stacks: dict[str, StackTimes] = field(default_factory=dict)
     memory: dict[str, dict[str, Memory]] = field(default_factory=dict)
-    retraining: Retraining | None = None
+    wholes: dict[str, WholeTime] = field(default_factory=dict)
 
     def value(self, subject: str, quantity: Quantity) -> float | None:
         """What a gate bounds: the median of the ratios, GB or seconds; ``None`` if it was not measured."""
         if quantity == "seconds":
-            return None if self.retraining is None else self.retraining.projected
+            whole = self.wholes.get(subject)
+            return None if whole is None else whole.projected
         step = self.steps.get(subject, {}).get("training")
         stack = self.stacks.get(subject)
         if quantity == "step/plain":
@@ -162,7 +160,7 @@ class SpeedRun:
                 {problem: {way: _step(of) for way, of in ways.items()} for problem, ways in plain["steps"].items()},
                 {stack: _stack(of) for stack, of in plain["stacks"].items()},
                 {problem: {way: Memory(**of) for way, of in ways.items()} for problem, ways in plain["memory"].items()},
-                None if plain["retraining"] is None else Retraining(**plain["retraining"]),
+                {whole: _whole(of) for whole, of in plain["wholes"].items()},
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a document of the speed suite: {error!r}") from error
@@ -180,6 +178,11 @@ def _step(plain: Mapping[str, Any]) -> StepTimes:
 def _stack(plain: Mapping[str, Any]) -> StackTimes:
     fields: dict[str, Any] = {name: Spread(**of) if isinstance(of, Mapping) else of for name, of in plain.items()}
     return StackTimes(**fields)
+
+
+def _whole(plain: Mapping[str, Any]) -> WholeTime:
+    (many, each), (all_many, all_each) = plain["size"], plain["full"]
+    return WholeTime((many, each), (all_many, all_each), plain["seconds"])
 
 
 def load(path: Path) -> SpeedRun:

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,10 @@ from bench.options import Settings
 from bench.speed import measure, report, results
 from bench.speed.gates import Gate
 from bench.speed.problems import PROBLEMS
-from bench.speed.results import RETRAININGS, Memory, Retraining, SpeedRun, StackTimes, StepTimes
-from bench.speed.retraining import retraining
+from bench.speed.results import Memory, SpeedRun, StackTimes, StepTimes, WholeTime
 from bench.speed.stacks import STACKS, Stack
 from bench.speed.timing import Effort
+from bench.speed.wholes import WHOLES, Whole
 
 EFFORT = {
     Scale.SMOKE: Effort(seconds=0.8, least=3, most=30),
@@ -33,11 +32,6 @@ MEMORY_WAYS: Mapping[Scale, tuple[str, ...]] = {
     Scale.PAPER: ("plain", "clipped_gradient", "opacus_hooks"),
 }
 _MOST_MEMORY = 8 * 10**9
-# Victims and epochs, for minutes at most: of CPUs and of GPUs.
-_RETRAININGS = {
-    Scale.SMOKE: {"cpu": (20, 1), "gpu": (200, 2)},
-    Scale.PAPER: {"cpu": (200, 5), "gpu": RETRAININGS},
-}
 
 
 class SpeedSession:
@@ -79,19 +73,18 @@ class SpeedSession:
             )
         return known[way]
 
-    def retraining(self) -> Retraining:
-        """Time of whole trainings."""
-        if self.run.retraining is None:
-            victims, epochs = _RETRAININGS[self.scale]["cpu" if self.device == "cpu" else "gpu"]
-            done = retraining(victims, epochs, device=self.device, max_memory=self._max_memory)
-            self.run = replace(self.run, retraining=done)
-        assert self.run.retraining is not None
-        return self.run.retraining
+    def whole(self, whole: Whole) -> WholeTime:
+        """Time of a piece of work."""
+        if whole.name not in self.run.wholes:
+            size = whole.size(self.scale, gpu=self.device != "cpu")
+            seconds = whole.run(size, self.device, self._max_memory)
+            self.run.wholes[whole.name] = WholeTime(size, whole.full, seconds)
+        return self.run.wholes[whole.name]
 
     def value(self, gate: Gate) -> float | None:
         """What ``gate`` bounds, measured now if it was not yet."""
         if gate.quantity == "seconds":
-            self.retraining()
+            self.whole(next(whole for whole in WHOLES if whole.name == gate.subject))
         elif gate.quantity == "memory":
             self.memory("clipped_gradient", gate.subject)
         elif gate.subject in PROBLEMS:
@@ -114,7 +107,7 @@ class SpeedSession:
         return (
             self.run.steps.keys() == PROBLEMS.keys()
             and self.run.stacks.keys() == {stack.name for stack in STACKS}
-            and self.run.retraining is not None
+            and self.run.wholes.keys() == {whole.name for whole in WHOLES}
             and self.run.memory.get("cnn", {}).keys() == set(MEMORY_WAYS[self.scale])
         )
 

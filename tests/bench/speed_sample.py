@@ -3,9 +3,10 @@
 from bench.case import Scale
 from bench.speed.catalogue import WAYS
 from bench.speed.problems import PROBLEMS
-from bench.speed.results import Memory, Retraining, SpeedRun, StackTimes, StepTimes
+from bench.speed.results import Memory, SpeedRun, StackTimes, StepTimes, WholeTime
 from bench.speed.stacks import STACKS
 from bench.speed.timing import Spread
+from bench.speed.wholes import WHOLES
 
 ENVIRONMENT = {"torch": "2.13.0", "opacus": "1.6.0", "threads": 2, "processor": "A | B", "commit": None}
 
@@ -42,4 +43,5 @@ def make(
         "opacus_hooks": Memory(1000, None, "would take more than 9.9 GB"),
     }
     every_step = {problem: steps(over_plain=over_plain) for problem in PROBLEMS}
-    return SpeedRun(scale, device, ENVIRONMENT, every_step, stacks, {"cnn": memory}, Retraining(1_000, 10, 1.5))
+    wholes = {whole.name: WholeTime((100, 10), (1_000, 50), 0.05) for whole in WHOLES}
+    return SpeedRun(scale, device, ENVIRONMENT, every_step, stacks, {"cnn": memory}, wholes)

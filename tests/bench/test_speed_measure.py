@@ -21,6 +21,7 @@ from bench.speed.session import SpeedSession
 from bench.speed.stacks import STACKS, Stack
 from bench.speed.timing import Effort
 from bench.speed.ways import LEARNING_RATE, Step, Way
+from bench.speed.wholes import WHOLES, Whole
 from gradshape import models
 from tests.bench.speed_sample import make
 
@@ -202,7 +203,7 @@ def test_complete_run_is_kept_and_shown(tmp_path: Path) -> None:
     assert (tmp_path / "speed.md").exists()
 
 
-@pytest.mark.parametrize("part", ["steps", "stacks", "memory"])
+@pytest.mark.parametrize("part", ["steps", "stacks", "memory", "wholes"])
 def test_partial_run_writes_nothing(tmp_path: Path, part: str) -> None:
     partial = finished(tmp_path, Scale.PAPER)
     getattr(partial.run, part).popitem()
@@ -210,20 +211,31 @@ def test_partial_run_writes_nothing(tmp_path: Path, part: str) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_run_without_trainings_writes_nothing(tmp_path: Path) -> None:
-    partial = finished(tmp_path, Scale.PAPER)
-    partial.run = replace(partial.run, retraining=None)
-    assert "stays as it is" in partial.write()
+@pytest.mark.parametrize("whole", WHOLES, ids=lambda whole: whole.name)
+def test_work_is_done_and_timed(whole: Whole) -> None:
+    assert whole.run((3, 1), "cpu", 10**8) > 0
 
 
-def test_trainings_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speed_session, "_RETRAININGS", {Scale.SMOKE: {"cpu": (2, 1)}})
-    asked = session(tmp_path, Scale.SMOKE)
-    done = asked.retraining()
-    assert (done.victims, done.epochs) == (2, 1)
-    assert done.projected == pytest.approx(done.seconds * 10_000 * 50 / 2)
-    assert asked.retraining() is done
-    assert asked.value(Gate("retraining", "seconds", "<=", 120, gpu=True)) == done.projected
+def test_work_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def run(size: tuple[int, int], device: str, max_memory: int) -> float:
+        asked.append(size)
+        return 2.0
+
+    whole = Whole("sums", "sums", ("rows", "columns"), (100, 20), run, {Scale.SMOKE: (10, 4)}, {Scale.SMOKE: (20, 8)})
+    monkeypatch.setattr(speed_session, "WHOLES", [whole])
+    of_session = session(tmp_path, Scale.SMOKE)
+    done = of_session.whole(whole)
+    assert done.projected == pytest.approx(2.0 * 100 * 20 / (10 * 4))
+    assert of_session.value(Gate("sums", "seconds", "<=", 120)) == done.projected
+    assert asked == [(10, 4)]
+
+
+def test_gpus_may_do_more_of_the_work() -> None:
+    whole = next(whole for whole in WHOLES if whole.name == "retraining")
+    assert whole.size(Scale.PAPER, gpu=True) == whole.full
+    assert whole.size(Scale.PAPER, gpu=False) < whole.full
 
 
 def test_smoke_run_does_not_replace_one_at_paper_scale(tmp_path: Path) -> None:
