@@ -91,7 +91,7 @@ def stacked(prepared: Prepared, victims: Sequence[Parameters], lr: float, *, ste
     if layers is None:
         parts = [_alone(prepared, victim, lr) for victim in victims]
         return _side_by_side(parts, steps) if len(parts) > 1 else _repeated(parts, steps)
-    most = most_in_cache(sum(p.nbytes for p in victims[0].values()), prepared.device)
+    most = most_in_cache(sum(p.nbytes for p in victims[0].values()), SGD(lr), prepared.device)
     return _repeated([_dense(prepared, layers, some, lr) for some in chunks(victims, most)], steps)
 
 

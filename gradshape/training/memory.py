@@ -11,7 +11,7 @@ from gradshape.data import Dataset
 from gradshape.shaping import Shaper, Statistic
 from gradshape.training.architecture import Architecture, RowSizes
 from gradshape.training.noise import steps_per_block
-from gradshape.training.optimizers import SGD, Optimizer
+from gradshape.training.optimizers import Optimizer
 from gradshape.training.order import steps_per_epoch
 from gradshape.training.plan import architecture_of
 from gradshape.training.recipe import Sampling
@@ -29,7 +29,8 @@ _OF_OUTPUTS = 3
 # Entries of gradients of single samples that are formed at a time, in all: the limit of the clipping.
 _FORMED = 1 << 26
 # Bytes of the parameters of dense victims that are trained together on a CPU: they stay in its cache from one step to
-# the next, where those of more victims would come from memory at every step.
+# the next, where those of more victims would come from memory at every step. With gradients and moments, which a step
+# passes over once, all of these together may be twice as large.
 _IN_CACHE = 5 << 20
 
 
@@ -62,9 +63,13 @@ def rows_at_once(
     return max(1, whole, bounded)
 
 
-def most_in_cache(parameters: int, device: torch.device) -> int:
+def most_in_cache(parameters: int, optimizer: Optimizer, device: torch.device) -> int:
     """How many dense victims with so many bytes of parameters are trained together; at least 1, any number on GPUs."""
-    return even_share(_IN_CACHE // parameters) if device.type == "cpu" else sys.maxsize
+    if device.type != "cpu":
+        return sys.maxsize
+    # Plain descent has no gradient apart from the parameters.
+    room = 2 * _IN_CACHE // _copies(optimizer) if optimizer.slots else _IN_CACHE
+    return even_share(room // parameters)
 
 
 class Memory:
@@ -101,7 +106,8 @@ class Memory:
         architecture = architecture_of(self._dataset, group[0])
         if architecture.widths is None:
             return fit
-        return min(fit, most_in_cache(architecture.parameters * self._item, self._device))
+        most = most_in_cache(architecture.parameters * self._item, group[0].descent.optimizer, self._device)
+        return min(fit, most)
 
     def shared(self, group: Sequence[Victim]) -> int:
         """Bytes that are taken however many victims there are."""
@@ -182,9 +188,7 @@ class Memory:
 
 def _copies(optimizer: Optimizer) -> int:
     """Tensors of the parameters' size: themselves, the gradient, and the optimizer's."""
-    if isinstance(optimizer, SGD):
-        return 3 if optimizer.momentum else 2
-    return 4
+    return 2 + optimizer.slots
 
 
 def _statistics(shaper: Shaper, batch: int, steps: int) -> int:

@@ -1,8 +1,7 @@
 """SGD and Adam as frozen settings, and their updates.
 
-The updates equal ``torch.optim``'s. They are written out because a stack is one flat tensor that is best updated
-block by block while the block is in the processor's cache, and because building a ``torch.optim`` optimizer loads
-the compiler, which costs more time than a small victim's whole training.
+The updates equal ``torch.optim``'s. They are written out because building a ``torch.optim`` optimizer loads the
+compiler, which costs more time than a small victim's whole training.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,9 +12,6 @@ import torch
 from torch import Tensor
 
 from gradshape import _validate
-
-# Elements a block on CPUs: a few such tensors fit a processor's cache; a multiple of every vector width.
-_BLOCK = 1 << 16
 
 
 class Updater(Protocol):
@@ -162,15 +158,43 @@ class _AdamUpdater:
 
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor]) -> None:
-        settings = self._settings
         self._steps += 1
+        # The kernel takes memory as it lies, whatever the strides are.
+        everything = (*self._parameters, *gradients, *self._first, *self._second)
+        if all(tensor.device.type == "cpu" and tensor.is_contiguous() for tensor in everything):
+            self._step_at_once(gradients)
+        else:
+            self._step_by_operators(gradients)
+
+    def _step_at_once(self, gradients: Sequence[Tensor]) -> None:
+        """In one pass over memory, by the kernel of ``torch.optim.Adam(..., fused=True)``."""
+        settings = self._settings
+        torch._fused_adam_(
+            self._parameters,
+            list(gradients),
+            self._first,
+            self._second,
+            [],
+            [torch.tensor(float(self._steps))] * len(self._parameters),
+            lr=settings.lr,
+            beta1=settings.beta1,
+            beta2=settings.beta2,
+            weight_decay=0.0,
+            eps=settings.eps,
+            amsgrad=False,
+            maximize=False,
+        )
+
+    def _step_by_operators(self, gradients: Sequence[Tensor]) -> None:
+        settings = self._settings
         rate = -settings.lr / (1 - settings.beta1**self._steps)
         root = (1 - settings.beta2**self._steps) ** 0.5
-        for whole in zip(self._parameters, gradients, self._first, self._second, strict=True):
-            for parameter, gradient, first, second in zip(*map(_blocks, whole), strict=True):
-                first.lerp_(gradient, 1 - settings.beta1)
-                second.mul_(settings.beta2).addcmul_(gradient, gradient, value=1 - settings.beta2)
-                parameter.addcdiv_(first, second.sqrt().div_(root).add_(settings.eps), value=rate)
+        for parameter, gradient, first, second in zip(
+            self._parameters, gradients, self._first, self._second, strict=True
+        ):
+            first.lerp_(gradient, 1 - settings.beta1)
+            second.mul_(settings.beta2).addcmul_(gradient, gradient, value=1 - settings.beta2)
+            parameter.addcdiv_(first, second.sqrt().div_(root).add_(settings.eps), value=rate)
 
     def move(self, parameters: Sequence[Tensor], select: Callable[[Tensor], Tensor]) -> None:
         self._parameters = [parameter.detach() for parameter in parameters]
@@ -189,8 +213,3 @@ class _AdamUpdater:
         if slots:
             self._first, self._second = ([*slot] for slot in slots)
         self._steps = steps
-
-
-def _blocks(tensor: Tensor) -> Sequence[Tensor]:
-    large = tensor.device.type == "cpu" and tensor.ndim == 1 and len(tensor) > _BLOCK
-    return tensor.split(_BLOCK) if large else (tensor,)

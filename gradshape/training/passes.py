@@ -58,9 +58,8 @@ class Forward:
         out = buffer("out 0", victims, first.shape[1], columns)
         self._first = first
         self._first_of_all = first.flatten(0, 1)
-        self._of_shared = out.flatten(0, 1)[:, :shared]
+        self._of_all = out.flatten(0, 1)
         self._of_private = out[:, :, shared : self.rows]
-        self._of_none = out[:, :, self.rows :]
         self.layers: list[_Layer] = []
         for number, weight in enumerate(others, start=1):
             below, inputs = out, buffer(f"in {number}", victims, weight.shape[2], columns)
@@ -73,8 +72,6 @@ class Forward:
         self._multiply(shared)
         if private is not None:
             self._of_private.copy_(torch.bmm(self._first, private.mT))
-        if self.filled:
-            self._of_none.zero_()
         for layer in self.layers:
             torch.clamp_min(layer.below, 0, out=layer.units)
             layer.ones.fill_(1)
@@ -82,13 +79,15 @@ class Forward:
         return self.outputs
 
     def _multiply(self, x: Tensor) -> None:
-        out, weights = self._of_shared, self._first_of_all
-        if len(x) < LEAST_WIDTH:
-            out.copy_(torch.mm(weights, pad(x, (0, 0, 0, LEAST_WIDTH - len(x))).T)[:, : len(x)])
-        elif out.is_contiguous():
-            torch.mm(weights, x.T, out=out)
+        out, weights = self._of_all, self._first_of_all
+        columns = out.shape[1]
+        # Of private rows, too, whose columns are overwritten: products with a multiple of four columns are faster.
+        missing = max(columns, LEAST_WIDTH) - len(x)
+        rows = pad(x, (0, 0, 0, missing)) if missing else x
+        if columns < LEAST_WIDTH:
+            out.copy_(torch.mm(weights, rows.T)[:, :columns])
         else:
-            out.copy_(torch.mm(weights, x.T))
+            torch.mm(weights, rows.T, out=out)
 
 
 class Step:
