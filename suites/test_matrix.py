@@ -116,7 +116,11 @@ WIDE_BALL: Sized[Attack] = Sized(
     paper=[Steinhardt(fraction, quantile=0.9, rho=math.sqrt(8)) for fraction in (0.1, 0.2, 0.4)],
 )
 # How they fare against nothing and against clipping is in suites/test_indiscriminate.py.
-SHAPED_ELSEWHERE: list[Attack] = [LabelFlip(0.4), DataDependentSteinhardt(0.4)]
+# At smoke scale a search of seconds, which does about as much to these tasks as one of a minute.
+SHAPED_ELSEWHERE: Sized[Attack] = Sized(
+    smoke=[LabelFlip(0.4), DataDependentSteinhardt(0.4, steps=24, splits=6, rungs=(0.2,))],
+    paper=[LabelFlip(0.4), DataDependentSteinhardt(0.4)],
+)
 # Crafted in seconds on a few hundred features.
 QUICK: list[Attack] = [Watermark(1.0, 0.2), SvmAscent(0.2), LabelContamination(0.2, steps=10)]
 OVERLAY, BADNETS = Watermark(1.0, 0.01), BadNetsPatch(3, 0.05)

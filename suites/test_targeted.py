@@ -63,8 +63,8 @@ CIFAR = Task(
     Recipe("cnn", SGD(0.02), batch_size=100, epochs=100),
     Smoke(train_rows=500, test_rows=500, epochs=5),
 )
-# What two processors finish within minutes: a tenth of the epochs.
-CIFAR_BRIEF = Task("cifar10", Recipe("cnn", SGD(0.02), batch_size=100, epochs=10), variant="brief")
+# What two processors finish within minutes: a few of the epochs.
+CIFAR_BRIEF = Task("cifar10", Recipe("cnn", SGD(0.02), batch_size=100, epochs=5), variant="brief")
 
 
 def retraining(epochs: int, base: By = By.DEFENDED, again: By = By.DEFENDED) -> Retrained:
@@ -83,12 +83,12 @@ MANY_FEWER = MultiPoison(Targets(4), retraining(4))
 ONE_PAIR = OneShot(Targets(100, (3, 4)), retraining(50), controls=3)
 # What takes hours with 100 targets has as many as two processors manage in minutes. Where no pair is given, the nearest
 # wrong class is wanted of a target, which is easier than the paper's pair.
-ONE_NEAREST = OneShot(Targets(40), retraining(50), controls=2)
+ONE_NEAREST = OneShot(Targets(24), retraining(50), controls=2)
 MANY_PAIR = MultiPoison(Targets(20, (3, 4)), retraining(50))
 MANY_PAIR_MLP = MultiPoison(Targets(10, (3, 4)), retraining(50))
-ONE_PICTURE = OneShot(Targets(20), retraining(5), controls=1)
+ONE_PICTURE = OneShot(Targets(20), retraining(3), controls=1)
 ONE_COLOURED = OneShot(Targets(20), retraining(20), controls=1)
-ONE_COLOURED_BRIEF = OneShot(Targets(10), retraining(1), controls=1)
+ONE_COLOURED_BRIEF = OneShot(Targets(6), retraining(1), controls=1)
 
 # An attack that does nothing to the undefended model says nothing of a defence.
 WORKS = [Threshold("success_rate", ">", 0.3)]
@@ -98,7 +98,7 @@ HOLDS = [Threshold("success_rate", "<", 0.25), Threshold("utility_loss", "<", 0.
 UNDEFENDED: list[Defense] = [NoDefense()]
 CLIPPED = [shaped(norm) for norm in NORMS]
 NOISY = [shaped(4, std) for std in STDS]
-SOME_NOISY = [shaped(4, std) for std in (0.01, 0.1, 0.4, 1)]
+SOME_NOISY = [shaped(4, std) for std in (0.01, 0.1, 1)]
 SOME_SHAPED = [shaped(1), shaped(0.1), shaped(4, 0.1), shaped(4, 1)]
 
 
@@ -144,7 +144,7 @@ CHEAP = [Threshold("utility_loss", "<", 0.10)]
     *matrices(STAND_IN, [PoisonFrogs(4)], [*CLIPPED, *NOISY], ONE_NEAREST, Scale.PAPER),
     *matrices(REAL, [PoisonFrogs(10)], [*CLIPPED, *NOISY], ONE_PAIR, Scale.PAPER),
     *matrices(PLACES, [PoisonFrogs(4)], [*CLIPPED, *NOISY], ONE_NEAREST, Scale.PAPER),
-    *matrices(FASHION, [PoisonFrogs(1)], [shaped(1), shaped(2, 0.8)], ONE_PICTURE, Scale.PAPER),
+    *matrices(FASHION, [PoisonFrogs(1)], [shaped(1)], ONE_PICTURE, Scale.PAPER),
     *matrices(CIFAR, [PoisonFrogs(1)], [shaped(0.1), shaped(4, 0.4)], ONE_COLOURED, Scale.PAPER),
     Matrix([CIFAR_BRIEF], [PoisonFrogs(1)], [*UNDEFENDED, shaped(0.1)], [], EXPECTED, ONE_COLOURED_BRIEF, PAPER),
 )
@@ -161,11 +161,11 @@ MORE = [Threshold("success_rate", ">", 0.8), Threshold("utility_loss", "<", 0.10
     Matrix([STAND_IN], [PoisonFrogs(16)], [shaped(4, 1)], HOLDS, EXPECTED, MANY_FEW, SMOKE),
     Matrix([DIGITS_LR], [PoisonFrogs(16)], [*UNDEFENDED, shaped(0.1)], CHEAP, EXPECTED, MANY_FEW, SMOKE),
     Matrix([DIGITS_MLP], [PoisonFrogs(4)], [*UNDEFENDED, shaped(0.1)], CHEAP, EXPECTED, MANY_FEWER, SMOKE),
-    Matrix([STAND_IN, REAL], [PoisonFrogs(20)], [*UNDEFENDED, *CLIPPED], MORE, EXPECTED, MANY_PAIR, PAPER),
-    Matrix([STAND_IN, REAL], [PoisonFrogs(20)], SOME_NOISY, HOLDS, EXPECTED, MANY_PAIR, PAPER),
+    Matrix([STAND_IN, REAL], [PoisonFrogs(12)], [*UNDEFENDED, *CLIPPED], MORE, EXPECTED, MANY_PAIR, PAPER),
+    Matrix([STAND_IN, REAL], [PoisonFrogs(12)], SOME_NOISY, HOLDS, EXPECTED, MANY_PAIR, PAPER),
     Matrix(
         [STAND_IN_MLP, REAL_MLP],
-        [PoisonFrogs(8)],
+        [PoisonFrogs(4)],
         [*UNDEFENDED, shaped(4), shaped(4, 1)],
         [],
         EXPECTED,
@@ -221,7 +221,7 @@ MIXED = [(By.VANILLA, By.DEFENDED), (By.DEFENDED, By.VANILLA), (By.DEFENDED, By.
     *(
         Matrix(
             [STAND_IN, REAL],
-            [PoisonFrogs(20)],
+            [PoisonFrogs(12)],
             [shaped(4, 0.01)],
             [],
             (),
@@ -270,9 +270,7 @@ def following(ratio: float) -> Defense:
         MANY_FEW,
         SMOKE,
     ),
-    Matrix(
-        [STAND_IN, REAL], [PoisonFrogs(20)], [following(ratio) for ratio in (0.1, 0.4, 1)], [], (), MANY_PAIR, PAPER
-    ),
+    Matrix([STAND_IN, REAL], [PoisonFrogs(12)], [following(ratio) for ratio in (0.1, 1)], [], (), MANY_PAIR, PAPER),
 )
 def test_noise_that_follows_the_gradients(outcome: CaseOutcome) -> None:
     outcome.check()
