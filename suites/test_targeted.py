@@ -118,14 +118,14 @@ def matrices(
 
 UNMOVED = ExpectedFailure(
     "one row whose logits collide with the target's turns logistic regression on these sets whatever is done to its "
-    "gradient: Adam cancels the common scale that clipping leaves, and noise that costs 20 % and more moves targets by "
-    "itself",
+    "gradient: Adam cancels the common scale that clipping leaves, and noise that costs a fifth of the accuracy still "
+    "leaves most of the attack's success",
     "measured here, beside controls; Hong et al. 2020, section 6.3, have 0.09 at C = 0.1 on Purchase-100",
 )
 RECORDS = ["purchase_synthetic-lr", "location30-lr"]
-SHAPED_LABELS = [_label(defense) for defense in SOME_SHAPED]
+SHAPED_LABELS = [_label(defense) for defense in (*SOME_SHAPED, *CLIPPED, *NOISY)]
 EXPECTED = [
-    Expect(UNMOVED, tasks=RECORDS, attacks=["poison_frogs_4"], defenses=SHAPED_LABELS, scales=SMOKE),
+    Expect(UNMOVED, tasks=RECORDS, attacks=["poison_frogs_4"], defenses=SHAPED_LABELS),
     Expect(UNMOVED, tasks=RECORDS, attacks=["poison_frogs_16"], defenses=[_label(shaped(4, 1))], scales=SMOKE),
 ]
 CHEAP = [Threshold("utility_loss", "<", 0.10)]
