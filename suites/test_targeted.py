@@ -122,11 +122,19 @@ UNMOVED = ExpectedFailure(
     "leaves most of the attack's success",
     "measured here, beside controls; Hong et al. 2020, section 6.3, have 0.09 at C = 0.1 on Purchase-100",
 )
+DRIFTING = ExpectedFailure(
+    "re-trained for 50 epochs, the stand-in's base model loses 0.08 of its accuracy whatever row is added, so that few "
+    "of the targets that are won count as won at the allowed drop of 0.05",
+    "measured here: 10 of 57 targets whatever the accuracy, 4 of 57 within the drop, none in the control; Hong et al. "
+    "2020, section 6.3, have 34 of 73 on Purchase-100",
+)
 RECORDS = ["purchase_synthetic-lr", "location30-lr"]
 SHAPED_LABELS = [_label(defense) for defense in (*SOME_SHAPED, *CLIPPED, *NOISY)]
 EXPECTED = [
     Expect(UNMOVED, tasks=RECORDS, attacks=["poison_frogs_4"], defenses=SHAPED_LABELS),
     Expect(UNMOVED, tasks=RECORDS, attacks=["poison_frogs_16"], defenses=[_label(shaped(4, 1))], scales=SMOKE),
+    Expect(UNMOVED, tasks=RECORDS, attacks=["poison_frogs_12"], defenses=list(map(_label, SOME_NOISY)), scales=PAPER),
+    Expect(DRIFTING, tasks=RECORDS, attacks=["poison_frogs_100"], defenses=["vanilla"], scales=PAPER),
 ]
 CHEAP = [Threshold("utility_loss", "<", 0.10)]
 
