@@ -29,8 +29,8 @@ class OneShot:
     any of its poisons succeeds; the other re-trainings for it are then dropped. The rows are tried in the attack's
     order, one for every target first, then twice as many at a time.
 
-    Beside it, as a control, the same with the clean rows that the poison was made from in its place, as many for each
-    target as the attack had tried: what re-training alone does to it.
+    Beside it, as a control, the same with the clean rows that the poison was made from in its place: what re-training
+    alone does to a target, in ``controls`` re-trainings at most, and no more than the attack had tried.
 
     Args:
         targets: how many, and as what.

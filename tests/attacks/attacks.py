@@ -92,8 +92,7 @@ FEW_POINTS = [
     KohKkt(0.1, divisions=2, quantiles=(0.1,), repeats=(2,)),
     KohMinMax(0.1, quantiles=(0.1,), repeats=(2,)),
 ]
-BRIEF = {"steps": 6, "splits": 3, "rungs": (0.2,)}
-DRAGGED = [DataDependentSteinhardt(0.4, **BRIEF), DataDependentSteinhardt(0.4, boxed=True, **BRIEF)]
+DRAGGED = [DataDependentSteinhardt(0.4, steps=6, splits=3, rungs=(0.2,), boxed=boxed) for boxed in (False, True)]
 ASCENTS = [
     SvmAscent(0.1, points=4, steps=5, sweeps=1),
     SvmAscent(0.3, kernel="rbf", label_given=1, steps=5, starts=3),
