@@ -22,7 +22,8 @@ def control_labels(records: Sequence[Record]) -> frozenset[str]:
 
 
 def short_of_control(records: Sequence[Record]) -> frozenset[str]:
-    """The attacks that do not do significantly more to the undefended victim than their controls.
+    """The attacks that do not do significantly more to the undefended victim than their controls: another attack's
+    record, or what clean rows in the place of the poison do, which stands in their own.
 
     An attack does more if the difference of the two means is above the root of the summed squares of their intervals'
     half-widths that face each other. Without intervals, with a single seed, nothing is shown to do more. An attack that
@@ -34,9 +35,10 @@ def short_of_control(records: Sequence[Record]) -> frozenset[str]:
     undefended = {record.attack: record for record in reversed(records) if record.defense == _UNDEFENDED}
     short = set()
     for attack, record in undefended.items():
-        control = undefended.get(control_of(record) or "")
-        done, least = damage(record), None if control is None else damage(control)
-        if done is not None and least is not None and not exceeds(done, least):
+        other = undefended.get(control_of(record) or "")
+        controls = [record.metrics.get("success_rate_control"), None if other is None else damage(other)]
+        done = damage(record)
+        if done is not None and done.n and any(least is not None and not exceeds(done, least) for least in controls):
             short.add(attack)
     return frozenset(short)
 

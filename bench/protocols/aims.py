@@ -15,7 +15,10 @@ from gradshape.training import Recipe
 
 
 def label(name: str, targets: Targets, start: Retrained, counted: Counted, allowed: float) -> str:
-    """The label of an experiment: what is not as in the paper shows in it."""
+    """The label of an experiment: which classes, whose recipes, and what counts, where these are not the paper's.
+
+    Numbers of targets, epochs and tries do not show: cases that differ in these alone need tasks of two names.
+    """
     parts = [name]
     if targets.label:
         parts.append(targets.label)

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 import torch
 
-from bench.jobs import Craft, Job, Train
+from bench.jobs import Craft, Train
 from bench.protocols import epochs
-from bench.protocols.base import Experiment, Measurement, Subject, check_defense, setting_of, setup_of
+from bench.protocols.base import Experiment, Subject, check_defense, setting_of, setup_of
 from bench.protocols.bases import Base, base_models, recipes_of
-from bench.protocols.filtering import filtering, removed
+from bench.protocols.filtering import filtering, finished
 from bench.protocols.snapshot import snapshot
 from bench.protocols.start import Retrained, Scratch
 from gradshape import _seeds, _validate
@@ -119,12 +119,16 @@ class Backdoor:
         }
         if again:
             details["clean_epochs"] = setup_of(case.vanilla)["epochs"]
-        if case.defense.filters:
-            found, counts = removed(kept[n:], poisons, len(dataset.train))
-            metrics |= found
-            details |= counts
-        timed: dict[str, Sequence[Job]] = {"crafting": crafting, "filtering": filters[n:], "training": training[n:]}
-        return Measurement(metrics, details, timed)
+        return finished(
+            metrics,
+            details,
+            kept=kept,
+            poisons=poisons,
+            crafting=crafting,
+            filters=filters,
+            training=training,
+            train_rows=len(dataset.train),
+        )
 
     def _recipe(self, case: Subject) -> AnyRecipe:
         """Of the trainings that are watched."""

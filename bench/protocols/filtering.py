@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from bench.jobs import Filter, Job
-from bench.protocols.base import Subject
+from bench.protocols.base import Measurement, Subject
 from gradshape.attacks import PoisonSet
 from gradshape.data import Dataset, Split
 from gradshape.metrics import Estimate, mean_over_seeds
@@ -49,6 +49,32 @@ def filtering(
         for seed, poison, target, model in runs
     ]
     return jobs, (yield jobs)
+
+
+def finished(
+    metrics: dict[str, Estimate],
+    details: dict[str, Any],
+    *,
+    kept: Masks,
+    poisons: Sequence[PoisonSet],
+    crafting: Sequence[Job],
+    filters: Sequence[Job],
+    training: Sequence[Job],
+    train_rows: int,
+) -> Measurement:
+    """What an experiment found that trains once on clean data and once with poison, with what its filter removed.
+
+    Args:
+        metrics, details: without that.
+        kept, filters, training: of the clean runs and then of the poisoned ones, in the order of ``poisons``.
+        poisons, crafting: one a seed.
+        train_rows: clean ones.
+    """
+    n = len(poisons)
+    if any(mask is not None for mask in kept[n:]):
+        found, counts = removed(kept[n:], poisons, train_rows)
+        metrics, details = metrics | found, details | counts
+    return Measurement(metrics, details, {"crafting": crafting, "filtering": filters[n:], "training": training[n:]})
 
 
 def removed(

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from bench.jobs import Craft, Job, Train
+from bench.jobs import Craft, Train
 from bench.protocols import epochs
-from bench.protocols.base import Experiment, Measurement, Subject, check_defense, setting_of
-from bench.protocols.filtering import filtering, removed
+from bench.protocols.base import Experiment, Subject, check_defense, setting_of
+from bench.protocols.filtering import filtering, finished
 from gradshape.attacks import PoisonSet
 from gradshape.data import Dataset
 from gradshape.metrics import Estimate, mean_over_seeds
@@ -79,12 +79,16 @@ class FromScratch:
         }
         if any(poison.notes for poison in poisons):
             details["notes"] = [dict(poison.notes) for poison in poisons]
-        if case.defense.filters:
-            found, counts = removed(kept[n:], poisons, len(dataset.train))
-            metrics |= found
-            details |= counts
-        timed: dict[str, Sequence[Job]] = {"crafting": crafting, "filtering": filters[n:], "training": training[n:]}
-        return Measurement(metrics, details, timed)
+        return finished(
+            metrics,
+            details,
+            kept=kept,
+            poisons=poisons,
+            crafting=crafting,
+            filters=filters,
+            training=training,
+            train_rows=len(dataset.train),
+        )
 
 
 def _errors(

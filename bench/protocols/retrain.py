@@ -1,14 +1,13 @@
 """Train a base model on clean data, and train it further on clean data and on poisoned data."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from bench.jobs import Craft, Job, Train
+from bench.jobs import Craft, Train
 from bench.protocols import epochs
-from bench.protocols.base import Experiment, Measurement, Subject, check_defense, setting_of
+from bench.protocols.base import Experiment, Subject, check_defense, setting_of
 from bench.protocols.bases import base_models, recipes_of
-from bench.protocols.filtering import filtering, removed
+from bench.protocols.filtering import filtering, finished
 from bench.protocols.start import Retrained
 from gradshape import _seeds
 from gradshape.attacks import TargetedAttack
@@ -101,9 +100,13 @@ class Retrain:
         }
         if any(poison.notes for poison in poisons):
             details["notes"] = [dict(poison.notes) for poison in poisons]
-        if case.defense.filters:
-            found, counts = removed(kept[n:], poisons, len(dataset.train))
-            metrics |= found
-            details |= counts
-        timed: dict[str, Sequence[Job]] = {"crafting": crafting, "filtering": filters[n:], "training": training[n:]}
-        return Measurement(metrics, details, timed)
+        return finished(
+            metrics,
+            details,
+            kept=kept,
+            poisons=poisons,
+            crafting=crafting,
+            filters=filters,
+            training=training,
+            train_rows=len(dataset.train),
+        )

@@ -59,20 +59,17 @@ def clipped_trainings(size: Size, device: str, max_memory: int) -> float:
     return _trained(dataset, recipe, victims, None, device, max_memory)
 
 
-def location_retrainings(size: Size, device: str, max_memory: int) -> float:
-    """Re-trainings of logistic regression at Location-30's size."""
-    victims, epochs = size
-    dataset = _random("re-trainings", 4_008, 446, 30)
-    recipe = Recipe("lr", Adam(0.04), batch_size=BATCH_SIZE, epochs=epochs)
-    return _trained(dataset, recipe, victims, _base(dataset, recipe, device), device, max_memory)
+def retrainings(rows: int, features: int, classes: int) -> Run:
+    """Re-trainings of logistic regression on data of that size by Adam, which goes on where it was."""
 
+    def run(size: Size, device: str, max_memory: int) -> float:
+        victims, epochs = size
+        dataset = _random("re-trainings", rows, features, classes)
+        recipe = Recipe("lr", Adam(0.04), batch_size=BATCH_SIZE, epochs=epochs)
+        (base,) = train_victims(dataset, [Victim(recipe, 0, keep_optimizer=True)], device=device)
+        return _trained(dataset, recipe, victims, base, device, max_memory)
 
-def purchase_retrainings(size: Size, device: str, max_memory: int) -> float:
-    """Re-trainings of logistic regression at the size of the paper's Purchase-100."""
-    victims, epochs = size
-    dataset = _random("re-trainings", 10_000, 100, 100)
-    recipe = Recipe("lr", Adam(0.04), batch_size=BATCH_SIZE, epochs=epochs)
-    return _trained(dataset, recipe, victims, _base(dataset, recipe, device), device, max_memory)
+    return run
 
 
 def crafting(model: str, rate: float) -> Run:
@@ -108,11 +105,6 @@ def _random(name: str, rows: int, features: int, classes: int) -> Dataset:
         for _ in range(2)
     )
     return Dataset(name, train, test, classes)
-
-
-def _base(dataset: Dataset, recipe: Recipe, device: str) -> TrainingResult:
-    (base,) = train_victims(dataset, [Victim(recipe, 0, keep_optimizer=True)], device=device)
-    return base
 
 
 def _trained(
@@ -165,7 +157,7 @@ WHOLES = (
         "re-trainings of logistic regression at the size of Location-30 (4,008 rows, 446 to 30) by Adam",
         _RETRAININGS,
         (200, 20),
-        location_retrainings,
+        retrainings(4_008, 446, 30),
         {Scale.SMOKE: (40, 1), Scale.PAPER: (200, 20)},
     ),
     Whole(
@@ -173,7 +165,7 @@ WHOLES = (
         "re-trainings of logistic regression at the size of the paper's Purchase-100 (10,000 rows, 100 to 100) by Adam",
         _RETRAININGS,
         (10_000, 50),
-        purchase_retrainings,
+        retrainings(10_000, 100, 100),
         {Scale.SMOKE: (40, 1), Scale.PAPER: (400, 5)},
         {Scale.PAPER: (10_000, 50)},
     ),

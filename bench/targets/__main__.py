@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from bench.targets.choice import nearest_wrong_class
+from bench.targets.choice import Targets, check, nearest_wrong_class
 from bench.targets.stored import list_name, row_digest
 from gradshape import _seeds
 from gradshape.data import Dataset, load
@@ -39,14 +39,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--into", type=Path, default=Path(__file__).parent, help="folder (default: that of the lists)")
     options = parser.parse_args(arguments)
     pair = None if options.pair is None else (options.pair[0], options.pair[1])
-    dataset = load(options.dataset)
+    try:
+        Targets(1, pair)
+        dataset = load(options.dataset)
+        check(dataset, pair)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
     head = {
-        "dataset": options.dataset,
+        "dataset": dataset.name,
         "pair": pair,
         "rows": len(dataset.test),
         "order": "by a fixed seed; wanted is the likeliest wrong class to logistic regression, unless a pair is given",
     }
-    path = options.into / f"{list_name(options.dataset, pair)}.json"
+    path = options.into / f"{list_name(dataset.name, pair)}.json"
     lines = ",\n".join(json.dumps(entry) for entry in targets_of(dataset, pair))
     path.write_text(f'{json.dumps(head)[:-1]}, "targets": [\n{lines}\n]}}\n', encoding="utf-8")
     print(path)

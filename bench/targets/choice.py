@@ -16,13 +16,13 @@ class Targets:
     """How many test rows are attacked, and as what.
 
     Args:
-        count: at most so many; fewer where the list or the data set has no more that the base model classifies
-            correctly.
+        count: at most so many; fewer where the base model misclassifies too many of the rows that are considered, which
+            are half as many again and ten more, or where there are no more rows.
         pair: class of the targets and class that they are to be taken for. ``None``: targets of any class, each of
             which is to be taken for the wrong class that is likeliest to logistic regression.
 
     Raises:
-        ValueError: ``count`` is not positive, or the two classes are the same or negative.
+        ValueError: ``count`` is not positive, or ``pair`` is not two different class ids.
 
     Hong et al. 2020, section 6.3, have 100 targets of one class and one wanted class.
 
@@ -35,13 +35,18 @@ class Targets:
 
     def __post_init__(self) -> None:
         _validate.positive_int(count=self.count)
-        if self.pair is not None and (self.pair[0] == self.pair[1] or min(self.pair) < 0):
+        if self.pair is not None and not _are_two_classes(self.pair):
             raise ValueError(f"pair={self.pair!r}: expected two different class ids")
 
     @property
     def label(self) -> str:
         """For ids: the two classes, or nothing."""
         return "" if self.pair is None else f"{self.pair[0]}to{self.pair[1]}"
+
+
+def _are_two_classes(pair: tuple[object, ...]) -> bool:
+    ids = [label for label in pair if isinstance(label, int) and not isinstance(label, bool) and label >= 0]
+    return len(pair) == len(set(ids)) == 2
 
 
 class TooFewTargets(ValueError):
@@ -87,16 +92,23 @@ def choose(dataset: Dataset, targets: Targets) -> Chosen:
         ValueError: regression, or a class that the data set does not have.
         TooFewTargets: no test row can be a target.
     """
-    if dataset.regression:
-        raise ValueError(f"{dataset.name}: a regression task has no classes to be taken for: expected classes")
-    if targets.pair is not None and max(targets.pair) >= dataset.num_classes:
-        raise ValueError(f"pair={targets.pair!r}: {dataset.name} has the classes 0 to {dataset.num_classes - 1}")
+    check(dataset, targets.pair)
     # Half as many again and some: who classifies fewer than that correctly attacks fewer.
     most = targets.count + targets.count // 2 + 10
     found = _listed(dataset, targets, most) or _drawn(dataset, targets, most)
     if not len(found):
         raise TooFewTargets(f"{dataset.name}: no test row is of class {targets.pair and targets.pair[0]}: no target")
     return found
+
+
+def check(dataset: Dataset, pair: tuple[int, int] | None) -> None:
+    """Raise ``ValueError`` if nothing of this data set could be taken for another class, or not for the wanted one."""
+    if dataset.regression:
+        raise ValueError(f"{dataset.name}: a regression task has no classes to be taken for: expected classes")
+    if pair is None:
+        return
+    if max(pair) >= dataset.num_classes:
+        raise ValueError(f"pair={pair!r}: {dataset.name} has the classes 0 to {dataset.num_classes - 1}")
 
 
 def _listed(dataset: Dataset, targets: Targets, most: int) -> Chosen | None:

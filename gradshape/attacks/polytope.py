@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from gradshape import _validate, models
 from gradshape.attacks.base import PoisonSet, VictimView
-from gradshape.attacks.nearest import features_of, mean_distance, nearest_of_class, rows_at_once
+from gradshape.attacks.nearest import mean_distance, nearest_of_class
 from gradshape.attacks.targeted import TargetedAttack, aimed
 from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
+from gradshape.features import features_of, rows_at_once
 from gradshape.training import Recipe
 
 _REPORT_EVERY = 10

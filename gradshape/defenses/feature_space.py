@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from gradshape import models
+from gradshape import features
 from gradshape.data import Dataset, Split
 from gradshape.defenses.base import Suspect
 from gradshape.defenses.removal import no_classes
@@ -25,7 +25,7 @@ def features_of(train: Suspect, *, generator: torch.Generator) -> Tensor:
         ``(N, F)``, of the network in evaluation mode. For logistic regression they are the logits.
 
     Raises:
-        ValueError: there is no base model, and the victim is not trained by gradient steps.
+        ValueError: there is no base model, and the victim is not trained by gradient steps; features are not finite.
 
     >>> from gradshape import data
     >>> from gradshape.defenses import DeepKNN, Suspect
@@ -38,8 +38,7 @@ def features_of(train: Suspect, *, generator: torch.Generator) -> Tensor:
     """
     known = train.model or _trained_on(train, generator=generator)
     network = known.module(tuple(train.x.shape[1:]), max(train.num_classes, 2), device=train.x.device)
-    with torch.no_grad():
-        return torch.cat([models.penultimate(network, part) for part in train.x.split(_CHUNK_ROWS)])
+    return features.features_of(network, train.x)
 
 
 def no_features(dataset: Dataset, recipe: AnyRecipe) -> str | None:
@@ -61,7 +60,3 @@ def _trained_on(train: Suspect, *, generator: torch.Generator) -> TrainedModel:
     if result.last is None:
         raise RuntimeError("the training returned no parameters")
     return TrainedModel(recipe, result.last)
-
-
-# Rows that go through the network at a time.
-_CHUNK_ROWS = 1000

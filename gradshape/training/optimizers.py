@@ -159,9 +159,8 @@ class _AdamUpdater:
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor]) -> None:
         self._steps += 1
-        # The kernel takes memory as it lies, whatever the strides are.
-        everything = (*self._parameters, *gradients, *self._first, *self._second)
-        if all(tensor.device.type == "cpu" and tensor.is_contiguous() for tensor in everything):
+        pairs = zip(self._parameters, gradients, self._first, self._second, strict=True)
+        if self._parameters and all(_as_the_kernel_takes_them(*of_one) for of_one in pairs):
             self._step_at_once(gradients)
         else:
             self._step_by_operators(gradients)
@@ -213,3 +212,11 @@ class _AdamUpdater:
         if slots:
             self._first, self._second = ([*slot] for slot in slots)
         self._steps = steps
+
+
+def _as_the_kernel_takes_them(parameter: Tensor, *others: Tensor) -> bool:
+    """Whether they lie alike: the kernel goes through memory, whatever shapes and strides are."""
+    return all(
+        tensor.device.type == "cpu" and tensor.is_contiguous() and tensor.shape == parameter.shape
+        for tensor in (parameter, *others)
+    )

@@ -31,11 +31,26 @@ class TrainedModel:
             input_shape: of one row, without the sample axis.
             num_classes: number of logits.
 
+        Raises:
+            ValueError: the state is not of these parameters, or the network has buffers, which no state holds.
+
         >>> from gradshape.training import SGD
         >>> state = dict(models.build("lr", (4,), 3).named_parameters())
         >>> TrainedModel(Recipe("lr", SGD(0.1), batch_size=10, epochs=1), state).module((4,), 3)(torch.rand(2, 4)).shape
         torch.Size([2, 3])
         """
         model = models.build(self.recipe.model, input_shape, num_classes)
-        model.load_state_dict(dict(self.state), strict=False)
+        expected, given = (
+            {name: tuple(p.shape) for name, p in of} for of in (model.named_parameters(), self.state.items())
+        )
+        if expected != given:
+            raise ValueError(f"model {self.recipe.model!r}: the state has parameters {given}: expected {expected}")
+        buffers = [name for name, _ in model.named_buffers()]
+        if buffers:
+            raise ValueError(
+                f"model {self.recipe.model!r} has buffers {buffers}, which are not kept with its parameters, so that "
+                "it would compute something else than what was trained: expected a network without, such as one with "
+                "GroupNorm in the place of BatchNorm"
+            )
+        model.load_state_dict(dict(self.state))
         return model.eval().requires_grad_(False).to(device)

@@ -8,8 +8,9 @@ from gradshape import models
 from gradshape.attacks import PoisonFrogs, PoisonSet
 from gradshape.attacks.base import Aims
 from gradshape.attacks.feature_collision import Collided, collide
-from gradshape.attacks.nearest import features_of, nearest_of_class, rows_at_once
+from gradshape.attacks.nearest import nearest_of_class
 from gradshape.data import Dataset
+from gradshape.features import features_of, rows_at_once
 from gradshape.training import Recipe, TrainedModel
 from tests.attacks.attacks import DATASETS, FROGS, NETWORKS, aim
 

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from gradshape.attacks import BullseyePolytope, ConvexPolytope
-from gradshape.attacks.nearest import features_of
 from gradshape.attacks.polytope import PolytopeAttack, combined_distance
 from gradshape.data import Dataset, load
+from gradshape.features import features_of
 from gradshape.training import SGD, Recipe, TrainedModel, Victim, train_victims
 from tests.attacks.attacks import DATASETS, NETWORKS, POLYTOPES, aim
 

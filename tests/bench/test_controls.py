@@ -15,7 +15,7 @@ from bench.protocols.from_scratch import FromScratch
 from bench.record import Record
 from bench.session import knowledge_of
 from bench.summary import summarize
-from gradshape.metrics import Estimate
+from gradshape.metrics import Estimate, success_rate
 from tests.bench.sample import estimate, make
 from tests.bench.test_leaderboard import RAD, TOTAL, tables
 
@@ -120,3 +120,14 @@ def test_every_attack_that_has_a_control_is_measured_beside_it_without_a_defence
                 assert key in undefended, f"{case.id}: {label} is not measured without a defence"
             assert case.attack.control.budget(1000) == case.attack.budget(1000)
             assert knowledge_of(case)["attack_control"] == case.attack.control.label
+
+
+def aimed(won: Estimate, control: Estimate) -> Record:
+    return make(attack="frogs_4", defense="vanilla", metrics={"success_rate": won, "success_rate_control": control})
+
+
+def test_an_attack_on_single_targets_has_to_exceed_clean_rows_in_its_place() -> None:
+    many, few, none = success_rate(20, 24), success_rate(4, 24), Estimate(0.0, 0.0, 1.0, 0)
+    assert short_of_control([aimed(many, few)]) == frozenset()
+    assert short_of_control([aimed(few, few)]) == {"frogs_4"}
+    assert short_of_control([aimed(none, none)]) == frozenset()  # No target, so nothing is known.

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -157,6 +158,8 @@ def test_few_rows_are_few_targets() -> None:
         ((0, None), "count=0"),
         ((3, (1, 1)), r"pair=\(1, 1\): expected two different class ids"),
         ((3, (-1, 1)), r"pair=\(-1, 1\): expected two different class ids"),
+        ((3, (1, 2, 3)), r"pair=\(1, 2, 3\): expected two different class ids"),
+        ((3, (1.5, 2)), r"pair=\(1.5, 2\): expected two different class ids"),
     ],
 )
 def test_bad_settings_are_refused(values: Any, problem: str) -> None:
@@ -180,3 +183,30 @@ def test_a_regression_has_no_targets() -> None:
     data: Dataset = load("diabetes")
     with pytest.raises(ValueError, match="diabetes: a regression task has no classes"):
         choose(data, Targets(3))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["digits", "--pair", "3", "3"], "two different class ids"),
+        (["digits", "--pair", "3", "99"], "classes 0 to 9"),
+        (["diabetes"], "a regression task"),
+        (["no_such_data"], "no_such_data"),
+    ],
+)
+def test_a_list_that_cannot_be_made_is_a_usage_error(
+    arguments: list[str], problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([*arguments, "--into", str(tmp_path)])
+    assert problem in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_list_for_data_of_ones_own_lies_in_the_folder_that_was_asked_for(tmp_path: Path) -> None:
+    x, y = np.random.default_rng(0).random((60, 4), dtype=np.float32), np.arange(60) % 3
+    np.savez(tmp_path / "mine.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    folder = tmp_path / "lists"
+    folder.mkdir()
+    assert main([str(tmp_path / "mine.npz"), "--pair", "0", "1", "--into", str(folder)]) == 0
+    assert len(list(folder.iterdir())) == 1

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from gradshape import models
-from gradshape.defenses import DeepKNN, Defense, NoDefense, SpectralSignatures, Suspect, feature_space
+from gradshape import features, models
+from gradshape.defenses import DeepKNN, Defense, NoDefense, SpectralSignatures, Suspect
 from gradshape.defenses.feature_space import features_of
 from gradshape.training import SGD, AnyRecipe, Fit, Recipe, TrainedModel, Victim, train_victims
 from tests.defenses.rows import labelled
@@ -53,7 +53,7 @@ def test_a_base_model_needs_no_recipe_and_draws_nothing() -> None:
 def test_they_do_not_depend_on_the_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = suspect(model=base_model())
     whole = features_of(rows, generator=generator())
-    monkeypatch.setattr(feature_space, "_CHUNK_ROWS", 7)
+    monkeypatch.setattr(features, "_AT_ONCE", 1 << 10)
     torch.testing.assert_close(features_of(rows, generator=generator()), whole)
 
 
@@ -120,3 +120,11 @@ def test_one_class_is_filtered_like_any_other(defense: Defense) -> None:
     mask = defense.filter(rows, generator=generator())
     assert mask is not None
     assert int((~mask).sum()) == (0 if isinstance(defense, DeepKNN) else 4)
+
+
+@pytest.mark.parametrize("defense", [DeepKNN(), SpectralSignatures()])
+def test_a_network_that_diverged_is_no_measure(defense: Defense) -> None:
+    known = base_model()
+    broken = TrainedModel(known.recipe, {name: torch.full_like(p, torch.nan) for name, p in known.state.items()})
+    with pytest.raises(ValueError, match=r"features of \d+ of \d+ rows are not finite: expected"):
+        defense.filter(suspect(model=broken), generator=generator())

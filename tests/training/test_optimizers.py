@@ -71,3 +71,15 @@ def test_a_decay_outside_its_range_is_named(decay: float) -> None:
 def test_an_adam_without_eps_is_refused() -> None:
     with pytest.raises(ValueError, match="eps="):
         Adam(0.1, eps=0)
+
+
+def test_nothing_to_optimize_is_a_step_that_changes_nothing() -> None:
+    optimizer = Adam(0.1).over([])
+    optimizer.step([])
+    assert optimizer.steps == 1
+
+
+@pytest.mark.parametrize("size", [2, 5])
+def test_a_gradient_of_another_shape_is_refused(size: int) -> None:
+    with pytest.raises(RuntimeError, match="size"):
+        Adam(0.1).over([torch.zeros(4)]).step([torch.zeros(size)])

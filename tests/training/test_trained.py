@@ -1,5 +1,7 @@
+import pytest
 import torch
 
+from gradshape import models
 from gradshape.training import SGD, Recipe, TrainedModel, Victim, train_victims
 from tests.training.samples import blobs
 
@@ -35,3 +37,25 @@ def test_changing_the_network_leaves_what_was_trained_alone() -> None:
         parameter.data += 1
     for key, value in trained.state.items():
         assert torch.equal(value, before[key])
+
+
+@pytest.mark.parametrize("names", [[], ["no.such"], ["head.weight"]])
+def test_a_state_of_other_parameters_is_refused(names: list[str]) -> None:
+    trained = _trained()
+    other = {name: torch.zeros(3, 256) for name in names}
+    with pytest.raises(ValueError, match=r"'mlp1': the state has parameters .*: expected .*head.weight"):
+        TrainedModel(trained.recipe, other).module((5,), 3)
+
+
+def test_a_network_whose_buffers_nobody_kept_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = _trained()
+    build = models.build
+
+    def with_buffer(*arguments: object) -> torch.nn.Module:
+        network = build(*arguments)  # type: ignore[arg-type]
+        network.register_buffer("projection", torch.ones(3))
+        return network
+
+    monkeypatch.setattr(models, "build", with_buffer)
+    with pytest.raises(ValueError, match=r"has buffers \['projection'\], which are not kept"):
+        trained.module((5,), 3)
