@@ -40,14 +40,15 @@ _MARKS = (
     "targets, it is the one with the smallest number in the first table, so look at what it costs, too. It may be "
     "`vanilla`: then no defence pays here. Point estimates decide, so where intervals overlap the order is not "
     "settled. A row without poison, or with a single measured defence, has no best.",
-    "*control*: the same re-trainings with clean rows in the place of the poison: what they flip, re-training alone "
-    "flips.",
+    "*control*: re-trainings with clean rows in the place of the poison, fewer for each target than the attack had: "
+    "what they flip, re-training alone flips.",
     "no target: the base model classifies none correctly for which there is poison within the distance that the attack "
     "allows. Nothing was attacked, so nothing is known of the defence.",
     "*(control)*: random flips of some of the training labels, with the budget and the constraints of other attacks of "
     "the section: what these could trivially do.",
-    "‡ The attack does not do significantly more to `vanilla` than its control: the difference is within the root of "
-    "the summed squares of their intervals' half-widths, or there is no interval. No defence is the best against it, "
+    "‡ The attack does not do significantly more to `vanilla` than its control, whether that is random flips or clean "
+    "rows in its place: the difference is within the root of the summed squares of their intervals' half-widths, or "
+    "there is no interval. No defence is the best against it, "
     "and a ✓ in its row speaks for no defence: the row shows how weak the attack is here. Attacks without a control, "
     "such as back doors and those on regression, are not compared, nor is one that was not measured on `vanilla` "
     "together with its control.",
