@@ -40,7 +40,7 @@ _MARKS = (
     "targets, it is the one with the smallest number in the first table, so look at what it costs, too. It may be "
     "`vanilla`: then no defence pays here. Point estimates decide, so where intervals overlap the order is not "
     "settled. A row without poison, or with a single measured defence, has no best.",
-    "*control*: re-trainings with clean rows in the place of the poison, fewer for each target than the attack had: "
+    "*control*: re-trainings with clean rows in the place of the poison, as many for each target as the attack had: "
     "what they flip, re-training alone flips.",
     "no target: the base model classifies none correctly for which there is poison within the distance that the attack "
     "allows. Nothing was attacked, so nothing is known of the defence.",

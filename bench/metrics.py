@@ -136,8 +136,7 @@ METRICS: dict[str, Metric] = {
         Metric(
             "success_rate_control",
             "As success_rate, with the clean rows that the poison was made from in its place, unchanged: what "
-            "re-training alone does. It has fewer re-trainings for each target than the attack, so that it is a lower "
-            "bound where these flip targets by chance, as with much noise.",
+            "re-training alone does, in as many re-trainings for each target as the attack had.",
             lower_is_better=True,
         ),
         Metric(

@@ -4,7 +4,7 @@ The paper's Fig. 5 (one-shot attacks over clipping norms and noise), Fig. 6 (sev
 and re-trained by which recipe) and Fig. 7 (gradients while a model is re-trained); its section 7.2 (noise that follows
 the gradients); and what the field uses against collisions, filters in feature space, against all attacks of this kind.
 
-Every success rate stands beside its control: the same re-trainings with the clean rows that the poison was made from.
+Every success rate stands beside its control: as many re-trainings with the clean rows that the poison was made from.
 """
 
 from collections.abc import Sequence
@@ -12,8 +12,9 @@ from dataclasses import replace
 
 from bench.case import ExpectedFailure, Scale, Smoke, Task
 from bench.matrix import Expect, Matrix, benchmark_cases
+from bench.protocols.aimed import PAPERS_START
 from bench.protocols.multi_poison import MultiPoison
-from bench.protocols.one_shot import PAPERS_START, OneShot
+from bench.protocols.one_shot import OneShot
 from bench.protocols.one_shot_gradients import OneShotGradients
 from bench.protocols.start import By, Retrained
 from bench.session import CaseOutcome
@@ -74,21 +75,21 @@ def retraining(epochs: int, base: By = By.DEFENDED, again: By = By.DEFENDED) -> 
 
 # Of each seed, so that there are at least 24 targets in all.
 FEW = Targets(8)
-ONE_FEW = OneShot(FEW, retraining(8), controls=2)
-ONE_FEWER = OneShot(Targets(4), retraining(4), controls=1)
-ONE_COLOURED_FEW = OneShot(Targets(2), retraining(2), controls=1)
+ONE_FEW = OneShot(FEW, retraining(8))
+ONE_FEWER = OneShot(Targets(4), retraining(4))
+ONE_COLOURED_FEW = OneShot(Targets(2), retraining(2))
 MANY_FEW = MultiPoison(FEW, retraining(8))
 MANY_FEWER = MultiPoison(Targets(4), retraining(4))
 # The paper's pair of classes and its number of targets, all of which have poison within the distance if it exists.
-ONE_PAIR = OneShot(Targets(100, (3, 4)), retraining(50), controls=3)
+ONE_PAIR = OneShot(Targets(100, (3, 4)), retraining(50))
 # What takes hours with 100 targets has as many as two processors manage in minutes. Where no pair is given, the nearest
 # wrong class is wanted of a target, which is easier than the paper's pair.
-ONE_NEAREST = OneShot(Targets(24), retraining(50), controls=2)
+ONE_NEAREST = OneShot(Targets(24), retraining(50))
 MANY_PAIR = MultiPoison(Targets(20, (3, 4)), retraining(50))
 MANY_PAIR_MLP = MultiPoison(Targets(10, (3, 4)), retraining(50))
-ONE_PICTURE = OneShot(Targets(20), retraining(3), controls=1)
-ONE_COLOURED = OneShot(Targets(20), retraining(20), controls=1)
-ONE_COLOURED_BRIEF = OneShot(Targets(6), retraining(1), controls=1)
+ONE_PICTURE = OneShot(Targets(20), retraining(3))
+ONE_COLOURED = OneShot(Targets(20), retraining(20))
+ONE_COLOURED_BRIEF = OneShot(Targets(6), retraining(1))
 
 # An attack that does nothing to the undefended model says nothing of a defence.
 WORKS = [Threshold("success_rate", ">", 0.3)]
@@ -285,7 +286,7 @@ def test_noise_that_follows_the_gradients(outcome: CaseOutcome) -> None:
 
 
 # Few re-trainings: whoever filters has to be asked for each, and no two of them share their rows.
-FILTERED = OneShot(Targets(2), retraining(4), controls=1)
+FILTERED = OneShot(Targets(2), retraining(4))
 FILTERED_SET = MultiPoison(Targets(2), retraining(4), at_once=2)
 FILTERS: list[Defense] = [DeepKNN(), SpectralSignatures()]
 # It tries every row beside small models, whose cost grows fast with their classes: minutes for each re-training on ten.

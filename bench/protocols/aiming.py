@@ -12,7 +12,7 @@ from bench.protocols.base import Subject
 from bench.protocols.bases import Base, Part, base_models, best_of, recipes_of
 from bench.protocols.filtering import filtering
 from bench.protocols.start import Retrained
-from bench.targets import Chosen, Targets, TooFewTargets, choose
+from bench.targets import Chosen, Targets, TooFewTargets, candidates
 from gradshape import _seeds
 from gradshape.attacks import PoisonSet, TargetedAttack
 from gradshape.data import Dataset, Split
@@ -51,6 +51,7 @@ class Aim:
     Attributes:
         base: what is trained further.
         row: place of the target in the test split.
+        listed: whether the target is from a stored list.
         target: that row with its true label.
         wanted: ``(1,)`` int64, the class that it is to be taken for.
         poison: rows in the order in which the attack uses them, at least 1.
@@ -59,6 +60,7 @@ class Aim:
 
     base: Base
     row: int
+    listed: bool
     target: Split
     wanted: Tensor
     poison: PoisonSet
@@ -74,7 +76,6 @@ class Aiming:
         bases: one a seed.
         misclassified: by seed, how many considered rows were no targets, as the base model misclassifies them.
         without_poison: by seed, how many targets there is no poison for within the distance that the attack allows.
-        listed: whether the targets are from a stored list.
         crafting: the jobs that made the poison.
     """
 
@@ -82,7 +83,6 @@ class Aiming:
     bases: Sequence[Base]
     misclassified: Sequence[int]
     without_poison: Sequence[int]
-    listed: bool
     crafting: Sequence[Job]
 
 
@@ -104,21 +104,23 @@ def aiming(case: Subject, dataset: Dataset, device: str, start: Retrained, targe
         raise ValueError(f"{attack.label} cannot be made on {dataset.name}: {reason}")
     what = "re-training with poison"
     first, _ = recipes_of(case, start, what)
-    chosen = choose(dataset, targets)
+    pool = candidates(dataset, targets)
+    chosen = [pool.of_seed(seed, targets.count) for seed in case.seeds]
     theirs = attack.substitutes
     substitutes = [Train(dataset, device, recipe, seed, keep_states=True) for seed in case.seeds for recipe in theirs]
     bases, of_attacker = yield from base_models(
-        case, dataset, device, start, what=what, watch=chosen.split, beside=substitutes
+        case, dataset, device, start, what=what, watch=[rows.split for rows in chosen], beside=substitutes
     )
     networks = []
     for number, base in enumerate(bases):
         own = of_attacker[number * len(theirs) : (number + 1) * len(theirs)]
         of_own = tuple(best_of(recipe, result) for recipe, result in zip(theirs, own, strict=True))
         networks.append(of_own or (base.model,))
-    correct = [_classified(base, chosen, targets.count) for base in bases]
+    correct = [_classified(base, rows, targets.count) for base, rows in zip(bases, chosen, strict=True)]
     if not any(len(right) for right, _ in correct):
         raise TooFewTargets(
-            f"{dataset.name}: no base model classifies any of {len(chosen)} rows correctly: expected at least 1 target"
+            f"{dataset.name}: no base model classifies any of {len(chosen[0])} rows correctly: expected at least 1 "
+            "target"
         )
     crafting = [
         Craft.against(
@@ -138,7 +140,7 @@ def aiming(case: Subject, dataset: Dataset, device: str, start: Retrained, targe
         )
         aims += [aim for aim in of_seed if len(aim.poison)]
         without.append(sum(not len(aim.poison) for aim in of_seed))
-    return Aiming(aims, bases, [missed for _, missed in correct], without, chosen.listed, crafting)
+    return Aiming(aims, bases, [missed for _, missed in correct], without, crafting)
 
 
 def _classified(base: Base, chosen: Chosen, count: int) -> tuple[Chosen, int]:
@@ -156,7 +158,8 @@ def _aim(base: Base, right: Chosen, place: int, poison: PoisonSet, dataset: Data
     assert own.aims is not None
     clean = Split(dataset.test.x[own.aims.base], dataset.test.y[own.aims.base])
     one = slice(place, place + 1)
-    return Aim(base, int(right.rows[place]), Split(right.x[one], right.y[one]), right.wanted[one], own, clean)
+    target = Split(right.x[one], right.y[one])
+    return Aim(base, int(right.rows[place]), bool(right.listed[place]), target, right.wanted[one], own, clean)
 
 
 @dataclass(frozen=True, eq=False)
@@ -260,10 +263,3 @@ class Retraining:
         won = bool(taken[epoch - 1])
         return Success(won, won and rad <= self.allowed, epoch, rad)
 
-
-def rows_of(aim: Aim, places: Sequence[int], *, clean: bool) -> PoisonSet:
-    """The poison rows at these places, or the clean ones in their place."""
-    index = torch.tensor(list(places))
-    if not clean:
-        return aim.poison.select(index)
-    return PoisonSet.added(aim.clean.x[index], aim.clean.y[index])

@@ -5,32 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from bench.protocols import epochs
-from bench.protocols.aiming import Aiming, Counted, Retraining, Round, Success
+from bench.protocols.aiming import Aiming, Retraining, Round, Success
 from bench.protocols.base import Subject, setup_of
-from bench.protocols.start import By, Retrained
-from bench.targets import Targets
+from bench.protocols.start import By
 from gradshape.data import Dataset
 from gradshape.metrics import Estimate, mean_over_seeds, success_rate
 from gradshape.training import Recipe
-
-
-def label(name: str, targets: Targets, start: Retrained, counted: Counted, allowed: float) -> str:
-    """The label of an experiment: which classes, whose recipes, and what counts, where these are not the paper's.
-
-    Numbers of targets, epochs and tries do not show: cases that differ in these alone need tasks of two names.
-    """
-    parts = [name]
-    if targets.label:
-        parts.append(targets.label)
-    if (start.base, start.again) != (By.DEFENDED, By.DEFENDED):
-        parts.append(f"{start.base.value}_to_{start.again.value}")
-    if not start.remembers:
-        parts.append("afresh")
-    if counted is Counted.LAST_EPOCH:
-        parts.append("last_epoch")
-    if allowed != 0.05:
-        parts.append(f"rad{allowed:g}")
-    return "_".join(parts)
 
 
 _MEANINGS = {
@@ -125,7 +105,8 @@ def outcome(
         "allowed_drop": retraining.allowed,
         "budget": case.attack.budget(len(dataset.train)),
         "targets": attacked,
-        "targets_listed": found.listed,
+        "targets_distinct": len({(aim.row, int(aim.wanted)) for aim in found.aims}),
+        "targets_listed": sum(aim.listed for aim in found.aims),
         "targets_misclassified": list(found.misclassified),
         "targets_without_poison": list(found.without_poison),
         "candidates": [len(aim.poison) for aim in found.aims],

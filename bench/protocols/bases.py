@@ -58,7 +58,7 @@ def base_models(
     start: Retrained,
     *,
     what: str,
-    watch: Split | None = None,
+    watch: Sequence[Split] | None = None,
     beside: Sequence[Job] = (),
 ) -> Part[tuple[list[Base], Sequence[Any]]]:
     """The part of an experiment that trains a vanilla model and a base model for each seed, in one round.
@@ -67,7 +67,7 @@ def base_models(
         case, dataset, device: of the experiment.
         start: by whose recipe the base is trained.
         what: what needs gradients, for the message.
-        watch: test rows that the base models predict.
+        watch: of each seed, test rows that its base model predicts.
         beside: jobs of the experiment that need no base.
 
     Returns:
@@ -78,9 +78,10 @@ def base_models(
     """
     first, _ = recipes_of(case, start, what)
     seeds, n = case.seeds, len(case.seeds)
+    watched = [None] * n if watch is None else watch
     training = [
-        Train(dataset, device, first, seed, watch=watch, keep_states=True, keep_optimizer=start.remembers)
-        for seed in seeds
+        Train(dataset, device, first, seed, watch=rows, keep_states=True, keep_optimizer=start.remembers)
+        for seed, rows in zip(seeds, watched, strict=True)
     ]
     # Where the base is vanilla it is its own reference.
     plain = [] if first == case.vanilla else [Train(dataset, device, case.vanilla, seed) for seed in seeds]

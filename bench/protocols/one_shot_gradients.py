@@ -1,24 +1,23 @@
 """One poison row in the re-training of a base model: what its gradient is beside those of the clean rows."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
-from bench.jobs import Job
+import torch
+
 from bench.protocols import aims, differences
-from bench.protocols.aiming import Aim, Counted, Retraining, Success, aiming, rows_of
-from bench.protocols.base import Experiment, Measurement, Subject, check_defense
-from bench.protocols.one_shot import PAPERS_START, check_single
+from bench.protocols.aimed import Aimed
+from bench.protocols.aiming import Aim, Success
+from bench.protocols.base import Experiment, Measurement, Subject
+from bench.protocols.one_shot import shots
 from bench.protocols.snapshot import snapshot
-from bench.protocols.start import Retrained
-from bench.targets import Targets
-from gradshape import _validate
+from bench.protocols.tries import until_won, with_clean_rows
 from gradshape.data import Dataset
 from gradshape.training import GradientProbe, Layers, Weighting
 
 
 @dataclass(frozen=True)
-class OneShotGradients:
+class OneShotGradients(Aimed):
     """The magnitude ratio and the cosine between the gradients of one poison row and of clean rows during re-training.
 
     Base models, targets and poison are those of :class:`~bench.protocols.one_shot.OneShot`. For every target the base
@@ -30,75 +29,52 @@ class OneShotGradients:
     What is known of a seed's targets is averaged before it is averaged over the seeds. Which targets were won is told
     one by one, so that cases with and without a defence can be compared on the same ones.
 
-    Args:
-        targets: how many, and as what.
-        start: by whose recipes the base model is trained and trained further.
-        counted: after which epochs a target that is taken for the wanted class counts as won.
-        allowed: the largest relative accuracy drop of a success, against the base model of the same run.
+    Beside it, as a control, the same re-training with the clean row that the poison was made from in its place, which
+    is not measured and ends with its success.
 
-    Raises:
-        ValueError: ``allowed`` is negative.
+    Args and errors: as :class:`~bench.protocols.aimed.Aimed`.
 
     Hong et al. 2020, section 6.3 and Fig. 7. The released analysis takes the first layer's kernel alone, compares the
     sum of the one poisoned batch with that of some hundred clean ones, and in clipped training sums the whole batch for
     either side.
     """
 
-    targets: Targets
-    start: Retrained = field(default=PAPERS_START)
-    counted: Counted = Counted.ANY_EPOCH
-    allowed: float = 0.05
-
-    def __post_init__(self) -> None:
-        _validate.finite_non_negative(allowed=self.allowed)
-
-    @property
-    def label(self) -> str:
-        return aims.label("gradients_one_shot", self.targets, self.start, self.counted, self.allowed)
+    name: ClassVar[str] = "gradients_one_shot"
 
     def run(self, case: Subject, dataset: Dataset, device: str) -> Experiment:
         """The experiment of one case.
 
         Raises:
-            ValueError: as :meth:`OneShot.run <bench.protocols.one_shot.OneShot.run>`.
+            ValueError: as :meth:`Aimed.aim <bench.protocols.aimed.Aimed.aim>`.
         """
-        check_single(case, self.label)
-        check_defense(case, dataset)
-        found = yield from aiming(case, dataset, device, self.start, self.targets)
         probe = GradientProbe(Layers.ALL)
-        retraining = Retraining(case, dataset, device, self.start, self.counted, self.allowed, probe)
-        first = [rows_of(aim, [0], clean=False) for aim in found.aims]
-        done = yield from retraining.run(found.aims, first, ["poison 0"] * len(found.aims))
+        found, retraining = yield from self.aim(case, dataset, device, probe=probe)
+        attack = yield from until_won(retraining, found.aims, lambda aim: shots(aim)[:1], at_once=1)
+        control = yield from with_clean_rows(replace(retraining, probe=None), found.aims, attack)
+        results = [result for done in attack.rounds for result in done.results]
         of_aims = [
             differences.series_of(result, layers=Layers.ALL, weighting=Weighting.SHARED, bias=True)
-            for result in done.results
+            for result in results
         ]
         of_seeds = [
             [series for aim, series in zip(found.aims, of_aims, strict=True) if aim.base is base]
             for base in found.bases
         ]
-        successes = {id(aim): [success] for aim, success in zip(found.aims, done.successes, strict=True)}
-        metrics, details = aims.outcome(case, dataset, retraining, found, successes)
+        metrics, details = aims.outcome(case, dataset, retraining, found, attack.of, control.of)
         metrics |= differences.metrics(of_seeds)
-        metrics |= aims.removed([done], len(dataset.train))
+        metrics |= aims.removed(attack.rounds, len(dataset.train))
         details |= {
             "layers": probe.layers.value,
             "weighting": Weighting.SHARED.value,
-            "diverged": sum(result.diverged is not None for result in done.results),
+            "diverged": sum(result.diverged is not None for result in results),
             "outcomes": [
-                _outcome(aim, success, series)
-                for aim, success, series in zip(found.aims, done.successes, of_aims, strict=True)
+                _outcome(aim, attack.of[id(aim)][0], series) for aim, series in zip(found.aims, of_aims, strict=True)
             ],
             "series": differences.curves(of_seeds),
         }
-        if first:
-            details["example"] = snapshot(first[0])
-        timed: dict[str, Sequence[Job]] = {
-            "crafting": found.crafting,
-            "filtering": done.filters,
-            "training": done.trainings,
-        }
-        return Measurement(metrics, details, timed)
+        if found.aims:
+            details["example"] = snapshot(found.aims[0].poison.select(torch.tensor([0])))
+        return Measurement(metrics, details, attack.timed(found.crafting))
 
 
 def _outcome(aim: Aim, success: Success, series: dict[str, differences.Series]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Choosing the targets of an experiment among the rows that a list names, or where there is no list, by seed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -16,8 +16,8 @@ class Targets:
     """How many test rows are attacked, and as what.
 
     Args:
-        count: at most so many; fewer where the base model misclassifies too many of the rows that are considered, which
-            are half as many again and ten more, or where there are no more rows.
+        count: at most so many of each seed; fewer where the base model misclassifies too many of the rows that are
+            considered, which are four times as many and ten more, or where there are no more rows.
         pair: class of the targets and class that they are to be taken for. ``None``: targets of any class, each of
             which is to be taken for the wrong class that is likeliest to logistic regression.
 
@@ -61,41 +61,53 @@ class Chosen:
         rows: ``(M,)`` int64 places in the test split.
         x, y: of these rows.
         wanted: ``(M,)`` int64 classes that they are to be taken for.
-        listed: whether they are from a stored list.
+        listed: ``(M,)`` bool, whether they are from a stored list.
     """
 
     rows: Tensor
     x: Tensor
     y: Tensor
     wanted: Tensor
-    listed: bool
+    listed: Tensor
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, places: Tensor) -> "Chosen":
-        return Chosen(self.rows[places], self.x[places], self.y[places], self.wanted[places], self.listed)
+        return Chosen(self.rows[places], self.x[places], self.y[places], self.wanted[places], self.listed[places])
 
     @property
     def split(self) -> Split:
         """The rows with their true labels."""
         return Split(self.x, self.y)
 
+    def of_seed(self, seed: int, count: int) -> "Chosen":
+        """What a seed considers, in order, to attack ``count`` of them.
 
-def choose(dataset: Dataset, targets: Targets) -> Chosen:
-    """The rows that may become targets: more than are asked for, as a base model may misclassify some.
+        Every seed begins at another place, half as many again and ten rows after the one before it, and goes round, so
+        that no row is attacked twice before all of them were. It considers four times as many rows as it attacks and
+        ten more: a base model that classifies fewer than a quarter of them correctly has fewer targets.
+        """
+        start = seed * (count + count // 2 + 10)
+        return self[(torch.arange(min(len(self), 4 * count + 10)) + start % len(self)) % len(self)]
 
-    From the list that is stored for the data set, as far as its rows are in this test split; else drawn by a fixed seed
-    among the rows of the class (of all classes), with the wrong class that is likeliest to logistic regression.
+
+def candidates(dataset: Dataset, targets: Targets) -> Chosen:
+    """The rows that may become targets.
+
+    Those of the list that is stored for the data set, as far as they are in this test split and it has rows of the
+    class that is wanted of them. Where these are fewer than would be considered, the others of the class (of all
+    classes) follow in an order drawn by a fixed seed, with the wrong class that is likeliest to logistic regression.
 
     Raises:
         ValueError: regression, or a class that the data set does not have.
         TooFewTargets: no test row can be a target.
     """
     check(dataset, targets.pair)
-    # Half as many again and some: who classifies fewer than that correctly attacks fewer.
-    most = targets.count + targets.count // 2 + 10
-    found = _listed(dataset, targets, most) or _drawn(dataset, targets, most)
+    found = _listed(dataset, targets)
+    if len(found) < 4 * targets.count + 10:
+        drawn = _drawn(dataset, targets, found.rows)
+        found = Chosen(*(torch.cat([getattr(of, f.name) for of in (found, drawn)]) for f in fields(Chosen)))
     if not len(found):
         raise TooFewTargets(f"{dataset.name}: no test row is of class {targets.pair and targets.pair[0]}: no target")
     return found
@@ -111,16 +123,13 @@ def check(dataset: Dataset, pair: tuple[int, int] | None) -> None:
         raise ValueError(f"pair={pair!r}: {dataset.name} has the classes 0 to {dataset.num_classes - 1}")
 
 
-def _listed(dataset: Dataset, targets: Targets, most: int) -> Chosen | None:
+def _listed(dataset: Dataset, targets: Targets) -> Chosen:
     found = stored(dataset.name, targets.pair)
-    if found is None:
-        return None
-    place_of = _places(dataset.test, found)
-    here = [entry for entry in found.targets if entry in place_of][:most]
-    if not here:
-        return None
-    rows = torch.tensor([place_of[entry] for entry in here])
-    return _chosen(dataset, rows, torch.tensor([entry.wanted for entry in here]), listed=True)
+    place_of = {} if found is None else _places(dataset.test, found)
+    classes = set(dataset.test.y.tolist())
+    here = [entry for entry in place_of if entry.wanted in classes]
+    rows, wanted = [place_of[entry] for entry in here], [entry.wanted for entry in here]
+    return _chosen(dataset, _ids(rows), _ids(wanted), listed=True)
 
 
 def _places(test: Split, of: StoredList) -> dict[StoredTarget, int]:
@@ -135,13 +144,14 @@ def _places(test: Split, of: StoredList) -> dict[StoredTarget, int]:
             entry = entries.get((row_digest(test.x[place]), label))
             if entry is not None:
                 places.setdefault(entry, place)
-    return places
+    return {entry: places[entry] for entry in of.targets if entry in places}
 
 
-def _drawn(dataset: Dataset, targets: Targets, most: int) -> Chosen:
+def _drawn(dataset: Dataset, targets: Targets, listed: Tensor) -> Chosen:
     y = dataset.test.y
     rows = torch.arange(len(y)) if targets.pair is None else (y == targets.pair[0]).nonzero().squeeze(1)
-    rows = rows[torch.randperm(len(rows), generator=_seeds.stream(0, "targets", dataset.name))[:most]]
+    rows = rows[torch.randperm(len(rows), generator=_seeds.stream(0, "targets", dataset.name))]
+    rows = rows[~torch.isin(rows, listed)]
     if targets.pair is not None:
         return _chosen(dataset, rows, torch.full_like(rows, targets.pair[1]), listed=False)
     return _chosen(dataset, rows, nearest_wrong_class(dataset, rows), listed=False)
@@ -164,4 +174,9 @@ def nearest_wrong_class(dataset: Dataset, rows: Tensor) -> Tensor:
 
 
 def _chosen(dataset: Dataset, rows: Tensor, wanted: Tensor, *, listed: bool) -> Chosen:
-    return Chosen(rows, dataset.test.x[rows], dataset.test.y[rows], wanted, listed)
+    of_list = torch.full(rows.shape, listed)
+    return Chosen(rows, dataset.test.x[rows], dataset.test.y[rows], wanted, of_list)
+
+
+def _ids(values: list[int]) -> Tensor:
+    return torch.tensor(values, dtype=torch.int64)
