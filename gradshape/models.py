@@ -157,7 +157,8 @@ def penultimate(model: nn.Module, x: Tensor) -> Tensor:
     """The penultimate representation of rows: what feature collisions collide in, and feature filters look at.
 
     It is what the model's own ``features`` gives, if it has such a method; else what goes into the ``nn.Linear`` that
-    is called last in a forward pass, flattened from its second axis on.
+    gives the logits, flattened from its second axis on. A network that learns nothing below that layer has no
+    features, so its logits stand in.
 
     Args:
         model: maps ``(B, *shape)`` to logits ``(B, num_classes)``. Its mode stays as it is: set ``eval()`` first where
@@ -168,7 +169,7 @@ def penultimate(model: nn.Module, x: Tensor) -> Tensor:
         ``(B, F)``, differentiable in ``x`` and in the parameters.
 
     Raises:
-        ValueError: the model has no ``features`` and a forward pass calls no ``nn.Linear``.
+        ValueError: the model has no ``features``, and its logits are not what an ``nn.Linear`` gives.
 
     Shafahi et al. 2018, section 2; for logistic regression, Hong et al. 2020 take the logits.
 
@@ -180,43 +181,62 @@ def penultimate(model: nn.Module, x: Tensor) -> Tensor:
     if callable(own) and not isinstance(own, nn.Module):
         features: Tensor = own(x)
         return features.flatten(1)
-    return through_head(model, x)[0]
+    below, logits, head = through_head(model, x)
+    learnt = {id(parameter) for parameter in model.parameters()} - {id(parameter) for parameter in head.parameters()}
+    return below if learnt else logits
 
 
-def through_head(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
-    """What goes into the ``nn.Linear`` that is called last in a forward pass, and what the model returns.
+def through_head(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor, nn.Linear]:
+    """What goes into the ``nn.Linear`` that gives the logits, what the model returns, and that layer.
+
+    It is the one that is called last in a forward pass. That it gives the logits is checked: the model may return them
+    as they are, shifted, or as logarithms of probabilities.
 
     Args:
         model: maps ``(B, *shape)`` to logits ``(B, num_classes)``. Its mode stays as it is.
         x: ``(B, *shape)``.
 
     Returns:
-        ``(B, F)``, flattened from its second axis on, and the logits ``(B, num_classes)``.
+        ``(B, F)``, the logits ``(B, num_classes)``, and the layer.
 
     Raises:
-        ValueError: a forward pass calls no ``nn.Linear``.
+        ValueError: a forward pass calls no ``nn.Linear``, or the model returns something else than the last one gives.
 
-    >>> below, logits = through_head(build("lr", (2, 3), 5), torch.rand(4, 2, 3))
+    >>> below, logits, _ = through_head(build("lr", (2, 3), 5), torch.rand(4, 2, 3))
     >>> below.shape, logits.shape
     (torch.Size([4, 6]), torch.Size([4, 5]))
     """
-    inputs: list[Tensor] = []
+    calls: list[tuple[nn.Linear, Tensor, Tensor]] = []
 
-    def remember(_: nn.Module, arguments: tuple[Tensor, ...]) -> None:
-        inputs.append(arguments[0])
+    def remember(layer: nn.Module, arguments: tuple[Tensor, ...], named: dict[str, Tensor], out: Tensor) -> None:
+        assert isinstance(layer, nn.Linear)
+        below = arguments[0] if arguments else named["input"]
+        # What a layer was given may be changed in place later.
+        calls.append((layer, below.clone(), out.clone()))
 
-    hooks = [m.register_forward_pre_hook(remember) for m in model.modules() if isinstance(m, nn.Linear)]
+    hooks = [m.register_forward_hook(remember, with_kwargs=True) for m in model.modules() if isinstance(m, nn.Linear)]
     try:
         logits: Tensor = model(x)
     finally:
         for hook in hooks:
             hook.remove()
-    if not inputs:
+    remedy = f"give {type(model).__name__} a method features(x) that returns its penultimate representation"
+    if not calls:
+        raise ValueError(f"{type(model).__name__} calls no nn.Linear: {remedy}")
+    layer, below, out = calls[-1]
+    if out.shape != logits.shape or not _alike(out, logits):
         raise ValueError(
-            f"{type(model).__name__} calls no nn.Linear: give it a method features(x) that returns its penultimate "
-            "representation"
+            f"the nn.Linear that {type(model).__name__} calls last, {layer}, does not give its logits: {remedy}"
         )
-    return inputs[-1].flatten(1), logits
+    return below.flatten(1), logits, layer
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    """Whether two forms of logits ``(B, classes)`` stand for the same probabilities."""
+    one, other = one.detach(), other.detach()
+    return torch.equal(one, other) or torch.allclose(
+        one.double().softmax(1), other.double().softmax(1), rtol=1e-4, atol=1e-6, equal_nan=True
+    )
 
 
 def dense_layers(model: nn.Module) -> list[nn.Linear] | None:

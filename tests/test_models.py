@@ -1,5 +1,6 @@
 import itertools
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -236,5 +237,82 @@ def test_penultimate_leaves_no_hook_and_can_be_differentiated() -> None:
 
 
 def test_penultimate_of_a_network_without_linear_layers_asks_for_features() -> None:
-    with pytest.raises(ValueError, match=r"Sequential calls no nn\.Linear: give it a method features"):
+    with pytest.raises(ValueError, match=r"Sequential calls no nn\.Linear: give Sequential a method features"):
         models.penultimate(nn.Sequential(nn.Conv2d(1, 2, 1)), torch.rand(4, 1, 3, 3))
+
+
+def _of(*layers: nn.Module) -> nn.Sequential:
+    return nn.Sequential(*layers)
+
+
+class _Ends(nn.Module):
+    """A network whose last Linear layer is followed by something else."""
+
+    def __init__(self, end: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.below, self.last, self.end = nn.Linear(5, 7), nn.Linear(7, 3), end
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.end(self.last(self.below(x).tanh()))
+
+
+@pytest.mark.parametrize(
+    "end",
+    [lambda out: out, lambda out: out.log_softmax(1), lambda out: out - out.mean() + 4],
+    ids=["as-they-are", "log-softmax", "constant"],
+)
+def test_logits_may_be_shifted(end: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    model, x = _Ends(end), torch.rand(4, 5, generator=_generator())
+    assert torch.equal(models.penultimate(model, x), model.below(x).tanh())
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        pytest.param(lambda out: out @ torch.rand(3, 3, generator=_generator()), id="functional-head"),
+        pytest.param(lambda out: out.relu(), id="activation"),
+        pytest.param(lambda out: torch.cat([out, -out], 1), id="other-shape"),
+        pytest.param(lambda out: 3 * out, id="scaled"),
+    ],
+)
+def test_a_linear_layer_that_does_not_give_the_logits_has_no_penultimate_input(
+    end: Callable[[torch.Tensor], torch.Tensor],
+) -> None:
+    x = torch.rand(4, 5, generator=_generator())
+    with pytest.raises(ValueError, match=r"calls last, Linear.*does not give its logits: give _Ends a method features"):
+        models.penultimate(_Ends(end), x)
+
+
+def test_a_head_for_every_token_has_no_penultimate_input() -> None:
+    model = _of(nn.Linear(5, 3), nn.Flatten())
+    with pytest.raises(ValueError, match="does not give its logits"):
+        models.penultimate(model, torch.rand(4, 2, 5))
+
+
+def test_a_layer_may_be_called_by_keyword_and_its_input_changed_afterwards() -> None:
+    class InPlace(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.below, self.last = nn.Linear(5, 7), nn.Linear(7, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            hidden = self.below(x).tanh()
+            logits: torch.Tensor = self.last(input=hidden)
+            hidden.zero_()
+            return logits
+
+    model, x = InPlace(), torch.rand(4, 5, generator=_generator())
+    with torch.no_grad():
+        assert torch.equal(models.penultimate(model, x), model.below(x).tanh())
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(_of(nn.Flatten(), nn.Linear(6, 3)), id="sequential"),
+        pytest.param(_of(nn.Flatten(), nn.BatchNorm1d(6, affine=False).eval(), nn.Linear(6, 3)), id="scaled-inputs"),
+    ],
+)
+def test_the_logits_stand_in_for_features_where_nothing_is_learnt_below_the_head(model: nn.Module) -> None:
+    x = torch.rand(4, 2, 3, generator=_generator())
+    assert torch.equal(models.penultimate(model, x), model(x))

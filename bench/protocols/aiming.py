@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-import torch
 from torch import Tensor
 
 from bench.jobs import Craft, Job, Train
@@ -262,4 +261,3 @@ class Retraining:
         rad = relative_accuracy_drop(aim.base.accuracy, accuracy)
         won = bool(taken[epoch - 1])
         return Success(won, won and rad <= self.allowed, epoch, rad)
-

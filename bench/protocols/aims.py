@@ -12,7 +12,6 @@ from gradshape.data import Dataset
 from gradshape.metrics import Estimate, mean_over_seeds, success_rate
 from gradshape.training import Recipe
 
-
 _MEANINGS = {
     "one_shot": "For each target a base model is trained further with one poison row after another, until one makes it "
     "take the target for the wanted class.",

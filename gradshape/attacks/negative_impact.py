@@ -16,9 +16,13 @@ class HeldOut:
     layer and 1, so that no row needs a backward pass.
 
     Args:
-        network: maps rows to logits, in evaluation mode. Its last layer is the ``nn.Linear`` that it calls last; one
-            that calls none is taken to have a linear layer on what its method ``features`` gives.
+        network: maps rows to logits, in evaluation mode. Its last layer is the ``nn.Linear`` that gives its logits; of
+            one that has none it is taken to be a linear layer on what its method ``features`` gives.
         rows: the held-out rows.
+
+    Raises:
+        ValueError: the network has neither, or its errors or features are not finite numbers; nothing is known of the
+            harm that a row does then.
 
     Suciu et al. 2018 test for negative impact by training again with each row; this is this library's approximation.
     """
@@ -62,13 +66,21 @@ class HeldOut:
 
 def _errors_and_inputs(network: nn.Module, rows: Split) -> tuple[Tensor, Tensor]:
     with torch.no_grad():
-        if any(isinstance(module, nn.Linear) for module in network.modules()):
-            below, logits = models.through_head(network, rows.x)
-        else:
+        try:
+            below, logits, _ = models.through_head(network, rows.x)
+        except ValueError:
+            if not callable(getattr(network, "features", None)):
+                raise
             below, logits = models.penultimate(network, rows.x), network(rows.x)
     errors = logits.double().softmax(1)
     errors[torch.arange(len(rows), device=errors.device), rows.y] -= 1
     below = below.double()
+    broken = int((~(errors.isfinite().all(1) & below.isfinite().all(1))).sum())
+    if broken:
+        raise ValueError(
+            f"errors or features of {broken} of {len(rows)} rows are not finite: expected finite rows and a network "
+            "whose training did not diverge"
+        )
     return errors, torch.cat([below, below.new_ones(len(below), 1)], dim=1)
 
 

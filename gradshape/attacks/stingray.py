@@ -95,8 +95,8 @@ class StingRay(TargetedAttack):
             _validate.finite_non_negative(harm=self.harm)
         if not isinstance(self.known, tuple):
             _validate.positive_fraction(known=self.known)
-        elif not self.known or len(set(self.known)) < len(self.known) or min(self.known) < 0:
-            raise ValueError(f"known={self.known!r}: expected at least 1 feature id, distinct and at least 0")
+        elif not self.known or len(set(self.known)) < len(self.known) or not all(map(_is_id, self.known)):
+            raise ValueError(f"known={self.known!r}: expected at least 1 feature id, distinct integers from 0")
         if len(self.substitutes) > 1:
             raise ValueError(f"substitutes={self.substitutes!r}: expected at most 1 recipe")
         if self.substitutes:
@@ -190,6 +190,10 @@ class StingRay(TargetedAttack):
                 for rows, of in zip(x.split(_CHUNK_ROWS), target.split(_CHUNK_ROWS), strict=True)
             ]
         return torch.cat(parts).float()
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 # Rows that go through the network at a time.

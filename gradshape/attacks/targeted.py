@@ -31,8 +31,9 @@ class TargetedAttack(Attack):
         joint: whether a target's rows work together only, so that no part of them is an attack of its own.
 
     Raises:
-        ValueError: ``poisons`` is not positive. When called: no target, wanted classes that do not fit the targets, a
-            target that is of the wanted class already, a wanted class without test rows to start from, or no networks.
+        ValueError: ``poisons`` is not positive. When called: no target, targets of another shape than rows or with
+            values outside [0, 1], wanted classes that do not fit the targets, a target that is of the wanted class
+            already, a wanted class without test rows to start from, or another number of networks than substitutes.
     """
 
     poisons: int
@@ -53,6 +54,15 @@ class TargetedAttack(Attack):
     ) -> None:
         if target is None or not len(target):
             raise ValueError(f"{self.label}: no target was given: pass target=... with at least 1 row")
+        if tuple(target.x.shape) != (len(target.y), *dataset.input_shape):
+            raise ValueError(
+                f"{self.label}: target has x {tuple(target.x.shape)} and y {tuple(target.y.shape)}: expected "
+                f"(n, {', '.join(map(str, dataset.input_shape))}) and (n,)"
+            )
+        outside = ~((target.x >= 0) & (target.x <= 1)).flatten(1).all(1)
+        if bool(outside.any()):
+            place = int(outside.nonzero()[0])
+            raise ValueError(f"{self.label}: target {place} has values that are not numbers in [0, 1]: expected these")
         if wanted is None or wanted.dtype != torch.int64 or tuple(wanted.shape) != (len(target),):
             given = None if wanted is None else (wanted.dtype, tuple(wanted.shape))
             raise ValueError(f"{self.label}: wanted={given}: expected int64 ({len(target)},), a class for each target")
@@ -70,6 +80,11 @@ class TargetedAttack(Attack):
             )
         if not networks:
             raise ValueError(f"{self.label}: no networks to craft on were given: pass networks=[TrainedModel(...)]")
+        if self.substitutes and len(networks) != len(self.substitutes):
+            raise ValueError(
+                f"{self.label}: {len(networks)} networks were given: expected {len(self.substitutes)}, one for each of "
+                "its substitutes"
+            )
 
     def _check_count(self, poison: PoisonSet, count: int) -> None:
         aims = poison.aims

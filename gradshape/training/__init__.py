@@ -5,8 +5,9 @@ from gradshape.training.plan import stack_key
 from gradshape.training.probe import SIDES, GradientProbe, Layers, SideGradients, Weighting
 from gradshape.training.recipe import AnyRecipe, Fit, Recipe, Sampling
 from gradshape.training.run import Progress, train_stacks, train_victims
+from gradshape.training.state import State
 from gradshape.training.trained import TrainedModel
-from gradshape.training.victim import OptimizerState, Scoring, State, TrainingResult, Victim
+from gradshape.training.victim import OptimizerState, Scoring, TrainingResult, Victim
 
 __all__ = [
     "SGD",

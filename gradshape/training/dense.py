@@ -14,7 +14,7 @@ from gradshape.training.heads import VECTOR, Buffer
 from gradshape.training.layout import Layout
 from gradshape.training.passes import Forward, Step
 from gradshape.training.rows import LEAST_WIDTH, Rows, aligned
-from gradshape.training.victim import State
+from gradshape.training.state import State
 
 # Shapes of batches whose views are kept: victims with rows of their own have a few dozen.
 _MOST_SHAPES = 64

@@ -16,8 +16,9 @@ from gradshape.training.memory import evaluation_elements
 from gradshape.training.optimizers import SGD
 from gradshape.training.order import CommonRows, OwnRows
 from gradshape.training.rows import Rows, columns_of
+from gradshape.training.state import State
 from gradshape.training.transfer import Batch, steps_on
-from gradshape.training.victim import State, Victim
+from gradshape.training.victim import Victim
 
 
 class DenseLanes:

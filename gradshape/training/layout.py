@@ -13,7 +13,7 @@ from gradshape.shaping import Shaper
 from gradshape.training.heads import VECTOR, Difference, Head, Softmax
 from gradshape.training.optimizers import SGD, Optimizer
 from gradshape.training.rows import aligned, columns_of
-from gradshape.training.victim import State
+from gradshape.training.state import State
 
 # Elements that the place of a block is a multiple of.
 _BLOCK_ALIGNED = 16

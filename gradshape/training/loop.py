@@ -22,8 +22,9 @@ from gradshape.training.probing import Probing
 from gradshape.training.randomness import process_randomness
 from gradshape.training.replay import Replay
 from gradshape.training.side_sums import SideSums
+from gradshape.training.state import State, load_state, state_of
 from gradshape.training.transfer import DeviceRows, epoch_ids
-from gradshape.training.victim import OptimizerState, Scoring, State, TrainingResult, Victim
+from gradshape.training.victim import OptimizerState, Scoring, TrainingResult, Victim
 
 _EVALUATION_ROWS = 1000
 _WITHOUT_RANDOMNESS = (
@@ -200,7 +201,6 @@ def train_one(
     """
     recipe = victim.descent
     model = initial_model(dataset, victim).to(device=device, dtype=dtype)
-    parameters = dict(model.named_parameters())
     probing = None
     if victim.probe is not None:
         probing = Probing(victim.probe, model, rows, order, reweights=recipe.shaper.reweights)
@@ -228,7 +228,7 @@ def train_one(
             if victim.scoring is Scoring.EVERY_EPOCH or not goes_on:
                 better = curves.score([0], _score(model, test, device=device))
                 if better and keep_states:
-                    best, of_best = _copy(parameters), trainer.optimizer_state if victim.keep_optimizer else None
+                    best, of_best = state_of(model), trainer.optimizer_state if victim.keep_optimizer else None
             if probing is not None:
                 probing.end_epoch()
             after_epoch(epoch + 1, int(goes_on))
@@ -237,7 +237,7 @@ def train_one(
     result = curves.result(0)
     if keep_states:
         of_last = trainer.optimizer_state if victim.keep_optimizer else None
-        result = replace(result, last=_copy(parameters), best=best, last_optimizer=of_last, best_optimizer=of_best)
+        result = replace(result, last=state_of(model), best=best, last_optimizer=of_last, best_optimizer=of_best)
     return result if probing is None else replace(result, gradients=probing.result())
 
 
@@ -262,7 +262,7 @@ def initial_model(dataset: Dataset, victim: Victim) -> nn.Module:
         generator=_seeds.stream(victim.seed, "initial"),
     )
     if victim.initial is not None:
-        model.load_state_dict(dict(victim.initial), strict=False)
+        load_state(model, victim.initial)
     return model
 
 

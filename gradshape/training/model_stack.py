@@ -14,8 +14,9 @@ from gradshape.training.loop import initial_model
 from gradshape.training.memory import evaluation_elements
 from gradshape.training.order import CommonRows
 from gradshape.training.randomness import process_randomness
+from gradshape.training.state import State
 from gradshape.training.transfer import Batch, DeviceRows, epoch_ids
-from gradshape.training.victim import State, Victim
+from gradshape.training.victim import Victim
 
 # Optimizers round the elements that are left after the last full vector differently.
 _VECTOR = 64

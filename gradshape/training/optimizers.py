@@ -66,6 +66,11 @@ class SGD:
         """Number of moments that it remembers of each parameter."""
         return 1 if self.momentum else 0
 
+    @property
+    def squares(self) -> frozenset[int]:
+        """Which of the moments are means of squares."""
+        return frozenset()
+
     def over(self, parameters: Sequence[Tensor]) -> Updater:
         """The optimizer of ``parameters``, which it updates in place."""
         return _SGDUpdater(self, parameters)
@@ -100,6 +105,11 @@ class Adam:
     def slots(self) -> int:
         """Number of moments that it remembers of each parameter."""
         return 2
+
+    @property
+    def squares(self) -> frozenset[int]:
+        """Which of the moments are means of squares."""
+        return frozenset({1})
 
     def over(self, parameters: Sequence[Tensor]) -> Updater:
         """The optimizer of ``parameters``, which it updates in place."""

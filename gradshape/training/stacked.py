@@ -11,8 +11,9 @@ from gradshape.shaping import Shaper, ShaperStack
 from gradshape.training.curve import Curves, Score
 from gradshape.training.noise import NoiseBlocks
 from gradshape.training.replay import Replay
+from gradshape.training.state import State
 from gradshape.training.transfer import Batch
-from gradshape.training.victim import OptimizerState, Scoring, State, TrainingResult, Victim
+from gradshape.training.victim import OptimizerState, Scoring, TrainingResult, Victim
 
 
 class Lanes(Protocol):

@@ -7,7 +7,7 @@ from torch import nn
 
 from gradshape import models
 from gradshape.training.recipe import Recipe
-from gradshape.training.victim import State
+from gradshape.training.state import State, load_state
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,7 +16,7 @@ class TrainedModel:
 
     Attributes:
         recipe: how it was trained.
-        state: its parameters by name.
+        state: its parameters and buffers by name.
     """
 
     recipe: Recipe
@@ -25,14 +25,14 @@ class TrainedModel:
     def module(
         self, input_shape: tuple[int, ...], num_classes: int, *, device: torch.device | str = "cpu"
     ) -> nn.Module:
-        """The network with its parameters, in evaluation mode, on ``device``; its parameters take no gradients.
+        """The network in its state, in evaluation mode, on ``device``; its parameters take no gradients.
 
         Args:
             input_shape: of one row, without the sample axis.
             num_classes: number of logits.
 
         Raises:
-            ValueError: the state is not of these parameters, or the network has buffers, which no state holds.
+            ValueError: the state is not of these parameters and buffers.
 
         >>> from gradshape.training import SGD
         >>> state = dict(models.build("lr", (4,), 3).named_parameters())
@@ -40,17 +40,8 @@ class TrainedModel:
         torch.Size([2, 3])
         """
         model = models.build(self.recipe.model, input_shape, num_classes)
-        expected, given = (
-            {name: tuple(p.shape) for name, p in of} for of in (model.named_parameters(), self.state.items())
-        )
-        if expected != given:
-            raise ValueError(f"model {self.recipe.model!r}: the state has parameters {given}: expected {expected}")
-        buffers = [name for name, _ in model.named_buffers()]
-        if buffers:
-            raise ValueError(
-                f"model {self.recipe.model!r} has buffers {buffers}, which are not kept with its parameters, so that "
-                "it would compute something else than what was trained: expected a network without, such as one with "
-                "GroupNorm in the place of BatchNorm"
-            )
-        model.load_state_dict(dict(self.state))
+        try:
+            load_state(model, self.state)
+        except ValueError as error:
+            raise ValueError(f"model {self.recipe.model!r}: {error}") from None
         return model.eval().requires_grad_(False).to(device)

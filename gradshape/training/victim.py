@@ -1,5 +1,6 @@
 """One training, and what is known after it."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -10,8 +11,7 @@ from torch import Tensor, nn
 from gradshape.data import Dataset, Split
 from gradshape.training.probe import GradientProbe, SideGradients
 from gradshape.training.recipe import AnyRecipe, Fit, Recipe
-
-State = dict[str, Tensor]
+from gradshape.training.state import State, check_state
 
 
 class Scoring(Enum):
@@ -48,7 +48,7 @@ class Victim:
         seed: source of the initial weights, the noise, dropout, and the places of the private rows in the shuffles.
         private: rows that only this victim trains on (its poison), ``x (n, *shape)`` and ``y (n,)``.
         removed: ids ``(m,)`` int64 of train rows that it does not train on.
-        initial: parameters by name, to re-train from; freshly drawn from ``seed`` if ``None``.
+        initial: parameters and buffers by name, to re-train from; freshly drawn from ``seed`` if ``None``.
         order_seed: source of the shuffles of the train rows; ``seed`` if ``None``. Victims with the same one see the
             same train rows at the same time, whatever private rows each of them has.
         watch: inputs ``(M, *shape)`` to predict after every epoch.
@@ -105,8 +105,9 @@ class TrainingResult:
             misclassified. Empty for regression.
         predictions: ``(epochs, M)`` int64 classes of the victim's watched rows after each epoch, -1 where the
             logits are not finite; ``None`` if it watches none.
-        last, best: parameters by name after the last epoch and after the (first) epoch with the best
-            test accuracy, on the CPU; ``None`` if they were not kept.
+        last, best: parameters and buffers by name after the last epoch and after the (first) epoch with the best
+            test accuracy, on the CPU; ``None`` if they were not kept. Of a victim that is scored at the end they are
+            the same.
         diverged: number of the first epoch, from 1, after which logits were seen not to be finite; ``None`` if they
             always were.
         mse: mean squared error on the test rows, for regression; ``None`` for classes.
@@ -135,7 +136,7 @@ class TrainingResult:
 
     @property
     def best_epoch(self) -> int:
-        """Number of the first epoch with the best test accuracy, from 1."""
+        """Number of the first epoch with the best test accuracy, from 1, among those after which it was measured."""
         return int(self.accuracy.argmax()) + 1
 
 
@@ -178,29 +179,36 @@ def check_victim(victim: Victim, dataset: Dataset, where: str, *, template: nn.M
             "use a Fit recipe of a regressor"
         )
     if victim.initial is not None and template is not None:
-        expected = {name: tuple(p.shape) for name, p in template.named_parameters()}
-        given = {name: tuple(p.shape) for name, p in victim.initial.items()}
-        if expected != given:
-            raise ValueError(f"{where}: initial state has parameters {given}: expected {expected}")
+        try:
+            check_state(template, victim.initial)
+        except ValueError as error:
+            raise ValueError(f"{where}: initial: {error}") from None
     if victim.initial_optimizer is not None:
-        _check_optimizer(victim, victim.initial_optimizer, where)
+        of_template = {} if template is None else dict(template.named_parameters())
+        trained = {name: tuple(p.shape) for name, p in of_template.items() if p.requires_grad}
+        _check_optimizer(victim, victim.initial_optimizer, trained, where)
 
 
-def _check_optimizer(victim: Victim, state: OptimizerState, where: str) -> None:
+def _check_optimizer(victim: Victim, state: OptimizerState, trained: Mapping[str, tuple[int, ...]], where: str) -> None:
     if victim.initial is None or isinstance(victim.recipe, Fit):
         raise ValueError(f"{where}: an optimizer's state is given without initial parameters: expected both or neither")
-    slots = victim.recipe.optimizer.slots
-    if state.steps < 0 or len(state.slots) not in ((slots,) if state.steps else (0, slots)):
+    if not isinstance(state.steps, int) or isinstance(state.steps, bool) or state.steps < 0:
+        raise ValueError(f"{where}: initial_optimizer has steps={state.steps!r}: expected an integer of at least 0")
+    optimizer = victim.recipe.optimizer
+    if len(state.slots) not in ((optimizer.slots,) if state.steps else (0, optimizer.slots)):
         raise ValueError(
             f"{where}: initial_optimizer has {len(state.slots)} moments after {state.steps} steps: "
-            f"expected {slots}, those of {victim.recipe.optimizer!r}"
+            f"expected {optimizer.slots}, those of {optimizer!r}"
         )
-    expected = {name: tuple(p.shape) for name, p in victim.initial.items()}
-    for slot in state.slots:
+    for number, slot in enumerate(state.slots):
         given = {name: tuple(moment.shape) for name, moment in slot.items()}
-        # Parameters that are not trained have no moments.
-        if not given or not given.items() <= expected.items():
-            raise ValueError(f"{where}: initial_optimizer has moments of {given}: expected {expected}")
+        if given != trained:
+            raise ValueError(f"{where}: initial_optimizer has moments of {given}: expected {trained}")
+        lowest = 0.0 if number in optimizer.squares else -math.inf
+        for name, moment in slot.items():
+            if not bool((moment.isfinite() & (moment >= lowest)).all()):
+                what = "numbers of at least 0, being means of squares" if lowest == 0 else "numbers"
+                raise ValueError(f"{where}: initial_optimizer, moment {number} of {name!r}: expected finite {what}")
 
 
 def _check_probe(probe: GradientProbe, recipe: AnyRecipe, clean_rows: int, where: str) -> None:

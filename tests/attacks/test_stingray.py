@@ -281,6 +281,27 @@ def test_a_network_without_a_linear_layer_is_judged_by_its_features() -> None:
     torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("broken", ["network", "rows"])
+def test_what_is_not_finite_says_nothing_of_harm(broken: str) -> None:
+    network, judge = held_out(PICTURES.test)
+    rows = Split(PICTURES.train.x.clone(), PICTURES.train.y)
+    if broken == "rows":
+        rows.x[3] = torch.nan
+        with pytest.raises(ValueError, match=r"of 1 of \d+ rows are not finite: expected finite rows and a network"):
+            judge.rise(rows)
+        return
+    for parameter in network.parameters():
+        parameter.fill_(torch.inf)
+    with pytest.raises(ValueError, match="rows are not finite"):
+        HeldOut(network, PICTURES.test)
+
+
+def test_a_network_whose_last_layer_is_not_known_is_not_judged() -> None:
+    tokens = torch.nn.Sequential(torch.nn.Linear(3, 1), torch.nn.Flatten()).requires_grad_(False)
+    with pytest.raises(ValueError, match="does not give its logits: give Sequential a method features"):
+        HeldOut(tokens, Split(torch.rand(6, 3, 3), torch.tensor([0, 1, 2, 0, 1, 2])))
+
+
 def test_a_harmful_row_is_told_from_a_harmless_one() -> None:
     _, judge = held_out(PICTURES.test)
     harmless = judge.rise(PICTURES.train)
@@ -423,7 +444,9 @@ def test_data_that_does_not_suit_is_said_so() -> None:
         ({"known": 1.5}, r"known=1.5: expected a number in \(0, 1\]"),
         ({"known": ()}, r"known=\(\): expected at least 1 feature id"),
         ({"known": (1, 1)}, r"known=\(1, 1\): expected at least 1 feature id, distinct"),
-        ({"known": (-1, 1)}, r"known=\(-1, 1\): expected .* at least 0"),
+        ({"known": (-1, 1)}, r"known=\(-1, 1\): expected .* distinct integers from 0"),
+        ({"known": (1.5,)}, r"known=\(1.5,\): expected .* distinct integers from 0"),
+        ({"known": (True, 2)}, r"known=\(True, 2\): expected .* distinct integers from 0"),
     ],
     ids=str,
 )

@@ -99,12 +99,27 @@ def test_progress_never_exceeds_its_end(attack: TargetedAttack) -> None:
     assert steps[-1] <= reports[-1].steps
 
 
+def _filled(target: Split, value: float) -> Split:
+    return Split(torch.full_like(target.x, value), target.y)
+
+
 CALLS: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = {
     "no-target": (lambda call: {**call, "target": None}, "no target was given"),
     "empty-target": (
         lambda call: {**call, "target": Split(DATA.test.x[:0], DATA.test.y[:0]), "wanted": call["wanted"][:0]},
         "no target was given",
     ),
+    "not-a-number": (
+        lambda call: {**call, "target": _filled(call["target"], torch.nan)},
+        "target 0 has values that are",
+    ),
+    "infinite": (lambda call: {**call, "target": _filled(call["target"], torch.inf)}, r"not numbers in \[0, 1\]"),
+    "out-of-range": (lambda call: {**call, "target": _filled(call["target"], 1.5)}, r"not numbers in \[0, 1\]"),
+    "other-shape": (
+        lambda call: {**call, "target": Split(call["target"].x.flatten(1), call["target"].y)},
+        r"target has x \(2, .*: expected \(n, 1, ",
+    ),
+    "no-labels": (lambda call: {**call, "target": Split(call["target"].x, call["target"].y[:1])}, r"y \(1,\)"),
     "nothing-wanted": (lambda call: {**call, "wanted": None}, r"wanted=None: expected int64 \(2,\)"),
     "wanted-dtype": (lambda call: {**call, "wanted": call["wanted"].float()}, r"torch.float32.*expected int64 \(2,\)"),
     "wanted-shape": (lambda call: {**call, "wanted": call["wanted"][:1]}, r"\(1,\).*expected int64 \(2,\)"),
@@ -123,6 +138,14 @@ def test_a_call_that_fits_no_attack_is_refused_by_name(attack: TargetedAttack, w
     change, message = CALLS[what]
     with pytest.raises(ValueError, match=f"{attack.label}: .*{message}"):
         attack(DATA, seed=0, **change(dict(aim(attack, DATA, targets=2))))
+
+
+@pytest.mark.parametrize("attack", [one for one in TARGETED if one.substitutes], ids=lambda attack: attack.label)
+def test_networks_are_one_for_each_substitute(attack: TargetedAttack) -> None:
+    call = aim(attack, DATA, targets=2)
+    expected = len(attack.substitutes)
+    with pytest.raises(ValueError, match=f"{expected + 1} networks were given: expected {expected}, one for each"):
+        attack(DATA, seed=0, **{**call, "networks": [*call["networks"], call["networks"][0]]})
 
 
 @each_attack

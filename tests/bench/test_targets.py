@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bench import targets
-from bench.targets import Chosen, StoredList, Targets, TooFewTargets, choose, row_digest, stored
+from bench.targets import Chosen, StoredList, StoredTarget, Targets, TooFewTargets, candidates, row_digest, stored
 from bench.targets.__main__ import main, targets_of
 from gradshape.data import Dataset, Split, load
 from tests.training.samples import blobs
@@ -99,11 +99,10 @@ def rows_of(chosen: Chosen) -> Iterator[tuple[Tensor, int, int]]:
 
 
 def test_in_the_whole_split_rows_are_those_of_the_list_in_its_order() -> None:
-    found, chosen = stored("digits", (3, 8)), choose(DIGITS, Targets(4, (3, 8)))
+    found, chosen = stored("digits", (3, 8)), candidates(DIGITS, Targets(4, (3, 8)))
     assert found is not None
-    assert chosen.listed
-    # More than are asked for, as a base model may misclassify some.
-    assert chosen.rows.tolist() == [entry.row for entry in found.targets[:16]]
+    assert chosen.listed[: len(found.targets)].all()
+    assert chosen.rows.tolist() == [entry.row for entry in found.targets]
     assert torch.equal(chosen.x, DIGITS.test.x[chosen.rows])
     assert {(label, wanted) for _, label, wanted in rows_of(chosen)} == {(3, 8)}
 
@@ -111,10 +110,10 @@ def test_in_the_whole_split_rows_are_those_of_the_list_in_its_order() -> None:
 def test_in_a_part_of_the_split_the_same_rows_are_found_by_their_values() -> None:
     found, part = stored("digits", None), DIGITS.subset(test=90)
     assert found is not None
-    chosen = choose(part, Targets(10))
-    assert chosen.listed
+    chosen = candidates(part, Targets(10))
+    assert chosen.listed.all()
     here = {row_digest(x) for x in part.test.x}
-    expected = [entry for entry in found.targets if entry.digest in here][:25]
+    expected = [entry for entry in found.targets if entry.digest in here]
     assert [(row_digest(x), *labels) for x, *labels in rows_of(chosen)] == [
         (entry.digest, entry.label, entry.wanted) for entry in expected
     ]
@@ -123,21 +122,21 @@ def test_in_a_part_of_the_split_the_same_rows_are_found_by_their_values() -> Non
 
 def test_in_another_order_of_the_split_the_same_rows_are_found() -> None:
     turned = replace(DIGITS, test=Split(DIGITS.test.x.flip(0), DIGITS.test.y.flip(0)))
-    one, other = (choose(data, Targets(10)) for data in (DIGITS, turned))
+    one, other = (candidates(data, Targets(10)) for data in (DIGITS, turned))
     assert torch.equal(one.x, other.x)
     assert torch.equal(one.wanted, other.wanted)
 
 
 def test_without_a_list_rows_are_drawn_alike_every_time() -> None:
-    one, other = (choose(BLOBS, Targets(3, (0, 2))) for _ in range(2))
-    assert not one.listed
+    one, other = (candidates(BLOBS, Targets(3, (0, 2))) for _ in range(2))
+    assert not one.listed.any()
     assert torch.equal(one.rows, other.rows)
-    assert (len(one), set(one.y.tolist()), set(one.wanted.tolist())) == (14, {0}, {2})
+    assert (len(one), set(one.y.tolist()), set(one.wanted.tolist())) == (20, {0}, {2})
     assert torch.equal(one.x, BLOBS.test.x[one.rows])
 
 
 def test_without_a_pair_targets_are_of_any_class_and_another_one_is_wanted() -> None:
-    chosen = choose(BLOBS, Targets(20))
+    chosen = candidates(BLOBS, Targets(20))
     assert set(chosen.y.tolist()) == {0, 1, 2}
     assert bool((chosen.y != chosen.wanted).all())
 
@@ -145,11 +144,58 @@ def test_without_a_pair_targets_are_of_any_class_and_another_one_is_wanted() -> 
 def test_only_classes_with_test_rows_are_wanted() -> None:
     few = BLOBS.test.y != 2
     data = replace(BLOBS, test=Split(BLOBS.test.x[few], BLOBS.test.y[few]))
-    assert set(choose(data, Targets(20)).wanted.tolist()) == {0, 1}
+    assert set(candidates(data, Targets(20)).wanted.tolist()) == {0, 1}
 
 
 def test_few_rows_are_few_targets() -> None:
-    assert len(choose(BLOBS, Targets(1000, (0, 1)))) == 20
+    assert len(candidates(BLOBS, Targets(1000, (0, 1)))) == 20
+
+
+def test_a_seed_considers_four_times_as_many_rows_as_it_attacks_and_ten_more() -> None:
+    pool = candidates(DIGITS, Targets(8))
+    assert pool.of_seed(0, 8).rows.tolist() == pool.rows[:42].tolist()
+    assert len(candidates(BLOBS, Targets(1000)).of_seed(0, 1000)) == 60
+
+
+@pytest.mark.parametrize("count", [1, 8, 20])
+def test_seeds_begin_at_places_of_their_own_and_go_round(count: int) -> None:
+    pool = candidates(DIGITS, Targets(count))
+    stretch = count + count // 2 + 10
+    attacked = [pool.of_seed(seed, count).rows[:stretch].tolist() for seed in range(len(pool) // stretch)]
+    flat = [row for rows in attacked for row in rows]
+    assert len(set(flat)) == len(flat) >= len(pool) - stretch
+    later = pool.of_seed(10**6, count).rows.tolist()
+    start = pool.rows.tolist().index(later[0])
+    turned = [*pool.rows[start:].tolist(), *pool.rows[:start].tolist()]
+    assert later == turned[: len(later)]
+
+
+def listing(entries: list[StoredTarget], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a list for the blobs."""
+    monkeypatch.setattr("bench.targets.choice.stored", lambda dataset, pair: StoredList(len(BLOBS.test), entries))
+
+
+def entry(row: int, wanted: int) -> StoredTarget:
+    return StoredTarget(row, row_digest(BLOBS.test.x[row]), int(BLOBS.test.y[row]), wanted)
+
+
+def test_a_list_that_is_too_short_is_filled_up_by_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
+    listing([entry(7, 0), entry(2, 1)], monkeypatch)
+    pool = candidates(BLOBS, Targets(3))
+    assert pool.rows[:2].tolist() == [7, 2]
+    assert pool.listed.tolist() == [True, True, *[False] * 58]
+    assert sorted(pool.rows.tolist()) == list(range(60))
+
+
+def test_a_listed_target_that_is_to_be_taken_for_a_class_without_test_rows_is_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    listing([entry(7, 2), entry(3, 1)], monkeypatch)
+    kept = BLOBS.test.y != 2
+    part = replace(BLOBS, test=Split(BLOBS.test.x[kept], BLOBS.test.y[kept]))
+    pool = candidates(part, Targets(3))
+    assert int(pool.listed.sum()) == 1
+    assert set(pool.wanted.tolist()) == {0, 1}
 
 
 @pytest.mark.parametrize(
@@ -169,20 +215,20 @@ def test_bad_settings_are_refused(values: Any, problem: str) -> None:
 
 def test_a_class_that_the_data_do_not_have_is_refused() -> None:
     with pytest.raises(ValueError, match=r"pair=\(0, 3\): blobs has the classes 0 to 2"):
-        choose(BLOBS, Targets(3, (0, 3)))
+        candidates(BLOBS, Targets(3, (0, 3)))
 
 
 def test_a_class_without_test_rows_has_no_targets() -> None:
     others = BLOBS.test.y != 1
     data = replace(BLOBS, test=Split(BLOBS.test.x[others], BLOBS.test.y[others]))
     with pytest.raises(TooFewTargets, match="blobs: no test row is of class 1"):
-        choose(data, Targets(3, (1, 0)))
+        candidates(data, Targets(3, (1, 0)))
 
 
 def test_a_regression_has_no_targets() -> None:
     data: Dataset = load("diabetes")
     with pytest.raises(ValueError, match="diabetes: a regression task has no classes"):
-        choose(data, Targets(3))
+        candidates(data, Targets(3))
 
 
 @pytest.mark.parametrize(

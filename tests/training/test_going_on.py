@@ -15,6 +15,8 @@ THREE, TWO = blobs(), blobs(classes=2)
 EVERY_ROW = 10_000
 OPTIMIZERS = [SGD(0.3), SGD(0.3, momentum=0.9), Adam(0.05)]
 each_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=["sgd", "momentum", "adam"])
+ZEROS = {"head.weight": torch.zeros(3, 5), "head.bias": torch.zeros(3)}
+MOMENTS = (ZEROS, ZEROS)
 either_way = pytest.mark.parametrize("stacked", [True, False], ids=["stacked", "alone"])
 
 
@@ -133,8 +135,18 @@ def test_scored_at_the_end_a_victim_is_trained_alike_and_has_its_last_accuracy(m
     ("state", "message"),
     [
         (OptimizerState(3, ({},)), "has 1 moments after 3 steps: expected 2, those of Adam"),
-        (OptimizerState(-1, ()), "has 0 moments after -1 steps"),
+        (OptimizerState(-1, ()), "has steps=-1: expected an integer of at least 0"),
+        (OptimizerState(1.5, MOMENTS), "has steps=1.5: expected an integer"),  # type: ignore[arg-type]
         (OptimizerState(1, ({"a": torch.zeros(1)}, {"a": torch.zeros(1)})), r"has moments of {'a': \(1,\)}: expected"),
+        (OptimizerState(1, (MOMENTS[0], {"head.bias": torch.zeros(3)})), r"has moments of {'head.bias': \(3,\)}: exp"),
+        (
+            OptimizerState(1, ({**MOMENTS[0], "head.bias": torch.full((3,), torch.nan)}, MOMENTS[1])),
+            "moment 0 of 'head.bias': expected finite numbers$",
+        ),
+        (
+            OptimizerState(1, (MOMENTS[0], {**MOMENTS[1], "head.weight": torch.full((3, 5), -0.1)})),
+            "moment 1 of 'head.weight': expected finite numbers of at least 0",
+        ),
     ],
 )
 def test_a_memory_that_does_not_fit_is_refused(state: OptimizerState, message: str) -> None:

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from gradshape.data import Dataset
+from gradshape.data import Dataset, Split
 from gradshape.shaping import Clip, Noise, Shaper
 from gradshape.training import SGD, Adam, Optimizer, Recipe, Victim, train_stacks, train_victims
 from tests.training.samples import (
@@ -136,6 +136,25 @@ def test_rows_with_several_axes_are_flattened_the_same_way() -> None:
     stacked = train_victims(data, victims, dtype=torch.float64)
     alone = train_victims(data, victims, dtype=torch.float64, stacked=False)
     assert_results_equal(stacked, alone, tolerance=1e-10)
+
+
+@pytest.mark.parametrize("model", ["lr", "mlp1"])
+@each_shaper
+def test_zero_weight_private_rows_change_nothing(model: str, shaper: Shaper) -> None:
+    # Beside victims that have more private rows a victim has places for these, which must not count.
+    recipe = Recipe(model, SGD(0.2, momentum=0.5), batch_size=7, epochs=2, shaper=shaper)
+    few = [Victim(recipe, 5, order_seed=3), Victim(recipe, 6, random_rows(DATA, 1, seed=6), order_seed=3)]
+    states = []
+    for scale in (1, 1000):
+        rows = [random_rows(DATA, count, seed=count) for count in (3, 4)]
+        more = [Victim(recipe, 7 + k, Split(scale * x.x, x.y), order_seed=3) for k, x in enumerate(rows)]
+        [[members, _]] = train_stacks(DATA, [*few, *more])
+        assert len(members) == 4
+        states.append([result.last for result in train_victims(DATA, [*few, *more], dtype=torch.float64)[:2]])
+    for number, victim in enumerate(few):
+        expected, _ = train_by_hand(DATA, victim)
+        for of_scale in states:
+            assert_states_equal(of_scale[number], expected, tolerance=1e-9)
 
 
 def test_a_victim_may_train_on_private_rows_alone() -> None:

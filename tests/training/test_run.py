@@ -253,10 +253,12 @@ LABELS = torch.zeros(2, dtype=torch.int64)
         pytest.param(_victim(removed=torch.tensor([1, 1])), "distinct", id="removed-twice"),
         pytest.param(_victim(removed=torch.arange(44)), "no training rows", id="nothing-left"),
         pytest.param(_victim(watch=torch.rand(2, 4)), r"watched rows have shape \(2, 4\)", id="watch-shape"),
-        pytest.param(_victim(initial={"head.weight": torch.rand(3, 5)}), "initial state", id="initial-missing"),
+        pytest.param(
+            _victim(initial={"head.weight": torch.rand(3, 5)}), "initial: the state has", id="initial-missing"
+        ),
         pytest.param(
             _victim(initial={"head.weight": torch.rand(3, 4), "head.bias": torch.rand(3)}),
-            "initial state",
+            "initial: the state has",
             id="initial-shape",
         ),
     ],

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch import nn
 
 from gradshape import models
 from gradshape.training import SGD, Recipe, TrainedModel, Victim, train_victims
@@ -43,19 +44,48 @@ def test_changing_the_network_leaves_what_was_trained_alone() -> None:
 def test_a_state_of_other_parameters_is_refused(names: list[str]) -> None:
     trained = _trained()
     other = {name: torch.zeros(3, 256) for name in names}
-    with pytest.raises(ValueError, match=r"'mlp1': the state has parameters .*: expected .*head.weight"):
+    with pytest.raises(ValueError, match=r"'mlp1': the state has .*: expected .*head.weight"):
         TrainedModel(trained.recipe, other).module((5,), 3)
 
 
-def test_a_network_whose_buffers_nobody_kept_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    trained = _trained()
-    build = models.build
+def _with_statistics(input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(input_shape[0], 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, num_classes))
 
-    def with_buffer(*arguments: object) -> torch.nn.Module:
-        network = build(*arguments)  # type: ignore[arg-type]
-        network.register_buffer("projection", torch.ones(3))
-        return network
 
-    monkeypatch.setattr(models, "build", with_buffer)
-    with pytest.raises(ValueError, match=r"has buffers \['projection'\], which are not kept"):
-        trained.module((5,), 3)
+@pytest.fixture
+def normalised(monkeypatch: pytest.MonkeyPatch) -> Recipe:
+    monkeypatch.setattr(models, "_BUILDERS", {**models._BUILDERS, "normalised": _with_statistics})
+    return Recipe("normalised", SGD(0.3), batch_size=10, epochs=2)
+
+
+def test_running_statistics_are_kept_with_the_parameters(normalised: Recipe) -> None:
+    data = blobs()
+    [result] = train_victims(data, [Victim(normalised, 0, watch=data.test.x)])
+    assert result.last is not None
+    assert result.predictions is not None
+    assert result.last["1.num_batches_tracked"] > 0
+    network = TrainedModel(normalised, result.last).module(data.input_shape, data.num_classes)
+    assert torch.equal(network(data.test.x).argmax(1), result.predictions[-1])
+
+
+def test_a_training_goes_on_from_its_running_statistics(normalised: Recipe) -> None:
+    data = blobs()
+    [first] = train_victims(data, [Victim(normalised, 0)])
+    assert first.last is not None
+    forgotten = {**first.last, "1.running_mean": torch.full((6,), 9.0)}
+    one, other = train_victims(data, [Victim(normalised, 1, initial=state) for state in (first.last, forgotten)])
+    assert one.last is not None
+    assert other.last is not None
+    assert one.last["1.num_batches_tracked"] == 2 * first.last["1.num_batches_tracked"]
+    assert not torch.allclose(one.last["1.running_mean"], other.last["1.running_mean"])
+
+
+def test_a_state_without_the_running_statistics_is_refused(normalised: Recipe) -> None:
+    data = blobs()
+    [first] = train_victims(data, [Victim(normalised, 0)])
+    assert first.last is not None
+    short = {name: value for name, value in first.last.items() if "running" not in name}
+    with pytest.raises(ValueError, match=r"victim 0: initial: the state has .*: expected .*1.running_mean"):
+        train_victims(data, [Victim(normalised, 0, initial=short)])
+    with pytest.raises(ValueError, match=r"'normalised': the state has .*: expected .*1.running_mean"):
+        TrainedModel(normalised, short).module(data.input_shape, data.num_classes)
