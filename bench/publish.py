@@ -76,8 +76,8 @@ def prepare(
 ) -> Publication:
     """What publishing does; nothing is written yet.
 
-    A record takes the place of the published one of its case, unless that one says more: it was measured and the new
-    one was skipped, or it has more seeds.
+    A record takes the place of the published one of its case, unless that one has more seeds. Cases that were skipped
+    are left out: why says something of this machine only.
 
     Args:
         results: the results file of the runs; pages about speed lie beside it.
@@ -91,8 +91,10 @@ def prepare(
         MissingMatplotlib: figures are asked for and there is no matplotlib.
         OSError: a file cannot be read.
     """
-    records = [record for record in ResultsFile(results).records() if record.scale in {s.value for s in scales}]
-    remarks: list[str] = []
+    complete = [record for record in ResultsFile(results).records() if record.scale in {s.value for s in scales}]
+    records = [record for record in complete if record.status is not Status.SKIPPED]
+    skipped = Counter(record.scale for record in complete if record.status is Status.SKIPPED)
+    remarks = [f"leaves out {cells.count(n, 'case')} at {scale} scale: skipped" for scale, n in sorted(skipped.items())]
     changes = list(_speed_pages(results.parent, into, scales, remarks))
     if records:
         _check_complete(records, Pending(results), scales)
@@ -104,7 +106,7 @@ def prepare(
         changes += _pages(records, merged, known, into, replace=replace)
         if figures:
             changes += _figures(_beside(records, merged), into / "figures")
-    if not records and not changes:
+    if not complete and not changes:
         raise Refused(f"{results}: it holds nothing to publish: run `pytest suites/` first, or name another")
     return Publication([change for change in changes if _differs(change)], remarks)
 
@@ -136,18 +138,16 @@ def _some(names: Sequence[str]) -> str:
 
 def _merge(known: Sequence[Record], new: Sequence[Record], remarks: list[str]) -> list[Record]:
     merged = {record.key: record for record in known}
-    kept: Counter[str] = Counter()
+    kept = 0
     for record in map(_compact, new):
         old = merged.get(record.key)
-        if old is not None and old.status is Status.OK and record.status is not Status.OK:
-            kept["was skipped now"] += 1
-        elif old is not None and len(record.seeds) < len(old.seeds):
-            kept["has fewer seeds now"] += 1
+        if old is not None and len(record.seeds) < len(old.seeds):
+            kept += 1
         else:
             merged[record.key] = record
-    remarks += [
-        f"keeps {cells.count(n, 'published case')} at {new[0].scale} scale: it {why}" for why, n in kept.items()
-    ]
+    if kept:
+        has = "it has" if kept == 1 else "they have"
+        remarks.append(f"keeps {cells.count(kept, 'published case')} at {new[0].scale} scale: {has} fewer seeds now")
     return [merged[key] for key in sorted(merged)]
 
 

@@ -131,9 +131,7 @@ def test_a_case_that_was_skipped_leaves_what_was_measured(tmp_path: Path, into: 
     published(measured(tmp_path, PAPER), into)
     before = read(into / "leaderboard.md")
     skipped = make(scale="paper", attack="label_flip_10", rad=None, status=Status.SKIPPED, reason="data: none")
-    assert published(measured(tmp_path / "later", [skipped]), into) == [
-        "keeps 1 published case at paper scale: it was skipped now"
-    ]
+    assert published(measured(tmp_path / "later", [skipped]), into) == ["leaves out 1 case at paper scale: skipped"]
     assert read(into / "leaderboard.md") == before
 
 
@@ -145,10 +143,11 @@ def test_fewer_seeds_leave_more(tmp_path: Path, into: Path) -> None:
     ]
 
 
-def test_a_first_skipped_case_is_published(tmp_path: Path, into: Path) -> None:
-    skipped = make(scale="paper", rad=None, status=Status.SKIPPED, reason="data: none")
-    published(measured(tmp_path, [skipped]), into)
-    assert "data: none" in read(into / "leaderboard.md")
+def test_a_skipped_case_is_left_out_as_its_reason_is_the_machines(tmp_path: Path, into: Path) -> None:
+    skipped = make(scale="paper", attack="no_data", rad=None, status=Status.SKIPPED, reason="data: not in /here")
+    published(measured(tmp_path, [*PAPER, skipped]), into)
+    assert {record.case for record in ResultsFile(data_file(into, Scale.PAPER)).records()} == ids(PAPER)
+    assert "/here" not in read(into / "leaderboard.md")
 
 
 @pytest.mark.parametrize("status", [Status.FAILED, Status.CRASHED])
