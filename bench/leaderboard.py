@@ -40,8 +40,8 @@ _MARKS = (
     "targets, it is the one with the smallest number in the first table, so look at what it costs, too. It may be "
     "`vanilla`: then no defence pays here. Point estimates decide, so where intervals overlap the order is not "
     "settled. A row without poison, or with a single measured defence, has no best.",
-    "*control*: re-trainings with clean rows in the place of the poison, as many for each target as the attack had: "
-    "what they flip, re-training alone flips.",
+    "*control*: re-trainings with clean rows in the place of the poison, until one flips the target, with as many "
+    "chances as the attack has: what they flip, re-training alone flips.",
     "no target: the base model classifies none correctly for which there is poison within the distance that the attack "
     "allows. Nothing was attacked, so nothing is known of the defence.",
     "*(control)*: random flips of some of the training labels, with the budget and the constraints of other attacks of "

@@ -136,7 +136,7 @@ METRICS: dict[str, Metric] = {
         Metric(
             "success_rate_control",
             "As success_rate, with the clean rows that the poison was made from in its place, unchanged: what "
-            "re-training alone does, in as many re-trainings for each target as the attack had.",
+            "re-training alone does, with as many chances for each target as the attack has.",
             lower_is_better=True,
         ),
         Metric(

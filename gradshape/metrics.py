@@ -79,11 +79,12 @@ def mean_over_seeds(values: Sequence[float], *, confidence: float = 0.95) -> Est
     return Estimate(mean, mean - half, mean + half, n)
 
 
-def success_rate(successes: int, trials: int, *, confidence: float = 0.95) -> Estimate:
+def success_rate(successes: float, trials: int, *, confidence: float = 0.95) -> Estimate:
     """Share of successes with Wilson's score interval.
 
     Args:
-        successes: in ``[0, trials]``.
+        successes: in ``[0, trials]``; not a whole number where trials were repeated, and each counts by its share of
+            successes.
         trials: at least 1.
         confidence: in (0, 1).
 
@@ -99,5 +100,9 @@ def success_rate(successes: int, trials: int, *, confidence: float = 0.95) -> Es
         raise ValueError(f"successes={successes!r}, trials={trials!r}: expected 0 <= successes <= trials, trials >= 1")
     if not 0 < confidence < 1:
         raise ValueError(f"confidence={confidence!r}: expected a number in (0, 1)")
-    interval = stats.binomtest(successes, trials).proportion_ci(confidence_level=confidence, method="wilson")
-    return Estimate(successes / trials, float(interval.low), float(interval.high), trials)
+    z, share = float(stats.norm.ppf((1 + confidence) / 2)), successes / trials
+    middle = share + z * z / (2 * trials)
+    half = z * math.sqrt(share * (1 - share) / trials + (z / (2 * trials)) ** 2)
+    low, high = ((middle + side) / (1 + z * z / trials) for side in (-half, half))
+    # What rounding leaves: Wilson's bounds are 0 and 1 where nothing and where all succeeded.
+    return Estimate(share, max(0.0, low) if successes else 0.0, min(1.0, high) if successes < trials else 1.0, trials)

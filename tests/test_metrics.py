@@ -85,6 +85,8 @@ def test_a_confidence_outside_0_to_1_is_named(confidence: float) -> None:
 )
 def test_the_interval_of_a_rate_is_wilsons(successes: int, trials: int, low: float, high: float) -> None:
     got = success_rate(successes, trials)
+    scipys = stats.binomtest(successes, trials).proportion_ci(method="wilson")
+    assert (got.low, got.high) == pytest.approx((scipys.low, scipys.high), abs=1e-12)
     assert got.value == successes / trials
     assert got.n == trials
     assert (got.low, got.high) == pytest.approx((low, high), abs=5.1e-5)

@@ -22,7 +22,7 @@ class Aimed:
     """Base of the protocols that re-train base models with poison for single targets.
 
     Args:
-        targets: how many of each seed, and as what.
+        targets: how many test rows each seed attacks, and which class they are to be taken for.
         start: by whose recipes the base model is trained and trained further.
         counted: after which epochs a target that is taken for the wanted class counts as won.
         allowed: the largest relative accuracy drop of a success, against the base model of the same run.
@@ -64,7 +64,7 @@ class Aimed:
         if self.counted is Counted.LAST_EPOCH:
             parts.append("last_epoch")
         if self.allowed != 0.05:
-            parts.append(f"rad{self.allowed:g}")
+            parts.append(f"rad{self.allowed:g}".replace("+", ""))
         return "_".join(parts)
 
     def aim(

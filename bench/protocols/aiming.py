@@ -166,11 +166,12 @@ class Round:
     """Some re-trainings.
 
     Attributes:
-        successes, results: one each.
+        aims, successes, results: one each.
         filters, trainings: the jobs.
         masks: for each, the rows that were kept; ``None`` for all.
     """
 
+    aims: Sequence[Aim]
     successes: Sequence[Success]
     results: Sequence[TrainingResult]
     filters: Sequence[Job]
@@ -230,7 +231,7 @@ class Retraining:
         jobs = [self._job(aim, poison, keep, seed) for aim, poison, keep, seed in runs]
         results = yield jobs
         successes = [self._success(aim, result) for aim, result in zip(aims, results, strict=True)]
-        return Round(successes, results, filters, jobs, masks)
+        return Round(aims, successes, results, filters, jobs, masks)
 
     def _job(self, aim: Aim, poison: PoisonSet, keep: Tensor | None, seed: int) -> Train:
         base = aim.base.result

@@ -1,13 +1,17 @@
 """What the experiments on single targets report alike."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
+import torch
+from torch import Tensor
+
 from bench.protocols import epochs
-from bench.protocols.aiming import Aiming, Retraining, Round, Success
+from bench.protocols.aiming import Aim, Aiming, Retraining
 from bench.protocols.base import Subject, setup_of
 from bench.protocols.start import By
+from bench.protocols.tries import Tries
 from gradshape.data import Dataset
 from gradshape.metrics import Estimate, mean_over_seeds, success_rate
 from gradshape.training import Recipe
@@ -52,22 +56,35 @@ def meaning(label: str) -> str | None:
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-def rate(successes: int, trials: int) -> Estimate:
-    """A success rate with Wilson's interval; of no trial nothing succeeded and nothing is known.
+def by_target(aims: Sequence[Aim], values: Sequence[float | None]) -> list[float]:
+    """Means of what is known of each distinct target, over the seeds that attack it.
 
-    >>> str(rate(0, 0))
-    '0.0000 [0.0000, 1.0000] (n=0)'
+    Args:
+        aims: targets; the same row may be one of several seeds.
+        values: of each; ``None`` where nothing is known.
     """
-    return success_rate(successes, trials) if trials else Estimate(0.0, 0.0, 1.0, 0)
+    found: dict[tuple[int, int], list[float]] = {}
+    for aim, value in zip(aims, values, strict=True):
+        if value is not None:
+            found.setdefault((aim.row, int(aim.wanted)), []).append(value)
+    return [sum(known) / len(known) for known in found.values()]
+
+
+def rate(shares: Sequence[float]) -> Estimate:
+    """A success rate with Wilson's interval; of no target nothing succeeded and nothing is known.
+
+    Args:
+        shares: of each distinct target, the share of the seeds that won it: seeds that attack the same row are no
+            further targets.
+
+    >>> str(rate([])), str(rate([1, 0.5, 0, 0]))
+    ('0.0000 [0.0000, 1.0000] (n=0)', '0.3750 [0.0919, 0.7806] (n=4)')
+    """
+    return success_rate(sum(shares), len(shares)) if shares else Estimate(0.0, 0.0, 1.0, 0)
 
 
 def outcome(
-    case: Subject,
-    dataset: Dataset,
-    retraining: Retraining,
-    found: Aiming,
-    attack: Mapping[int, Sequence[Success]],
-    control: Mapping[int, Sequence[Success]] | None = None,
+    case: Subject, dataset: Dataset, retraining: Retraining, found: Aiming, attack: Tries, control: Tries
 ) -> tuple[dict[str, Estimate], dict[str, Any]]:
     """Metrics and details.
 
@@ -75,20 +92,19 @@ def outcome(
         case, dataset: of the experiment.
         retraining: how base models were trained further.
         found: targets and base models.
-        attack, control: for each target (by identity) what became of its re-trainings with poison, and with clean rows
-            in its place; no control if ``None``.
+        attack, control: what was tried with poison, and with clean rows in its place.
     """
-    attacked = len(found.aims)
-    of_attack = [attack[id(aim)] for aim in found.aims]
     metrics = {
-        "success_rate": rate(_won(of_attack, "filtered"), attacked),
-        "success_rate_raw": rate(_won(of_attack, "raw"), attacked),
+        "success_rate": _rate(found, attack, "filtered"),
+        "success_rate_raw": _rate(found, attack, "raw"),
+        "success_rate_control": _rate(found, control, "filtered"),
+        "success_rate_control_raw": _rate(found, control, "raw"),
     }
     vanilla, bases = [base.vanilla for base in found.bases], [base.result for base in found.bases]
     metrics |= {name: mean_over_seeds(values) for name, values in epochs.of_defense(vanilla, bases, "best").items()}
-    runs = [[run.rad for aim in found.aims if aim.base is base for run in attack[id(aim)]] for base in found.bases]
-    if any(runs):
-        metrics["rad_of_runs"] = mean_over_seeds([sum(drops) / len(drops) for drops in runs if drops])
+    runs = _by_seed(found, [[run.rad for run in attack.successes(aim)] for aim in found.aims])
+    if runs:
+        metrics["rad_of_runs"] = mean_over_seeds(runs)
     vanilla_recipe, recipe = case.vanilla, retraining.recipe
     assert isinstance(vanilla_recipe, Recipe)
     details = {
@@ -103,32 +119,57 @@ def outcome(
         "counted": retraining.counted.value,
         "allowed_drop": retraining.allowed,
         "budget": case.attack.budget(len(dataset.train)),
-        "targets": attacked,
-        "targets_distinct": len({(aim.row, int(aim.wanted)) for aim in found.aims}),
+        "targets": len(found.aims),
+        "targets_distinct": metrics["success_rate"].n,
         "targets_listed": sum(aim.listed for aim in found.aims),
         "targets_misclassified": list(found.misclassified),
         "targets_without_poison": list(found.without_poison),
         "candidates": [len(aim.poison) for aim in found.aims],
-        "successes": _won(of_attack, "filtered"),
-        "successes_raw": _won(of_attack, "raw"),
+        "successes": _won(found, attack, "filtered"),
+        "successes_raw": _won(found, attack, "raw"),
+        "successes_control": _won(found, control, "filtered"),
+        "control_tries": len(control),
     }
-    if control is not None:
-        controlled = [ones for aim in found.aims if (ones := control[id(aim)])]
-        metrics["success_rate_control"] = rate(_won(controlled, "filtered"), len(controlled))
-        metrics["success_rate_control_raw"] = rate(_won(controlled, "raw"), len(controlled))
-        details["successes_control"] = _won(controlled, "filtered")
     return metrics, details
 
 
-def removed(rounds: Sequence[Round], train_rows: int) -> dict[str, Estimate]:
-    """What a filter left out of the poison and of the clean rows, over all re-trainings; nothing without a filter."""
-    masks = [mask for done in rounds for mask in done.masks if mask is not None]
-    if not masks:
+def removed(found: Aiming, tries: Tries, train_rows: int) -> dict[str, Estimate]:
+    """What a filter left out of the poison and of the clean rows, in the mean of a seed's re-trainings; nothing without
+    a filter.
+    """
+    masks: dict[int, list[Tensor]] = {id(base): [] for base in found.bases}
+    for done in tries.rounds:
+        for aim, mask in zip(done.aims, done.masks, strict=True):
+            if mask is not None:
+                masks[id(aim.base)].append(mask)
+    of_seeds = [torch.stack([_shares(mask, train_rows) for mask in of]).mean(0) for of in masks.values() if of]
+    if not of_seeds:
         return {}
-    poison = [float((~mask[train_rows:]).double().mean()) for mask in masks]
-    clean = [float((~mask[:train_rows]).double().mean()) for mask in masks]
+    clean, poison = torch.stack(of_seeds).T.tolist()
     return {"poison_removed": mean_over_seeds(poison), "clean_removed": mean_over_seeds(clean)}
 
 
-def _won(of_targets: Sequence[Sequence[Success]], how: Literal["raw", "filtered"]) -> int:
-    return sum(any(getattr(run, how) for run in runs) for runs in of_targets)
+def _shares(mask: Tensor, train_rows: int) -> Tensor:
+    gone = (~mask).double()
+    return torch.stack([gone[:train_rows].mean(), gone[train_rows:].mean()])
+
+
+def _by_seed(found: Aiming, values: Sequence[Sequence[float]]) -> list[float]:
+    """Of each seed that has any, the mean of the values of its targets."""
+    of_seeds = [
+        [value for aim, own in zip(found.aims, values, strict=True) if aim.base is base for value in own]
+        for base in found.bases
+    ]
+    return [sum(of) / len(of) for of in of_seeds if of]
+
+
+def _rate(found: Aiming, tries: Tries, how: Literal["raw", "filtered"]) -> Estimate:
+    return rate(by_target(found.aims, [float(_wins(tries, aim, how)) for aim in found.aims]))
+
+
+def _won(found: Aiming, tries: Tries, how: Literal["raw", "filtered"]) -> int:
+    return sum(_wins(tries, aim, how) for aim in found.aims)
+
+
+def _wins(tries: Tries, aim: Aim, how: Literal["raw", "filtered"]) -> bool:
+    return any(getattr(success, how) for success in tries.successes(aim))

@@ -7,7 +7,7 @@ from bench.protocols import aims
 from bench.protocols.aimed import Aimed
 from bench.protocols.aiming import Aim
 from bench.protocols.base import Experiment, Measurement, Subject
-from bench.protocols.tries import Tries, Try, until_won, with_clean_rows
+from bench.protocols.tries import Tries, Try, until_won
 from gradshape import _validate
 from gradshape.attacks import TargetedAttack
 from gradshape.data import Dataset
@@ -52,13 +52,13 @@ class MultiPoison(Aimed):
             return [Try(f"first {count}", range(count)) for count in range(rows if joint else 1, rows + 1)]
 
         attack = yield from until_won(retraining, found.aims, prefixes, at_once=self.at_once)
-        control = yield from with_clean_rows(retraining, found.aims, attack)
-        metrics, details = aims.outcome(case, dataset, retraining, found, attack.of, control.of)
+        control = yield from until_won(retraining, found.aims, prefixes, at_once=self.at_once, clean=True)
+        metrics, details = aims.outcome(case, dataset, retraining, found, attack, control)
         needed = [_needed(aim, attack) for aim in found.aims]
-        counts = [count for *_, count in needed if count is not None]
-        if counts:
-            metrics["poisons_needed"] = mean_over_seeds(counts)
-        metrics |= aims.removed(attack.rounds, len(dataset.train))
+        of_targets = aims.by_target(found.aims, [count for *_, count in needed])
+        if of_targets:
+            metrics["poisons_needed"] = mean_over_seeds(of_targets)
+        metrics |= aims.removed(found, attack, len(dataset.train))
         details["needed"] = needed
         details["tries"] = len(attack)
         return Measurement(metrics, details, attack.timed(found.crafting))

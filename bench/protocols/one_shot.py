@@ -7,7 +7,7 @@ from bench.protocols import aims
 from bench.protocols.aimed import Aimed
 from bench.protocols.aiming import Aim
 from bench.protocols.base import Experiment, Measurement, Subject
-from bench.protocols.tries import Tries, Try, until_won, with_clean_rows
+from bench.protocols.tries import Tries, Try, until_won
 from gradshape.data import Dataset
 
 
@@ -21,8 +21,8 @@ class OneShot(Aimed):
     any of its poisons succeeds; the other re-trainings for it are then dropped. The rows are tried in the attack's
     order, one for every target first, then as many at a time as were tried before.
 
-    Beside it, as a control, the same re-trainings with the clean rows that the poison was made from in its place: what
-    re-training alone does to a target in as many tries as the attack had.
+    Beside it, as a control, the same with the clean rows that the poison was made from in its place, until one of them
+    succeeds: what re-training alone does to a target, with as many chances as the attack has.
 
     Args and errors: as :class:`~bench.protocols.aimed.Aimed`.
 
@@ -40,11 +40,11 @@ class OneShot(Aimed):
         """
         found, retraining = yield from self.aim(case, dataset, device)
         attack = yield from until_won(retraining, found.aims, shots, at_once=1)
-        control = yield from with_clean_rows(retraining, found.aims, attack)
-        metrics, details = aims.outcome(case, dataset, retraining, found, attack.of, control.of)
+        control = yield from until_won(retraining, found.aims, shots, at_once=1, clean=True)
+        metrics, details = aims.outcome(case, dataset, retraining, found, attack, control)
         details["tries"] = len(attack)
         details["winners"] = [winner for aim in found.aims if (winner := _winner(aim, attack)) is not None]
-        metrics |= aims.removed(attack.rounds, len(dataset.train))
+        metrics |= aims.removed(found, attack, len(dataset.train))
         return Measurement(metrics, details, attack.timed(found.crafting))
 
 

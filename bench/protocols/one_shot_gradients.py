@@ -11,7 +11,7 @@ from bench.protocols.aiming import Aim, Success
 from bench.protocols.base import Experiment, Measurement, Subject
 from bench.protocols.one_shot import shots
 from bench.protocols.snapshot import snapshot
-from bench.protocols.tries import until_won, with_clean_rows
+from bench.protocols.tries import Try, until_won
 from gradshape.data import Dataset
 from gradshape.training import GradientProbe, Layers, Weighting
 
@@ -49,8 +49,8 @@ class OneShotGradients(Aimed):
         """
         probe = GradientProbe(Layers.ALL)
         found, retraining = yield from self.aim(case, dataset, device, probe=probe)
-        attack = yield from until_won(retraining, found.aims, lambda aim: shots(aim)[:1], at_once=1)
-        control = yield from with_clean_rows(replace(retraining, probe=None), found.aims, attack)
+        attack = yield from until_won(retraining, found.aims, _first, at_once=1)
+        control = yield from until_won(replace(retraining, probe=None), found.aims, _first, at_once=1, clean=True)
         results = [result for done in attack.rounds for result in done.results]
         of_aims = [
             differences.series_of(result, layers=Layers.ALL, weighting=Weighting.SHARED, bias=True)
@@ -60,21 +60,25 @@ class OneShotGradients(Aimed):
             [series for aim, series in zip(found.aims, of_aims, strict=True) if aim.base is base]
             for base in found.bases
         ]
-        metrics, details = aims.outcome(case, dataset, retraining, found, attack.of, control.of)
+        metrics, details = aims.outcome(case, dataset, retraining, found, attack, control)
         metrics |= differences.metrics(of_seeds)
-        metrics |= aims.removed(attack.rounds, len(dataset.train))
+        metrics |= aims.removed(found, attack, len(dataset.train))
         details |= {
             "layers": probe.layers.value,
             "weighting": Weighting.SHARED.value,
             "diverged": sum(result.diverged is not None for result in results),
             "outcomes": [
-                _outcome(aim, attack.of[id(aim)][0], series) for aim, series in zip(found.aims, of_aims, strict=True)
+                _outcome(aim, attack.successes(aim)[0], series) for aim, series in zip(found.aims, of_aims, strict=True)
             ],
             "series": differences.curves(of_seeds),
         }
         if found.aims:
             details["example"] = snapshot(found.aims[0].poison.select(torch.tensor([0])))
         return Measurement(metrics, details, attack.timed(found.crafting))
+
+
+def _first(aim: Aim) -> list[Try]:
+    return shots(aim)[:1]
 
 
 def _outcome(aim: Aim, success: Success, series: dict[str, differences.Series]) -> dict[str, Any]:

@@ -26,25 +26,27 @@ class Try:
 
 @dataclass(frozen=True, eq=False)
 class Tries:
-    """All that was tried.
+    """What was tried against some targets.
 
     Attributes:
-        made: for each target (by identity) its tries, in order.
-        of: what became of them.
+        of: for each target (by identity) its tries in order and what became of them, up to the first that won it. What
+            ran beside that one in the same round does not count, so that the size of rounds changes nothing.
         rounds: the re-trainings.
     """
 
-    made: Mapping[int, Sequence[Try]]
-    of: Mapping[int, Sequence[Success]]
+    of: Mapping[int, Sequence[tuple[Try, Success]]]
     rounds: Sequence[Round]
 
     def __len__(self) -> int:
         return sum(map(len, self.of.values()))
 
+    def successes(self, aim: Aim) -> list[Success]:
+        """What became of the tries against a target."""
+        return [success for _, success in self.of[id(aim)]]
+
     def first(self, aim: Aim) -> tuple[Try, Success] | None:
-        """The first try that won a target, within the accuracy that it may cost; ``None`` if none did."""
-        tried = zip(self.made[id(aim)], self.of[id(aim)], strict=True)
-        return next((each for each in tried if each[1].filtered), None)
+        """The try that won a target, within the accuracy that it may cost; ``None`` if none did."""
+        return next((each for each in self.of[id(aim)] if each[1].filtered), None)
 
     def timed(self, crafting: Sequence[Job]) -> dict[str, Sequence[Job]]:
         """The jobs by what they do, with those that made the poison."""
@@ -56,7 +58,12 @@ class Tries:
 
 
 def until_won(
-    retraining: Retraining, aims: Sequence[Aim], tries_for: Callable[[Aim], Sequence[Try]], *, at_once: int
+    retraining: Retraining,
+    aims: Sequence[Aim],
+    tries_for: Callable[[Aim], Sequence[Try]],
+    *,
+    at_once: int,
+    clean: bool = False,
 ) -> Part[Tries]:
     """Try the poison of every target in turn, until something wins it.
 
@@ -65,43 +72,36 @@ def until_won(
         aims: targets.
         tries_for: of a target, what is tried, in order.
         at_once: tries of a target in the first round; each later round has as many as were made before it.
+        clean: whether clean rows take the poison's places, for the control. It has every try that the attack may have,
+            and ends as that does: with no more tries than the attack needed, it would have fewer chances.
     """
     planned = {id(aim): tries_for(aim) for aim in aims}
-    of: dict[int, list[Success]] = {id(aim): [] for aim in aims}
+    of: dict[int, list[tuple[Try, Success]]] = {id(aim): [] for aim in aims}
     rounds: list[Round] = []
     most = at_once
     while True:
         pending = [
             (aim, one)
             for aim in aims
-            if not any(success.filtered for success in of[id(aim)])
+            if not any(success.filtered for _, success in of[id(aim)])
             for one in planned[id(aim)][len(of[id(aim)]) : most]
         ]
         if not pending:
-            return Tries({key: planned[key][: len(done)] for key, done in of.items()}, of, rounds)
-        rounds.append((yield from _round(retraining, pending, of, clean=False)))
+            return Tries({key: _up_to_success(done) for key, done in of.items()}, rounds)
+        done = yield from retraining.run(
+            [aim for aim, _ in pending],
+            [_rows(aim, one.places, clean=clean) for aim, one in pending],
+            [f"clean {one.name}" if clean else one.name for _, one in pending],
+        )
+        rounds.append(done)
+        for (aim, one), success in zip(pending, done.successes, strict=True):
+            of[id(aim)].append((one, success))
         most *= 2
 
 
-def with_clean_rows(retraining: Retraining, aims: Sequence[Aim], tries: Tries) -> Part[Tries]:
-    """The control of what was tried: as many re-trainings for each target, with clean rows in the poison's places."""
-    of: dict[int, list[Success]] = {id(aim): [] for aim in aims}
-    again = [(aim, one) for aim in aims for one in tries.made[id(aim)]]
-    done = yield from _round(retraining, again, of, clean=True)
-    return Tries(tries.made, of, [done])
-
-
-def _round(
-    retraining: Retraining, tries: Sequence[tuple[Aim, Try]], of: Mapping[int, list[Success]], *, clean: bool
-) -> Part[Round]:
-    done = yield from retraining.run(
-        [aim for aim, _ in tries],
-        [_rows(aim, one.places, clean=clean) for aim, one in tries],
-        [f"clean {one.name}" if clean else one.name for _, one in tries],
-    )
-    for (aim, _), success in zip(tries, done.successes, strict=True):
-        of[id(aim)].append(success)
-    return done
+def _up_to_success(tries: Sequence[tuple[Try, Success]]) -> list[tuple[Try, Success]]:
+    first = next((number for number, (_, success) in enumerate(tries) if success.filtered), len(tries))
+    return list(tries[: first + 1])
 
 
 def _rows(aim: Aim, places: Sequence[int], *, clean: bool) -> PoisonSet:

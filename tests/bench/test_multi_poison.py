@@ -100,17 +100,25 @@ def test_a_success_that_costs_too_much_accuracy_is_a_raw_one_and_more_poison_is_
     assert (only_raw.values["success_rate"], only_raw.values["success_rate_raw"]) == ((0, 3), (1, 3))
 
 
-def test_the_control_has_the_prefixes_that_the_attack_tried_of_clean_rows() -> None:
+def test_the_control_has_all_prefixes_of_the_clean_rows() -> None:
     numbers = {ROWS[0]: 1, ROWS[1]: 4, ROWS[2]: 99}
     played = play(case(MULTI), lambda run: Became(not run.clean and len(run.rows) >= numbers[run.row]))
-    tried = {row: [len(run.rows) for run in played.controls if run.row == row] for row in ROWS[:3]}
-    assert tried == {ROWS[0]: [1, 2], ROWS[1]: [1, 2, 3, 4], ROWS[2]: list(range(1, MOST + 1))}
-    assert tried == {row: sizes_of(played, row) for row in ROWS[:3]}
+    for row in ROWS[:3]:
+        assert [len(run.rows) for run in played.controls if run.row == row] == list(range(1, MOST + 1))
     bases = (DATA.test.y == 1).nonzero().squeeze(1).tolist()
     for run in played.controls:
         assert run.job.poison is not None
         assert torch.equal(run.job.poison.x, rows_of(DATA.test, bases[: len(run.rows)]))
     assert played.values["success_rate_control"] == (0, 3)
+
+
+@pytest.mark.parametrize("winner", [1, 2, 3])
+def test_how_many_prefixes_run_at_once_changes_no_number(winner: int) -> None:
+    def fate(run: Run) -> Became:
+        return Became(len(run.rows) >= winner + run.clean, 0.96 + 0.001 * len(run.rows))
+
+    found = [play(case(replace(MULTI, at_once=at_once)), fate).found for at_once in (1, 2, 6)]
+    assert all((one.metrics, one.details) == (found[0].metrics, found[0].details) for one in found)
 
 
 def test_rows_that_work_together_only_are_one_prefix() -> None:

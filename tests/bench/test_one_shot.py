@@ -104,7 +104,7 @@ def test_no_round_begins_after_a_success(winner: int, tried: int) -> None:
     played = play(case(SHOTS), shot(winner))
     assert played.values["success_rate"] == (1, 3)
     assert [tries_of(played.attacks, row) for row in ROWS[:3]] == [list(range(tried))] * 3
-    assert played.found.details["tries"] == 3 * tried
+    assert played.found.details["tries"] == 3 * (winner + 1)
 
 
 def test_each_target_is_won_on_its_own() -> None:
@@ -150,9 +150,33 @@ def test_the_control_has_the_clean_rows_that_the_poison_was_made_from() -> None:
         assert run.job.poison.y.tolist() == [1]
 
 
-def test_the_control_has_as_many_tries_as_the_attack_had() -> None:
-    played = play(case(SHOTS), lambda run: Became(not run.clean and run.row == ROWS[0]))
-    assert [len(tries_of(played.controls, row)) for row in ROWS[:3]] == [1, 6, 6]
+def test_the_control_has_every_try_that_the_attack_may_have_however_soon_that_wins() -> None:
+    played = play(case(SHOTS), lambda run: Became(not run.clean))
+    assert [len(tries_of(played.attacks, row)) for row in ROWS[:3]] == [1, 1, 1]
+    assert [tries_of(played.controls, row) for row in ROWS[:3]] == [[0] * MOST] * 3
+    assert played.found.details["control_tries"] == 3 * MOST
+
+
+def test_the_control_ends_when_it_wins() -> None:
+    played = play(case(SHOTS), lambda run: Became(run.clean and run.row == ROWS[0]))
+    assert [len(tries_of(played.controls, row)) for row in ROWS[:3]] == [1, MOST, MOST]
+
+
+@pytest.mark.parametrize("candidates", [1, 4, 16])
+@pytest.mark.parametrize("protocol", [SHOTS, MultiPoison(TARGETS, START), MultiPoison(TARGETS, START, at_once=8)])
+def test_an_attack_that_does_what_clean_rows_do_wins_as_often_as_they(protocol: Any, candidates: int) -> None:
+    def luck(run: Run) -> Became:
+        draw = torch.rand((), generator=torch.Generator().manual_seed(run.job.seed))
+        return Became(bool(draw < 0.1))
+
+    targets = Targets(20, (0, 1))
+    many = case(replace(protocol, targets=targets), attack=Numbered(candidates), seeds=tuple(range(12)))
+    played = play(many, luck)
+    expected = 1 - 0.9**candidates
+    for name in ("successes", "successes_control"):
+        won, of = played.found.details[name], played.found.details["targets"]
+        assert of == 240
+        assert abs(won - expected * of) < 4 * math.sqrt(expected * (1 - expected) * of)
 
 
 def test_what_the_control_wins_is_not_the_attacks() -> None:
@@ -216,8 +240,8 @@ def test_a_filter_is_asked_for_every_training_and_knows_base_and_target() -> Non
         assert asked.poison is run.job.poison
         assert asked.recipe == run.job.recipe
         assert run.job.keep is not None
-    assert played.values["poison_removed"] == (1, 3 * MOST)
-    assert played.values["clean_removed"] == (0, 3 * MOST)
+    assert played.values["poison_removed"] == (1, 1)
+    assert played.values["clean_removed"] == (0, 1)
 
 
 def test_costs_are_told_by_what_was_done() -> None:
