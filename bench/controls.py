@@ -22,8 +22,10 @@ def control_labels(records: Sequence[Record]) -> frozenset[str]:
 
 
 def short_of_control(records: Sequence[Record]) -> frozenset[str]:
-    """The attacks that do not do significantly more to the undefended victim than their controls: another attack's
-    record, or what clean rows in the place of the poison do, which stands in their own.
+    """Return the attacks that do not do significantly more to the undefended victim than their controls do.
+
+    The control of an attack on single targets is in the attack's own record: what clean rows do in the place of the
+    poison. That of any other attack is another attack, with a record of its own.
 
     An attack does more if the difference of the two means is above the root of the summed squares of their intervals'
     half-widths that face each other. Without intervals, with a single seed, nothing is shown to do more. An attack that

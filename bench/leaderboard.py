@@ -42,7 +42,7 @@ _MARKS = (
     "settled. A row without poison, or with a single measured defence, has no best.",
     "*control*: re-trainings with clean rows in the place of the poison, until one flips the target, with as many "
     "chances as the attack has: what they flip, re-training alone flips.",
-    "no target: the base model classifies none correctly for which there is poison within the distance that the attack "
+    "no target: the base model classifies no row correctly, or there is no poison within the distance that the attack "
     "allows. Nothing was attacked, so nothing is known of the defence.",
     "*(control)*: random flips of some of the training labels, with the budget and the constraints of other attacks of "
     "the section: what these could trivially do.",

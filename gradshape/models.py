@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
 from gradshape import _validate
+from gradshape._randomness import process_randomness
 
 
 class Classifier(nn.Module):
@@ -88,6 +89,8 @@ _BUILDERS: dict[str, Builder] = {
     "cnn": _convolutional(dropout=0.0),
     "cnn_dropout": _convolutional(dropout=0.5),
 }
+# These draw nothing as they build.
+_DRAW_NOTHING = frozenset(_BUILDERS.values())
 
 
 def names() -> list[str]:
@@ -98,7 +101,9 @@ def names() -> list[str]:
 def register(name: str, builder: Builder) -> None:
     """Make ``builder(input_shape, num_classes) -> nn.Module`` known as ``name``.
 
-    Its Linear and convolution layers are initialised by :func:`build`; other layers keep what the builder gave them.
+    Its ``nn.Linear`` and ``nn.Conv2d`` layers are initialised by :func:`build`, unless their weights take no gradients.
+    All other layers, and frozen ones such as those of a pretrained body, keep what the builder gave them. If the
+    builder draws from the process's random generators, these are seeded by the ``generator`` of :func:`build`.
 
     Raises:
         ValueError: the name is taken.
@@ -142,23 +147,33 @@ def build(
     """
     if num_classes < 2:
         raise ValueError(f"num_classes={num_classes!r}: expected at least 2")
-    model = builder(name)(tuple(input_shape), num_classes)
     generator = generator if generator is not None else torch.Generator().manual_seed(0)
+    model = _built(builder(name), tuple(input_shape), num_classes, generator)
     with torch.no_grad():
         for module in model.modules():
-            if isinstance(module, nn.Linear | nn.Conv2d):
+            if isinstance(module, nn.Linear | nn.Conv2d) and module.weight.requires_grad:
                 nn.init.xavier_uniform_(module.weight, generator=generator)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
     return model
 
 
+def _built(make: Builder, input_shape: tuple[int, ...], num_classes: int, generator: torch.Generator) -> nn.Module:
+    if make in _DRAW_NOTHING:
+        return make(input_shape, num_classes)
+    # From a copy: what the layers above are initialised with does not hang on who drew before.
+    copy = torch.Generator().set_state(generator.get_state())
+    seed = int(torch.randint(2**62, (), generator=copy))
+    with process_randomness(torch.device("cpu"), seed):
+        return make(input_shape, num_classes)
+
+
 def penultimate(model: nn.Module, x: Tensor) -> Tensor:
     """The penultimate representation of rows: what feature collisions collide in, and feature filters look at.
 
     It is what the model's own ``features`` gives, if it has such a method; else what goes into the ``nn.Linear`` that
-    gives the logits, flattened from its second axis on. A network that learns nothing below that layer has no
-    features, so its logits stand in.
+    gives the logits, flattened from its second axis on. If that layer has all of the network's parameters, its logits
+    stand in for features, as in logistic regression.
 
     Args:
         model: maps ``(B, *shape)`` to logits ``(B, num_classes)``. Its mode stays as it is: set ``eval()`` first where
@@ -182,8 +197,8 @@ def penultimate(model: nn.Module, x: Tensor) -> Tensor:
         features: Tensor = own(x)
         return features.flatten(1)
     below, logits, head = through_head(model, x)
-    learnt = {id(parameter) for parameter in model.parameters()} - {id(parameter) for parameter in head.parameters()}
-    return below if learnt else logits
+    others = {id(parameter) for parameter in model.parameters()} - {id(parameter) for parameter in head.parameters()}
+    return below if others else logits
 
 
 def through_head(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor, nn.Linear]:

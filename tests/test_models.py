@@ -159,6 +159,45 @@ def test_a_registered_model_is_built_and_initialised() -> None:
     assert not one.head.bias.any()
 
 
+def _drawing(input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    """Has layers that nobody but themselves initialises."""
+    convolution = nn.Sequential(nn.Unflatten(1, (1, -1)), nn.Conv1d(1, 2, 3, padding=1), nn.Flatten())
+    return nn.Sequential(convolution, nn.LayerNorm(2 * input_shape[0]), nn.Linear(2 * input_shape[0], num_classes))
+
+
+@pytest.mark.usefixtures("_own_registry")
+def test_what_a_builder_draws_hangs_on_the_generator_alone() -> None:
+    models.register("drawing", _drawing)
+    before = torch.get_rng_state()
+    one, other, third = (
+        _parameters(models.build("drawing", (6,), 3, generator=_generator(seed))) for seed in (1, 1, 2)
+    )
+    assert torch.equal(one, other)
+    assert not torch.equal(one[:6], third[:6])
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.usefixtures("_own_registry")
+def test_what_a_builder_draws_changes_no_layer_above() -> None:
+    models.register("drawing", _drawing)
+    models.register("plain", lambda shape, classes: nn.Sequential(nn.Linear(2 * shape[0], classes)))
+    one, other = (models.build(name, (6,), 3, generator=_generator(4)) for name in ("drawing", "plain"))
+    weights, expected = ([*model.parameters()][-2] for model in (one, other))
+    assert torch.equal(weights, expected)
+
+
+@pytest.mark.usefixtures("_own_registry")
+def test_frozen_layers_stay_as_the_builder_made_them() -> None:
+    def build_pretrained(input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+        body = nn.Linear(input_shape[0], 4)
+        nn.init.constant_(body.weight, 0.123)
+        return nn.Sequential(body.requires_grad_(False), nn.ReLU(), nn.Linear(4, num_classes))
+
+    models.register("pretrained", build_pretrained)
+    model = models.build("pretrained", (6,), 3)
+    assert torch.equal(next(model.parameters()), torch.full((4, 6), 0.123))
+
+
 @pytest.mark.usefixtures("_own_registry")
 def test_a_name_is_registered_once() -> None:
     with pytest.raises(ValueError, match="'mlp' exists already"):

@@ -106,7 +106,11 @@ def aiming(case: Subject, dataset: Dataset, device: str, start: Retrained, targe
     pool = candidates(dataset, targets)
     chosen = [pool.of_seed(seed, targets.count) for seed in case.seeds]
     theirs = attack.substitutes
-    substitutes = [Train(dataset, device, recipe, seed, keep_states=True) for seed in case.seeds for recipe in theirs]
+    substitutes = [
+        Train(dataset, device, recipe, _seeds.derive(seed, "substitute", place), keep_states=True)
+        for seed in case.seeds
+        for place, recipe in enumerate(theirs)
+    ]
     bases, of_attacker = yield from base_models(
         case, dataset, device, start, what=what, watch=[rows.split for rows in chosen], beside=substitutes
     )

@@ -22,9 +22,12 @@ class MultiPoison(Aimed):
     need not do more, so every prefix is a re-training of its own, shortest first, and the smallest number that succeeds
     is what counts. Of an attack whose rows work together only, all rows are the one prefix.
 
-    Args and errors: as :class:`~bench.protocols.aimed.Aimed`.
-        at_once: prefixes of a target that are tried before it is known whether a shorter one succeeds: the first round
-            has so many, and each later one as many as were tried before it. Positive.
+    Besides what :class:`~bench.protocols.aimed.Aimed` says:
+
+    Args:
+        at_once: how many prefixes of a target are tried in the first round, before it is known whether a shorter one
+            succeeds; each later round has as many as were tried before it. At least 1. It changes the time that is
+            taken, and no number.
 
     Hong et al. 2020, sections 6.4 and 6.5.
     """

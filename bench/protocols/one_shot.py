@@ -24,7 +24,7 @@ class OneShot(Aimed):
     Beside it, as a control, the same with the clean rows that the poison was made from in its place, until one of them
     succeeds: what re-training alone does to a target, with as many chances as the attack has.
 
-    Args and errors: as :class:`~bench.protocols.aimed.Aimed`.
+    Arguments and errors are those of :class:`~bench.protocols.aimed.Aimed`.
 
     Hong et al. 2020, sections 6.3 and 6.5; targets, first success and the accuracy of the run's own base are those of
     its released code, whose published numbers of the filtered kind were made by hand.

@@ -32,7 +32,7 @@ class OneShotGradients(Aimed):
     Beside it, as a control, the same re-training with the clean row that the poison was made from in its place, which
     is not measured and ends with its success.
 
-    Args and errors: as :class:`~bench.protocols.aimed.Aimed`.
+    Arguments and errors are those of :class:`~bench.protocols.aimed.Aimed`.
 
     Hong et al. 2020, section 6.3 and Fig. 7. The released analysis takes the first layer's kernel alone, compares the
     sum of the one poisoned batch with that of some hundred clean ones, and in clipped training sums the whole batch for

@@ -35,8 +35,8 @@ class Targets:
 
     def __post_init__(self) -> None:
         _validate.positive_int(count=self.count)
-        if self.pair is not None and not _are_two_classes(self.pair):
-            raise ValueError(f"pair={self.pair!r}: expected two different class ids")
+        if self.pair is not None and not (isinstance(self.pair, tuple) and _are_two_classes(self.pair)):
+            raise ValueError(f"pair={self.pair!r}: expected two different class ids in a tuple")
 
     @property
     def label(self) -> str:
@@ -84,26 +84,35 @@ class Chosen:
     def of_seed(self, seed: int, count: int) -> "Chosen":
         """What a seed considers, in order, to attack ``count`` of them.
 
-        Every seed begins at another place, half as many again and ten rows after the one before it, and goes round, so
-        that no row is attacked twice before all of them were. It considers four times as many rows as it attacks and
-        ten more: a base model that classifies fewer than a quarter of them correctly has fewer targets.
+        Every seed begins at a place of its own, as far from those of the others as can be, and goes round; where there
+        are few rows seeds share some. It considers four times as many rows as it attacks and ten more: a base model
+        that classifies fewer than a quarter of them correctly has fewer targets.
         """
-        start = seed * (count + count // 2 + 10)
-        return self[(torch.arange(min(len(self), 4 * count + 10)) + start % len(self)) % len(self)]
+        # Multiples of the golden ratio, without their whole part, are spread evenly however many there are.
+        start = int(seed * 0.6180339887498949 % 1 * len(self))
+        return self[(torch.arange(min(len(self), 4 * count + 10)) + start) % len(self)]
 
 
 def candidates(dataset: Dataset, targets: Targets) -> Chosen:
-    """The rows that may become targets.
+    """Return the rows that may become targets.
 
-    Those of the list that is stored for the data set, as far as they are in this test split and it has rows of the
-    class that is wanted of them. Where these are fewer than would be considered, the others of the class (of all
-    classes) follow in an order drawn by a fixed seed, with the wrong class that is likeliest to logistic regression.
+    If a list is stored for the data set, its rows come first; those that are not in this test split are left out, as
+    are those that are to be taken for a class of which the split has no row. If a seed would consider more rows than
+    these, the other rows of the class (or of all classes) follow in an order drawn by a fixed seed; each of them is to
+    be taken for the wrong class that is likeliest to logistic regression.
 
     Raises:
         ValueError: regression, or a class that the data set does not have.
-        TooFewTargets: no test row can be a target.
+        TooFewTargets: no test row can be a target, or there is none of a class that they could be taken for.
     """
     check(dataset, targets.pair)
+    classes = set(dataset.test.y.tolist())
+    if len(classes) < 2 or (targets.pair is not None and targets.pair[1] not in classes):
+        wanted = "another one" if targets.pair is None else str(targets.pair[1])
+        raise TooFewTargets(
+            f"{dataset.name}: its test rows are of the classes {sorted(classes)}: expected some of class {wanted}, "
+            "which targets are to be taken for"
+        )
     found = _listed(dataset, targets)
     if len(found) < 4 * targets.count + 10:
         drawn = _drawn(dataset, targets, found.rows)

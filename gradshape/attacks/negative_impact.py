@@ -60,6 +60,8 @@ class HeldOut:
         if made_from is None:
             return -products / weight.sum()
         own = weight[made_from]
+        if bool((weight.sum() <= own).any()):
+            raise ValueError("made_from: no held-out row that counts is left: expected at least 1 other row")
         products -= own * (errors * self._errors[made_from]).sum(1) * (inputs * self._inputs[made_from]).sum(1)
         return -products / (weight.sum() - own)
 

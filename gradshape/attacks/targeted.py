@@ -26,8 +26,9 @@ class TargetedAttack(Attack):
         poisons: at most so many rows for each target; the budget, which is counted by target.
 
     Attributes:
-        substitutes: recipes of the networks that the attacker trains to craft on. Empty if it crafts on the victim's
-            own base model, which its threat model then has to grant.
+        substitutes: recipes of the networks that the attacker trains to craft on, on the victim's clean training rows
+            with seeds of its own. Empty if it crafts on the victim's own base model, which its threat model then has to
+            grant.
         joint: whether a target's rows work together only, so that no part of them is an attack of its own.
 
     Raises:

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from gradshape import models
+from gradshape._randomness import process_randomness
 from gradshape.clipping.randomness import random_state, set_random_state
 from gradshape.clipping.recording import tensors_in
 from gradshape.clipping.stacked import StackedModel
 from gradshape.clipping.structure import Structure
-from gradshape.training.randomness import process_randomness
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from gradshape import _seeds, models
+from gradshape._randomness import process_randomness
 from gradshape.clipping import per_sample
+from gradshape.clipping.mixing import normalizes_by_batch
 from gradshape.clipping.randomness import random_state, set_random_state
 from gradshape.data import Dataset
 from gradshape.shaping import Shaper, ShaperStack
@@ -19,7 +21,6 @@ from gradshape.training.noise import NoiseBlocks
 from gradshape.training.optimizers import Optimizer
 from gradshape.training.order import CommonRows
 from gradshape.training.probing import Probing
-from gradshape.training.randomness import process_randomness
 from gradshape.training.replay import Replay
 from gradshape.training.side_sums import SideSums
 from gradshape.training.state import State, load_state, state_of
@@ -54,6 +55,7 @@ class OneVictim:
         rows_per_step: rows in a batch, or expected in one: what sums are divided by.
         max_memory: bytes that the training may take, by estimate: batches that take more are taken a few rows at a
             time, which changes results by rounding, and where the model draws random numbers the numbers that it gets.
+            A model that normalises by the batch takes it whole, whatever it needs.
         sides: told the gradients of every step. That changes the training by no more than rounding.
 
     >>> from gradshape.shaping import Clip, Noise
@@ -132,7 +134,8 @@ class OneVictim:
         self._optimizer.restore(slots, state.steps)
 
     def _rows_at_once(self, x: Tensor) -> int:
-        if self._max_memory is None:
+        # Statistics of a part of the batch are others.
+        if self._max_memory is None or any(map(normalizes_by_batch, self.model.modules())):
             return len(x)
         if self._most_rows is None:
             self._most_rows = rows_at_once(

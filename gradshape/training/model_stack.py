@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from gradshape._randomness import process_randomness
 from gradshape.clipping.stacked import StackedModel
 from gradshape.data import Dataset
 from gradshape.shaping import ShaperStack
@@ -13,7 +14,6 @@ from gradshape.training.curve import Score, classes
 from gradshape.training.loop import initial_model
 from gradshape.training.memory import evaluation_elements
 from gradshape.training.order import CommonRows
-from gradshape.training.randomness import process_randomness
 from gradshape.training.state import State
 from gradshape.training.transfer import Batch, DeviceRows, epoch_ids
 from gradshape.training.victim import Victim

@@ -35,7 +35,11 @@ def check_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     expected = {name: tuple(tensor.shape) for name, tensor in _named(model)}
     given = {name: tuple(tensor.shape) for name, tensor in state.items()}
     if expected != given:
-        raise ValueError(f"the state has {given}: expected the parameters and buffers {expected}")
+        differ = sorted(name for name, _ in expected.items() ^ given.items())
+        raise ValueError(
+            f"the state has {given}: expected the parameters and buffers {expected}, which a network has as soon as it "
+            f"is built; {', '.join(differ)} differ"
+        )
 
 
 def _named(model: nn.Module) -> Iterator[tuple[str, Tensor]]:

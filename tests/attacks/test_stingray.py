@@ -262,6 +262,13 @@ def test_the_row_that_a_row_was_made_from_is_not_held_out_for_it() -> None:
         torch.testing.assert_close(rises[k : k + 1], alone)
 
 
+def test_a_row_that_only_its_own_base_could_judge_is_refused() -> None:
+    _, judge = held_out(PICTURES.test)
+    counted = torch.arange(len(PICTURES.test)) == 3
+    with pytest.raises(ValueError, match="made_from: no held-out row that counts is left"):
+        judge.rise(Split(PICTURES.train.x[:1], PICTURES.train.y[:1]), counted=counted, made_from=torch.tensor([3]))
+
+
 def test_a_network_without_a_linear_layer_is_judged_by_its_features() -> None:
     class Convolutional(torch.nn.Module):
         def __init__(self) -> None:

@@ -71,6 +71,13 @@ class Together(Numbered):
 
 
 @dataclass(frozen=True)
+class Guessing(Numbered):
+    """Crafts on networks of its own."""
+
+    substitutes: tuple[Recipe, ...] = ()
+
+
+@dataclass(frozen=True)
 class Copies(TargetedAttack):
     """Copies of the target under the wanted label."""
 

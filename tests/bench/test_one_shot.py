@@ -13,6 +13,7 @@ from bench.case import Task
 from bench.jobs import Craft
 from bench.metrics import METRICS
 from bench.protocols.aiming import Counted
+from bench.protocols.aims import meaning
 from bench.protocols.base import Measurement
 from bench.protocols.multi_poison import MultiPoison
 from bench.protocols.one_shot import OneShot
@@ -33,6 +34,7 @@ from tests.bench.aims_sample import (
     STATE,
     Became,
     DropLast,
+    Guessing,
     Numbered,
     Run,
     Together,
@@ -222,6 +224,15 @@ def test_poison_is_crafted_on_the_base_models_best_state() -> None:
     assert torch.equal(craft.target.x, rows_of(DATA.test, ROWS[:3]))
 
 
+def test_substitutes_are_trained_with_seeds_of_their_own() -> None:
+    attack = Guessing(2, substitutes=(RECIPE, RECIPE))
+    played = play(case(SHOTS, attack=attack, seeds=(0, 1)))
+    victims = {job.seed for job in played.bases if job.watch is not None}
+    theirs = [job.seed for job in played.bases if job.watch is None]
+    assert len(set(theirs)) == len(theirs) == 4
+    assert not victims & set(theirs)
+
+
 def test_clean_rows_are_seen_in_one_order_by_all_of_a_seed_and_poison_at_places_of_its_own() -> None:
     played = play(case(SHOTS, seeds=(0, 1)))
     assert len({run.job.order_seed for run in played.runs}) == 2
@@ -290,6 +301,7 @@ def test_labels_tell_what_is_not_the_papers() -> None:
         replace(papers, start=replace(papers.start, remembers=False)).label,
         replace(papers, counted=Counted.LAST_EPOCH).label,
         replace(papers, allowed=0.1).label,
+        replace(papers, allowed=1e6).label,
     }
     assert labels == {
         "one_shot_0to1",
@@ -297,7 +309,9 @@ def test_labels_tell_what_is_not_the_papers() -> None:
         "one_shot_afresh",
         "one_shot_last_epoch",
         "one_shot_rad0.1",
+        "one_shot_rad1e06",
     }
+    assert all(meaning(label) for label in labels)
 
 
 @pytest.mark.parametrize("values", [{"allowed": -0.1}, {"counted": "last_epoch"}, {"allowed": math.nan}])

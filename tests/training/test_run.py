@@ -1,11 +1,13 @@
 """What a caller of ``train_victims`` may rely on."""
 
+import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gradshape import models
 from gradshape.data import Dataset, Split
@@ -311,3 +313,23 @@ def test_progress_is_told_after_every_epoch_of_every_stack() -> None:
 def test_progress_of_victims_trained_alone_counts_each() -> None:
     reports = _reports(DATA, [Victim(RECIPE, seed, order_seed=7) for seed in range(3)], stacked=False)
     assert [(r.epoch, r.victims, r.work_done) for r in reports] == [(1 + k % 2, 1, k + 1) for k in range(6)]
+
+
+def test_dropout_draws_the_same_beside_a_thread_that_builds_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    builders = {**models._BUILDERS, "drawing": lambda shape, classes: nn.Sequential(nn.Linear(shape[0], classes))}
+    monkeypatch.setattr(models, "_BUILDERS", builders)
+    data = blobs(rows=20, shape=(1, 4, 4))
+    victim = Victim(Recipe("cnn_dropout", SGD(0.1), batch_size=5, epochs=3), 0)
+    [alone] = train_victims(data, [victim])
+    done = threading.Event()
+
+    def build() -> None:
+        while not done.is_set():
+            models.build("drawing", (6,), 3)
+
+    with ThreadPoolExecutor(1) as pool:
+        building = pool.submit(build)
+        [beside] = train_victims(data, [victim])
+        done.set()
+        building.result()
+    assert_results_equal([beside], [alone], tolerance=0)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -89,3 +91,26 @@ def test_a_state_without_the_running_statistics_is_refused(normalised: Recipe) -
         train_victims(data, [Victim(normalised, 0, initial=short)])
     with pytest.raises(ValueError, match=r"'normalised': the state has .*: expected .*1.running_mean"):
         TrainedModel(normalised, short).module(data.input_shape, data.num_classes)
+
+
+def test_a_network_that_makes_a_buffer_as_it_runs_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Lazy(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.register_buffer("seen", x.mean(0).detach())
+            return super().forward(x)
+
+    builders = {**models._BUILDERS, "lazy": lambda shape, classes: Lazy(shape[0], classes)}
+    monkeypatch.setattr(models, "_BUILDERS", builders)
+    data = blobs()
+    victim = Victim(Recipe("lazy", SGD(0.3), batch_size=10, epochs=1), 0)
+    [first] = train_victims(data, [victim])
+    with pytest.raises(ValueError, match="which a network has as soon as it is built; seen differ"):
+        train_victims(data, [replace(victim, initial=first.last)])
+
+
+@pytest.mark.parametrize("max_memory", [1 << 30, 1 << 10])
+def test_a_batch_that_is_normalised_is_taken_whole_whatever_it_needs(normalised: Recipe, max_memory: int) -> None:
+    data = blobs()
+    [result] = train_victims(data, [Victim(normalised, 0)], max_memory=max_memory)
+    assert result.last is not None
+    assert result.last["1.num_batches_tracked"] == 2 * (len(data.train) // 10)
