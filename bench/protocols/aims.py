@@ -10,6 +10,7 @@ from torch import Tensor
 from bench.protocols import epochs
 from bench.protocols.aiming import Aim, Aiming, Retraining
 from bench.protocols.base import Subject, setup_of
+from bench.protocols.bases import Base
 from bench.protocols.start import By
 from bench.protocols.tries import Tries
 from gradshape.data import Dataset
@@ -137,11 +138,11 @@ def removed(found: Aiming, tries: Tries, train_rows: int) -> dict[str, Estimate]
     """What a filter left out of the poison and of the clean rows, in the mean of a seed's re-trainings; nothing without
     a filter.
     """
-    masks: dict[int, list[Tensor]] = {id(base): [] for base in found.bases}
+    masks: dict[Base, list[Tensor]] = {base: [] for base in found.bases}
     for done in tries.rounds:
         for aim, mask in zip(done.aims, done.masks, strict=True):
             if mask is not None:
-                masks[id(aim.base)].append(mask)
+                masks[aim.base].append(mask)
     of_seeds = [torch.stack([_shares(mask, train_rows) for mask in of]).mean(0) for of in masks.values() if of]
     if not of_seeds:
         return {}

@@ -119,16 +119,7 @@ class Backdoor:
         }
         if again:
             details["clean_epochs"] = setup_of(case.vanilla)["epochs"]
-        return finished(
-            metrics,
-            details,
-            kept=kept,
-            poisons=poisons,
-            crafting=crafting,
-            filters=filters,
-            training=training,
-            train_rows=len(dataset.train),
-        )
+        return finished(metrics, details, crafting=crafting, filters=filters, training=training)
 
     def _recipe(self, case: Subject) -> AnyRecipe:
         """Of the trainings that are watched."""

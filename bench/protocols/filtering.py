@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from bench.jobs import Filter, Job
+from bench.jobs import Filter, Job, Train
 from bench.protocols.base import Measurement, Subject
 from gradshape.attacks import PoisonSet
 from gradshape.data import Dataset, Split
@@ -55,26 +55,29 @@ def finished(
     metrics: dict[str, Estimate],
     details: dict[str, Any],
     *,
-    kept: Masks,
-    poisons: Sequence[PoisonSet],
     crafting: Sequence[Job],
     filters: Sequence[Job],
-    training: Sequence[Job],
-    train_rows: int,
+    training: Sequence[Train],
 ) -> Measurement:
-    """What an experiment found that trains once on clean data and once with poison, with what its filter removed.
+    """What an experiment found that trains once on clean data and once with poison.
+
+    It has what the attack notes of its poison and what the filter removed.
 
     Args:
         metrics, details: without that.
-        kept, filters, training: of the clean runs and then of the poisoned ones, in the order of ``poisons``.
-        poisons, crafting: one a seed.
-        train_rows: clean ones.
+        crafting: one job a seed.
+        filters, training: of the clean runs and then of the poisoned ones, in the order of ``crafting``; no filters
+            where the defence is none.
     """
-    n = len(poisons)
-    if any(mask is not None for mask in kept[n:]):
-        found, counts = removed(kept[n:], poisons, train_rows)
+    n = len(crafting)
+    poisoned = training[n:]
+    poisons = [job.poison for job in poisoned if job.poison is not None]
+    if any(poison.notes for poison in poisons):
+        details = details | {"notes": [dict(poison.notes) for poison in poisons]}
+    if filters:
+        found, counts = removed([job.keep for job in poisoned], poisons, len(training[0].dataset.train))
         metrics, details = metrics | found, details | counts
-    return Measurement(metrics, details, {"crafting": crafting, "filtering": filters[n:], "training": training[n:]})
+    return Measurement(metrics, details, {"crafting": crafting, "filtering": filters[n:], "training": poisoned})
 
 
 def removed(

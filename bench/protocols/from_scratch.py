@@ -77,18 +77,7 @@ class FromScratch:
             **setting_of(case, dataset, case.recipe, poisons, accuracy=self.accuracy),
             "diverged": sum(result.diverged is not None for result in (*vanilla, *clean, *poisoned)),
         }
-        if any(poison.notes for poison in poisons):
-            details["notes"] = [dict(poison.notes) for poison in poisons]
-        return finished(
-            metrics,
-            details,
-            kept=kept,
-            poisons=poisons,
-            crafting=crafting,
-            filters=filters,
-            training=training,
-            train_rows=len(dataset.train),
-        )
+        return finished(metrics, details, crafting=crafting, filters=filters, training=training)
 
 
 def _errors(

@@ -98,15 +98,4 @@ class Retrain:
             "base_epochs": [base.result.best_epoch for base in bases],
             "diverged": sum(result.diverged is not None for result in (*vanilla, *clean, *poisoned)),
         }
-        if any(poison.notes for poison in poisons):
-            details["notes"] = [dict(poison.notes) for poison in poisons]
-        return finished(
-            metrics,
-            details,
-            kept=kept,
-            poisons=poisons,
-            crafting=crafting,
-            filters=filters,
-            training=training,
-            train_rows=len(dataset.train),
-        )
+        return finished(metrics, details, crafting=crafting, filters=filters, training=training)

@@ -29,12 +29,12 @@ class Tries:
     """What was tried against some targets.
 
     Attributes:
-        of: for each target (by identity) its tries in order and what became of them, up to the first that won it. What
+        of: for each target its tries in order and what became of them, up to the first that won it. What
             ran beside that one in the same round does not count, so that the size of rounds changes nothing.
         rounds: the re-trainings.
     """
 
-    of: Mapping[int, Sequence[tuple[Try, Success]]]
+    of: Mapping[Aim, Sequence[tuple[Try, Success]]]
     rounds: Sequence[Round]
 
     def __len__(self) -> int:
@@ -42,11 +42,11 @@ class Tries:
 
     def successes(self, aim: Aim) -> list[Success]:
         """What became of the tries against a target."""
-        return [success for _, success in self.of[id(aim)]]
+        return [success for _, success in self.of[aim]]
 
     def first(self, aim: Aim) -> tuple[Try, Success] | None:
         """The try that won a target, within the accuracy that it may cost; ``None`` if none did."""
-        return next((each for each in self.of[id(aim)] if each[1].filtered), None)
+        return next((each for each in self.of[aim] if each[1].filtered), None)
 
     def timed(self, crafting: Sequence[Job]) -> dict[str, Sequence[Job]]:
         """The jobs by what they do, with those that made the poison."""
@@ -75,19 +75,19 @@ def until_won(
         clean: whether clean rows take the poison's places, for the control. It has every try that the attack may have,
             and ends as that does: with no more tries than the attack needed, it would have fewer chances.
     """
-    planned = {id(aim): tries_for(aim) for aim in aims}
-    of: dict[int, list[tuple[Try, Success]]] = {id(aim): [] for aim in aims}
+    planned = {aim: tries_for(aim) for aim in aims}
+    of: dict[Aim, list[tuple[Try, Success]]] = {aim: [] for aim in aims}
     rounds: list[Round] = []
     most = at_once
     while True:
         pending = [
             (aim, one)
             for aim in aims
-            if not any(success.filtered for _, success in of[id(aim)])
-            for one in planned[id(aim)][len(of[id(aim)]) : most]
+            if not any(success.filtered for _, success in of[aim])
+            for one in planned[aim][len(of[aim]) : most]
         ]
         if not pending:
-            return Tries({key: _up_to_success(done) for key, done in of.items()}, rounds)
+            return Tries({aim: _up_to_success(done) for aim, done in of.items()}, rounds)
         done = yield from retraining.run(
             [aim for aim, _ in pending],
             [_rows(aim, one.places, clean=clean) for aim, one in pending],
@@ -95,7 +95,7 @@ def until_won(
         )
         rounds.append(done)
         for (aim, one), success in zip(pending, done.successes, strict=True):
-            of[id(aim)].append((one, success))
+            of[aim].append((one, success))
         most *= 2
 
 

@@ -7,13 +7,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from gradshape import _digest, _seeds, _validate, models
+from gradshape import _digest, _seeds, _validate
 from gradshape.attacks.base import Aims, PoisonSet, VictimView
 from gradshape.attacks.feature_insertion import Insertion, SwitchOn
 from gradshape.attacks.negative_impact import HeldOut
 from gradshape.attacks.targeted import TargetedAttack
 from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
 from gradshape.data import Dataset, Split
+from gradshape.features import features_of
 from gradshape.training import Recipe
 
 
@@ -54,7 +55,7 @@ class StingRay(TargetedAttack):
     Suciu et al. 2018, When does machine learning FAIL?, which calls a restriction to some features limited feature
     knowledge; Hong et al. 2020, Table 1. The table has it for tasks of many classes, and it works for two.
 
-    >>> from gradshape import data
+    >>> from gradshape import data, models
     >>> from gradshape.training import SGD, TrainedModel
     >>> mail = data.load("spam_zipf")
     >>> spam = Split(mail.test.x[mail.test.y == 1][:2], torch.tensor([1, 1]))
@@ -182,19 +183,12 @@ class StingRay(TargetedAttack):
         return torch.cat([x for x, _ in found])[:count], torch.cat([base for _, base in found])[:count]
 
     def _distance(self, victim: VictimView, x: Tensor, target: Tensor) -> Tensor:
+        if not len(x):
+            return x.new_zeros(0)
         network = victim.networks[0]
-        with torch.no_grad():
-            aim = models.penultimate(network, victim.target.x)
-            parts = [
-                (models.penultimate(network, rows) - aim[of]).norm(dim=1)
-                for rows, of in zip(x.split(_CHUNK_ROWS), target.split(_CHUNK_ROWS), strict=True)
-            ]
-        return torch.cat(parts).float()
+        distance: Tensor = (features_of(network, x) - features_of(network, victim.target.x)[target]).norm(dim=1)
+        return distance.float()
 
 
 def _is_id(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-# Rows that go through the network at a time.
-_CHUNK_ROWS = 1000

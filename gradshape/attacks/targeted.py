@@ -60,10 +60,10 @@ class TargetedAttack(Attack):
                 f"{self.label}: target has x {tuple(target.x.shape)} and y {tuple(target.y.shape)}: expected "
                 f"(n, {', '.join(map(str, dataset.input_shape))}) and (n,)"
             )
-        outside = ~((target.x >= 0) & (target.x <= 1)).flatten(1).all(1)
+        outside = ~((target.x >= 0) & (target.x <= 1))
         if bool(outside.any()):
-            place = int(outside.nonzero()[0])
-            raise ValueError(f"{self.label}: target {place} has values that are not numbers in [0, 1]: expected these")
+            place, value = int(outside.nonzero()[0, 0]), float(target.x[outside][0])
+            raise ValueError(f"{self.label}: target {place} holds the value {value:g}: expected numbers in [0, 1]")
         if wanted is None or wanted.dtype != torch.int64 or tuple(wanted.shape) != (len(target),):
             given = None if wanted is None else (wanted.dtype, tuple(wanted.shape))
             raise ValueError(f"{self.label}: wanted={given}: expected int64 ({len(target)},), a class for each target")

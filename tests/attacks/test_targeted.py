@@ -111,10 +111,10 @@ CALLS: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = {
     ),
     "not-a-number": (
         lambda call: {**call, "target": _filled(call["target"], torch.nan)},
-        "target 0 has values that are",
+        "target 0 holds the value nan: expected numbers",
     ),
-    "infinite": (lambda call: {**call, "target": _filled(call["target"], torch.inf)}, r"not numbers in \[0, 1\]"),
-    "out-of-range": (lambda call: {**call, "target": _filled(call["target"], 1.5)}, r"not numbers in \[0, 1\]"),
+    "infinite": (lambda call: {**call, "target": _filled(call["target"], torch.inf)}, "target 0 holds the value inf"),
+    "out-of-range": (lambda call: {**call, "target": _filled(call["target"], 1.5)}, "target 0 holds the value 1.5"),
     "other-shape": (
         lambda call: {**call, "target": Split(call["target"].x.flatten(1), call["target"].y)},
         r"target has x \(2, .*: expected \(n, 1, ",
