@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+import torch
 from torch import Tensor
 
 from bench.jobs import Craft, Job, Train
@@ -54,7 +55,6 @@ class Aim:
         target: that row with its true label.
         wanted: ``(1,)`` int64, the class that it is to be taken for.
         poison: rows in the order in which the attack uses them, at least 1.
-        clean: the rows that they were made from, unchanged: test rows of the wanted class, in the same order.
     """
 
     base: Base
@@ -63,7 +63,6 @@ class Aim:
     target: Split
     wanted: Tensor
     poison: PoisonSet
-    clean: Split
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,9 +136,7 @@ def aiming(case: Subject, dataset: Dataset, device: str, start: Retrained, targe
     for base, (right, _) in zip(bases, correct, strict=True):
         of_own_poison = next(crafted) if len(right) else None
         of_seed = (
-            []
-            if of_own_poison is None
-            else [_aim(base, right, place, of_own_poison, dataset) for place in range(len(right))]
+            [] if of_own_poison is None else [_aim(base, right, place, of_own_poison) for place in range(len(right))]
         )
         aims += [aim for aim in of_seed if len(aim.poison)]
         without.append(sum(not len(aim.poison) for aim in of_seed))
@@ -156,13 +153,33 @@ def _classified(base: Base, chosen: Chosen, count: int) -> tuple[Chosen, int]:
     return chosen[places], considered - len(places)
 
 
-def _aim(base: Base, right: Chosen, place: int, poison: PoisonSet, dataset: Dataset) -> Aim:
-    own = poison.against(place)
-    assert own.aims is not None
-    clean = Split(dataset.test.x[own.aims.base], dataset.test.y[own.aims.base])
+def _aim(base: Base, right: Chosen, place: int, poison: PoisonSet) -> Aim:
     one = slice(place, place + 1)
     target = Split(right.x[one], right.y[one])
-    return Aim(base, int(right.rows[place]), bool(right.listed[place]), target, right.wanted[one], own, clean)
+    return Aim(
+        base, int(right.rows[place]), bool(right.listed[place]), target, right.wanted[one], poison.against(place)
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A re-training that is asked for.
+
+    Attributes:
+        aims: targets that it is for, of one base model, at least 1. Only rows that are made for none of them can be for
+            several: it is then watched for each, and ends for none.
+        rows: what is added to the clean rows.
+        name: what its random numbers are drawn by, beside the seed.
+    """
+
+    aims: Sequence[Aim]
+    rows: PoisonSet
+    name: tuple[str | int, ...]
+
+    @property
+    def base(self) -> Base:
+        """What is trained further."""
+        return self.aims[0].base
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,13 +187,14 @@ class Round:
     """Some re-trainings.
 
     Attributes:
-        aims, successes, results: one each.
+        runs, results: one each.
+        successes: of each run, what became of each of its targets.
         filters, trainings: the jobs.
         masks: for each, the rows that were kept; ``None`` for all.
     """
 
-    aims: Sequence[Aim]
-    successes: Sequence[Success]
+    runs: Sequence[Run]
+    successes: Sequence[Sequence[Success]]
     results: Sequence[TrainingResult]
     filters: Sequence[Job]
     trainings: Sequence[Job]
@@ -209,60 +227,78 @@ class Retraining:
         """Of the second training."""
         return recipes_of(self.case, self.start, "re-training")[1]
 
-    def run(self, aims: Sequence[Aim], rows: Sequence[PoisonSet], names: Sequence[str]) -> Part[Round]:
-        """Train further with ``rows[i]`` for the target of ``aims[i]``; filtered first, if the case's defence does.
+    @property
+    def asks(self) -> bool:
+        """Whether a defence is asked first which rows to keep, and told what the target is."""
+        return self.case.defense.filters
+
+    def run(self, runs: Sequence[Run]) -> Part[Round]:
+        """Train further; filtered first, if the case's defence does.
 
         Args:
-            aims: a target may stand there several times.
-            rows: of each run.
-            names: of each run among those of its target, which with target and seed name its random numbers.
+            runs: what with, and for whom.
 
         Returns:
-            What became of it.
+            What became of them.
         """
-        seeds = [_seeds.derive(a.base.seed, "re-training", a.row, n) for a, n in zip(aims, names, strict=True)]
+        seeds = [_seeds.derive(run.base.seed, "re-training", *run.name) for run in runs]
         filters, masks = yield from filtering(
             self.case,
             self.dataset,
             self.device,
-            rows,
+            [run.rows for run in runs],
             seeds,
-            targets=[aim.target for aim in aims],
+            targets=[run.aims[0].target for run in runs],
             recipe=self.recipe,
-            models=[aim.base.model for aim in aims],
+            models=[run.base.model for run in runs],
         )
-        runs = zip(aims, rows, masks, seeds, strict=True)
-        jobs = [self._job(aim, poison, keep, seed) for aim, poison, keep, seed in runs]
+        jobs = [self._job(run, keep, seed) for run, keep, seed in zip(runs, masks, seeds, strict=True)]
         results = yield jobs
-        successes = [self._success(aim, result) for aim, result in zip(aims, results, strict=True)]
-        return Round(aims, successes, results, filters, jobs, masks)
+        successes = [self._successes(run, result) for run, result in zip(runs, results, strict=True)]
+        return Round(runs, successes, results, filters, jobs, masks)
 
-    def _job(self, aim: Aim, poison: PoisonSet, keep: Tensor | None, seed: int) -> Train:
-        base = aim.base.result
+    def _ends_with_success(self, run: Run) -> bool:
+        return self.counted is Counted.ANY_EPOCH and self.probe is None and len(run.aims) == 1
+
+    def _scoring(self, run: Run) -> Scoring:
+        # Where training goes on after a success, the accuracy in that epoch has to be known.
+        ends = self._ends_with_success(run) or (self.counted is Counted.LAST_EPOCH and self.probe is None)
+        return Scoring.AT_END if ends else Scoring.EVERY_EPOCH
+
+    def _job(self, run: Run, keep: Tensor | None, seed: int) -> Train:
+        base = run.base.result
+        targets = [aim.target for aim in run.aims]
         return Train(
             self.dataset,
             self.device,
             self.recipe,
             seed,
-            poison,
+            run.rows,
             keep,
-            aim.target,
+            Split(torch.cat([target.x for target in targets]), torch.cat([target.y for target in targets])),
             initial=base.best,
-            wanted=aim.wanted if self.counted is Counted.ANY_EPOCH and self.probe is None else None,
+            wanted=run.aims[0].wanted if self._ends_with_success(run) else None,
             probe=self.probe,
             # All of a seed see the clean rows in one order, so that they share their products.
-            order_seed=_seeds.derive(aim.base.seed, "re-training order"),
+            order_seed=_seeds.derive(run.base.seed, "re-training order"),
             initial_optimizer=base.best_optimizer if self.start.remembers else None,
-            scoring=Scoring.AT_END if self.probe is None else Scoring.EVERY_EPOCH,
+            scoring=self._scoring(run),
         )
 
-    def _success(self, aim: Aim, result: TrainingResult) -> Success:
+    def _successes(self, run: Run, result: TrainingResult) -> list[Success]:
         assert result.predictions is not None
-        taken = (result.predictions == aim.wanted).all(1)
-        # Without a probe the last epoch is the one that counts: a training ends with its first success.
+        predictions = result.predictions
+        at_end = self._scoring(run) is Scoring.AT_END
+        return [
+            self._success(aim, predictions[:, place] == aim.wanted, result, at_end=at_end)
+            for place, aim in enumerate(run.aims)
+        ]
+
+    def _success(self, aim: Aim, taken: Tensor, result: TrainingResult, *, at_end: bool) -> Success:
+        # A training that ends with its success is scored in that epoch, its last one.
         first = bool(taken.any()) and self.counted is Counted.ANY_EPOCH
         epoch = int(taken.nonzero()[0]) + 1 if first else len(taken)
-        accuracy = float(result.accuracy[-1 if self.probe is None else epoch - 1])
+        accuracy = float(result.accuracy[-1 if at_end else epoch - 1])
         rad = relative_accuracy_drop(aim.base.accuracy, accuracy)
         won = bool(taken[epoch - 1])
         return Success(won, won and rad <= self.allowed, epoch, rad)

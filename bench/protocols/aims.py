@@ -140,9 +140,9 @@ def removed(found: Aiming, tries: Tries, train_rows: int) -> dict[str, Estimate]
     """
     masks: dict[Base, list[Tensor]] = {base: [] for base in found.bases}
     for done in tries.rounds:
-        for aim, mask in zip(done.aims, done.masks, strict=True):
+        for run, mask in zip(done.runs, done.masks, strict=True):
             if mask is not None:
-                masks[aim.base].append(mask)
+                masks[run.base].append(mask)
     of_seeds = [torch.stack([_shares(mask, train_rows) for mask in of]).mean(0) for of in masks.values() if of]
     if not of_seeds:
         return {}

@@ -7,7 +7,7 @@ from bench.protocols import aims
 from bench.protocols.aimed import Aimed
 from bench.protocols.aiming import Aim
 from bench.protocols.base import Experiment, Measurement, Subject
-from bench.protocols.tries import Tries, Try, until_won
+from bench.protocols.tries import Tries, Try, until_won, with_clean_rows
 from gradshape import _validate
 from gradshape.attacks import TargetedAttack
 from gradshape.data import Dataset
@@ -55,7 +55,7 @@ class MultiPoison(Aimed):
             return [Try(f"first {count}", range(count)) for count in range(rows if joint else 1, rows + 1)]
 
         attack = yield from until_won(retraining, found.aims, prefixes, at_once=self.at_once)
-        control = yield from until_won(retraining, found.aims, prefixes, at_once=self.at_once, clean=True)
+        control = yield from with_clean_rows(retraining, found.aims, prefixes)
         metrics, details = aims.outcome(case, dataset, retraining, found, attack, control)
         needed = [_needed(aim, attack) for aim in found.aims]
         of_targets = aims.by_target(found.aims, [count for *_, count in needed])

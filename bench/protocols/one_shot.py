@@ -7,7 +7,7 @@ from bench.protocols import aims
 from bench.protocols.aimed import Aimed
 from bench.protocols.aiming import Aim
 from bench.protocols.base import Experiment, Measurement, Subject
-from bench.protocols.tries import Tries, Try, until_won
+from bench.protocols.tries import Tries, Try, until_won, with_clean_rows
 from gradshape.data import Dataset
 
 
@@ -22,7 +22,8 @@ class OneShot(Aimed):
     order, one for every target first, then as many at a time as were tried before.
 
     Beside it, as a control, the same with the clean rows that the poison was made from in its place, until one of them
-    succeeds: what re-training alone does to a target, with as many chances as the attack has.
+    succeeds: what re-training alone does to a target, with as many chances as the attack has. Targets of a seed that
+    have such a row in common share its re-training.
 
     Arguments and errors are those of :class:`~bench.protocols.aimed.Aimed`.
 
@@ -40,7 +41,7 @@ class OneShot(Aimed):
         """
         found, retraining = yield from self.aim(case, dataset, device)
         attack = yield from until_won(retraining, found.aims, shots, at_once=1)
-        control = yield from until_won(retraining, found.aims, shots, at_once=1, clean=True)
+        control = yield from with_clean_rows(retraining, found.aims, shots)
         metrics, details = aims.outcome(case, dataset, retraining, found, attack, control)
         details["tries"] = len(attack)
         details["winners"] = [winner for aim in found.aims if (winner := _winner(aim, attack)) is not None]

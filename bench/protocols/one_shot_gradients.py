@@ -11,7 +11,7 @@ from bench.protocols.aiming import Aim, Success
 from bench.protocols.base import Experiment, Measurement, Subject
 from bench.protocols.one_shot import shots
 from bench.protocols.snapshot import snapshot
-from bench.protocols.tries import Try, until_won
+from bench.protocols.tries import Try, until_won, with_clean_rows
 from gradshape.data import Dataset
 from gradshape.training import GradientProbe, Layers, Weighting
 
@@ -50,7 +50,7 @@ class OneShotGradients(Aimed):
         probe = GradientProbe(Layers.ALL)
         found, retraining = yield from self.aim(case, dataset, device, probe=probe)
         attack = yield from until_won(retraining, found.aims, _first, at_once=1)
-        control = yield from until_won(replace(retraining, probe=None), found.aims, _first, at_once=1, clean=True)
+        control = yield from with_clean_rows(replace(retraining, probe=None), found.aims, _first)
         results = [result for done in attack.rounds for result in done.results]
         of_aims = [
             differences.series_of(result, layers=Layers.ALL, weighting=Weighting.SHARED, bias=True)

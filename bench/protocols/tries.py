@@ -1,14 +1,16 @@
 """Re-trainings for single targets, one after another until one succeeds, and the same ones with clean rows."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from bench.jobs import Job
-from bench.protocols.aiming import Aim, Retraining, Round, Success
-from bench.protocols.bases import Part
+from bench.protocols.aiming import Aim, Retraining, Round, Run, Success
+from bench.protocols.bases import Base, Part
 from gradshape.attacks import PoisonSet
+from gradshape.data import Split
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,7 @@ class Try:
     """One re-training for a target.
 
     Attributes:
-        name: among those of its target; with target and seed it names the random numbers.
+        name: among those of its target; with target and seed it names the random numbers of a try with poison.
         places: of its rows among those that there are for the target.
     """
 
@@ -58,12 +60,7 @@ class Tries:
 
 
 def until_won(
-    retraining: Retraining,
-    aims: Sequence[Aim],
-    tries_for: Callable[[Aim], Sequence[Try]],
-    *,
-    at_once: int,
-    clean: bool = False,
+    retraining: Retraining, aims: Sequence[Aim], tries_for: Callable[[Aim], Sequence[Try]], *, at_once: int
 ) -> Part[Tries]:
     """Try the poison of every target in turn, until something wins it.
 
@@ -72,8 +69,6 @@ def until_won(
         aims: targets.
         tries_for: of a target, what is tried, in order.
         at_once: tries of a target in the first round; each later round has as many as were made before it.
-        clean: whether clean rows take the poison's places, for the control. It has every try that the attack may have,
-            and ends as that does: with no more tries than the attack needed, it would have fewer chances.
     """
     planned = {aim: tries_for(aim) for aim in aims}
     of: dict[Aim, list[tuple[Try, Success]]] = {aim: [] for aim in aims}
@@ -89,24 +84,76 @@ def until_won(
         if not pending:
             return Tries({aim: _up_to_success(done) for aim, done in of.items()}, rounds)
         done = yield from retraining.run(
-            [aim for aim, _ in pending],
-            [_rows(aim, one.places, clean=clean) for aim, one in pending],
-            [f"clean {one.name}" if clean else one.name for _, one in pending],
+            [Run([aim], aim.poison.select(torch.tensor(list(one.places))), (aim.row, one.name)) for aim, one in pending]
         )
         rounds.append(done)
-        for (aim, one), success in zip(pending, done.successes, strict=True):
+        for (aim, one), [success] in zip(pending, done.successes, strict=True):
             of[aim].append((one, success))
         most *= 2
+
+
+def with_clean_rows(
+    retraining: Retraining, aims: Sequence[Aim], tries_for: Callable[[Aim], Sequence[Try]]
+) -> Part[Tries]:
+    """The control: the same tries with the clean rows that the poison was made from in its place.
+
+    It has every try that the attack may have, and ends as that does: with no more tries than the attack needed, it
+    would have fewer chances. Nothing in such a re-training is made for a target, so that those of several targets with
+    the same rows are one, watched for all of them (unless a defence is asked that knows the target).
+
+    Args:
+        retraining: how.
+        aims: targets.
+        tries_for: of a target, what is tried, in order.
+    """
+    planned = {aim: _clean_runs(aim, tries_for(aim), asks=retraining.asks) for aim in aims}
+    watched: dict[_Clean, dict[Aim, None]] = {}
+    for aim, tries in planned.items():
+        for _, clean in tries:
+            watched.setdefault(clean, {})[aim] = None
+    done = yield from retraining.run([clean.run(list(of), retraining.dataset.test) for clean, of in watched.items()])
+    became = {
+        (clean, aim): success
+        for (clean, of), successes in zip(watched.items(), done.successes, strict=True)
+        for aim, success in zip(of, successes, strict=True)
+    }
+    of_aims = {aim: [(one, became[clean, aim]) for one, clean in tries] for aim, tries in planned.items()}
+    return Tries({aim: _up_to_success(of) for aim, of in of_aims.items()}, [done])
+
+
+@dataclass(frozen=True)
+class _Clean:
+    """What makes two re-trainings with clean rows the same one.
+
+    Attributes:
+        base: what is trained further.
+        rows: ids of test rows.
+        again: how many tries before it for the same target have the same rows.
+        known_to_filter: the target, where a defence is asked that may know it.
+    """
+
+    base: Base
+    rows: tuple[int, ...]
+    again: int
+    known_to_filter: Aim | None
+
+    def run(self, aims: Sequence[Aim], test: Split) -> Run:
+        """The re-training, watched for these targets; its rows are from ``test``."""
+        ids = list(self.rows)
+        return Run(aims, PoisonSet.added(test.x[ids], test.y[ids]), ("clean rows", *ids, "again", self.again))
+
+
+def _clean_runs(aim: Aim, tries: Sequence[Try], *, asks: bool) -> list[tuple[Try, _Clean]]:
+    assert aim.poison.aims is not None
+    planned: list[tuple[Try, _Clean]] = []
+    seen: Counter[tuple[int, ...]] = Counter()
+    for one in tries:
+        rows = tuple(aim.poison.aims.base[list(one.places)].tolist())
+        planned.append((one, _Clean(aim.base, rows, seen[rows], aim if asks else None)))
+        seen[rows] += 1
+    return planned
 
 
 def _up_to_success(tries: Sequence[tuple[Try, Success]]) -> list[tuple[Try, Success]]:
     first = next((number for number, (_, success) in enumerate(tries) if success.filtered), len(tries))
     return list(tries[: first + 1])
-
-
-def _rows(aim: Aim, places: Sequence[int], *, clean: bool) -> PoisonSet:
-    """The poison rows at these places, or the clean ones in their place."""
-    index = torch.tensor(list(places))
-    if not clean:
-        return aim.poison.select(index)
-    return PoisonSet.added(aim.clean.x[index], aim.clean.y[index])

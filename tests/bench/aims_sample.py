@@ -21,7 +21,7 @@ from gradshape.attacks.targeted import aimed
 from gradshape.data import Dataset, Split
 from gradshape.defenses import Assumptions, Defense, DefenseKind, GradientShaping, NoDefense, Suspect
 from gradshape.shaping import Clip
-from gradshape.training import Adam, AnyRecipe, OptimizerState, Recipe, TrainingResult
+from gradshape.training import Adam, AnyRecipe, OptimizerState, Recipe, Scoring, TrainingResult
 from tests.training.samples import blobs
 
 DATA = blobs(rows=60, test=60)
@@ -107,6 +107,17 @@ class DropLast(Defense):
 
     def keep(self, train: Suspect, *, generator: torch.Generator) -> Tensor:
         raise AssertionError("answered without asking")
+
+
+@dataclass(frozen=True)
+class KeepAll(DropLast):
+    """Asked for every training, and drops nothing."""
+
+    def label(self, recipe: AnyRecipe) -> str:
+        return "keep_all"
+
+    def keep(self, train: Suspect, *, generator: torch.Generator) -> Tensor:
+        return torch.ones(len(train), dtype=torch.bool)
 
 
 # Few rows, so that a single one can be learnt by heart.
@@ -197,8 +208,8 @@ class Play:
 
     @property
     def runs(self) -> list[Run]:
-        """The re-trainings, in order."""
-        return [run_of(job) for job in self.trainings if job.initial is not None]
+        """The re-trainings, in order; once for each target that they are watched for."""
+        return [run for job in self.trainings if job.initial is not None for run in runs_of(job)]
 
     @property
     def attacks(self) -> list[Run]:
@@ -244,14 +255,14 @@ def play(case: Case, fate: Fate = nothing, *, missed: int = 0, data: Dataset = D
             return Play(rounds, stop.value)
 
 
-def run_of(job: Train) -> Run:
-    """Which re-training a job is."""
+def runs_of(job: Train) -> list[Run]:
+    """Which re-trainings a job is."""
     assert job.watch is not None
     assert job.poison is not None
-    [row] = (DATA.test.x == job.watch.x).flatten(1).all(1).nonzero().flatten().tolist()
     clean = job.poison.aims is None
     numbers = range(len(job.poison)) if clean else (100 * job.poison.x.flatten(1)[:, 0]).round().int().tolist()
-    return Run(row, tuple(numbers), clean, job)
+    rows = [int((DATA.test.x == x).flatten(1).all(1).nonzero()) for x in job.watch.x]
+    return [Run(row, tuple(numbers), clean, job) for row in rows]
 
 
 def _answer(job: Job, fate: Fate, missed: int) -> Any:
@@ -264,12 +275,19 @@ def _answer(job: Job, fate: Fate, missed: int) -> Any:
     assert isinstance(job, Train)
     if job.initial is None:
         return _trained(job, missed)
-    run = run_of(job)
-    became = fate(run)
     assert job.watch is not None
+    became = [fate(run) for run in runs_of(job)]
     wanted = (job.watch.y + 1) % 3
-    predictions = torch.stack([job.watch.y] * (became.epochs - 1) + [wanted if became.won else job.watch.y])
-    return TrainingResult(torch.tensor([became.accuracy], dtype=torch.float64), predictions, None, None, None)
+    before = [job.watch.y] * (became[0].epochs - 1)
+    won = torch.tensor([one.won for one in became])
+    accuracy = [1.0] * len(before) if job.scoring is Scoring.EVERY_EPOCH else []
+    return TrainingResult(
+        torch.tensor([*accuracy, became[0].accuracy], dtype=torch.float64),
+        torch.stack([*before, torch.where(won, wanted, job.watch.y)]),
+        None,
+        None,
+        None,
+    )
 
 
 def _trained(job: Train, missed: int) -> TrainingResult:

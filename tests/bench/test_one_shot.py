@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from bench.case import Task
+from bench.case import Smoke, Task
 from bench.jobs import Craft
 from bench.metrics import METRICS
 from bench.protocols.aiming import Counted
@@ -19,10 +19,11 @@ from bench.protocols.multi_poison import MultiPoison
 from bench.protocols.one_shot import OneShot
 from bench.protocols.start import By, Retrained
 from bench.targets import Targets, TooFewTargets, candidates
+from gradshape import _seeds
 from gradshape.attacks import LabelFlip
 from gradshape.defenses import GradientShaping
 from gradshape.shaping import Clip, Noise
-from gradshape.training import Fit, Scoring
+from gradshape.training import Adam, Fit, Recipe, Scoring
 from tests.bench.aims_sample import (
     CLIPPED,
     DATA,
@@ -33,8 +34,10 @@ from tests.bench.aims_sample import (
     SMALL_TARGETS,
     STATE,
     Became,
+    Copies,
     DropLast,
     Guessing,
+    KeepAll,
     Numbered,
     Run,
     Together,
@@ -161,14 +164,53 @@ def test_the_control_has_every_try_that_the_attack_may_have_however_soon_that_wi
 
 def test_the_control_ends_when_it_wins() -> None:
     played = play(case(SHOTS), lambda run: Became(run.clean and run.row == ROWS[0]))
-    assert [len(tries_of(played.controls, row)) for row in ROWS[:3]] == [1, MOST, MOST]
+    assert played.values["success_rate_control"] == (1 / 3, 3)
+    assert played.found.details["control_tries"] == 1 + 2 * MOST
+
+
+@pytest.mark.parametrize("protocol", [SHOTS, MultiPoison(TARGETS, START)])
+def test_controls_of_several_targets_with_the_same_rows_are_one_training(protocol: Any) -> None:
+    played = play(case(protocol, seeds=(0, 1)))
+    jobs = {id(run.job): run.job for run in played.controls}.values()
+    assert len(jobs) == 2 * MOST
+    for job in jobs:
+        assert job.watch is not None
+        assert len(job.watch) == 3
+        # It goes on for the others when one target is won, whose accuracy then has to be known.
+        assert job.wanted is None
+        assert job.scoring is Scoring.EVERY_EPOCH
+
+
+def test_tries_with_the_same_clean_rows_are_chances_of_their_own() -> None:
+    played = play(case(SHOTS, attack=Copies(4)))
+    assert len({run.job.seed for run in played.controls}) == 4
+
+
+def test_a_filter_that_knows_the_target_is_asked_for_the_control_of_each() -> None:
+    played = play(case(SHOTS, defense=DropLast()))
+    assert all(run.job.watch is not None and len(run.job.watch) == 1 for run in played.controls)
+    assert len(played.controls) == 3 * MOST
+
+
+@pytest.mark.parametrize("counted", Counted)
+def test_controls_find_the_same_together_as_one_by_one(counted: Counted, tmp_path: Path) -> None:
+    # Learnt so little that re-training alone turns some targets.
+    hasty = Recipe("mlp1", Adam(0.02), batch_size=20, epochs=2)
+    task = Task("digits", hasty, Smoke(train_rows=60))
+    protocol = OneShot(Targets(8), SMALL_START, counted, allowed=0.3)
+    together = replace(small(protocol), task=task)
+    one_by_one = replace(together, defense=KeepAll())
+    shared, own = measure(tmp_path, together).details, measure(tmp_path, one_by_one).details
+    assert 0 < shared["successes_control"] < shared["targets"]
+    for name in ("successes_control", "control_tries"):
+        assert shared[name] == own[name]
 
 
 @pytest.mark.parametrize("candidates", [1, 4, 16])
 @pytest.mark.parametrize("protocol", [SHOTS, MultiPoison(TARGETS, START), MultiPoison(TARGETS, START, at_once=8)])
 def test_an_attack_that_does_what_clean_rows_do_wins_as_often_as_they(protocol: Any, candidates: int) -> None:
     def luck(run: Run) -> Became:
-        draw = torch.rand((), generator=torch.Generator().manual_seed(run.job.seed))
+        draw = torch.rand((), generator=_seeds.stream(run.job.seed, run.row))
         return Became(bool(draw < 0.1))
 
     targets = Targets(20, (0, 1))
@@ -187,7 +229,7 @@ def test_what_the_control_wins_is_not_the_attacks() -> None:
 
 
 def test_a_training_ends_when_it_wins_unless_the_last_epoch_counts() -> None:
-    jobs = [run.job for run in play(case(SHOTS)).runs]
+    jobs = [run.job for run in play(case(SHOTS)).attacks]
     assert all(job.wanted is not None and job.wanted.tolist() == [1] for job in jobs)
     last = play(case(replace(SHOTS, counted=Counted.LAST_EPOCH)))
     assert all(run.job.wanted is None for run in last.runs)
@@ -236,8 +278,8 @@ def test_substitutes_are_trained_with_seeds_of_their_own() -> None:
 def test_clean_rows_are_seen_in_one_order_by_all_of_a_seed_and_poison_at_places_of_its_own() -> None:
     played = play(case(SHOTS, seeds=(0, 1)))
     assert len({run.job.order_seed for run in played.runs}) == 2
-    assert len({run.job.seed for run in played.runs}) == len(played.runs)
-    assert len({run.job.stack for run in played.runs}) == 2
+    assert len({run.job.seed for run in played.runs}) == len({id(run.job) for run in played.runs})
+    assert len({run.job.stack for run in played.attacks}) == len({run.job.stack for run in played.controls}) == 2
 
 
 def test_a_filter_is_asked_for_every_training_and_knows_base_and_target() -> None:
