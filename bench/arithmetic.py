@@ -1,6 +1,6 @@
 """How GPUs multiply float32 matrices."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -32,3 +32,9 @@ def tf32_settings() -> dict[str, bool]:
         "tf32": torch.backends.cuda.matmul.allow_tf32,
         "tf32_convolutions": torch.backends.cudnn.allow_tf32,
     }
+
+
+def restore_tf32(settings: Mapping[str, bool]) -> None:
+    """Allow TF32 where :func:`tf32_settings` said, in another process, that it is."""
+    torch.backends.cuda.matmul.allow_tf32 = settings["tf32"]
+    torch.backends.cudnn.allow_tf32 = settings["tf32_convolutions"]

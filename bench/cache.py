@@ -5,17 +5,17 @@ import logging
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock
+from filelock import BaseFileLock, FileLock, Timeout
 from torch import Tensor
 
+from bench.jobs import Finished
 from gradshape.attacks import Aims, PoisonSet
 from gradshape.training import Layers, OptimizerState, SideGradients, TrainingResult
 
@@ -24,14 +24,6 @@ _log = logging.getLogger(__name__)
 _OPTIMIZERS = ("last_optimizer", "best_optimizer")
 # What a damaged archive makes zipfile, numpy and json raise, by the byte that is hit.
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
-
-
-@dataclass(frozen=True, eq=False)
-class Finished:
-    """What a job gave, and the computing time that it took (its share of the stack it ran in)."""
-
-    result: Any
-    seconds: float
 
 
 class Cache:
@@ -47,7 +39,7 @@ class Cache:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def get(self, key: str) -> Finished | None:
+    def get(self, key: str) -> Finished[Any] | None:
         """The finished job of that key, or ``None``."""
         path = self._path(key)
         try:
@@ -62,7 +54,7 @@ class Cache:
             _log.warning("the cache entry %s is damaged and is computed again: %s", path, error)
             return None
 
-    def put(self, key: str, finished: Finished) -> None:
+    def put(self, key: str, finished: Finished[Any]) -> None:
         """Store a finished job. If the disk takes no more, this is reported and the run goes on."""
         path = self._path(key)
         meta, arrays = _encode(finished.result)
@@ -78,25 +70,34 @@ class Cache:
         finally:
             temporary.unlink(missing_ok=True)
 
-    @contextmanager
-    def lock(self, name: str) -> Iterator[None]:
-        """A lock between processes: whoever holds it computes the jobs that ``name`` stands for.
+    def claim(self, name: str) -> "Claim | None":
+        """The right to do the jobs that ``name`` stands for, against other processes; ``None`` while one has it.
 
         Where the folder takes no lock (a full or read-only disk), this is reported and the jobs may be done twice.
         """
-        lock = FileLock(self.folder / "locks" / f"{name[:32]}.lock")
+        lock = FileLock(self.folder / "locks" / f"{name[:32]}.lock", blocking=False)
         try:
             (self.folder / "locks").mkdir(parents=True, exist_ok=True)
             lock.acquire()
+        except Timeout:
+            return None
         except OSError as error:
             _log.warning("the cache %s cannot be locked against other processes: %s", self.folder, error)
-        try:
-            yield
-        finally:
-            lock.release()  # does nothing where it is not held
+        return Claim(lock)
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}.npz"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to do some jobs; it ends with the process, if it is not given back before."""
+
+    lock: BaseFileLock
+
+    def release(self) -> None:
+        """Give it back."""
+        self.lock.release()
 
 
 def _encode(result: Any) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -3,11 +3,11 @@
 import hashlib
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,9 +15,9 @@ from torch import Tensor
 import gradshape
 from bench.arithmetic import tf32_settings
 from gradshape import _digest, estimators, models
-from gradshape.attacks import Attack, PoisonSet
-from gradshape.data import Dataset, Split
-from gradshape.defenses import Defense
+from gradshape.attacks import Attack, Crafting, PoisonSet
+from gradshape.data import Dataset, PoisonedRows, Split
+from gradshape.defenses import Defense, rows_to_keep
 from gradshape.training import (
     AnyRecipe,
     Fit,
@@ -27,9 +27,12 @@ from gradshape.training import (
     Scoring,
     State,
     TrainedModel,
+    TrainingResult,
     Victim,
     stack_key,
 )
+
+R = TypeVar("R", covariant=True)
 
 
 @cache
@@ -65,8 +68,8 @@ def _foreign_sources(value: Any) -> Iterator[str]:
 
 
 @dataclass(frozen=True, eq=False)
-class Job(ABC):
-    """A unit of work on one data set; equal content means equal :attr:`key`.
+class Job(ABC, Generic[R]):
+    """A unit of work on one data set that gives an ``R``; equal content means equal :attr:`key`.
 
     Attributes:
         dataset: what it works on.
@@ -97,8 +100,19 @@ class Job(ABC):
         return self.key
 
 
+AnyJob = Job[Any]
+
+
 @dataclass(frozen=True, eq=False)
-class Craft(Job):
+class Finished(Generic[R]):
+    """What a job gave, and the computing time that it took (its share of the stack it ran in)."""
+
+    result: R
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Craft(Job[PoisonSet]):
     """Craft a poison set.
 
     Attributes:
@@ -140,9 +154,26 @@ class Craft(Job):
         target = None if self.target is None else self.target.fingerprint
         return self.attack, self.recipe, self.seed, target, self.wanted, self.networks
 
+    def craft(self, progress: Callable[[Crafting], None]) -> PoisonSet:
+        """The poison; ``progress`` is called after every step of the attack.
+
+        Raises:
+            ValueError: the attack cannot be made on this data, or breaks what it promises.
+        """
+        return self.attack(
+            self.dataset,
+            seed=self.seed,
+            recipe=self.recipe,
+            target=self.target,
+            wanted=self.wanted,
+            networks=self.networks,
+            progress=progress,
+            device=self.device,
+        )
+
 
 @dataclass(frozen=True, eq=False)
-class Filter(Job):
+class Filter(Job[Tensor]):
     """Ask a defence which rows to train on. The poison, if any, stands shuffled among the others.
 
     Attributes:
@@ -193,9 +224,27 @@ class Filter(Job):
         targets = None if self.targets is None else self.targets.fingerprint
         return self.defense, self.recipe, poison, self.seed, targets, self.model
 
+    def filter(self) -> tuple[Tensor, float]:
+        """The rows that the defence keeps, and the seconds that it took; see :func:`gradshape.defenses.rows_to_keep`.
+
+        Raises:
+            ValueError: the defence gives no mask that can be used.
+        """
+        train = self.dataset.train
+        return rows_to_keep(
+            self.defense,
+            PoisonedRows(train) if self.poison is None else self.poison.among(train),
+            num_classes=self.dataset.num_classes,
+            seed=self.seed,
+            secret="" if self.poison is None else self.poison.fingerprint,
+            recipe=self.recipe,
+            model=self.model,
+            targets=self.targets,
+        )
+
 
 @dataclass(frozen=True, eq=False)
-class Train(Job):
+class Train(Job[TrainingResult]):
     """Train one victim, on poison if there is any.
 
     Attributes:
@@ -237,22 +286,14 @@ class Train(Job):
     @cached_property
     def victim(self) -> Victim:
         """The training as the library takes it."""
-        train, poison = len(self.dataset.train), self.poison
-        removed = torch.zeros(train, dtype=torch.bool)
-        private: Split | None = None
-        if poison is not None and len(poison):
-            removed[poison.replaced] = True
-            private = poison.rows
-        if self.keep is not None:
-            removed |= ~self.keep[:train]
-            if private is not None:
-                kept = self.keep[train:]
-                private = Split(private.x[kept], private.y[kept])
+        train, poison = self.dataset.train, self.poison
+        rows = PoisonedRows(train) if poison is None or not len(poison) else poison.among(train)
+        removed, private = rows.shared_and_private(self.keep)
         return Victim(
             self.recipe,
             self.seed,
             private,
-            removed.nonzero().squeeze(1) if removed.any() else None,
+            removed,
             self.initial,
             order_seed=self.order_seed,
             watch=None if self.watch is None else self.watch.x,

@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +17,13 @@ from gradshape import _validate
 _DEFAULT_SEEDS = {Scale.SMOKE: 3, Scale.PAPER: 5}
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 Value = TypeVar("Value")
+
+
+class EngineKind(Enum):
+    """Where jobs run: in threads of pytest's process, or in worker processes."""
+
+    THREADS = "threads"
+    PROCESSES = "processes"
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,7 @@ class Settings:
     max_memory: int
     strict_verdicts: bool
     tf32: bool = False
+    engine: EngineKind = EngineKind.THREADS
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -76,6 +85,13 @@ def add_options(parser: pytest.Parser) -> None:
             help="memory that the stacks of victims may take, like 800M or 4G; default: 4G",
         )
         group.addoption(
+            "--engine",
+            default=EngineKind.THREADS.value,
+            metavar="threads|processes",
+            help="where jobs run: in threads of this process, or in worker processes, any of which may crash without "
+            "ending the run; default: threads",
+        )
+        group.addoption(
             "--strict-verdicts",
             action="store_true",
             help="a threshold whose verdict is INCONCLUSIVE fails, even if the measured value meets it",
@@ -114,6 +130,7 @@ def read(config: pytest.Config) -> Settings:
         max_memory=checked("--max-memory", parse_size, config.getoption("max_memory")),
         strict_verdicts=config.getoption("strict_verdicts"),
         tf32=config.getoption("tf32"),
+        engine=checked("--engine", parse_engine, config.getoption("engine")),
     )
 
 
@@ -150,6 +167,21 @@ def parse_size(text: str) -> int:
     if not math.isfinite(size) or size < 1:
         raise ValueError(f"{text!r}: expected a size like 800M or 4G")
     return int(size)
+
+
+def parse_engine(text: str) -> EngineKind:
+    """Where jobs run.
+
+    Raises:
+        ValueError: it is no such place.
+
+    >>> parse_engine("processes")
+    <EngineKind.PROCESSES: 'processes'>
+    """
+    try:
+        return EngineKind(text)
+    except ValueError:
+        raise _validate.unknown("engine", text, [kind.value for kind in EngineKind]) from None
 
 
 def parse_device(text: str) -> str:

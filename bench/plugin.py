@@ -92,17 +92,32 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         return
     place = config.stash[_place]
     try:
-        config.stash[_session] = BenchSession(
-            cases.values(), config.stash[_settings], place, config.rootpath, progress_line(config)
+        running = BenchSession(
+            cases.values(),
+            config.stash[_settings],
+            place,
+            config.rootpath,
+            progress_line(config),
+            # Who stops at the first failure does not want what comes after it.
+            ahead=1 if config.option.maxfail else None,
         )
     except ValueError as error:
         raise pytest.UsageError(str(error)) from error
+    config.stash[_session] = running
+    config.add_cleanup(running.close)
     if place.index == 0:
         Pending(config.stash[_settings].results).add((case.scale.value, case.id) for case in cases.values())
     if hasattr(config, "workerinput") and place.index == 0:
         # If a worker dies, only the controller is left to tell which case it was at.
         stubs = {nodeid: blank_record(case, Status.CRASHED).to_json() for nodeid, case in cases.items()}
         (place.folder / _STUBS).write_text(json.dumps(stubs), encoding="utf-8")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Leave the processors to a test that measures time."""
+    running = item.config.stash.get(_session, None)
+    if running is not None and "benchmark" in getattr(item, "fixturenames", ()):
+        running.rest()
 
 
 def _case(item: pytest.Item) -> Case | None:

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,9 +11,8 @@ from bench import environment
 from bench.arithmetic import tf32
 from bench.cache import Cache
 from bench.case import Case
-from bench.engines import LocalEngine
-from bench.engines.local import processors
-from bench.options import Settings
+from bench.engines import ProcessEngine, ThreadEngine, processors
+from bench.options import EngineKind, Settings
 from bench.privacy import privacy_of
 from bench.progress import ProgressLine
 from bench.record import MISSING_DATA, Record, Status
@@ -20,6 +20,11 @@ from bench.schedule import Scheduler, by_id
 from bench.verdict import Verdict, judge
 from gradshape.data import DataUnavailable
 from gradshape.metrics import Estimate
+
+_ENGINES: Mapping[EngineKind, type[ThreadEngine | ProcessEngine]] = {
+    EngineKind.THREADS: ThreadEngine,
+    EngineKind.PROCESSES: ProcessEngine,
+}
 
 
 @dataclass(frozen=True)
@@ -51,19 +56,27 @@ class BenchSession:
         place: which part of the session this process does.
         root: folder of the project under test, for the commit in the records.
         progress: shown while victims are trained; ``None`` for none.
+        ahead: at most so many cases are begun before they are asked for; as many as are useful if ``None``.
 
     Raises:
         ValueError: two different cases have one id.
     """
 
     def __init__(
-        self, cases: Iterable[Case], settings: Settings, place: Place, root: Path, progress: ProgressLine | None
+        self,
+        cases: Iterable[Case],
+        settings: Settings,
+        place: Place,
+        root: Path,
+        progress: ProgressLine | None,
+        *,
+        ahead: int | None = None,
     ) -> None:
         selected = list(by_id(cases).values())
         self._settings = settings
         self._root = root
         self._progress = progress
-        engine = LocalEngine(
+        self._engine = _ENGINES[settings.engine](
             workers=max(1, processors() // place.processes),
             max_memory=settings.max_memory // place.processes,
             watch=None if progress is None else progress.update,
@@ -71,10 +84,12 @@ class BenchSession:
         self._scheduler = Scheduler(
             selected,
             cache=Cache(settings.cache_dir / "jobs" if settings.use_cache else place.folder / "jobs"),
-            engine=engine,
+            engine=self._engine,
             device=settings.device,
             download=not settings.offline,
+            ahead=ahead,
         )
+        self._arithmetic: ExitStack | None = None
 
     def run(self, case: Case) -> Record:
         """The record of one case.
@@ -82,10 +97,10 @@ class BenchSession:
         Raises:
             Unmeasured: the case could not be measured; it holds the record that says so.
         """
-        with tf32(self._settings.tf32):
-            return self._record(case)
-
-    def _record(self, case: Case) -> Record:
+        if self._arithmetic is None:
+            # Until the session is closed: jobs of the next cases run between the tests, too.
+            self._arithmetic = ExitStack()
+            self._arithmetic.enter_context(tf32(self._settings.tf32))
         try:
             outcome = self._scheduler.outcome(case)
             metrics = outcome.measurement.metrics
@@ -112,6 +127,18 @@ class BenchSession:
             costs={name: round(seconds, 4) for name, seconds in outcome.costs.items()},
             environment=environment.describe(self._settings.device, self._root),
         )
+
+    def rest(self) -> None:
+        """Wait for what runs for cases that were not asked for, and begin nothing until one is asked for."""
+        self._scheduler.rest()
+
+    def close(self) -> None:
+        """Stop what runs for cases that were not asked for, and give back what is held."""
+        self._scheduler.close()
+        self._engine.close()
+        if self._arithmetic is not None:
+            self._arithmetic.close()
+            self._arithmetic = None
 
     def _blank(self, case: Case, status: Status, reason: str) -> Record:
         record = blank_record(case, status, reason)

@@ -113,6 +113,9 @@ _FACTORIES: dict[str, Factory] = {
 }
 
 
+_OWN = frozenset(_FACTORIES)
+
+
 def names() -> list[str]:
     """Names that :func:`build` knows.
 
@@ -131,6 +134,16 @@ def register(name: str, factory: Factory) -> None:
     if name in _FACTORIES:
         raise ValueError(f"estimator {name!r} exists already: register it under another name")
     _FACTORIES[name] = factory
+
+
+def registered() -> dict[str, Factory]:
+    """The factories that joined by :func:`register`, by name."""
+    return {name: factory for name, factory in _FACTORIES.items() if name not in _OWN}
+
+
+def restore(factories: Mapping[str, Factory]) -> None:
+    """Make what :func:`registered` gave in another process known in this one."""
+    _FACTORIES.update(factories)
 
 
 def factory(name: str) -> Factory:

@@ -7,7 +7,7 @@ defaults of the framework that the paper used.
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -111,6 +111,16 @@ def register(name: str, builder: Builder) -> None:
     if name in _BUILDERS:
         raise ValueError(f"model {name!r} exists already: register it under another name")
     _BUILDERS[name] = builder
+
+
+def registered() -> dict[str, Builder]:
+    """The builders that joined by :func:`register`, by name."""
+    return {name: builder for name, builder in _BUILDERS.items() if builder not in _DRAW_NOTHING}
+
+
+def restore(builders: Mapping[str, Builder]) -> None:
+    """Make what :func:`registered` gave in another process known in this one."""
+    _BUILDERS.update(builders)
 
 
 def builder(name: str) -> Builder:

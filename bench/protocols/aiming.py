@@ -7,7 +7,7 @@ from enum import Enum
 import torch
 from torch import Tensor
 
-from bench.jobs import Craft, Job, Train
+from bench.jobs import AnyJob, Craft, Train
 from bench.protocols.base import Subject
 from bench.protocols.bases import Base, Part, base_models, best_of, recipes_of
 from bench.protocols.filtering import filtering
@@ -81,7 +81,7 @@ class Aiming:
     bases: Sequence[Base]
     misclassified: Sequence[int]
     without_poison: Sequence[int]
-    crafting: Sequence[Job]
+    crafting: Sequence[AnyJob]
 
 
 def aiming(case: Subject, dataset: Dataset, device: str, start: Retrained, targets: Targets) -> Part[Aiming]:
@@ -196,8 +196,8 @@ class Round:
     runs: Sequence[Run]
     successes: Sequence[Sequence[Success]]
     results: Sequence[TrainingResult]
-    filters: Sequence[Job]
-    trainings: Sequence[Job]
+    filters: Sequence[AnyJob]
+    trainings: Sequence[AnyJob]
     masks: Sequence[Tensor | None]
 
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 from typing import Protocol as Interface
 
-from bench.jobs import Job
+from bench.jobs import AnyJob
 from gradshape.attacks import Attack, PoisonSet
 from gradshape.data import Dataset
 from gradshape.defenses import Defense
@@ -25,10 +25,10 @@ class Measurement:
 
     metrics: Mapping[str, Estimate]
     details: Mapping[str, Any]
-    timed: Mapping[str, Sequence[Job]] = field(default_factory=dict)
+    timed: Mapping[str, Sequence[AnyJob]] = field(default_factory=dict)
 
 
-Experiment = Generator[Sequence[Job], Sequence[Any], Measurement]
+Experiment = Generator[Sequence[AnyJob], Sequence[Any], Measurement]
 
 
 class Subject(Interface):

@@ -4,14 +4,14 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from bench.jobs import Job, Train
+from bench.jobs import AnyJob, Train
 from bench.protocols.base import Subject
 from bench.protocols.start import Retrained, descent
 from gradshape.data import Dataset, Split
 from gradshape.training import Recipe, TrainedModel, TrainingResult
 
 _T = TypeVar("_T")
-Part = Generator[Sequence[Job], Sequence[Any], _T]
+Part = Generator[Sequence[AnyJob], Sequence[Any], _T]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ def base_models(
     *,
     what: str,
     watch: Sequence[Split] | None = None,
-    beside: Sequence[Job] = (),
+    beside: Sequence[AnyJob] = (),
 ) -> Part[tuple[list[Base], Sequence[Any]]]:
     """The part of an experiment that trains a vanilla model and a base model for each seed, in one round.
 

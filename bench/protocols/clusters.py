@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from bench.jobs import Craft, Job
+from bench.jobs import AnyJob, Craft
 from bench.protocols.base import Experiment, Measurement, Subject
 from bench.protocols.snapshot import snapshot
 from gradshape import _seeds, _validate
@@ -68,7 +68,7 @@ class Clusters:
             "poison_rows": [len(poison) for poison in poisons],
             "picture": _picture(dataset, poisons[0], found[0], *kinds[0], seed=case.seeds[0]),
         }
-        timed: dict[str, Sequence[Job]] = {"crafting": crafting}
+        timed: dict[str, Sequence[AnyJob]] = {"crafting": crafting}
         return Measurement(metrics, details, timed)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from bench.jobs import Filter, Job, Train
+from bench.jobs import AnyJob, Filter, Train
 from bench.protocols.base import Measurement, Subject
 from gradshape.attacks import PoisonSet
 from gradshape.data import Dataset, Split
@@ -25,7 +25,7 @@ def filtering(
     targets: Sequence[Split | None] | None = None,
     recipe: AnyRecipe | None = None,
     models: Sequence[TrainedModel | None] | None = None,
-) -> Generator[Sequence[Job], Sequence[Any], tuple[list[Filter], Masks]]:
+) -> Generator[Sequence[AnyJob], Sequence[Any], tuple[list[Filter], Masks]]:
     """The part of an experiment in which the case's defence is asked, if it filters.
 
     Args:
@@ -55,8 +55,8 @@ def finished(
     metrics: dict[str, Estimate],
     details: dict[str, Any],
     *,
-    crafting: Sequence[Job],
-    filters: Sequence[Job],
+    crafting: Sequence[AnyJob],
+    filters: Sequence[AnyJob],
     training: Sequence[Train],
 ) -> Measurement:
     """What an experiment found that trains once on clean data and once with poison.

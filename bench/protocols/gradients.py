@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from bench.jobs import Craft, Job, Train
+from bench.jobs import AnyJob, Craft, Train
 from bench.protocols import differences, epochs
 from bench.protocols.base import Experiment, Measurement, Subject, check_defense, setting_of
 from bench.protocols.bases import base_models, recipes_of
@@ -98,7 +98,7 @@ class GradientDifferences:
             "example": snapshot(poisons[0]),
             "series": differences.curves(of_seeds),
         }
-        timed: dict[str, Sequence[Job]] = {"crafting": crafting, "filtering": filters, "training": training}
+        timed: dict[str, Sequence[AnyJob]] = {"crafting": crafting, "filtering": filters, "training": training}
         return Measurement(differences.metrics(of_seeds) | _accuracies(clean, poisoned), details, timed)
 
     def _recipes(self, case: Subject) -> tuple[Recipe, Recipe]:

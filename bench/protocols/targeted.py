@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from bench.jobs import Craft, Job, Train
+from bench.jobs import AnyJob, Craft, Train
 from bench.protocols.base import Experiment, Measurement, Subject, check_defense, setup_of
 from bench.protocols.filtering import filtering
 from gradshape import _seeds, _validate
@@ -109,7 +109,7 @@ class Targeted:
             "targets": len(chosen),
             "successes": hits,
         }
-        timed: dict[str, Sequence[Job]] = {"crafting": crafting, "filtering": filters, "training": training}
+        timed: dict[str, Sequence[AnyJob]] = {"crafting": crafting, "filtering": filters, "training": training}
         return Measurement(metrics, details, timed)
 
     def _candidates(self, dataset: Dataset, seed: int) -> Split:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from bench.jobs import Job
+from bench.jobs import AnyJob
 from bench.protocols.aiming import Aim, Retraining, Round, Run, Success
 from bench.protocols.bases import Base, Part
 from gradshape.attacks import PoisonSet
@@ -50,7 +50,7 @@ class Tries:
         """The try that won a target, within the accuracy that it may cost; ``None`` if none did."""
         return next((each for each in self.of[aim] if each[1].filtered), None)
 
-    def timed(self, crafting: Sequence[Job]) -> dict[str, Sequence[Job]]:
+    def timed(self, crafting: Sequence[AnyJob]) -> dict[str, Sequence[AnyJob]]:
         """The jobs by what they do, with those that made the poison."""
         return {
             "crafting": crafting,

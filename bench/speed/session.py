@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from bench.case import Scale
-from bench.engines.local import processors
+from bench.engines import processors
 from bench.engines.memory import keeps_freed_memory
 from bench.environment import describe
 from bench.options import Settings

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 
 from bench.case import Scale
-from bench.engines.local import processors
+from bench.engines import processors
 from bench.speed.problems import BATCH_SIZE, MAX_NORM
 from bench.speed.timing import waiting_for
 from gradshape import data

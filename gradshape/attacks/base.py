@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gradshape import _digest, _seeds
 from gradshape.attacks.threat import ThreatModel
-from gradshape.data import Dataset, Split
+from gradshape.data import Dataset, PoisonedRows, Split
 from gradshape.training import AnyRecipe, State, TrainedModel
 
 
@@ -103,6 +103,10 @@ class PoisonSet:
     def rows(self) -> Split:
         """The rows as a split to train on."""
         return Split(self.x, self.y)
+
+    def among(self, train: Split) -> PoisonedRows:
+        """These rows among the clean ones that they are added to, or take the place of."""
+        return PoisonedRows(train, self.rows, self.replaced)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -3,12 +3,14 @@
 from gradshape.data.base import Dataset, Split
 from gradshape.data.catalogue import fetch, info, load, names
 from gradshape.data.errors import DataError, DataUnavailable
+from gradshape.data.poisoned import PoisonedRows
 from gradshape.data.source import PublishedFile, Rows, Source, register
 
 __all__ = [
     "DataError",
     "DataUnavailable",
     "Dataset",
+    "PoisonedRows",
     "PublishedFile",
     "Rows",
     "Source",

@@ -3,6 +3,7 @@
 from gradshape.defenses.base import Assumptions, Defense, DefenseKind, Suspect
 from gradshape.defenses.controls import PerfectFilter, RandomFilter
 from gradshape.defenses.deep_knn import DeepKNN
+from gradshape.defenses.filtering import rows_to_keep
 from gradshape.defenses.inclusion import Calibrated
 from gradshape.defenses.knn import NearestNeighborFilter
 from gradshape.defenses.loss import LossFilter
@@ -43,4 +44,5 @@ __all__ = [
     "SphereSlabFilter",
     "Suspect",
     "TargetedRONI",
+    "rows_to_keep",
 ]

@@ -7,7 +7,7 @@ import torch
 
 from bench.cache import Cache
 from bench.case import Case, Scale, Task
-from bench.engines import LocalEngine
+from bench.engines import ThreadEngine
 from bench.protocols.targeted import Targeted
 from bench.schedule import Scheduler
 from gradshape.attacks import FocusedAttack, Goal, PoisonSet
@@ -111,7 +111,7 @@ def test_three_percent_hide_a_message_that_is_known_well_and_seldom_one_that_is_
         Case(Task("spam_zipf", Fit("spambayes")), attack, NoDefense(), Scale.PAPER, (0,), protocol=Targeted(targets=10))
         for attack in attacks
     ]
-    scheduler = Scheduler(cases, cache=Cache(tmp_path), engine=LocalEngine(workers=1, max_memory=1 << 28))
+    scheduler = Scheduler(cases, cache=Cache(tmp_path), engine=ThreadEngine(workers=1, max_memory=1 << 28))
     well, badly = (scheduler.outcome(case).measurement.metrics["success_rate"].value for case in cases)
     assert well >= 0.9
     assert badly <= 0.5

@@ -8,13 +8,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from bench.cache import Cache
 from bench.case import Case, Scale, Smoke, Task
-from bench.engines import LocalEngine
-from bench.jobs import Craft, Filter, Job, Train
+from bench.jobs import AnyJob, Craft, Filter, Train
 from bench.protocols.base import Measurement, Protocol
 from bench.protocols.start import By, Retrained
-from bench.schedule import Scheduler
 from bench.targets import Targets
 from gradshape.attacks import PoisonFrogs, PoisonSet, TargetedAttack, ThreatModel, VictimView
 from gradshape.attacks.targeted import aimed
@@ -22,6 +19,7 @@ from gradshape.data import Dataset, Split
 from gradshape.defenses import Assumptions, Defense, DefenseKind, GradientShaping, NoDefense, Suspect
 from gradshape.shaping import Clip
 from gradshape.training import Adam, AnyRecipe, OptimizerState, Recipe, Scoring, TrainingResult
+from tests.bench.spy import Spy, measured
 from tests.training.samples import blobs
 
 DATA = blobs(rows=60, test=60)
@@ -133,8 +131,7 @@ def small(protocol: Protocol, defense: Defense | None = None) -> Case:
 
 def measure(folder: Path, chosen: Case, *beside: Case, workers: int = 1) -> Measurement:
     """What a case's experiment finds, with other cases in the same session."""
-    engine = LocalEngine(workers=workers, max_memory=1 << 28)
-    return Scheduler([*beside, chosen], cache=Cache(folder), engine=engine).outcome(chosen).measurement
+    return measured(folder, chosen, *beside, engine=Spy(workers=workers))
 
 
 @dataclass(frozen=True)
@@ -195,7 +192,7 @@ class Play:
         found: what it measured.
     """
 
-    rounds: list[Sequence[Job]]
+    rounds: list[Sequence[AnyJob]]
     found: Measurement
 
     @property
@@ -265,7 +262,7 @@ def runs_of(job: Train) -> list[Run]:
     return [Run(row, tuple(numbers), clean, job) for row in rows]
 
 
-def _answer(job: Job, fate: Fate, missed: int) -> Any:
+def _answer(job: AnyJob, fate: Fate, missed: int) -> Any:
     if isinstance(job, Craft):
         return job.attack(job.dataset, seed=job.seed, target=job.target, wanted=job.wanted, networks=job.networks)
     if isinstance(job, Filter):

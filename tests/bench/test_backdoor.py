@@ -6,23 +6,21 @@ from typing import Any
 import pytest
 import torch
 
-from bench.cache import Cache
 from bench.case import Case, Scale, Task
-from bench.engines import LocalEngine
 from bench.headline import damage, judged
-from bench.jobs import Craft, Filter, Job, Train
+from bench.jobs import AnyJob, Craft, Filter, Train
 from bench.metrics import METRICS
 from bench.protocols import DEFINITIONS
 from bench.protocols.backdoor import Backdoor
 from bench.protocols.base import Measurement
 from bench.protocols.start import Retrained
-from bench.schedule import Scheduler
 from gradshape.attacks import BadNetsPatch, LabelFlip, stamp
 from gradshape.data import Dataset, Split, load
 from gradshape.defenses import GradientShaping, NoDefense
 from gradshape.shaping import Clip
 from gradshape.training import SGD, Adam, Fit, Recipe, TrainingResult
 from tests.bench.sample import make
+from tests.bench.spy import measured
 from tests.bench.test_from_scratch import DropFirst
 
 DIGITS = load("digits")
@@ -44,7 +42,7 @@ def kind(job: Train, case: Case) -> str:
     return "vanilla" if job.watch is None else "clean"
 
 
-def answer(job: Job, case: Case) -> Any:
+def answer(job: AnyJob, case: Case) -> Any:
     """The result of a job, made up."""
     if isinstance(job, Craft):
         return case.attack(DIGITS, seed=job.seed)
@@ -62,7 +60,7 @@ def answer(job: Job, case: Case) -> Any:
     return TrainingResult(accuracy, predictions, None, STATE if job.keep_states else None, None)
 
 
-def experiment(case: Case = CASE, dataset: Dataset = DIGITS) -> tuple[list[Sequence[Job]], Measurement]:
+def experiment(case: Case = CASE, dataset: Dataset = DIGITS) -> tuple[list[Sequence[AnyJob]], Measurement]:
     """What the protocol asks for, in rounds, and what it finds."""
     running = case.protocol.run(case, dataset, "cpu")
     rounds = [next(running)]
@@ -73,7 +71,7 @@ def experiment(case: Case = CASE, dataset: Dataset = DIGITS) -> tuple[list[Seque
             return rounds, stop.value
 
 
-def trainings(jobs: Sequence[Job]) -> list[Train]:
+def trainings(jobs: Sequence[AnyJob]) -> list[Train]:
     return [job for job in jobs if isinstance(job, Train)]
 
 
@@ -83,8 +81,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def measure(cache: Path, case: Case) -> Measurement:
-    engine = LocalEngine(workers=1, max_memory=1 << 28)
-    return Scheduler([case], cache=Cache(cache), engine=engine).outcome(case).measurement
+    return measured(cache, case)
 
 
 REAL = replace(

@@ -7,22 +7,20 @@ import pytest
 import torch
 
 from bench import leaderboard
-from bench.cache import Cache
 from bench.case import Case, Scale, Task
-from bench.engines import LocalEngine
 from bench.headline import damage, judged
 from bench.jobs import Train
 from bench.metrics import METRICS
 from bench.protocols import DEFINITIONS
 from bench.protocols.base import Measurement
 from bench.protocols.boundary import DecisionBoundary
-from bench.schedule import Scheduler
 from gradshape.attacks import LabelFlip, NoAttack
 from gradshape.data import load
 from gradshape.defenses import Defense, GradientShaping, NoDefense
 from gradshape.shaping import Clip, Noise
 from gradshape.training import SGD, Fit, Recipe
 from tests.bench.sample import make
+from tests.bench.spy import measured
 from tests.bench.test_from_scratch import DropFirst
 
 MOONS = load("two_moons")
@@ -33,8 +31,7 @@ CASE = Case(TASK, NoAttack(), NoDefense(), Scale.PAPER, (0, 1), protocol=Decisio
 
 def measure(tmp_path: Path, *, defense: Defense | None = None, protocol: DecisionBoundary | None = None) -> Measurement:
     case = replace(CASE, defense=defense or NoDefense(), protocol=protocol or CASE.protocol)
-    engine = LocalEngine(workers=1, max_memory=1 << 28)
-    return Scheduler([case], cache=Cache(tmp_path), engine=engine).outcome(case).measurement
+    return measured(tmp_path, case)
 
 
 def cells(picture: dict[str, Any], name: str) -> torch.Tensor:

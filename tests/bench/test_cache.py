@@ -10,7 +10,8 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from bench.cache import Cache, Finished
+from bench.cache import Cache
+from bench.jobs import Finished
 from gradshape.attacks import Aims, PoisonSet
 from gradshape.training import Layers, OptimizerState, SideGradients, TrainingResult
 
@@ -262,22 +263,28 @@ def test_failed_write_keeps_the_earlier_entry(cache: Cache, monkeypatch: pytest.
     assert same(found.result, MASK)
 
 
-def test_lock_keeps_others_out(cache: Cache) -> None:
-    with cache.lock("name"):
-        (path,) = (cache.folder / "locks").iterdir()
-        with pytest.raises(Timeout):
-            FileLock(path, timeout=0, is_singleton=False).acquire()
+def test_what_is_claimed_is_nobody_elses_until_it_is_given_back(cache: Cache) -> None:
+    claim = cache.claim("name")
+    assert claim is not None
+    (path,) = (cache.folder / "locks").iterdir()
+    with pytest.raises(Timeout):
+        FileLock(path, timeout=0, is_singleton=False).acquire()
+    assert Cache(cache.folder).claim("name") is None
+    claim.release()
+    again = Cache(cache.folder).claim("name")
+    assert again is not None
+    again.release()
 
 
-def test_locks_of_other_names_are_free(cache: Cache) -> None:
-    with cache.lock("a" * 64), cache.lock("b" * 64):
-        assert len(list((cache.folder / "locks").iterdir())) == 2
+def test_claims_of_other_names_are_free(cache: Cache) -> None:
+    claims = [cache.claim(letter * 64) for letter in "ab"]
+    assert None not in claims
+    assert len(list((cache.folder / "locks").iterdir())) == 2
 
 
 def test_a_folder_that_takes_no_lock_is_reported_and_the_jobs_run(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("")
-    with Cache(tmp_path / "file").lock("name"):
-        pass
+    assert Cache(tmp_path / "file").claim("name") is not None
     assert "cannot be locked" in caplog.text

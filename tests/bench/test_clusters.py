@@ -3,23 +3,20 @@ from pathlib import Path
 
 import pytest
 
-from bench.cache import Cache
 from bench.case import Case, Scale, Task
-from bench.engines import LocalEngine
 from bench.protocols.base import Measurement
 from bench.protocols.clusters import Clusters
-from bench.schedule import Scheduler
 from gradshape.attacks import Attack, LabelFlip, NoAttack
 from gradshape.defenses import NoDefense
 from gradshape.training import Adam, Recipe
+from tests.bench.spy import measured
 
 TASK = Task("digits_38", Recipe("lr", Adam(0.05), batch_size=32, epochs=3))
 
 
 def measure(tmp_path: Path, attack: Attack) -> Measurement:
     case = Case(TASK, attack, NoDefense(), Scale.PAPER, (0, 1), protocol=Clusters())
-    engine = LocalEngine(workers=1, max_memory=1 << 28)
-    return Scheduler([case], cache=Cache(tmp_path), engine=engine).outcome(case).measurement
+    return measured(tmp_path, case)
 
 
 def test_flipped_rows_are_many_and_as_far_out_as_the_other_class(tmp_path: Path) -> None:

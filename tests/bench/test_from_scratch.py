@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from bench.case import Case, Scale, Task
-from bench.jobs import Craft, Filter, Job, Train
+from bench.jobs import AnyJob, Craft, Filter, Train
 from bench.metrics import METRICS
 from bench.protocols.base import Measurement
 from bench.protocols.from_scratch import FromScratch
@@ -46,7 +46,7 @@ def trained(*accuracies: float, diverged: int | None = None) -> TrainingResult:
 CURVES = {"vanilla": (0.8, 0.5), "clean": (0.6, 0.4), "poisoned": (0.3, 0.2)}
 
 
-def answer(job: Job, case: Case) -> Any:
+def answer(job: AnyJob, case: Case) -> Any:
     """The result of a job, made up."""
     if isinstance(job, Craft):
         return case.attack(MOONS, seed=job.seed)
@@ -58,7 +58,7 @@ def answer(job: Job, case: Case) -> Any:
     return trained(*CURVES["vanilla" if job.recipe == case.vanilla and job.keep is None else "clean"])
 
 
-def experiment(case: Case) -> tuple[list[Sequence[Job]], Measurement]:
+def experiment(case: Case) -> tuple[list[Sequence[AnyJob]], Measurement]:
     """What the protocol asks for, in rounds, and what it finds."""
     running = case.protocol.run(case, MOONS, "cpu")
     rounds = [next(running)]

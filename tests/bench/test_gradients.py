@@ -6,20 +6,18 @@ from typing import Any
 
 import pytest
 
-from bench.cache import Cache
 from bench.case import Case, Scale, Task
-from bench.engines import LocalEngine
 from bench.metrics import METRICS
 from bench.protocols import DEFINITIONS
 from bench.protocols.base import Measurement
 from bench.protocols.gradients import GradientDifferences
 from bench.protocols.start import Retrained, Scratch
-from bench.schedule import Scheduler
 from gradshape.attacks import Attack, LabelFlip, NoAttack
 from gradshape.data import load
 from gradshape.defenses import Defense, GradientShaping, NoDefense
 from gradshape.shaping import Clip
 from gradshape.training import SGD, AnyRecipe, Fit, Layers, Recipe, Weighting
+from tests.bench.spy import measured
 
 RECIPE = Recipe("lr", SGD(0.5), batch_size=32, epochs=4)
 FLIPS = LabelFlip(0.2)
@@ -35,8 +33,7 @@ def measure(
     dataset: str = "digits_38",
 ) -> Measurement:
     case = Case(Task(dataset, recipe), attack, defense or NoDefense(), Scale.PAPER, (0, 1), protocol=protocol)
-    engine = LocalEngine(workers=1, max_memory=1 << 28)
-    return Scheduler([case], cache=Cache(tmp_path), engine=engine).outcome(case).measurement
+    return measured(tmp_path, case)
 
 
 def series(found: Measurement, name: str) -> list[float]:

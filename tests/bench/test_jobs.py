@@ -186,7 +186,7 @@ def test_key_depends_on_torchs_version(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("make", [train, craft, filtering])
 def test_equal_content_has_an_equal_key(make: Any) -> None:
-    other: Job = make(dataset=load("two_moons"))
+    other: Job[Any] = make(dataset=load("two_moons"))
     assert other is not make()
     assert other.key == make().key
 

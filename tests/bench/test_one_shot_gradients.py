@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.case import Case
 from bench.jobs import Train
 from bench.metrics import METRICS
 from bench.plots.series import series
@@ -34,20 +35,37 @@ from tests.bench.aims_sample import (
     small,
 )
 from tests.bench.sample import make
+from tests.bench.spy import Spy, measured
 
 GRADIENTS = OneShotGradients(SMALL_TARGETS, SMALL_START)
 REAL = small(GRADIENTS)
 SHAPED = small(GRADIENTS, GradientShaping(Clip(0.1)))
 
 
-@pytest.fixture(scope="module")
-def vanilla(tmp_path_factory: pytest.TempPathFactory) -> Measurement:
-    return measure(tmp_path_factory.mktemp("vanilla"), REAL)
+Jobs = dict[str, list[Train]]
 
 
 @pytest.fixture(scope="module")
-def shaped(tmp_path_factory: pytest.TempPathFactory) -> Measurement:
-    return measure(tmp_path_factory.mktemp("shaped"), SHAPED)
+def jobs() -> Jobs:
+    """The re-trainings with poison, in the order of the targets, of the fixtures below."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def vanilla(tmp_path_factory: pytest.TempPathFactory, jobs: Jobs) -> Measurement:
+    return watched(tmp_path_factory.mktemp("vanilla"), REAL, jobs.setdefault("vanilla", []))
+
+
+@pytest.fixture(scope="module")
+def shaped(tmp_path_factory: pytest.TempPathFactory, jobs: Jobs) -> Measurement:
+    return watched(tmp_path_factory.mktemp("shaped"), SHAPED, jobs.setdefault("shaped", []))
+
+
+def watched(folder: Path, case: Case, jobs: list[Train]) -> Measurement:
+    engine = Spy()
+    found = measured(folder, case, engine=engine)
+    jobs += [job for bundle in engine.bundles for job in bundle if isinstance(job, Train) and job.probe is not None]
+    return found
 
 
 def test_a_training_is_the_one_that_one_shot_tries_first(vanilla: Measurement, tmp_path: Path) -> None:
@@ -106,11 +124,9 @@ def test_a_placebo_pulls_with_the_others_more_than_poison_does(vanilla: Measurem
     assert found["placebo_magnitude_ratio"].value < found["magnitude_ratio"].value
 
 
-def test_gradients_are_of_all_parameters_in_the_batches_that_the_poison_is_in(shaped: Measurement) -> None:
-    [*jobs] = shaped.timed["training"]
+def test_gradients_are_of_all_parameters_in_the_batches_that_the_poison_is_in(shaped: Measurement, jobs: Jobs) -> None:
     of_jobs = []
-    for job in jobs:
-        assert isinstance(job, Train)
+    for job in jobs["shaped"]:
         assert job.probe == GradientProbe(Layers.ALL)
         [result] = train_victims(job.dataset, [job.victim])
         assert result.gradients is not None
@@ -125,9 +141,9 @@ def test_gradients_are_of_all_parameters_in_the_batches_that_the_poison_is_in(sh
         assert one["cosine_similarity_spread"] == pytest.approx(differences.cosine_spread, rel=1e-4)
 
 
-def test_trainings_go_on_to_their_end_and_are_scored_every_epoch(vanilla: Measurement) -> None:
-    for job in vanilla.timed["training"]:
-        assert isinstance(job, Train)
+@pytest.mark.usefixtures("vanilla")
+def test_trainings_go_on_to_their_end_and_are_scored_every_epoch(jobs: Jobs) -> None:
+    for job in jobs["vanilla"]:
         assert (job.wanted, job.scoring, job.recipe.epochs) == (None, Scoring.EVERY_EPOCH, 6)
 
 
@@ -158,10 +174,10 @@ def test_without_any_poison_there_is_nothing_to_measure() -> None:
     assert (played.found.details["series"], played.found.details["outcomes"]) == ({}, [])
 
 
-def test_beside_it_is_the_control_which_is_not_measured(vanilla: Measurement) -> None:
+def test_beside_it_is_the_control_which_is_not_measured(vanilla: Measurement, jobs: Jobs) -> None:
     assert vanilla.metrics["success_rate_control"].n == 6
     assert vanilla.metrics["success_rate_control"].value == 0
-    assert len(vanilla.timed["training"]) == 6
+    assert len(jobs["vanilla"]) == 6
 
 
 def test_what_is_no_one_shot_attack_is_refused() -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from bench.case import Case, Scale, Task
-from bench.jobs import Craft, Filter, Job, Train
+from bench.jobs import AnyJob, Craft, Filter, Train
 from bench.metrics import METRICS
 from bench.protocols import DEFINITIONS
 from bench.protocols.backdoor import Backdoor
@@ -37,7 +37,7 @@ def case(start: Retrained = START, *, defense: Defense = CLIPPED, protocol: Prot
     return Case(task, FLIPS, defense, Scale.PAPER, (0, 1), protocol=protocol or Retrain(start))
 
 
-def answer(job: Job) -> Any:
+def answer(job: AnyJob) -> Any:
     if isinstance(job, Craft):
         return job.attack(job.dataset, seed=job.seed)
     if isinstance(job, Filter):
@@ -56,7 +56,7 @@ def answer(job: Job) -> Any:
     return TrainingResult(accuracy, None, VANILLA_STATE, BASE_STATE, None, best_optimizer=memory)
 
 
-def play(chosen: Case, dataset: Dataset = DATA) -> tuple[list[Sequence[Job]], Measurement]:
+def play(chosen: Case, dataset: Dataset = DATA) -> tuple[list[Sequence[AnyJob]], Measurement]:
     """What the protocol asks for, in rounds, and what it finds."""
     running = chosen.protocol.run(chosen, dataset, "cpu")
     rounds = [next(running)]
@@ -67,7 +67,7 @@ def play(chosen: Case, dataset: Dataset = DATA) -> tuple[list[Sequence[Job]], Me
             return rounds, stop.value
 
 
-def trainings(jobs: Sequence[Job]) -> list[Train]:
+def trainings(jobs: Sequence[AnyJob]) -> list[Train]:
     return [job for job in jobs if isinstance(job, Train)]
 
 

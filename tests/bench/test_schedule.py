@@ -12,10 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.cache import Cache, Finished
+from bench.cache import Cache
 from bench.case import Case, Scale, Task
-from bench.engines import LocalEngine
-from bench.jobs import Craft, Filter, Job, Train
+from bench.jobs import AnyJob, Craft, Filter, Train
 from bench.protocols.base import Experiment, Measurement, Subject
 from bench.protocols.from_scratch import FromScratch
 from bench.schedule import Scheduler, by_id
@@ -25,6 +24,7 @@ from gradshape.defenses import Assumptions, Defense, DefenseKind, GradientShapin
 from gradshape.metrics import Estimate
 from gradshape.shaping import Clip, Noise
 from gradshape.training import SGD, AnyRecipe, Recipe
+from tests.bench.spy import Spy
 
 # Victims of two classes with noise and without share a stack if the optimizer is linear.
 RECIPE = Recipe("lr", SGD(0.5), batch_size=64, epochs=2)
@@ -43,43 +43,6 @@ def case(
 
 
 GRID = [case(attack, defense) for attack in FLIPS for defense in (PLAIN, CLIPPED, NOISY)]
-
-
-class Spy(LocalEngine):
-    """Remembers the jobs that are done.
-
-    Args:
-        refuse: the error for a bundle that must not be done, or ``None``.
-        limit: number of jobs after which the user interrupts.
-    """
-
-    def __init__(
-        self, *, refuse: Callable[[Sequence[Job]], Exception | None] = lambda bundle: None, limit: int | None = None
-    ) -> None:
-        super().__init__(workers=1, max_memory=1 << 28)
-        self.done: list[Job] = []
-        self._refuse = refuse
-        self._limit = limit
-
-    def compute(self, bundle: Sequence[Job], emit: Callable[[Job, Finished], None]) -> None:
-        if error := self._refuse(bundle):
-            raise error
-
-        def counting(job: Job, finished: Finished) -> None:
-            if len(self.done) == self._limit:
-                raise KeyboardInterrupt
-            emit(job, finished)
-            self.done.append(job)
-
-        super().compute(bundle, counting)
-
-    @property
-    def keys(self) -> list[str]:
-        return [job.key for job in self.done]
-
-    @property
-    def trained(self) -> list[Train]:
-        return [job for job in self.done if isinstance(job, Train)]
 
 
 def scheduler(cases: Sequence[Case], folder: Path, engine: Spy | None = None) -> Scheduler:
@@ -244,8 +207,8 @@ def test_cases_are_the_same_with_more_seeds_beside_them(
     assert metrics([*more, chosen], tmp_path, [chosen])[chosen.id] == whole[2][chosen.id]
 
 
-def _refuse_clipped(bundle: Sequence[Job]) -> Exception | None:
-    bad = any(isinstance(job, Train) and job.recipe == CLIPPED.shape(TASK.recipe) for job in bundle)
+def _refuse_clipped(job: AnyJob) -> Exception | None:
+    bad = isinstance(job, Train) and job.recipe == CLIPPED.shape(TASK.recipe)
     return RuntimeError("no clipping today") if bad else None
 
 
@@ -426,20 +389,8 @@ class Many:
         return Measurement({f"m{number}": Estimate(share, None, None, 1) for number, share in enumerate(shares)}, {})
 
 
-class Parts(LocalEngine):
-    """Remembers the bundles."""
-
-    def __init__(self, workers: int) -> None:
-        super().__init__(workers=workers, max_memory=1 << 28)
-        self.bundles: list[Sequence[Job]] = []
-
-    def run(self, bundles: Sequence[Sequence[Job]], run_bundle: Callable[[Sequence[Job]], None]) -> None:
-        self.bundles += bundles
-        super().run(bundles, run_bundle)
-
-
-def _parts(tmp_path: Path, protocol: Many, workers: int) -> tuple[Parts, Any]:
-    engine, chosen = Parts(workers), replace(case(), protocol=protocol)
+def _parts(tmp_path: Path, protocol: Many, workers: int) -> tuple[Spy, Any]:
+    engine, chosen = Spy(workers=workers), replace(case(), protocol=protocol)
     found = Scheduler([chosen], cache=Cache(tmp_path), engine=engine).outcome(chosen)
     return engine, found.measurement.metrics
 

@@ -6,17 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.cache import Cache
 from bench.case import Case, Scale, Task
-from bench.engines import LocalEngine
 from bench.jobs import Craft, Filter, Train
 from bench.protocols.base import Measurement
 from bench.protocols.targeted import Targeted
-from bench.schedule import Scheduler
 from gradshape.attacks import Attack, Goal, LabelFlip, PoisonSet, VictimView
 from gradshape.data import load
 from gradshape.defenses import Assumptions, Defense, DefenseKind, NoDefense, Suspect
 from gradshape.training import Adam, AnyRecipe, Fit, Recipe
+from tests.bench.spy import Spy, measured
 
 TREE = Task("digits_38", Fit("logistic"))
 MODEL = Task("digits_38", Recipe("lr", Adam(0.05), batch_size=32, epochs=3))
@@ -69,11 +67,11 @@ def measure(
     task: Task = TREE,
     defense: Defense | None = None,
     protocol: Targeted | None = None,
+    engine: Spy | None = None,
 ) -> Measurement:
     protocol = protocol or Targeted(targets=3)
     case = Case(task, attack, defense or NoDefense(), Scale.PAPER, (0, 1), protocol=protocol)
-    engine = LocalEngine(workers=1, max_memory=1 << 28)
-    return Scheduler([case], cache=Cache(tmp_path), engine=engine).outcome(case).measurement
+    return measured(tmp_path, case, engine=engine)
 
 
 @pytest.mark.parametrize("task", [TREE, MODEL], ids=["estimator", "network"])
@@ -85,9 +83,10 @@ def test_enough_copies_of_a_target_hide_it_and_none_do_nothing(tmp_path: Path, t
 
 
 def test_a_defence_that_knows_the_targets_is_told_them(tmp_path: Path) -> None:
-    found = measure(tmp_path, Copies(300), defense=DropTargets())
+    engine = Spy()
+    found = measure(tmp_path, Copies(300), defense=DropTargets(), engine=engine)
     assert found.metrics["success_rate"].value == 0
-    assert len(found.timed["filtering"]) == 6
+    assert sum(isinstance(job, Filter) and job.poison is not None for job in engine.done) == 6
 
 
 def test_targets_are_rows_of_the_class_that_the_clean_model_classifies_correctly() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bench import leaderboard, tradeoff
 from bench.case import Case, Scale, Task
-from bench.jobs import Filter, Job, Train
+from bench.jobs import AnyJob, Filter, Train
 from bench.metrics import METRICS
 from bench.privacy import privacy_of
 from bench.protocols.base import Measurement
@@ -28,7 +28,7 @@ RECIPE = Recipe("lr", Adam(0.05), batch_size=64, epochs=2)
 CASE = Case(Task("two_moons", RECIPE), NoAttack(), GradientShaping(Clip(1)), Scale.SMOKE, (0, 1), protocol=Utility())
 
 
-def experiment(case: Case) -> tuple[list[Sequence[Job]], Measurement]:
+def experiment(case: Case) -> tuple[list[Sequence[AnyJob]], Measurement]:
     """What the protocol asks for, in rounds, and what it finds."""
     running = case.protocol.run(case, MOONS, "cpu")
     rounds = [next(running)]

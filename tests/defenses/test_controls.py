@@ -1,7 +1,6 @@
 import pytest
 import torch
 
-from bench.engines.local import filtered
 from bench.jobs import Filter
 from gradshape.attacks import LabelFlip, PoisonSet
 from gradshape.data import Dataset, Split, load
@@ -13,7 +12,7 @@ RECIPE = Recipe("lr", SGD(0.1), batch_size=7, epochs=1)
 
 
 def kept(defense: Defense, poison: PoisonSet | None, *, seed: int = 0) -> torch.Tensor:
-    return filtered(Filter.by(MOONS, "cpu", defense, RECIPE, poison, seed))[0]
+    return Filter.by(MOONS, "cpu", defense, RECIPE, poison, seed).filter()[0]
 
 
 @pytest.mark.parametrize("fraction", [0.01, 0.4, 1.0])

@@ -13,7 +13,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.engines.local import filtered
 from bench.jobs import Filter
 from gradshape import _seeds
 from gradshape.attacks import PoisonSet
@@ -107,7 +106,7 @@ def reachable(*roots: object) -> Iterator[object]:
 
 def run(defense: Defense, crafted: PoisonSet | None, *, seed: int = 0) -> tuple[Suspect, list[Any]]:
     found.clear()
-    filtered(Filter(DATA, "cpu", defense, RECIPE, crafted, seed, DATA.test))
+    Filter(DATA, "cpu", defense, RECIPE, crafted, seed, DATA.test).filter()
     [(train, things)] = found
     return train, things
 
@@ -200,5 +199,5 @@ def test_generator_is_the_same_whatever_the_poison() -> None:
 
 
 def test_mask_comes_back_in_the_order_of_the_job() -> None:
-    keep, _ = filtered(Filter(DATA, "cpu", PerfectFilter(), None, poison(), 0))
+    keep, _ = Filter(DATA, "cpu", PerfectFilter(), None, poison(), 0).filter()
     assert torch.equal(keep, torch.arange(CLEAN + POISONS) < CLEAN)

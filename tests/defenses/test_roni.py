@@ -3,7 +3,6 @@ import time
 import pytest
 import torch
 
-from bench.engines.local import filtered
 from bench.jobs import Filter
 from gradshape.attacks import LabelFlip
 from gradshape.data import Split, load
@@ -78,7 +77,7 @@ def test_other_seeds_make_other_trials() -> None:
 def test_flipped_digits_are_found() -> None:
     digits = load("digits_38")
     poison = LabelFlip(0.4)(digits, seed=0)
-    keep, _ = filtered(Filter(digits, "cpu", RONI(), None, poison, 0))
+    keep, _ = Filter(digits, "cpu", RONI(), None, poison, 0).filter()
     clean = len(digits.train)
     assert (~keep[clean:]).double().mean() > 0.7
     assert (~keep[:clean]).double().mean() < 0.05

@@ -1,0 +1,72 @@
+"""Asking a defence which rows to train on, without telling it which are poison."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+
+from gradshape import _seeds
+from gradshape.data import PoisonedRows, Split
+from gradshape.defenses.base import Defense, Suspect
+from gradshape.training import AnyRecipe, TrainedModel
+
+
+def rows_to_keep(
+    defense: Defense,
+    rows: PoisonedRows,
+    *,
+    num_classes: int,
+    seed: int,
+    secret: str = "",
+    recipe: AnyRecipe | None = None,
+    model: TrainedModel | None = None,
+    targets: Split | None = None,
+) -> tuple[Tensor, float]:
+    """Which rows a defence keeps, and the seconds that it took.
+
+    The defence gets copies of the rows in an order that only who knows the poison could tell, and runs in a thread of
+    its own, so that none of the frames above it holds the poison.
+
+    Args:
+        defense: what is asked.
+        rows: what it is asked about.
+        num_classes: number of classes; 0 for regression.
+        seed: of the order and of the defence.
+        secret: what only who knows the poison can tell, such as its fingerprint; the order is drawn by it, too.
+        recipe, model, targets: how the kept rows will be trained, the network that the training goes on from, and what
+            a targeted attack is after; a defence sees of these what its assumptions grant.
+
+    Returns:
+        The mask, ``(N + n,)`` bool by the ids of the rows (true for replaced ones), and the seconds.
+
+    Raises:
+        ValueError: as :meth:`Defense.filter`.
+    """
+    present = rows.present
+    order = present[torch.randperm(len(present), generator=_seeds.stream(seed, "filter order", secret))]
+    shown = rows.rows(order)
+    suspect = Suspect(
+        shown.x,
+        shown.y,
+        num_classes=num_classes,
+        assumptions=defense.assumptions,
+        recipe=recipe,
+        model=model,
+        clean=rows.train,
+        targets=targets,
+        budget=0 if rows.poison is None else len(rows.poison),
+        poison=rows.is_poison(order),
+    )
+    began = time.perf_counter()
+    mask = _apart(defense, suspect, _seeds.stream(seed, "filter"))
+    seconds = time.perf_counter() - began
+    keep = torch.ones(len(rows), dtype=torch.bool)
+    if mask is not None:
+        keep[order] = mask
+    return keep, seconds
+
+
+def _apart(defense: Defense, suspect: Suspect, generator: torch.Generator) -> Tensor | None:
+    with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(torch.get_num_threads(),)) as thread:
+        return thread.submit(defense.filter, suspect, generator=generator).result()
