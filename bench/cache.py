@@ -75,7 +75,7 @@ class Cache:
 
         Where the folder takes no lock (a full or read-only disk), this is reported and the jobs may be done twice.
         """
-        lock = FileLock(self.folder / "locks" / f"{name[:32]}.lock", blocking=False)
+        lock = FileLock(self.folder / "locks" / f"{name[:32]}.lock", blocking=False, thread_local=False)
         try:
             (self.folder / "locks").mkdir(parents=True, exist_ok=True)
             lock.acquire()

@@ -328,6 +328,8 @@ class Scheduler:
             if asked is not None and asked.missing:
                 # Another process is at it.
                 time.sleep(_PATIENCE)
+                for missing in list(asked.missing.values()):
+                    self._known(missing)
             return False
         except BaseException:
             self._abandon()
