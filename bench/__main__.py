@@ -1,6 +1,7 @@
 """``python -m bench REPORT [RESULTS] [--output PATH]``: make a report again from the results file.
 
 ``python -m bench publish [RESULTS] [--into FOLDER]`` takes what complete runs measured into the tracked reports.
+``python -m bench diff BEFORE AFTER`` says which cases and which numbers two results files do not share.
 """
 
 import argparse
@@ -8,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import leaderboard, ledger, plots, publish, tradeoff
+from bench import comparison, leaderboard, ledger, plots, publish, tradeoff
 from bench.case import Scale
 from bench.record import Record
 from bench.store import ResultsFile
@@ -25,9 +26,14 @@ _PAGES = {"ledger": "reproduction.md", "figures": "figures"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns 0, or 1 after one line on stderr. Bad usage exits with 2."""
+    """Run one command; returns 0, or 1 after one line on stderr. ``diff`` returns 1 for differences, 2 after an error.
+
+    Bad usage exits with 2.
+    """
     parser = _parser()
     options = parser.parse_args(arguments)
+    if options.command == "diff":
+        return _diff(options)
     results: Path = options.results
     if options.command == "publish":
         return _publish(options)
@@ -35,9 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if page.resolve() == results.resolve():
         parser.error(f"--output {page}: this is the results file itself: name another")
     try:
-        if not results.exists():
-            raise FileNotFoundError(f"{results}: no such results file: run `pytest suites/` first, or name another")
-        records = ResultsFile(results).records()
+        records = _records(results)
         if options.command == "figures":
             _draw(records, page)
         else:
@@ -48,6 +52,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     return 0
+
+
+def _records(path: Path) -> list[Record]:
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such results file: run `pytest suites/` first, or name another")
+    return ResultsFile(path).records()
+
+
+def _diff(options: argparse.Namespace) -> int:
+    try:
+        found = comparison.compare(_records(options.before), _records(options.after), tolerance=options.tolerance)
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    for line in found.lines():
+        print(line)
+    return 0 if found.same else 1
 
 
 def _publish(options: argparse.Namespace) -> int:
@@ -96,6 +117,19 @@ def _parser() -> argparse.ArgumentParser:
         "--replace", action="store_true", help="publish these runs alone: what else is published at their scales goes"
     )
     publishing.add_argument("--dry-run", action="store_true", help="say what it would do, and write nothing")
+    comparing = commands.add_parser(
+        "diff",
+        help="which cases and numbers two results files do not share; exit status 0 if they say the same, else 1",
+    )
+    comparing.add_argument("before", type=Path, metavar="BEFORE", help="results file")
+    comparing.add_argument("after", type=Path, metavar="AFTER", help="results file")
+    comparing.add_argument(
+        "--tolerance",
+        type=float,
+        default=0.0,
+        metavar="T",
+        help="numbers this close are the same (default: %(default)s)",
+    )
     return parser
 
 
