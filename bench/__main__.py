@@ -9,9 +9,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import comparison, leaderboard, ledger, plots, publish, tradeoff
+from bench import publish
 from bench.case import Scale
 from bench.record import Record
+from bench.report import comparison, leaderboard, ledger, plots, tradeoff
 from bench.store import ResultsFile
 
 _RESULTS = Path("results", "results.jsonl")

@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
-from bench import leaderboard, ledger, options, tradeoff
+from bench import options
 from bench.case import Case
 from bench.matrix import MARK, all_cases
 from bench.options import Settings
 from bench.pending import Pending
 from bench.progress import progress_line
 from bench.record import MISSING_DATA, Record, Status
+from bench.report import leaderboard, ledger, tradeoff
+from bench.report.summary import summarize
 from bench.session import (
     BenchSession,
     CaseOutcome,
@@ -24,7 +26,6 @@ from bench.session import (
     blank_record,
 )
 from bench.store import ResultsFile
-from bench.summary import summarize
 
 _PROPERTY = "gradshape_record"
 _STUBS = "cases.json"

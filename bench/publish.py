@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import cells, leaderboard, ledger, plots, tradeoff
 from bench.case import Scale
 from bench.held import cases_on, numbers_on, settings_on
 from bench.pending import Pending
 from bench.record import Record, Status
+from bench.report import cells, leaderboard, ledger, plots, tradeoff
 from bench.speed import report
 from bench.speed import results as speed_results
 from bench.store import ResultsFile

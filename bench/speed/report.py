@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from bench import markdown
 from bench.case import Scale
+from bench.report import markdown
 from bench.speed.catalogue import WAYS
 from bench.speed.gates import TOLERANCE, Gate
 from bench.speed.problems import BATCH_SIZE, MAX_NORM, PROBLEMS

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from bench.case import Case, Scale, Task
-from bench.headline import damage, judged
 from bench.jobs import AnyJob, Craft, Filter, Train
-from bench.metrics import METRICS
 from bench.protocols import DEFINITIONS
 from bench.protocols.backdoor import Backdoor
 from bench.protocols.base import Measurement
 from bench.protocols.start import Retrained
+from bench.report.headline import damage, judged
+from bench.report.metrics import METRICS
 from gradshape.attacks import BadNetsPatch, LabelFlip, stamp
 from gradshape.data import Dataset, Split, load
 from gradshape.defenses import GradientShaping, NoDefense

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 import torch
 
-from bench import leaderboard
 from bench.case import Case, Scale, Task
-from bench.headline import damage, judged
 from bench.jobs import Train
-from bench.metrics import METRICS
 from bench.protocols import DEFINITIONS
 from bench.protocols.base import Measurement
 from bench.protocols.boundary import DecisionBoundary
+from bench.report import leaderboard
+from bench.report.headline import damage, judged
+from bench.report.metrics import METRICS
 from gradshape.attacks import LabelFlip, NoAttack
 from gradshape.data import load
 from gradshape.defenses import Defense, GradientShaping, NoDefense

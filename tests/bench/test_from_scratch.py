@@ -8,9 +8,9 @@ from torch import Tensor
 
 from bench.case import Case, Scale, Task
 from bench.jobs import AnyJob, Craft, Filter, Train
-from bench.metrics import METRICS
 from bench.protocols.base import Measurement
 from bench.protocols.from_scratch import FromScratch
+from bench.report.metrics import METRICS
 from gradshape.attacks import LabelFlip
 from gradshape.data import Split, load
 from gradshape.defenses import GradientShaping, NoDefense

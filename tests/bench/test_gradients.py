@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from bench.case import Case, Scale, Task
-from bench.metrics import METRICS
 from bench.protocols import DEFINITIONS
 from bench.protocols.base import Measurement
 from bench.protocols.gradients import GradientDifferences
 from bench.protocols.start import Retrained, Scratch
+from bench.report.metrics import METRICS
 from gradshape.attacks import Attack, LabelFlip, NoAttack
 from gradshape.data import load
 from gradshape.defenses import Defense, GradientShaping, NoDefense

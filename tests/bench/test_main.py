@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import tradeoff
 from bench.__main__ import main
-from bench.leaderboard import render
+from bench.report import tradeoff
+from bench.report.leaderboard import render
 from bench.store import ResultsFile
 from tests.bench.sample import make, odd
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from bench.metrics import METRICS
 from bench.protocols.base import Measurement
 from bench.protocols.multi_poison import MultiPoison
 from bench.protocols.start import By, Retrained
+from bench.report.metrics import METRICS
 from bench.targets import Targets, candidates
 from gradshape.defenses import GradientShaping
 from gradshape.shaping import Clip

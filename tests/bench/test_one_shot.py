@@ -11,13 +11,13 @@ import torch
 
 from bench.case import Smoke, Task
 from bench.jobs import Craft
-from bench.metrics import METRICS
 from bench.protocols.aiming import Counted
 from bench.protocols.aims import meaning
 from bench.protocols.base import Measurement
 from bench.protocols.multi_poison import MultiPoison
 from bench.protocols.one_shot import OneShot
 from bench.protocols.start import By, Retrained
+from bench.report.metrics import METRICS
 from bench.targets import Targets, TooFewTargets, candidates
 from gradshape import _seeds
 from gradshape.attacks import LabelFlip

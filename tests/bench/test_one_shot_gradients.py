@@ -9,14 +9,14 @@ import pytest
 
 from bench.case import Case
 from bench.jobs import Train
-from bench.metrics import METRICS
-from bench.plots.series import series
 from bench.protocols import DEFINITIONS
 from bench.protocols.aiming import Counted
 from bench.protocols.base import Measurement
 from bench.protocols.one_shot import OneShot
 from bench.protocols.one_shot_gradients import OneShotGradients
 from bench.protocols.start import By
+from bench.report.metrics import METRICS
+from bench.report.plots.series import series
 from bench.targets import Targets
 from gradshape.analysis import gradient_differences, mean_over_epochs
 from gradshape.attacks import LabelFlip

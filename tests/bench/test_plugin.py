@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 _SERVER = """
 import json, os, sys
 import hypothesis, pytest, pytest_benchmark.plugin, scipy.stats, sklearn.datasets
-import bench.leaderboard, bench.session, bench.summary
+import bench.report.leaderboard, bench.session, bench.report.summary
 for line in sys.stdin:
     job = json.loads(line)
     child = os.fork()

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from bench import leaderboard, plots
 from bench.__main__ import main
 from bench.case import Scale
 from bench.held import cases_on, numbers_on, settings_on
 from bench.pending import Pending
 from bench.publish import Refused, data_file, prepare
 from bench.record import Record, Status
+from bench.report import leaderboard, plots
 from bench.speed import results as speed_results
 from bench.store import ResultsFile
 from tests.bench.sample import make

@@ -11,13 +11,13 @@ import torch
 
 from bench.case import Case, Scale, Task
 from bench.jobs import AnyJob, Craft, Filter, Train
-from bench.metrics import METRICS
 from bench.protocols import DEFINITIONS
 from bench.protocols.backdoor import Backdoor
 from bench.protocols.base import Measurement, Protocol
 from bench.protocols.gradients import GradientDifferences
 from bench.protocols.retrain import Retrain
 from bench.protocols.start import By, Retrained
+from bench.report.metrics import METRICS
 from gradshape.attacks import BadNetsPatch, LabelFlip, NoAttack
 from gradshape.data import Dataset, load
 from gradshape.defenses import Defense, NoDefense

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench import leaderboard, tradeoff
 from bench.case import Case, Scale, Task
 from bench.jobs import AnyJob, Filter, Train
-from bench.metrics import METRICS
 from bench.privacy import privacy_of
 from bench.protocols.base import Measurement
 from bench.protocols.utility import Utility
 from bench.record import Record, Status
+from bench.report import leaderboard, tradeoff
+from bench.report.metrics import METRICS
 from bench.verdict import Threshold
 from gradshape.attacks import LabelFlip, NoAttack
 from gradshape.defenses import GradientShaping

@@ -1,0 +1,116 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.__main__ import main
+from bench.report import plots
+from bench.store import ResultsFile
+from tests.bench.sample import make, odd
+
+pytest.importorskip("matplotlib", reason="pictures need matplotlib: install the extra plots")
+
+from tests.bench.report.plots import sample as sample
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[plots.Kind, list[Path]]]:
+    folder = tmp_path_factory.mktemp("figures") / "deep"
+    return folder, plots.write(sample.everything(), folder)
+
+
+def test_every_kind_is_drawn_as_png_and_svg(written: tuple[Path, dict[plots.Kind, list[Path]]]) -> None:
+    _, files = written
+    assert tuple(files) == plots.KINDS
+    for kind, paths in files.items():
+        assert {path.suffix for path in paths} == {".png", ".svg"}, kind
+
+
+def test_written_files_are_told_and_there_are_no_others(written: tuple[Path, dict[plots.Kind, list[Path]]]) -> None:
+    folder, files = written
+    paths = [path for found in files.values() for path in found]
+    assert sorted(paths) == sorted(folder.iterdir())
+    assert all(path.read_bytes()[:4] in (b"\x89PNG", b"<?xm") for path in paths)
+
+
+def test_same_results_give_the_same_bytes_in_any_order(
+    written: tuple[Path, dict[plots.Kind, list[Path]]], tmp_path: Path
+) -> None:
+    folder, _ = written
+    plots.write(sample.everything()[::-1], tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
+        path.name: path.read_bytes() for path in folder.iterdir()
+    }
+
+
+def test_nothing_is_drawn_of_nothing(tmp_path: Path) -> None:
+    assert not any(plots.write([], tmp_path / "none").values())
+    assert not (tmp_path / "none").exists()
+
+
+def test_scales_never_share_a_picture() -> None:
+    records = [sample.gradients(), sample.gradients(scale="smoke"), *sample.intensities()]
+    records += sample.intensities(scale="smoke")
+    for kind in plots.KINDS:
+        for picture in plots.pictures(kind, records):
+            shown = [scale for scale in ("paper", "smoke") if f"{scale} scale" in picture.figure.get_suptitle()]
+            assert len(shown) == 1
+            assert f"-{shown[0]}-" in picture.name
+
+
+def test_odd_records_are_drawn_or_left_out(tmp_path: Path) -> None:
+    files = plots.write(odd(), tmp_path)
+    names = [path.name for found in files.values() for path in found]
+    assert names
+    assert all(name.startswith("heat_map-") for name in names)
+
+
+def test_there_need_be_no_display(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    monkeypatch.setenv("DISPLAY", "nowhere:7")
+    assert any(plots.write(sample.tradeoff(), tmp_path).values())
+
+
+def test_without_matplotlib_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(plots.MissingMatplotlib, match="install the extra `plots`"):
+        plots.write([make()], tmp_path)
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    store = ResultsFile(tmp_path / "results.jsonl")
+    for record in sample.tradeoff():
+        store.append(record)
+    return store.path
+
+
+def test_command_says_what_was_drawn_and_what_was_not(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["figures", str(results)]) == 0
+    out, err = capsys.readouterr()
+    assert sorted(out.splitlines()) == sorted(map(str, results.with_name("figures").iterdir()))
+    assert len(err.splitlines()) == len(plots.KINDS) - 1
+    assert "not drawn, because no result has it: attacks against defences" in err
+    assert "Fig. 12" not in err
+
+
+def test_command_draws_where_it_is_asked_to(results: Path, tmp_path: Path) -> None:
+    assert main(["figures", str(results), "--output", str(tmp_path / "a" / "b")]) == 0
+    assert len(list((tmp_path / "a" / "b").iterdir())) == 2
+    assert not results.with_name("figures").exists()
+
+
+def test_command_without_matplotlib_is_one_line(
+    results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert main(["figures", str(results)]) == 1
+    out, err = capsys.readouterr()
+    assert err.startswith("error: pictures need matplotlib")
+    assert (out, err.count("\n")) == ("", 1)
+
+
+def test_file_in_the_place_of_the_folder_is_one_line(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results.with_name("figures").touch()
+    assert main(["figures", str(results)]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
