@@ -3,12 +3,13 @@
 The insertion half of the paper's section 3 (Fig. 1, third column), with what it opens: BadNets (Gu et al. 2019).
 """
 
-from bench.case import Scale, Task
-from bench.matrix import Matrix, benchmark_cases
-from bench.protocols.backdoor import Backdoor
-from bench.protocols.start import Retrained
-from bench.session import CaseOutcome
-from bench.verdict import Threshold
+from gradshape_bench.case import Scale, Task
+from gradshape_bench.matrix import Matrix, benchmark_cases
+from gradshape_bench.protocols.backdoor import Backdoor
+from gradshape_bench.protocols.start import Retrained
+from gradshape_bench.session import CaseOutcome
+from gradshape_bench.verdict import Threshold
+
 from gradshape.attacks import BadNetsPatch
 from gradshape.defenses import GradientShaping, NoDefense
 from gradshape.shaping import Clip, Noise

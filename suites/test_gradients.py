@@ -4,13 +4,14 @@ The paper's Fig. 1 and 2 (interpolated pictures and patches over their intensity
 attack of Steinhardt et al., plain and clipped), Fig. 8 (where that poison lies) and Fig. 11 (what is learned of it).
 """
 
-from bench.case import Scale, Smoke, Task
-from bench.matrix import Matrix, Sized, benchmark_cases
-from bench.protocols.clusters import Clusters
-from bench.protocols.gradients import GradientDifferences
-from bench.protocols.start import Retrained
-from bench.session import CaseOutcome
-from bench.verdict import Threshold
+from gradshape_bench.case import Scale, Smoke, Task
+from gradshape_bench.matrix import Matrix, Sized, benchmark_cases
+from gradshape_bench.protocols.clusters import Clusters
+from gradshape_bench.protocols.gradients import GradientDifferences
+from gradshape_bench.protocols.start import Retrained
+from gradshape_bench.session import CaseOutcome
+from gradshape_bench.verdict import Threshold
+
 from gradshape.attacks import BadNetsPatch, DataDependentSteinhardt, LabelFlip, Watermark
 from gradshape.defenses import GradientShaping, NoDefense
 from gradshape.shaping import Clip

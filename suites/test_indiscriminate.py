@@ -3,10 +3,11 @@
 The paper's Fig. 4 a and d (clipping norms), b and e (noise at C = 4), and label flips on other data and models.
 """
 
-from bench.case import ExpectedFailure, Scale, Smoke, Task
-from bench.matrix import Expect, Matrix, Sized, benchmark_cases
-from bench.session import CaseOutcome
-from bench.verdict import Threshold
+from gradshape_bench.case import ExpectedFailure, Scale, Smoke, Task
+from gradshape_bench.matrix import Expect, Matrix, Sized, benchmark_cases
+from gradshape_bench.session import CaseOutcome
+from gradshape_bench.verdict import Threshold
+
 from gradshape.attacks import DataDependentSteinhardt, LabelFlip
 from gradshape.defenses import GradientShaping, NoDefense
 from gradshape.shaping import AdaptiveNoise, Clip, Noise, Normalize, QuantileClip

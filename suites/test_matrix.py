@@ -6,11 +6,12 @@ the poison, and one that removes as many rows at random.
 
 import math
 
-from bench.case import ExpectedFailure, Scale, Smoke, Task
-from bench.matrix import Expect, Matrix, Sized, benchmark_cases
-from bench.protocols.targeted import Targeted
-from bench.session import CaseOutcome
-from bench.verdict import Threshold
+from gradshape_bench.case import ExpectedFailure, Scale, Smoke, Task
+from gradshape_bench.matrix import Expect, Matrix, Sized, benchmark_cases
+from gradshape_bench.protocols.targeted import Targeted
+from gradshape_bench.session import CaseOutcome
+from gradshape_bench.verdict import Threshold
+
 from gradshape.attacks import (
     Attack,
     BackGradient,

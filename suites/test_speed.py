@@ -12,18 +12,17 @@ CPUs and GPUs have bounds of their own.
 from dataclasses import asdict
 
 import pytest
-
-from bench.case import Scale
-from bench.speed import report
-from bench.speed.catalogue import WAYS
-from bench.speed.gates import GATES, TOLERANCE, Gate
-from bench.speed.plugin import Benchmark
-from bench.speed.problems import PROBLEMS
-from bench.speed.session import MEMORY_WAYS, SpeedSession
-from bench.speed.stacks import STACKS, Stack, together
-from bench.speed.timing import waiting_for
-from bench.speed.ways import LEARNING_RATE, Step
-from bench.speed.wholes import WHOLES, Whole
+from gradshape_bench.case import Scale
+from gradshape_bench.speed import report
+from gradshape_bench.speed.catalogue import WAYS
+from gradshape_bench.speed.gates import GATES, TOLERANCE, Gate
+from gradshape_bench.speed.plugin import Benchmark
+from gradshape_bench.speed.problems import PROBLEMS
+from gradshape_bench.speed.session import MEMORY_WAYS, SpeedSession
+from gradshape_bench.speed.stacks import STACKS, Stack, together
+from gradshape_bench.speed.timing import waiting_for
+from gradshape_bench.speed.ways import LEARNING_RATE, Step
+from gradshape_bench.speed.wholes import WHOLES, Whole
 
 pytestmark = [
     pytest.mark.speed,

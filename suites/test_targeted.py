@@ -10,16 +10,17 @@ Every success rate stands beside its control: as many re-trainings with the clea
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bench.case import ExpectedFailure, Scale, Smoke, Task
-from bench.matrix import Expect, Matrix, benchmark_cases
-from bench.protocols.aimed import PAPERS_START
-from bench.protocols.multi_poison import MultiPoison
-from bench.protocols.one_shot import OneShot
-from bench.protocols.one_shot_gradients import OneShotGradients
-from bench.protocols.start import By, Retrained
-from bench.session import CaseOutcome
-from bench.targets import Targets
-from bench.verdict import Threshold
+from gradshape_bench.case import ExpectedFailure, Scale, Smoke, Task
+from gradshape_bench.matrix import Expect, Matrix, benchmark_cases
+from gradshape_bench.protocols.aimed import PAPERS_START
+from gradshape_bench.protocols.multi_poison import MultiPoison
+from gradshape_bench.protocols.one_shot import OneShot
+from gradshape_bench.protocols.one_shot_gradients import OneShotGradients
+from gradshape_bench.protocols.start import By, Retrained
+from gradshape_bench.session import CaseOutcome
+from gradshape_bench.targets import Targets
+from gradshape_bench.verdict import Threshold
+
 from gradshape.attacks import (
     Attack,
     BullseyePolytope,

@@ -22,7 +22,7 @@ def blocks(text: str) -> list[str]:
 def run(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """Run Python in ``folder``, with gradshape as if it were installed and nothing of this run."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "GRADSHAPE_"))}
-    environment = kept | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = kept | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "bench")]), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, *arguments]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from gradshape_bench.cache import Cache
+from gradshape_bench.case import Case, Scale, Task
+from gradshape_bench.engines import ThreadEngine
+from gradshape_bench.protocols.targeted import Targeted
+from gradshape_bench.schedule import Scheduler
 
-from bench.cache import Cache
-from bench.case import Case, Scale, Task
-from bench.engines import ThreadEngine
-from bench.protocols.targeted import Targeted
-from bench.schedule import Scheduler
 from gradshape.attacks import FocusedAttack, Goal, PoisonSet
 from gradshape.data import Split
 from gradshape.defenses import NoDefense

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from gradshape_bench.case import Case, Scale, Smoke, Task
+from gradshape_bench.jobs import AnyJob, Craft, Filter, Train
+from gradshape_bench.protocols.base import Measurement, Protocol
+from gradshape_bench.protocols.start import By, Retrained
+from gradshape_bench.targets import Targets
 from torch import Tensor
 
-from bench.case import Case, Scale, Smoke, Task
-from bench.jobs import AnyJob, Craft, Filter, Train
-from bench.protocols.base import Measurement, Protocol
-from bench.protocols.start import By, Retrained
-from bench.targets import Targets
 from gradshape.attacks import PoisonFrogs, PoisonSet, TargetedAttack, ThreatModel, VictimView
 from gradshape.attacks.targeted import aimed
 from gradshape.data import Dataset, Split

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from bench.record import Record, Status
-from bench.verdict import Threshold, judge
+from gradshape_bench.record import Record, Status
+from gradshape_bench.verdict import Threshold, judge
+
 from gradshape.metrics import Estimate, success_rate
 
 DEFENSES = (

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench.cache import Cache
-from bench.case import Case
-from bench.engines import Bundle, Done, Failed, ThreadEngine
-from bench.engines.work import Heartbeat
-from bench.jobs import AnyJob, Craft, Train
-from bench.protocols.base import Measurement
-from bench.schedule import Scheduler
+from gradshape_bench.cache import Cache
+from gradshape_bench.case import Case
+from gradshape_bench.engines import Bundle, Done, Failed, ThreadEngine
+from gradshape_bench.engines.work import Heartbeat
+from gradshape_bench.jobs import AnyJob, Craft, Train
+from gradshape_bench.protocols.base import Measurement
+from gradshape_bench.schedule import Scheduler
 
 
 class Spy(ThreadEngine):

@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 import torch
+from gradshape_bench.case import Case, Scale, Task
+from gradshape_bench.jobs import AnyJob, Craft, Filter, Train
+from gradshape_bench.protocols import DEFINITIONS
+from gradshape_bench.protocols.backdoor import Backdoor
+from gradshape_bench.protocols.base import Measurement
+from gradshape_bench.protocols.start import Retrained
+from gradshape_bench.report.headline import damage, judged
+from gradshape_bench.report.metrics import METRICS
 
-from bench.case import Case, Scale, Task
-from bench.jobs import AnyJob, Craft, Filter, Train
-from bench.protocols import DEFINITIONS
-from bench.protocols.backdoor import Backdoor
-from bench.protocols.base import Measurement
-from bench.protocols.start import Retrained
-from bench.report.headline import damage, judged
-from bench.report.metrics import METRICS
 from gradshape.attacks import BadNetsPatch, LabelFlip, stamp
 from gradshape.data import Dataset, Split, load
 from gradshape.defenses import GradientShaping, NoDefense

@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 import torch
+from gradshape_bench.case import Case, Scale, Task
+from gradshape_bench.jobs import Train
+from gradshape_bench.protocols import DEFINITIONS
+from gradshape_bench.protocols.base import Measurement
+from gradshape_bench.protocols.boundary import DecisionBoundary
+from gradshape_bench.report import leaderboard
+from gradshape_bench.report.headline import damage, judged
+from gradshape_bench.report.metrics import METRICS
 
-from bench.case import Case, Scale, Task
-from bench.jobs import Train
-from bench.protocols import DEFINITIONS
-from bench.protocols.base import Measurement
-from bench.protocols.boundary import DecisionBoundary
-from bench.report import leaderboard
-from bench.report.headline import damage, judged
-from bench.report.metrics import METRICS
 from gradshape.attacks import LabelFlip, NoAttack
 from gradshape.data import load
 from gradshape.defenses import Defense, GradientShaping, NoDefense

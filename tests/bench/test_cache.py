@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock, Timeout
+from gradshape_bench.cache import Cache
+from gradshape_bench.jobs import Finished
 from torch import Tensor
 
-from bench.cache import Cache
-from bench.jobs import Finished
 from gradshape.attacks import Aims, PoisonSet
 from gradshape.training import Layers, OptimizerState, SideGradients, TrainingResult
 

@@ -2,10 +2,10 @@ import re
 from dataclasses import replace
 
 import pytest
+from gradshape_bench.case import Case, ExpectedFailure, Rows, Scale, Smoke, Task
+from gradshape_bench.protocols.from_scratch import FromScratch
+from gradshape_bench.verdict import Threshold
 
-from bench.case import Case, ExpectedFailure, Rows, Scale, Smoke, Task
-from bench.protocols.from_scratch import FromScratch
-from bench.verdict import Threshold
 from gradshape.attacks import LabelFlip
 from gradshape.defenses import GradientShaping, NoDefense
 from gradshape.shaping import Clip, Noise

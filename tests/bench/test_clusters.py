@@ -2,10 +2,10 @@ import json
 from pathlib import Path
 
 import pytest
+from gradshape_bench.case import Case, Scale, Task
+from gradshape_bench.protocols.base import Measurement
+from gradshape_bench.protocols.clusters import Clusters
 
-from bench.case import Case, Scale, Task
-from bench.protocols.base import Measurement
-from bench.protocols.clusters import Clusters
 from gradshape.attacks import Attack, LabelFlip, NoAttack
 from gradshape.defenses import NoDefense
 from gradshape.training import Adam, Recipe

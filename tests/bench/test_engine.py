@@ -10,11 +10,11 @@ from typing import Any, NoReturn
 
 import pytest
 import torch
+from gradshape_bench.engines import Bundle, Engine, Failed, ProcessEngine, ThreadEngine, WorkerDied, processors
+from gradshape_bench.engines.transport import Sender
+from gradshape_bench.jobs import AnyJob, Craft, Filter, Finished, Train
 from torch import nn
 
-from bench.engines import Bundle, Engine, Failed, ProcessEngine, ThreadEngine, WorkerDied, processors
-from bench.engines.transport import Sender
-from bench.jobs import AnyJob, Craft, Filter, Finished, Train
 from gradshape import models
 from gradshape.attacks import Attack, LabelFlip, PoisonSet, VictimView
 from gradshape.data import load

@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 import torch
+from gradshape_bench.case import Case, Scale, Task
+from gradshape_bench.jobs import AnyJob, Craft, Filter, Train
+from gradshape_bench.protocols.base import Measurement
+from gradshape_bench.protocols.from_scratch import FromScratch
+from gradshape_bench.report.metrics import METRICS
 from torch import Tensor
 
-from bench.case import Case, Scale, Task
-from bench.jobs import AnyJob, Craft, Filter, Train
-from bench.protocols.base import Measurement
-from bench.protocols.from_scratch import FromScratch
-from bench.report.metrics import METRICS
 from gradshape.attacks import LabelFlip
 from gradshape.data import Split, load
 from gradshape.defenses import GradientShaping, NoDefense

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gradshape_bench.case import Case, Scale, Task
+from gradshape_bench.protocols import DEFINITIONS
+from gradshape_bench.protocols.base import Measurement
+from gradshape_bench.protocols.gradients import GradientDifferences
+from gradshape_bench.protocols.start import Retrained, Scratch
+from gradshape_bench.report.metrics import METRICS
 
-from bench.case import Case, Scale, Task
-from bench.protocols import DEFINITIONS
-from bench.protocols.base import Measurement
-from bench.protocols.gradients import GradientDifferences
-from bench.protocols.start import Retrained, Scratch
-from bench.report.metrics import METRICS
 from gradshape.attacks import Attack, LabelFlip, NoAttack
 from gradshape.data import load
 from gradshape.defenses import Defense, GradientShaping, NoDefense

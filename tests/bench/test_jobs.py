@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import torch
+from gradshape_bench import jobs
+from gradshape_bench.jobs import Craft, Filter, Job, Train
 
 import gradshape
-from bench import jobs
-from bench.jobs import Craft, Filter, Job, Train
 from gradshape.attacks import LabelFlip, PoisonSet
 from gradshape.data import Dataset, load
 from gradshape.defenses import GradientShaping, NoDefense

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gradshape_bench.cache import Cache
+from gradshape_bench.case import Rows
+from gradshape_bench.engines import Bundle, ProcessEngine
+from gradshape_bench.jobs import Craft, Finished, Train
+from gradshape_bench.schedule import Scheduler
 
-from bench.cache import Cache
-from bench.case import Rows
-from bench.engines import Bundle, ProcessEngine
-from bench.jobs import Craft, Finished, Train
-from bench.schedule import Scheduler
 from gradshape import _digest
 from gradshape.data import Dataset
 from tests.bench.spy import Spy

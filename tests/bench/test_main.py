@@ -1,13 +1,13 @@
-import runpy
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from gradshape_bench.__main__ import main
+from gradshape_bench.report import tradeoff
+from gradshape_bench.report.leaderboard import render
+from gradshape_bench.store import ResultsFile
 
-from bench.__main__ import main
-from bench.report import tradeoff
-from bench.report.leaderboard import render
-from bench.store import ResultsFile
 from tests.bench.sample import make, odd
 
 
@@ -84,12 +84,10 @@ def test_bad_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixt
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
-    assert "usage: python -m bench" in capsys.readouterr().err
+    assert "usage: gradshape" in capsys.readouterr().err
 
 
-def test_runs_as_a_module(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["bench", "leaderboard", str(results)])
-    monkeypatch.delitem(sys.modules, "bench.__main__")
-    with pytest.raises(SystemExit) as caught:
-        runpy.run_module("bench", run_name="__main__")
-    assert caught.value.code == 0
+def test_runs_as_a_module(results: Path) -> None:
+    command = [sys.executable, "-m", "gradshape_bench", "leaderboard", str(results)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, f"{results.with_name('leaderboard.md')}\n")

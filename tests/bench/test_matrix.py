@@ -5,12 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from gradshape_bench.case import Case, ExpectedFailure, Scale, Task
+from gradshape_bench.matrix import MARK, Expect, Matrix, Sized, all_cases, benchmark_cases
+from gradshape_bench.protocols.from_scratch import FromScratch
+from gradshape_bench.schedule import by_id
+from gradshape_bench.verdict import Threshold
 
-from bench.case import Case, ExpectedFailure, Scale, Task
-from bench.matrix import MARK, Expect, Matrix, Sized, all_cases, benchmark_cases
-from bench.protocols.from_scratch import FromScratch
-from bench.schedule import by_id
-from bench.verdict import Threshold
 from gradshape.attacks import LabelFlip
 from gradshape.defenses import GradientShaping, NoDefense
 from gradshape.shaping import Clip

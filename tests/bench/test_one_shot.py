@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 import torch
+from gradshape_bench.case import Smoke, Task
+from gradshape_bench.jobs import Craft
+from gradshape_bench.protocols.aiming import Counted
+from gradshape_bench.protocols.aims import meaning
+from gradshape_bench.protocols.base import Measurement
+from gradshape_bench.protocols.multi_poison import MultiPoison
+from gradshape_bench.protocols.one_shot import OneShot
+from gradshape_bench.protocols.start import By, Retrained
+from gradshape_bench.report.metrics import METRICS
+from gradshape_bench.targets import Targets, TooFewTargets, candidates
 
-from bench.case import Smoke, Task
-from bench.jobs import Craft
-from bench.protocols.aiming import Counted
-from bench.protocols.aims import meaning
-from bench.protocols.base import Measurement
-from bench.protocols.multi_poison import MultiPoison
-from bench.protocols.one_shot import OneShot
-from bench.protocols.start import By, Retrained
-from bench.report.metrics import METRICS
-from bench.targets import Targets, TooFewTargets, candidates
 from gradshape import _seeds
 from gradshape.attacks import LabelFlip
 from gradshape.defenses import GradientShaping

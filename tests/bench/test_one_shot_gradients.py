@@ -6,18 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from gradshape_bench.case import Case
+from gradshape_bench.jobs import Train
+from gradshape_bench.protocols import DEFINITIONS
+from gradshape_bench.protocols.aiming import Counted
+from gradshape_bench.protocols.base import Measurement
+from gradshape_bench.protocols.one_shot import OneShot
+from gradshape_bench.protocols.one_shot_gradients import OneShotGradients
+from gradshape_bench.protocols.start import By
+from gradshape_bench.report.metrics import METRICS
+from gradshape_bench.report.plots.series import series
+from gradshape_bench.targets import Targets
 
-from bench.case import Case
-from bench.jobs import Train
-from bench.protocols import DEFINITIONS
-from bench.protocols.aiming import Counted
-from bench.protocols.base import Measurement
-from bench.protocols.one_shot import OneShot
-from bench.protocols.one_shot_gradients import OneShotGradients
-from bench.protocols.start import By
-from bench.report.metrics import METRICS
-from bench.report.plots.series import series
-from bench.targets import Targets
 from gradshape.analysis import gradient_differences, mean_over_epochs
 from gradshape.attacks import LabelFlip
 from gradshape.defenses import GradientShaping, PerfectFilter

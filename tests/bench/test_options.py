@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 import torch
-
-from bench import options
-from bench.case import Scale
-from bench.options import Settings, parse_count, parse_device, parse_size
+from gradshape_bench import options
+from gradshape_bench.case import Scale
+from gradshape_bench.options import Settings, parse_count, parse_device, parse_size
 
 
 @pytest.fixture(autouse=True)
@@ -192,8 +191,13 @@ def test_gpu_beyond_the_last_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
         parse_device("cuda:2")
 
 
-def test_option_of_another_plugin_is_named() -> None:
+def test_every_option_has_a_long_name_and_a_short_one_that_no_other_plugin_has() -> None:
     parser = pytest.Parser(_ispytest=True)
     parser.addoption("--device")
-    with pytest.raises(pytest.UsageError, match=r"beside those of another plugin: .*--device"):
-        options.add_options(parser)
+    options.add_options(parser)
+    given = parser.parse(
+        ["--device", "theirs", "--gradshape-device", "cpu", "--seeds", "4", "--gradshape-scale", "paper"]
+    )
+    assert (given.device, given.gradshape_device, given.gradshape_seeds) == ("theirs", "cpu", "4")
+    assert given.gradshape_scale == "paper"
+    assert parser.parse(["--gradshape-seeds=5"]).gradshape_seeds == "5"

@@ -1,8 +1,7 @@
 from pathlib import Path
 
 import pytest
-
-from bench.pending import Pending
+from gradshape_bench.pending import Pending
 
 ONE, OTHER = ("smoke", "a"), ("paper", "a")
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from _pytest.terminal import TerminalReporter
+from gradshape_bench.progress import ProgressLine, progress_line
 
-from bench.progress import ProgressLine, progress_line
 from gradshape.training import Progress
 
 

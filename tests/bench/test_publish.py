@@ -6,16 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from gradshape_bench.__main__ import main
+from gradshape_bench.case import Scale
+from gradshape_bench.held import cases_on, numbers_on, settings_on
+from gradshape_bench.pending import Pending
+from gradshape_bench.publish import Refused, data_file, prepare
+from gradshape_bench.record import Record, Status
+from gradshape_bench.report import leaderboard, plots
+from gradshape_bench.speed import results as speed_results
+from gradshape_bench.store import ResultsFile
 
-from bench.__main__ import main
-from bench.case import Scale
-from bench.held import cases_on, numbers_on, settings_on
-from bench.pending import Pending
-from bench.publish import Refused, data_file, prepare
-from bench.record import Record, Status
-from bench.report import leaderboard, plots
-from bench.speed import results as speed_results
-from bench.store import ResultsFile
 from tests.bench.sample import make
 from tests.bench.speed_sample import make as speed_run
 

@@ -4,9 +4,9 @@ import math
 from typing import Any
 
 import pytest
+from gradshape_bench.record import OtherSchema, Record, Status
+from gradshape_bench.verdict import Threshold, Verdict
 
-from bench.record import OtherSchema, Record, Status
-from bench.verdict import Threshold, Verdict
 from gradshape.metrics import Estimate
 from tests.bench.sample import make, odd
 

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 import torch
+from gradshape_bench.case import Case, Scale, Task
+from gradshape_bench.jobs import AnyJob, Craft, Filter, Train
+from gradshape_bench.protocols import DEFINITIONS
+from gradshape_bench.protocols.backdoor import Backdoor
+from gradshape_bench.protocols.base import Measurement, Protocol
+from gradshape_bench.protocols.gradients import GradientDifferences
+from gradshape_bench.protocols.retrain import Retrain
+from gradshape_bench.protocols.start import By, Retrained
+from gradshape_bench.report.metrics import METRICS
 
-from bench.case import Case, Scale, Task
-from bench.jobs import AnyJob, Craft, Filter, Train
-from bench.protocols import DEFINITIONS
-from bench.protocols.backdoor import Backdoor
-from bench.protocols.base import Measurement, Protocol
-from bench.protocols.gradients import GradientDifferences
-from bench.protocols.retrain import Retrain
-from bench.protocols.start import By, Retrained
-from bench.report.metrics import METRICS
 from gradshape.attacks import BadNetsPatch, LabelFlip, NoAttack
 from gradshape.data import Dataset, load
 from gradshape.defenses import Defense, NoDefense

@@ -10,14 +10,14 @@ from typing import Any, ClassVar, NoReturn
 import numpy as np
 import pytest
 import torch
+from gradshape_bench.cache import Cache
+from gradshape_bench.case import Case, Scale, Task
+from gradshape_bench.jobs import AnyJob, Craft, Filter, Train
+from gradshape_bench.protocols.base import Experiment, Measurement, Subject
+from gradshape_bench.protocols.from_scratch import FromScratch
+from gradshape_bench.schedule import Scheduler, by_id
 from torch import Tensor
 
-from bench.cache import Cache
-from bench.case import Case, Scale, Task
-from bench.jobs import AnyJob, Craft, Filter, Train
-from bench.protocols.base import Experiment, Measurement, Subject
-from bench.protocols.from_scratch import FromScratch
-from bench.schedule import Scheduler, by_id
 from gradshape.attacks import Attack, DictionaryAttack, LabelFlip
 from gradshape.data import Dataset, Split, load
 from gradshape.defenses import Assumptions, Defense, DefenseKind, GradientShaping, NoDefense

@@ -5,16 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gradshape_bench.arithmetic import tf32_settings
+from gradshape_bench.case import Case, ExpectedFailure, Scale, Task
+from gradshape_bench.options import Settings
+from gradshape_bench.privacy import privacy_of
+from gradshape_bench.progress import ProgressLine
+from gradshape_bench.protocols.base import Subject
+from gradshape_bench.record import Record, Status
+from gradshape_bench.session import BenchSession, CaseOutcome, Place, ThresholdMissed, Unmeasured, blank_record
+from gradshape_bench.verdict import Threshold, Verdict, judge
 
-from bench.arithmetic import tf32_settings
-from bench.case import Case, ExpectedFailure, Scale, Task
-from bench.options import Settings
-from bench.privacy import privacy_of
-from bench.progress import ProgressLine
-from bench.protocols.base import Subject
-from bench.record import Record, Status
-from bench.session import BenchSession, CaseOutcome, Place, ThresholdMissed, Unmeasured, blank_record
-from bench.verdict import Threshold, Verdict, judge
 from gradshape.attacks import LabelFlip
 from gradshape.defenses import GradientShaping, NoDefense
 from gradshape.metrics import Estimate

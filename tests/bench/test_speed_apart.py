@@ -3,8 +3,7 @@
 import io
 
 import pytest
-
-from bench.speed.apart import Apart, opacus
+from gradshape_bench.speed.apart import Apart, opacus
 
 
 def test_a_call_asks_once_and_waits_for_the_answer() -> None:

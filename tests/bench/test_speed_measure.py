@@ -6,22 +6,22 @@ from pathlib import Path
 
 import pytest
 import torch
+from gradshape_bench.case import Scale
+from gradshape_bench.options import Settings
+from gradshape_bench.speed import apart, measure, memory, results, stacks
+from gradshape_bench.speed import session as speed_session
+from gradshape_bench.speed.catalogue import WAYS
+from gradshape_bench.speed.flops import layer_products, step_flops
+from gradshape_bench.speed.gates import Gate
+from gradshape_bench.speed.measure import WrongUpdate, check_update, check_updates, update
+from gradshape_bench.speed.problems import PROBLEMS, Prepared, Problem
+from gradshape_bench.speed.session import SpeedSession
+from gradshape_bench.speed.stacks import STACKS, Stack
+from gradshape_bench.speed.timing import Effort
+from gradshape_bench.speed.ways import LEARNING_RATE, Step, Way
+from gradshape_bench.speed.wholes import WHOLES, Whole
 from torch import nn
 
-from bench.case import Scale
-from bench.options import Settings
-from bench.speed import apart, measure, memory, results, stacks
-from bench.speed import session as speed_session
-from bench.speed.catalogue import WAYS
-from bench.speed.flops import layer_products, step_flops
-from bench.speed.gates import Gate
-from bench.speed.measure import WrongUpdate, check_update, check_updates, update
-from bench.speed.problems import PROBLEMS, Prepared, Problem
-from bench.speed.session import SpeedSession
-from bench.speed.stacks import STACKS, Stack
-from bench.speed.timing import Effort
-from bench.speed.ways import LEARNING_RATE, Step, Way
-from bench.speed.wholes import WHOLES, Whole
 from gradshape import models
 from tests.bench.speed_sample import make
 
@@ -134,7 +134,7 @@ def test_ratios_are_those_to_plain_and_to_the_fastest_mode_of_opacus() -> None:
 
 
 class _InThisProcess:
-    """What :class:`bench.speed.apart.Apart` does, for a problem that another process would not know."""
+    """What :class:`gradshape_bench.speed.apart.Apart` does, for a problem that another process would not know."""
 
     def __init__(self, stack: Stack) -> None:
         self.take = WAYS["opacus_hooks"](stack.problem.prepare(device="cpu"), LEARNING_RATE).take

@@ -2,15 +2,15 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from gradshape_bench.case import Scale
+from gradshape_bench.speed import report, results
+from gradshape_bench.speed.__main__ import main
+from gradshape_bench.speed.catalogue import WAYS
+from gradshape_bench.speed.gates import GATES, Gate
+from gradshape_bench.speed.problems import PROBLEMS
+from gradshape_bench.speed.results import SpeedRun
+from gradshape_bench.speed.stacks import STACKS
 
-from bench.case import Scale
-from bench.speed import report, results
-from bench.speed.__main__ import main
-from bench.speed.catalogue import WAYS
-from bench.speed.gates import GATES, Gate
-from bench.speed.problems import PROBLEMS
-from bench.speed.results import SpeedRun
-from bench.speed.stacks import STACKS
 from tests.bench.speed_sample import make, steps
 
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from gradshape_bench.protocols.start import By, Retrained, Scratch, descent
 
-from bench.protocols.start import By, Retrained, Scratch, descent
 from gradshape.defenses import GradientShaping
 from gradshape.shaping import Clip
 from gradshape.training import SGD, Adam, Fit, Recipe

@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from gradshape_bench.record import Record
+from gradshape_bench.store import ResultsFile, write_atomically
 
-from bench.record import Record
-from bench.store import ResultsFile, write_atomically
 from tests.bench.sample import make, odd
 
 _APPEND = """
 import sys
 from pathlib import Path
-from bench.store import ResultsFile
-from bench.record import Record
+from gradshape_bench.store import ResultsFile
+from gradshape_bench.record import Record
 store, line, worker = ResultsFile(Path(sys.argv[1])), sys.argv[2], sys.argv[3]
 for number in range(40):
     store.append(Record.from_json(line.replace("digits-lr", f"w{worker}n{number}-lr")))

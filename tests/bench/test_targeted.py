@@ -4,12 +4,12 @@ from typing import ClassVar
 
 import pytest
 import torch
+from gradshape_bench.case import Case, Scale, Task
+from gradshape_bench.jobs import Craft, Filter, Train
+from gradshape_bench.protocols.base import Measurement
+from gradshape_bench.protocols.targeted import Targeted
 from torch import Tensor
 
-from bench.case import Case, Scale, Task
-from bench.jobs import Craft, Filter, Train
-from bench.protocols.base import Measurement
-from bench.protocols.targeted import Targeted
 from gradshape.attacks import Attack, Goal, LabelFlip, PoisonSet, VictimView
 from gradshape.data import load
 from gradshape.defenses import Assumptions, Defense, DefenseKind, NoDefense, Suspect

@@ -9,11 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gradshape_bench import targets
+from gradshape_bench.targets import (
+    Chosen,
+    StoredList,
+    StoredTarget,
+    Targets,
+    TooFewTargets,
+    candidates,
+    row_digest,
+    stored,
+)
+from gradshape_bench.targets.__main__ import main, targets_of
 from torch import Tensor
 
-from bench import targets
-from bench.targets import Chosen, StoredList, StoredTarget, Targets, TooFewTargets, candidates, row_digest, stored
-from bench.targets.__main__ import main, targets_of
 from gradshape.data import Dataset, Split, load
 from tests.training.samples import blobs
 
@@ -177,7 +186,9 @@ def test_a_seed_goes_round_from_its_place(seed: int) -> None:
 
 def listing(entries: list[StoredTarget], monkeypatch: pytest.MonkeyPatch) -> None:
     """Have a list for the blobs."""
-    monkeypatch.setattr("bench.targets.choice.stored", lambda dataset, pair: StoredList(len(BLOBS.test), entries))
+    monkeypatch.setattr(
+        "gradshape_bench.targets.choice.stored", lambda dataset, pair: StoredList(len(BLOBS.test), entries)
+    )
 
 
 def entry(row: int, wanted: int) -> StoredTarget:

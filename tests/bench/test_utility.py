@@ -5,18 +5,18 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from gradshape_bench.case import Case, Scale, Task
+from gradshape_bench.jobs import AnyJob, Filter, Train
+from gradshape_bench.privacy import privacy_of
+from gradshape_bench.protocols.base import Measurement
+from gradshape_bench.protocols.utility import Utility
+from gradshape_bench.record import Record, Status
+from gradshape_bench.report import leaderboard, tradeoff
+from gradshape_bench.report.metrics import METRICS
+from gradshape_bench.verdict import Threshold
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.case import Case, Scale, Task
-from bench.jobs import AnyJob, Filter, Train
-from bench.privacy import privacy_of
-from bench.protocols.base import Measurement
-from bench.protocols.utility import Utility
-from bench.record import Record, Status
-from bench.report import leaderboard, tradeoff
-from bench.report.metrics import METRICS
-from bench.verdict import Threshold
 from gradshape.attacks import LabelFlip, NoAttack
 from gradshape.defenses import GradientShaping
 from gradshape.shaping import Clip, Noise, Shaper

@@ -1,8 +1,8 @@
 import math
 
 import pytest
+from gradshape_bench.verdict import Threshold, Verdict, judge
 
-from bench.verdict import Threshold, Verdict, judge
 from gradshape.metrics import Estimate
 
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 import torch
+from gradshape_bench.speed.opacus import acceptable, plainly_named
 from opacus import GradSampleModule
 from opacus.grad_sample import GradSampleModuleFastGradientClipping
 from opacus.optimizers import DPOptimizer
 from torch import Tensor, nn
 
-from bench.speed.opacus import acceptable, plainly_named
 from gradshape import models
 from gradshape.clipping import clipped_gradient, per_sample_norms
 from tests.clipping.naive import PER_SAMPLE_LOSS, labels

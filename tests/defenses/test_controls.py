@@ -1,7 +1,7 @@
 import pytest
 import torch
+from gradshape_bench.jobs import Filter
 
-from bench.jobs import Filter
 from gradshape.attacks import LabelFlip, PoisonSet
 from gradshape.data import Dataset, Split, load
 from gradshape.defenses import Defense, DefenseKind, PerfectFilter, RandomFilter, Suspect

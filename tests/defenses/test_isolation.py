@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+from gradshape_bench.jobs import Filter
 from torch import Tensor
 
-from bench.jobs import Filter
 from gradshape import _seeds
 from gradshape.attacks import PoisonSet
 from gradshape.data import Dataset, Split

@@ -2,8 +2,8 @@ import time
 
 import pytest
 import torch
+from gradshape_bench.jobs import Filter
 
-from bench.jobs import Filter
 from gradshape.attacks import LabelFlip
 from gradshape.data import Split, load
 from gradshape.defenses import RONI, Calibrated

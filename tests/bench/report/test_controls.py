@@ -5,16 +5,16 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from gradshape_bench.case import Case, Scale
+from gradshape_bench.matrix import MARK, all_cases
+from gradshape_bench.protocols.from_scratch import FromScratch
+from gradshape_bench.record import Record
+from gradshape_bench.report.controls import control_labels, exceeds, short_of_control
+from gradshape_bench.report.grouping import Group
+from gradshape_bench.report.leaderboard import render
+from gradshape_bench.report.summary import summarize
+from gradshape_bench.session import knowledge_of
 
-from bench.case import Case, Scale
-from bench.matrix import MARK, all_cases
-from bench.protocols.from_scratch import FromScratch
-from bench.record import Record
-from bench.report.controls import control_labels, exceeds, short_of_control
-from bench.report.grouping import Group
-from bench.report.leaderboard import render
-from bench.report.summary import summarize
-from bench.session import knowledge_of
 from gradshape.metrics import Estimate, success_rate
 from tests.bench.report.test_leaderboard import RAD, TOTAL, tables
 from tests.bench.sample import estimate, make

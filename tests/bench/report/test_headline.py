@@ -1,9 +1,9 @@
 import pytest
+from gradshape_bench.record import Record, Status
+from gradshape_bench.report.headline import cost, damage, headline, judged, total
+from gradshape_bench.report.leaderboard import render
+from gradshape_bench.report.ordering import best_defense
 
-from bench.record import Record, Status
-from bench.report.headline import cost, damage, headline, judged, total
-from bench.report.leaderboard import render
-from bench.report.ordering import best_defense
 from gradshape.metrics import Estimate
 from tests.bench.sample import estimate, make, unmeasured
 

@@ -4,16 +4,16 @@ import re
 from pathlib import Path
 
 import pytest
+from gradshape_bench.record import Record, Status
+from gradshape_bench.report import leaderboard, markdown
+from gradshape_bench.report.cells import number
+from gradshape_bench.report.leaderboard import render
+from gradshape_bench.report.metrics import METRICS
+from gradshape_bench.report.ordering import best_defense, defense_order, label_order
+from gradshape_bench.verdict import Threshold
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.record import Record, Status
-from bench.report import leaderboard, markdown
-from bench.report.cells import number
-from bench.report.leaderboard import render
-from bench.report.metrics import METRICS
-from bench.report.ordering import best_defense, defense_order, label_order
-from bench.verdict import Threshold
 from gradshape.metrics import Estimate
 from tests.bench.sample import DEFENSES, INTENSITIES, aimed, estimate, grid, make, odd, unmeasured
 

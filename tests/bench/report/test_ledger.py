@@ -2,12 +2,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from gradshape_bench.record import Record
+from gradshape_bench.report import ledger
+from gradshape_bench.report.ledger import Verdict, entries, render
+from gradshape_bench.report.published import Published, published
+from gradshape_bench.report.readings import readings
 
-from bench.record import Record
-from bench.report import ledger
-from bench.report.ledger import Verdict, entries, render
-from bench.report.published import Published, published
-from bench.report.readings import readings
 from gradshape.metrics import Estimate
 from tests.bench.sample import estimate, make, rate
 

@@ -1,8 +1,7 @@
 import re
 
 import pytest
-
-from bench.report.metrics import METRICS
+from gradshape_bench.report.metrics import METRICS
 
 
 @pytest.mark.parametrize("name", METRICS)

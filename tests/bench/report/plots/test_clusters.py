@@ -2,7 +2,8 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="pictures need matplotlib: install the extra plots")
 
-from bench.report.plots import clusters
+from gradshape_bench.report.plots import clusters
+
 from tests.bench.report.plots.sample import clusters as record
 from tests.bench.report.plots.sample import gradients, legends, texts
 

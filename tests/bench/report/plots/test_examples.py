@@ -4,7 +4,8 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="pictures need matplotlib: install the extra plots")
 
-from bench.report.plots import examples
+from gradshape_bench.report.plots import examples
+
 from tests.bench.report.plots.sample import clusters, gradients, snapshot, texts
 from tests.bench.sample import make
 

@@ -2,8 +2,9 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="pictures need matplotlib: install the extra plots")
 
-from bench.record import Status
-from bench.report.plots.sections import defense_groups, intensity, kin, sections
+from gradshape_bench.record import Status
+from gradshape_bench.report.plots.sections import defense_groups, intensity, kin, sections
+
 from tests.bench.sample import DEFENSES, make, unmeasured
 
 

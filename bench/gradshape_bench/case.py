@@ -1,0 +1,178 @@
+"""What is benchmarked: a task, an attack on it, a defence, and what has to hold."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Any
+
+from gradshape import _digest, _validate
+from gradshape.attacks import Attack
+from gradshape.data import Dataset, load
+from gradshape.defenses import Defense
+from gradshape.training import AnyRecipe, Recipe
+from gradshape_bench.protocols.base import Protocol
+from gradshape_bench.protocols.from_scratch import FromScratch
+from gradshape_bench.verdict import Threshold
+
+
+class Scale(Enum):
+    """How large a case is run."""
+
+    SMOKE = "smoke"
+    PAPER = "paper"
+
+    @classmethod
+    def parse(cls, name: str) -> "Scale":
+        """The scale of that name.
+
+        Raises:
+            ValueError: there is none; near matches are listed.
+        """
+        for scale in cls:
+            if scale.value == name:
+                return scale
+        raise _validate.unknown("scale", name, [scale.value for scale in cls])
+
+
+@dataclass(frozen=True)
+class Smoke:
+    """What the smoke scale shrinks of a task: rows and epochs, never the code path.
+
+    Args:
+        train_rows, test_rows: at most so many, balanced by class; ``None`` for all.
+        epochs: instead of the recipe's; ``None`` for the same.
+    """
+
+    train_rows: int | None = None
+    test_rows: int | None = None
+    epochs: int | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is learned, and how, when nobody defends it.
+
+    Args:
+        dataset: a name for :func:`gradshape.data.load`.
+        recipe: the vanilla training procedure at the paper's size.
+        smoke: how the smoke scale shrinks it.
+        variant: added to the model's name in ids, to tell two recipes for one model and data set apart.
+    """
+
+    dataset: str
+    recipe: AnyRecipe
+    smoke: Smoke = Smoke()
+    variant: str = ""
+
+    @property
+    def model(self) -> str:
+        """The model's label in ids."""
+        return f"{self.recipe.model}_{self.variant}" if self.variant else self.recipe.model
+
+    def at(self, scale: Scale) -> "Rows":
+        """The rows that the task is run on at ``scale``."""
+        if scale is Scale.PAPER:
+            return Rows(self.dataset, None, None)
+        return Rows(self.dataset, self.smoke.train_rows, self.smoke.test_rows)
+
+    def recipe_at(self, scale: Scale) -> AnyRecipe:
+        """The vanilla recipe at ``scale``."""
+        epochs = self.smoke.epochs if scale is Scale.SMOKE else None
+        if epochs is None or not isinstance(self.recipe, Recipe):
+            return self.recipe
+        return replace(self.recipe, epochs=epochs)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A data set or part of one, by name."""
+
+    dataset: str
+    train: int | None
+    test: int | None
+
+    def load(self, *, download: bool) -> Dataset:
+        """The rows themselves; raises as :func:`gradshape.data.load`."""
+        return load(self.dataset, download=download).subset(train=self.train, test=self.test)
+
+
+@dataclass(frozen=True)
+class ExpectedFailure:
+    """A threshold that is known to be missed.
+
+    Args:
+        reason: why.
+        source: where that is published or measured.
+    """
+
+    reason: str
+    source: str
+
+    def __str__(self) -> str:
+        return f"{self.reason} ({self.source})"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One benchmark case.
+
+    Args:
+        task: what is learned.
+        attack, defense: who stands against whom.
+        scale: the size that it is run at.
+        seeds: one repetition each.
+        thresholds: what has to hold.
+        protocol: the experiment.
+        expected_failure: why a threshold is expected to be missed.
+    """
+
+    task: Task
+    attack: Attack
+    defense: Defense
+    scale: Scale
+    seeds: tuple[int, ...]
+    thresholds: tuple[Threshold, ...] = ()
+    protocol: Protocol = field(default=FromScratch())
+    expected_failure: ExpectedFailure | None = None
+
+    @property
+    def id(self) -> str:
+        """Readable and stable; unique within a scale."""
+        parts = [self.task.dataset.replace("/", "_"), self.task.model, self.attack.label, self.defense_label]
+        if self.protocol != FromScratch():
+            parts.append(self.protocol.label)
+        return "-".join(parts)
+
+    @property
+    def defense_label(self) -> str:
+        return self.defense.label(self.vanilla)
+
+    @property
+    def rows(self) -> Rows:
+        return self.task.at(self.scale)
+
+    @property
+    def vanilla(self) -> AnyRecipe:
+        """The undefended recipe at the case's scale."""
+        return self.task.recipe_at(self.scale)
+
+    @property
+    def recipe(self) -> AnyRecipe:
+        """The defended recipe at the case's scale."""
+        return self.defense.shape(self.vanilla)
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 (hex) of the definition."""
+        return _digest.name(self)
+
+    @property
+    def labels(self) -> Mapping[str, Any]:
+        """What a marker and a record call it by."""
+        return {
+            "dataset": self.task.dataset,
+            "model": self.task.model,
+            "protocol": self.protocol.label,
+            "attack": self.attack.label,
+            "defense": self.defense_label,
+        }

@@ -1,0 +1,184 @@
+"""Jobs in worker processes of this machine: one that dies takes one bundle with it."""
+
+import logging
+import multiprocessing
+import queue
+import threading
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+
+from gradshape_bench.arithmetic import tf32_settings
+from gradshape_bench.engines.base import Became, Bundle, Done, Failed, Watch
+from gradshape_bench.engines.transport import Sender, hear
+from gradshape_bench.engines.worker import NOTHING_MORE, serve
+from gradshape_bench.jobs import AnyJob, Finished
+
+_log = logging.getLogger(__name__)
+
+# How often an idle worker asks for a bundle again.
+_PATIENCE = 0.2
+# Seconds that a process is given to end by itself.
+_GRACE = 5.0
+
+
+class WorkerDied(RuntimeError):
+    """The process that did a job died, twice."""
+
+
+@dataclass(eq=False)
+class _Worker:
+    """A process, and what it is at.
+
+    Attributes:
+        reader: reads what the process sends, until that ends.
+        left: the jobs of its bundle that have not ended, by place; empty when it is idle.
+        bundle: the identity of that bundle.
+        again: whether the bundle's last worker died.
+    """
+
+    process: SpawnProcess
+    connection: Connection
+    sender: Sender
+    reader: threading.Thread = field(default_factory=threading.Thread)
+    left: dict[int, AnyJob] = field(default_factory=dict)
+    bundle: object = None
+    again: bool = False
+
+
+class ProcessEngine:
+    """Runs bundles of jobs in worker processes, which begin when they are needed and stay until :meth:`close`.
+
+    What goes to and fro is pickled; classes that a new process could not import, such as those of a test file, go by
+    value. A thread for each process reads what that sends, so that none has to wait until somebody advances the run; it
+    shares a queue with the run, and nothing else. Where a worker dies, what is left of its bundle is done once more by
+    a new one; if that dies, too, the jobs that were left fail with :class:`WorkerDied`.
+
+    Args:
+        workers: bundles at once.
+        max_memory: bytes that all stacks together may take, roughly.
+        watch: told how far each bundle is, from any thread.
+    """
+
+    def __init__(self, *, workers: int, max_memory: int, watch: Watch | None = None) -> None:
+        self._count = workers
+        self._max_memory = max(1, max_memory // workers)
+        self._watch = watch
+        self._workers: list[_Worker] = []
+        # What a worker sent: the place of a job in its bundle (-1 for all) and what became of it; None if it died.
+        self._heard: queue.SimpleQueue[tuple[_Worker, tuple[int, Became] | None]] = queue.SimpleQueue()
+
+    @property
+    def workers(self) -> int:
+        """Bundles at once."""
+        return self._count
+
+    def close(self) -> None:
+        """End the processes."""
+        for worker in self._workers:
+            with suppress(OSError):
+                worker.connection.send_bytes(NOTHING_MORE)
+        for worker in self._workers:
+            worker.process.join(_GRACE)
+            _end(worker)
+        self._workers.clear()
+
+    def run(self, bundles: Iterator[Bundle | None]) -> Generator[Done, None, None]:
+        """See :class:`gradshape_bench.engines.base.Engine`."""
+        try:
+            while True:
+                while (worker := self._idle()) is not None and (bundle := next(bundles, None)) is not None:
+                    yield from self._give(worker, dict(enumerate(bundle)))
+                if not any(worker.left for worker in self._workers):
+                    return
+                try:
+                    worker, told = self._heard.get(timeout=_PATIENCE)
+                except queue.Empty:
+                    continue
+                if worker in self._workers:
+                    yield from self._died(worker) if told is None else self._settle(worker, *told)
+        finally:
+            # Nobody waits any more for what is running.
+            for worker in [worker for worker in self._workers if worker.left]:
+                worker.process.terminate()
+                worker.process.join(_GRACE)
+                self._remove(worker)
+
+    def _idle(self) -> _Worker | None:
+        """A worker that has nothing to do; begun, if there may be another one."""
+        for worker in self._workers:
+            if not worker.left:
+                return worker
+        return self._begin() if len(self._workers) < self._count else None
+
+    def _begin(self) -> _Worker:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=serve, args=(theirs, self._max_memory), daemon=True)
+        process.start()
+        theirs.close()
+        worker = _Worker(process, ours, Sender())
+        worker.reader = threading.Thread(target=self._read, args=(worker,), daemon=True)
+        worker.reader.start()
+        self._workers.append(worker)
+        return worker
+
+    def _give(self, worker: _Worker, jobs: Mapping[int, AnyJob], *, again: bool = False) -> Iterator[Done]:
+        """Send jobs to an idle worker; back come those that cannot be sent."""
+        try:
+            packed = worker.sender.pack((tf32_settings(), list(jobs.values())))
+        except Exception as error:
+            for job in jobs.values():
+                yield job, Failed(error)
+            return
+        worker.left, worker.bundle, worker.again = dict(enumerate(jobs.values())), object(), again
+        # If it is dead, its reader tells.
+        with suppress(OSError):
+            worker.connection.send_bytes(packed)
+
+    def _read(self, worker: _Worker) -> None:
+        while True:
+            try:
+                place, told = hear(worker.connection.recv_bytes())
+            except (EOFError, OSError):
+                self._heard.put((worker, None))
+                return
+            if isinstance(told, Finished | Failed):
+                self._heard.put((worker, (place, told)))
+            elif self._watch is not None:
+                self._watch(worker.bundle, told)
+
+    def _settle(self, worker: _Worker, place: int, became: Became) -> Iterator[Done]:
+        if place >= 0:
+            yield worker.left.pop(place), became
+            return
+        left, worker.left = worker.left, {}
+        for job in left.values():
+            yield job, became
+
+    def _died(self, worker: _Worker) -> Iterator[Done]:
+        worker.process.join(_GRACE)
+        code, left, again = worker.process.exitcode, worker.left, worker.again
+        self._remove(worker)
+        if again:
+            _log.warning("a worker process died again (exit code %s): %d jobs fail", code, len(left))
+            for job in left.values():
+                yield job, Failed(WorkerDied(f"the process that did this job died twice, with exit code {code}"))
+            return
+        _log.warning("a worker process died (exit code %s): %d jobs are done again", code, len(left))
+        yield from self._give(self._begin(), left, again=True)
+
+    def _remove(self, worker: _Worker) -> None:
+        self._workers.remove(worker)
+        _end(worker)
+
+
+def _end(worker: _Worker) -> None:
+    if worker.process.is_alive():
+        worker.process.kill()
+        worker.process.join()
+    worker.process.close()
+    worker.reader.join()
+    worker.connection.close()

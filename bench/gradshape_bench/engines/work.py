@@ -1,0 +1,97 @@
+"""Doing the jobs of one bundle, wherever that is."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from threadpoolctl import threadpool_limits
+
+from gradshape.attacks import Crafting
+from gradshape.training import Progress, train_stacks
+from gradshape_bench.engines.base import Bundle, Done, Failed
+from gradshape_bench.jobs import AnyJob, Craft, Filter, Finished, Train
+
+# Called at every step; it may raise Stopped.
+Heartbeat = Callable[[Progress | tuple[str, Crafting]], None]
+
+
+class Stopped(BaseException):
+    """The run was stopped. No ``Exception``, so that nobody's attack or defence takes it for an error of its own."""
+
+
+def perform(bundle: Bundle, *, max_memory: int, heartbeat: Heartbeat) -> Iterator[Done]:
+    """Do the jobs of a bundle, and give back each as it ends.
+
+    Args:
+        bundle: its trainings are done as stacks.
+        max_memory: bytes that a stack may take, roughly.
+        heartbeat: called after every epoch of a stack and every step of an attack.
+    """
+    for job in bundle:
+        if not isinstance(job, Train):
+            yield job, _attempt(job, heartbeat)
+    yield from _train([job for job in bundle if isinstance(job, Train)], max_memory, heartbeat)
+
+
+def _attempt(job: AnyJob, heartbeat: Heartbeat) -> Finished[Any] | Failed:
+    began = time.perf_counter()
+    try:
+        if isinstance(job, Filter):
+            return Finished(*job.filter())
+        if isinstance(job, Craft):
+            label = job.attack.label
+            poison = job.craft(lambda crafting: heartbeat((label, crafting)))
+            return Finished(poison, time.perf_counter() - began)
+    except Exception as error:
+        return Failed(error)
+    return Failed(TypeError(f"{type(job).__name__} is no job that can be done: expected Craft, Filter or Train"))
+
+
+def _train(jobs: Sequence[Train], max_memory: int, heartbeat: Heartbeat) -> Iterator[Done]:
+    if not jobs:
+        return
+    left = dict.fromkeys(jobs)
+    began = time.perf_counter()
+    try:
+        for members, results in train_stacks(
+            jobs[0].dataset,
+            [job.victim for job in jobs],
+            device=jobs[0].device,
+            max_memory=max_memory,
+            keep_states=any(job.keep_states for job in jobs),
+            progress=heartbeat,
+        ):
+            share = (time.perf_counter() - began) / len(members)
+            for index, result in zip(members, results, strict=True):
+                del left[jobs[index]]
+                yield jobs[index], Finished(result, share)
+            began = time.perf_counter()
+    except Exception as error:
+        rest = list(left)
+        if len(rest) == 1:
+            yield rest[0], Failed(error)
+            return
+    else:
+        return
+    # One of them is at fault: the smaller the stacks, the fewer it takes with it.
+    half = len(rest) // 2
+    for part in (rest[:half], rest[half:]):
+        yield from _train(part, max_memory, heartbeat)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep the calling thread's PyTorch, and the process' NumPy and SciPy, to one thread; as before afterwards.
+
+    A stack's matrix products are too small to gain much from a second processor and lose much where processors are
+    shared with others, so every bundle keeps to one, and several bundles run side by side.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1, user_api="blas"):
+            yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,48 @@
+"""What a record says about where it was measured."""
+
+import platform
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy
+import torch
+
+import gradshape
+from gradshape_bench.arithmetic import tf32_settings
+from gradshape_bench.jobs import library_source
+
+
+def describe(device: str, root: Path) -> dict[str, Any]:
+    """Versions, device, the library's source hash and, in a git checkout, the commit."""
+    where = torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.machine()
+    return {
+        "gradshape": gradshape.__version__,
+        "source": library_source()[:12],
+        "commit": _commit(root),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "platform": platform.system(),
+        "device": f"{device} ({where})",
+        **tf32_settings(),
+    }
+
+
+@cache
+def _commit(root: Path) -> str | None:
+    try:
+        head = _git(root, "rev-parse", "--short=12", "HEAD")
+        return (
+            f"{head}+changes"
+            if _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!reports")
+            else head
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(root: Path, *arguments: str) -> str:
+    run = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10, check=True)
+    return run.stdout.strip()

@@ -1,0 +1,310 @@
+"""The units of work: pure functions of what they hold, named by a hash of it."""
+
+import hashlib
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+import gradshape
+from gradshape import _digest, estimators, models
+from gradshape.attacks import Attack, Crafting, PoisonSet
+from gradshape.data import Dataset, PoisonedRows, Split
+from gradshape.defenses import Defense, rows_to_keep
+from gradshape.training import (
+    AnyRecipe,
+    Fit,
+    GradientProbe,
+    OptimizerState,
+    Recipe,
+    Scoring,
+    State,
+    TrainedModel,
+    TrainingResult,
+    Victim,
+    stack_key,
+)
+from gradshape_bench.arithmetic import tf32_settings
+
+R = TypeVar("R", covariant=True)
+
+
+@cache
+def library_source() -> str:
+    """sha256 (hex) over the library's source files."""
+    root = Path(gradshape.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+@cache
+def _file_hash(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def _foreign_sources(value: Any) -> Iterator[str]:
+    # Attacks, defences, shapers and models may be defined outside the library: their source counts too.
+    if is_dataclass(value) and not isinstance(value, type):
+        kind = type(value)
+        if kind.__module__.split(".")[0] != "gradshape":
+            yield _file_hash(inspect.getfile(kind))
+        for field in fields(value):
+            yield from _foreign_sources(getattr(value, field.name))
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from _foreign_sources(item)
+    if isinstance(value, Recipe | Fit):
+        builder = models.builder(value.model) if isinstance(value, Recipe) else estimators.factory(value.model)
+        if builder.__module__.split(".")[0] != "gradshape":
+            yield _file_hash(inspect.getfile(builder))
+
+
+@dataclass(frozen=True, eq=False)
+class Job(ABC, Generic[R]):
+    """A unit of work on one data set that gives an ``R``; equal content means equal :attr:`key`.
+
+    Attributes:
+        dataset: what it works on.
+        device: where: results on different kinds of device may differ by rounding.
+    """
+
+    dataset: Dataset
+    device: str
+
+    @property
+    @abstractmethod
+    def content(self) -> tuple[Any, ...]:
+        """Everything but the data set and the device that the result depends on."""
+
+    @cached_property
+    def key(self) -> str:
+        """sha256 (hex) of everything that the result depends on, the library's source included."""
+        sources = sorted(set(_foreign_sources(self.content)))
+        kind = torch.device(self.device).type
+        # TF32 rounds differently, on GPUs only.
+        rounding = tf32_settings() if kind == "cuda" else {}
+        environment = (library_source(), sources, torch.__version__, kind, rounding)
+        return _digest.name([type(self).__name__, self.dataset.fingerprint, self.content, environment])
+
+    @property
+    def stack(self) -> Hashable:
+        """Jobs with equal values are best done together."""
+        return self.key
+
+
+AnyJob = Job[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Finished(Generic[R]):
+    """What a job gave, and the computing time that it took (its share of the stack it ran in)."""
+
+    result: R
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Craft(Job[PoisonSet]):
+    """Craft a poison set.
+
+    Attributes:
+        attack: what crafts it.
+        recipe: the victim's, ``None`` where the attack does not know it or does not adapt to it: then all victims
+            share the poison.
+        seed: of the attack.
+        target: the test rows that a targeted attack is after.
+        wanted: ``(T,)`` int64 classes that these are to be taken for, for attacks that aim.
+        networks: what such attacks craft on.
+    """
+
+    attack: Attack
+    recipe: AnyRecipe | None
+    seed: int
+    target: Split | None = None
+    wanted: Tensor | None = None
+    networks: tuple[TrainedModel, ...] = ()
+
+    @classmethod
+    def against(
+        cls,
+        dataset: Dataset,
+        device: str,
+        attack: Attack,
+        recipe: AnyRecipe,
+        seed: int,
+        *,
+        target: Split | None = None,
+        wanted: Tensor | None = None,
+        networks: tuple[TrainedModel, ...] = (),
+    ) -> "Craft":
+        """The crafting of ``attack`` against a victim trained by ``recipe``."""
+        known = attack.adaptive and attack.threat.algorithm.granted
+        return cls(dataset, device, attack, recipe if known else None, seed, target, wanted, networks)
+
+    @property
+    def content(self) -> tuple[Any, ...]:
+        target = None if self.target is None else self.target.fingerprint
+        return self.attack, self.recipe, self.seed, target, self.wanted, self.networks
+
+    def craft(self, progress: Callable[[Crafting], None]) -> PoisonSet:
+        """The poison; ``progress`` is called after every step of the attack.
+
+        Raises:
+            ValueError: the attack cannot be made on this data, or breaks what it promises.
+        """
+        return self.attack(
+            self.dataset,
+            seed=self.seed,
+            recipe=self.recipe,
+            target=self.target,
+            wanted=self.wanted,
+            networks=self.networks,
+            progress=progress,
+            device=self.device,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Filter(Job[Tensor]):
+    """Ask a defence which rows to train on. The poison, if any, stands shuffled among the others.
+
+    Attributes:
+        defense: what is asked.
+        recipe: what the kept rows will be trained by, ``None`` where the defence does not know it.
+        poison: crafted rows; the rows that they replace are left out.
+        seed: of the defence.
+        targets: test rows that a targeted attack is after, ``None`` where the defence does not know them.
+        model: the network that the training goes on from, ``None`` where there is none or the defence does not know it.
+    """
+
+    defense: Defense
+    recipe: AnyRecipe | None
+    poison: PoisonSet | None
+    seed: int
+    targets: Split | None = None
+    model: TrainedModel | None = None
+
+    @classmethod
+    def by(
+        cls,
+        dataset: Dataset,
+        device: str,
+        defense: Defense,
+        recipe: AnyRecipe,
+        poison: PoisonSet | None,
+        seed: int,
+        *,
+        targets: Split | None = None,
+        model: TrainedModel | None = None,
+    ) -> "Filter":
+        """What ``defense`` does before a training by ``recipe``."""
+        knows = defense.assumptions
+        return cls(
+            dataset,
+            device,
+            defense,
+            recipe if knows.knows_model else None,
+            poison if poison is not None and len(poison) else None,
+            seed,
+            targets if knows.knows_targets else None,
+            model if knows.knows_model else None,
+        )
+
+    @property
+    def content(self) -> tuple[Any, ...]:
+        poison = None if self.poison is None else self.poison.fingerprint
+        targets = None if self.targets is None else self.targets.fingerprint
+        return self.defense, self.recipe, poison, self.seed, targets, self.model
+
+    def filter(self) -> tuple[Tensor, float]:
+        """The rows that the defence keeps, and the seconds that it took; see :func:`gradshape.defenses.rows_to_keep`.
+
+        Raises:
+            ValueError: the defence gives no mask that can be used.
+        """
+        train = self.dataset.train
+        return rows_to_keep(
+            self.defense,
+            PoisonedRows(train) if self.poison is None else self.poison.among(train),
+            num_classes=self.dataset.num_classes,
+            seed=self.seed,
+            secret="" if self.poison is None else self.poison.fingerprint,
+            recipe=self.recipe,
+            model=self.model,
+            targets=self.targets,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Train(Job[TrainingResult]):
+    """Train one victim, on poison if there is any.
+
+    Attributes:
+        recipe: how.
+        seed: of the victim.
+        poison: rows that are added; the rows that they replace are left out.
+        keep: ``(N + n,)`` bool mask over train rows and then poison rows, or ``None`` for all.
+        watch: rows to predict after every epoch.
+        initial: parameters to re-train from; freshly drawn from ``seed`` if ``None``.
+        keep_states: whether the result has parameters, for another training to begin with.
+        probe: what is measured of the gradients.
+        wanted, order_seed, initial_optimizer, keep_optimizer, scoring: as for :class:`gradshape.training.Victim`.
+    """
+
+    recipe: AnyRecipe
+    seed: int
+    poison: PoisonSet | None = None
+    keep: Tensor | None = None
+    watch: Split | None = None
+    initial: State | None = None
+    keep_states: bool = False
+    probe: GradientProbe | None = None
+    wanted: Tensor | None = None
+    order_seed: int | None = None
+    initial_optimizer: OptimizerState | None = None
+    keep_optimizer: bool = False
+    scoring: Scoring = Scoring.EVERY_EPOCH
+
+    @property
+    def content(self) -> tuple[Any, ...]:
+        # A poison set without rows is no poison: its training is the clean one.
+        poison = None if self.poison is None or len(self.poison) == 0 else self.poison.fingerprint
+        watch = None if self.watch is None else self.watch.fingerprint
+        return (
+            *(self.recipe, self.seed, poison, self.keep, watch, self.initial, self.keep_states, self.probe),
+            *(self.wanted, self.order_seed, self.initial_optimizer, self.keep_optimizer, self.scoring),
+        )
+
+    @cached_property
+    def victim(self) -> Victim:
+        """The training as the library takes it."""
+        train, poison = self.dataset.train, self.poison
+        rows = PoisonedRows(train) if poison is None or not len(poison) else poison.among(train)
+        removed, private = rows.shared_and_private(self.keep)
+        return Victim(
+            self.recipe,
+            self.seed,
+            private,
+            removed,
+            self.initial,
+            order_seed=self.order_seed,
+            watch=None if self.watch is None else self.watch.x,
+            wanted=self.wanted,
+            probe=self.probe,
+            initial_optimizer=self.initial_optimizer,
+            keep_optimizer=self.keep_optimizer,
+            scoring=self.scoring,
+        )
+
+    @cached_property
+    def stack(self) -> Hashable:
+        own = stack_key(self.dataset, self.victim, device=self.device)
+        return self.key if own is None else (self.dataset.fingerprint, own, self.keep_states)

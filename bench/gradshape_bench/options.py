@@ -1,0 +1,209 @@
+"""The command line options of the harness, and what they mean once they are checked."""
+
+import argparse
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+import torch
+
+from gradshape import _validate
+from gradshape_bench.case import Scale
+
+_DEFAULT_SEEDS = {Scale.SMOKE: 3, Scale.PAPER: 5}
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+Value = TypeVar("Value")
+
+
+class EngineKind(Enum):
+    """Where jobs run: in threads of pytest's process, or in worker processes."""
+
+    THREADS = "threads"
+    PROCESSES = "processes"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Checked options; see the help texts below."""
+
+    scale: Scale
+    seeds: tuple[int, ...]
+    device: str
+    offline: bool
+    require_data: bool
+    results: Path
+    cache_dir: Path
+    use_cache: bool
+    max_memory: int
+    strict_verdicts: bool
+    tf32: bool = False
+    engine: EngineKind = EngineKind.THREADS
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Add the options to pytest's: each as ``--gradshape-NAME``, and as ``--NAME`` if no other plugin has that."""
+    group = parser.getgroup("gradshape", "gradshape: robustness benchmarks")
+
+    def add(name: str, *, dest: str | None = None, **attributes: Any) -> None:
+        long, short = f"--gradshape-{name}", f"--{name}"
+        attributes["dest"] = f"gradshape_{(dest or name).replace('-', '_')}"
+        try:
+            group.addoption(long, short, **attributes)
+        except (ValueError, argparse.ArgumentError):
+            group.addoption(long, **attributes)
+
+    add(
+        "scale",
+        default=Scale.SMOKE.value,
+        metavar="smoke|paper",
+        help="size of the cases: 'smoke' (minutes) or 'paper' (the paper's own sizes); default: smoke",
+    )
+    add("seeds", metavar="N", help="repetitions of every case; default: 3 at smoke, 5 at paper scale")
+    add(
+        "device",
+        default="auto",
+        metavar="auto|cpu|cuda[:i]",
+        help="where poison is crafted and victims are trained; default: auto",
+    )
+    add(
+        "tf32",
+        action="store_true",
+        help="let GPUs round the factors of float32 products to 10 bits (TF32): faster, less exact; off by default",
+    )
+    add("no-tf32", action="store_false", dest="tf32", help="full float32 products; the default")
+    add("offline", action="store_true", help="forbid the network: data that is missing is skipped")
+    add("require-data", action="store_true", help="a case whose data cannot be had is an error, not a skip")
+    add("results", metavar="FILE", help="results file; default: results/results.jsonl")
+    add("cache-dir", metavar="DIR", help="finished jobs are kept here; default: .gradshape")
+    add("no-cache", action="store_true", help="neither use nor keep finished jobs")
+    add(
+        "max-memory",
+        default="4G",
+        metavar="SIZE",
+        help="memory that the stacks of victims may take, like 800M or 4G; default: 4G",
+    )
+    add(
+        "engine",
+        default=EngineKind.THREADS.value,
+        metavar="threads|processes",
+        help="where jobs run: in threads of this process, or in worker processes, any of which may crash without "
+        "ending the run; default: threads",
+    )
+    add(
+        "strict-verdicts",
+        action="store_true",
+        help="a threshold whose verdict is INCONCLUSIVE fails, even if the measured value meets it",
+    )
+
+
+def read(config: pytest.Config) -> Settings:
+    """The options' values, checked.
+
+    Raises:
+        pytest.UsageError: a value is not understood; the message names option, value and expectation.
+    """
+
+    def checked(option: str, parse: Callable[[str], Value], text: str) -> Value:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise pytest.UsageError(f"{option}: {error}") from error
+
+    scale = checked("--scale", Scale.parse, config.getoption("gradshape_scale"))
+    seeds = config.getoption("gradshape_seeds")
+    count = _DEFAULT_SEEDS[scale] if seeds is None else checked("--seeds", parse_count, seeds)
+    offline = config.getoption("gradshape_offline") or os.environ.get("GRADSHAPE_OFFLINE", "") not in ("", "0")
+    root = config.rootpath
+    return Settings(
+        scale=scale,
+        seeds=tuple(range(count)),
+        device=checked("--device", parse_device, config.getoption("gradshape_device")),
+        offline=offline,
+        require_data=config.getoption("gradshape_require_data"),
+        results=_path(config.getoption("gradshape_results"), root / "results" / "results.jsonl"),
+        cache_dir=_path(config.getoption("gradshape_cache_dir"), root / ".gradshape"),
+        use_cache=not config.getoption("gradshape_no_cache"),
+        max_memory=checked("--max-memory", parse_size, config.getoption("gradshape_max_memory")),
+        strict_verdicts=config.getoption("gradshape_strict_verdicts"),
+        tf32=config.getoption("gradshape_tf32"),
+        engine=checked("--engine", parse_engine, config.getoption("gradshape_engine")),
+    )
+
+
+def _path(given: str | None, default: Path) -> Path:
+    return default if given is None else Path(given).expanduser().absolute()
+
+
+def parse_count(text: str) -> int:
+    """A number of at least 1.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"{text!r}: expected a whole number of at least 1")
+    return int(text)
+
+
+def parse_size(text: str) -> int:
+    """Bytes from a number with K, M, G or T, with or without B.
+
+    Raises:
+        ValueError: not understood, or not greater than 0.
+
+    >>> parse_size("1.5G")
+    1610612736
+    """
+    body = text.strip().upper().removesuffix("B").removesuffix("I")
+    number, unit = (body[:-1], body[-1]) if body and body[-1] in _UNITS else (body, "")
+    try:
+        size = float(number) * _UNITS[unit]
+    except ValueError:
+        size = 0.0
+    if not math.isfinite(size) or size < 1:
+        raise ValueError(f"{text!r}: expected a size like 800M or 4G")
+    return int(size)
+
+
+def parse_engine(text: str) -> EngineKind:
+    """Where jobs run.
+
+    Raises:
+        ValueError: it is no such place.
+
+    >>> parse_engine("processes")
+    <EngineKind.PROCESSES: 'processes'>
+    """
+    try:
+        return EngineKind(text)
+    except ValueError:
+        raise _validate.unknown("engine", text, [kind.value for kind in EngineKind]) from None
+
+
+def parse_device(text: str) -> str:
+    """``cpu``, ``cuda`` or ``cuda:i``; ``auto`` is a GPU if there is one, the next one in each pytest-xdist worker.
+
+    Raises:
+        ValueError: not understood, or there is no such device.
+    """
+    if text == "auto":
+        if not torch.cuda.is_available():
+            return "cpu"
+        worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+        return f"cuda:{worker % torch.cuda.device_count()}"
+    kind, _, index = text.partition(":")
+    if kind == "cpu" and not index:
+        return "cpu"
+    if kind != "cuda" or (":" in text and not index.isdecimal()):
+        raise _validate.unknown("device", text, ["auto", "cpu", "cuda", "cuda:0"])
+    if not torch.cuda.is_available():
+        raise ValueError(f"{text!r}: there is no GPU here: expected cpu")
+    number = int(index or 0)
+    if number >= torch.cuda.device_count():
+        raise ValueError(f"{text!r}: there are {torch.cuda.device_count()} GPUs: expected a lower number")
+    return f"cuda:{number}"

@@ -1,0 +1,107 @@
+"""Where poison lies among the clean rows; nothing is trained."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from gradshape import _seeds, _validate
+from gradshape.analysis.clusters import Layout, layout
+from gradshape.attacks import PoisonSet
+from gradshape.data import Dataset
+from gradshape.metrics import mean_over_seeds
+from gradshape_bench.jobs import AnyJob, Craft
+from gradshape_bench.protocols.base import Experiment, Measurement, Subject
+from gradshape_bench.protocols.snapshot import snapshot
+
+# Of the points and the poisons, as many as a picture can show.
+_POINTS = 400
+_KINDS = 4
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """Principal components and k-means of clean rows and poison together.
+
+    Args:
+        clusters: number of k-means clusters.
+
+    Raises:
+        ValueError: ``clusters`` is not positive.
+
+    Hong et al. 2020, section 7.1, Fig. 8.
+    """
+
+    clusters: int = 4
+
+    def __post_init__(self) -> None:
+        _validate.positive_int(clusters=self.clusters)
+
+    @property
+    def label(self) -> str:
+        return "clusters"
+
+    def run(self, case: Subject, dataset: Dataset, device: str) -> Experiment:
+        """The experiment of one case.
+
+        Raises:
+            ValueError: the attack adds no poison.
+        """
+        crafting = [Craft.against(dataset, device, case.attack, case.vanilla, seed) for seed in case.seeds]
+        poisons: Sequence[PoisonSet] = yield crafting
+        if not all(map(len, poisons)):
+            raise ValueError(f"attack {case.attack.label!r} adds no poison: expected at least 1 row to look at")
+        found = [
+            layout(dataset.train, poison.rows, clusters=self.clusters, seed=seed)
+            for seed, poison in zip(case.seeds, poisons, strict=True)
+        ]
+        kinds = [_kinds(poison) for poison in poisons]
+        metrics = {
+            "cluster_purity": mean_over_seeds([one.purity for one in found]),
+            "remoteness": mean_over_seeds([float(one.remoteness.mean()) for one in found]),
+            "distinct_poisons": mean_over_seeds([float(len(counts)) for _, counts in kinds]),
+        }
+        details = {
+            "train_rows": len(dataset.train),
+            "budget": case.attack.budget(len(dataset.train)),
+            "poison_rows": [len(poison) for poison in poisons],
+            "picture": _picture(dataset, poisons[0], found[0], *kinds[0], seed=case.seeds[0]),
+        }
+        timed: dict[str, Sequence[AnyJob]] = {"crafting": crafting}
+        return Measurement(metrics, details, timed)
+
+
+def _kinds(poison: PoisonSet) -> tuple[torch.Tensor, torch.Tensor]:
+    """Places of the first row of each distinct poison, the most frequent first, and how often each occurs."""
+    rows = torch.cat([poison.x.flatten(1), poison.y.unsqueeze(1).float()], dim=1)
+    _, inverse, counts = rows.unique(dim=0, return_inverse=True, return_counts=True)
+    first = torch.full((len(counts),), len(rows)).scatter_reduce_(0, inverse, torch.arange(len(rows)), "amin")
+    order = counts.argsort(descending=True, stable=True)
+    return first[order], counts[order]
+
+
+def _picture(
+    dataset: Dataset, poison: PoisonSet, found: Layout, first: torch.Tensor, counts: torch.Tensor, *, seed: int
+) -> dict[str, Any]:
+    """What a plot needs, as plain values: some points of the plane, and the most frequent poisons."""
+    clean = torch.randperm(len(found.clean), generator=_seeds.stream(seed, "picture"))[:_POINTS].sort().values
+    shown = first[:_POINTS]
+    return {
+        "explained": [round(share, 4) for share in found.explained],
+        "clean": _points(found.clean[clean], dataset.train.y[clean], found.clean_clusters[clean]),
+        "poison": _points(found.poison[shown], poison.y[shown], found.poison_clusters[shown]),
+        "poison_counts": counts[:_POINTS].tolist(),
+        "kinds": [
+            snapshot(poison, row) | {"count": int(count)}
+            for row, count in zip(first[:_KINDS].tolist(), counts[:_KINDS].tolist(), strict=True)
+        ],
+    }
+
+
+def _points(points: torch.Tensor, labels: torch.Tensor, clusters: torch.Tensor) -> list[list[float]]:
+    """``[x, y, label, cluster]`` of each point."""
+    return [
+        [round(x, 3), round(y, 3), label, cluster]
+        for (x, y), label, cluster in zip(points.tolist(), labels.tolist(), clusters.tolist(), strict=True)
+    ]

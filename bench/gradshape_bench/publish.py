@@ -1,0 +1,283 @@
+"""Publishing: what complete runs measured goes into the tracked reports, and nothing that stands there is lost.
+
+The records behind the published pages are tracked beside them, one file a scale, so that a run of some cases renews
+these and leaves the others.
+"""
+
+import json
+import re
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gradshape_bench.case import Scale
+from gradshape_bench.held import cases_on, numbers_on, settings_on
+from gradshape_bench.pending import Pending
+from gradshape_bench.record import Record, Status
+from gradshape_bench.report import cells, leaderboard, ledger, plots, tradeoff
+from gradshape_bench.speed import report
+from gradshape_bench.speed import results as speed_results
+from gradshape_bench.store import ResultsFile
+
+# Pages show three or four decimals; the data behind them stay small.
+_DIGITS = 6
+_SHOWN = 3
+_LEADERBOARDS = {Scale.PAPER: "leaderboard.md", Scale.SMOKE: "leaderboard-smoke.md"}
+
+
+class Refused(Exception):
+    """Nothing was published, and why."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A file that publishing writes, and how it says so."""
+
+    path: Path
+    content: bytes
+    note: str
+
+    def __str__(self) -> str:
+        return f"{'replaces' if self.path.exists() else 'creates'} {self.path}{self.note and f': {self.note}'}"
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What publishing a run does.
+
+    Attributes:
+        changes: the files whose content is another afterwards.
+        remarks: what of the run is not published, a line each.
+    """
+
+    changes: Sequence[Change]
+    remarks: Sequence[str]
+
+    def write(self) -> None:
+        """Write the files."""
+        for change in self.changes:
+            change.path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = change.path.with_name(f".{change.path.name}.tmp")
+            temporary.write_bytes(change.content)
+            temporary.replace(change.path)
+
+
+def data_file(into: Path, scale: Scale) -> Path:
+    """Where the records behind the published pages of one scale are."""
+    # In a folder of their own, since `gradshape leaderboard FILE` writes its page beside the file.
+    return into / "data" / f"{scale.value}.jsonl"
+
+
+def prepare(
+    results: Path, into: Path, *, scales: Collection[Scale] = tuple(Scale), replace: bool = False, figures: bool = True
+) -> Publication:
+    """What publishing does; nothing is written yet.
+
+    A record takes the place of the published one of its case, unless that one has more seeds. Cases that were skipped
+    are left out: why says something of this machine only.
+
+    Args:
+        results: the results file of the runs; pages about speed lie beside it.
+        into: folder of the published pages.
+        scales: which scales' records are taken.
+        replace: publish these runs alone: cases of their scales that they do not have go.
+        figures: whether the figures are drawn, too.
+
+    Raises:
+        Refused: the runs are not complete, or a page would lose what has no data behind it.
+        MissingMatplotlib: figures are asked for and there is no matplotlib.
+        OSError: a file cannot be read.
+    """
+    complete = [record for record in ResultsFile(results).records() if record.scale in {s.value for s in scales}]
+    records = [record for record in complete if record.status is not Status.SKIPPED]
+    skipped = Counter(record.scale for record in complete if record.status is Status.SKIPPED)
+    remarks = [f"leaves out {cells.count(n, 'case')} at {scale} scale: skipped" for scale, n in sorted(skipped.items())]
+    changes = list(_speed_pages(results.parent, into, scales, remarks))
+    if records:
+        _check_complete(records, Pending(results), scales)
+        known = {scale: ResultsFile(data_file(into, scale)).records() for scale in Scale}
+        merged = {
+            scale: _merge([] if replace else known[scale], new, remarks) if new else known[scale]
+            for scale, new in ((s, [record for record in records if record.scale == s.value]) for s in Scale)
+        }
+        changes += _pages(records, merged, known, into, replace=replace)
+        if figures:
+            changes += _figures(_beside(records, merged), into / "figures")
+    if not complete and not changes:
+        raise Refused(f"{results}: it holds nothing to publish: run `pytest suites/` first, or name another")
+    return Publication([change for change in changes if _differs(change)], remarks)
+
+
+def _differs(change: Change) -> bool:
+    return not change.path.exists() or change.path.read_bytes() != change.content
+
+
+def _check_complete(records: Iterable[Record], pending: Pending, scales: Collection[Scale]) -> None:
+    selected = pending.keys()
+    if selected is None:
+        raise Refused(
+            f"{pending.path} is not there, which says what the runs selected: run the cases again, "
+            "what is finished comes from the cache"
+        )
+    open_cases = sorted(case for scale, case in selected if scale in {s.value for s in scales})
+    if open_cases:
+        raise Refused(f"{cells.count(len(open_cases), 'selected case')} not measured yet: {_some(open_cases)}")
+    broken = [record for record in records if record.status in (Status.FAILED, Status.CRASHED)]
+    if broken:
+        described = [f"{record.case} ({record.status.value})" for record in broken]
+        raise Refused(f"{cells.count(len(broken), 'case')} without a measurement: {_some(described)}")
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def _merge(known: Sequence[Record], new: Sequence[Record], remarks: list[str]) -> list[Record]:
+    merged = {record.key: record for record in known}
+    kept = 0
+    for record in map(_compact, new):
+        old = merged.get(record.key)
+        if old is not None and len(record.seeds) < len(old.seeds):
+            kept += 1
+        else:
+            merged[record.key] = record
+    if kept:
+        has = "it has" if kept == 1 else "they have"
+        remarks.append(f"keeps {cells.count(kept, 'published case')} at {new[0].scale} scale: {has} fewer seeds now")
+    return [merged[key] for key in sorted(merged)]
+
+
+def _compact(record: Record) -> Record:
+    return Record.from_json(_line(record))
+
+
+def _line(record: Record) -> str:
+    return json.dumps(_rounded(json.loads(record.to_json())), separators=(",", ":"))
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.{_DIGITS}g}")
+    if isinstance(value, dict):
+        return {name: _rounded(of) for name, of in value.items()}
+    return [_rounded(of) for of in value] if isinstance(value, list) else value
+
+
+@dataclass(frozen=True)
+class _Page:
+    """A page, and what it holds.
+
+    Attributes:
+        name: of the file.
+        render: makes it from records.
+        held: names what a page's text holds, a section and a name each.
+        noun: what these are.
+    """
+
+    name: str
+    render: Callable[[Sequence[Record]], str]
+    held: Callable[[str], set[tuple[str, str]]]
+    noun: str
+
+
+def _pages(
+    records: Sequence[Record],
+    merged: Mapping[Scale, Sequence[Record]],
+    known: Mapping[Scale, Sequence[Record]],
+    into: Path,
+    *,
+    replace: bool,
+) -> Iterator[Change]:
+    everything = [record for scale in Scale for record in merged[scale]]
+    pages: list[tuple[_Page, Sequence[Record]]] = []
+    for scale in Scale:
+        if any(record.scale == scale.value for record in records):
+            pages.append((_Page(_LEADERBOARDS[scale], leaderboard.render, cases_on, "case"), merged[scale]))
+            yield _data(data_file(into, scale), merged[scale], known[scale])
+    if any(map(tradeoff.concerns, records)):
+        pages.append((_Page("privacy.md", tradeoff.render, settings_on, "setting"), everything))
+    # Smoke scale only fills the ledger's gaps.
+    if any(ledger.concerns(record) and record.scale == Scale.PAPER.value for record in records):
+        pages.append((_Page("reproduction.md", ledger.render, numbers_on, "number at paper scale"), everything))
+    lost: list[str] = []
+    for page, of in pages:
+        path = into / page.name
+        old = path.read_text(encoding="utf-8") if path.exists() else ""
+        text = page.render(of)
+        before, after = page.held(old), page.held(text)
+        missing = _by_section(before - after)
+        lost += [f"{path}, {section}: {_some(names)}" for section, names in missing.items()]
+        yield Change(path, text.encode(), _note(page, before, after, old, text))
+    if lost and not replace:
+        raise Refused(
+            "\n".join(["these would be lost, for which there is no data here; --replace lets them go:", *lost])
+        )
+
+
+def _data(path: Path, merged: Sequence[Record], known: Sequence[Record]) -> Change:
+    before = {record.key: _line(record) for record in known}
+    after = {record.key: _line(record) for record in merged}
+    same = sum(before.get(key) == line for key, line in after.items())
+    fresh = len(after.keys() - before.keys())
+    gone = len(before.keys() - after.keys())
+    note = (
+        f"{cells.count(len(after), 'case')}: {fresh} new, {len(after) - fresh - same} measured again, {same} as before"
+    )
+    text = "".join(f"{line}\n" for line in after.values())
+    return Change(path, text.encode(), note + (f", {gone} gone" if gone else ""))
+
+
+def _note(page: _Page, before: Collection[object], after: Collection[object], old: str, new: str) -> str:
+    def described(held: Collection[object], text: str) -> str:
+        commits = sorted(set(re.findall(r"\bcommit (\S+?)(?=,|\s)", text)))
+        return cells.count(len(held), page.noun) + (f" (commit {', '.join(commits)})" if commits else "")
+
+    return f"{described(before, old)} by {described(after, new)}" if old else described(after, new)
+
+
+def _by_section(held: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    sections: defaultdict[str, list[str]] = defaultdict(list)
+    for section, name in sorted(held):
+        sections[section].append(name)
+    return {section: [f"{len(names)} ({_some(names)})"] for section, names in sections.items()}
+
+
+def _beside(records: Iterable[Record], merged: Mapping[Scale, Sequence[Record]]) -> list[Record]:
+    """Everything that shares a picture with one of ``records``."""
+    new = {_group(record) for record in records}
+    return [record for of_scale in merged.values() for record in of_scale if _group(record) in new]
+
+
+def _group(record: Record) -> tuple[str, str, str, str]:
+    return record.scale, record.dataset, record.model, record.protocol
+
+
+def _figures(records: Sequence[Record], folder: Path) -> list[Change]:
+    with tempfile.TemporaryDirectory() as drawn:
+        files = [file for of_kind in plots.write(records, Path(drawn)).values() for file in of_kind]
+        return [Change(folder / file.name, file.read_bytes(), "") for file in files]
+
+
+def _speed_pages(folder: Path, into: Path, scales: Collection[Scale], remarks: list[str]) -> Iterator[Change]:
+    """The pages about speed, which only complete runs write; smoke scale is not for quoting."""
+    for source in sorted(folder.glob("speed*.json")):
+        try:
+            run = speed_results.load(source)
+        except ValueError as error:
+            raise Refused(str(error)) from error
+        if run.scale is not Scale.PAPER or run.scale not in scales:
+            remarks.append(f"leaves out {source}: it is at {run.scale.value} scale")
+            continue
+        kept = into / source.name
+        note = f"commit {run.environment.get('commit')}"
+        if kept.exists():
+            try:
+                note = f"commit {speed_results.load(kept).environment.get('commit')} by {note}"
+            except ValueError:
+                note = f"another version by {note}"
+        yield Change(kept, run.to_json().encode(), note)
+        yield Change(kept.with_suffix(".md"), report.render(run).encode(), note)

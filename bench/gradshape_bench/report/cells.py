@@ -1,0 +1,114 @@
+"""The parts of a board's tables: numbers, verdicts, and links to a case's entry."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+from gradshape.metrics import Estimate
+from gradshape_bench.record import Record, Status
+from gradshape_bench.report import markdown
+from gradshape_bench.report.headline import damage as of_damage
+from gradshape_bench.verdict import Judgement, Verdict
+
+# Of a rate of nothing.
+NOBODY = "no target"
+
+
+def number(value: float, places: int = 3) -> str:
+    """``value`` with a fixed number of decimals and no negative zero.
+
+    >>> number(-0.0001)
+    '0.000'
+    """
+    return f"{value:z.{places}f}"
+
+
+def estimate(estimate: Estimate | None, places: int = 3) -> str:
+    """Value and interval; empty if there is none."""
+    return f"{number(estimate.value, places)} {interval(estimate, places)}".rstrip() if estimate else ""
+
+
+def interval(estimate: Estimate, places: int = 3) -> str:
+    """The interval alone; empty if it is unknown."""
+    if estimate.low is None or estimate.high is None:
+        return ""
+    return f"[{number(estimate.low, places)}, {number(estimate.high, places)}]"
+
+
+def share(estimate: Estimate | None) -> str:
+    """A rate as a count of what it is of; empty if there is none.
+
+    >>> share(Estimate(0.25, 0.1, 0.5, 8))
+    '2 of 8'
+    """
+    return "" if estimate is None else f"{round(estimate.value * estimate.n):,} of {estimate.n:,}"
+
+
+def damage(record: Record, *, bold: bool) -> str:
+    """What the attack of a case did, linked to its entry, with its verdict's mark."""
+    estimate = of_damage(record)
+    link = f"](#{case_anchor(record)})"
+    if estimate is None or estimate.n == 0:
+        text = f"[{state(record) if estimate is None else NOBODY}{link}"
+    else:
+        text = f"[{number(estimate.value)}{link} {interval(estimate)}".rstrip()
+    sign = mark(record)
+    return f"**{text}**{sign and f' {sign}'}" if bold else f"{text}{sign and f' {sign}'}"
+
+
+def state(record: Record) -> str:
+    """Why there is no value."""
+    return record.status.value if record.status is not Status.OK else "no value"
+
+
+def mark(record: Record) -> str:
+    """The verdict as a sign."""
+    if record.verdict is None:
+        return ""
+    sign = "✗" if record.missed else "✓"
+    return sign + ("?" if record.verdict is Verdict.INCONCLUSIVE else "") + ("†" if record.expected_failure else "")
+
+
+def threshold(judgement: Judgement) -> str:
+    """A threshold, what was measured, and the verdict."""
+    verdict = judgement.verdict.value
+    if judgement.verdict is Verdict.INCONCLUSIVE:
+        verdict += ", the value meets it" if judgement.met else ", the value misses it"
+    measured = f"{estimate(judgement.estimate, 4)} (n={judgement.estimate.n})"
+    return f"{markdown.code(judgement.threshold)}: {measured}: {verdict}"
+
+
+def case_anchor(record: Record) -> str:
+    """Where a case's entry is."""
+    return anchor("c", record.scale, record.case)
+
+
+def anchor(kind: str, *names: str) -> str:
+    """A place on the page."""
+    # A digest, because ids are too long to stand in every cell of a wide table.
+    return f"{kind}-{hashlib.sha256(json.dumps(names).encode()).hexdigest()[:10]}"
+
+
+def by_seed(values: object) -> str:
+    """Values of the seeds, once if they are the same."""
+    if isinstance(values, list | tuple) and len(values) > 1 and all(value == values[0] for value in values):
+        return f"{plain(values[0])} with every seed"
+    return plain(values)
+
+
+def plain(value: object) -> str:
+    """A plain value as a reader would write it."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(plain, value)) or "none"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {plain(value[name])}" for name in sorted(value)) or "none"
+    return "none" if value is None else str(value)
+
+
+def count(count: int, noun: str) -> str:
+    """So many of something."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -1,0 +1,58 @@
+"""Which attacks do no more than what they could trivially do: random flips of the same budget and constraints."""
+
+import math
+from collections.abc import Sequence
+
+from gradshape.metrics import Estimate
+from gradshape_bench.record import Record
+from gradshape_bench.report.headline import damage
+
+_UNDEFENDED = "vanilla"
+
+
+def control_of(record: Record) -> str | None:
+    """The label of the attack that is the control of this record's attack; ``None`` if it has none."""
+    label = record.details.get("attack_control")
+    return label if isinstance(label, str) else None
+
+
+def control_labels(records: Sequence[Record]) -> frozenset[str]:
+    """The attacks that are the control of another one of these records."""
+    return frozenset(label for record in records if (label := control_of(record)) is not None)
+
+
+def short_of_control(records: Sequence[Record]) -> frozenset[str]:
+    """Return the attacks that do not do significantly more to the undefended victim than their controls do.
+
+    The control of an attack on single targets is in the attack's own record: what clean rows do in the place of the
+    poison. That of any other attack is another attack, with a record of its own.
+
+    An attack does more if the difference of the two means is above the root of the summed squares of their intervals'
+    half-widths that face each other. Without intervals, with a single seed, nothing is shown to do more. An attack that
+    was not measured on the undefended victim, or whose control was not, is not among them: nothing is known of it.
+
+    Args:
+        records: of one data set, model and protocol at one scale.
+    """
+    undefended = {record.attack: record for record in reversed(records) if record.defense == _UNDEFENDED}
+    short = set()
+    for attack, record in undefended.items():
+        other = undefended.get(control_of(record) or "")
+        controls = [record.metrics.get("success_rate_control"), None if other is None else damage(other)]
+        done = damage(record)
+        if done is not None and done.n and any(least is not None and not exceeds(done, least) for least in controls):
+            short.add(attack)
+    return frozenset(short)
+
+
+def exceeds(one: Estimate, other: Estimate) -> bool:
+    """Whether ``one`` is above ``other`` by more than their intervals allow for; false without intervals.
+
+    >>> exceeds(Estimate(0.10, 0.08, 0.12, 5), Estimate(0.05, 0.03, 0.07, 5))
+    True
+    >>> exceeds(Estimate(0.07, 0.05, 0.09, 5), Estimate(0.05, 0.03, 0.07, 5))
+    False
+    """
+    if one.low is None or other.high is None:
+        return False
+    return one.value - other.value > math.hypot(one.value - one.low, other.high - other.value)

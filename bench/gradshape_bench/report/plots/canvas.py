@@ -1,0 +1,158 @@
+"""What the pictures are drawn with: grids of panels, curves with intervals, published numbers, legends."""
+
+import math
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from gradshape.metrics import Estimate
+from gradshape_bench.report.plots.reference import Mark
+from gradshape_bench.report.plots.style import GREY, Look
+
+_NARROWEST = 4.6
+# Letters of a title an inch, and inches of a legend's letter, its symbol and its line.
+_LETTERS, _LETTER, _SYMBOL, _LINE = 12, 0.056, 0.5, 0.16
+_MARKERS = 12
+# Which way from a published bound the measurement should lie.
+_ARROWS = {"<": "v", ">": "^"}
+
+
+def panels(
+    rows: int,
+    columns: int,
+    *,
+    title: str,
+    width: float = 3.1,
+    height: float = 2.2,
+    legend_rows: int = 2,
+    **sharing: Any,
+) -> tuple[Figure, list[list[Axes]]]:
+    """A figure with a grid of panels.
+
+    Args:
+        rows, columns: of the grid.
+        title: over all of them; long lines are broken.
+        width, height: of one panel, in inches.
+        legend_rows: lines of the legend below them.
+        sharing: ``sharex`` and ``sharey`` of matplotlib.
+    """
+    size = max(_NARROWEST, columns * width + 0.5)
+    figure = Figure(figsize=(size, rows * height + 0.5 + legend_rows * _LINE), layout="constrained")
+    headline(figure, title)
+    return figure, figure.subplots(rows, columns, squeeze=False, **sharing).tolist()
+
+
+def headline(figure: Figure, title: str) -> None:
+    """Put a title over the figure, in lines that fit."""
+    letters = int(_LETTERS * float(figure.get_figwidth()))
+    figure.suptitle("\n".join(textwrap.fill(line, letters) for line in title.split("\n")))
+
+
+def curve(axes: Axes, places: Sequence[float], values: Sequence[Estimate | None], look: Look, *, label: str) -> Line2D:
+    """Draw a curve with its intervals as a band; what is unknown is a gap."""
+    known = [None if value is None else value.value for value in values]
+    ends = [(math.nan, math.nan) if v is None or v.low is None or v.high is None else (v.low, v.high) for v in values]
+    low, high = zip(*ends, strict=True) if ends else ((), ())
+    axes.fill_between(places, low, high, color=look.color, alpha=0.15, linewidth=0)
+    alone = [place for place in range(len(known)) if _lonely(known, place)]
+    axes.vlines(
+        [places[i] for i in alone], [low[i] for i in alone], [high[i] for i in alone], color=look.color, linewidth=0.9
+    )
+    (line,) = axes.plot(
+        places,
+        [math.nan if value is None else value for value in known],
+        color=look.color,
+        marker=look.marker,
+        linestyle=look.line,
+        label=label,
+        markevery=_marked(known),
+        markeredgecolor="white",
+        markeredgewidth=0.4,
+    )
+    return line
+
+
+def _marked(values: Sequence[float | None]) -> list[int]:
+    """Places that get a marker: some of many, and all that no line would show."""
+    step = max(1, math.ceil(len(values) / _MARKERS))
+    return [place for place, v in enumerate(values) if v is not None and (place % step == 0 or _lonely(values, place))]
+
+
+def _lonely(values: Sequence[float | None], place: int) -> bool:
+    """Whether a known value has no known neighbour, so that neither a line nor a band shows it."""
+    around = [*values[max(0, place - 1) : place], *values[place + 1 : place + 2]]
+    return values[place] is not None and all(value is None for value in around)
+
+
+def published(axes: Axes, place: float, marks: Iterable[Mark], look: Look, *, level: bool = False) -> list[Artist]:
+    """Draw published numbers as hollow markers; returns what a legend shows for them.
+
+    Args:
+        axes: where.
+        place: on the axis of x.
+        marks: the numbers.
+        look: of the curve that measures the same; bounds have an arrow instead of its marker.
+        level: whether the number is one of all epochs, so that a line shows it, too.
+    """
+    proxies: list[Artist] = []
+    for mark in marks:
+        color = look.color if mark.comparable else GREY
+        if level:
+            axes.axhline(mark.value, color=color, linestyle="-.", linewidth=0.9, zorder=1.5)
+        axes.plot([place], [mark.value], color=color, zorder=5, **_hollow(_ARROWS.get(mark.relation, look.marker)))
+        color = "black" if mark.comparable else GREY
+        label = f"{mark.words} (mean over epochs)" if level and mark.relation == "=" else mark.words
+        proxies.append(Line2D([], [], color=color, label=label, **_hollow(_ARROWS.get(mark.relation, "o"))))
+    return proxies
+
+
+def _hollow(shape: str) -> dict[str, Any]:
+    return {
+        "marker": shape,
+        "linestyle": "none",
+        "markersize": 8,
+        "markerfacecolor": "none",
+        "markeredgewidth": 1.1,
+    }
+
+
+def distinct(handles: Iterable[Artist]) -> list[Artist]:
+    """The first of the handles with each label."""
+    found: dict[str, Artist] = {}
+    for handle in handles:
+        found.setdefault(str(handle.get_label()), handle)
+    return list(found.values())
+
+
+def legend(figure: Figure, handles: Iterable[Artist]) -> None:
+    """A legend below all panels, in as many columns as fit."""
+    shown = distinct(handles)
+    figure.legend(
+        handles=shown,
+        loc="outside lower center",
+        ncols=_columns(shown, float(figure.get_figwidth())),
+        columnspacing=1.2,
+    )
+
+
+def panel_legend(axes: Axes, handles: Iterable[Artist], *, width: float = 3.1) -> None:
+    """A legend below one panel and its axis' label."""
+    shown = distinct(handles)
+    axes.legend(
+        handles=shown,
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0.0),
+        borderaxespad=4.2,
+        ncols=_columns(shown, width),
+        columnspacing=1.0,
+    )
+
+
+def _columns(handles: Sequence[Artist], width: float) -> int:
+    longest = max((len(str(handle.get_label())) for handle in handles), default=0)
+    return max(1, min(len(handles), int(width / (longest * _LETTER + _SYMBOL))))

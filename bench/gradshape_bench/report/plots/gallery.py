@@ -1,0 +1,77 @@
+"""Which pictures there are, and how all of them are made. Importing this needs no matplotlib; drawing does."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gradshape_bench.record import Record
+
+if TYPE_CHECKING:
+    from gradshape_bench.report.plots.picture import Picture
+
+
+class MissingMatplotlib(ImportError):
+    """Pictures are asked for and matplotlib is not installed."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of picture.
+
+    Attributes:
+        module: of ``gradshape_bench.report.plots``; its ``pictures(records)`` yields as many as the records give.
+        shows: what there is to see, with the paper's figure where there is one.
+    """
+
+    module: str
+    shows: str
+
+
+KINDS = (
+    Kind("gradients", "gradients of poison against clean rows, by epoch and intensity (Fig. 1)"),
+    Kind("sample_norms", "norms of single rows' gradients, and the ratio before clipping, by epoch"),
+    Kind("examples", "poison of each attack, by intensity (Fig. 2)"),
+    Kind("intensities", "damage over the attack's intensity, by defence (Fig. 4 a, b, d, e)"),
+    Kind("shaped_gradients", "gradients of poison against clean rows, by epoch and defence (Fig. 4 c, f, Fig. 7)"),
+    Kind("targets_won", "targets won over clipping norm and noise (Fig. 5 and 6)"),
+    Kind("scenarios", "targets won where only one of two trainings is defended (Table 3)"),
+    Kind("clusters", "poison among the clean rows in the plane of two principal components (Fig. 8)"),
+    Kind("boundary", "regions in which models decide for a class (Fig. 10)"),
+    Kind("training_accuracy", "training-time accuracy on clean rows and poison, by epoch (Fig. 11)"),
+    Kind("privacy", "utility against privacy (Fig. 12)"),
+    Kind("heat_map", "attacks against defences"),
+)
+
+
+def pictures(kind: Kind, records: Sequence[Record]) -> Iterator["Picture"]:
+    """Draw the pictures of one kind; none if no record suits.
+
+    Raises:
+        MissingMatplotlib: there is no matplotlib.
+    """
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise MissingMatplotlib(
+            "pictures need matplotlib, which is not installed: install the extra `plots`, `pip install -e .[plots]`"
+        ) from error
+    yield from import_module(f"gradshape_bench.report.plots.{kind.module}").pictures(records)
+
+
+def write(records: Sequence[Record], folder: Path) -> dict[Kind, list[Path]]:
+    """Draw every picture that the records give, as PNG and SVG. The same records give the same bytes, in any order.
+
+    Args:
+        records: one a case, in any order.
+        folder: created if it is missing; files of the same names are replaced, others stay.
+
+    Returns:
+        For each kind the files that were written; none if no record suits.
+
+    Raises:
+        MissingMatplotlib: there is no matplotlib.
+        OSError: a file cannot be written.
+    """
+    return {kind: [path for picture in pictures(kind, records) for path in picture.save(folder)] for kind in KINDS}

@@ -1,0 +1,101 @@
+"""What attacks do as there is more poison, one curve a defence.
+
+Hong et al. 2020, Fig. 4 a, b, d and e.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+
+from gradshape_bench.record import Record
+from gradshape_bench.report.headline import headline
+from gradshape_bench.report.plots import canvas
+from gradshape_bench.report.plots.picture import Picture
+from gradshape_bench.report.plots.reference import marks
+from gradshape_bench.report.plots.sections import VANILLA, Section, defense_groups, intensity, sections
+from gradshape_bench.report.plots.style import looks, style, text
+
+WORDS = {
+    "rad": "relative accuracy drop\nby the poison (share)",
+    "rad_vs_vanilla": "relative accuracy drop\nvs. clean vanilla (share)",
+    "mse_ratio": "test error,\ntimes that without poison",
+    "mse_ratio_vs_vanilla": "test error,\ntimes that of clean vanilla",
+    "backdoor_rate": "triggered rows taken for\nthe claimed class (share)",
+    "success_rate": "targets won\n(share)",
+}
+# What metrics are where poison does nothing, if not 0.
+HARMLESS = {"mse_ratio": 1.0, "mse_ratio_vs_vanilla": 1.0}
+Family = Mapping[tuple[str, float], Record]
+
+
+def pictures(records: Sequence[Record]) -> Iterator[Picture]:
+    """Two for each section: the damage, and damage and defence together; a row a family of attacks."""
+    for section in sections(records):
+        for metric in _metrics(section):
+            families = _families(section, metric)
+            if families:
+                yield _picture(section, metric, families)
+
+
+def _metrics(section: Section) -> list[str]:
+    shown = [names for names in map(headline, section.records) if names is not None and names.ranks]
+    return list(dict.fromkeys(metric for names in shown for metric in (names.total, names.damage) if metric))
+
+
+def _families(section: Section, metric: str) -> dict[str, Family]:
+    """By family of attacks the records that have the metric, by defence and intensity; at least two intensities."""
+    found: defaultdict[str, dict[tuple[str, float], Record]] = defaultdict(dict)
+    for record in section.records:
+        split = intensity(record.attack)
+        # A number of candidates is no share of the rows.
+        if split is not None and metric in record.metrics and "success_rate_control" not in record.metrics:
+            found[split[0]].setdefault((record.defense, split[1]), record)
+    return {name: family for name, family in found.items() if len({percent for _, percent in family}) > 1}
+
+
+def _picture(section: Section, metric: str, families: Mapping[str, Family]) -> Picture:
+    measured = {defense for family in families.values() for defense, _ in family}
+    groups = defense_groups([defense for defense in section.defenses if defense in measured])
+    with style():
+        figure, grid = canvas.panels(
+            len(families),
+            len(groups),
+            title=section.title(f"{text(metric)} over the amount of poison"),
+            height=2.5,
+            legend_rows=max(map(len, groups)) + 2,
+            sharex=True,
+            sharey="row",
+        )
+        for column, group in enumerate(groups):
+            handles: list[Artist] = []
+            for row, (name, family) in zip(grid, families.items(), strict=True):
+                handles += _panel(row[column], metric, name, family, group)
+            canvas.panel_legend(grid[-1][column], handles)
+            grid[-1][column].set_xlabel("poison (% of the clean training rows)")
+        for row in grid:
+            row[0].set_ylabel(WORDS.get(metric, text(metric)))
+    return Picture(section.file_name(f"fig4_{metric}"), figure)
+
+
+def _panel(axes: Axes, metric: str, name: str, family: Family, group: Sequence[str]) -> list[Artist]:
+    """One family of attacks against one group of defences and plain training; returns what a legend shows."""
+    axes.set_title(text(name))
+    axes.axhline(HARMLESS.get(metric, 0.0), color="#aaaaaa", linewidth=0.8, zorder=1)
+    # Room for published numbers at the edge.
+    axes.margins(y=0.12)
+    percents = sorted({percent for _, percent in family})
+    look_of = looks(group, reference=VANILLA)
+    handles: list[Artist] = []
+    compared: list[Artist] = []
+    for defense in (VANILLA, *group):
+        cases = [family.get((defense, percent)) for percent in percents]
+        values = [None if case is None else case.metrics[metric] for case in cases]
+        if not any(values):
+            continue
+        handles.append(canvas.curve(axes, percents, values, look_of[defense], label=text(defense)))
+        for percent, case in zip(percents, cases, strict=True):
+            if case is not None:
+                compared += canvas.published(axes, percent, marks(case, metric), look_of[defense])
+    return handles + compared

@@ -1,0 +1,81 @@
+"""A picture and its files."""
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from gradshape_bench.report.plots.style import style
+
+# What would differ between two runs, by format.
+_METADATA: dict[str, dict[str, str | None]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
+}
+_LONGEST = 150
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A drawn figure.
+
+    Attributes:
+        name: of its files, without an ending.
+        figure: never shown, so there need be no display.
+    """
+
+    name: str
+    figure: Figure
+
+    def save(self, folder: Path) -> list[Path]:
+        """Write it as PNG and SVG into ``folder``, which is created if it is missing; a reader sees whole files only.
+
+        Returns:
+            The paths of the two files.
+
+        Raises:
+            OSError: a file cannot be written.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = []
+        for ending, metadata in _METADATA.items():
+            path = folder / f"{self.name}.{ending}"
+            _write(path, self._encoded(ending, metadata))
+            paths.append(path)
+            # Both formats have one layout, which takes longest.
+            self.figure.set_layout_engine("none")
+        return paths
+
+    def _encoded(self, ending: str, metadata: dict[str, str | None]) -> bytes:
+        buffer = BytesIO()
+        with style():
+            self.figure.savefig(buffer, format=ending, metadata=metadata)
+        return buffer.getvalue()
+
+
+def file_name(*parts: str) -> str:
+    """A file's name from labels that may hold anything; different labels give different names.
+
+    >>> file_name("heat_map", "paper", "fashion_mnist_34")
+    'heat_map-paper-fashion_mnist_34'
+    >>> file_name("heat_map", "../rows.npz")
+    'heat_map-rows.npz-b9a966'
+    """
+    safe = "-".join(re.sub(r"[^A-Za-z0-9_.]+", "-", part).strip("-.") for part in parts)
+    # A hyphen in a part could be one between parts.
+    if safe.split("-") == list(parts) and len(safe) <= _LONGEST:
+        return safe
+    return f"{safe[:_LONGEST]}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:6]}"
+
+
+def _write(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

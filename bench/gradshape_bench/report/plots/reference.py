@@ -1,0 +1,50 @@
+"""What the paper states, where it belongs in a picture."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from gradshape_bench.record import Record
+from gradshape_bench.report.readings import readings, stand_in
+
+# Its numbers are of the sizes of the paper, and say nothing of a smaller experiment.
+_SCALE = "paper"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A published number.
+
+    Attributes:
+        value: the number.
+        relation: how a measurement should stand to it: ``=``, or ``<`` or ``>`` of a bound.
+        comparable: whether the paper's own analysis lets it be compared.
+    """
+
+    value: float
+    relation: str = "="
+    comparable: bool = True
+
+    @property
+    def words(self) -> str:
+        """What it is, for a legend."""
+        kind = {"<": "published upper bound", ">": "published lower bound"}.get(self.relation, "published")
+        return kind if self.comparable else f"{kind}, not comparable"
+
+
+def marks(record: Record, metric: str) -> Sequence[Mark]:
+    """The published numbers that ``record`` measures as ``metric``."""
+    return _marks(record.case, metric) if record.scale == _SCALE else ()
+
+
+@cache
+def _marks(case: str, metric: str) -> tuple[Mark, ...]:
+    found: dict[Mark, None] = {}
+    for row, how in readings():
+        # A number over all intensities repeats that of the highest one, rounded.
+        if how.metric != metric or how.by_definition is not None or row.intensity == "overall":
+            continue
+        if any(asked.rank(case) is not None for asked in how.cases):
+            comparable = not how.caveat and stand_in(row, case) is None
+            found[Mark(row.value, how.relation, comparable)] = None
+    return tuple(found)

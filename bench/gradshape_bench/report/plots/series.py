@@ -1,0 +1,46 @@
+"""What a record holds of every epoch of a training."""
+
+from collections.abc import Mapping
+
+from gradshape.metrics import Estimate
+from gradshape_bench.record import Record
+
+PROTOCOL = "gradients"
+Curve = tuple[Estimate | None, ...]
+
+
+def has_series(record: Record) -> bool:
+    """Whether the record is one of the protocols that look at every epoch."""
+    return PROTOCOL in record.protocol.split("_")
+
+
+def of_one_shot(record: Record) -> bool:
+    """Whether the training was one for a single target, with a single poison row."""
+    return has_series(record) and "_one_shot_" in f"_{record.protocol}_"
+
+
+def series(record: Record, name: str) -> Curve:
+    """Mean and interval by epoch, ``None`` where nothing is known; empty if the record has no such series."""
+    found = record.details.get("series")
+    columns = found.get(name) if isinstance(found, Mapping) else None
+    if not isinstance(columns, Mapping):
+        return ()
+    parts = [part for part in map(columns.get, ("value", "low", "high")) if isinstance(part, list)]
+    if len(parts) != 3 or len({len(part) for part in parts}) != 1:
+        return ()
+    curve = tuple(_estimate(value, low, high, len(record.seeds)) for value, low, high in zip(*parts, strict=True))
+    return curve if any(curve) else ()
+
+
+def epochs(curve: Curve) -> list[float]:
+    """Places on the axis: the first epoch is 1."""
+    return [float(epoch) for epoch in range(1, len(curve) + 1)]
+
+
+def _estimate(value: object, low: object, high: object, n: int) -> Estimate | None:
+    known = _number(value)
+    return None if known is None else Estimate(known, _number(low), _number(high), n)
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None

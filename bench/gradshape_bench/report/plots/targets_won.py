@@ -1,0 +1,160 @@
+"""How many targets an attack wins as the clipping norm shrinks and as the noise grows, and what that costs.
+
+Hong et al. 2020, Fig. 5 (one poison row) and Fig. 6 (several).
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+
+from gradshape.metrics import Estimate
+from gradshape_bench.record import Record
+from gradshape_bench.report.plots import canvas
+from gradshape_bench.report.plots.picture import Picture
+from gradshape_bench.report.plots.reference import marks
+from gradshape_bench.report.plots.sections import VANILLA, Section, sections
+from gradshape_bench.report.plots.style import Look, nth, style, text
+
+# Figure, and the words for a title.
+FIGURES = {
+    "one_shot": ("fig5_one_shot", "Targets won by one poison row"),
+    "multi_poison": ("fig6_multi_poison", "Targets won by several poison rows"),
+}
+SHARES = {
+    "success_rate": ("targets won", nth(0)),
+    "success_rate_control": ("targets won, control (clean rows)", Look(nth(3).color, nth(3).marker, ":")),
+    "utility_loss": ("utility loss", Look(nth(1).color, nth(1).marker, "--")),
+}
+POISONS = "poisons_needed"
+_NUMBER = r"\d+(?:\.\d+)?(?:e[+-]?\d+)?"
+_SHAPED = re.compile(rf"(?P<kind>dp_[^\W_]+)_c(?P<norm>{_NUMBER})(?:_s(?P<std>{_NUMBER}))?(?P<more>_x{_NUMBER})?")
+
+
+@dataclass(frozen=True)
+class Shaped:
+    """What a label says of training with clipped gradients.
+
+    Attributes:
+        family: the label without its numbers; settings of one family can be compared.
+        norm: clipping norm.
+        std: of the noise, on the sum of the clipped gradients.
+    """
+
+    family: str
+    norm: float
+    std: float
+
+    @classmethod
+    def of(cls, label: str) -> "Shaped | None":
+        """``None`` if the label is of something else.
+
+        >>> Shaped.of("dp_adam_c4_s0.01_x2"), Shaped.of("vanilla")
+        (Shaped(family='dp_adam_x2', norm=4.0, std=0.01), None)
+        """
+        match = _SHAPED.fullmatch(label)
+        if match is None:
+            return None
+        return cls(f"{match['kind']}{match['more'] or ''}", float(match["norm"]), float(match["std"] or 0))
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Settings of which one grows: the records in order, and how they are named on the axis."""
+
+    label: str
+    names: tuple[str, ...]
+    records: tuple[Record, ...]
+
+
+def pictures(records: Sequence[Record]) -> Iterator[Picture]:
+    """One for each section, attack and family of settings: a row over the clipping norm, one over each norm's noise."""
+    for section in sections(record for record in records if experiment(record) in FIGURES):
+        for attack in section.attacks:
+            families = _families(section, attack)
+            for family, settings in families.items():
+                sweeps = list(_sweeps(section.find(attack, VANILLA), settings))
+                if sweeps:
+                    yield _picture(section, attack, sweeps, *([family] if len(families) > 1 else []))
+
+
+def experiment(record: Record) -> str | None:
+    """Which of :data:`FIGURES` a record belongs to; ``None`` for none."""
+    if "success_rate_control" not in record.metrics:
+        return None
+    return next((name for name in FIGURES if f"{record.protocol}_".startswith(f"{name}_")), None)
+
+
+def known(record: Record, metric: str) -> Estimate | None:
+    """What was measured; ``None`` for a rate of nothing."""
+    found = record.metrics.get(metric)
+    return None if found is None or found.n == 0 else found
+
+
+def _families(section: Section, attack: str) -> Mapping[str, Mapping[Shaped, Record]]:
+    found: defaultdict[str, dict[Shaped, Record]] = defaultdict(dict)
+    for record in section.records:
+        shaped = Shaped.of(record.defense)
+        if record.attack == attack and shaped is not None:
+            found[shaped.family].setdefault(shaped, record)
+    return found
+
+
+def _sweeps(vanilla: Record | None, settings: Mapping[Shaped, Record]) -> Iterator[Sweep]:
+    """Over the norms without noise, and over the noise of each norm; plain training is where either begins."""
+    first = [] if vanilla is None else [("none", vanilla)]
+    quiet = sorted((shaped for shaped in settings if not shaped.std), key=lambda shaped: -shaped.norm)
+    points = [*first, *((f"{shaped.norm:g}", settings[shaped]) for shaped in quiet)]
+    if quiet and len(points) > 1:
+        yield _sweep("clipping norm C, σ = 0", points)
+    for norm in sorted({shaped.norm for shaped in settings if shaped.std}, reverse=True):
+        loud = sorted((shaped for shaped in settings if shaped.norm == norm), key=lambda shaped: shaped.std)
+        points = [*first, *((f"{shaped.std:g}", settings[shaped]) for shaped in loud)]
+        if len(points) > 1:
+            yield _sweep(f"noise σ, C = {norm:g}", [(name if name != "none" else "no DP", at) for name, at in points])
+
+
+def _sweep(label: str, points: Sequence[tuple[str, Record]]) -> Sweep:
+    return Sweep(label, tuple(name for name, _ in points), tuple(record for _, record in points))
+
+
+def _picture(section: Section, attack: str, sweeps: Sequence[Sweep], *family: str) -> Picture:
+    name, words = FIGURES[str(experiment(sweeps[0].records[0]))]
+    counted = any(known(record, POISONS) for sweep in sweeps for record in sweep.records)
+    title = ": ".join(map(text, (words, *family, attack)))
+    with style():
+        figure, grid = canvas.panels(
+            len(sweeps), 1 + counted, title=section.title(title), width=4.1, legend_rows=4, sharey="col"
+        )
+        handles: list[Artist] = []
+        for row, sweep in zip(grid, sweeps, strict=True):
+            for metric, (label, look) in SHARES.items():
+                handles += _curve(row[0], sweep, metric, look, label=label)
+            if counted:
+                handles += _curve(row[1], sweep, POISONS, nth(2), label="poison rows needed")
+                row[1].set_ylabel("poison rows needed\n(mean over targets won)")
+            row[0].set_ylabel("share")
+            row[0].set_ylim(-0.05, 1.05)
+            for panel in row:
+                panel.set_xticks(range(len(sweep.names)), sweep.names)
+                panel.set_xlim(-0.4, len(sweep.names) - 0.6)
+                panel.set_xlabel(sweep.label)
+        if counted:
+            # Only once all is drawn, as the panels share it.
+            grid[0][1].set_ylim(bottom=0)
+        canvas.legend(figure, sorted(handles, key=lambda handle: str(handle.get_label()).startswith("published")))
+    return Picture(section.file_name(name, attack, *family), figure)
+
+
+def _curve(panel: Axes, sweep: Sweep, metric: str, look: Look, *, label: str) -> list[Artist]:
+    values = [known(record, metric) for record in sweep.records]
+    if not any(values):
+        return []
+    places = [float(place) for place in range(len(values))]
+    handles: list[Artist] = [canvas.curve(panel, places, values, look, label=label)]
+    for place, record in zip(places, sweep.records, strict=True):
+        handles += canvas.published(panel, place, marks(record, metric), look)
+    return handles

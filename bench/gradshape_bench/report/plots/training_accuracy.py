@@ -1,0 +1,73 @@
+"""How well a model fits clean rows and poison while it trains.
+
+Hong et al. 2020, Appendix E, Fig. 11.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+
+from gradshape_bench.record import Record
+from gradshape_bench.report.plots import canvas
+from gradshape_bench.report.plots.gradients import label_epochs, ordered
+from gradshape_bench.report.plots.picture import Picture
+from gradshape_bench.report.plots.reference import marks
+from gradshape_bench.report.plots.sections import Section, sections
+from gradshape_bench.report.plots.series import epochs, has_series, series
+from gradshape_bench.report.plots.style import nth, style, text
+
+SIDES = {
+    "train_accuracy_clean": ("clean rows", nth(0)),
+    "train_accuracy_poison": ("poison, as it is labelled", nth(1)),
+}
+_COLUMNS = 4
+
+
+def pictures(records: Sequence[Record]) -> Iterator[Picture]:
+    """One for each section and defence: a panel an attack."""
+    for section in sections(filter(has_series, records)):
+        for defense in section.defenses:
+            found = [record for record in section.records if record.defense == defense]
+            shown = [record for record in found if any(series(record, name) for name in SIDES)]
+            if shown:
+                yield _picture(section, defense, shown)
+
+
+def _picture(section: Section, defense: str, records: Sequence[Record]) -> Picture:
+    columns = min(_COLUMNS, len(records))
+    rows = -(-len(records) // columns)
+    with style():
+        figure, grid = canvas.panels(
+            rows,
+            columns,
+            title=section.title(f"Accuracy on the training rows: {text(defense)}"),
+            sharex=True,
+            sharey=True,
+        )
+        panels = [panel for row in grid for panel in row]
+        handles: list[Artist] = []
+        for panel, record in zip(panels, records, strict=False):
+            panel.set_title(text(record.attack))
+            handles += _panel(panel, record)
+        for row in grid:
+            row[0].set_ylabel("accuracy on training rows\n(share correct)")
+        for place, panel in enumerate(panels):
+            if place >= len(records):
+                panel.set_visible(False)
+            elif place + columns >= len(records):
+                label_epochs(panel)
+                panel.tick_params(labelbottom=True)
+        panels[0].set_ylim(-0.03, 1.03)
+        canvas.legend(figure, ordered(handles))
+    return Picture(section.file_name("fig11_training_accuracy", defense), figure)
+
+
+def _panel(panel: Axes, record: Record) -> list[Artist]:
+    handles: list[Artist] = []
+    for name, (words, look) in SIDES.items():
+        found = series(record, name)
+        if found:
+            handles.append(canvas.curve(panel, epochs(found), found, look, label=words))
+            handles += canvas.published(panel, len(found) / 2, marks(record, name), look, level=True)
+    return handles

@@ -1,0 +1,128 @@
+"""Utility against privacy: a Markdown page from the records of the ``utility`` protocols alone, the paper's Fig. 12.
+
+The same records give the same bytes, in any order.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from gradshape.metrics import Estimate
+from gradshape_bench.privacy import assumption, epsilon, ledger
+from gradshape_bench.protocols import DEFINITIONS
+from gradshape_bench.record import Record, Status
+from gradshape_bench.report import markdown
+from gradshape_bench.report.ordering import case_order
+from gradshape_bench.store import write_atomically
+from gradshape_bench.verdict import Verdict
+
+_PROTOCOL = "utility"
+
+_INTRODUCTION = """\
+# Utility against privacy
+
+What clipping and noise cost on clean data, and which (ε, δ) they buy: the paper's Fig. 12. This page is generated from
+the results file by `gradshape privacy`; edits to it are lost.
+
+A row is a clipping norm C, a column the noise σ, the standard deviation on the sum of the clipped gradients. A cell has
+three lines: test accuracy with its 95 % interval over the seeds; the utility loss, the relative accuracy drop against
+plain training, with ✓ or ✗ where the case has thresholds (? where the interval leaves it open); and the nominal ε / the
+ε that holds.
+"""
+
+_EMPTY = (
+    "No case without an attack has been measured. `pytest suites/test_privacy.py` does, and makes this page at its end."
+)
+
+
+def concerns(record: Record) -> bool:
+    """Whether the record is shown on this page instead of the leaderboard."""
+    return record.protocol.partition("_")[0] == _PROTOCOL
+
+
+def render(records: Iterable[Record]) -> str:
+    """The page; records of other protocols are left out.
+
+    >>> "No case" in render([])
+    True
+    """
+    groups: defaultdict[tuple[str, ...], list[Record]] = defaultdict(list)
+    for record in sorted(filter(concerns, records), key=case_order):
+        groups[record.scale, record.dataset, record.model, record.protocol].append(record)
+    blocks = [_INTRODUCTION, *(block for group in groups.values() for block in _section(group))]
+    return "\n\n".join(block.strip("\n") for block in (blocks if groups else [*blocks, _EMPTY])) + "\n"
+
+
+def write(records: Iterable[Record], path: Path) -> None:
+    """Write the page to ``path``, so that a reader sees either the old one or the new one."""
+    write_atomically(path, [render(records)])
+
+
+def _section(records: Sequence[Record]) -> list[str]:
+    first = records[0]
+    title = markdown.escape(f"{first.dataset}, {first.model}, {first.protocol} ({first.scale} scale)")
+    measured = [record for record in records if record.status is Status.OK]
+    blocks = [f"## {title}", markdown.escape(DEFINITIONS.get(first.protocol, ""))]
+    if measured:
+        blocks += [_setup(measured), _table(measured), _footnote(measured)]
+    others = [
+        "- " + markdown.escape(f"{record.case}: {record.status.value}: {record.reason or 'no reason recorded'}")
+        for record in records
+        if record.status is not Status.OK
+    ]
+    return [block for block in blocks if block] + (["Not measured:", "\n".join(others)] if others else [])
+
+
+def _setup(records: Sequence[Record]) -> str:
+    names = ("train_rows", "optimizer", "lr", "batch_size", "epochs")
+    values = {
+        name: " / ".join(sorted({str(record.details.get(name, "unknown")) for record in records})) for name in names
+    }
+    text = "{train_rows} training rows; {optimizer}, learning rate {lr}, batch size {batch_size}, {epochs} epochs."
+    return markdown.escape(text.format(**values))
+
+
+def _table(records: Sequence[Record]) -> str:
+    cells: defaultdict[tuple[float | None, float], list[str]] = defaultdict(list)
+    for record in records:
+        spent = ledger(record)
+        cells[spent.get("sensitivity"), spent.get("noise_std") or 0.0].append(_cell(record))
+    # The weakest clipping first, as everywhere; None is no bound.
+    norms = sorted({norm for norm, _ in cells}, key=lambda norm: -float("inf") if norm is None else -norm)
+    stds = sorted({std for _, std in cells})
+    rows = [
+        ["none" if norm is None else f"{norm:g}", *("<br>".join(cells.get((norm, std), ["-"])) for std in stds)]
+        for norm in norms
+    ]
+    return markdown.table(rows, ["C", *("no noise" if std == 0 else f"σ = {std:g}" for std in stds)])
+
+
+def _cell(record: Record) -> str:
+    spent = ledger(record)
+    accuracy, loss = (record.metrics.get(name) for name in ("accuracy_clean", "utility_loss"))
+    both = f"ε {epsilon(spent.get('nominal_epsilon'))} / {epsilon(spent.get('epsilon'))}" if spent else "ε not recorded"
+    return "<br>".join([_estimate(accuracy), f"loss {_value(loss)}{_mark(record)}", both])
+
+
+def _estimate(estimate: Estimate | None) -> str:
+    if estimate is None or estimate.low is None or estimate.high is None:
+        return _value(estimate)
+    return f"{_value(estimate)} [{estimate.low:z.3f}, {estimate.high:z.3f}]"
+
+
+def _value(estimate: Estimate | None) -> str:
+    return "no value" if estimate is None else f"{estimate.value:z.3f}"
+
+
+def _mark(record: Record) -> str:
+    if record.verdict is None:
+        return ""
+    return f" {'✗' if record.missed else '✓'}{'?' if record.verdict is Verdict.INCONCLUSIVE else ''}"
+
+
+def _footnote(records: Sequence[Record]) -> str:
+    ledgers = [ledger(record) for record in records if ledger(record)]
+    deltas = " / ".join(sorted({f"{spent['delta']:g}" for spent in ledgers}))
+    accountants = " / ".join(sorted({str(spent["accountant"]) for spent in ledgers}))
+    words = " ".join(sorted({assumption(spent["sampling"]) for spent in ledgers}))
+    return markdown.escape(f"δ = {deltas}; accountant {accountants}. {words}") if ledgers else ""

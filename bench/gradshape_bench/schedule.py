@@ -1,0 +1,392 @@
+"""Runs the experiments of cases: shared jobs once, finished jobs never again, trainings in stacks."""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Generator, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from gradshape import _digest
+from gradshape.data import Dataset
+from gradshape_bench.cache import Cache, Claim
+from gradshape_bench.case import Case, Rows
+from gradshape_bench.engines import Bundle, Done, Engine, Failed
+from gradshape_bench.jobs import AnyJob, Finished, Train
+from gradshape_bench.protocols.base import Experiment, Measurement
+
+_log = logging.getLogger(__name__)
+
+# Victims that are worth a stack of their own: fewer gain less by another processor than they lose by smaller products.
+_LEAST_PART = 8
+# Cases that are begun early, for each worker: as many poison sets and networks may have to be held in memory.
+_AHEAD = 4
+# How long to wait for a job that another process does, before looking again.
+_PATIENCE = 0.1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a case's experiment found, and what it cost.
+
+    Attributes:
+        measurement: what it found; it holds no jobs any more.
+        dataset_fingerprint, train_rows: of the clean data.
+        seconds: computing time of its jobs.
+        costs: mean computing time of a job by what it did, in seconds.
+    """
+
+    measurement: Measurement
+    dataset_fingerprint: str
+    train_rows: int
+    seconds: float
+    costs: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(eq=False)
+class _Run:
+    """A case's experiment under way.
+
+    Attributes:
+        pending: the jobs whose results it waits for.
+        missing: those of them that are not finished, by key.
+        spent: seconds of its jobs, by key.
+    """
+
+    case: Case
+    experiment: Experiment
+    dataset: Dataset
+    pending: Sequence[AnyJob] = ()
+    missing: dict[str, AnyJob] = field(default_factory=dict)
+    spent: dict[str, float] = field(default_factory=dict)
+    begun: bool = False
+
+
+@dataclass(eq=False)
+class _Taken:
+    """A bundle that the engine has: what it has not given back, and the right to do it."""
+
+    keys: set[str]
+    claim: Claim
+
+
+class Scheduler:
+    """Gives the outcome of any of its cases.
+
+    It computes what that case needs and what shares its stacks; while workers are idle, also what the next cases need,
+    in their order.
+
+    Only the thread that asks for outcomes touches anything in here, and that thread alone claims jobs, reads and writes
+    the cache, and resumes experiments. The engine's workers are handed plain bundles and give back plain results, by
+    way of the generator that :meth:`Engine.run <gradshape_bench.engines.Engine.run>` is: it asks for the next bundle,
+    and hands on results, only while that thread advances it. So there is nothing to guard. Other processes may use the
+    same cache at the same time: a bundle is claimed before it is handed out, and looked up again once it is claimed.
+
+    Args:
+        cases: all cases of this session; they may be asked for in any order.
+        cache: finished jobs.
+        engine: where jobs run.
+        device: ``cpu``, ``cuda`` or ``cuda:i``.
+        download: whether missing data may be downloaded.
+        ahead: at most so many of the next cases are begun before they are asked for; by default a few for each worker.
+    """
+
+    def __init__(
+        self,
+        cases: Iterable[Case],
+        *,
+        cache: Cache,
+        engine: Engine,
+        device: str = "cpu",
+        download: bool = True,
+        ahead: int | None = None,
+    ) -> None:
+        self._cases: dict[Rows, list[Case]] = {}
+        for case in cases:
+            self._cases.setdefault(case.rows, []).append(case)
+        self._cache = cache
+        self._engine = engine
+        self._device = device
+        self._download = download
+        self._ahead = _AHEAD * engine.workers if ahead is None else ahead
+
+        self._loaded: tuple[Rows, Dataset] | None = None
+        self._unavailable: dict[Rows, Exception] = {}
+        self._outcomes: dict[Case, Outcome] = {}
+        # Of the data set that is held: experiments under way, results, and who waits for what.
+        self._runs: dict[Case, _Run] = {}
+        self._finished: dict[str, Finished[Any]] = {}
+        self._waiting: dict[str, list[_Run]] = {}
+        # What failed beside another case is left alone until it is asked for.
+        self._broken: set[Case] = set()
+
+        self._asked: _Run | None = None
+        self._queue: deque[Bundle] = deque()
+        self._taken: dict[str, _Taken] = {}
+        self._results: Generator[Done, None, None] | None = None
+
+    def outcome(self, case: Case) -> Outcome:
+        """The outcome of ``case``.
+
+        Raises:
+            gradshape.data.DataUnavailable: its data cannot be had.
+            Exception: whatever its jobs raise.
+        """
+        if case not in self._outcomes:
+            if case not in self._cases.get(case.rows, ()):
+                raise ValueError(f"{case.id} is no case of this session")
+            self._asked = self._run(case, self._dataset(case.rows))
+            try:
+                while not self._advance(self._asked):
+                    self._plan(self._asked)
+                    while self._asked.missing and self._step(self._asked):
+                        pass
+            finally:
+                self._asked = None
+                if not self._taken:
+                    self.close()
+        return self._outcomes[case]
+
+    def rest(self) -> None:
+        """Wait for what is running; nothing more is begun until a case is asked for."""
+        while self._results is not None:
+            self._step(None)
+
+    def close(self) -> None:
+        """Stop what is running; what is not finished is begun anew when it is asked for."""
+        try:
+            if self._results is not None:
+                self._results.close()
+        finally:
+            self._abandon()
+
+    def _dataset(self, rows: Rows) -> Dataset:
+        # One data set is held at a time: the cases of a suite stand together, and pictures are large.
+        if rows in self._unavailable:
+            raise self._unavailable[rows]
+        if self._loaded is None or self._loaded[0] != rows:
+            self._loaded = None
+            self._runs.clear()
+            self._finished.clear()
+            self._waiting.clear()
+            self._queue.clear()
+            try:
+                self._loaded = rows, rows.load(download=self._download)
+            except (OSError, ValueError) as error:
+                self._unavailable[rows] = error
+                raise
+        return self._loaded[1]
+
+    def _run(self, case: Case, dataset: Dataset) -> _Run:
+        if case not in self._runs:
+            self._runs[case] = _Run(case, case.protocol.run(case, dataset, self._device), dataset)
+        return self._runs[case]
+
+    def _advance(self, run: _Run) -> bool:
+        """Resume the experiment as often as the results that it waits for are there; whether it is at its end."""
+        while not run.missing:
+            done = [self._finished[job.key] for job in run.pending]
+            run.spent.update({job.key: finished.seconds for job, finished in zip(run.pending, done, strict=True)})
+            try:
+                values = [finished.result for finished in done]
+                run.pending = run.experiment.send(values) if run.begun else next(run.experiment)
+                run.begun = True
+            except StopIteration as stop:
+                self._outcomes[run.case] = _outcome(run, stop.value)
+                self._drop(run)
+                return True
+            except BaseException:
+                # A generator that raised is spent: who asks for the case again begins anew.
+                self._drop(run)
+                raise
+            for job in run.pending:
+                if not self._known(job):
+                    run.missing[job.key] = job
+            for key in run.missing:
+                self._waiting.setdefault(key, []).append(run)
+        return False
+
+    def _drop(self, run: _Run) -> None:
+        self._runs.pop(run.case, None)
+        for key in run.missing:
+            waiting = [other for other in self._waiting.get(key, ()) if other is not run]
+            if waiting:
+                self._waiting[key] = waiting
+            else:
+                self._waiting.pop(key, None)
+
+    def _known(self, job: AnyJob) -> bool:
+        """Whether a job is finished; found in the cache, if need be."""
+        if job.key not in self._finished:
+            cached = self._cache.get(job.key)
+            if cached is None:
+                return False
+            self._arrived(job.key, cached)
+        return True
+
+    def _arrived(self, key: str, finished: Finished[Any]) -> None:
+        self._finished[key] = finished
+        for run in self._waiting.pop(key, ()):
+            del run.missing[key]
+
+    # What is handed out.
+
+    def _plan(self, run: _Run) -> None:
+        """Queue what a run waits for, with what other cases need of the same stacks."""
+        planned = {job.key for bundle in self._queue for job in bundle} | self._taken.keys()
+        needed = [job for key, job in run.missing.items() if key not in planned]
+        if not needed:
+            return
+        bundles: dict[Hashable, dict[str, AnyJob]] = {}
+        for job in needed:
+            bundles.setdefault(job.stack, {})[job.key] = job
+        for job in self._companions(run):
+            if job.stack in bundles and job.key not in planned:
+                bundles[job.stack][job.key] = job
+        for bundle in bundles.values():
+            self._queue += self._parts(list(bundle.values()), len(bundles))
+
+    def _companions(self, run: _Run) -> Iterator[Train]:
+        """Unfinished trainings of the other cases on the same data."""
+        for other in self._cases.get(run.case.rows, ()):
+            beside = self._begun(other, run.dataset)
+            if beside is not None and beside is not run:
+                yield from (job for job in beside.missing.values() if isinstance(job, Train))
+
+    def _begun(self, case: Case, dataset: Dataset) -> _Run | None:
+        """A case's experiment, as far as it gets; ``None`` if it is over or cannot be made."""
+        if case in self._outcomes or case in self._broken:
+            return None
+        try:
+            run = self._run(case, dataset)
+            return None if self._advance(run) else run
+        except Exception as error:
+            # It will be raised where it belongs: when that case is asked for.
+            _log.debug("%s cannot be prepared: %s", case.id, error)
+            self._broken.add(case)
+            return None
+
+    def _parts(self, bundle: list[AnyJob], bundles: int) -> list[list[AnyJob]]:
+        """A bundle, or where there are fewer bundles than workers and many trainings in it, an even share for each."""
+        most = min(self._engine.workers // bundles, len(bundle) // _LEAST_PART)
+        if most < 2 or not isinstance(bundle[0], Train):
+            return [bundle]
+        size = -(-len(bundle) // most)
+        return [bundle[start : start + size] for start in range(0, len(bundle), size)]
+
+    def _bundles(self) -> Iterator[Bundle | None]:
+        while True:
+            bundle = self._next()
+            while bundle is None and self._plan_ahead():
+                bundle = self._next()
+            yield bundle
+
+    def _next(self) -> Bundle | None:
+        """The next bundle that no other process has: of the case that is asked for, if there is one."""
+        if self._asked is None:
+            return None
+        asked = self._asked.missing.keys()
+        for bundle in sorted(self._queue, key=lambda bundle: not any(job.key in asked for job in bundle)):
+            claim = self._cache.claim(_digest.name(bundle[0].key))
+            if claim is None:
+                continue
+            self._queue.remove(bundle)
+            # Another process may have done some of them, and whoever wanted others may have failed.
+            jobs = [job for job in bundle if job.key in self._waiting and not self._known(job)]
+            if jobs:
+                taken = _Taken({job.key for job in jobs}, claim)
+                self._taken |= dict.fromkeys(taken.keys, taken)
+                return jobs
+            claim.release()
+        return None
+
+    def _plan_ahead(self) -> bool:
+        """Queue what the next case needs of which nothing is queued yet; whether there is one."""
+        if self._asked is None:
+            return False
+        cases = self._cases[self._asked.case.rows]
+        first = cases.index(self._asked.case) + 1
+        before = len(self._queue)
+        for case in cases[first : first + self._ahead]:
+            run = self._begun(case, self._asked.dataset)
+            if run is not None:
+                self._plan(run)
+            if len(self._queue) > before:
+                return True
+        return False
+
+    # What comes back.
+
+    def _step(self, asked: _Run | None) -> bool:
+        """Wait until something has become of one job; whether what is missing is still on its way."""
+        if self._results is None:
+            self._results = self._engine.run(self._bundles())
+        try:
+            job, done = next(self._results)
+        except StopIteration:
+            self._results = None
+            if asked is not None and asked.missing:
+                # Another process is at it.
+                time.sleep(_PATIENCE)
+                for missing in list(asked.missing.values()):
+                    self._known(missing)
+            return False
+        except BaseException:
+            self._abandon()
+            raise
+        self._settle(job.key)
+        if isinstance(done, Failed):
+            self._failed(job, done.error)
+            if asked is not None and job.key in asked.missing:
+                raise done.error
+            return True
+        self._cache.put(job.key, done)
+        # What was begun on a data set that is no longer held is looked up if it is needed again.
+        if self._loaded is not None and job.dataset is self._loaded[1]:
+            self._arrived(job.key, done)
+        return job.key not in self._waiting
+
+    def _failed(self, job: AnyJob, error: Exception) -> None:
+        for run in self._waiting.get(job.key, [])[:]:
+            self._drop(run)
+            if run is not self._asked:
+                _log.debug("%s cannot be prepared: %s", run.case.id, error)
+                self._broken.add(run.case)
+
+    def _settle(self, key: str) -> None:
+        taken = self._taken.pop(key)
+        taken.keys.discard(key)
+        if not taken.keys:
+            taken.claim.release()
+
+    def _abandon(self) -> None:
+        self._results = None
+        self._queue.clear()
+        for taken in self._taken.values():
+            taken.claim.release()
+        self._taken.clear()
+
+
+def _outcome(run: _Run, measurement: Measurement) -> Outcome:
+    costs = {
+        name: sum(run.spent[job.key] for job in jobs) / len(jobs) for name, jobs in measurement.timed.items() if jobs
+    }
+    plain = replace(measurement, timed={})
+    return Outcome(plain, run.dataset.fingerprint, len(run.dataset.train), sum(run.spent.values()), costs)
+
+
+def by_id(cases: Iterable[Case]) -> Mapping[tuple[str, str], Case]:
+    """Cases by scale and id.
+
+    Raises:
+        ValueError: two different cases have one id.
+    """
+    found: dict[tuple[str, str], Case] = {}
+    for case in cases:
+        other = found.setdefault((case.scale.value, case.id), case)
+        if other != case:
+            raise ValueError(
+                f"two different cases are called {case.id!r}: give one of their tasks a variant, or attack, defence or "
+                "protocol another label"
+            )
+    return found

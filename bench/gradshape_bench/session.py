@@ -1,0 +1,255 @@
+"""One benchmark session: runs cases on demand and turns what they found into records."""
+
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from gradshape.data import DataUnavailable
+from gradshape.metrics import Estimate
+from gradshape_bench import environment
+from gradshape_bench.arithmetic import tf32
+from gradshape_bench.cache import Cache
+from gradshape_bench.case import Case
+from gradshape_bench.engines import ProcessEngine, ThreadEngine, processors
+from gradshape_bench.options import EngineKind, Settings
+from gradshape_bench.privacy import privacy_of
+from gradshape_bench.progress import ProgressLine
+from gradshape_bench.record import MISSING_DATA, Record, Status
+from gradshape_bench.schedule import Scheduler, by_id
+from gradshape_bench.verdict import Verdict, judge
+
+_ENGINES: Mapping[EngineKind, type[ThreadEngine | ProcessEngine]] = {
+    EngineKind.THREADS: ThreadEngine,
+    EngineKind.PROCESSES: ProcessEngine,
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which part of a session a process does.
+
+    Attributes:
+        folder: scratch folder that all processes of the session share; removed at its end.
+        processes: number of processes that run cases side by side.
+        index: number of this one, from 0.
+    """
+
+    folder: Path
+    processes: int = 1
+    index: int = 0
+
+    @classmethod
+    def alone(cls) -> "Place":
+        """A session of one process."""
+        return cls(Path(tempfile.mkdtemp(prefix="gradshape-")))
+
+
+class BenchSession:
+    """Runs the selected cases of one process.
+
+    Args:
+        cases: all selected cases, those of other processes included: they may share stacks.
+        settings: checked options.
+        place: which part of the session this process does.
+        root: folder of the project under test, for the commit in the records.
+        progress: shown while victims are trained; ``None`` for none.
+        ahead: at most so many cases are begun before they are asked for; as many as are useful if ``None``.
+
+    Raises:
+        ValueError: two different cases have one id.
+    """
+
+    def __init__(
+        self,
+        cases: Iterable[Case],
+        settings: Settings,
+        place: Place,
+        root: Path,
+        progress: ProgressLine | None,
+        *,
+        ahead: int | None = None,
+    ) -> None:
+        selected = list(by_id(cases).values())
+        self._settings = settings
+        self._root = root
+        self._progress = progress
+        self._engine = _ENGINES[settings.engine](
+            workers=max(1, processors() // place.processes),
+            max_memory=settings.max_memory // place.processes,
+            watch=None if progress is None else progress.update,
+        )
+        self._scheduler = Scheduler(
+            selected,
+            cache=Cache(settings.cache_dir / "jobs" if settings.use_cache else place.folder / "jobs"),
+            engine=self._engine,
+            device=settings.device,
+            download=not settings.offline,
+            # Between processes nothing is begun early: a case that ends its process must end no other case.
+            ahead=ahead if place.processes == 1 else 0,
+        )
+        self._arithmetic: ExitStack | None = None
+
+    def run(self, case: Case) -> Record:
+        """The record of one case.
+
+        Raises:
+            Unmeasured: the case could not be measured; it holds the record that says so.
+        """
+        if self._arithmetic is None:
+            # Until the session is closed: jobs of the next cases run between the tests, too.
+            self._arithmetic = ExitStack()
+            self._arithmetic.enter_context(tf32(self._settings.tf32))
+        try:
+            outcome = self._scheduler.outcome(case)
+            metrics = outcome.measurement.metrics
+            judgements = tuple(judge(threshold, metrics) for threshold in case.thresholds)
+        except DataUnavailable as error:
+            status = Status.FAILED if self._settings.require_data else Status.SKIPPED
+            raise Unmeasured(self._blank(case, status, f"{MISSING_DATA} {error}")) from error
+        except Exception as error:
+            raise Unmeasured(self._blank(case, Status.FAILED, f"{type(error).__name__}: {error}")) from error
+        finally:
+            if self._progress is not None:
+                self._progress.clear()
+        return replace(
+            blank_record(case, Status.OK),
+            dataset_fingerprint=outcome.dataset_fingerprint,
+            metrics=metrics,
+            judgements=judgements,
+            details={
+                **outcome.measurement.details,
+                **knowledge_of(case),
+                "privacy": privacy_of(case.recipe, outcome.train_rows),
+            },
+            seconds=round(outcome.seconds, 3),
+            costs={name: round(seconds, 4) for name, seconds in outcome.costs.items()},
+            environment=environment.describe(self._settings.device, self._root),
+        )
+
+    def rest(self) -> None:
+        """Wait for what runs for cases that were not asked for, and begin nothing until one is asked for."""
+        self._scheduler.rest()
+
+    def close(self) -> None:
+        """Stop what runs for cases that were not asked for, and give back what is held."""
+        self._scheduler.close()
+        self._engine.close()
+        if self._arithmetic is not None:
+            self._arithmetic.close()
+            self._arithmetic = None
+
+    def _blank(self, case: Case, status: Status, reason: str) -> Record:
+        record = blank_record(case, status, reason)
+        return replace(record, environment=environment.describe(self._settings.device, self._root))
+
+
+class Unmeasured(Exception):
+    """A case could not be measured."""
+
+    def __init__(self, record: Record) -> None:
+        super().__init__(record.reason)
+        self.record = record
+
+
+class ThresholdMissed(AssertionError):
+    """A case was measured and misses a threshold."""
+
+
+def knowledge_of(case: Case) -> dict[str, object]:
+    """What the defence is told, and what the attack knows, as plain values."""
+    told = case.defense.assumptions
+    defender = {
+        "training data": told.knows_training_data,
+        "model": told.knows_model,
+        "targets": told.knows_targets,
+        "clean rows": told.knows_clean,
+        "budget": told.knows_budget,
+        "poison": told.knows_poison,
+    }
+    threat = case.attack.threat
+    attacker = {
+        "training data": threat.training_data,
+        "features": threat.features,
+        "algorithm": threat.algorithm,
+        "parameters": threat.parameters,
+    }
+    return {
+        "defense_kind": told.kind.value,
+        "defense_knows": [what for what, known in defender.items() if known],
+        "attack_control": None if case.attack.control is None else case.attack.control.label,
+        "attack_knows": [what for what, known in attacker.items() if known.granted],
+    }
+
+
+def blank_record(case: Case, status: Status, reason: str | None = None) -> Record:
+    """A record of ``case`` without measurements."""
+    return Record(
+        case=case.id,
+        fingerprint=case.fingerprint,
+        dataset=case.task.dataset,
+        dataset_fingerprint=None,
+        model=case.task.model,
+        protocol=case.protocol.label,
+        attack=case.attack.label,
+        defense=case.defense_label,
+        scale=case.scale.value,
+        seeds=case.seeds,
+        status=status,
+        expected_failure=None if case.expected_failure is None else str(case.expected_failure),
+        reason=reason,
+    )
+
+
+class CaseOutcome:
+    """What a test gets as ``outcome``: the case is run when it is first looked at.
+
+    Args:
+        case: the case of this test.
+        measure: runs it; a test that cannot be measured skips or fails in it.
+        strict: whether INCONCLUSIVE fails.
+    """
+
+    def __init__(self, case: Case, measure: Callable[[], Record], *, strict: bool) -> None:
+        self.case = case
+        self._measure = measure
+        self._strict = strict
+
+    @cached_property
+    def record(self) -> Record:
+        """The record of the case."""
+        __tracebackhide__ = True
+        return self._measure()
+
+    @property
+    def metrics(self) -> Mapping[str, Estimate]:
+        """What was measured, by name."""
+        __tracebackhide__ = True
+        return self.record.metrics
+
+    def check(self) -> None:
+        """Assert the thresholds of the case.
+
+        A threshold is met if the measured value is on its right side; the verdict says how sure that is.
+
+        Raises:
+            ThresholdMissed: at least one is missed; the message shows value, interval, bound and case.
+        """
+        __tracebackhide__ = True
+        missed = [j for j in self.record.judgements if not j.met or (self._strict and j.verdict is not Verdict.PASS)]
+        if missed:
+            raise ThresholdMissed("\n".join([*map(str, missed), *self._context()]))
+
+    def _context(self) -> list[str]:
+        record = self.record
+        return [
+            f"case: {record.case} (scale {record.scale}, {len(record.seeds)} seeds)",
+            f"re-run: pytest suites/ -k '[{record.case}]' --scale {record.scale} --seeds {len(record.seeds)}",
+            *(
+                f"  {name}: {estimate}"
+                for name, estimate in record.metrics.items()
+                if not name.endswith(("_best", "_last"))
+            ),
+        ]

@@ -1,0 +1,123 @@
+"""Measuring a problem, a stack or a step's memory, once it is known that the step is right."""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from gradshape_bench import arithmetic
+from gradshape_bench.speed import apart, memory, stacks
+from gradshape_bench.speed.catalogue import OPACUS, OURS, WAYS
+from gradshape_bench.speed.flops import SQUARE_PRODUCT_FLOPS, layer_products, square_product, step_flops
+from gradshape_bench.speed.problems import Prepared, Problem
+from gradshape_bench.speed.results import Memory, StackTimes, StepTimes
+from gradshape_bench.speed.stacks import Stack
+from gradshape_bench.speed.timing import Effort, Spread, ratios, take_turns, waiting_for
+from gradshape_bench.speed.ways import LEARNING_RATE, Step, Way
+
+# Different orders of summation, and Opacus' 1e-6 beside the norm, stay well below it in float32.
+_TOLERANCE = 1e-4
+
+
+class WrongUpdate(AssertionError):
+    """A step that is to be timed does not do what the others do."""
+
+
+def step_times(problem: Problem, effort: Effort, *, device: str) -> dict[str, StepTimes]:
+    """Times of all ways on one problem.
+
+    Raises:
+        WrongUpdate: they do not all update the weights alike.
+    """
+    prepared = problem.prepare(device=device)
+    check_updates(prepared)
+    steps = {name: way(prepared, LEARNING_RATE).take for name, way in WAYS.items()}
+    seconds = take_turns(steps, effort, synchronize=waiting_for(device))
+    best = min(OPACUS, key=lambda name: Spread.of(seconds[name]).median)
+    return {
+        name: StepTimes(
+            Spread.of(own),
+            ratios(own, seconds["plain"]),
+            ratios(own, seconds[best]) if name in OURS else None,
+        )
+        for name, own in seconds.items()
+    }
+
+
+def stack_times(stack: Stack, effort: Effort, *, device: str) -> StackTimes:
+    """Times of one stack, of Opacus on its victims one by one, and of a square matrix product.
+
+    Raises:
+        WrongUpdate: the first victim's update differs from what Opacus makes it.
+    """
+    prepared = stack.problem.prepare(device=device)
+    expected = update(prepared, WAYS["opacus_hooks"](prepared, 1.0))
+    one_step = update(prepared, stacks.together(replace(stack, steps=1), prepared, 1.0))
+    check_update(prepared, f"the stack {stack.name}", one_step, expected)
+    with ExitStack() as processes:
+        opened = [processes.enter_context(apart.opacus(stack.name, device=device)) for _ in range(effort.processes)]
+        one_by_one = {f"one by one {number}": process for number, process in enumerate(opened)}
+        steps = {
+            "stack": stacks.together(stack, prepared, LEARNING_RATE).take,
+            "product": square_product(prepared.device),
+            **{name: process.take for name, process in one_by_one.items()},
+        }
+        seconds = take_turns(steps, effort, synchronize=waiting_for(device))
+    of_all = [taken / stack.steps for taken in seconds["stack"]]
+    each = [taken / stack.victims for taken in of_all]
+    alone = [
+        taken / process.steps
+        for taken_in_round in zip(*(seconds[name] for name in one_by_one), strict=True)
+        for taken, process in zip(taken_in_round, opened, strict=True)
+    ]
+    flops = step_flops(layer_products(prepared.model(), prepared.x), len(prepared.x))
+    rate = [SQUARE_PRODUCT_FLOPS / taken for taken in seconds["product"]]
+    return StackTimes(
+        seconds=Spread.of(of_all),
+        victims=stack.victims,
+        flops=flops,
+        one_by_one_seconds=Spread.of(alone),
+        over_one_by_one=ratios(alone, [taken for taken in each for _ in opened]),
+        product_flops=Spread.of(rate),
+        share=ratios([flops / taken for taken in each], rate),
+    )
+
+
+def peak_memory(way: str, problem: str, *, batch_size: int, device: str, most: int) -> Memory:
+    """Peak memory of one step, unless Opacus would take more than ``most`` bytes."""
+    needed = memory.per_sample_bytes(problem, batch_size=batch_size) if way in OPACUS else 0
+    if needed > most:
+        return Memory(batch_size, None, f"would take more than {needed / 1e9:.1f} GB")
+    return Memory(batch_size, memory.peak(way, problem, batch_size=batch_size, device=device))
+
+
+def check_updates(prepared: Prepared, ways: Mapping[str, Way] = WAYS) -> None:
+    """Compare one step of every clipping way with Opacus' default, in full float32.
+
+    Raises:
+        WrongUpdate: one differs; the message names it.
+    """
+    expected = update(prepared, WAYS["opacus_hooks"](prepared, 1.0))
+    for name, way in ways.items():
+        if name not in ("plain", "opacus_hooks"):
+            check_update(prepared, name, update(prepared, way(prepared, 1.0)), expected)
+
+
+def check_update(prepared: Prepared, name: str, found: Tensor, expected: Tensor) -> None:
+    """Compare two updates; raises as :func:`check_updates`."""
+    error = float((found - expected).norm() / expected.norm())
+    if not error <= _TOLERANCE:
+        raise WrongUpdate(
+            f"{prepared.problem.name}: the update of {name} differs by {error:.2g} of its length from Opacus': "
+            f"expected {_TOLERANCE:g} at most"
+        )
+
+
+def update(prepared: Prepared, step: Step) -> Tensor:
+    """What one step adds to the initial weights, as one vector, in full float32."""
+    with arithmetic.tf32(False):
+        step.take()
+    after = step.parameters()
+    return torch.cat([(after[name] - before.cpu()).flatten() for name, before in prepared.initial.items()]).double()

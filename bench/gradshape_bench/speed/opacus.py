@@ -1,0 +1,95 @@
+"""The baselines: one step with Opacus' public classes, without noise.
+
+PyTorch's attention is first replaced, as Opacus' validator asks for: no mode of Opacus takes it.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from opacus import GradSampleModule
+from opacus.grad_sample import GradSampleModuleFastGradientClipping
+from opacus.layers import DPMultiheadAttention
+from opacus.optimizers import DPOptimizer, DPOptimizerFastGradientClipping
+from opacus.utils.fast_gradient_clipping_utils import DPLossFastGradientClipping
+from torch import Tensor, nn
+
+from gradshape_bench.speed.problems import MAX_NORM, Prepared
+from gradshape_bench.speed.ways import Step, named
+
+
+def hooks(prepared: Prepared, lr: float) -> Step:
+    """Per-sample gradients by the rules of the layers: Opacus' default."""
+    return _per_sample(prepared, lr, functorch=False)
+
+
+def functorch(prepared: Prepared, lr: float) -> Step:
+    """Per-sample gradients by ``torch.func``, layer by layer."""
+    return _per_sample(prepared, lr, functorch=True)
+
+
+def ghost(prepared: Prepared, lr: float) -> Step:
+    """Norms without per-sample gradients where Opacus has a rule, and a second backward pass."""
+    model = acceptable(prepared.model())
+    wrapped = GradSampleModuleFastGradientClipping(model, max_grad_norm=MAX_NORM)
+    optimizer = _optimizer(DPOptimizerFastGradientClipping, model, prepared, lr)
+    criterion = DPLossFastGradientClipping(wrapped, optimizer, nn.CrossEntropyLoss())
+    return _step(wrapped, optimizer, criterion, prepared)
+
+
+def _per_sample(prepared: Prepared, lr: float, *, functorch: bool) -> Step:
+    model = acceptable(prepared.model())
+    wrapped = GradSampleModule(model, force_functorch=functorch)
+    return _step(wrapped, _optimizer(DPOptimizer, model, prepared, lr), nn.CrossEntropyLoss(), prepared)
+
+
+def _optimizer(kind: Any, model: nn.Module, prepared: Prepared, lr: float) -> Any:
+    sgd = torch.optim.SGD(model.parameters(), lr=lr)
+    return kind(sgd, noise_multiplier=0.0, max_grad_norm=MAX_NORM, expected_batch_size=len(prepared.x))
+
+
+def _step(wrapped: Any, optimizer: Any, criterion: Callable[[Tensor, Tensor], Any], prepared: Prepared) -> Step:
+    def take() -> None:
+        optimizer.zero_grad()
+        criterion(wrapped(prepared.x), prepared.y).backward()
+        optimizer.step()
+
+    return Step(take, lambda: plainly_named(named(wrapped._module)))
+
+
+class _Attention(DPMultiheadAttention):  # type: ignore[misc]
+    """Opacus' attention, its layers and rules, computing what PyTorch's does with the batch first and without masks.
+
+    Opacus' own up to 1.6 takes heads for words there: https://github.com/meta-pytorch/opacus/pull/825.
+    """
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, **_: object) -> tuple[Tensor, None]:
+        def by_head(x: Tensor) -> Tensor:
+            split: Tensor = x.unflatten(-1, (self.num_heads, -1))
+            return split.transpose(1, 2)
+
+        q, k, v = by_head(self.qlinear(query)), by_head(self.klinear(key)), by_head(self.vlinear(value))
+        attended = nn.functional.scaled_dot_product_attention(q, k, v)
+        return self.out_proj(attended.transpose(1, 2).flatten(2)), None
+
+
+def acceptable(model: nn.Module) -> nn.Module:
+    """``model`` as Opacus can take it: attention, if there is any, replaced in place by Opacus' own."""
+    for name, module in list(model.named_modules()):
+        if isinstance(module, nn.MultiheadAttention):
+            replacement = _Attention(module.embed_dim, module.num_heads, batch_first=True)
+            replacement.to(module.out_proj.weight)
+            replacement.load_state_dict(module.state_dict())
+            place, _, attribute = name.rpartition(".")
+            setattr(model.get_submodule(place), attribute, replacement)
+    return model
+
+
+def plainly_named(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What Opacus has by the names of its parameters, by those of a network with PyTorch's attention."""
+    joined = dict(values)
+    for name in [name for name in joined if ".qlinear." in name]:
+        place, _, kind = name.rpartition(".qlinear.")
+        parts = [joined.pop(f"{place}.{part}linear.{kind}") for part in "qkv"]
+        joined[f"{place}.in_proj_{kind}"] = torch.cat(parts)
+    return joined

@@ -1,0 +1,81 @@
+"""Fixtures and hooks of the speed suite."""
+
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import pytest
+import torch
+
+from gradshape_bench import arithmetic, options
+from gradshape_bench.speed import report
+from gradshape_bench.speed.session import SpeedSession, threads
+
+_session = pytest.StashKey[SpeedSession]()
+
+
+class Benchmark(Protocol):
+    """What the suite uses of pytest-benchmark's fixture."""
+
+    group: str | None
+    extra_info: dict[str, Any]
+    disabled: bool
+
+    def pedantic(self, target: Callable[[], None], *, rounds: int, warmup_rounds: int) -> None:
+        """Time ``rounds`` calls."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(_Reporter(), "gradshape-speed")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Measure first, while the process still is as a user's own: the engine changes how it keeps memory."""
+    items.sort(key=lambda item: item.get_closest_marker("speed") is None)
+
+
+@pytest.fixture(scope="session")
+def speed(request: pytest.FixtureRequest) -> Iterator[SpeedSession]:
+    """What this session measures; every test that asks is skipped where times would mean nothing."""
+    config = request.config
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        pytest.skip("times beside other tests mean nothing: run `pytest suites/test_speed.py` without -n")
+    if config.getoption("benchmark_disable", False) and not config.getoption("benchmark_enable", False):
+        pytest.skip("--benchmark-disable: nothing is timed")
+    settings = options.read(config)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads())
+    with arithmetic.tf32(settings.tf32):
+        config.stash[_session] = session = SpeedSession(settings, config.rootpath)
+        yield session
+    torch.set_num_threads(before)
+
+
+class _Reporter:
+    """Writes the page at the end."""
+
+    def __init__(self) -> None:
+        self._done: str | None = None
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        measured = session.config.stash.get(_session, None)
+        if measured is not None:
+            self._done = measured.write()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_unconfigure(self) -> None:
+        # pytest-benchmark says so under -n, too late for pytest's own filters; the skips have said it.
+        warnings.filterwarnings("ignore", message="Benchmarks are automatically disabled")
+
+    def pytest_terminal_summary(self, terminalreporter: Any, config: pytest.Config) -> None:
+        measured = config.stash.get(_session, None)
+        if measured is None or self._done is None:
+            return
+        terminalreporter.section("speed")
+        for gate, value in measured.run.judged():
+            if value is not None:
+                shown = report.quantity(gate, value)
+                terminalreporter.write_line(f"{report.standing(gate, value)}: {gate.subject} {gate}: {shown}")
+        terminalreporter.write_line(self._done)

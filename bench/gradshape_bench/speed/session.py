@@ -1,0 +1,159 @@
+"""What a pytest session measures: every problem, stack and peak once, whoever asks first."""
+
+import os
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gradshape_bench.case import Scale
+from gradshape_bench.engines import processors
+from gradshape_bench.engines.memory import keeps_freed_memory
+from gradshape_bench.environment import describe
+from gradshape_bench.options import Settings
+from gradshape_bench.speed import measure, report, results
+from gradshape_bench.speed.gates import Gate
+from gradshape_bench.speed.problems import PROBLEMS
+from gradshape_bench.speed.results import Memory, SpeedRun, StackTimes, StepTimes, WholeTime
+from gradshape_bench.speed.stacks import STACKS, Stack
+from gradshape_bench.speed.timing import Effort
+from gradshape_bench.speed.wholes import WHOLES, Whole
+
+EFFORT = {
+    Scale.SMOKE: Effort(seconds=0.8, least=3, most=30),
+    Scale.PAPER: Effort(seconds=30, least=15, most=200, processes=5),
+}
+
+MEMORY_BATCH = 1000
+MEMORY_WAYS: Mapping[Scale, tuple[str, ...]] = {
+    Scale.SMOKE: ("clipped_gradient",),
+    Scale.PAPER: ("plain", "clipped_gradient", "opacus_hooks"),
+}
+_MOST_MEMORY = 8 * 10**9
+
+
+class SpeedSession:
+    """The measurements of one pytest session.
+
+    Args:
+        settings: scale, device, and where results go.
+        root: of the checkout.
+    """
+
+    def __init__(self, settings: Settings, root: Path) -> None:
+        self.device = settings.device
+        self.scale = settings.scale
+        self.effort = EFFORT[settings.scale]
+        self._folder = settings.results.parent
+        self._max_memory = settings.max_memory
+        self._again: set[str] = set()
+        name = "cpu" if self.device == "cpu" else torch.cuda.get_device_name(self.device)
+        self.run = SpeedRun(self.scale, name, _environment(self.device, root))
+
+    def steps(self, problem: str) -> dict[str, StepTimes]:
+        """Times of all ways on a problem."""
+        if problem not in self.run.steps:
+            self.run.steps[problem] = measure.step_times(PROBLEMS[problem], self.effort, device=self.device)
+        return self.run.steps[problem]
+
+    def stack(self, stack: Stack) -> StackTimes:
+        """Times of a stack."""
+        if stack.name not in self.run.stacks:
+            self.run.stacks[stack.name] = measure.stack_times(stack, self.effort, device=self.device)
+        return self.run.stacks[stack.name]
+
+    def memory(self, way: str, problem: str = "cnn") -> Memory:
+        """Peak memory of a way's step."""
+        known = self.run.memory.setdefault(problem, {})
+        if way not in known:
+            known[way] = measure.peak_memory(
+                way, problem, batch_size=MEMORY_BATCH, device=self.device, most=_MOST_MEMORY
+            )
+        return known[way]
+
+    def whole(self, whole: Whole) -> WholeTime:
+        """Time of a piece of work."""
+        if whole.name not in self.run.wholes:
+            size = whole.size(self.scale, gpu=self.device != "cpu")
+            seconds = whole.run(size, self.device, self._max_memory)
+            self.run.wholes[whole.name] = WholeTime(size, whole.full, seconds)
+        return self.run.wholes[whole.name]
+
+    def value(self, gate: Gate) -> float | None:
+        """What ``gate`` bounds, measured now if it was not yet."""
+        if gate.quantity == "seconds":
+            self.whole(next(whole for whole in WHOLES if whole.name == gate.subject))
+        elif gate.quantity == "memory":
+            self.memory("clipped_gradient", gate.subject)
+        elif gate.subject in PROBLEMS:
+            self.steps(gate.subject)
+        else:
+            self.stack(next(stack for stack in STACKS if stack.name == gate.subject))
+        return self.run.value(gate.subject, gate.quantity)
+
+    def value_again(self, gate: Gate) -> float | None:
+        """As :meth:`value`, from a second measurement that takes the first one's place; there is no third."""
+        if gate.subject not in self._again and gate.quantity not in ("memory", "seconds"):
+            self._again.add(gate.subject)
+            self.run.steps.pop(gate.subject, None)
+            self.run.stacks.pop(gate.subject, None)
+        return self.value(gate)
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything has been measured."""
+        return (
+            self.run.steps.keys() == PROBLEMS.keys()
+            and self.run.stacks.keys() == {stack.name for stack in STACKS}
+            and self.run.wholes.keys() == {whole.name for whole in WHOLES}
+            and self.run.memory.get("cnn", {}).keys() == set(MEMORY_WAYS[self.scale])
+        )
+
+    def write(self) -> str:
+        """Keep a complete run and write its page; returns what was done, in a line.
+
+        What a larger scale measured stays, and a partial run writes nothing.
+        """
+        path = self._folder / f"{report.stem(self.run.device)}.json"
+        page = path.with_suffix(".md")
+        if not self.complete:
+            return f"not everything was measured: {page} stays as it is"
+        if self.scale is Scale.SMOKE and _scale_of(path) is Scale.PAPER:
+            return f"a smoke run does not replace one at paper scale: {page} stays as it is"
+        results.save(self.run, path)
+        report.write(self.run, page)
+        return f"speed: {page}"
+
+
+def _scale_of(path: Path) -> Scale | None:
+    try:
+        return results.load(path).scale
+    except (OSError, ValueError):
+        return None
+
+
+def threads() -> int:
+    """Threads for all ways: as many as there are processors, or ``OMP_NUM_THREADS``."""
+    return torch.get_num_threads() if "OMP_NUM_THREADS" in os.environ else processors()
+
+
+def _environment(device: str, root: Path) -> dict[str, Any]:
+    return {
+        **describe(device, root),
+        "opacus": version("opacus"),
+        "processor": _processor(),
+        "processors": processors(),
+        "threads": threads(),
+        # The harness keeps it, a process of a user's own does not: every way takes longer there, some much longer.
+        "freed memory": "kept" if keeps_freed_memory() else "given back",
+    }
+
+
+def _processor() -> str | None:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)

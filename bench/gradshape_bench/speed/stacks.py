@@ -1,0 +1,51 @@
+"""What is timed of stacks: so many victims that are trained together."""
+
+from dataclasses import dataclass
+
+import torch
+
+from gradshape_bench.speed import problems
+from gradshape_bench.speed.problems import Prepared, Problem
+from gradshape_bench.speed.ways import Parameters, Step, stacked
+
+# Steps that victims of small networks take before the next ones do: trainings take all of theirs, and find the weights
+# in the cache at every step but the first.
+_STEPS = 20
+
+
+@dataclass(frozen=True)
+class Stack:
+    """``victims`` networks that differ in their weights and share the batch.
+
+    Args:
+        problem: network and batch.
+        victims: how many.
+        steps: how many those that are trained together take before the next ones do.
+    """
+
+    problem: Problem
+    victims: int
+    steps: int = _STEPS
+
+    @property
+    def name(self) -> str:
+        """As in test ids and in the report."""
+        return f"{self.problem.name}_k{self.victims}"
+
+
+STACKS = (
+    Stack(problems.LR_784, 256),
+    Stack(problems.LR, 64),
+    Stack(problems.MLP, 32),
+    Stack(problems.CNN, 8, steps=1),
+)
+
+
+def together(stack: Stack, prepared: Prepared, lr: float) -> Step:
+    """The steps of all victims, as the library takes them."""
+    return stacked(prepared, [prepared.initial, *_others(stack, stack.victims - 1)], lr, steps=stack.steps)
+
+
+def _others(stack: Stack, count: int) -> list[Parameters]:
+    seeds = range(1, count + 1)
+    return [stack.problem.build(torch.Generator().manual_seed(seed)).state_dict() for seed in seeds]

@@ -1,5 +1,0 @@
-"""Pictures made from records alone; they need matplotlib, the extra ``plots``."""
-
-from bench.report.plots.gallery import KINDS, Kind, MissingMatplotlib, pictures, write
-
-__all__ = ["KINDS", "Kind", "MissingMatplotlib", "pictures", "write"]

@@ -1,6 +1,0 @@
-"""Which test rows are attacked, as which class: fixed lists, so that everybody attacks the same ones."""
-
-from bench.targets.choice import Chosen, Targets, TooFewTargets, candidates
-from bench.targets.stored import StoredList, StoredTarget, row_digest, stored
-
-__all__ = ["Chosen", "StoredList", "StoredTarget", "Targets", "TooFewTargets", "candidates", "row_digest", "stored"]
