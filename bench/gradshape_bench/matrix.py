@@ -32,26 +32,60 @@ class Sized(Generic[Item]):
 
 @dataclass(frozen=True)
 class Expect:
-    """Which cases of a matrix are expected to miss a threshold, and why.
+    """Which cases are expected to miss a threshold, and why.
 
     Args:
         failure: reason and source.
-        tasks, attacks, defenses: labels of data set and model (``digits-lr``), attack and defence; a case has to be
-            in every list that is given.
+        tasks, attacks, defenses: themselves, or their labels (of a task data set and model, ``digits-lr``); a case has
+            to be in every list that is given.
         scales: where that was seen.
     """
 
     failure: ExpectedFailure
-    tasks: Sequence[str] | None = None
-    attacks: Sequence[str] | None = None
-    defenses: Sequence[str] | None = None
+    tasks: Sequence[Task | str] | None = None
+    attacks: Sequence[Attack | str] | None = None
+    defenses: Sequence[Defense | str] | None = None
     scales: Sequence[Scale] = (Scale.SMOKE, Scale.PAPER)
 
     def covers(self, case: Case) -> bool:
         """Whether it speaks of ``case``."""
-        own = (f"{case.task.dataset}-{case.task.model}", case.attack.label, case.defense_label)
-        chosen = (self.tasks, self.attacks, self.defenses)
-        return case.scale in self.scales and all(c is None or o in c for o, c in zip(own, chosen, strict=True))
+        return case.scale in self.scales and all(
+            listed is None or any(_is(item, *own) for item in listed) for listed, own in self._axes(case)
+        )
+
+    def idle(self, cases: Iterable[Case]) -> list[str]:
+        """What is listed and in no case that it speaks of, as a reader would write it; itself, if there is no such case.
+
+        >>> Expect(ExpectedFailure("weak", "here"), attacks=["label_flop_10"]).idle([])
+        ["Expect('weak', attacks=['label_flop_10'])"]
+        """
+        covered = [case for case in cases if self.covers(case)]
+        if not covered:
+            return [str(self)]
+        axes = [self._axes(case) for case in covered]
+        return [
+            repr(item)
+            for place, (listed, _) in enumerate(axes[0])
+            for item in listed or ()
+            if not any(_is(item, *of_case[place][1]) for of_case in axes)
+        ]
+
+    def __str__(self) -> str:
+        given = {"tasks": self.tasks, "attacks": self.attacks, "defenses": self.defenses}
+        lists = "".join(f", {name}={list(listed)!r}" for name, listed in given.items() if listed is not None)
+        return f"Expect({self.failure.reason!r}{lists})"
+
+    def _axes(self, case: Case) -> list[tuple[Sequence[object] | None, tuple[object, str]]]:
+        """What is listed of each axis, and what the case has there, itself and by its label."""
+        return [
+            (self.tasks, (case.task, f"{case.task.dataset}-{case.task.model}")),
+            (self.attacks, (case.attack, case.attack.label)),
+            (self.defenses, (case.defense, case.defense_label)),
+        ]
+
+
+def _is(item: object, value: object, label: str) -> bool:
+    return item == label if isinstance(item, str) else item == value
 
 
 @dataclass(frozen=True)
@@ -98,10 +132,21 @@ def _at(items: Sequence[Item] | Sized[Item], scale: Scale) -> Sequence[Item]:
 def benchmark_cases(*matrices: Matrix) -> Callable[[Test], Test]:
     """Run a test once for every case of ``matrices``; the test takes the ``outcome`` fixture.
 
+    Raises:
+        ValueError: an expected failure, or something that is listed in one, is of no case that they declare.
+
     >>> @benchmark_cases(Matrix(tasks=[], attacks=[], defenses=[], thresholds=[]))
     ... def test_nothing(outcome):
     ...     outcome.check()
     """
+    expecting: dict[int, tuple[Expect, list[Case]]] = {}
+    for matrix in matrices:
+        cases = [case for scale in Scale for case in matrix.cases(scale, (0,))]
+        for expect in matrix.expected_failures:
+            expecting.setdefault(id(expect), (expect, []))[1].extend(cases)
+    idle = [item for expect, cases in expecting.values() for item in expect.idle(cases)]
+    if idle:
+        raise ValueError(f"expected failures of no case that is declared: {', '.join(idle)}")
     return getattr(pytest.mark, MARK)(*matrices)  # type: ignore[no-any-return]
 
 
