@@ -3,17 +3,16 @@
 The insertion half of the paper's section 3 (Fig. 1, third column), with what it opens: BadNets (Gu et al. 2019).
 """
 
+from gradshape.attacks import BadNetsPatch
+from gradshape.defenses import GradientShaping, NoDefense
+from gradshape.shaping import Clip, Noise
+from gradshape.training import SGD, Adam, Recipe
 from gradshape_bench.case import Scale, Task
 from gradshape_bench.matrix import Matrix, benchmark_cases
 from gradshape_bench.protocols.backdoor import Backdoor
 from gradshape_bench.protocols.start import Retrained
 from gradshape_bench.session import CaseOutcome
 from gradshape_bench.verdict import Threshold
-
-from gradshape.attacks import BadNetsPatch
-from gradshape.defenses import GradientShaping, NoDefense
-from gradshape.shaping import Clip, Noise
-from gradshape.training import SGD, Adam, Recipe
 
 DIGITS = Task("digits", Recipe("mlp", Adam(0.005), batch_size=50, epochs=15))
 FASHION = Task("fashion_mnist", Recipe("mlp", SGD(0.04), batch_size=100, epochs=100))

@@ -4,6 +4,10 @@ The paper's Fig. 1 and 2 (interpolated pictures and patches over their intensity
 attack of Steinhardt et al., plain and clipped), Fig. 8 (where that poison lies) and Fig. 11 (what is learned of it).
 """
 
+from gradshape.attacks import BadNetsPatch, DataDependentSteinhardt, LabelFlip, Watermark
+from gradshape.defenses import GradientShaping, NoDefense
+from gradshape.shaping import Clip
+from gradshape.training import SGD, Adam, Layers, Recipe, Weighting
 from gradshape_bench.case import Scale, Smoke, Task
 from gradshape_bench.matrix import Matrix, Sized, benchmark_cases
 from gradshape_bench.protocols.clusters import Clusters
@@ -11,11 +15,6 @@ from gradshape_bench.protocols.gradients import GradientDifferences
 from gradshape_bench.protocols.start import Retrained
 from gradshape_bench.session import CaseOutcome
 from gradshape_bench.verdict import Threshold
-
-from gradshape.attacks import BadNetsPatch, DataDependentSteinhardt, LabelFlip, Watermark
-from gradshape.defenses import GradientShaping, NoDefense
-from gradshape.shaping import Clip
-from gradshape.training import SGD, Adam, Layers, Recipe, Weighting
 
 ALPHAS, SIZES = (0.1, 0.2, 0.4, 0.6, 0.8, 1), (1, 4, 7, 10, 14)
 DRESS, COAT = 3, 4

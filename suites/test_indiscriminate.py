@@ -3,15 +3,14 @@
 The paper's Fig. 4 a and d (clipping norms), b and e (noise at C = 4), and label flips on other data and models.
 """
 
-from gradshape_bench.case import ExpectedFailure, Scale, Smoke, Task
-from gradshape_bench.matrix import Expect, Matrix, Sized, benchmark_cases
-from gradshape_bench.session import CaseOutcome
-from gradshape_bench.verdict import Threshold
-
 from gradshape.attacks import DataDependentSteinhardt, LabelFlip
 from gradshape.defenses import GradientShaping, NoDefense
 from gradshape.shaping import AdaptiveNoise, Clip, Noise, Normalize, QuantileClip
 from gradshape.training import SGD, Adam, Recipe
+from gradshape_bench.case import ExpectedFailure, Scale, Smoke, Task
+from gradshape_bench.matrix import Expect, Matrix, Sized, benchmark_cases
+from gradshape_bench.session import CaseOutcome
+from gradshape_bench.verdict import Threshold
 
 FLIPS = [LabelFlip(fraction) for fraction in (0, 0.01, 0.02, 0.03, 0.04, 0.05, 0.10, 0.20, 0.30, 0.40)]
 NONE, TEN_PERCENT, FORTY_PERCENT = FLIPS[0], FLIPS[6], FLIPS[9]

@@ -6,12 +6,6 @@ the poison, and one that removes as many rows at random.
 
 import math
 
-from gradshape_bench.case import ExpectedFailure, Scale, Smoke, Task
-from gradshape_bench.matrix import Expect, Matrix, Sized, benchmark_cases
-from gradshape_bench.protocols.targeted import Targeted
-from gradshape_bench.session import CaseOutcome
-from gradshape_bench.verdict import Threshold
-
 from gradshape.attacks import (
     Attack,
     BackGradient,
@@ -53,6 +47,11 @@ from gradshape.defenses import (
 from gradshape.learners.private import ObjectivePerturbation
 from gradshape.shaping import Clip, Noise
 from gradshape.training import Adam, Fit, Recipe
+from gradshape_bench.case import ExpectedFailure, Scale, Smoke, Task
+from gradshape_bench.matrix import Expect, Matrix, Sized, benchmark_cases
+from gradshape_bench.protocols.targeted import Targeted
+from gradshape_bench.session import CaseOutcome
+from gradshape_bench.verdict import Threshold
 
 SMOKE, PAPER = [Scale.SMOKE], [Scale.PAPER]
 

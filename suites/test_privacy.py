@@ -5,17 +5,16 @@ multi-layer perceptron and convolutional network over the clipping norm C and th
 deviation on the sum of the clipped gradients.
 """
 
+from gradshape.attacks import NoAttack
+from gradshape.defenses import Defense, GradientShaping, NoDefense
+from gradshape.shaping import Clip, Noise
+from gradshape.training import SGD, Adam, Recipe
 from gradshape_bench.case import Scale, Smoke, Task
 from gradshape_bench.matrix import Matrix, Sized, benchmark_cases
 from gradshape_bench.protocols.boundary import DecisionBoundary
 from gradshape_bench.protocols.utility import Utility
 from gradshape_bench.session import CaseOutcome
 from gradshape_bench.verdict import Threshold
-
-from gradshape.attacks import NoAttack
-from gradshape.defenses import Defense, GradientShaping, NoDefense
-from gradshape.shaping import Clip, Noise
-from gradshape.training import SGD, Adam, Recipe
 
 NORMS, FEW_NORMS = (8, 4, 2, 1, 0.1), (4, 0.1)
 

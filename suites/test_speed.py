@@ -12,6 +12,7 @@ CPUs and GPUs have bounds of their own.
 from dataclasses import asdict
 
 import pytest
+
 from gradshape_bench.case import Scale
 from gradshape_bench.speed import report
 from gradshape_bench.speed.catalogue import WAYS

@@ -10,17 +10,6 @@ Every success rate stands beside its control: as many re-trainings with the clea
 from collections.abc import Sequence
 from dataclasses import replace
 
-from gradshape_bench.case import ExpectedFailure, Scale, Smoke, Task
-from gradshape_bench.matrix import Expect, Matrix, benchmark_cases
-from gradshape_bench.protocols.aimed import PAPERS_START
-from gradshape_bench.protocols.multi_poison import MultiPoison
-from gradshape_bench.protocols.one_shot import OneShot
-from gradshape_bench.protocols.one_shot_gradients import OneShotGradients
-from gradshape_bench.protocols.start import By, Retrained
-from gradshape_bench.session import CaseOutcome
-from gradshape_bench.targets import Targets
-from gradshape_bench.verdict import Threshold
-
 from gradshape.attacks import (
     Attack,
     BullseyePolytope,
@@ -33,6 +22,16 @@ from gradshape.attacks import (
 from gradshape.defenses import DeepKNN, Defense, GradientShaping, NoDefense, SpectralSignatures, TargetedRONI
 from gradshape.shaping import AdaptiveNoise, Clip, Noise
 from gradshape.training import SGD, Adam, Recipe
+from gradshape_bench.case import ExpectedFailure, Scale, Smoke, Task
+from gradshape_bench.matrix import Expect, Matrix, benchmark_cases
+from gradshape_bench.protocols.aimed import PAPERS_START
+from gradshape_bench.protocols.multi_poison import MultiPoison
+from gradshape_bench.protocols.one_shot import OneShot
+from gradshape_bench.protocols.one_shot_gradients import OneShotGradients
+from gradshape_bench.protocols.start import By, Retrained
+from gradshape_bench.session import CaseOutcome
+from gradshape_bench.targets import Targets
+from gradshape_bench.verdict import Threshold
 
 SMOKE, PAPER = [Scale.SMOKE], [Scale.PAPER]
 NORMS = (8, 4, 2, 1, 0.1)
@@ -104,17 +103,13 @@ SOME_NOISY = [shaped(4, std) for std in (0.01, 0.1, 1)]
 SOME_SHAPED = [shaped(1), shaped(0.1), shaped(4, 0.1), shaped(4, 1)]
 
 
-def _label(defense: Defense) -> str:
-    return defense.label(PURCHASE_LR)
-
-
 def matrices(
     task: Task, attacks: Sequence[Attack], defenses: Sequence[Defense], protocol: OneShot | MultiPoison, scale: Scale
 ) -> list[Matrix]:
     """The attack has to work where nobody defends, and the defences have to hold."""
     return [
-        Matrix([task], attacks, UNDEFENDED, WORKS, EXPECTED, protocol, [scale]),
-        Matrix([task], attacks, defenses, HOLDS, EXPECTED, protocol, [scale]),
+        Matrix([task], attacks, UNDEFENDED, WORKS, ONE_EXPECTED, protocol, [scale]),
+        Matrix([task], attacks, defenses, HOLDS, ONE_EXPECTED, protocol, [scale]),
     ]
 
 
@@ -132,33 +127,33 @@ DRIFTING = ExpectedFailure(
     "measured here: 10 of 57 targets whatever the accuracy, 4 of 57 within the drop, none in the control; Hong et al. "
     "2020, section 6.3, have 34 of 73 on Purchase-100",
 )
-RECORDS = ["purchase_synthetic-lr", "location30-lr"]
-SHAPED_LABELS = [_label(defense) for defense in (*SOME_SHAPED, *CLIPPED, *NOISY)]
-EXPECTED = [
-    Expect(UNMOVED, tasks=RECORDS, attacks=["poison_frogs_4"], defenses=SHAPED_LABELS),
-    Expect(UNMOVED, tasks=RECORDS, attacks=["poison_frogs_16"], defenses=[_label(shaped(4, 1))], scales=SMOKE),
-    Expect(UNMOVED, tasks=RECORDS, attacks=["poison_frogs_12"], defenses=list(map(_label, SOME_NOISY)), scales=PAPER),
-    Expect(DRIFTING, tasks=RECORDS, attacks=["poison_frogs_100"], defenses=["vanilla"], scales=PAPER),
+ONE_EXPECTED = [
+    Expect(UNMOVED, tasks=[STAND_IN, PLACES], attacks=[PoisonFrogs(4)], defenses=[*SOME_SHAPED, *CLIPPED, *NOISY]),
+    Expect(DRIFTING, tasks=[STAND_IN], attacks=[PoisonFrogs(100)], defenses=UNDEFENDED, scales=PAPER),
+]
+SEVERAL_EXPECTED = [
+    Expect(UNMOVED, tasks=[STAND_IN], attacks=[PoisonFrogs(16)], defenses=[shaped(4, 1)], scales=SMOKE),
+    Expect(UNMOVED, tasks=[STAND_IN], attacks=[PoisonFrogs(12)], defenses=SOME_NOISY, scales=PAPER),
 ]
 CHEAP = [Threshold("utility_loss", "<", 0.10)]
 
 
 @benchmark_cases(
     # Digits are told apart too well for one poison: of these the board shows what little is won, and asserts nothing.
-    Matrix([DIGITS_LR], [PoisonFrogs(4)], [*UNDEFENDED, *SOME_SHAPED], CHEAP, EXPECTED, ONE_FEW, SMOKE),
-    Matrix([DIGITS_MLP], [PoisonFrogs(2)], [*UNDEFENDED, shaped(0.1), shaped(4, 1)], CHEAP, EXPECTED, ONE_FEWER, SMOKE),
+    Matrix([DIGITS_LR], [PoisonFrogs(4)], [*UNDEFENDED, *SOME_SHAPED], CHEAP, (), ONE_FEW, SMOKE),
+    Matrix([DIGITS_MLP], [PoisonFrogs(2)], [*UNDEFENDED, shaped(0.1), shaped(4, 1)], CHEAP, (), ONE_FEWER, SMOKE),
     *matrices(STAND_IN, [PoisonFrogs(4)], SOME_SHAPED, ONE_FEW, Scale.SMOKE),
     *matrices(PLACES, [PoisonFrogs(4)], SOME_SHAPED, ONE_FEW, Scale.SMOKE),
-    Matrix([FASHION], [PoisonFrogs(1)], [*UNDEFENDED, shaped(1)], [], EXPECTED, ONE_FEWER, SMOKE),
-    Matrix([CIFAR], [PoisonFrogs(1)], [*UNDEFENDED, shaped(0.1)], [], EXPECTED, ONE_COLOURED_FEW, SMOKE),
+    Matrix([FASHION], [PoisonFrogs(1)], [*UNDEFENDED, shaped(1)], [], (), ONE_FEWER, SMOKE),
+    Matrix([CIFAR], [PoisonFrogs(1)], [*UNDEFENDED, shaped(0.1)], [], (), ONE_COLOURED_FEW, SMOKE),
     # The paper's 100 candidates for every target of its pair, without a defence; some of them for what is compared.
-    Matrix([STAND_IN, REAL], [PoisonFrogs(100)], UNDEFENDED, WORKS, EXPECTED, ONE_PAIR, PAPER),
+    Matrix([STAND_IN, REAL], [PoisonFrogs(100)], UNDEFENDED, WORKS, ONE_EXPECTED, ONE_PAIR, PAPER),
     *matrices(STAND_IN, [PoisonFrogs(4)], [*CLIPPED, *NOISY], ONE_NEAREST, Scale.PAPER),
     *matrices(REAL, [PoisonFrogs(10)], [*CLIPPED, *NOISY], ONE_PAIR, Scale.PAPER),
     *matrices(PLACES, [PoisonFrogs(4)], [*CLIPPED, *NOISY], ONE_NEAREST, Scale.PAPER),
     *matrices(FASHION, [PoisonFrogs(1)], [shaped(1)], ONE_PICTURE, Scale.PAPER),
     *matrices(CIFAR, [PoisonFrogs(1)], [shaped(0.1), shaped(4, 0.4)], ONE_COLOURED, Scale.PAPER),
-    Matrix([CIFAR_BRIEF], [PoisonFrogs(1)], [*UNDEFENDED, shaped(0.1)], [], EXPECTED, ONE_COLOURED_BRIEF, PAPER),
+    Matrix([CIFAR_BRIEF], [PoisonFrogs(1)], [*UNDEFENDED, shaped(0.1)], [], (), ONE_COLOURED_BRIEF, PAPER),
 )
 def test_one_shot(outcome: CaseOutcome) -> None:
     outcome.check()
@@ -169,18 +164,20 @@ MORE = [Threshold("success_rate", ">", 0.8), Threshold("utility_loss", "<", 0.10
 
 
 @benchmark_cases(
-    Matrix([STAND_IN], [PoisonFrogs(16)], [*UNDEFENDED, shaped(1), shaped(0.1)], MORE, EXPECTED, MANY_FEW, SMOKE),
-    Matrix([STAND_IN], [PoisonFrogs(16)], [shaped(4, 1)], HOLDS, EXPECTED, MANY_FEW, SMOKE),
-    Matrix([DIGITS_LR], [PoisonFrogs(16)], [*UNDEFENDED, shaped(0.1)], CHEAP, EXPECTED, MANY_FEW, SMOKE),
-    Matrix([DIGITS_MLP], [PoisonFrogs(4)], [*UNDEFENDED, shaped(0.1)], CHEAP, EXPECTED, MANY_FEWER, SMOKE),
-    Matrix([STAND_IN, REAL], [PoisonFrogs(12)], [*UNDEFENDED, *CLIPPED], MORE, EXPECTED, MANY_PAIR, PAPER),
-    Matrix([STAND_IN, REAL], [PoisonFrogs(12)], SOME_NOISY, HOLDS, EXPECTED, MANY_PAIR, PAPER),
+    Matrix(
+        [STAND_IN], [PoisonFrogs(16)], [*UNDEFENDED, shaped(1), shaped(0.1)], MORE, SEVERAL_EXPECTED, MANY_FEW, SMOKE
+    ),
+    Matrix([STAND_IN], [PoisonFrogs(16)], [shaped(4, 1)], HOLDS, SEVERAL_EXPECTED, MANY_FEW, SMOKE),
+    Matrix([DIGITS_LR], [PoisonFrogs(16)], [*UNDEFENDED, shaped(0.1)], CHEAP, (), MANY_FEW, SMOKE),
+    Matrix([DIGITS_MLP], [PoisonFrogs(4)], [*UNDEFENDED, shaped(0.1)], CHEAP, (), MANY_FEWER, SMOKE),
+    Matrix([STAND_IN, REAL], [PoisonFrogs(12)], [*UNDEFENDED, *CLIPPED], MORE, SEVERAL_EXPECTED, MANY_PAIR, PAPER),
+    Matrix([STAND_IN, REAL], [PoisonFrogs(12)], SOME_NOISY, HOLDS, SEVERAL_EXPECTED, MANY_PAIR, PAPER),
     Matrix(
         [STAND_IN_MLP, REAL_MLP],
         [PoisonFrogs(4)],
         [*UNDEFENDED, shaped(4), shaped(4, 1)],
         [],
-        EXPECTED,
+        (),
         MANY_PAIR_MLP,
         PAPER,
     ),
@@ -302,13 +299,13 @@ INSERTED = StingRay(4, Nudge())
 
 
 @benchmark_cases(
-    Matrix([DIGITS_MLP], [PoisonFrogs(3)], [*UNDEFENDED, shaped(0.1), *FILTERS], [], EXPECTED, FILTERED, SMOKE),
+    Matrix([DIGITS_MLP], [PoisonFrogs(3)], [*UNDEFENDED, shaped(0.1), *FILTERS], [], (), FILTERED, SMOKE),
     Matrix(
         [DIGITS_PAIR],
         [PoisonFrogs(3)],
         [*UNDEFENDED, shaped(0.1), *FILTERS, *SLOW_FILTERS],
         [],
-        EXPECTED,
+        (),
         FILTERED,
         SMOKE,
     ),
@@ -317,7 +314,7 @@ INSERTED = StingRay(4, Nudge())
         [PoisonFrogs(2)],
         [*UNDEFENDED, shaped(0.1), *FILTERS, *SLOW_FILTERS],
         [],
-        EXPECTED,
+        (),
         FILTERED,
         PAPER,
     ),
@@ -330,17 +327,17 @@ INSERTED = StingRay(4, Nudge())
         ],
         [*UNDEFENDED, shaped(0.1), FILTERS[0]],
         [],
-        EXPECTED,
+        (),
         FILTERED_SET,
         SMOKE,
     ),
-    Matrix([PLACES], [StingRay(16, SwitchOn())], [*UNDEFENDED, shaped(0.1)], [], EXPECTED, MANY_FEW, SMOKE),
+    Matrix([PLACES], [StingRay(16, SwitchOn())], [*UNDEFENDED, shaped(0.1)], [], (), MANY_FEW, SMOKE),
     Matrix(
         [PLACES],
         [StingRay(50, SwitchOn())],
         [*UNDEFENDED, shaped(0.1)],
         [],
-        EXPECTED,
+        (),
         MultiPoison(Targets(20), retraining(50)),
         PAPER,
     ),

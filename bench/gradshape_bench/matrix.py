@@ -54,7 +54,7 @@ class Expect:
         )
 
     def idle(self, cases: Iterable[Case]) -> list[str]:
-        """What is listed and in no case that it speaks of, as a reader would write it; itself, if there is no such case.
+        """What is listed and in none of the cases that it speaks of; itself, if it speaks of none.
 
         >>> Expect(ExpectedFailure("weak", "here"), attacks=["label_flop_10"]).idle([])
         ["Expect('weak', attacks=['label_flop_10'])"]

@@ -6,11 +6,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from gradshape_bench.case import Case, Scale, Smoke, Task
-from gradshape_bench.jobs import AnyJob, Craft, Filter, Train
-from gradshape_bench.protocols.base import Measurement, Protocol
-from gradshape_bench.protocols.start import By, Retrained
-from gradshape_bench.targets import Targets
 from torch import Tensor
 
 from gradshape.attacks import PoisonFrogs, PoisonSet, TargetedAttack, ThreatModel, VictimView
@@ -19,6 +14,11 @@ from gradshape.data import Dataset, Split
 from gradshape.defenses import Assumptions, Defense, DefenseKind, GradientShaping, NoDefense, Suspect
 from gradshape.shaping import Clip
 from gradshape.training import Adam, AnyRecipe, OptimizerState, Recipe, Scoring, TrainingResult
+from gradshape_bench.case import Case, Scale, Smoke, Task
+from gradshape_bench.jobs import AnyJob, Craft, Filter, Train
+from gradshape_bench.protocols.base import Measurement, Protocol
+from gradshape_bench.protocols.start import By, Retrained
+from gradshape_bench.targets import Targets
 from tests.bench.spy import Spy, measured
 from tests.training.samples import blobs
 

@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from gradshape.metrics import Estimate, success_rate
 from gradshape_bench.record import Record, Status
 from gradshape_bench.verdict import Threshold, judge
-
-from gradshape.metrics import Estimate, success_rate
 
 DEFENSES = (
     "vanilla",

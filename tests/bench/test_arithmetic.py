@@ -2,6 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+
 from gradshape_bench.arithmetic import tf32, tf32_settings
 
 

@@ -5,6 +5,12 @@ from typing import Any
 
 import pytest
 import torch
+
+from gradshape.attacks import BadNetsPatch, LabelFlip, stamp
+from gradshape.data import Dataset, Split, load
+from gradshape.defenses import GradientShaping, NoDefense
+from gradshape.shaping import Clip
+from gradshape.training import SGD, Adam, Fit, Recipe, TrainingResult
 from gradshape_bench.case import Case, Scale, Task
 from gradshape_bench.jobs import AnyJob, Craft, Filter, Train
 from gradshape_bench.protocols import DEFINITIONS
@@ -13,12 +19,6 @@ from gradshape_bench.protocols.base import Measurement
 from gradshape_bench.protocols.start import Retrained
 from gradshape_bench.report.headline import damage, judged
 from gradshape_bench.report.metrics import METRICS
-
-from gradshape.attacks import BadNetsPatch, LabelFlip, stamp
-from gradshape.data import Dataset, Split, load
-from gradshape.defenses import GradientShaping, NoDefense
-from gradshape.shaping import Clip
-from gradshape.training import SGD, Adam, Fit, Recipe, TrainingResult
 from tests.bench.sample import make
 from tests.bench.spy import measured
 from tests.bench.test_from_scratch import DropFirst

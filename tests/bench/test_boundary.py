@@ -5,6 +5,12 @@ from typing import Any
 
 import pytest
 import torch
+
+from gradshape.attacks import LabelFlip, NoAttack
+from gradshape.data import load
+from gradshape.defenses import Defense, GradientShaping, NoDefense
+from gradshape.shaping import Clip, Noise
+from gradshape.training import SGD, Fit, Recipe
 from gradshape_bench.case import Case, Scale, Task
 from gradshape_bench.jobs import Train
 from gradshape_bench.protocols import DEFINITIONS
@@ -13,12 +19,6 @@ from gradshape_bench.protocols.boundary import DecisionBoundary
 from gradshape_bench.report import leaderboard
 from gradshape_bench.report.headline import damage, judged
 from gradshape_bench.report.metrics import METRICS
-
-from gradshape.attacks import LabelFlip, NoAttack
-from gradshape.data import load
-from gradshape.defenses import Defense, GradientShaping, NoDefense
-from gradshape.shaping import Clip, Noise
-from gradshape.training import SGD, Fit, Recipe
 from tests.bench.sample import make
 from tests.bench.spy import measured
 from tests.bench.test_from_scratch import DropFirst

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock, Timeout
-from gradshape_bench.cache import Cache
-from gradshape_bench.jobs import Finished
 from torch import Tensor
 
 from gradshape.attacks import Aims, PoisonSet
 from gradshape.training import Layers, OptimizerState, SideGradients, TrainingResult
+from gradshape_bench.cache import Cache
+from gradshape_bench.jobs import Finished
 
 KEY = "ab" * 32
 

@@ -2,14 +2,14 @@ import re
 from dataclasses import replace
 
 import pytest
-from gradshape_bench.case import Case, ExpectedFailure, Rows, Scale, Smoke, Task
-from gradshape_bench.protocols.from_scratch import FromScratch
-from gradshape_bench.verdict import Threshold
 
 from gradshape.attacks import LabelFlip
 from gradshape.defenses import GradientShaping, NoDefense
 from gradshape.shaping import Clip, Noise
 from gradshape.training import SGD, Adam, Recipe
+from gradshape_bench.case import Case, ExpectedFailure, Rows, Scale, Smoke, Task
+from gradshape_bench.protocols.from_scratch import FromScratch
+from gradshape_bench.verdict import Threshold
 
 RECIPE = Recipe("lr", Adam(0.01), batch_size=32, epochs=40)
 TASK = Task("digits_38", RECIPE, smoke=Smoke(train_rows=100, test_rows=50, epochs=2))

@@ -10,9 +10,6 @@ from typing import Any, NoReturn
 
 import pytest
 import torch
-from gradshape_bench.engines import Bundle, Engine, Failed, ProcessEngine, ThreadEngine, WorkerDied, processors
-from gradshape_bench.engines.transport import Sender
-from gradshape_bench.jobs import AnyJob, Craft, Filter, Finished, Train
 from torch import nn
 
 from gradshape import models
@@ -20,6 +17,9 @@ from gradshape.attacks import Attack, LabelFlip, PoisonSet, VictimView
 from gradshape.data import load
 from gradshape.defenses import NoDefense
 from gradshape.training import Adam, GradientProbe, Progress, Recipe, TrainingResult
+from gradshape_bench.engines import Bundle, Engine, Failed, ProcessEngine, ThreadEngine, WorkerDied, processors
+from gradshape_bench.engines.transport import Sender
+from gradshape_bench.jobs import AnyJob, Craft, Filter, Finished, Train
 from tests.pretend import NAME, pretend_device
 
 MOONS = load("two_moons")

@@ -4,11 +4,6 @@ from typing import Any
 
 import pytest
 import torch
-from gradshape_bench.case import Case, Scale, Task
-from gradshape_bench.jobs import AnyJob, Craft, Filter, Train
-from gradshape_bench.protocols.base import Measurement
-from gradshape_bench.protocols.from_scratch import FromScratch
-from gradshape_bench.report.metrics import METRICS
 from torch import Tensor
 
 from gradshape.attacks import LabelFlip
@@ -16,6 +11,11 @@ from gradshape.data import Split, load
 from gradshape.defenses import GradientShaping, NoDefense
 from gradshape.shaping import Clip
 from gradshape.training import Adam, AnyRecipe, Recipe, TrainingResult
+from gradshape_bench.case import Case, Scale, Task
+from gradshape_bench.jobs import AnyJob, Craft, Filter, Train
+from gradshape_bench.protocols.base import Measurement
+from gradshape_bench.protocols.from_scratch import FromScratch
+from gradshape_bench.report.metrics import METRICS
 
 MOONS = load("two_moons")
 CASE = Case(

@@ -5,18 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gradshape_bench.case import Case, Scale, Task
-from gradshape_bench.protocols import DEFINITIONS
-from gradshape_bench.protocols.base import Measurement
-from gradshape_bench.protocols.gradients import GradientDifferences
-from gradshape_bench.protocols.start import Retrained, Scratch
-from gradshape_bench.report.metrics import METRICS
 
 from gradshape.attacks import Attack, LabelFlip, NoAttack
 from gradshape.data import load
 from gradshape.defenses import Defense, GradientShaping, NoDefense
 from gradshape.shaping import Clip
 from gradshape.training import SGD, AnyRecipe, Fit, Layers, Recipe, Weighting
+from gradshape_bench.case import Case, Scale, Task
+from gradshape_bench.protocols import DEFINITIONS
+from gradshape_bench.protocols.base import Measurement
+from gradshape_bench.protocols.gradients import GradientDifferences
+from gradshape_bench.protocols.start import Retrained, Scratch
+from gradshape_bench.report.metrics import METRICS
 from tests.bench.spy import measured
 
 RECIPE = Recipe("lr", SGD(0.5), batch_size=32, epochs=4)

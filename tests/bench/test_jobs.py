@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from gradshape_bench import jobs
-from gradshape_bench.jobs import Craft, Filter, Job, Train
 
 import gradshape
 from gradshape.attacks import LabelFlip, PoisonSet
@@ -25,6 +23,8 @@ from gradshape.training import (
     TrainedModel,
     stack_key,
 )
+from gradshape_bench import jobs
+from gradshape_bench.jobs import Craft, Filter, Job, Train
 
 RECIPE = Recipe("lr", Adam(0.05), batch_size=64, epochs=2)
 MOONS = load("two_moons")

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from gradshape import _digest
+from gradshape.data import Dataset
 from gradshape_bench.cache import Cache
 from gradshape_bench.case import Rows
 from gradshape_bench.engines import Bundle, ProcessEngine
 from gradshape_bench.jobs import Craft, Finished, Train
 from gradshape_bench.schedule import Scheduler
-
-from gradshape import _digest
-from gradshape.data import Dataset
 from tests.bench.spy import Spy
 from tests.bench.test_schedule import FLIPS, GRID, TASK, Broken, case
 

@@ -5,16 +5,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from gradshape_bench.case import Case, ExpectedFailure, Scale, Task
-from gradshape_bench.matrix import MARK, Expect, Matrix, Sized, all_cases, benchmark_cases
-from gradshape_bench.protocols.from_scratch import FromScratch
-from gradshape_bench.schedule import by_id
-from gradshape_bench.verdict import Threshold
 
 from gradshape.attacks import LabelFlip
 from gradshape.defenses import GradientShaping, NoDefense
 from gradshape.shaping import Clip
 from gradshape.training import Adam, Recipe
+from gradshape_bench.case import Case, ExpectedFailure, Scale, Task
+from gradshape_bench.matrix import MARK, Expect, Matrix, Sized, all_cases, benchmark_cases
+from gradshape_bench.protocols.from_scratch import FromScratch
+from gradshape_bench.schedule import by_id
+from gradshape_bench.verdict import Threshold
 
 RECIPE = Recipe("lr", Adam(0.01), batch_size=32, epochs=40)
 TASKS = [Task("digits", RECIPE), Task("two_moons", RECIPE)]
@@ -116,6 +116,42 @@ def test_expectation_covers_a_case_that_is_in_every_given_list(expect: Expect) -
 )
 def test_expectation_does_not_cover_others(expect: Expect) -> None:
     assert not expect.covers(CASE)
+
+
+@pytest.mark.parametrize(
+    ("by_value", "by_label"),
+    [
+        (Expect(KNOWN, tasks=TASKS[:1]), Expect(KNOWN, tasks=["digits-lr"])),
+        (Expect(KNOWN, attacks=FLIPS[1:]), Expect(KNOWN, attacks=["label_flip_40"])),
+        (Expect(KNOWN, defenses=DEFENSES[1:]), Expect(KNOWN, defenses=["dp_adam_c4"])),
+    ],
+)
+def test_what_is_expected_is_named_by_itself_or_by_its_label(by_value: Expect, by_label: Expect) -> None:
+    cases = MATRIX.cases(Scale.SMOKE, (0,))
+    assert [by_value.covers(case) for case in cases] == [by_label.covers(case) for case in cases]
+    assert any(by_value.covers(case) for case in cases)
+
+
+@pytest.mark.parametrize(
+    ("expect", "named"),
+    [
+        (Expect(KNOWN, attacks=["label_flop_40"]), r"Expect\('why', attacks=\['label_flop_40'\]\)"),
+        (Expect(KNOWN, attacks=["label_flip_40", "label_flop_40"]), "declared: 'label_flop_40'$"),
+        (Expect(KNOWN, attacks=[*FLIPS, LabelFlip(0.3)]), r"declared: LabelFlip\(fraction=0.3"),
+        (Expect(KNOWN, defenses=[GradientShaping(Clip(3))]), "Expect.*GradientShaping"),
+        (Expect(KNOWN, tasks=["digits-mlp", "digits-lr"]), "declared: 'digits-mlp'$"),
+        (Expect(KNOWN, scales=[]), r"Expect\('why'\)"),
+    ],
+)
+def test_an_expectation_of_no_declared_case_is_refused(expect: Expect, named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        benchmark_cases(replace(MATRIX, expected_failures=[expect]))
+
+
+def test_one_expectation_may_speak_of_several_matrices() -> None:
+    expect = Expect(KNOWN, attacks=["label_flip_10", "label_flip_40"])
+    halves = [replace(MATRIX, attacks=[flip], expected_failures=[expect]) for flip in FLIPS]
+    assert benchmark_cases(*halves)
 
 
 def test_covered_cases_expect_to_fail() -> None:

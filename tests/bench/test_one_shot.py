@@ -8,6 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+
+from gradshape import _seeds
+from gradshape.attacks import LabelFlip
+from gradshape.defenses import GradientShaping
+from gradshape.shaping import Clip, Noise
+from gradshape.training import Adam, Fit, Recipe, Scoring
 from gradshape_bench.case import Smoke, Task
 from gradshape_bench.jobs import Craft
 from gradshape_bench.protocols.aiming import Counted
@@ -18,12 +24,6 @@ from gradshape_bench.protocols.one_shot import OneShot
 from gradshape_bench.protocols.start import By, Retrained
 from gradshape_bench.report.metrics import METRICS
 from gradshape_bench.targets import Targets, TooFewTargets, candidates
-
-from gradshape import _seeds
-from gradshape.attacks import LabelFlip
-from gradshape.defenses import GradientShaping
-from gradshape.shaping import Clip, Noise
-from gradshape.training import Adam, Fit, Recipe, Scoring
 from tests.bench.aims_sample import (
     CLIPPED,
     DATA,

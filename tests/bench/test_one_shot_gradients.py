@@ -6,6 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from gradshape.analysis import gradient_differences, mean_over_epochs
+from gradshape.attacks import LabelFlip
+from gradshape.defenses import GradientShaping, PerfectFilter
+from gradshape.shaping import Clip
+from gradshape.training import GradientProbe, Layers, Scoring, Weighting, train_victims
 from gradshape_bench.case import Case
 from gradshape_bench.jobs import Train
 from gradshape_bench.protocols import DEFINITIONS
@@ -17,12 +23,6 @@ from gradshape_bench.protocols.start import By
 from gradshape_bench.report.metrics import METRICS
 from gradshape_bench.report.plots.series import series
 from gradshape_bench.targets import Targets
-
-from gradshape.analysis import gradient_differences, mean_over_epochs
-from gradshape.attacks import LabelFlip
-from gradshape.defenses import GradientShaping, PerfectFilter
-from gradshape.shaping import Clip
-from gradshape.training import GradientProbe, Layers, Scoring, Weighting, train_victims
 from tests.bench.aims_sample import (
     CLIPPED,
     SMALL_START,

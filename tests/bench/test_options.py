@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from gradshape_bench import options
 from gradshape_bench.case import Scale
 from gradshape_bench.options import Settings, parse_count, parse_device, parse_size

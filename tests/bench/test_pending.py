@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+
 from gradshape_bench.pending import Pending
 
 ONE, OTHER = ("smoke", "a"), ("paper", "a")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from gradshape_bench.pending import Pending
 from gradshape_bench.plugin import Reporter
 from gradshape_bench.session import Place

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from _pytest.terminal import TerminalReporter
-from gradshape_bench.progress import ProgressLine, progress_line
 
 from gradshape.training import Progress
+from gradshape_bench.progress import ProgressLine, progress_line
 
 
 class Screen:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from gradshape_bench.__main__ import main
 from gradshape_bench.case import Scale
 from gradshape_bench.held import cases_on, numbers_on, settings_on
@@ -15,7 +16,6 @@ from gradshape_bench.record import Record, Status
 from gradshape_bench.report import leaderboard, plots
 from gradshape_bench.speed import results as speed_results
 from gradshape_bench.store import ResultsFile
-
 from tests.bench.sample import make
 from tests.bench.speed_sample import make as speed_run
 

@@ -4,10 +4,10 @@ import math
 from typing import Any
 
 import pytest
-from gradshape_bench.record import OtherSchema, Record, Status
-from gradshape_bench.verdict import Threshold, Verdict
 
 from gradshape.metrics import Estimate
+from gradshape_bench.record import OtherSchema, Record, Status
+from gradshape_bench.verdict import Threshold, Verdict
 from tests.bench.sample import make, odd
 
 

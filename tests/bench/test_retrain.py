@@ -8,6 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+
+from gradshape.attacks import BadNetsPatch, LabelFlip, NoAttack
+from gradshape.data import Dataset, load
+from gradshape.defenses import Defense, NoDefense
+from gradshape.training import SGD, Adam, Fit, OptimizerState, Recipe, TrainingResult
 from gradshape_bench.case import Case, Scale, Task
 from gradshape_bench.jobs import AnyJob, Craft, Filter, Train
 from gradshape_bench.protocols import DEFINITIONS
@@ -17,11 +22,6 @@ from gradshape_bench.protocols.gradients import GradientDifferences
 from gradshape_bench.protocols.retrain import Retrain
 from gradshape_bench.protocols.start import By, Retrained
 from gradshape_bench.report.metrics import METRICS
-
-from gradshape.attacks import BadNetsPatch, LabelFlip, NoAttack
-from gradshape.data import Dataset, load
-from gradshape.defenses import Defense, NoDefense
-from gradshape.training import SGD, Adam, Fit, OptimizerState, Recipe, TrainingResult
 from tests.bench.aims_sample import CLIPPED, DATA, RECIPE, DropLast, Numbered, measure
 
 FLIPS = LabelFlip(0.2)

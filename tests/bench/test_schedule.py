@@ -10,12 +10,6 @@ from typing import Any, ClassVar, NoReturn
 import numpy as np
 import pytest
 import torch
-from gradshape_bench.cache import Cache
-from gradshape_bench.case import Case, Scale, Task
-from gradshape_bench.jobs import AnyJob, Craft, Filter, Train
-from gradshape_bench.protocols.base import Experiment, Measurement, Subject
-from gradshape_bench.protocols.from_scratch import FromScratch
-from gradshape_bench.schedule import Scheduler, by_id
 from torch import Tensor
 
 from gradshape.attacks import Attack, DictionaryAttack, LabelFlip
@@ -24,6 +18,12 @@ from gradshape.defenses import Assumptions, Defense, DefenseKind, GradientShapin
 from gradshape.metrics import Estimate
 from gradshape.shaping import Clip, Noise
 from gradshape.training import SGD, AnyRecipe, Recipe
+from gradshape_bench.cache import Cache
+from gradshape_bench.case import Case, Scale, Task
+from gradshape_bench.jobs import AnyJob, Craft, Filter, Train
+from gradshape_bench.protocols.base import Experiment, Measurement, Subject
+from gradshape_bench.protocols.from_scratch import FromScratch
+from gradshape_bench.schedule import Scheduler, by_id
 from tests.bench.spy import Spy
 
 # Victims of two classes with noise and without share a stack if the optimizer is linear.

@@ -5,6 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from gradshape.attacks import LabelFlip
+from gradshape.defenses import GradientShaping, NoDefense
+from gradshape.metrics import Estimate
+from gradshape.shaping import Clip, Noise
+from gradshape.training import Adam, Recipe
 from gradshape_bench.arithmetic import tf32_settings
 from gradshape_bench.case import Case, ExpectedFailure, Scale, Task
 from gradshape_bench.options import Settings
@@ -14,12 +20,6 @@ from gradshape_bench.protocols.base import Subject
 from gradshape_bench.record import Record, Status
 from gradshape_bench.session import BenchSession, CaseOutcome, Place, ThresholdMissed, Unmeasured, blank_record
 from gradshape_bench.verdict import Threshold, Verdict, judge
-
-from gradshape.attacks import LabelFlip
-from gradshape.defenses import GradientShaping, NoDefense
-from gradshape.metrics import Estimate
-from gradshape.shaping import Clip, Noise
-from gradshape.training import Adam, Recipe
 
 TASK = Task("two_moons", Recipe("lr", Adam(0.05), batch_size=64, epochs=2))
 CASE = Case(TASK, LabelFlip(0.1), NoDefense(), Scale.SMOKE, (0, 1), (Threshold("rad", "<", 0.9),))

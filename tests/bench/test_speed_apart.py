@@ -3,6 +3,7 @@
 import io
 
 import pytest
+
 from gradshape_bench.speed.apart import Apart, opacus
 
 

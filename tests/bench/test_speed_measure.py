@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
+
+from gradshape import models
 from gradshape_bench.case import Scale
 from gradshape_bench.options import Settings
 from gradshape_bench.speed import apart, measure, memory, results, stacks
@@ -20,9 +23,6 @@ from gradshape_bench.speed.stacks import STACKS, Stack
 from gradshape_bench.speed.timing import Effort
 from gradshape_bench.speed.ways import LEARNING_RATE, Step, Way
 from gradshape_bench.speed.wholes import WHOLES, Whole
-from torch import nn
-
-from gradshape import models
 from tests.bench.speed_sample import make
 
 pytestmark = [

@@ -2,6 +2,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+
 from gradshape_bench.case import Scale
 from gradshape_bench.speed import report, results
 from gradshape_bench.speed.__main__ import main
@@ -10,7 +11,6 @@ from gradshape_bench.speed.gates import GATES, Gate
 from gradshape_bench.speed.problems import PROBLEMS
 from gradshape_bench.speed.results import SpeedRun
 from gradshape_bench.speed.stacks import STACKS
-
 from tests.bench.speed_sample import make, steps
 
 

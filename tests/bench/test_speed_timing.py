@@ -3,9 +3,10 @@ import time
 from functools import partial
 
 import pytest
-from gradshape_bench.speed.timing import Effort, Spread, ratios, take_turns
 from hypothesis import given
 from hypothesis import strategies as st
+
+from gradshape_bench.speed.timing import Effort, Spread, ratios, take_turns
 
 times = st.lists(st.floats(1e-6, 1e3), min_size=1, max_size=20)
 

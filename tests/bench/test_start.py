@@ -4,11 +4,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from gradshape_bench.protocols.start import By, Retrained, Scratch, descent
 
 from gradshape.defenses import GradientShaping
 from gradshape.shaping import Clip
 from gradshape.training import SGD, Adam, Fit, Recipe
+from gradshape_bench.protocols.start import By, Retrained, Scratch, descent
 
 VANILLA = Recipe("lr", Adam(0.04), batch_size=10, epochs=7)
 DEFENDED = GradientShaping(Clip(4), rate=2).shape(VANILLA)

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from gradshape_bench.record import Record
 from gradshape_bench.store import ResultsFile, write_atomically
-
 from tests.bench.sample import make, odd
 
 _APPEND = """

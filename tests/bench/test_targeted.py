@@ -4,16 +4,16 @@ from typing import ClassVar
 
 import pytest
 import torch
-from gradshape_bench.case import Case, Scale, Task
-from gradshape_bench.jobs import Craft, Filter, Train
-from gradshape_bench.protocols.base import Measurement
-from gradshape_bench.protocols.targeted import Targeted
 from torch import Tensor
 
 from gradshape.attacks import Attack, Goal, LabelFlip, PoisonSet, VictimView
 from gradshape.data import load
 from gradshape.defenses import Assumptions, Defense, DefenseKind, NoDefense, Suspect
 from gradshape.training import Adam, AnyRecipe, Fit, Recipe
+from gradshape_bench.case import Case, Scale, Task
+from gradshape_bench.jobs import Craft, Filter, Train
+from gradshape_bench.protocols.base import Measurement
+from gradshape_bench.protocols.targeted import Targeted
 from tests.bench.spy import Spy, measured
 
 TREE = Task("digits_38", Fit("logistic"))

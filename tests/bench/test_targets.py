@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+
+from gradshape.data import Dataset, Split, load
 from gradshape_bench import targets
 from gradshape_bench.targets import (
     Chosen,
@@ -21,9 +24,6 @@ from gradshape_bench.targets import (
     stored,
 )
 from gradshape_bench.targets.__main__ import main, targets_of
-from torch import Tensor
-
-from gradshape.data import Dataset, Split, load
 from tests.training.samples import blobs
 
 LISTS = sorted(Path(targets.__file__).parent.glob("*.json"))

@@ -5,6 +5,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gradshape.attacks import LabelFlip, NoAttack
+from gradshape.defenses import GradientShaping
+from gradshape.shaping import Clip, Noise, Shaper
+from gradshape.training import Adam, Recipe, Sampling
 from gradshape_bench.case import Case, Scale, Task
 from gradshape_bench.jobs import AnyJob, Filter, Train
 from gradshape_bench.privacy import privacy_of
@@ -14,13 +21,6 @@ from gradshape_bench.record import Record, Status
 from gradshape_bench.report import leaderboard, tradeoff
 from gradshape_bench.report.metrics import METRICS
 from gradshape_bench.verdict import Threshold
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
-from gradshape.attacks import LabelFlip, NoAttack
-from gradshape.defenses import GradientShaping
-from gradshape.shaping import Clip, Noise, Shaper
-from gradshape.training import Adam, Recipe, Sampling
 from tests.bench.sample import make, unmeasured
 from tests.bench.test_from_scratch import CURVES, MOONS, DropFirst, answer
 

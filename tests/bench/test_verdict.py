@@ -1,9 +1,9 @@
 import math
 
 import pytest
-from gradshape_bench.verdict import Threshold, Verdict, judge
 
 from gradshape.metrics import Estimate
+from gradshape_bench.verdict import Threshold, Verdict, judge
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from gradshape_bench.speed.opacus import acceptable, plainly_named
 from opacus import GradSampleModule
 from opacus.grad_sample import GradSampleModuleFastGradientClipping
 from opacus.optimizers import DPOptimizer
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from gradshape import models
 from gradshape.clipping import clipped_gradient, per_sample_norms
+from gradshape_bench.speed.opacus import acceptable, plainly_named
 from tests.clipping.naive import PER_SAMPLE_LOSS, labels
 
 # Of torch, about the hooks of Opacus.

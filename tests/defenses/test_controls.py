@@ -1,11 +1,11 @@
 import pytest
 import torch
-from gradshape_bench.jobs import Filter
 
 from gradshape.attacks import LabelFlip, PoisonSet
 from gradshape.data import Dataset, Split, load
 from gradshape.defenses import Defense, DefenseKind, PerfectFilter, RandomFilter, Suspect
 from gradshape.training import SGD, Recipe
+from gradshape_bench.jobs import Filter
 
 MOONS = load("two_moons")
 RECIPE = Recipe("lr", SGD(0.1), batch_size=7, epochs=1)

@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-from gradshape_bench.jobs import Filter
 from torch import Tensor
 
 from gradshape import _seeds
@@ -19,6 +18,7 @@ from gradshape.attacks import PoisonSet
 from gradshape.data import Dataset, Split
 from gradshape.defenses import Assumptions, Defense, DefenseKind, PerfectFilter, Suspect
 from gradshape.training import SGD, AnyRecipe, Recipe
+from gradshape_bench.jobs import Filter
 
 POISONS, CLEAN = 137, 400
 MARK = 0.8125

@@ -2,13 +2,13 @@ import time
 
 import pytest
 import torch
-from gradshape_bench.jobs import Filter
 
 from gradshape.attacks import LabelFlip
 from gradshape.data import Split, load
 from gradshape.defenses import RONI, Calibrated
 from gradshape.defenses.inclusion import Learners, Trusted
 from gradshape.defenses.roni import quiz_impact
+from gradshape_bench.jobs import Filter
 from tests.defenses.rows import gaussians, joined, labelled, mask_of
 
 CLEAN = gaussians(400, seed=0, apart=1.0)

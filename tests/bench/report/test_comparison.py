@@ -3,13 +3,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from gradshape.metrics import Estimate
 from gradshape_bench.__main__ import main
 from gradshape_bench.record import Record, Status
 from gradshape_bench.report.comparison import compare
 from gradshape_bench.store import ResultsFile
 from gradshape_bench.verdict import Threshold
-
-from gradshape.metrics import Estimate
 from tests.bench.sample import estimate, make
 
 ONE = make()

@@ -5,6 +5,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+
+from gradshape.metrics import Estimate, success_rate
 from gradshape_bench.case import Case, Scale
 from gradshape_bench.matrix import MARK, all_cases
 from gradshape_bench.protocols.from_scratch import FromScratch
@@ -14,8 +16,6 @@ from gradshape_bench.report.grouping import Group
 from gradshape_bench.report.leaderboard import render
 from gradshape_bench.report.summary import summarize
 from gradshape_bench.session import knowledge_of
-
-from gradshape.metrics import Estimate, success_rate
 from tests.bench.report.test_leaderboard import RAD, TOTAL, tables
 from tests.bench.sample import estimate, make
 

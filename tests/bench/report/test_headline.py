@@ -1,10 +1,10 @@
 import pytest
+
+from gradshape.metrics import Estimate
 from gradshape_bench.record import Record, Status
 from gradshape_bench.report.headline import cost, damage, headline, judged, total
 from gradshape_bench.report.leaderboard import render
 from gradshape_bench.report.ordering import best_defense
-
-from gradshape.metrics import Estimate
 from tests.bench.sample import estimate, make, unmeasured
 
 DRAWN = {name: estimate(value) for name, value in {"magnitude_ratio": 2.5, "rad": 0.1, "accuracy_clean": 0.9}.items()}

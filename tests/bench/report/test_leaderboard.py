@@ -4,6 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gradshape.metrics import Estimate
 from gradshape_bench.record import Record, Status
 from gradshape_bench.report import leaderboard, markdown
 from gradshape_bench.report.cells import number
@@ -11,10 +15,6 @@ from gradshape_bench.report.leaderboard import render
 from gradshape_bench.report.metrics import METRICS
 from gradshape_bench.report.ordering import best_defense, defense_order, label_order
 from gradshape_bench.verdict import Threshold
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
-from gradshape.metrics import Estimate
 from tests.bench.sample import DEFENSES, INTENSITIES, aimed, estimate, grid, make, odd, unmeasured
 
 RAD = "What the poison did (`rad`)"

@@ -1,6 +1,7 @@
 import re
 
 import pytest
+
 from gradshape_bench.report.metrics import METRICS
 
 

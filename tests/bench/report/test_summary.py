@@ -1,11 +1,11 @@
 import dataclasses
 
 import pytest
-from gradshape_bench.record import Record, Status
-from gradshape_bench.report.summary import ROWS, WIDTH, summarize, tally
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gradshape_bench.record import Record, Status
+from gradshape_bench.report.summary import ROWS, WIDTH, summarize, tally
 from tests.bench.sample import aimed, estimate, grid, make, odd, unmeasured
 
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from gradshape_bench.record import Record
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 
+from gradshape_bench.record import Record
 from tests.bench.sample import aimed, estimate, make
 
 EPOCHS = 12

@@ -5,10 +5,10 @@ import pytest
 pytest.importorskip("matplotlib", reason="pictures need matplotlib: install the extra plots")
 
 import numpy as np
-from gradshape_bench.report.plots import boundary
 from matplotlib.axes import Axes
 from matplotlib.contour import ContourSet
 
+from gradshape_bench.report.plots import boundary
 from tests.bench.report.plots.sample import boundary as record
 from tests.bench.report.plots.sample import clusters, legends, texts
 from tests.bench.sample import make

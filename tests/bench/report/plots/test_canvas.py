@@ -5,13 +5,13 @@ import pytest
 pytest.importorskip("matplotlib", reason="pictures need matplotlib: install the extra plots")
 
 import numpy as np
-from gradshape_bench.report.plots import canvas
-from gradshape_bench.report.plots.reference import Mark
-from gradshape_bench.report.plots.style import nth
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gradshape.metrics import Estimate
+from gradshape_bench.report.plots import canvas
+from gradshape_bench.report.plots.reference import Mark
+from gradshape_bench.report.plots.style import nth
 from tests.bench.sample import estimate
 
 LOOK = nth(0)

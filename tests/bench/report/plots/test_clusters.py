@@ -3,7 +3,6 @@ import pytest
 pytest.importorskip("matplotlib", reason="pictures need matplotlib: install the extra plots")
 
 from gradshape_bench.report.plots import clusters
-
 from tests.bench.report.plots.sample import clusters as record
 from tests.bench.report.plots.sample import gradients, legends, texts
 

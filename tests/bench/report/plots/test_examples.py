@@ -5,7 +5,6 @@ import pytest
 pytest.importorskip("matplotlib", reason="pictures need matplotlib: install the extra plots")
 
 from gradshape_bench.report.plots import examples
-
 from tests.bench.report.plots.sample import clusters, gradients, snapshot, texts
 from tests.bench.sample import make
 

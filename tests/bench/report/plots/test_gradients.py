@@ -3,8 +3,8 @@ import pytest
 pytest.importorskip("matplotlib", reason="pictures need matplotlib: install the extra plots")
 
 import numpy as np
-from gradshape_bench.report.plots import gradients, shaped_gradients, training_accuracy
 
+from gradshape_bench.report.plots import gradients, shaped_gradients, training_accuracy
 from tests.bench.report.plots.sample import (
     EPOCHS,
     clusters,

@@ -3,11 +3,11 @@ import pytest
 pytest.importorskip("matplotlib", reason="pictures need matplotlib: install the extra plots")
 
 import numpy as np
+from matplotlib.figure import Figure
+
 from gradshape_bench.record import Record, Status
 from gradshape_bench.report.plots import heat_map
 from gradshape_bench.verdict import Threshold
-from matplotlib.figure import Figure
-
 from tests.bench.report.plots.sample import clusters, gradients, texts, tradeoff
 from tests.bench.sample import estimate, grid, make, unmeasured
 

@@ -3,9 +3,9 @@ import pytest
 pytest.importorskip("matplotlib", reason="pictures need matplotlib: install the extra plots")
 
 import numpy as np
+
 from gradshape_bench.record import Status
 from gradshape_bench.report.plots import intensities
-
 from tests.bench.report.plots import sample as sample
 from tests.bench.report.plots.sample import curves, hollow, legends, texts
 from tests.bench.sample import estimate, grid, make, unmeasured

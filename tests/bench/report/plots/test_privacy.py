@@ -3,9 +3,9 @@ import pytest
 pytest.importorskip("matplotlib", reason="pictures need matplotlib: install the extra plots")
 
 import numpy as np
+
 from gradshape_bench.report.plots import privacy
 from gradshape_bench.report.plots.reference import Mark
-
 from tests.bench.report.plots.sample import curves, hollow, legends, private, texts, tradeoff
 from tests.bench.sample import make
 

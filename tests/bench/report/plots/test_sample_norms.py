@@ -3,9 +3,9 @@ import pytest
 pytest.importorskip("matplotlib", reason="pictures need matplotlib: install the extra plots")
 
 import numpy as np
-from gradshape_bench.report.plots import sample_norms
 from matplotlib.axes import Axes
 
+from gradshape_bench.report.plots import sample_norms
 from tests.bench.report.plots.sample import EPOCHS, clusters, curves, decay, gradients, legends, series, texts
 from tests.bench.sample import make
 

@@ -2,9 +2,9 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="pictures need matplotlib: install the extra plots")
 
-from gradshape_bench.report.plots import scenarios
 from matplotlib.axes import Axes
 
+from gradshape_bench.report.plots import scenarios
 from tests.bench.report.plots import sample as sample
 from tests.bench.report.plots.sample import hollow, legends, texts
 from tests.bench.sample import aimed

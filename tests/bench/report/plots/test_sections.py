@@ -4,7 +4,6 @@ pytest.importorskip("matplotlib", reason="pictures need matplotlib: install the 
 
 from gradshape_bench.record import Status
 from gradshape_bench.report.plots.sections import defense_groups, intensity, kin, sections
-
 from tests.bench.sample import DEFENSES, make, unmeasured
 
 

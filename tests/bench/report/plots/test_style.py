@@ -6,10 +6,11 @@ import pytest
 pytest.importorskip("matplotlib", reason="pictures need matplotlib: install the extra plots")
 
 import matplotlib
-from gradshape_bench.report.plots.picture import Picture, file_name
-from gradshape_bench.report.plots.style import looks, nth, style, text
 from matplotlib import cbook
 from matplotlib.figure import Figure
+
+from gradshape_bench.report.plots.picture import Picture, file_name
+from gradshape_bench.report.plots.style import looks, nth, style, text
 
 NAMES = [
     "$x$",

@@ -3,9 +3,9 @@ import pytest
 pytest.importorskip("matplotlib", reason="pictures need matplotlib: install the extra plots")
 
 import numpy as np
+
 from gradshape_bench.report.plots import heat_map, intensities, targets_won
 from gradshape_bench.report.plots.targets_won import Shaped
-
 from tests.bench.report.plots.sample import aimed_grid, curves, hollow, legends, one_shot_gradients, texts
 from tests.bench.sample import aimed, make
 
