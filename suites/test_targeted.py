@@ -117,8 +117,8 @@ UNMOVED = ExpectedFailure(
     "one row whose logits collide with the target's turns logistic regression on these sets whatever is done to its "
     "gradient: Adam cancels the common scale that clipping leaves. On the stand-in for Purchase-100 noise up to a "
     "standard deviation of 1 leaves all of the attack's success, beside half of it for clean rows in the poison's "
-    "place, and costs 0.16 of the accuracy; on Location-30 noise from 0.4 on leaves little more than what clean rows do "
-    "there, so that it is the noise's doing",
+    "place, and costs 0.16 of the accuracy; on Location-30 noise from 0.4 on leaves little more than clean rows flip "
+    "there, so that what is counted is the noise's doing",
     "measured here, beside controls; Hong et al. 2020, section 6.3, have 0.09 at C = 0.1 on Purchase-100",
 )
 DRIFTING = ExpectedFailure(
