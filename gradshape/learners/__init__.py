@@ -1,4 +1,4 @@
-"""Small exact learners, and sets, that attacks and defences share."""
+"""Learners that attacks, defences and the harness train beside networks, and the names that they are known by."""
 
 from gradshape.learners.certificate import Certificate, certify
 from gradshape.learners.dual_softmax import fit_dual_softmax
@@ -7,9 +7,23 @@ from gradshape.learners.hinge import HingeFit, fit_hinge
 from gradshape.learners.linear import LinearFit, Penalty, fit_linear
 from gradshape.learners.margin_loss import Logistic, MarginLoss, SmoothedHinge, SquaredMargin
 from gradshape.learners.private import ObjectivePerturbation, OutputPerturbation
+from gradshape.learners.registry import (
+    Estimator,
+    Factory,
+    Setting,
+    build,
+    check_predictions,
+    factory,
+    names,
+    register,
+    registered,
+    restore,
+)
 
 __all__ = [
     "Certificate",
+    "Estimator",
+    "Factory",
     "FeasibleSets",
     "HingeFit",
     "LinearFit",
@@ -19,11 +33,19 @@ __all__ = [
     "ObjectivePerturbation",
     "OutputPerturbation",
     "Penalty",
+    "Setting",
     "SmoothedHinge",
     "SphereSlab",
     "SquaredMargin",
+    "build",
     "certify",
+    "check_predictions",
+    "factory",
     "fit_dual_softmax",
     "fit_hinge",
     "fit_linear",
+    "names",
+    "register",
+    "registered",
+    "restore",
 ]

@@ -1,4 +1,4 @@
-"""Learners that are no networks: any object with ``fit`` and ``predict``, known by a name.
+"""Which learners there are: any object with ``fit`` and ``predict``, known by a name.
 
 scikit-learn's classifiers and regressors are registered; others join by :func:`register`.
 """
