@@ -24,8 +24,8 @@ class Kernels:
 
 
 # The oldest that x86-64 machines have, which differ most, get what searches and what solves, the others what solves.
-OLDEST = Kernels("Nehalem", "default", ("tests/learners", "tests/attacks"))
-AVX2 = Kernels("Haswell", "avx2", ("tests/learners",))
+OLDEST = Kernels("Nehalem", "default", ("tests/constraints", "tests/learners", "tests/attacks"))
+AVX2 = Kernels("Haswell", "avx2", ("tests/constraints", "tests/learners"))
 OTHERS = {"DEFAULT": [OLDEST], "AVX2": [OLDEST, AVX2], "AVX512": [OLDEST, AVX2]}
 
 

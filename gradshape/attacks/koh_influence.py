@@ -13,8 +13,8 @@ from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
 from gradshape.attacks.label_flip import LabelFlip
 from gradshape.attacks.threat import ThreatModel
 from gradshape.attacks.two_points import Surrogate
+from gradshape.constraints import FeasibleSets
 from gradshape.learners.decayed import Added, DecayedHinge
-from gradshape.learners.feasible import FeasibleSets
 
 _FAILURES = 2
 

@@ -15,7 +15,7 @@ from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
 from gradshape.attacks.label_flip import LabelFlip
 from gradshape.attacks.threat import ThreatModel
 from gradshape.attacks.two_points import Surrogate
-from gradshape.learners.capped import maximise_capped
+from gradshape.constraints import maximise_capped
 from gradshape.learners.decoys import find_decoys
 
 _COPIES = 2

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from gradshape.learners.feasible import SphereSlab
+from gradshape.constraints import SphereSlab
 
 _ROUNDS, _HALVINGS = 64, 40
 

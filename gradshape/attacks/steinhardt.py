@@ -11,12 +11,10 @@ from gradshape import _validate
 from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
 from gradshape.attacks.label_flip import LabelFlip
 from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
+from gradshape.constraints import FLOAT32_MARGIN, FeasibleSets
 from gradshape.learners.certificate import certify
-from gradshape.learners.feasible import FeasibleSets
 from gradshape.learners.hinge import fit_hinge
 
-# Rows are drawn towards their centroid by this share, so that rounding to float32 does not take them out of the set.
-_SHRINK = 1e-6
 _QUANTILE, _RHO = 0.7, math.sqrt(0.8)
 # Of the mean loss; a tenth of what a certificate may be off by before it counts as contradicted.
 _GAP = 1e-4
@@ -121,7 +119,7 @@ class Steinhardt(ProportionalAttack):
             steps=self.steps,
             report=victim.report,
         )
-        rows, labels = sets.shrink(game.x[0], game.y[0], share=_SHRINK).float().clamp(0, 1), game.y[0]
+        rows, labels = sets.shrink(game.x[0], game.y[0], share=FLOAT32_MARGIN).float().clamp(0, 1), game.y[0]
         copies = _even_copies(len(rows), count, generator).to(victim.device)
         reached = _risk(clean, y, rows, labels, copies, self.rho)
         bound = "bound_unclipped" if self.clip_afterwards else "certified_bound"

@@ -9,9 +9,9 @@ from gradshape import _validate
 from gradshape.attacks.base import PoisonSet
 from gradshape.attacks.rounding import round_inside
 from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
+from gradshape.constraints import FLOAT32_MARGIN, FeasibleSets
 from gradshape.data import Split
 from gradshape.learners.decayed import Added, DecayedHinge, signed
-from gradshape.learners.feasible import FeasibleSets
 
 THREAT = ThreatModel(
     goal=Goal.INDISCRIMINATE,
@@ -29,8 +29,6 @@ THREAT = ThreatModel(
     orientation="High",
     source="Koh, Steinhardt and Liang 2018, Stronger data poisoning attacks break data sanitization defenses",
 )
-# Rows are drawn towards their centroid by this share, so that rounding to float32 does not take them out of the set.
-_SHRINK = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +102,7 @@ class Surrogate:
             shape: of a row.
             error: on the clean rows, of what the attacker trains with them, noted as ``surrogate_error``.
         """
-        rows = self.sets.shrink(x, y, share=_SHRINK).float().clamp(0, 1)
+        rows = self.sets.shrink(x, y, share=FLOAT32_MARGIN).float().clamp(0, 1)
         inside = self.sets.contains(rows, y)
         share = float(copies[inside].sum()) / int(copies.sum())
         notes = {"surrogate_error": error, "share_feasible": share}

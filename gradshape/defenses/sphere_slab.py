@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from gradshape import _validate
+from gradshape.constraints import SphereSlab
 from gradshape.data import Dataset, Split
 from gradshape.defenses.base import Assumptions, Defense, DefenseKind, Suspect
 from gradshape.defenses.centroids import Centroids
 from gradshape.defenses.removal import no_classes
-from gradshape.learners import SphereSlab
 from gradshape.training import AnyRecipe
 
 

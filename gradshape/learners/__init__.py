@@ -2,7 +2,6 @@
 
 from gradshape.learners.certificate import Certificate, certify
 from gradshape.learners.dual_softmax import fit_dual_softmax
-from gradshape.learners.feasible import FeasibleSets, Maximum, SphereSlab
 from gradshape.learners.hinge import HingeFit, fit_hinge
 from gradshape.learners.linear import LinearFit, Penalty, fit_linear
 from gradshape.learners.margin_loss import Logistic, MarginLoss, SmoothedHinge, SquaredMargin
@@ -24,18 +23,15 @@ __all__ = [
     "Certificate",
     "Estimator",
     "Factory",
-    "FeasibleSets",
     "HingeFit",
     "LinearFit",
     "Logistic",
     "MarginLoss",
-    "Maximum",
     "ObjectivePerturbation",
     "OutputPerturbation",
     "Penalty",
     "Setting",
     "SmoothedHinge",
-    "SphereSlab",
     "SquaredMargin",
     "build",
     "certify",

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor
 
-from gradshape.learners.feasible import FeasibleSets, SphereSlab
+from gradshape.constraints import FeasibleSets, SphereSlab
 
 Array = NDArray[np.float64]
 

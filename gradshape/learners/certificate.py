@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gradshape import _validate
-from gradshape.learners.feasible import FeasibleSets
+from gradshape.constraints import FeasibleSets
 
 _ROUNDS_A_REPORT = 50
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gradshape import _validate
-from gradshape.learners.feasible import FeasibleSets
+from gradshape.constraints import FeasibleSets
 
 _PENALTY = 0.3
 _TINY = torch.finfo(torch.float64).tiny

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from gradshape.attacks import KohInfluence
 from gradshape.attacks.koh_influence import Climb, climb_by_influence, influence_gradient
-from gradshape.learners import FeasibleSets
+from gradshape.constraints import FeasibleSets
 from gradshape.learners.decayed import Added, DecayedHinge, signed
 from tests.training.samples import blobs
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gradshape.attacks import KohInfluence, KohKkt, KohMinMax
 from gradshape.attacks.rounding import round_inside
-from gradshape.learners.feasible import SphereSlab
+from gradshape.constraints import SphereSlab
 
 
 def wide(width: int) -> SphereSlab:

@@ -7,8 +7,8 @@ import torch
 
 from gradshape import data
 from gradshape.attacks import Crafting, Steinhardt
+from gradshape.constraints import FeasibleSets
 from gradshape.data import Dataset, Split
-from gradshape.learners import FeasibleSets
 from gradshape.learners.hinge import fit_hinge
 from tests.training.samples import blobs
 

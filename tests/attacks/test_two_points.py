@@ -8,8 +8,8 @@ import torch
 
 from gradshape.attacks import Crafting, KohInfluence, KohKkt, KohMinMax
 from gradshape.attacks.two_points import in_inverse_balance
+from gradshape.constraints import FeasibleSets
 from gradshape.data import Dataset, Split
-from gradshape.learners import FeasibleSets
 from gradshape.learners.decayed import Added, DecayedHinge, signed
 from tests.training.samples import blobs
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from gradshape.constraints import FeasibleSets
 from gradshape.learners.atoms import EXTRA_DIRECTIONS, Atoms, DraggedSets, grow_atoms, place_atoms, pull_into_box
-from gradshape.learners.feasible import FeasibleSets
 from gradshape.learners.hinge import fit_hinge, hinge_losses
 
 WIDTH = 20

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gradshape.learners import FeasibleSets
+from gradshape.constraints import FeasibleSets
 from gradshape.learners.certificate import Certificate, certify, worst_case
 from gradshape.learners.hinge import fit_hinge, hinge_losses
 

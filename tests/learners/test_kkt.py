@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from gradshape.learners import FeasibleSets
+from gradshape.constraints import FeasibleSets
 from gradshape.learners.decayed import Added, DecayedHinge, signed
 from gradshape.learners.kkt import Balance, Wanted, balance_gradient
-from tests.learners.sets import points_of
+from tests.constraints.sets import points_of
 
 
 def _setup(seed: int, *, width: int = 4) -> tuple[DecayedHinge, FeasibleSets, torch.Generator]:

@@ -8,9 +8,9 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
-from gradshape.learners import SphereSlab
-from gradshape.learners.boxed_ball import maximise_boxed
-from tests.learners.sets import points_of, random_set
+from gradshape.constraints import SphereSlab
+from gradshape.constraints.boxed_ball import maximise_boxed
+from tests.constraints.sets import points_of, random_set
 
 
 def _by_slsqp(one: SphereSlab, g: Tensor, curvature: float) -> float:

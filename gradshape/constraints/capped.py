@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from gradshape.learners.feasible import SphereSlab
+from gradshape.constraints.feasible import SphereSlab
 
 _MOST_DOUBLINGS, _MOST_STEPS = 40, 40
 _TINY = torch.finfo(torch.float64).tiny

@@ -8,9 +8,9 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
-from gradshape.learners import SphereSlab
-from gradshape.learners.capped import maximise_capped
-from tests.learners.sets import random_set
+from gradshape.constraints import SphereSlab
+from gradshape.constraints.capped import maximise_capped
+from tests.constraints.sets import random_set
 
 
 def _by_slsqp(one: SphereSlab, g: Tensor, normal: Tensor, least: float) -> float:

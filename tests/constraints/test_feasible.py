@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from gradshape.learners import FeasibleSets, SphereSlab
-from tests.learners.sets import points_of, random_set
+from gradshape.constraints import FeasibleSets, SphereSlab
+from tests.constraints.sets import points_of, random_set
 
 
 def _best_in_the_plane(one: SphereSlab, g: Tensor) -> float:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from gradshape.learners import SphereSlab
+from gradshape.constraints import SphereSlab
 
 
 def random_set(seed: int, *, boxed: bool = False) -> tuple[SphereSlab, torch.Generator]:
