@@ -10,10 +10,10 @@ from gradshape import _validate
 from gradshape.data import Dataset
 from gradshape.defenses.assumed import assume, assumed_label, poison_rows
 from gradshape.defenses.base import Assumptions, Defense, DefenseKind, Suspect
+from gradshape.defenses.spectral_outliers import spectral_outliers
 from gradshape.learners.linear import Penalty, fit_linear
 from gradshape.learners.logistic import apply, fit_logistic
 from gradshape.learners.margin_loss import Logistic, MarginLoss, SmoothedHinge
-from gradshape.learners.spectral import spectral_outliers
 from gradshape.training import AnyRecipe, Fit
 from gradshape.training.penalty import known_penalty, penalty_of
 

@@ -1,6 +1,5 @@
 """Learners that attacks, defences and the harness train beside networks, and the names that they are known by."""
 
-from gradshape.learners.certificate import Certificate, certify
 from gradshape.learners.dual_softmax import fit_dual_softmax
 from gradshape.learners.hinge import HingeFit, fit_hinge
 from gradshape.learners.linear import LinearFit, Penalty, fit_linear
@@ -20,7 +19,6 @@ from gradshape.learners.registry import (
 )
 
 __all__ = [
-    "Certificate",
     "Estimator",
     "Factory",
     "HingeFit",
@@ -34,7 +32,6 @@ __all__ = [
     "SmoothedHinge",
     "SquaredMargin",
     "build",
-    "certify",
     "check_predictions",
     "factory",
     "fit_dual_softmax",
