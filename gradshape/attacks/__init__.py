@@ -25,12 +25,26 @@ from gradshape.attacks.stingray.insertion import Insertion, Nudge, SwitchOn
 from gradshape.attacks.stingray.stingray import StingRay
 from gradshape.attacks.svm.ascent import SvmAscent
 from gradshape.attacks.targeted import TargetedAttack, aimed
-from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
+from gradshape.attacks.threat import (
+    BLACK_BOX,
+    ON_REGRESSION,
+    ON_TARGETS,
+    WHITE_BOX,
+    Goal,
+    Injection,
+    Knowledge,
+    Mechanism,
+    ThreatModel,
+)
 from gradshape.attacks.watermark import Watermark, overlay
 from gradshape.attacks.word_filters.dictionary import DictionaryAttack, frequent_words
 from gradshape.attacks.word_filters.focused import FocusedAttack
 
 __all__ = [
+    "BLACK_BOX",
+    "ON_REGRESSION",
+    "ON_TARGETS",
+    "WHITE_BOX",
     "Aim",
     "Aims",
     "Attack",

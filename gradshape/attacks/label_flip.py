@@ -1,7 +1,7 @@
 """Random label flipping, free or inside the sphere and slab of the class that is claimed."""
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 from gradshape import _validate
 from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
 from gradshape.attacks.drawing import draw_rows
-from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
+from gradshape.attacks.threat import BLACK_BOX, ThreatModel
 from gradshape.constraints import FLOAT32_MARGIN, SphereSlab
 from gradshape.data import Split
 
@@ -45,21 +45,8 @@ class LabelFlip(ProportionalAttack):
 
     feasible_quantile: float | None = None
 
-    threat: ClassVar[ThreatModel] = ThreatModel(
-        goal=Goal.INDISCRIMINATE,
-        training_data=Knowledge.FULL,
-        features=Knowledge.FULL,
-        algorithm=Knowledge.NONE,
-        parameters=Knowledge.NONE,
-        multiple_poisons=True,
-        injection=Injection.FROM_SCRATCH,
-        binary=True,
-        multiclass=True,
-        victims="any",
-        mechanism=Mechanism.COLLISION,
-        magnitude="High",
-        orientation="High",
-        source="Barreno et al. 2010, The security of machine learning; Hong et al. 2020, section 6.2",
+    threat: ClassVar[ThreatModel] = replace(
+        BLACK_BOX, source="Barreno et al. 2010, The security of machine learning; Hong et al. 2020, section 6.2"
     )
 
     def __post_init__(self) -> None:

@@ -1,6 +1,6 @@
 """Poisoning whatever is trained by gradient descent, through the unrolled descent."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -12,7 +12,7 @@ from gradshape.attacks.back_gradient.poisoned import PoisonedDescent, stable_rat
 from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
 from gradshape.attacks.label_flip import LabelFlip
 from gradshape.attacks.surrogate import Crowd, hold_out
-from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
+from gradshape.attacks.threat import WHITE_BOX, Knowledge, ThreatModel
 from gradshape.data import Dataset
 
 # Rate and steps of the descents, as the authors have them.
@@ -71,20 +71,10 @@ class BackGradient(ProportionalAttack):
     retraced: bool = False
 
     adaptive: ClassVar[bool] = False
-    threat: ClassVar[ThreatModel] = ThreatModel(
-        goal=Goal.INDISCRIMINATE,
+    threat: ClassVar[ThreatModel] = replace(
+        WHITE_BOX,
         training_data=Knowledge.EITHER,
-        features=Knowledge.FULL,
-        algorithm=Knowledge.FULL,
-        parameters=Knowledge.FULL,
-        multiple_poisons=True,
-        injection=Injection.FROM_SCRATCH,
-        binary=True,
-        multiclass=True,
         victims="LR",
-        mechanism=Mechanism.COLLISION,
-        magnitude="High",
-        orientation="High",
         source="Muñoz-González et al. 2017, Towards poisoning of deep learning algorithms with back-gradient "
         "optimization",
     )

@@ -1,7 +1,7 @@
 """Poison Frogs: clean-looking rows of one class that a network takes for a target of another."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
 
@@ -13,7 +13,7 @@ from gradshape.attacks.base import PoisonSet, VictimView
 from gradshape.attacks.feature_collision.collision import collide
 from gradshape.attacks.feature_collision.nearest import mean_distance, nearest_of_class
 from gradshape.attacks.targeted import TargetedAttack, aimed
-from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
+from gradshape.attacks.threat import ON_TARGETS, ThreatModel
 from gradshape.features import features_of, rows_at_once
 
 _REPORT_EVERY = 10
@@ -67,21 +67,8 @@ class PoisonFrogs(TargetedAttack):
     steps: int = 2000
     tolerance: float = 1e-4
 
-    threat: ClassVar[ThreatModel] = ThreatModel(
-        goal=Goal.TARGETED,
-        training_data=Knowledge.NONE,
-        features=Knowledge.FULL,
-        algorithm=Knowledge.FULL,
-        parameters=Knowledge.FULL,
-        multiple_poisons=True,
-        injection=Injection.EITHER,
-        binary=True,
-        multiclass=True,
-        victims="DNN",
-        mechanism=Mechanism.BOTH,
-        magnitude="High",
-        orientation="Unstable when re-training, high from scratch",
-        source="Shafahi et al. 2018, Poison Frogs!; Hong et al. 2020, section 6.3",
+    threat: ClassVar[ThreatModel] = replace(
+        ON_TARGETS, source="Shafahi et al. 2018, Poison Frogs!; Hong et al. 2020, section 6.3"
     )
 
     def __post_init__(self) -> None:

@@ -3,7 +3,7 @@
 import math
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, final
 
 import torch
@@ -13,7 +13,7 @@ from gradshape import _validate, models
 from gradshape.attacks.base import PoisonSet, VictimView
 from gradshape.attacks.feature_collision.nearest import mean_distance, nearest_of_class
 from gradshape.attacks.targeted import TargetedAttack, aimed
-from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
+from gradshape.attacks.threat import ON_TARGETS, Knowledge, ThreatModel
 from gradshape.features import features_of, rows_at_once
 from gradshape.training import Recipe
 
@@ -159,22 +159,7 @@ def combined_distance(features: Tensor, coefficients: Tensor, goal: Tensor) -> T
 
 def transfer_threat(source: str) -> ThreatModel:
     """What these attacks know: the features that the victim may use, and nothing of its data or parameters."""
-    return ThreatModel(
-        goal=Goal.TARGETED,
-        training_data=Knowledge.NONE,
-        features=Knowledge.FULL,
-        algorithm=Knowledge.NONE,
-        parameters=Knowledge.NONE,
-        multiple_poisons=True,
-        injection=Injection.EITHER,
-        binary=True,
-        multiclass=True,
-        victims="DNN",
-        mechanism=Mechanism.BOTH,
-        magnitude="High",
-        orientation="Unstable when re-training, high from scratch",
-        source=source,
-    )
+    return replace(ON_TARGETS, algorithm=Knowledge.NONE, parameters=Knowledge.NONE, source=source)
 
 
 def _equally_many(near: Sequence[Tensor], at_once: int) -> Iterator[list[int]]:

@@ -1,6 +1,6 @@
 """What the attacks of Koh, Steinhardt and Liang share: few distinct rows, repeated, judged on the training rows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -9,24 +9,14 @@ from gradshape import _validate
 from gradshape.attacks.base import PoisonSet
 from gradshape.attacks.koh.decayed import Added, DecayedHinge, signed
 from gradshape.attacks.koh.rounding import round_inside
-from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
+from gradshape.attacks.threat import WHITE_BOX
 from gradshape.constraints import FLOAT32_MARGIN, FeasibleSets
 from gradshape.data import Split
 
-THREAT = ThreatModel(
-    goal=Goal.INDISCRIMINATE,
-    training_data=Knowledge.FULL,
-    features=Knowledge.FULL,
-    algorithm=Knowledge.FULL,
-    parameters=Knowledge.FULL,
-    multiple_poisons=True,
-    injection=Injection.FROM_SCRATCH,
-    binary=True,
+THREAT = replace(
+    WHITE_BOX,
     multiclass=False,
     victims="SVM",
-    mechanism=Mechanism.COLLISION,
-    magnitude="High",
-    orientation="High",
     source="Koh, Steinhardt and Liang 2018, Stronger data poisoning attacks break data sanitization defenses",
 )
 

@@ -1,7 +1,7 @@
 """Label contamination: flip the labels that make a linear learner do worst."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
@@ -12,7 +12,7 @@ from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
 from gradshape.attacks.evaluation import Evaluation
 from gradshape.attacks.label_contamination.ascent import Relaxation, contaminate
 from gradshape.attacks.label_flip import LabelFlip
-from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
+from gradshape.attacks.threat import WHITE_BOX, Knowledge, ThreatModel
 from gradshape.learners.logistic import fit_logistic
 from gradshape.learners.margin_loss import Logistic, SmoothedHinge, SquaredMargin
 
@@ -95,20 +95,11 @@ class LabelContamination(ProportionalAttack):
     patience: int = 10
 
     adaptive: ClassVar[bool] = False
-    threat: ClassVar[ThreatModel] = ThreatModel(
-        goal=Goal.INDISCRIMINATE,
-        training_data=Knowledge.FULL,
-        features=Knowledge.FULL,
-        algorithm=Knowledge.FULL,
+    threat: ClassVar[ThreatModel] = replace(
+        WHITE_BOX,
         parameters=Knowledge.NONE,
-        multiple_poisons=True,
-        injection=Injection.FROM_SCRATCH,
-        binary=True,
         multiclass=False,
         victims="SVM",
-        mechanism=Mechanism.COLLISION,
-        magnitude="High",
-        orientation="High",
         source="Zhao et al. 2017, Efficient label contamination attacks against black-box learning models",
     )
 

@@ -13,7 +13,7 @@ from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
 from gradshape.attacks.evaluation import Cost, Distance, Evaluation
 from gradshape.attacks.label_flip import LabelFlip
 from gradshape.attacks.private_learners.row_descent import Descent, descend, select_deep, select_shallow
-from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
+from gradshape.attacks.threat import WHITE_BOX, ThreatModel
 from gradshape.learners.private import ObjectivePerturbation, OutputPerturbation, from_ball, to_ball
 
 
@@ -88,20 +88,10 @@ class DPVictim(ProportionalAttack):
     holdout: float = 0.25
 
     adaptive: ClassVar[bool] = False
-    threat: ClassVar[ThreatModel] = ThreatModel(
-        goal=Goal.INDISCRIMINATE,
-        training_data=Knowledge.FULL,
-        features=Knowledge.FULL,
-        algorithm=Knowledge.FULL,
-        parameters=Knowledge.FULL,
-        multiple_poisons=True,
-        injection=Injection.FROM_SCRATCH,
-        binary=True,
+    threat: ClassVar[ThreatModel] = replace(
+        WHITE_BOX,
         multiclass=False,
         victims="Linear",
-        mechanism=Mechanism.COLLISION,
-        magnitude="High",
-        orientation="High",
         source="Ma et al. 2019, Data poisoning against differentially-private learners: attacks and defenses",
     )
 

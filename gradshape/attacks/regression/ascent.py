@@ -1,6 +1,6 @@
 """Gradient ascent on the rows and values that a linear regression is fitted to."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import ClassVar
 
@@ -12,7 +12,7 @@ from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
 from gradshape.attacks.drawing import draw_rows
 from gradshape.attacks.regression.harm import Harm, RegressionHarm, ascend
 from gradshape.attacks.regression.one_hot import Groups, check_groups, snap
-from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
+from gradshape.attacks.threat import ON_REGRESSION, Knowledge, ThreatModel
 from gradshape.learners.linear import Penalty
 from gradshape.training.penalty import known_penalty
 
@@ -82,22 +82,12 @@ class OptP(ProportionalAttack):
     one_hot: Groups = ()
 
     # Table 1 says black-box for the training data, for the transfer from substitute rows; this form has the real ones.
-    threat: ClassVar[ThreatModel] = ThreatModel(
-        goal=Goal.INDISCRIMINATE,
+    threat: ClassVar[ThreatModel] = replace(
+        ON_REGRESSION,
         training_data=Knowledge.EITHER,
-        features=Knowledge.FULL,
         algorithm=Knowledge.FULL,
         parameters=Knowledge.FULL,
-        multiple_poisons=True,
-        injection=Injection.FROM_SCRATCH,
-        binary=False,
-        multiclass=False,
-        victims="linear regression",
-        mechanism=Mechanism.COLLISION,
-        magnitude="High",
-        orientation="High",
         source="Jagielski et al. 2018, Manipulating machine learning: poisoning attacks for regression learning",
-        regression=True,
     )
 
     def __post_init__(self) -> None:

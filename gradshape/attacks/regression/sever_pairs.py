@@ -1,6 +1,6 @@
 """Two heaps of rows that undo what a linear regression learns from all the others."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gradshape import _validate
 from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
-from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
+from gradshape.attacks.threat import ON_REGRESSION, ThreatModel
 
 
 @dataclass(frozen=True)
@@ -42,22 +42,9 @@ class SeverPairs(ProportionalAttack):
 
     noise: float = 0.01
 
-    threat: ClassVar[ThreatModel] = ThreatModel(
-        goal=Goal.INDISCRIMINATE,
-        training_data=Knowledge.FULL,
-        features=Knowledge.FULL,
-        algorithm=Knowledge.NONE,
-        parameters=Knowledge.NONE,
-        multiple_poisons=True,
-        injection=Injection.FROM_SCRATCH,
-        binary=False,
-        multiclass=False,
-        victims="linear regression",
-        mechanism=Mechanism.COLLISION,
-        magnitude="High",
-        orientation="High",
+    threat: ClassVar[ThreatModel] = replace(
+        ON_REGRESSION,
         source="Diakonikolas et al. 2019, SEVER: a robust meta-algorithm for stochastic optimization, its code",
-        regression=True,
     )
     adaptive: ClassVar[bool] = False
 

@@ -1,6 +1,6 @@
 """Corners of the box that are drawn from what is known of the training rows, with values far from their prediction."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -8,7 +8,7 @@ import torch
 from gradshape import _validate
 from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
 from gradshape.attacks.regression.one_hot import Groups, check_groups, snap
-from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
+from gradshape.attacks.threat import ON_REGRESSION, Knowledge, ThreatModel
 from gradshape.learners.linear import Penalty, fit_linear
 
 _EXTRA_VARIANCE = 0.01
@@ -44,22 +44,10 @@ class StatP(ProportionalAttack):
     one_hot: Groups = ()
 
     # Table 1 counts the paper's attacks as black-box for the training data; of it this one needs two moments only.
-    threat: ClassVar[ThreatModel] = ThreatModel(
-        goal=Goal.INDISCRIMINATE,
+    threat: ClassVar[ThreatModel] = replace(
+        ON_REGRESSION,
         training_data=Knowledge.EITHER,
-        features=Knowledge.FULL,
-        algorithm=Knowledge.NONE,
-        parameters=Knowledge.NONE,
-        multiple_poisons=True,
-        injection=Injection.FROM_SCRATCH,
-        binary=False,
-        multiclass=False,
-        victims="linear regression",
-        mechanism=Mechanism.COLLISION,
-        magnitude="High",
-        orientation="High",
         source="Jagielski et al. 2018, Manipulating machine learning: poisoning attacks for regression learning",
-        regression=True,
     )
     adaptive: ClassVar[bool] = False
 

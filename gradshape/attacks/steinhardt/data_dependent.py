@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -20,7 +20,7 @@ from gradshape.attacks.steinhardt.atoms import (
     place_atoms,
     pull_into_box,
 )
-from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
+from gradshape.attacks.threat import WHITE_BOX, ThreatModel
 from gradshape.learners.hinge import HingeFit, fit_hinge, hinge_losses
 
 # Of the mean loss of the learner that judges: candidates differ by far more.
@@ -103,20 +103,10 @@ class DataDependentSteinhardt(ProportionalAttack):
     judge_rho: float = 2.0
     rungs: tuple[float, ...] = (0.1, 0.2, 0.3)
 
-    threat: ClassVar[ThreatModel] = ThreatModel(
-        goal=Goal.INDISCRIMINATE,
-        training_data=Knowledge.FULL,
-        features=Knowledge.FULL,
-        algorithm=Knowledge.FULL,
-        parameters=Knowledge.FULL,
-        multiple_poisons=True,
-        injection=Injection.FROM_SCRATCH,
-        binary=True,
+    threat: ClassVar[ThreatModel] = replace(
+        WHITE_BOX,
         multiclass=False,
         victims="SVM",
-        mechanism=Mechanism.COLLISION,
-        magnitude="High",
-        orientation="High",
         source="Steinhardt, Koh and Liang 2017, Certified defenses for data poisoning attacks, section 4.2",
     )
     # It knows the learner that it plays against, whatever is trained on its rows.

@@ -1,7 +1,7 @@
 """Poison inside the sphere and slab of its class, with a certificate of how bad any such poison can be."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -11,7 +11,7 @@ from gradshape import _validate
 from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
 from gradshape.attacks.label_flip import LabelFlip
 from gradshape.attacks.steinhardt.certificate import certify
-from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
+from gradshape.attacks.threat import WHITE_BOX, ThreatModel
 from gradshape.constraints import FLOAT32_MARGIN, FeasibleSets
 from gradshape.learners.hinge import fit_hinge
 
@@ -68,20 +68,10 @@ class Steinhardt(ProportionalAttack):
     steps: int = 1000
     clip_afterwards: bool = False
 
-    threat: ClassVar[ThreatModel] = ThreatModel(
-        goal=Goal.INDISCRIMINATE,
-        training_data=Knowledge.FULL,
-        features=Knowledge.FULL,
-        algorithm=Knowledge.FULL,
-        parameters=Knowledge.FULL,
-        multiple_poisons=True,
-        injection=Injection.FROM_SCRATCH,
-        binary=True,
+    threat: ClassVar[ThreatModel] = replace(
+        WHITE_BOX,
         multiclass=False,
         victims="SVM",
-        mechanism=Mechanism.COLLISION,
-        magnitude="High",
-        orientation="High",
         source="Steinhardt, Koh and Liang 2017, Certified defenses for data poisoning attacks",
     )
     # It knows the learner of the certificate, whatever is trained on its rows.

@@ -12,7 +12,7 @@ from gradshape.attacks.base import Aims, PoisonSet, VictimView
 from gradshape.attacks.stingray.insertion import Insertion, SwitchOn
 from gradshape.attacks.stingray.negative_impact import HeldOut
 from gradshape.attacks.targeted import TargetedAttack
-from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
+from gradshape.attacks.threat import ON_TARGETS, Knowledge, ThreatModel
 from gradshape.data import Dataset, Split
 from gradshape.features import features_of
 from gradshape.training import Recipe
@@ -72,21 +72,8 @@ class StingRay(TargetedAttack):
     tries: int = 5
     substitutes: tuple[Recipe, ...] = field(default=(), kw_only=True)
 
-    threat: ClassVar[ThreatModel] = ThreatModel(
-        goal=Goal.TARGETED,
-        training_data=Knowledge.NONE,
-        features=Knowledge.FULL,
-        algorithm=Knowledge.FULL,
-        parameters=Knowledge.FULL,
-        multiple_poisons=True,
-        injection=Injection.EITHER,
-        binary=True,
-        multiclass=True,
-        victims="DNN",
-        mechanism=Mechanism.BOTH,
-        magnitude="High",
-        orientation="Unstable / High",
-        source="Suciu et al. 2018, When does machine learning FAIL?",
+    threat: ClassVar[ThreatModel] = replace(
+        ON_TARGETS, orientation="Unstable / High", source="Suciu et al. 2018, When does machine learning FAIL?"
     )
 
     def __post_init__(self) -> None:

@@ -1,6 +1,6 @@
 """Poisoning a support vector machine by gradient ascent on its validation loss."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -12,7 +12,7 @@ from gradshape.attacks.label_flip import LabelFlip
 from gradshape.attacks.surrogate import Crowd, hold_out
 from gradshape.attacks.svm.kernels import Kernel, Linear, Rbf
 from gradshape.attacks.svm.poisoned import PoisonedSvm
-from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
+from gradshape.attacks.threat import WHITE_BOX, ThreatModel
 
 _KERNELS = ("linear", "rbf")
 
@@ -66,20 +66,10 @@ class SvmAscent(ProportionalAttack):
     sweeps: int = 0
 
     adaptive: ClassVar[bool] = False
-    threat: ClassVar[ThreatModel] = ThreatModel(
-        goal=Goal.INDISCRIMINATE,
-        training_data=Knowledge.FULL,
-        features=Knowledge.FULL,
-        algorithm=Knowledge.FULL,
-        parameters=Knowledge.FULL,
-        multiple_poisons=True,
-        injection=Injection.FROM_SCRATCH,
-        binary=True,
+    threat: ClassVar[ThreatModel] = replace(
+        WHITE_BOX,
         multiclass=False,
         victims="SVM",
-        mechanism=Mechanism.COLLISION,
-        magnitude="High",
-        orientation="High",
         source="Biggio, Nelson and Laskov 2012, Poisoning attacks against support vector machines",
     )
 

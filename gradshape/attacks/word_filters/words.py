@@ -1,23 +1,19 @@
 """What attacks on word filters share: what they know, and the data that they can be made on."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
-from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
+from gradshape.attacks.threat import WHITE_BOX, Goal, Mechanism, ThreatModel
 from gradshape.data import Dataset
 
 
 def threat(goal: Goal) -> ThreatModel:
     """The rows of Table 1 of Hong et al. 2020 for Barreno et al. 2010, who survey the attacks of Nelson et al. 2008."""
-    return ThreatModel(
+    return replace(
+        WHITE_BOX,
         goal=goal,
-        training_data=Knowledge.FULL,
-        features=Knowledge.FULL,
-        algorithm=Knowledge.FULL,
-        parameters=Knowledge.FULL,
-        multiple_poisons=True,
-        injection=Injection.FROM_SCRATCH,
-        binary=True,
         multiclass=False,
         victims="Bayes",
         mechanism=Mechanism.NONE,
