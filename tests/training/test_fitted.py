@@ -7,7 +7,6 @@ import torch
 from sklearn.linear_model import Lasso, LinearRegression, LogisticRegression, Ridge
 from sklearn.svm import SVC
 
-from gradshape import learners
 from gradshape.data import Dataset, Split
 from gradshape.learners import registry
 from gradshape.learners.registry import Array
@@ -221,8 +220,3 @@ def test_settings_are_part_of_what_it_is() -> None:
     assert Fit("ridge", alpha=1.0) == Fit("ridge", alpha=1.0) != Fit("ridge", alpha=2.0)
     assert hash(Fit("svm_rbf", gamma=0.1, c=2.0)) == hash(Fit("svm_rbf", c=2.0, gamma=0.1))
     assert Fit("ridge").epochs == 1
-
-
-def test_a_name_is_registered_once() -> None:
-    with pytest.raises(ValueError, match="'ridge' exists already"):
-        learners.register("ridge", lambda seed: LinearRegression())
