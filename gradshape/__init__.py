@@ -2,7 +2,8 @@
 
 The subpackages are the interface: :mod:`gradshape.data`, :mod:`gradshape.models`,
 :mod:`gradshape.clipping`, :mod:`gradshape.shaping`, :mod:`gradshape.training`,
-:mod:`gradshape.attacks`, :mod:`gradshape.defenses` and :mod:`gradshape.metrics`.
+:mod:`gradshape.learners`, :mod:`gradshape.constraints`, :mod:`gradshape.attacks`,
+:mod:`gradshape.defenses` and :mod:`gradshape.metrics`.
 """
 
 __version__ = "0.1.0"

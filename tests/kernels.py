@@ -23,9 +23,22 @@ class Kernels:
     tests: tuple[str, ...]
 
 
+SHARED_SOLVERS = ("tests/constraints", "tests/learners", "tests/defenses/test_spectral_outliers.py")
+SOLVERS_OF_ATTACKS = (
+    "tests/attacks/back_gradient/test_flat_models.py",
+    "tests/attacks/back_gradient/test_unrolled.py",
+    "tests/attacks/feature_collision/test_simplex.py",
+    "tests/attacks/koh/test_balance.py",
+    "tests/attacks/koh/test_decayed.py",
+    "tests/attacks/koh/test_decoys.py",
+    "tests/attacks/steinhardt/test_atoms.py",
+    "tests/attacks/steinhardt/test_certificate.py",
+    "tests/attacks/svm/test_gradient.py",
+    "tests/attacks/svm/test_solution.py",
+)
 # The oldest that x86-64 machines have, which differ most, get what searches and what solves, the others what solves.
-OLDEST = Kernels("Nehalem", "default", ("tests/learners", "tests/attacks"))
-AVX2 = Kernels("Haswell", "avx2", ("tests/learners",))
+OLDEST = Kernels("Nehalem", "default", (*SHARED_SOLVERS, "tests/attacks"))
+AVX2 = Kernels("Haswell", "avx2", (*SHARED_SOLVERS, *SOLVERS_OF_ATTACKS))
 OTHERS = {"DEFAULT": [OLDEST], "AVX2": [OLDEST, AVX2], "AVX512": [OLDEST, AVX2]}
 
 

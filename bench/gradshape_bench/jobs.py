@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 import gradshape
-from gradshape import _digest, estimators, models
+from gradshape import _digest, learners, models
 from gradshape.attacks import Attack, Crafting, PoisonSet
 from gradshape.data import Dataset, PoisonedRows, Split
 from gradshape.defenses import Defense, rows_to_keep
@@ -62,7 +62,7 @@ def _foreign_sources(value: Any) -> Iterator[str]:
         for item in value:
             yield from _foreign_sources(item)
     if isinstance(value, Recipe | Fit):
-        builder = models.builder(value.model) if isinstance(value, Recipe) else estimators.factory(value.model)
+        builder = models.builder(value.model) if isinstance(value, Recipe) else learners.factory(value.model)
         if builder.__module__.split(".")[0] != "gradshape":
             yield _file_hash(inspect.getfile(builder))
 

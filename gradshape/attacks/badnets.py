@@ -1,6 +1,6 @@
 """A white square in a corner that comes to mean one class: poison that inserts a feature."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 from gradshape import _validate
 from gradshape.attacks.base import Attack, PoisonSet, VictimView
 from gradshape.attacks.drawing import draw_rows
-from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
+from gradshape.attacks.threat import BLACK_BOX, Goal, Injection, Mechanism, ThreatModel
 from gradshape.data import Dataset, Split
 
 
@@ -40,16 +40,10 @@ class BadNetsPatch(Attack):
     fraction: float = 0.01
     claimed: int = 4
 
-    threat: ClassVar[ThreatModel] = ThreatModel(
+    threat: ClassVar[ThreatModel] = replace(
+        BLACK_BOX,
         goal=Goal.TARGETED,
-        training_data=Knowledge.FULL,
-        features=Knowledge.FULL,
-        algorithm=Knowledge.NONE,
-        parameters=Knowledge.NONE,
-        multiple_poisons=True,
         injection=Injection.EITHER,
-        binary=True,
-        multiclass=True,
         victims="DNN",
         mechanism=Mechanism.INSERTION,
         magnitude="High, then low",

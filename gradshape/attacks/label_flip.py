@@ -1,6 +1,7 @@
 """Random label flipping, free or inside the sphere and slab of the class that is claimed."""
 
-from dataclasses import dataclass
+import itertools
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -9,12 +10,9 @@ from torch import Tensor
 from gradshape import _validate
 from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
 from gradshape.attacks.drawing import draw_rows
-from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
+from gradshape.attacks.threat import BLACK_BOX, ThreatModel
+from gradshape.constraints import FLOAT32_MARGIN, SphereSlab
 from gradshape.data import Split
-from gradshape.learners.feasible import SphereSlab
-
-# Rows are drawn towards their centroid by this share, so that rounding to float32 does not take them out of the set.
-_SHRINK = 1e-6
 
 
 @dataclass(frozen=True)
@@ -47,21 +45,8 @@ class LabelFlip(ProportionalAttack):
 
     feasible_quantile: float | None = None
 
-    threat: ClassVar[ThreatModel] = ThreatModel(
-        goal=Goal.INDISCRIMINATE,
-        training_data=Knowledge.FULL,
-        features=Knowledge.FULL,
-        algorithm=Knowledge.NONE,
-        parameters=Knowledge.NONE,
-        multiple_poisons=True,
-        injection=Injection.FROM_SCRATCH,
-        binary=True,
-        multiclass=True,
-        victims="any",
-        mechanism=Mechanism.COLLISION,
-        magnitude="High",
-        orientation="High",
-        source="Barreno et al. 2010, The security of machine learning; Hong et al. 2020, section 6.2",
+    threat: ClassVar[ThreatModel] = replace(
+        BLACK_BOX, source="Barreno et al. 2010, The security of machine learning; Hong et al. 2020, section 6.2"
     )
 
     def __post_init__(self) -> None:
@@ -99,7 +84,7 @@ class LabelFlip(ProportionalAttack):
                 x[train.y == claimed], opposite=opposite, quantile=self.feasible_quantile, boxed=True
             )
             members = (labels == claimed) & (train.y[source] == own)
-            rows[members] = torch.lerp(inside.project(rows[members]), inside.centroid, _SHRINK)
+            rows[members] = torch.lerp(inside.project(rows[members]), inside.centroid, FLOAT32_MARGIN)
         moved = {"moved": float((rows - x[source]).norm(dim=1).mean())}
         near = rows.float().clamp(0, 1).view(-1, *train.x.shape[1:])
         return PoisonSet.added(near, labels, source=source, notes=moved)
@@ -131,18 +116,8 @@ def feasible_flips(train: Split, num_classes: int, quantile: float) -> Tensor:
     """
     x = train.x.flatten(1).double()
     allowed = torch.zeros(len(train), num_classes, dtype=torch.bool, device=x.device)
-    members = [train.y == label for label in range(num_classes)]
-    centroids = {label: x[rows].mean(0) for label, rows in enumerate(members) if rows.any()}
-    for claimed, centre in centroids.items():
-        own = x[members[claimed]] - centre
-        radius = own.norm(dim=1).quantile(quantile)
-        for label, other in centroids.items():
-            if label == claimed:
-                continue
-            gap = centre - other
-            axis = gap / gap.norm().clamp_min(torch.finfo(gap.dtype).tiny)
-            half_width = (own @ axis).abs().quantile(quantile)
-            offset = x[members[label]] - centre
-            inside = (offset.norm(dim=1) <= radius) & ((offset @ axis).abs() <= half_width)
-            allowed[members[label], claimed] = inside
+    classes = {label: x[train.y == label] for label in train.y.unique().tolist()}
+    for claimed, label in itertools.permutations(classes, 2):
+        inside = SphereSlab.around(classes[claimed], opposite=classes[label].mean(0), quantile=quantile)
+        allowed[train.y == label, claimed] = inside.contains(classes[label], tolerance=0)
     return allowed

@@ -1,6 +1,6 @@
 """What an attack knows and can do: the columns of the paper's Table 1."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 
@@ -73,3 +73,38 @@ class ThreatModel:
     orientation: str
     source: str
     regression: bool = False
+
+
+# Presets: an attack says with ``dataclasses.replace`` where it is published and what is different for it.
+
+# Knows rows and learner, and adds rows that collide with clean ones.
+WHITE_BOX = ThreatModel(
+    goal=Goal.INDISCRIMINATE,
+    training_data=Knowledge.FULL,
+    features=Knowledge.FULL,
+    algorithm=Knowledge.FULL,
+    parameters=Knowledge.FULL,
+    multiple_poisons=True,
+    injection=Injection.FROM_SCRATCH,
+    binary=True,
+    multiclass=True,
+    victims="any",
+    mechanism=Mechanism.COLLISION,
+    magnitude="High",
+    orientation="High",
+    source="-",
+)
+# Knows the rows, and nothing of the learner.
+BLACK_BOX = replace(WHITE_BOX, algorithm=Knowledge.NONE, parameters=Knowledge.NONE)
+# The same against linear regression.
+ON_REGRESSION = replace(BLACK_BOX, binary=False, multiclass=False, victims="linear regression", regression=True)
+# After single test rows, with the network that they are shown to and without the rows that it was trained on.
+ON_TARGETS = replace(
+    WHITE_BOX,
+    goal=Goal.TARGETED,
+    training_data=Knowledge.NONE,
+    injection=Injection.EITHER,
+    victims="DNN",
+    mechanism=Mechanism.BOTH,
+    orientation="Unstable when re-training, high from scratch",
+)

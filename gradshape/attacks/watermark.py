@@ -1,6 +1,6 @@
 """Rows of one class with rows of another shining through: poison that collides with clean features."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 from gradshape import _validate
 from gradshape.attacks.base import Attack, PoisonSet, VictimView
 from gradshape.attacks.drawing import draw_rows
-from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
+from gradshape.attacks.threat import BLACK_BOX, Injection, ThreatModel
 from gradshape.data import Dataset
 
 
@@ -44,21 +44,8 @@ class Watermark(Attack):
     count: int | None = None
     classes: tuple[int, int] = (0, 1)
 
-    threat: ClassVar[ThreatModel] = ThreatModel(
-        goal=Goal.INDISCRIMINATE,
-        training_data=Knowledge.FULL,
-        features=Knowledge.FULL,
-        algorithm=Knowledge.NONE,
-        parameters=Knowledge.NONE,
-        multiple_poisons=True,
-        injection=Injection.EITHER,
-        binary=True,
-        multiclass=True,
-        victims="any",
-        mechanism=Mechanism.COLLISION,
-        magnitude="High",
-        orientation="High",
-        source="Hong et al. 2020, section 3.1",
+    threat: ClassVar[ThreatModel] = replace(
+        BLACK_BOX, injection=Injection.EITHER, source="Hong et al. 2020, section 3.1"
     )
 
     def __post_init__(self) -> None:

@@ -1,6 +1,6 @@
 """Defences: what one is, and the defences."""
 
-from gradshape.defenses.base import Assumptions, Defense, DefenseKind, Suspect
+from gradshape.defenses.base import CONTROL, FILTER, Assumptions, Defense, DefenseKind, Suspect
 from gradshape.defenses.controls import PerfectFilter, RandomFilter
 from gradshape.defenses.deep_knn import DeepKNN
 from gradshape.defenses.filtering import rows_to_keep
@@ -21,6 +21,8 @@ from gradshape.defenses.trim import TRIM
 from gradshape.defenses.troni import TargetedRONI
 
 __all__ = [
+    "CONTROL",
+    "FILTER",
     "RONI",
     "TRIM",
     "Assumptions",

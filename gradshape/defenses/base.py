@@ -1,7 +1,7 @@
 """What every defence is: a change of the recipe, a filter of the training rows, or both."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, ClassVar, cast, final
 
@@ -48,6 +48,23 @@ class Assumptions:
     knows_budget: bool = False
     knows_clean: bool = False
     knows_poison: bool = False
+
+
+# Presets: a defence says with ``dataclasses.replace`` where it is published and what is different for it.
+
+# A filter of training rows that was made for indiscriminate attacks.
+FILTER = Assumptions(
+    kind=DefenseKind.OUTLIER_REMOVAL,
+    indiscriminate=True,
+    targeted=False,
+    knows_training_data=True,
+    knows_model=False,
+    knows_targets=False,
+    overhead=True,
+    source="-",
+)
+# No defence, but a filter that others are compared with.
+CONTROL = replace(FILTER, kind=DefenseKind.CONTROL, targeted=True, overhead=False)
 
 
 class Suspect(Split):

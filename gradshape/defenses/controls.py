@@ -1,12 +1,12 @@
 """Controls: filters that nobody can build, to tell how much a defence could gain and how much chance explains."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from gradshape.defenses.base import Assumptions, Defense, DefenseKind, Suspect
+from gradshape.defenses.base import CONTROL, Assumptions, Defense, Suspect
 from gradshape.training import AnyRecipe
 
 
@@ -24,17 +24,7 @@ class PerfectFilter(Defense):
     [True, True, False]
     """
 
-    assumptions: ClassVar[Assumptions] = Assumptions(
-        kind=DefenseKind.CONTROL,
-        indiscriminate=True,
-        targeted=True,
-        knows_training_data=True,
-        knows_model=False,
-        knows_targets=False,
-        overhead=False,
-        source="control: the poison mask",
-        knows_poison=True,
-    )
+    assumptions: ClassVar[Assumptions] = replace(CONTROL, source="control: the poison mask", knows_poison=True)
 
     def label(self, recipe: AnyRecipe) -> str:
         return "perfect_filter"
@@ -53,17 +43,7 @@ class RandomFilter(Defense):
     6
     """
 
-    assumptions: ClassVar[Assumptions] = Assumptions(
-        kind=DefenseKind.CONTROL,
-        indiscriminate=True,
-        targeted=True,
-        knows_training_data=True,
-        knows_model=False,
-        knows_targets=False,
-        overhead=False,
-        source="control: chance",
-        knows_budget=True,
-    )
+    assumptions: ClassVar[Assumptions] = replace(CONTROL, source="control: chance", knows_budget=True)
 
     def label(self, recipe: AnyRecipe) -> str:
         return "random_filter"

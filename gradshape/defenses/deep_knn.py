@@ -1,6 +1,6 @@
 """Deep k-NN: leave out the rows that most of their neighbours in feature space contradict."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gradshape import _validate
 from gradshape.data import Dataset
-from gradshape.defenses.base import Assumptions, Defense, DefenseKind, Suspect
+from gradshape.defenses.base import FILTER, Assumptions, Defense, Suspect
 from gradshape.defenses.feature_space import features_of, no_features
 from gradshape.training import AnyRecipe
 
@@ -53,14 +53,11 @@ class DeepKNN(Defense):
     budget: float = 0.05
     k: int | None = None
 
-    assumptions: ClassVar[Assumptions] = Assumptions(
-        kind=DefenseKind.OUTLIER_REMOVAL,
+    assumptions: ClassVar[Assumptions] = replace(
+        FILTER,
         indiscriminate=False,
         targeted=True,
-        knows_training_data=True,
         knows_model=True,
-        knows_targets=False,
-        overhead=True,
         source="Peri et al. 2020, Deep k-NN defense against clean-label data poisoning attacks",
     )
 

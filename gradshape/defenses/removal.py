@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gradshape import _validate
 from gradshape.data import Dataset
-from gradshape.defenses.base import Assumptions, Defense, DefenseKind, Suspect
+from gradshape.defenses.base import FILTER, Assumptions, Defense, Suspect
 from gradshape.training import AnyRecipe
 
 
@@ -37,14 +37,8 @@ class ShareFilter(Defense):
 
     name: ClassVar[str]
     letters: ClassVar[Mapping[str, str]] = {}
-    assumptions: ClassVar[Assumptions] = Assumptions(
-        kind=DefenseKind.OUTLIER_REMOVAL,
-        indiscriminate=True,
-        targeted=False,
-        knows_training_data=True,
-        knows_model=False,
-        knows_targets=False,
-        overhead=True,
+    assumptions: ClassVar[Assumptions] = replace(
+        FILTER,
         source="Koh, Steinhardt and Liang 2018, Stronger data poisoning attacks break data sanitization defenses",
     )
 

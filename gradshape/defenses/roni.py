@@ -1,6 +1,6 @@
 """RONI: reject training rows that make a small model worse."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gradshape import _validate
 from gradshape.data import Dataset, Split
-from gradshape.defenses.base import Assumptions, Defense, DefenseKind, Suspect
+from gradshape.defenses.base import FILTER, Assumptions, Defense, Suspect
 from gradshape.defenses.inclusion import (
     Calibrated,
     Learners,
@@ -61,16 +61,8 @@ class RONI(Defense):
     threshold: Threshold = field(default=Calibrated())
     decay: float = 0.1
 
-    assumptions: ClassVar[Assumptions] = Assumptions(
-        kind=DefenseKind.OUTLIER_REMOVAL,
-        indiscriminate=True,
-        targeted=False,
-        knows_training_data=True,
-        knows_model=False,
-        knows_targets=False,
-        overhead=True,
-        source="Nelson et al. 2008; Barreno et al. 2010, The security of machine learning",
-        knows_clean=True,
+    assumptions: ClassVar[Assumptions] = replace(
+        FILTER, source="Nelson et al. 2008; Barreno et al. 2010, The security of machine learning", knows_clean=True
     )
 
     def __post_init__(self) -> None:

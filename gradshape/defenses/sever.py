@@ -1,6 +1,6 @@
 """SEVER: leave out the rows whose gradients lie far out along the direction in which gradients differ most."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -9,11 +9,11 @@ from torch import Tensor
 from gradshape import _validate
 from gradshape.data import Dataset
 from gradshape.defenses.assumed import assume, assumed_label, poison_rows
-from gradshape.defenses.base import Assumptions, Defense, DefenseKind, Suspect
+from gradshape.defenses.base import FILTER, Assumptions, Defense, Suspect
+from gradshape.defenses.spectral_outliers import spectral_outliers
 from gradshape.learners.linear import Penalty, fit_linear
 from gradshape.learners.logistic import apply, fit_logistic
 from gradshape.learners.margin_loss import Logistic, MarginLoss, SmoothedHinge
-from gradshape.learners.spectral import spectral_outliers
 from gradshape.training import AnyRecipe, Fit
 from gradshape.training.penalty import known_penalty, penalty_of
 
@@ -63,14 +63,9 @@ class Sever(Defense):
     loss: MarginLoss | None = None
     c: float = 1.0
 
-    assumptions: ClassVar[Assumptions] = Assumptions(
-        kind=DefenseKind.OUTLIER_REMOVAL,
-        indiscriminate=True,
-        targeted=False,
-        knows_training_data=True,
+    assumptions: ClassVar[Assumptions] = replace(
+        FILTER,
         knows_model=True,
-        knows_targets=False,
-        overhead=True,
         source="Diakonikolas et al. 2019, SEVER: a robust meta-algorithm for stochastic optimization",
         knows_budget=True,
     )

@@ -1,13 +1,13 @@
 """Spectral signatures: leave out the rows that lie farthest out along the direction in which their class spreads."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from gradshape.data import Dataset
-from gradshape.defenses.base import Assumptions, Defense, DefenseKind, Suspect
+from gradshape.defenses.base import FILTER, Assumptions, Defense, Suspect
 from gradshape.defenses.feature_space import features_of, no_features
 from gradshape.defenses.removal import keep_lowest
 from gradshape.training import AnyRecipe
@@ -45,14 +45,11 @@ class SpectralSignatures(Defense):
 
     budget: float = 0.05
 
-    assumptions: ClassVar[Assumptions] = Assumptions(
-        kind=DefenseKind.OUTLIER_REMOVAL,
+    assumptions: ClassVar[Assumptions] = replace(
+        FILTER,
         indiscriminate=False,
         targeted=True,
-        knows_training_data=True,
         knows_model=True,
-        knows_targets=False,
-        overhead=True,
         source="Tran, Li and Madry 2018, Spectral signatures in backdoor attacks",
     )
 

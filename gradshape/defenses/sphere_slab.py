@@ -1,17 +1,17 @@
 """Certified defence: leave out rows outside a sphere around their class and a slab between it and another class."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from gradshape import _validate
+from gradshape.constraints import SphereSlab
 from gradshape.data import Dataset, Split
-from gradshape.defenses.base import Assumptions, Defense, DefenseKind, Suspect
+from gradshape.defenses.base import FILTER, Assumptions, Defense, Suspect
 from gradshape.defenses.centroids import Centroids
 from gradshape.defenses.removal import no_classes
-from gradshape.learners import SphereSlab
 from gradshape.training import AnyRecipe
 
 
@@ -38,14 +38,9 @@ class SphereSlabFilter(Defense):
 
     quantile: float = 0.7
 
-    assumptions: ClassVar[Assumptions] = Assumptions(
-        kind=DefenseKind.OUTLIER_REMOVAL,
-        indiscriminate=True,
-        targeted=False,
-        knows_training_data=True,
+    assumptions: ClassVar[Assumptions] = replace(
+        FILTER,
         knows_model=True,
-        knows_targets=False,
-        overhead=True,
         source="Steinhardt, Koh and Liang 2017, Certified defenses for data poisoning attacks, section 3.2",
     )
 
@@ -89,14 +84,9 @@ class OracleSphereSlabFilter(Defense):
 
     quantile: float = 0.7
 
-    assumptions: ClassVar[Assumptions] = Assumptions(
-        kind=DefenseKind.OUTLIER_REMOVAL,
-        indiscriminate=True,
-        targeted=False,
-        knows_training_data=True,
+    assumptions: ClassVar[Assumptions] = replace(
+        FILTER,
         knows_model=True,
-        knows_targets=False,
-        overhead=True,
         source="Steinhardt, Koh and Liang 2017, Certified defenses for data poisoning attacks, section 3.1",
         knows_clean=True,
     )

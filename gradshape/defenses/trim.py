@@ -1,6 +1,6 @@
 """TRIM: fit a linear regression to the rows that it fits best."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 from gradshape import _validate
 from gradshape.data import Dataset
 from gradshape.defenses.assumed import assume, assumed_label, poison_rows
-from gradshape.defenses.base import Assumptions, Defense, DefenseKind, Suspect
+from gradshape.defenses.base import FILTER, Assumptions, Defense, Suspect
 from gradshape.learners.linear import LinearFit, Penalty, fit_linear, training_objective
 from gradshape.training import AnyRecipe
 from gradshape.training.penalty import known_penalty, penalty_of
@@ -54,14 +54,9 @@ class TRIM(Defense):
     first: int | None = None
     penalty: Penalty | None = None
 
-    assumptions: ClassVar[Assumptions] = Assumptions(
-        kind=DefenseKind.OUTLIER_REMOVAL,
-        indiscriminate=True,
-        targeted=False,
-        knows_training_data=True,
+    assumptions: ClassVar[Assumptions] = replace(
+        FILTER,
         knows_model=True,
-        knows_targets=False,
-        overhead=True,
         source="Jagielski et al. 2018, Manipulating machine learning: poisoning attacks for regression learning",
         knows_budget=True,
     )

@@ -1,6 +1,6 @@
 """tRONI: reject training rows that turn small models against known targets."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gradshape import _validate
 from gradshape.data import Dataset, Split
-from gradshape.defenses.base import Assumptions, Defense, DefenseKind, Suspect
+from gradshape.defenses.base import FILTER, Assumptions, Defense, Suspect
 from gradshape.defenses.inclusion import (
     Calibrated,
     Learners,
@@ -64,14 +64,11 @@ class TargetedRONI(Defense):
     threshold: Threshold = field(default=Calibrated())
     decay: float = 0.1
 
-    assumptions: ClassVar[Assumptions] = Assumptions(
-        kind=DefenseKind.OUTLIER_REMOVAL,
+    assumptions: ClassVar[Assumptions] = replace(
+        FILTER,
         indiscriminate=False,
         targeted=True,
-        knows_training_data=True,
-        knows_model=False,
         knows_targets=True,
-        overhead=True,
         source="Suciu et al. 2018, When does machine learning FAIL?",
         knows_clean=True,
     )

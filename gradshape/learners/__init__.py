@@ -1,29 +1,44 @@
-"""Small exact learners, and sets, that attacks and defences share."""
+"""Learners that attacks, defences and the harness train beside networks, and the names that they are known by."""
 
-from gradshape.learners.certificate import Certificate, certify
 from gradshape.learners.dual_softmax import fit_dual_softmax
-from gradshape.learners.feasible import FeasibleSets, Maximum, SphereSlab
 from gradshape.learners.hinge import HingeFit, fit_hinge
 from gradshape.learners.linear import LinearFit, Penalty, fit_linear
 from gradshape.learners.margin_loss import Logistic, MarginLoss, SmoothedHinge, SquaredMargin
 from gradshape.learners.private import ObjectivePerturbation, OutputPerturbation
+from gradshape.learners.registry import (
+    Estimator,
+    Factory,
+    Setting,
+    build,
+    check_predictions,
+    factory,
+    names,
+    register,
+    registered,
+    restore,
+)
 
 __all__ = [
-    "Certificate",
-    "FeasibleSets",
+    "Estimator",
+    "Factory",
     "HingeFit",
     "LinearFit",
     "Logistic",
     "MarginLoss",
-    "Maximum",
     "ObjectivePerturbation",
     "OutputPerturbation",
     "Penalty",
+    "Setting",
     "SmoothedHinge",
-    "SphereSlab",
     "SquaredMargin",
-    "certify",
+    "build",
+    "check_predictions",
+    "factory",
     "fit_dual_softmax",
     "fit_hinge",
     "fit_linear",
+    "names",
+    "register",
+    "registered",
+    "restore",
 ]

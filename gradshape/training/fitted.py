@@ -4,8 +4,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gradshape import _seeds, estimators
+from gradshape import _seeds, learners
 from gradshape.data import Dataset
+from gradshape.learners.registry import Array
 from gradshape.training.recipe import Fit
 from gradshape.training.victim import TrainingResult, Victim
 
@@ -25,14 +26,14 @@ def fit_one(dataset: Dataset, victim: Victim, recipe: Fit, kept: Tensor) -> Trai
     present = np.unique(labels)
     predict = None
     if dataset.regression or len(present) > 1:
-        estimator = estimators.build(recipe.model, dict(recipe.settings), seed=_seeds.derive(victim.seed, "fit") >> 31)
+        estimator = learners.build(recipe.model, dict(recipe.settings), seed=_seeds.derive(victim.seed, "fit") >> 31)
         estimator.fit(_rows(x[order]), labels)
         predict = estimator.predict
 
     def predicted(rows: Tensor) -> Tensor:
         if predict is None:
             return torch.full((len(rows),), int(present[0]))
-        found = estimators.check_predictions(predict(_rows(rows)), len(rows), recipe.model)
+        found = learners.check_predictions(predict(_rows(rows)), len(rows), recipe.model)
         return torch.from_numpy(np.ascontiguousarray(found)).to(y.dtype)
 
     on_test = predicted(test.x)
@@ -44,5 +45,5 @@ def fit_one(dataset: Dataset, victim: Victim, recipe: Fit, kept: Tensor) -> Trai
     return TrainingResult(accuracy, watched, None, None, None)
 
 
-def _rows(x: Tensor) -> estimators.Array:
+def _rows(x: Tensor) -> Array:
     return x.flatten(1).double().numpy()

@@ -1,6 +1,6 @@
 """What victims that are linear models are regularised by, for attacks and defences that train them as well."""
 
-from gradshape import estimators
+from gradshape import learners
 from gradshape.learners.linear import Penalty
 from gradshape.training.recipe import AnyRecipe, Fit
 
@@ -22,7 +22,7 @@ def penalty_of(recipe: AnyRecipe, *, rows: int) -> Penalty | None:
 
     if not isinstance(recipe, Fit):
         return None
-    model = estimators.build(recipe.model, dict(recipe.settings))
+    model = learners.build(recipe.model, dict(recipe.settings))
     if isinstance(model, LinearRegression):
         return Penalty()
     if isinstance(model, Ridge):

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from gradshape import _validate, estimators
-from gradshape.estimators import Setting
+from gradshape import _validate, learners
+from gradshape.learners import Setting
 from gradshape.shaping import Shaper
 from gradshape.training.optimizers import Optimizer
 
@@ -64,7 +64,7 @@ class Fit:
     """Training by an estimator's own ``fit``: for victims that are no networks.
 
     Args:
-        model: a name that :mod:`gradshape.estimators` knows.
+        model: a name that :mod:`gradshape.learners` knows.
         settings: the estimator's keyword arguments.
 
     Raises:
@@ -78,7 +78,7 @@ class Fit:
     settings: tuple[tuple[str, Setting], ...]
 
     def __init__(self, model: str, **settings: Setting) -> None:
-        estimators.factory(model)
+        learners.factory(model)
         object.__setattr__(self, "model", model)
         object.__setattr__(self, "settings", tuple(sorted(settings.items())))
 

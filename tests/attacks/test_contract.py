@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from gradshape import _digest, models
-from gradshape.attacks import Attack, Knowledge, LabelFlip, PoisonSet, TargetedAttack, ThreatModel, VictimView
+from gradshape.attacks import Attack, Knowledge, LabelFlip, NoAttack, PoisonSet, TargetedAttack, ThreatModel, VictimView
 from gradshape.data import Dataset
 from gradshape.training import SGD, AnyRecipe, Fit, Recipe, State, Victim, train_victims
 from tests.attacks.attacks import ATTACKS, DATASETS, SEEDLESS, aim, data_for, pairs
@@ -100,6 +100,11 @@ def test_a_victim_trains_on_the_poison(attack: Attack, dataset: Dataset) -> None
 def test_the_label_can_stand_in_a_test_id(attack: Attack) -> None:
     assert re.fullmatch(r"[A-Za-z0-9._-]+", attack.label)
     assert attack.label.startswith(attack.family)
+
+
+@each_attack
+def test_it_says_where_it_is_published(attack: Attack) -> None:
+    assert (attack.threat.source == "-") == isinstance(attack, NoAttack)
 
 
 def test_labels_are_distinct() -> None:

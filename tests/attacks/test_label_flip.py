@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from gradshape.attacks import LabelFlip, feasible_flips
+from gradshape.constraints import SphereSlab
 from gradshape.data import Dataset, Split
-from gradshape.learners.feasible import SphereSlab
 from tests.attacks.attacks import DATASETS, LABEL_FLIPS
 from tests.training.samples import blobs
 

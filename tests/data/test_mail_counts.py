@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from gradshape.attacks import Attack, KohKkt, KohMinMax, LabelFlip
+from gradshape.constraints import FeasibleSets
 from gradshape.data import info, load
-from gradshape.learners.feasible import FeasibleSets
 from gradshape.training import Fit, Victim, train_victims
 
 MAIL = load("mail_counts")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gradshape import estimators
+from gradshape import learners
 from gradshape.data import info, load
 from gradshape.learners.spambayes import VARIANTS, SpamBayes, TokenCounts
 
@@ -76,13 +76,13 @@ def test_a_focused_attack_of_three_percent_needs_to_know_the_words(known: float,
 @pytest.mark.parametrize("share", [0.01, 0.05, 0.09])
 def test_naive_bayes_that_weighs_absent_words_goes_on_delivering_ham(share: float) -> None:
     count = round(share * len(X))
-    bayes = estimators.build("naive_bayes", {})
+    bayes = learners.build("naive_bayes", {})
     bayes.fit(np.concatenate([X, np.ones((count, X.shape[1]))]), np.concatenate([Y, np.ones(count, np.int64)]))
     assert bayes.predict(HAM).mean() < 0.01
 
 
 def test_what_naive_bayes_loses_to_a_dictionary_is_spam() -> None:
-    bayes = estimators.build("naive_bayes", {})
+    bayes = learners.build("naive_bayes", {})
     bayes.fit(X, Y)
     assert bayes.predict(SPAM).mean() > 0.99
     bayes.fit(np.concatenate([X, np.ones((180, X.shape[1]))]), np.concatenate([Y, np.ones(180, np.int64)]))

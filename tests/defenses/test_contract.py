@@ -127,6 +127,11 @@ def test_labels_are_distinct(recipe: Recipe) -> None:
 
 
 @each_defense
+def test_it_says_where_it_is_published(defense: Defense) -> None:
+    assert (defense.assumptions.source == "-") == isinstance(defense, NoDefense)
+
+
+@each_defense
 def test_a_defense_is_a_frozen_value(defense: Defense) -> None:
     twin = copy.deepcopy(defense)
     assert twin is not defense

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from gradshape.attacks import LabelFlip, SeverPairs, StatP
-from gradshape.attacks.sever_pairs import cancelling_rows
+from gradshape.attacks.regression.sever_pairs import cancelling_rows
 from gradshape.data import Dataset, Split, load
 from gradshape.defenses import Sever, Suspect
 from gradshape.defenses.sever import sever_classification, sever_regression

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from gradshape.attacks import LabelFlip
+from gradshape.constraints import FeasibleSets
 from gradshape.data import Dataset, Split, load
 from gradshape.defenses import OracleSphereSlabFilter, SphereSlabFilter
 from gradshape.defenses.sphere_slab import inside_sphere_and_slab
-from gradshape.learners import FeasibleSets
 from gradshape.training import SGD, Recipe
 from tests.defenses.rows import gaussians, joined, labelled, mask_of
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gradshape import estimators
+from gradshape import learners
 from gradshape.learners.private import ObjectivePerturbation, OutputPerturbation, from_ball, to_ball
 from gradshape.learners.private_noise import ByNorm, PerCoordinate
 from gradshape.training import Fit, Victim, train_victims
@@ -145,7 +145,7 @@ def test_an_estimator_draws_its_noise_by_the_seed(name: str) -> None:
     generator = np.random.default_rng(0)
     x, y = generator.random((50, 4)), np.arange(50) % 2
     probe = generator.random((200, 4))
-    one, same, other = (estimators.build(name, {}, seed=seed) for seed in (1, 1, 2))
+    one, same, other = (learners.build(name, {}, seed=seed) for seed in (1, 1, 2))
     found = []
     for estimator in (one, same, other):
         estimator.fit(x, y)
@@ -158,16 +158,16 @@ def test_ridge_regresses_on_values() -> None:
     generator = np.random.default_rng(0)
     x = generator.random((400, 3))
     y = 0.2 + 0.6 * x[:, 0]
-    estimator = estimators.build("dp_ridge_output", {"epsilon": 1e7, "ridge": 0.01, "bound": 10.0})
+    estimator = learners.build("dp_ridge_output", {"epsilon": 1e7, "ridge": 0.01, "bound": 10.0})
     estimator.fit(x, y)
     assert np.abs(estimator.predict(x) - y).max() < 0.01
 
 
 def test_logistic_regression_on_values_is_refused() -> None:
     with pytest.raises(ValueError, match="this learner is a classifier"):
-        estimators.build("dp_logistic_objective", {}).fit(np.zeros((2, 1)), np.array([0.0, 1.0]))
+        learners.build("dp_logistic_objective", {}).fit(np.zeros((2, 1)), np.array([0.0, 1.0]))
 
 
 def test_an_unknown_setting_is_named() -> None:
     with pytest.raises(ValueError, match=r"dp_ridge_output.*epsilons"):
-        estimators.build("dp_ridge_output", {"epsilons": 1.0})
+        learners.build("dp_ridge_output", {"epsilons": 1.0})

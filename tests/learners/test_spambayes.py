@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from gradshape import estimators
+from gradshape import learners
 from gradshape.data import load
 from gradshape.learners.spambayes import (
     VARIANTS,
@@ -157,11 +157,11 @@ def test_by_default_unsure_is_not_delivered_and_the_spam_cutoff_delivers_it() ->
 
 
 def test_the_estimator_takes_a_variant_and_single_constants() -> None:
-    built = estimators.build("spambayes", {"variant": "paper", "most_tokens": 20, "cutoff": 0.5})
+    built = learners.build("spambayes", {"variant": "paper", "most_tokens": 20, "cutoff": 0.5})
     assert isinstance(built, SpamBayes)
     assert built.constants == replace(PAPER, most_tokens=20)
     assert built.cutoff == 0.5
-    assert estimators.build("spambayes", {}).cutoff == RELEASED.ham_cutoff  # type: ignore[attr-defined]
+    assert learners.build("spambayes", {}).cutoff == RELEASED.ham_cutoff  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_the_estimator_takes_a_variant_and_single_constants() -> None:
 )
 def test_settings_out_of_range_are_refused(settings: dict[str, float], problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
-        estimators.build("spambayes", settings)
+        learners.build("spambayes", settings)
 
 
 def test_data_that_do_not_fit_are_refused() -> None:

@@ -7,9 +7,9 @@ import torch
 from sklearn.linear_model import Lasso, LinearRegression, LogisticRegression, Ridge
 from sklearn.svm import SVC
 
-from gradshape import estimators
 from gradshape.data import Dataset, Split
-from gradshape.estimators import Array
+from gradshape.learners import registry
+from gradshape.learners.registry import Array
 from gradshape.training import SGD, Fit, Recipe, Victim, train_victims
 from tests.learners.regressions import plane
 from tests.training.samples import blobs, random_rows
@@ -94,7 +94,7 @@ class Draws:
 @pytest.fixture
 def draws(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Array, Array]]:
     """What victims of ``Fit("draws")`` were fitted to."""
-    monkeypatch.setitem(estimators._FACTORIES, "draws", lambda seed: Draws(seed))
+    monkeypatch.setitem(registry._FACTORIES, "draws", lambda seed: Draws(seed))
     monkeypatch.setattr(Draws, "seen", [], raising=False)
     return Draws.seen
 
@@ -206,7 +206,7 @@ def test_predictions_of_another_shape_are_refused(monkeypatch: pytest.MonkeyPatc
             return np.zeros((len(x), 1))
 
     monkeypatch.setattr(Draws, "seen", [], raising=False)
-    monkeypatch.setitem(estimators._FACTORIES, "column", lambda seed: Column(seed))
+    monkeypatch.setitem(registry._FACTORIES, "column", lambda seed: Column(seed))
     with pytest.raises(ValueError, match=r"estimator 'column' predicted an array \(40, 1\): expected \(40,\)"):
         train_victims(CLASSES, [Victim(Fit("column"), 0)])
 
@@ -220,8 +220,3 @@ def test_settings_are_part_of_what_it_is() -> None:
     assert Fit("ridge", alpha=1.0) == Fit("ridge", alpha=1.0) != Fit("ridge", alpha=2.0)
     assert hash(Fit("svm_rbf", gamma=0.1, c=2.0)) == hash(Fit("svm_rbf", c=2.0, gamma=0.1))
     assert Fit("ridge").epochs == 1
-
-
-def test_a_name_is_registered_once() -> None:
-    with pytest.raises(ValueError, match="'ridge' exists already"):
-        estimators.register("ridge", lambda seed: LinearRegression())

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import ElasticNet
 
-from gradshape import estimators
+from gradshape import learners
+from gradshape.learners import registry
 from gradshape.learners.linear import Penalty, fit_linear
 from gradshape.training import SGD, AnyRecipe, Fit, Recipe
 from gradshape.training.penalty import known_penalty, penalty_of
@@ -17,7 +18,7 @@ OTHERS: list[AnyRecipe] = [Fit("svm_linear"), Fit("logistic"), Recipe("lr", SGD(
 
 @pytest.mark.parametrize("recipe", REGRESSIONS, ids=str)
 def test_the_fit_is_that_of_the_victim(recipe: Fit) -> None:
-    model: Any = estimators.build(recipe.model, dict(recipe.settings))
+    model: Any = learners.build(recipe.model, dict(recipe.settings))
     model.fit(X.numpy(), Y.numpy())
     fit = fit_linear(X, Y, penalty=known_penalty(recipe, rows=len(Y)))
     np.testing.assert_allclose(fit.w, model.coef_, atol=2e-4)
@@ -30,7 +31,7 @@ def test_defaults_are_those_of_the_estimator() -> None:
 
 
 def test_an_elastic_net_has_both(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(estimators._FACTORIES, "net", lambda seed: ElasticNet(alpha=0.1, l1_ratio=0.25))
+    monkeypatch.setitem(registry._FACTORIES, "net", lambda seed: ElasticNet(alpha=0.1, l1_ratio=0.25))
     assert penalty_of(Fit("net"), rows=50) == Penalty(l1=0.025, l2=0.1 * 0.75)
 
 

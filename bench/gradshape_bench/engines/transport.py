@@ -16,7 +16,7 @@ from typing import Any
 import cloudpickle
 from torch import Tensor
 
-from gradshape import estimators, models
+from gradshape import learners, models
 from gradshape.attacks import Crafting
 from gradshape.data import Dataset
 from gradshape.training import Progress
@@ -37,7 +37,7 @@ class Sender:
         """``value`` with the models and estimators of the user's own that a recipe in it may name."""
         buffer = io.BytesIO()
         pickler = _Pickler(buffer, self.known)
-        pickler.dump(({**models.registered()}, {**estimators.registered()}, value))
+        pickler.dump(({**models.registered()}, {**learners.registered()}, value))
         self.known |= pickler.sent
         return buffer.getvalue()
 
@@ -52,7 +52,7 @@ class Receiver:
         """The value; models and estimators that came with it are registered."""
         builders, factories, value = _Unpickler(io.BytesIO(packed), self.datasets).load()
         models.restore(builders)
-        estimators.restore(factories)
+        learners.restore(factories)
         return value
 
 

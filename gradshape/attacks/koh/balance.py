@@ -1,0 +1,105 @@
+"""Rows that make given parameters optimal: the optimality condition of training as a convex programme in the rows."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gradshape import _validate
+from gradshape.constraints import FeasibleSets
+
+_PENALTY = 0.3
+_TINY = torch.finfo(torch.float64).tiny
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """``B`` problems.
+
+    Attributes:
+        gradient: ``(B, d)`` what the rows' pull shall balance: of the clean loss and the decay, by the weights.
+        theta: ``(B, d + 1)`` the weights and bias that shall become optimal.
+        mass: ``(B, 2)`` copies of the row of class 0 and of class 1 for one clean row.
+        least: ``(B, 2)`` least margin under ``theta`` of either row, at most 1: keeps its loss small.
+    """
+
+    gradient: Tensor
+    theta: Tensor
+    mass: Tensor
+    least: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Balance:
+    """Solutions.
+
+    Attributes:
+        x: ``(B, 2, d)`` rows of class 0 and class 1, in the sets.
+        objective: ``(B,)`` what of the gradient they leave: ``|gradient + mass_0 x_0 - mass_1 x_1|``.
+    """
+
+    x: Tensor
+    objective: Tensor
+
+
+def balance_gradient(wanted: Wanted, *, sets: FeasibleSets, steps: int = 200, tolerance: float = 1e-4) -> Balance:
+    """Minimise ``|gradient + mass_0 x_0 - mass_1 x_1|`` over rows of the sets with margins between ``least`` and 1.
+
+    Where margins are below 1 the hinge loss of a row is linear, and a minimum of 0 means that training on the clean
+    rows and these leads to ``theta`` (for the weights; for the bias the masses must balance its gradient).
+
+    The alternating direction method of multipliers: projections onto the sets, onto the margins, and the least-squares
+    problem take turns. Rows returned are in the sets; their margins hold up to what the turns leave, about
+    ``tolerance`` where both can be met.
+
+    Args:
+        wanted: the problems, solved together.
+        sets: where rows must lie.
+        steps: turns, at most.
+        tolerance: stop where turns move no row by more, as an Euclidean distance.
+
+    Raises:
+        ValueError: ``steps`` or ``tolerance`` is out of range.
+
+    Koh, Steinhardt and Liang 2018, section 4.2; their code calls a conic solver. Boyd et al. 2011, section 7.1.
+
+    >>> rows, labels = torch.tensor([[0.0], [0.5], [0.5], [1.0]]), torch.tensor([0, 0, 1, 1])
+    >>> one = torch.ones(1, 2, dtype=torch.float64)
+    >>> wanted = Wanted(0.2 * one[:, :1], 0 * one, 0.5 * one, -9 * one)  # 0.2 + x_0 / 2 - x_1 / 2 can be 0
+    >>> solved = balance_gradient(wanted, sets=FeasibleSets.from_rows(rows, labels, quantile=1.0))
+    >>> round(solved.objective.item(), 3), round((solved.x[0, 1] - solved.x[0, 0]).item(), 3)
+    (0.0, 0.4)
+    """
+    _validate.positive_int(steps=steps)
+    _validate.non_negative(tolerance=tolerance)
+    pull = wanted.mass * wanted.mass.new_tensor([-1.0, 1.0])
+    weight = pull.square().sum(1)
+    # Any positive penalty converges; this one is on the scale of the least-squares problem.
+    penalty = (_PENALTY * weight).clamp_min(_TINY)[:, None, None]
+    aim = pull[:, :, None] * wanted.gradient[:, None]
+    x = torch.stack([sets.negative.centroid, sets.positive.centroid]).expand(len(pull), 2, -1)
+    inside, level = x, x
+    gap_inside, gap_level = torch.zeros_like(x), torch.zeros_like(x)
+    for _ in range(steps):
+        right = aim + penalty * (inside - gap_inside + level - gap_level)
+        shared = (pull[:, :, None] * right).sum(1, keepdim=True) / (2 * penalty + weight[:, None, None])
+        x = (right - pull[:, :, None] * shared) / (2 * penalty)
+        before = inside
+        inside = torch.stack([sets.of(label).project(x[:, label] + gap_inside[:, label]) for label in (0, 1)], dim=1)
+        level = _to_margins(x + gap_level, wanted)
+        gap_inside, gap_level = gap_inside + x - inside, gap_level + x - level
+        moved = torch.stack([inside - before, x - inside, x - level]).norm(dim=-1)
+        if float(moved.max()) <= tolerance:
+            break
+    left = wanted.gradient - (pull[:, :, None] * inside).sum(1)
+    return Balance(inside, left.norm(dim=1))
+
+
+def _to_margins(x: Tensor, wanted: Wanted) -> Tensor:
+    """The nearest rows, ``(B, 2, d)``, with margins between ``least`` and 1."""
+    sign = x.new_tensor([-1.0, 1.0])
+    w, b = wanted.theta[:, None, :-1], wanted.theta[:, None, -1]
+    margins = sign * ((x * w).sum(-1) + b)
+    off = torch.minimum(torch.maximum(margins, wanted.least), torch.ones_like(margins)) - margins
+    normal = sign[:, None] * w
+    return x + (off / w.square().sum(-1).clamp_min(_TINY))[:, :, None] * normal

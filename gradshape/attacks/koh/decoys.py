@@ -1,0 +1,96 @@
+"""Parameters that an attacker would like a learner to end with: wrong on many rows, yet of little training loss."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from gradshape import _validate
+from gradshape.attacks.koh.decayed import Added, DecayedHinge
+
+# What the released code tries.
+SMALL_QUANTILES = (0.05, 0.07, 0.10, 0.12, 0.15, 0.18, 0.20, 0.22, 0.25)
+SMALL_REPEATS = (1, 2, 3, 5, 8, 12, 18, 25)
+ENRON_QUANTILES = (0.05, 0.10, 0.15, 0.20, 0.25, 0.30, 0.35, 0.40, 0.45, 0.50, 0.55)
+ENRON_REPEATS = (*SMALL_REPEATS, 33)
+
+
+@dataclass(frozen=True, eq=False)
+class Decoy:
+    """One of them.
+
+    Attributes:
+        theta: ``(d + 1,)`` weights and bias.
+        loss: mean loss on the clean rows.
+        error: share of the clean rows that it gets wrong, in [0, 1].
+        quantile, repeats: how it came about.
+    """
+
+    theta: Tensor
+    loss: float
+    error: float
+    quantile: float
+    repeats: int
+
+
+def find_decoys(
+    learner: DecayedHinge,
+    *,
+    quantiles: Sequence[float],
+    repeats: Sequence[int],
+    report: Callable[[int, int, float], None] | None = None,
+) -> list[Decoy]:
+    """Train on clean rows and flipped copies of the rows nearest to the wrong side, in every combination.
+
+    Of the rows, those whose margin is below the ``q``-quantile under the clean parameters are added once more with the
+    other label, ``r`` times.
+
+    Args:
+        learner: with the clean rows, on which decoys are also judged: the attacker sees no test rows.
+        quantiles: the ``q``, in [0, 1].
+        repeats: the ``r``, at least 1.
+        report: called with the decoys trained, those there will be, and the largest error so far.
+
+    Returns:
+        Those that no other beats in both loss and error, by falling error; at least one.
+
+    Raises:
+        ValueError: nothing to try, or a number is out of range.
+
+    Koh, Steinhardt and Liang 2018, section 4.2; their code takes the same training objective and pruning.
+    """
+    if not quantiles or not repeats:
+        raise ValueError(f"quantiles={quantiles!r}, repeats={repeats!r}: expected at least one of each")
+    for quantile in quantiles:
+        _validate.fraction(quantiles=quantile)
+    for repeat in repeats:
+        _validate.positive_int(repeats=repeat)
+    rows = learner.rows
+    clean = learner.fit()
+    margins = rows @ clean
+    found: list[Decoy] = []
+    for quantile in quantiles:
+        flipped = -rows[margins < margins.quantile(quantile)]
+        start = clean
+        for repeat in repeats:
+            mass = flipped.new_full((len(flipped),), repeat / len(rows))
+            start = learner.fit(Added(flipped, mass), start=start)
+            found.append(Decoy(start, learner.mean_loss(start), learner.error(start), quantile, repeat))
+            if report is not None:
+                report(len(found), len(quantiles) * len(repeats), max(decoy.error for decoy in found))
+    return pareto_front(found)
+
+
+def pareto_front(decoys: Sequence[Decoy]) -> list[Decoy]:
+    """The decoys with less loss than all that have at least their error, by falling error.
+
+    >>> from torch import zeros
+    >>> tried = [Decoy(zeros(1), loss, error, 0.1, 1) for loss, error in ((0.5, 0.2), (0.4, 0.3), (0.3, 0.1))]
+    >>> [(decoy.loss, decoy.error) for decoy in pareto_front(tried)]
+    [(0.4, 0.3), (0.3, 0.1)]
+    """
+    front: list[Decoy] = []
+    for decoy in sorted(decoys, key=lambda one: (-one.error, one.loss)):
+        if not front or decoy.loss < front[-1].loss:
+            front.append(decoy)
+    return front

@@ -1,0 +1,140 @@
+"""Poisoning a support vector machine by gradient ascent on its validation loss."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+
+from gradshape import _validate
+from gradshape.attacks.ascent import add_best, climb
+from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
+from gradshape.attacks.label_flip import LabelFlip
+from gradshape.attacks.surrogate import Crowd, hold_out
+from gradshape.attacks.svm.kernels import Kernel, Linear, Rbf
+from gradshape.attacks.svm.poisoned import PoisonedSvm
+from gradshape.attacks.threat import WHITE_BOX, ThreatModel
+
+_KERNELS = ("linear", "rbf")
+
+
+@dataclass(frozen=True)
+class SvmAscent(ProportionalAttack):
+    """Add copies of few points that are moved, one after the other, to where they hurt an SVM most.
+
+    The attacker trains the SVM on some of the clean rows and measures its hinge loss on others. Each point starts as a
+    clean row of its training part under the other label, the classes by turns, and climbs that loss by projected
+    gradient steps in the box [0, 1] (:func:`gradshape.attacks.ascent.climb`); then it stays, and the
+    next one starts. :class:`gradshape.attacks.surrogate.Crowd` says how many points there are and what each of them
+    weighs: few heavy points do more damage than many light ones, which are each in a local maximum sooner.
+
+    Args:
+        fraction: poison rows relative to the number of *clean* rows, >= 0.
+        kernel: ``"linear"`` or ``"rbf"``, the latter with scikit-learn's scaled gamma.
+        label_given: the label of all points; the classes by turns if ``None``.
+        points: most points to optimise.
+        train_rows, validation_rows: the attacker's own, see :func:`gradshape.attacks.surrogate.hold_out`. The authors
+            have 100 and 500.
+        c: the SVM's C.
+        step: length of the first step of a climb, in the unit of features.
+        steps: most steps of a climb.
+        tolerance: least gain of the mean validation loss.
+        starts: rows drawn for a point to start from: the one with the highest loss is taken.
+        sweeps: how often all points are climbed again, in reverse order, until none moves.
+
+    Raises:
+        ValueError: a value is out of range.
+
+    Biggio, Nelson and Laskov 2012, Poisoning attacks against support vector machines; the repeated sweeps are those of
+    secml, by the same group.
+
+    >>> from gradshape import data
+    >>> poison = SvmAscent(0.02, steps=5)(data.load("digits_38"), seed=0)
+    >>> len(poison), poison.notes["validation_hinge"] > poison.notes["validation_hinge_clean"]
+    (6, True)
+    """
+
+    kernel: str = "linear"
+    label_given: int | None = None
+    points: int = 2
+    train_rows: int = 100
+    validation_rows: int = 500
+    c: float = 1.0
+    step: float = 0.5
+    steps: int = 100
+    tolerance: float = 1e-6
+    starts: int = 1
+    sweeps: int = 0
+
+    adaptive: ClassVar[bool] = False
+    threat: ClassVar[ThreatModel] = replace(
+        WHITE_BOX,
+        multiclass=False,
+        victims="SVM",
+        source="Biggio, Nelson and Laskov 2012, Poisoning attacks against support vector machines",
+    )
+
+    def __post_init__(self) -> None:
+        _validate.finite_non_negative(fraction=self.fraction, tolerance=self.tolerance)
+        _validate.positive(c=self.c, step=self.step)
+        _validate.positive_int(
+            points=self.points,
+            train_rows=self.train_rows,
+            validation_rows=self.validation_rows,
+            steps=self.steps,
+            starts=self.starts,
+        )
+        if self.kernel not in _KERNELS:
+            raise _validate.unknown("kernel", self.kernel, _KERNELS)
+        if self.label_given not in (None, 0, 1):
+            raise ValueError(f"label_given={self.label_given!r}: expected 0, 1 or None")
+        if self.sweeps < 0:
+            raise ValueError(f"sweeps={self.sweeps!r}: expected at least 0")
+
+    @property
+    def label(self) -> str:
+        kind = "svm_ascent" if self.kernel == "linear" else f"svm_ascent_{self.kernel}"
+        return f"{kind}_{100 * self.fraction:g}"
+
+    @property
+    def control(self) -> LabelFlip:
+        return LabelFlip(self.fraction)
+
+    def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
+        data = victim.train
+        rows = hold_out(data, train=self.train_rows, validation=self.validation_rows, generator=generator)
+        own = len(rows.train)
+        crowd = Crowd.of(count, own_rows=own, victim_rows=len(data), most_points=self.points)
+        x = data.x.flatten(1).double()
+        signs = 2 * data.y.double() - 1
+        kernel: Kernel = Linear() if self.kernel == "linear" else Rbf.scaled(x[rows.train])
+        svm = PoisonedSvm(
+            x[rows.train], signs[rows.train], x[rows.validation], signs[rows.validation], kernel=kernel, c=self.c
+        )
+        clean, sources, sweeps = svm.loss, list[int](), 1 + self.sweeps
+
+        def raise_by(point: int, done: int) -> None:
+            direction = svm.own_gradient(point)
+            climb(svm, point, step=self.step, steps=self.steps, tolerance=self.tolerance, direction=direction)
+            victim.report(done, sweeps * crowd.points, svm.loss)
+
+        first = int(torch.randint(2, (1,), generator=generator))
+        for point in range(crowd.points):
+            label = (first + point) % 2 if self.label_given is None else self.label_given
+            opposite = rows.train[data.y[rows.train] != label]
+            drawn = opposite[torch.randperm(len(opposite), generator=generator)[: self.starts]]
+            sources.append(int(drawn[add_best(svm, x[drawn], label, crowd.weight)]))
+            raise_by(own + point, point + 1)
+        for sweep in range(1, sweeps):
+            before = svm.loss
+            for again in range(crowd.points):
+                raise_by(own + crowd.points - 1 - again, sweep * crowd.points + again + 1)
+            if svm.loss <= before + self.tolerance:
+                break
+        chosen = crowd.fill(count)
+        points, labels = svm.x[own:].float().clamp(0, 1), (svm.signs[own:] > 0).long()
+        return PoisonSet.added(
+            points[chosen].reshape(count, *victim.input_shape),
+            labels[chosen],
+            source=torch.tensor(sources)[chosen],
+            notes={"validation_hinge_clean": clean, "validation_hinge": svm.loss},
+        )
