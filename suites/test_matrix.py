@@ -251,28 +251,72 @@ FOCUSED_FAILURES = [
 
 
 @benchmark_cases(
-    Matrix([DIGITS_38], BINARY, [*NOTHING, *SHAPING, *FILTERS, *CONTROLS], CLASSIFIED, BINARY_FAILURES),
-    Matrix([DIGITS_38], SHAPED_ELSEWHERE, [*FILTERS, *CONTROLS], CLASSIFIED, BINARY_FAILURES),
-    Matrix([DIGITS_38_SVM], BINARY, [*NOTHING, *FILTERS, *CONTROLS], CLASSIFIED, BINARY_FAILURES),
-    Matrix([DIGITS_38_SVM], SHAPED_ELSEWHERE, [*NOTHING, *FILTERS, *CONTROLS], CLASSIFIED, BINARY_FAILURES),
+    Matrix(
+        [DIGITS_38], BINARY, [*NOTHING, *SHAPING, *FILTERS, *CONTROLS], CLASSIFIED, expected_failures=BINARY_FAILURES
+    ),
+    Matrix([DIGITS_38], SHAPED_ELSEWHERE, [*FILTERS, *CONTROLS], CLASSIFIED, expected_failures=BINARY_FAILURES),
+    Matrix([DIGITS_38_SVM], BINARY, [*NOTHING, *FILTERS, *CONTROLS], CLASSIFIED, expected_failures=BINARY_FAILURES),
+    Matrix(
+        [DIGITS_38_SVM],
+        SHAPED_ELSEWHERE,
+        [*NOTHING, *FILTERS, *CONTROLS],
+        CLASSIFIED,
+        expected_failures=BINARY_FAILURES,
+    ),
     Matrix(
         [DIGITS_38_PRIVATE],
         [DPVictim(0.2, PRIVATE), LabelContamination(0.2)],
         [*NOTHING, *CONTROLS],
         CLASSIFIED,
-        BINARY_FAILURES,
+        expected_failures=BINARY_FAILURES,
     ),
     Matrix(
-        [FASHION_34], QUICK, [*NOTHING, *SHAPING, *SANITIZERS, *CONTROLS], CLASSIFIED, BINARY_FAILURES, scales=SMOKE
+        [FASHION_34],
+        QUICK,
+        [*NOTHING, *SHAPING, *SANITIZERS, *CONTROLS],
+        CLASSIFIED,
+        expected_failures=BINARY_FAILURES,
+        scales=SMOKE,
     ),
-    Matrix([FASHION_34], SHAPED_ELSEWHERE, [*SANITIZERS, *CONTROLS], CLASSIFIED, BINARY_FAILURES, scales=SMOKE),
-    Matrix([FASHION_34], BINARY, [*NOTHING, *SHAPING, *FILTERS, *CONTROLS], CLASSIFIED, BINARY_FAILURES, scales=PAPER),
-    Matrix([FASHION_34], SHAPED_ELSEWHERE, [*FILTERS, *CONTROLS], CLASSIFIED, BINARY_FAILURES, scales=PAPER),
     Matrix(
-        [LOCATION_PAIR], QUICK, [*NOTHING, *SHAPING, *FILTERS, *CONTROLS], CLASSIFIED, BINARY_FAILURES, scales=SMOKE
+        [FASHION_34],
+        SHAPED_ELSEWHERE,
+        [*SANITIZERS, *CONTROLS],
+        CLASSIFIED,
+        expected_failures=BINARY_FAILURES,
+        scales=SMOKE,
     ),
     Matrix(
-        [LOCATION_PAIR], BINARY, [*NOTHING, *SHAPING, *FILTERS, *CONTROLS], CLASSIFIED, BINARY_FAILURES, scales=PAPER
+        [FASHION_34],
+        BINARY,
+        [*NOTHING, *SHAPING, *FILTERS, *CONTROLS],
+        CLASSIFIED,
+        expected_failures=BINARY_FAILURES,
+        scales=PAPER,
+    ),
+    Matrix(
+        [FASHION_34],
+        SHAPED_ELSEWHERE,
+        [*FILTERS, *CONTROLS],
+        CLASSIFIED,
+        expected_failures=BINARY_FAILURES,
+        scales=PAPER,
+    ),
+    Matrix(
+        [LOCATION_PAIR],
+        QUICK,
+        [*NOTHING, *SHAPING, *FILTERS, *CONTROLS],
+        CLASSIFIED,
+        expected_failures=BINARY_FAILURES,
+        scales=SMOKE,
+    ),
+    Matrix(
+        [LOCATION_PAIR],
+        BINARY,
+        [*NOTHING, *SHAPING, *FILTERS, *CONTROLS],
+        CLASSIFIED,
+        expected_failures=BINARY_FAILURES,
+        scales=PAPER,
     ),
     Matrix([DIGITS_38], WIDE_BALL, [*NOTHING, *SHAPING, *FILTERS, *CONTROLS], CLASSIFIED),
     Matrix([DIGITS_38_SVM], WIDE_BALL, [*NOTHING, *FILTERS, *CONTROLS], CLASSIFIED),
@@ -291,7 +335,13 @@ def test_two_classes(outcome: CaseOutcome) -> None:
 @benchmark_cases(
     Matrix([DIGITS], PICTURES, [*NOTHING, *SHAPING, *SANITIZERS, *CONTROLS], CLASSIFIED),
     Matrix([DIGITS], [LabelFlip(0.4)], [*SANITIZERS, *CONTROLS], CLASSIFIED),
-    Matrix([LOCATION], RECORDS, [*NOTHING, *SHAPING, *SANITIZERS, *CONTROLS], CLASSIFIED, RECORDS_FAILURES),
+    Matrix(
+        [LOCATION],
+        RECORDS,
+        [*NOTHING, *SHAPING, *SANITIZERS, *CONTROLS],
+        CLASSIFIED,
+        expected_failures=RECORDS_FAILURES,
+    ),
 )
 def test_many_classes(outcome: CaseOutcome) -> None:
     outcome.check()
@@ -303,7 +353,7 @@ def test_many_classes(outcome: CaseOutcome) -> None:
         REGRESSION,
         [*NOTHING, TRIM(), TRIM(starts=50, first=12), Sever(), *CONTROLS],
         REGRESSED,
-        REGRESSION_FAILURES,
+        expected_failures=REGRESSION_FAILURES,
     ),
 )
 def test_regression(outcome: CaseOutcome) -> None:
@@ -312,7 +362,11 @@ def test_regression(outcome: CaseOutcome) -> None:
 
 @benchmark_cases(
     Matrix(
-        [MAIL, MAIL_BAYES], [DictionaryAttack(0.01)], [*NOTHING, RONI(), *CONTROLS], CLASSIFIED, DICTIONARY_FAILURES
+        [MAIL, MAIL_BAYES],
+        [DictionaryAttack(0.01)],
+        [*NOTHING, RONI(), *CONTROLS],
+        CLASSIFIED,
+        expected_failures=DICTIONARY_FAILURES,
     ),
     Matrix([MAIL, MAIL_BAYES], [LabelFlip(0.01)], NOTHING, CLASSIFIED),
 )
@@ -321,7 +375,9 @@ def test_mail(outcome: CaseOutcome) -> None:
 
 
 @benchmark_cases(
-    Matrix([COUNTS], FEW_STRONG_ROWS, [*NOTHING, *SANITIZERS, *CONTROLS], CLASSIFIED, COUNTS_FAILURES),
+    Matrix(
+        [COUNTS], FEW_STRONG_ROWS, [*NOTHING, *SANITIZERS, *CONTROLS], CLASSIFIED, expected_failures=COUNTS_FAILURES
+    ),
 )
 def test_mail_of_counts(outcome: CaseOutcome) -> None:
     outcome.check()
@@ -333,7 +389,7 @@ def test_mail_of_counts(outcome: CaseOutcome) -> None:
         [FocusedAttack(0.03), FocusedAttack(0.03, known=0.3)],
         [*NOTHING, TargetedRONI(), *CONTROLS],
         HIT,
-        FOCUSED_FAILURES,
+        expected_failures=FOCUSED_FAILURES,
         protocol=Targeted(targets=3),
         scales=SMOKE,
     ),
@@ -342,7 +398,7 @@ def test_mail_of_counts(outcome: CaseOutcome) -> None:
         [FocusedAttack(0.03, known=known) for known in (0.1, 0.3, 0.5, 0.9)],
         [*NOTHING, TargetedRONI(), *CONTROLS],
         HIT,
-        FOCUSED_FAILURES,
+        expected_failures=FOCUSED_FAILURES,
         protocol=Targeted(targets=20),
         scales=PAPER,
     ),

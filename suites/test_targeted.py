@@ -108,8 +108,8 @@ def matrices(
 ) -> list[Matrix]:
     """The attack has to work where nobody defends, and the defences have to hold."""
     return [
-        Matrix([task], attacks, UNDEFENDED, WORKS, ONE_EXPECTED, protocol, [scale]),
-        Matrix([task], attacks, defenses, HOLDS, ONE_EXPECTED, protocol, [scale]),
+        Matrix([task], attacks, UNDEFENDED, WORKS, expected_failures=ONE_EXPECTED, protocol=protocol, scales=[scale]),
+        Matrix([task], attacks, defenses, HOLDS, expected_failures=ONE_EXPECTED, protocol=protocol, scales=[scale]),
     ]
 
 
@@ -140,20 +140,63 @@ CHEAP = [Threshold("utility_loss", "<", 0.10)]
 
 @benchmark_cases(
     # Digits are told apart too well for one poison: of these the board shows what little is won, and asserts nothing.
-    Matrix([DIGITS_LR], [PoisonFrogs(4)], [*UNDEFENDED, *SOME_SHAPED], CHEAP, (), ONE_FEW, SMOKE),
-    Matrix([DIGITS_MLP], [PoisonFrogs(2)], [*UNDEFENDED, shaped(0.1), shaped(4, 1)], CHEAP, (), ONE_FEWER, SMOKE),
+    Matrix(
+        [DIGITS_LR],
+        [PoisonFrogs(4)],
+        [*UNDEFENDED, *SOME_SHAPED],
+        CHEAP,
+        protocol=ONE_FEW,
+        scales=SMOKE,
+    ),
+    Matrix(
+        [DIGITS_MLP],
+        [PoisonFrogs(2)],
+        [*UNDEFENDED, shaped(0.1), shaped(4, 1)],
+        CHEAP,
+        protocol=ONE_FEWER,
+        scales=SMOKE,
+    ),
     *matrices(STAND_IN, [PoisonFrogs(4)], SOME_SHAPED, ONE_FEW, Scale.SMOKE),
     *matrices(PLACES, [PoisonFrogs(4)], SOME_SHAPED, ONE_FEW, Scale.SMOKE),
-    Matrix([FASHION], [PoisonFrogs(1)], [*UNDEFENDED, shaped(1)], [], (), ONE_FEWER, SMOKE),
-    Matrix([CIFAR], [PoisonFrogs(1)], [*UNDEFENDED, shaped(0.1)], [], (), ONE_COLOURED_FEW, SMOKE),
+    Matrix(
+        [FASHION],
+        [PoisonFrogs(1)],
+        [*UNDEFENDED, shaped(1)],
+        [],
+        protocol=ONE_FEWER,
+        scales=SMOKE,
+    ),
+    Matrix(
+        [CIFAR],
+        [PoisonFrogs(1)],
+        [*UNDEFENDED, shaped(0.1)],
+        [],
+        protocol=ONE_COLOURED_FEW,
+        scales=SMOKE,
+    ),
     # The paper's 100 candidates for every target of its pair, without a defence; some of them for what is compared.
-    Matrix([STAND_IN, REAL], [PoisonFrogs(100)], UNDEFENDED, WORKS, ONE_EXPECTED, ONE_PAIR, PAPER),
+    Matrix(
+        [STAND_IN, REAL],
+        [PoisonFrogs(100)],
+        UNDEFENDED,
+        WORKS,
+        expected_failures=ONE_EXPECTED,
+        protocol=ONE_PAIR,
+        scales=PAPER,
+    ),
     *matrices(STAND_IN, [PoisonFrogs(4)], [*CLIPPED, *NOISY], ONE_NEAREST, Scale.PAPER),
     *matrices(REAL, [PoisonFrogs(10)], [*CLIPPED, *NOISY], ONE_PAIR, Scale.PAPER),
     *matrices(PLACES, [PoisonFrogs(4)], [*CLIPPED, *NOISY], ONE_NEAREST, Scale.PAPER),
     *matrices(FASHION, [PoisonFrogs(1)], [shaped(1)], ONE_PICTURE, Scale.PAPER),
     *matrices(CIFAR, [PoisonFrogs(1)], [shaped(0.1), shaped(4, 0.4)], ONE_COLOURED, Scale.PAPER),
-    Matrix([CIFAR_BRIEF], [PoisonFrogs(1)], [*UNDEFENDED, shaped(0.1)], [], (), ONE_COLOURED_BRIEF, PAPER),
+    Matrix(
+        [CIFAR_BRIEF],
+        [PoisonFrogs(1)],
+        [*UNDEFENDED, shaped(0.1)],
+        [],
+        protocol=ONE_COLOURED_BRIEF,
+        scales=PAPER,
+    ),
 )
 def test_one_shot(outcome: CaseOutcome) -> None:
     outcome.check()
@@ -165,21 +208,64 @@ MORE = [Threshold("success_rate", ">", 0.8), Threshold("utility_loss", "<", 0.10
 
 @benchmark_cases(
     Matrix(
-        [STAND_IN], [PoisonFrogs(16)], [*UNDEFENDED, shaped(1), shaped(0.1)], MORE, SEVERAL_EXPECTED, MANY_FEW, SMOKE
+        [STAND_IN],
+        [PoisonFrogs(16)],
+        [*UNDEFENDED, shaped(1), shaped(0.1)],
+        MORE,
+        expected_failures=SEVERAL_EXPECTED,
+        protocol=MANY_FEW,
+        scales=SMOKE,
     ),
-    Matrix([STAND_IN], [PoisonFrogs(16)], [shaped(4, 1)], HOLDS, SEVERAL_EXPECTED, MANY_FEW, SMOKE),
-    Matrix([DIGITS_LR], [PoisonFrogs(16)], [*UNDEFENDED, shaped(0.1)], CHEAP, (), MANY_FEW, SMOKE),
-    Matrix([DIGITS_MLP], [PoisonFrogs(4)], [*UNDEFENDED, shaped(0.1)], CHEAP, (), MANY_FEWER, SMOKE),
-    Matrix([STAND_IN, REAL], [PoisonFrogs(12)], [*UNDEFENDED, *CLIPPED], MORE, SEVERAL_EXPECTED, MANY_PAIR, PAPER),
-    Matrix([STAND_IN, REAL], [PoisonFrogs(12)], SOME_NOISY, HOLDS, SEVERAL_EXPECTED, MANY_PAIR, PAPER),
+    Matrix(
+        [STAND_IN],
+        [PoisonFrogs(16)],
+        [shaped(4, 1)],
+        HOLDS,
+        expected_failures=SEVERAL_EXPECTED,
+        protocol=MANY_FEW,
+        scales=SMOKE,
+    ),
+    Matrix(
+        [DIGITS_LR],
+        [PoisonFrogs(16)],
+        [*UNDEFENDED, shaped(0.1)],
+        CHEAP,
+        protocol=MANY_FEW,
+        scales=SMOKE,
+    ),
+    Matrix(
+        [DIGITS_MLP],
+        [PoisonFrogs(4)],
+        [*UNDEFENDED, shaped(0.1)],
+        CHEAP,
+        protocol=MANY_FEWER,
+        scales=SMOKE,
+    ),
+    Matrix(
+        [STAND_IN, REAL],
+        [PoisonFrogs(12)],
+        [*UNDEFENDED, *CLIPPED],
+        MORE,
+        expected_failures=SEVERAL_EXPECTED,
+        protocol=MANY_PAIR,
+        scales=PAPER,
+    ),
+    Matrix(
+        [STAND_IN, REAL],
+        [PoisonFrogs(12)],
+        SOME_NOISY,
+        HOLDS,
+        expected_failures=SEVERAL_EXPECTED,
+        protocol=MANY_PAIR,
+        scales=PAPER,
+    ),
     Matrix(
         [STAND_IN_MLP, REAL_MLP],
         [PoisonFrogs(4)],
         [*UNDEFENDED, shaped(4), shaped(4, 1)],
         [],
-        (),
-        MANY_PAIR_MLP,
-        PAPER,
+        protocol=MANY_PAIR_MLP,
+        scales=PAPER,
     ),
 )
 def test_several_poisons(outcome: CaseOutcome) -> None:
@@ -197,9 +283,8 @@ MIXED = [(By.VANILLA, By.DEFENDED), (By.DEFENDED, By.VANILLA), (By.DEFENDED, By.
             [PoisonFrogs(4)],
             [shaped(4, 0.01)],
             [],
-            (),
-            replace(ONE_FEW, start=retraining(8, *by)),
-            SMOKE,
+            protocol=replace(ONE_FEW, start=retraining(8, *by)),
+            scales=SMOKE,
         )
         for by in MIXED
     ),
@@ -209,9 +294,8 @@ MIXED = [(By.VANILLA, By.DEFENDED), (By.DEFENDED, By.VANILLA), (By.DEFENDED, By.
             [PoisonFrogs(16)],
             [shaped(4, 0.01)],
             [],
-            (),
-            replace(MANY_FEW, start=retraining(8, *by)),
-            SMOKE,
+            protocol=replace(MANY_FEW, start=retraining(8, *by)),
+            scales=SMOKE,
         )
         for by in MIXED
     ),
@@ -221,9 +305,8 @@ MIXED = [(By.VANILLA, By.DEFENDED), (By.DEFENDED, By.VANILLA), (By.DEFENDED, By.
             [PoisonFrogs(4)],
             [shaped(4, 0.01)],
             [],
-            (),
-            replace(ONE_NEAREST, start=retraining(50, *by)),
-            PAPER,
+            protocol=replace(ONE_NEAREST, start=retraining(50, *by)),
+            scales=PAPER,
         )
         for by in MIXED[:2]
     ),
@@ -233,9 +316,8 @@ MIXED = [(By.VANILLA, By.DEFENDED), (By.DEFENDED, By.VANILLA), (By.DEFENDED, By.
             [PoisonFrogs(12)],
             [shaped(4, 0.01)],
             [],
-            (),
-            replace(MANY_PAIR, start=retraining(50, *by)),
-            PAPER,
+            protocol=replace(MANY_PAIR, start=retraining(50, *by)),
+            scales=PAPER,
         )
         for by in MIXED[:2]
     ),
@@ -249,15 +331,21 @@ ROWS_APART = [UNDEFENDED[0], shaped(4, 0.1)]
 
 
 @benchmark_cases(
-    Matrix([STAND_IN], [PoisonFrogs(1)], ROWS_APART, [], (), OneShotGradients(Targets(1), retraining(3)), SMOKE),
+    Matrix(
+        [STAND_IN],
+        [PoisonFrogs(1)],
+        ROWS_APART,
+        [],
+        protocol=OneShotGradients(Targets(1), retraining(3)),
+        scales=SMOKE,
+    ),
     Matrix(
         [STAND_IN, REAL],
         [PoisonFrogs(1)],
         ROWS_APART,
         [],
-        (),
-        OneShotGradients(Targets(5, (3, 4)), retraining(50)),
-        PAPER,
+        protocol=OneShotGradients(Targets(5, (3, 4)), retraining(50)),
+        scales=PAPER,
     ),
 )
 def test_gradients_of_one_poison(outcome: CaseOutcome) -> None:
@@ -275,11 +363,17 @@ def following(ratio: float) -> Defense:
         [PoisonFrogs(16)],
         [shaped(4, 0.4), following(0.4)],
         [],
-        (),
-        MANY_FEW,
-        SMOKE,
+        protocol=MANY_FEW,
+        scales=SMOKE,
     ),
-    Matrix([STAND_IN, REAL], [PoisonFrogs(12)], [following(ratio) for ratio in (0.1, 1)], [], (), MANY_PAIR, PAPER),
+    Matrix(
+        [STAND_IN, REAL],
+        [PoisonFrogs(12)],
+        [following(ratio) for ratio in (0.1, 1)],
+        [],
+        protocol=MANY_PAIR,
+        scales=PAPER,
+    ),
 )
 def test_noise_that_follows_the_gradients(outcome: CaseOutcome) -> None:
     outcome.check()
@@ -299,24 +393,29 @@ INSERTED = StingRay(4, Nudge())
 
 
 @benchmark_cases(
-    Matrix([DIGITS_MLP], [PoisonFrogs(3)], [*UNDEFENDED, shaped(0.1), *FILTERS], [], (), FILTERED, SMOKE),
+    Matrix(
+        [DIGITS_MLP],
+        [PoisonFrogs(3)],
+        [*UNDEFENDED, shaped(0.1), *FILTERS],
+        [],
+        protocol=FILTERED,
+        scales=SMOKE,
+    ),
     Matrix(
         [DIGITS_PAIR],
         [PoisonFrogs(3)],
         [*UNDEFENDED, shaped(0.1), *FILTERS, *SLOW_FILTERS],
         [],
-        (),
-        FILTERED,
-        SMOKE,
+        protocol=FILTERED,
+        scales=SMOKE,
     ),
     Matrix(
         [DIGITS_MLP],
         [PoisonFrogs(2)],
         [*UNDEFENDED, shaped(0.1), *FILTERS, *SLOW_FILTERS],
         [],
-        (),
-        FILTERED,
-        PAPER,
+        protocol=FILTERED,
+        scales=PAPER,
     ),
     Matrix(
         [DIGITS_MLP],
@@ -327,19 +426,24 @@ INSERTED = StingRay(4, Nudge())
         ],
         [*UNDEFENDED, shaped(0.1), FILTERS[0]],
         [],
-        (),
-        FILTERED_SET,
-        SMOKE,
+        protocol=FILTERED_SET,
+        scales=SMOKE,
     ),
-    Matrix([PLACES], [StingRay(16, SwitchOn())], [*UNDEFENDED, shaped(0.1)], [], (), MANY_FEW, SMOKE),
+    Matrix(
+        [PLACES],
+        [StingRay(16, SwitchOn())],
+        [*UNDEFENDED, shaped(0.1)],
+        [],
+        protocol=MANY_FEW,
+        scales=SMOKE,
+    ),
     Matrix(
         [PLACES],
         [StingRay(50, SwitchOn())],
         [*UNDEFENDED, shaped(0.1)],
         [],
-        (),
-        MultiPoison(Targets(20), retraining(50)),
-        PAPER,
+        protocol=MultiPoison(Targets(20), retraining(50)),
+        scales=PAPER,
     ),
 )
 def test_filters_and_other_attacks(outcome: CaseOutcome) -> None:

@@ -144,12 +144,12 @@ def _decode(meta: Mapping[str, Any], arrays: Mapping[str, Any]) -> Any:
     if kind == "training":
         return TrainingResult(
             tensors["accuracy"],
-            tensors.get("predictions"),
-            _below("last", tensors) or None,
-            _below("best", tensors) or None,
-            meta["diverged"],
-            meta["mse"],
-            _gradients(meta["gradients"], _below("gradients", tensors)),
+            predictions=tensors.get("predictions"),
+            last=_below("last", tensors) or None,
+            best=_below("best", tensors) or None,
+            diverged=meta["diverged"],
+            mse=meta["mse"],
+            gradients=_gradients(meta["gradients"], _below("gradients", tensors)),
             **{which: _optimizer(meta[which], _below(which, tensors)) for which in _OPTIMIZERS},
         )
     if kind == "mask":

@@ -4,7 +4,7 @@ import hashlib
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import KW_ONLY, dataclass, fields, is_dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -128,6 +128,7 @@ class Craft(Job[PoisonSet]):
     attack: Attack
     recipe: AnyRecipe | None
     seed: int
+    _: KW_ONLY
     target: Split | None = None
     wanted: Tensor | None = None
     networks: tuple[TrainedModel, ...] = ()
@@ -147,7 +148,16 @@ class Craft(Job[PoisonSet]):
     ) -> "Craft":
         """The crafting of ``attack`` against a victim trained by ``recipe``."""
         known = attack.adaptive and attack.threat.algorithm.granted
-        return cls(dataset, device, attack, recipe if known else None, seed, target, wanted, networks)
+        return cls(
+            dataset,
+            device,
+            attack,
+            recipe if known else None,
+            seed,
+            target=target,
+            wanted=wanted,
+            networks=networks,
+        )
 
     @property
     def content(self) -> tuple[Any, ...]:
@@ -189,6 +199,7 @@ class Filter(Job[Tensor]):
     recipe: AnyRecipe | None
     poison: PoisonSet | None
     seed: int
+    _: KW_ONLY
     targets: Split | None = None
     model: TrainedModel | None = None
 
@@ -214,8 +225,8 @@ class Filter(Job[Tensor]):
             recipe if knows.knows_model else None,
             poison if poison is not None and len(poison) else None,
             seed,
-            targets if knows.knows_targets else None,
-            model if knows.knows_model else None,
+            targets=targets if knows.knows_targets else None,
+            model=model if knows.knows_model else None,
         )
 
     @property
@@ -262,6 +273,7 @@ class Train(Job[TrainingResult]):
     recipe: AnyRecipe
     seed: int
     poison: PoisonSet | None = None
+    _: KW_ONLY
     keep: Tensor | None = None
     watch: Split | None = None
     initial: State | None = None
@@ -293,8 +305,8 @@ class Train(Job[TrainingResult]):
             self.recipe,
             self.seed,
             private,
-            removed,
-            self.initial,
+            removed=removed,
+            initial=self.initial,
             order_seed=self.order_seed,
             watch=None if self.watch is None else self.watch.x,
             wanted=self.wanted,

@@ -1,7 +1,7 @@
 """Declaring many cases at once: a suite is a few of these and nothing else."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Generic, TypeVar
 
 import pytest
@@ -104,6 +104,7 @@ class Matrix:
     attacks: Sequence[Attack] | Sized[Attack]
     defenses: Sequence[Defense] | Sized[Defense]
     thresholds: Sequence[Threshold] | Sized[Threshold]
+    _: KW_ONLY
     expected_failures: Sequence[Expect] = ()
     protocol: Protocol = field(default=FromScratch())
     scales: Sequence[Scale] = (Scale.SMOKE, Scale.PAPER)

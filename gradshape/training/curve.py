@@ -96,7 +96,7 @@ class Curves:
         elif watched is not None:
             predictions = torch.stack([epoch[victim, :watched] for epoch in self._predictions[:epochs]])
         accuracy = torch.stack([epoch[victim] for epoch in self._accuracy[:epochs]])
-        return TrainingResult(accuracy[~accuracy.isnan()], predictions, None, None, self._diverged[victim])
+        return TrainingResult(accuracy[~accuracy.isnan()], predictions=predictions, diverged=self._diverged[victim])
 
 
 def classes(logits: Tensor, *, dim: int = -1) -> Tensor:

@@ -40,9 +40,9 @@ def fit_one(dataset: Dataset, victim: Victim, recipe: Fit, kept: Tensor) -> Trai
     watched = None if victim.watch is None or not len(victim.watch) else predicted(victim.watch).unsqueeze(0)
     if dataset.regression:
         mse = float((on_test.double() - test.y.double()).square().mean())
-        return TrainingResult(torch.empty(0, dtype=torch.float64), None, None, None, None, mse)
+        return TrainingResult(torch.empty(0, dtype=torch.float64), mse=mse)
     accuracy = (on_test == test.y).double().mean().reshape(1)
-    return TrainingResult(accuracy, watched, None, None, None)
+    return TrainingResult(accuracy, predictions=watched)
 
 
 def _rows(x: Tensor) -> Array:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from enum import Enum
 
 import torch
@@ -64,6 +64,7 @@ class Victim:
     recipe: AnyRecipe
     seed: int
     private: Split | None = None
+    _: KW_ONLY
     removed: Tensor | None = None
     initial: Mapping[str, Tensor] | None = None
     order_seed: int | None = None
@@ -117,10 +118,11 @@ class TrainingResult:
     """
 
     accuracy: Tensor
-    predictions: Tensor | None
-    last: State | None
-    best: State | None
-    diverged: int | None
+    _: KW_ONLY
+    predictions: Tensor | None = None
+    last: State | None = None
+    best: State | None = None
+    diverged: int | None = None
     mse: float | None = None
     gradients: SideGradients | None = None
     last_optimizer: OptimizerState | None = None

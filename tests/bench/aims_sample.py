@@ -280,10 +280,7 @@ def _answer(job: AnyJob, fate: Fate, missed: int) -> Any:
     accuracy = [1.0] * len(before) if job.scoring is Scoring.EVERY_EPOCH else []
     return TrainingResult(
         torch.tensor([*accuracy, became[0].accuracy], dtype=torch.float64),
-        torch.stack([*before, torch.where(won, wanted, job.watch.y)]),
-        None,
-        None,
-        None,
+        predictions=torch.stack([*before, torch.where(won, wanted, job.watch.y)]),
     )
 
 
@@ -296,10 +293,10 @@ def _trained(job: Train, missed: int) -> TrainingResult:
         right = (job.watch.y + wrong) % 3
         predictions = torch.stack([(right + 1) % 3, right, (right + 1) % 3])
     if not job.keep_states:
-        return TrainingResult(accuracy, predictions, None, None, None)
+        return TrainingResult(accuracy, predictions=predictions)
     other = {name: value + 1 for name, value in STATE.items()}
     memory = MEMORY if job.keep_optimizer else None
-    return TrainingResult(accuracy, predictions, other, STATE, None, best_optimizer=memory)
+    return TrainingResult(accuracy, predictions=predictions, last=other, best=STATE, best_optimizer=memory)
 
 
 def rows_of(split: Split, ids: Sequence[int]) -> Tensor:

@@ -57,7 +57,7 @@ def answer(job: AnyJob, case: Case) -> Any:
         taken = torch.tensor(LET_IN[name]).unsqueeze(1)
         predictions = torch.where(torch.arange(len(job.watch)) < taken, PATCH.claimed, job.watch.y)
     accuracy = torch.tensor(CURVES[name], dtype=torch.float64)
-    return TrainingResult(accuracy, predictions, None, STATE if job.keep_states else None, None)
+    return TrainingResult(accuracy, predictions=predictions, best=STATE if job.keep_states else None)
 
 
 def experiment(case: Case = CASE, dataset: Dataset = DIGITS) -> tuple[list[Sequence[AnyJob]], Measurement]:

@@ -71,7 +71,7 @@ def test_state_is_that_of_the_chosen_epoch(accuracy: str) -> None:
     def state(label: int) -> dict[str, torch.Tensor]:
         return {"head.weight": torch.zeros(2, 2), "head.bias": torch.eye(2)[label]}
 
-    result = TrainingResult(torch.tensor([0.9, 0.8], dtype=torch.float64), None, state(0), state(1), None)
+    result = TrainingResult(torch.tensor([0.9, 0.8], dtype=torch.float64), last=state(0), best=state(1))
     with pytest.raises(StopIteration) as stop:
         running.send([result] * len(jobs))
     picture = stop.value.value.details["picture"]

@@ -27,7 +27,7 @@ TRAINED = TrainingResult(
     best={"head.weight": torch.tensor([[0.2, 2.0]]), "head.bias": torch.tensor([0.0])},
     diverged=2,
 )
-BARE = TrainingResult(torch.tensor([0.5], dtype=torch.float64), None, None, None, None)
+BARE = TrainingResult(torch.tensor([0.5], dtype=torch.float64))
 MASK = torch.tensor([True, False, True])
 PROBED = SideGradients(
     Layers.ALL,

@@ -39,7 +39,7 @@ class DropFirst(NoDefense):
 
 
 def trained(*accuracies: float, diverged: int | None = None) -> TrainingResult:
-    return TrainingResult(torch.tensor(accuracies, dtype=torch.float64), None, None, None, diverged)
+    return TrainingResult(torch.tensor(accuracies, dtype=torch.float64), diverged=diverged)
 
 
 # By kind of victim the test accuracies after both epochs.

@@ -51,9 +51,9 @@ def answer(job: AnyJob) -> Any:
         kind = "base" if job.keep_states else "vanilla"
     accuracy = torch.tensor(CURVES[kind], dtype=torch.float64)
     if kind != "base":
-        return TrainingResult(accuracy, None, None, None, None)
+        return TrainingResult(accuracy)
     memory = MEMORY if job.keep_optimizer else None
-    return TrainingResult(accuracy, None, VANILLA_STATE, BASE_STATE, None, best_optimizer=memory)
+    return TrainingResult(accuracy, last=VANILLA_STATE, best=BASE_STATE, best_optimizer=memory)
 
 
 def play(chosen: Case, dataset: Dataset = DATA) -> tuple[list[Sequence[AnyJob]], Measurement]:

@@ -102,7 +102,7 @@ def test_targets_are_rows_of_the_class_that_the_clean_model_classifies_correctly
     predictions[0] = 0
     from gradshape.training import TrainingResult
 
-    result = TrainingResult(accuracy, predictions.unsqueeze(0), None, None, None)
+    result = TrainingResult(accuracy, predictions=predictions.unsqueeze(0))
     crafting = experiment.send([result, result])
     assert all(isinstance(job, Craft) for job in crafting)
     targets = [job.target.x for job in crafting if isinstance(job, Craft) and job.target is not None]

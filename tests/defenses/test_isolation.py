@@ -106,7 +106,7 @@ def reachable(*roots: object) -> Iterator[object]:
 
 def run(defense: Defense, crafted: PoisonSet | None, *, seed: int = 0) -> tuple[Suspect, list[Any]]:
     found.clear()
-    Filter(DATA, "cpu", defense, RECIPE, crafted, seed, DATA.test).filter()
+    Filter(DATA, "cpu", defense, RECIPE, crafted, seed, targets=DATA.test).filter()
     [(train, things)] = found
     return train, things
 

@@ -91,8 +91,8 @@ class Backdoor:
                 recipe,
                 seed,
                 poison,
-                keep,
-                rows,
+                keep=keep,
+                watch=rows,
                 initial=None if base is None else base.result.best,
                 initial_optimizer=None if base is None else base.result.best_optimizer,
             )

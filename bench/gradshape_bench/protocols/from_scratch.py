@@ -63,7 +63,7 @@ class FromScratch:
         twice, added = (*seeds, *seeds), (*[None] * n, *poisons)
         filters, kept = yield from filtering(case, dataset, device, added, twice)
         training = [
-            Train(dataset, device, case.recipe, seed, poison, keep)
+            Train(dataset, device, case.recipe, seed, poison, keep=keep)
             for seed, poison, keep in zip(twice, added, kept, strict=True)
         ]
         trained = yield training

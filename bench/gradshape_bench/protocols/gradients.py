@@ -76,7 +76,7 @@ class GradientDifferences:
                 recipe,
                 seed,
                 poison,
-                keep,
+                keep=keep,
                 initial=result.best if again else None,
                 probe=GradientProbe(self.layers),
                 initial_optimizer=result.best_optimizer,

@@ -78,7 +78,7 @@ class Retrain:
                 recipe,
                 seed,
                 poison,
-                keep,
+                keep=keep,
                 initial=base.result.best,
                 initial_optimizer=base.result.best_optimizer,
             )

@@ -84,7 +84,7 @@ class Targeted:
         of_seeds, targets = [seed for seed, _ in chosen], [target for _, target in chosen]
         filters, masks = yield from filtering(case, dataset, device, poisons, of_seeds, targets=targets)
         training = [
-            Train(dataset, device, case.recipe, seed, poison, mask, target)
+            Train(dataset, device, case.recipe, seed, poison, keep=mask, watch=target)
             for (seed, target), poison, mask in zip(chosen, poisons, masks, strict=True)
         ]
         trained = yield training
