@@ -13,9 +13,10 @@ from gradshape_bench.protocols.backdoor import Backdoor
 from gradshape_bench.protocols.start import Retrained
 from gradshape_bench.session import CaseOutcome
 from gradshape_bench.verdict import Threshold
+from suites.tasks import FASHION_MLP
 
 DIGITS = Task("digits", Recipe("mlp", Adam(0.005), batch_size=50, epochs=15))
-FASHION = Task("fashion_mnist", Recipe("mlp", SGD(0.04), batch_size=100, epochs=100))
+FASHION = Task("fashion_mnist", FASHION_MLP)
 
 # Clipping bounds how far a patched picture pulls, and a thousand of them still pull the same way; noise drowns them.
 OPEN = [Threshold("backdoor_rate", ">", 0.6), Threshold("backdoor_rate_clean", "<", 0.05), Threshold("rad", "<", 0.05)]

@@ -7,7 +7,7 @@ attack of Steinhardt et al., plain and clipped), Fig. 8 (where that poison lies)
 from gradshape.attacks import BadNetsPatch, DataDependentSteinhardt, LabelFlip, Watermark
 from gradshape.defenses import GradientShaping, NoDefense
 from gradshape.shaping import Clip
-from gradshape.training import SGD, Adam, Layers, Recipe, Weighting
+from gradshape.training import SGD, Layers, Weighting
 from gradshape_bench.case import Scale, Smoke, Task
 from gradshape_bench.matrix import Matrix, Sized, benchmark_cases
 from gradshape_bench.protocols.clusters import Clusters
@@ -15,19 +15,16 @@ from gradshape_bench.protocols.gradients import GradientDifferences
 from gradshape_bench.protocols.start import Retrained
 from gradshape_bench.session import CaseOutcome
 from gradshape_bench.verdict import Threshold
+from suites.tasks import DIGITS_38, FASHION_34, FASHION_MLP
 
 ALPHAS, SIZES = (0.1, 0.2, 0.4, 0.6, 0.8, 1), (1, 4, 7, 10, 14)
 DRESS, COAT = 3, 4
 
-FASHION_34 = Task(
-    "fashion_mnist_34", Recipe("lr", Adam(0.01), batch_size=300, epochs=40), Smoke(train_rows=2400, epochs=15)
-)
 FASHION = Task(
     "fashion_mnist",
-    Recipe("mlp", SGD(0.04), batch_size=100, epochs=100),
+    FASHION_MLP,
     Smoke(train_rows=3000, test_rows=1000, epochs=15),
 )
-DIGITS_38 = Task("digits_38", Recipe("lr", Adam(0.01), batch_size=32, epochs=40), Smoke(epochs=20))
 
 # Dress under coat, as in the paper: 100 pictures, whatever the number of clean ones.
 OVERLAYS = [Watermark(alpha, count=100) for alpha in ALPHAS]

@@ -46,12 +46,13 @@ from gradshape.defenses import (
 )
 from gradshape.learners.private import ObjectivePerturbation
 from gradshape.shaping import Clip, Noise
-from gradshape.training import Adam, Fit, Recipe
+from gradshape.training import Fit
 from gradshape_bench.case import ExpectedFailure, Scale, Smoke, Task
 from gradshape_bench.matrix import Expect, Matrix, Sized, benchmark_cases
 from gradshape_bench.protocols.targeted import Targeted
 from gradshape_bench.session import CaseOutcome
 from gradshape_bench.verdict import Threshold
+from suites.tasks import DIGITS, DIGITS_38, FASHION_34, RECORDS_LR, SMALL_LR
 
 SMOKE, PAPER = [Scale.SMOKE], [Scale.PAPER]
 
@@ -129,15 +130,10 @@ PICTURES: Sized[Attack] = Sized(smoke=[OVERLAY, BADNETS, BRIEF], paper=[OVERLAY,
 RECORDS: Sized[Attack] = Sized(smoke=[LabelFlip(0.2), OVERLAY, BRIEF], paper=[LabelFlip(0.2), OVERLAY, WHOLE])
 REGRESSION = [OptP(0.2), StatP(0.2), SeverPairs(0.2)]
 
-DIGITS_38 = Task("digits_38", Recipe("lr", Adam(0.01), batch_size=32, epochs=40), Smoke(epochs=20))
 DIGITS_38_SVM = Task("digits_38", Fit("svm_linear"))
 DIGITS_38_PRIVATE = Task("digits_38", Fit("dp_logistic_objective", epsilon=10.0))
-DIGITS = Task("digits", Recipe("lr", Adam(0.01), batch_size=32, epochs=40), Smoke(epochs=20))
-FASHION_34 = Task(
-    "fashion_mnist_34", Recipe("lr", Adam(0.01), batch_size=300, epochs=40), Smoke(train_rows=2400, epochs=15)
-)
-LOCATION_PAIR = Task("location30_01", Recipe("lr", Adam(0.01), batch_size=32, epochs=40), Smoke(epochs=20))
-LOCATION = Task("location30", Recipe("lr", Adam(0.04), batch_size=100, epochs=100), Smoke(epochs=6))
+LOCATION_PAIR = Task("location30_01", SMALL_LR, Smoke(epochs=20))
+LOCATION = Task("location30", RECORDS_LR, Smoke(epochs=6))
 CONTINUOUS = [Task(dataset, Fit(model)) for dataset in ("diabetes", "nuclei_area") for model in ("ridge", "lasso")]
 MAIL = Task("spam_zipf", Fit("spambayes"))
 MAIL_BAYES = Task("spam_zipf", Fit("naive_bayes"))

@@ -8,13 +8,14 @@ deviation on the sum of the clipped gradients.
 from gradshape.attacks import NoAttack
 from gradshape.defenses import Defense, GradientShaping, NoDefense
 from gradshape.shaping import Clip, Noise
-from gradshape.training import SGD, Adam, Recipe
+from gradshape.training import SGD, Recipe
 from gradshape_bench.case import Scale, Smoke, Task
 from gradshape_bench.matrix import Matrix, Sized, benchmark_cases
 from gradshape_bench.protocols.boundary import DecisionBoundary
 from gradshape_bench.protocols.utility import Utility
 from gradshape_bench.session import CaseOutcome
 from gradshape_bench.verdict import Threshold
+from suites.tasks import FASHION_MLP, PICTURES_CNN, RECORDS_LR
 
 NORMS, FEW_NORMS = (8, 4, 2, 1, 0.1), (4, 0.1)
 
@@ -37,13 +38,12 @@ GRID: Sized[Defense] = Sized(
 )
 CORNERS = [NoDefense(), *CLIPPED.smoke, *noisy(FEW_NORMS, 4)]
 
-PURCHASE = Recipe("lr", Adam(0.04), batch_size=100, epochs=100)
 # The paper's data, and stand-ins that are embedded.
-REAL = Task("purchase100", PURCHASE)
-STAND_IN = Task("purchase_synthetic", PURCHASE, Smoke(train_rows=3000, test_rows=3000, epochs=8))
+REAL = Task("purchase100", RECORDS_LR)
+STAND_IN = Task("purchase_synthetic", RECORDS_LR, Smoke(train_rows=3000, test_rows=3000, epochs=8))
 PICTURES = [
-    Task("fashion_mnist", Recipe("mlp", SGD(0.04), batch_size=100, epochs=100)),
-    Task("cifar10", Recipe("cnn", SGD(0.02), batch_size=100, epochs=100)),
+    Task("fashion_mnist", FASHION_MLP),
+    Task("cifar10", PICTURES_CNN),
 ]
 DIGITS = Task("digits", Recipe("mlp", SGD(0.1), batch_size=50, epochs=100), Smoke(train_rows=600, epochs=8))
 DIGITS_CNN = Task("digits", Recipe("cnn", SGD(0.1), batch_size=50, epochs=100), Smoke(train_rows=400, epochs=5))

@@ -32,6 +32,7 @@ from gradshape_bench.protocols.start import By, Retrained
 from gradshape_bench.session import CaseOutcome
 from gradshape_bench.targets import Targets
 from gradshape_bench.verdict import Threshold
+from suites.tasks import FASHION_MLP, PICTURES_CNN, RECORDS_LR, RECORDS_MLP
 
 SMOKE, PAPER = [Scale.SMOKE], [Scale.PAPER]
 NORMS = (8, 4, 2, 1, 0.1)
@@ -44,24 +45,22 @@ def shaped(norm: float, std: float = 0) -> Defense:
 
 
 # The recipes are those of the released code; Location-30 has the form of Purchase-100 and is trained like it.
-PURCHASE_LR = Recipe("lr", Adam(0.04), batch_size=100, epochs=100)
-PURCHASE_MLP = Recipe("mlp", Adam(0.001), batch_size=100, epochs=100)
 DIGITS_LR = Task("digits", Recipe("lr", Adam(0.01), batch_size=50, epochs=40), Smoke(epochs=10))
 DIGITS_MLP = Task("digits", Recipe("mlp", Adam(0.002), batch_size=50, epochs=40), Smoke(epochs=5))
 DIGITS_PAIR = Task("digits_38", Recipe("mlp", Adam(0.002), batch_size=32, epochs=40), Smoke(epochs=10))
-STAND_IN = Task("purchase_synthetic", PURCHASE_LR, Smoke(train_rows=4000, epochs=5))
-STAND_IN_MLP = Task("purchase_synthetic", PURCHASE_MLP)
-REAL = Task("purchase100", PURCHASE_LR)
-REAL_MLP = Task("purchase100", PURCHASE_MLP)
-PLACES = Task("location30", PURCHASE_LR, Smoke(epochs=10))
+STAND_IN = Task("purchase_synthetic", RECORDS_LR, Smoke(train_rows=4000, epochs=5))
+STAND_IN_MLP = Task("purchase_synthetic", RECORDS_MLP)
+REAL = Task("purchase100", RECORDS_LR)
+REAL_MLP = Task("purchase100", RECORDS_MLP)
+PLACES = Task("location30", RECORDS_LR, Smoke(epochs=10))
 FASHION = Task(
     "fashion_mnist",
-    Recipe("mlp", SGD(0.04), batch_size=100, epochs=100),
+    FASHION_MLP,
     Smoke(train_rows=2000, test_rows=1000, epochs=10),
 )
 CIFAR = Task(
     "cifar10",
-    Recipe("cnn", SGD(0.02), batch_size=100, epochs=100),
+    PICTURES_CNN,
     Smoke(train_rows=500, test_rows=500, epochs=5),
 )
 # What two processors finish within minutes: a few of the epochs.
