@@ -98,11 +98,11 @@ def test_broken(outcome):
     "test_expected.py": """
 KNOWN = ExpectedFailure("known to be missed", "Someone 2020, Fig. 1")
 
-@benchmark_cases(Matrix([MOONS], FLIPS[:1], DEFENSES[:1], BREAKS, [Expect(KNOWN)]))
+@benchmark_cases(Matrix([MOONS], FLIPS[:1], DEFENSES[:1], BREAKS, expected_failures=[Expect(KNOWN)]))
 def test_misses(outcome):
     outcome.check()
 
-@benchmark_cases(Matrix([MOONS], FLIPS[1:], DEFENSES[:1], HOLDS, [Expect(KNOWN)]))
+@benchmark_cases(Matrix([MOONS], FLIPS[1:], DEFENSES[:1], HOLDS, expected_failures=[Expect(KNOWN)]))
 def test_holds(outcome):
     outcome.check()
 """,
