@@ -86,7 +86,7 @@ ONE_PAIR = OneShot(Targets(100, (3, 4)), retraining(50))
 ONE_NEAREST = OneShot(Targets(24), retraining(50))
 MANY_PAIR = MultiPoison(Targets(20, (3, 4)), retraining(50))
 MANY_PAIR_MLP = MultiPoison(Targets(10, (3, 4)), retraining(50))
-ONE_PICTURE = OneShot(Targets(20), retraining(3))
+ONE_PICTURE = OneShot(Targets(20), retraining(20))
 ONE_COLOURED = OneShot(Targets(20), retraining(20))
 ONE_COLOURED_BRIEF = OneShot(Targets(6), retraining(1))
 
@@ -126,9 +126,15 @@ DRIFTING = ExpectedFailure(
     "measured here: 10 of 57 targets whatever the accuracy, 4 of 57 within the drop, none in the control; Hong et al. "
     "2020, section 6.3, have 34 of 73 on Purchase-100",
 )
+LONELY = ExpectedFailure(
+    "one poison row among 60,000, and one candidate a target, turns no target of the network of two hidden layers in "
+    "20 epochs of re-training",
+    "measured here: 0 of 20; Hong et al. 2020, section 6.3, have 0.01 at C = 1, with 100 candidates a target",
+)
 ONE_EXPECTED = [
     Expect(UNMOVED, tasks=[STAND_IN, PLACES], attacks=[PoisonFrogs(4)], defenses=[*SOME_SHAPED, *CLIPPED, *NOISY]),
     Expect(DRIFTING, tasks=[STAND_IN], attacks=[PoisonFrogs(100)], defenses=UNDEFENDED, scales=PAPER),
+    Expect(LONELY, tasks=[FASHION], attacks=[PoisonFrogs(1)], defenses=UNDEFENDED, scales=PAPER),
 ]
 SEVERAL_EXPECTED = [
     Expect(UNMOVED, tasks=[STAND_IN], attacks=[PoisonFrogs(16)], defenses=[shaped(4, 1)], scales=SMOKE),
