@@ -48,7 +48,7 @@ class _Run:
     """A case's experiment under way.
 
     Attributes:
-        pending: the jobs whose results it waits for.
+        pending: the jobs whose results it waits for; ``None`` until it is begun.
         missing: those of them that are not finished, by key.
         spent: seconds of its jobs, by key.
     """
@@ -56,10 +56,9 @@ class _Run:
     case: Case
     experiment: Experiment
     dataset: Dataset
-    pending: Sequence[AnyJob] = ()
+    pending: Sequence[AnyJob] | None = None
     missing: dict[str, AnyJob] = field(default_factory=dict)
     spent: dict[str, float] = field(default_factory=dict)
-    begun: bool = False
 
 
 @dataclass(eq=False)
@@ -185,12 +184,13 @@ class Scheduler:
     def _advance(self, run: _Run) -> bool:
         """Resume the experiment as often as the results that it waits for are there; whether it is at its end."""
         while not run.missing:
-            done = [self._finished[job.key] for job in run.pending]
-            run.spent.update({job.key: finished.seconds for job, finished in zip(run.pending, done, strict=True)})
+            done = {job.key: self._finished[job.key] for job in run.pending or ()}
+            run.spent.update({key: finished.seconds for key, finished in done.items()})
             try:
-                values = [finished.result for finished in done]
-                run.pending = run.experiment.send(values) if run.begun else next(run.experiment)
-                run.begun = True
+                if run.pending is None:
+                    run.pending = next(run.experiment)
+                else:
+                    run.pending = run.experiment.send([done[job.key].result for job in run.pending])
             except StopIteration as stop:
                 self._outcomes[run.case] = _outcome(run, stop.value)
                 self._drop(run)

@@ -531,9 +531,10 @@ def test_what_cannot_be_sent_fails_alone(process: ProcessEngine) -> None:
             with lock:
                 return super().craft(victim, count, generator=generator)
 
-    job, other = craft(Holding(0.1)), craft()
-    found = run(process, [[job], [other]])
+    job, beside, other = craft(Holding(0.1)), craft(seed=1), craft()
+    found = run(process, [[beside, job], [other]])
     assert isinstance(found[job], Failed)
+    assert isinstance(found[beside], Finished)
     assert isinstance(found[other], Finished)
 
 

@@ -11,15 +11,13 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
 from gradshape_bench.arithmetic import tf32_settings
-from gradshape_bench.engines.base import Became, Bundle, Done, Failed, Watch
-from gradshape_bench.engines.transport import Sender, hear
+from gradshape_bench.engines.base import PATIENCE, Became, Bundle, Done, Failed, Watch
+from gradshape_bench.engines.transport import Sender, hear, unsendable
 from gradshape_bench.engines.worker import NOTHING_MORE, serve
 from gradshape_bench.jobs import AnyJob, Finished
 
 _log = logging.getLogger(__name__)
 
-# How often an idle worker asks for a bundle again.
-_PATIENCE = 0.2
 # Seconds that a process is given to end by itself.
 _GRACE = 5.0
 
@@ -94,7 +92,7 @@ class ProcessEngine:
                 if not any(worker.left for worker in self._workers):
                     return
                 try:
-                    worker, told = self._heard.get(timeout=_PATIENCE)
+                    worker, told = self._heard.get(timeout=PATIENCE)
                 except queue.Empty:
                     continue
                 if worker in self._workers:
@@ -127,13 +125,17 @@ class ProcessEngine:
 
     def _give(self, worker: _Worker, jobs: Mapping[int, AnyJob], *, again: bool = False) -> Iterator[Done]:
         """Send jobs to an idle worker; back come those that cannot be sent."""
+        sent = list(jobs.values())
         try:
-            packed = worker.sender.pack((tf32_settings(), list(jobs.values())))
-        except Exception as error:
-            for job in jobs.values():
-                yield job, Failed(error)
-            return
-        worker.left, worker.bundle, worker.again = dict(enumerate(jobs.values())), object(), again
+            packed = worker.sender.pack((tf32_settings(), sent))
+        except Exception:
+            errors = {job: unsendable(job) for job in sent}
+            yield from ((job, Failed(error)) for job, error in errors.items() if error is not None)
+            sent = [job for job, error in errors.items() if error is None]
+            if not sent:
+                return
+            packed = worker.sender.pack((tf32_settings(), sent))
+        worker.left, worker.bundle, worker.again = dict(enumerate(sent)), object(), again
         # If it is dead, its reader tells.
         with suppress(OSError):
             worker.connection.send_bytes(packed)

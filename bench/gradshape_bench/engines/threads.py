@@ -9,12 +9,9 @@ import torch
 
 from gradshape.attacks import Crafting
 from gradshape.training import Progress
-from gradshape_bench.engines.base import Bundle, Done, Failed, Watch
+from gradshape_bench.engines.base import PATIENCE, Bundle, Done, Failed, Watch
 from gradshape_bench.engines.memory import keep_freed_memory
 from gradshape_bench.engines.work import Heartbeat, Stopped, one_thread, perform
-
-# How often an idle worker asks for a bundle again.
-_PATIENCE = 0.2
 
 
 class ThreadEngine:
@@ -73,7 +70,7 @@ class ThreadEngine:
                 if not running:
                     return
                 try:
-                    done = ended.get(timeout=_PATIENCE)
+                    done = ended.get(timeout=PATIENCE)
                 except queue.Empty:
                     continue
                 if done is None:

@@ -21,6 +21,7 @@ from gradshape.attacks import Crafting
 from gradshape.data import Dataset
 from gradshape.training import Progress
 from gradshape_bench.engines.base import Became, Failed
+from gradshape_bench.jobs import AnyJob
 
 
 @dataclass(eq=False)
@@ -37,9 +38,19 @@ class Sender:
         """``value`` with the models and estimators of the user's own that a recipe in it may name."""
         buffer = io.BytesIO()
         pickler = _Pickler(buffer, self.known)
-        pickler.dump(({**models.registered()}, {**learners.registered()}, value))
+        pickler.dump((models.registered(), learners.registered(), value))
         self.known |= pickler.sent
         return buffer.getvalue()
+
+
+def unsendable(job: AnyJob) -> Exception | None:
+    """Why a job cannot be sent, whatever else is sent with it; ``None`` if it can."""
+    try:
+        # Its data set is left out.
+        Sender({job.dataset.fingerprint}).pack(job)
+    except Exception as error:
+        return error
+    return None
 
 
 @dataclass(eq=False)
