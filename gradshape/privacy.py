@@ -39,8 +39,7 @@ from scipy import optimize, special
 
 from gradshape import _validate
 from gradshape.shaping import Shaper
-from gradshape.training import Recipe, Sampling
-from gradshape.training.order import steps_per_epoch
+from gradshape.training import Recipe, Sampling, steps_per_epoch
 
 DEFAULT_DELTA = 1e-5
 

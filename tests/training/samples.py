@@ -11,9 +11,9 @@ from gradshape import models
 from gradshape.data import Dataset, Split
 from gradshape.shaping import AdaptiveNoise, Clip, Noise, Normalize, QuantileClip, Reweight, Shaper, Statistic
 from gradshape.training import SGD, Adam, Optimizer, Recipe, Sampling, State, TrainingResult, Victim
-from gradshape.training.loop import initial_model
-from gradshape.training.noise import NoiseBlocks
-from gradshape.training.order import CommonRows, PoissonRows
+from gradshape.training._noise import NoiseBlocks
+from gradshape.training._rows.order import CommonRows, PoissonRows
+from gradshape.training.workload import initial_model
 from tests.training.by_hand import ShapingByHand
 
 

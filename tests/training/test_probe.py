@@ -26,9 +26,9 @@ from gradshape.training import (
     stack_key,
     train_victims,
 )
+from gradshape.training._probe.recorder import ProbeRecorder
+from gradshape.training._rows.device_rows import DeviceRows
 from gradshape.training.probe import OTHER_SIDE
-from gradshape.training.probing import Probing
-from gradshape.training.transfer import DeviceRows
 from tests.training.samples import (
     ALL_SHAPERS,
     SHAPERS,
@@ -71,7 +71,7 @@ def members(victim: Victim, data: object = DATA) -> Tensor:
     x = torch.zeros(len(order.kept) + len(order.private) + 50, 2)
     rows = DeviceRows(x, torch.zeros(len(x), dtype=torch.int64), device=x.device, dtype=x.dtype, max_bytes=1 << 20)
     assert victim.probe is not None
-    return Probing(victim.probe, model, rows, order, reweights=False).members(torch.arange(len(x)))
+    return ProbeRecorder(victim.probe, model, rows, order, reweights=False).members(torch.arange(len(x)))
 
 
 class ByHand:

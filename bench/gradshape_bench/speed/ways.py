@@ -8,17 +8,9 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from gradshape import models
 from gradshape.clipping import clipped_gradient
-from gradshape.shaping import Clip, Shaper, ShaperStack
-from gradshape.training import SGD
-from gradshape.training.dense import DenseStack, lanes_needed
-from gradshape.training.layout import layout_of
-from gradshape.training.loop import OneVictim
-from gradshape.training.memory import most_in_cache
-from gradshape.training.plan import chunks
-from gradshape.training.replay import Replay
-from gradshape.training.rows import Rows
+from gradshape.shaping import Clip, Shaper
+from gradshape.training import SGD, Recipe, Victim, steppers
 from gradshape_bench.speed.problems import MAX_NORM, Prepared
 
 # Small, so that thousands of steps on one batch leave the network much as it was.
@@ -87,12 +79,15 @@ def stacked(prepared: Prepared, victims: Sequence[Parameters], lr: float, *, ste
         lr: learning rate.
         steps: how many steps every victim takes at a call.
     """
-    layers = models.dense_layers(prepared.model())
-    if layers is None:
-        parts = [_alone(prepared, victim, lr) for victim in victims]
-        return _side_by_side(parts, steps) if len(parts) > 1 else _repeated(parts, steps)
-    most = most_in_cache(sum(p.nbytes for p in victims[0].values()), SGD(lr), prepared.device)
-    return _repeated([_dense(prepared, layers, some, lr) for some in chunks(victims, most)], steps)
+    recipe = Recipe(
+        prepared.problem.name, SGD(lr), batch_size=len(prepared.x), epochs=1, shaper=Shaper((Clip(MAX_NORM),))
+    )
+    asked = [Victim(recipe, 0, initial=victim) for victim in victims]
+    stacks = steppers(asked, prepared.model(), prepared.x, prepared.y)
+    parts = [Step(stack.step, partial(stack.state, 0)) for stack in stacks]
+    # Victims that are trained one by one are trained side by side, as by the harness's engine.
+    alone = len(parts) == len(victims) > 1
+    return _side_by_side(parts, steps) if alone else _repeated(parts, steps)
 
 
 def _repeated(parts: Sequence[Step], steps: int) -> Step:
@@ -108,44 +103,12 @@ def _repeated(parts: Sequence[Step], steps: int) -> Step:
 
 def _side_by_side(parts: Sequence[Step], steps: int) -> Step:
     threads = torch.get_num_threads()
-    # As the harness's engine: victims side by side, each on one processor.
     pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
 
     def take() -> None:
         wait([pool.submit(_repeated([part], steps).take) for part in parts])
 
     return Step(take, parts[0].parameters)
-
-
-def _dense(prepared: Prepared, layers: Sequence[nn.Linear], victims: Sequence[Parameters], lr: float) -> Step:
-    device, dtype = prepared.device, torch.float32
-    widths = [layers[0].in_features, *(layer.out_features for layer in layers)]
-    names = list(victims[0])
-    shaper = Shaper((Clip(MAX_NORM),))
-    pairs = list(zip(names[::2], names[1::2], strict=True))
-    layout = layout_of(widths, pairs, SGD(lr), [shaper])
-    lanes = lanes_needed(len(victims), layout)
-    stack = DenseStack(layout, lanes, device=device, dtype=dtype, descent=lr)
-    for lane, victim in enumerate(victims):
-        stack.load(lane, victim)
-    rows = Rows.of(prepared.x, prepared.y, dtype=dtype, device=device)
-    shapers = [shaper] * len(victims) + [Shaper()] * (lanes - len(victims))
-    shaping = ShaperStack(shapers, device=device, dtype=dtype, rows_per_step=len(rows))
-    replay = Replay(device, repeats=shaping.repeats)
-    step = partial(stack.step, rows, None, None, len(rows), shaping)
-
-    @torch.no_grad()
-    def take() -> None:
-        replay(step)
-
-    return Step(take, lambda: stack.state(0))
-
-
-def _alone(prepared: Prepared, victim: Parameters, lr: float) -> Step:
-    model = prepared.model()
-    model.load_state_dict(dict(victim))
-    trainer = OneVictim(model, SGD(lr), Shaper((Clip(MAX_NORM),)), seed=0, rows_per_step=len(prepared.x))
-    return Step(lambda: trainer.step(prepared.x, prepared.y), lambda: named(model))
 
 
 def named(model: nn.Module) -> Parameters:

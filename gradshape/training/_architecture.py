@@ -15,6 +15,8 @@ from gradshape.clipping.randomness import random_state, set_random_state
 from gradshape.clipping.recording import tensors_in
 from gradshape.clipping.stacked import StackedModel
 from gradshape.clipping.structure import Structure
+from gradshape.data import Dataset
+from gradshape.training.victim import Victim
 
 
 @dataclass(frozen=True)
@@ -49,19 +51,24 @@ class RowSizes:
     gradient: int = 0
 
 
-def architecture(name: str, input_shape: tuple[int, ...], num_classes: int) -> Architecture:
-    """What is known of the model that :func:`gradshape.models.build` builds."""
-    return _judged(models.builder(name), name, tuple(input_shape), num_classes)
+def architecture_of(dataset: Dataset, victim: Victim) -> Architecture:
+    """What is known of the victim's model, which is a network."""
+    name = victim.descent.model
+    return _judged(models.builder(name), name, dataset.input_shape, dataset.num_classes)
 
 
 @lru_cache(maxsize=256)
 def _judged(builder: models.Builder, name: str, input_shape: tuple[int, ...], num_classes: int) -> Architecture:
     model = models.build(name, input_shape, num_classes)
+    return architecture(model, torch.rand(2, *input_shape, generator=torch.Generator().manual_seed(0)))
+
+
+def architecture(model: nn.Module, x: Tensor) -> Architecture:
+    """What is known of a network that takes two rows such as ``x (2, ...)``."""
     parameters = sum(p.numel() for p in model.parameters())
     dense = models.dense_layers(model)
     if dense is not None:
         return Architecture(tuple(layer.out_features for layer in dense), True, parameters, 0, RowSizes())
-    x = torch.rand(2, *input_shape, generator=torch.Generator().manual_seed(0))
     # A training beside this one must not draw random numbers, or they would be taken for the model's.
     with process_randomness(x.device):
         stacked = StackedModel.of(model, x)

@@ -3,15 +3,15 @@
 import pytest
 import torch
 
-from gradshape.training.order import CommonRows, OwnRows, PoissonRows, Step
-from gradshape.training.transfer import DeviceRows, epoch_ids, joined
+from gradshape.training._rows.device_rows import DeviceRows, epoch_ids, joined
+from gradshape.training._rows.order import BatchIds, CommonRows, OwnRows, PoissonRows
 from tests.training.samples import blobs
 
 CPU = torch.device("cpu")
 DATA = blobs()
 
 
-def _same(one: Step, other: Step) -> bool:
+def _same(one: BatchIds, other: BatchIds) -> bool:
     pairs = [(one.shared, other.shared), (one.private, other.private), (one.member, other.member)]
     return all(a is b if a is None or b is None else torch.equal(a, b) for a, b in pairs)
 

@@ -1,6 +1,6 @@
-"""What the last layer of a dense stack's networks means: losses' gradients and predicted classes, from its outputs.
+"""Two parametrisations of the last layer of dense networks under cross-entropy.
 
-Both heads are of cross-entropy. ``K`` victims, ``R`` rows.
+Each gives, from the outputs of ``K`` models on ``R`` rows, the gradients of the losses and the predicted classes.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from gradshape.training.curve import classes
+from gradshape.training._curves import classes
 
 # Elements after the last full vector are rounded differently by functions such as the sigmoid, and by optimizers.
 VECTOR = 64
@@ -18,8 +18,8 @@ VECTOR = 64
 Buffer = Callable[..., Tensor]
 
 
-class Head(Protocol):
-    """One way to read the last layer's outputs ``(K, n, R)``."""
+class OutputLayer(Protocol):
+    """How the outputs ``(K, n, R)`` of the last layer are read."""
 
     def errors(self, out: Tensor, labels: Tensor, errors: Tensor) -> Tensor:
         """Gradients of the losses in the outputs, for ``labels`` ``(R,)`` or ``(K, R)``.
@@ -40,8 +40,8 @@ class Head(Protocol):
         ...
 
 
-class Softmax:
-    """A logit a class."""
+class SoftmaxOutput:
+    """Every class has a logit."""
 
     def errors(self, out: Tensor, labels: Tensor, errors: Tensor) -> Tensor:
         """Softmax less the one-hot labels."""
@@ -50,15 +50,13 @@ class Softmax:
         return errors.scatter_(1, places, -1.0, reduce="add")
 
     def squares(self, errors: Tensor, columns: Callable[[Tensor], Tensor]) -> Tensor:
-        """See :class:`Head`."""
         return columns(errors)
 
     def classes(self, out: Tensor) -> Tensor:
-        """See :class:`Head`."""
         return classes(out, dim=1)
 
 
-class Difference:
+class DifferenceOutput:
     """Half the difference of the logits of two classes, ``n = 1``: its gradient is taken as that of the second logit,
     to which that of the first is opposite.
     """
@@ -72,9 +70,7 @@ class Difference:
         return errors.sub_(labels.unsqueeze(-2))
 
     def squares(self, errors: Tensor, columns: Callable[[Tensor], Tensor]) -> Tensor:
-        """See :class:`Head`."""
         return 2 * errors[:, 0].square()
 
     def classes(self, out: Tensor) -> Tensor:
-        """See :class:`Head`."""
         return torch.where(out[:, 0].isfinite(), (out[:, 0] > 0).long(), -1)

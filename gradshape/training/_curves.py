@@ -1,6 +1,6 @@
 """What is written down after every epoch, the same for every way of training."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,14 +17,31 @@ class Score:
     """What ``k`` victims make of the test rows after an epoch.
 
     Attributes:
-        correct: ``(k,)`` number of test rows that each of them classifies correctly.
+        accuracy: ``(k,)`` float64 share of the test rows that each of them classifies correctly; NaN for regression.
         finite: ``(k,)`` bool, whether all of its test logits are finite.
-        rows: number of test rows.
     """
 
-    correct: Tensor
+    accuracy: Tensor
     finite: Tensor
-    rows: int
+
+
+def score(predict: Callable[[Tensor], Tensor], parts: Iterable[tuple[Tensor, Tensor]]) -> Score:
+    """Score ``k`` victims on the test rows, part by part.
+
+    Args:
+        predict: takes rows ``(M, ...)`` to the classes ``(k, M)`` that the victims predict, -1 where a logit is not
+            finite.
+        parts: rows ``(M, ...)`` and labels ``(M,)``; at least one part.
+    """
+    correct: Tensor | int = 0
+    finite: Tensor | bool = True
+    rows = 0
+    for x, y in parts:
+        predicted = predict(x)
+        correct = correct + (predicted == y).sum(1)
+        finite = finite & (predicted >= 0).all(1)
+        rows += len(y)
+    return Score(torch.as_tensor(correct).cpu().double() / rows, torch.as_tensor(finite).cpu())
 
 
 class Curves:
@@ -78,9 +95,9 @@ class Curves:
             Places in ``victims`` of those that are better than ever before.
         """
         index = torch.tensor(list(victims))
-        accuracy = seen.correct.cpu().double() / seen.rows
+        accuracy = seen.accuracy
         self._accuracy[-1][index] = accuracy
-        for victim in index[~seen.finite.cpu()].tolist():
+        for victim in index[~seen.finite].tolist():
             if self._diverged[victim] is None:
                 self._diverged[victim] = len(self._accuracy)
         better = accuracy > self._best[index]
@@ -93,7 +110,7 @@ class Curves:
         predictions = None
         if watched == 0:
             predictions = torch.empty(epochs, 0, dtype=torch.int64)
-        elif watched is not None:
+        elif watched is not None and self._predictions:
             predictions = torch.stack([epoch[victim, :watched] for epoch in self._predictions[:epochs]])
         accuracy = torch.stack([epoch[victim] for epoch in self._accuracy[:epochs]])
         return TrainingResult(accuracy[~accuracy.isnan()], predictions=predictions, diverged=self._diverged[victim])

@@ -1,33 +1,23 @@
-"""Training one victim of any architecture."""
+"""Steps of one network of any architecture."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 
-from gradshape import _seeds, models
-from gradshape._randomness import process_randomness
 from gradshape.clipping import per_sample
 from gradshape.clipping.mixing import normalizes_by_batch
 from gradshape.clipping.randomness import random_state, set_random_state
-from gradshape.data import Dataset
 from gradshape.shaping import Shaper, ShaperStack
-from gradshape.training.architecture import row_sizes
-from gradshape.training.curve import Curves, Score, classes
-from gradshape.training.memory import rows_at_once
-from gradshape.training.noise import NoiseBlocks
+from gradshape.training._architecture import row_sizes
+from gradshape.training._memory import rows_at_once
+from gradshape.training._noise import NoiseBlocks
+from gradshape.training._probe.sums import SideSums
+from gradshape.training._replay import Replay
 from gradshape.training.optimizers import Optimizer
-from gradshape.training.order import CommonRows
-from gradshape.training.probing import Probing
-from gradshape.training.replay import Replay
-from gradshape.training.side_sums import SideSums
-from gradshape.training.state import State, load_state, state_of
-from gradshape.training.transfer import DeviceRows, epoch_ids
-from gradshape.training.victim import OptimizerState, Scoring, TrainingResult, Victim
+from gradshape.training.state import State
+from gradshape.training.victim import OptimizerState
 
-_EVALUATION_ROWS = 1000
 _WITHOUT_RANDOMNESS = (
     nn.Linear,
     nn.Conv2d,
@@ -42,7 +32,7 @@ _WITHOUT_RANDOMNESS = (
 _LOSS = nn.CrossEntropyLoss(reduction="none")
 
 
-class OneVictim:
+class SingleStepper:
     """A model in training, one step at a time, with autograd.
 
     Its gradients are those of :mod:`gradshape.shaping`: plain ones without a shaper, else weighted per-sample ones.
@@ -60,7 +50,7 @@ class OneVictim:
 
     >>> from gradshape.shaping import Clip, Noise
     >>> from gradshape.training import SGD
-    >>> victim = OneVictim(nn.Linear(3, 2), SGD(0.1), Clip(1.0) | Noise(0.1), seed=0, rows_per_step=4)
+    >>> victim = SingleStepper(nn.Linear(3, 2), SGD(0.1), Clip(1.0) | Noise(0.1), seed=0, rows_per_step=4)
     >>> victim.step(torch.rand(4, 3), torch.tensor([0, 1, 1, 0]))
     """
 
@@ -185,107 +175,9 @@ class OneVictim:
             yield from blocks.draw(divisor=self._rows_per_step, like=like).squeeze(1)
 
 
-def train_one(
-    dataset: Dataset,
-    victim: Victim,
-    rows: DeviceRows,
-    test: DeviceRows,
-    order: CommonRows,
-    *,
-    device: torch.device,
-    dtype: torch.dtype,
-    max_memory: int,
-    keep_states: bool,
-    after_epoch: Callable[[int, int], None],
-) -> TrainingResult:
-    """Train one victim on its own, within ``max_memory`` bytes by estimate.
-
-    ``after_epoch`` is called with the number of epochs done and 1, or 0 after the last one.
-    """
-    recipe = victim.descent
-    model = initial_model(dataset, victim).to(device=device, dtype=dtype)
-    probing = None
-    if victim.probe is not None:
-        probing = Probing(victim.probe, model, rows, order, reweights=recipe.shaper.reweights)
-    trainer = OneVictim(
-        model,
-        recipe.optimizer,
-        recipe.shaper,
-        seed=victim.seed,
-        rows_per_step=order.rows_per_step,
-        max_memory=max_memory,
-        sides=None if probing is None else probing.sums,
-    )
-    if victim.initial_optimizer is not None:
-        trainer.restore_optimizer(victim.initial_optimizer)
-    curves, best, of_best = Curves([victim]), None, None
-    with _randomness_of(model, victim, device):
-        for epoch in range(recipe.epochs):
-            model.train()
-            for ids in epoch_ids([order], epoch, rows.home):
-                trainer.step(*rows[ids[0]], None if probing is None else probing.members(ids[0]))
-            trainer.end_epoch()
-            model.eval()
-            done = curves.end_epoch([0], _watched(model, victim, device=device, dtype=dtype))
-            goes_on = epoch + 1 < recipe.epochs and not done
-            if victim.scoring is Scoring.EVERY_EPOCH or not goes_on:
-                better = curves.score([0], _score(model, test, device=device))
-                if better and keep_states:
-                    best, of_best = state_of(model), trainer.optimizer_state if victim.keep_optimizer else None
-            if probing is not None:
-                probing.end_epoch()
-            after_epoch(epoch + 1, int(goes_on))
-            if not goes_on:
-                break
-    result = curves.result(0)
-    if keep_states:
-        of_last = trainer.optimizer_state if victim.keep_optimizer else None
-        result = replace(result, last=state_of(model), best=best, last_optimizer=of_last, best_optimizer=of_best)
-    return result if probing is None else replace(result, gradients=probing.result())
-
-
-def _randomness_of(model: nn.Module, victim: Victim, device: torch.device) -> AbstractContextManager[None]:
-    # Layers such as dropout draw from the process's generators: give them the victim's stream.
-    if not draws_numbers(model):
-        return nullcontext()
-    return process_randomness(device, _seeds.derive(victim.seed, "dropout"))
-
-
 def draws_numbers(model: nn.Module) -> bool:
     """Whether a forward pass may draw random numbers."""
     return not all(isinstance(module, _WITHOUT_RANDOMNESS) for module in model.modules() if not any(module.children()))
-
-
-def initial_model(dataset: Dataset, victim: Victim) -> nn.Module:
-    """The victim's model before its first step."""
-    model = models.build(
-        victim.descent.model,
-        dataset.input_shape,
-        dataset.num_classes,
-        generator=_seeds.stream(victim.seed, "initial"),
-    )
-    if victim.initial is not None:
-        load_state(model, victim.initial)
-    return model
-
-
-@torch.no_grad()
-def _score(model: nn.Module, test: DeviceRows, *, device: torch.device) -> Score:
-    correct = torch.zeros(1, dtype=torch.int64, device=device)
-    finite = torch.ones(1, dtype=torch.bool, device=device)
-    for x, y in test.split(_EVALUATION_ROWS):
-        predicted = classes(model(x))
-        correct += (predicted == y).sum()
-        finite &= (predicted >= 0).all()
-    return Score(correct, finite, len(test))
-
-
-@torch.no_grad()
-def _watched(model: nn.Module, victim: Victim, *, device: torch.device, dtype: torch.dtype) -> Tensor | None:
-    if victim.watch is None or not len(victim.watch):
-        return None
-    parts = victim.watch.split(_EVALUATION_ROWS)
-    return torch.cat([classes(model(part.to(device=device, dtype=dtype))) for part in parts]).unsqueeze(0)
 
 
 def _copy(parameters: Mapping[str, Tensor]) -> State:

@@ -164,13 +164,12 @@ def test_removed_poisoned_rows_do_no_harm() -> None:
 def test_watched_rows_are_predicted_once(watched: int) -> None:
     watch = CLASSES.test.x[:watched]
     [result] = train_victims(CLASSES, [Victim(Fit("svm_linear"), 0, watch=watch)])
-    if not watched:
-        assert result.predictions is None
-        return
     model = SVC(kernel="linear").fit(*arrays(CLASSES.train))
     assert result.predictions is not None
     assert result.predictions.dtype == torch.int64
-    assert result.predictions.tolist() == [model.predict(watch.double().numpy()).tolist()]
+    assert result.predictions.shape == (1, watched)
+    if watched:
+        assert result.predictions.tolist() == [model.predict(watch.double().numpy()).tolist()]
 
 
 def test_rows_of_one_class_teach_that_class() -> None:

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from gradshape.shaping import ShaperStack
-from gradshape.training.heads import Buffer, Head
-from gradshape.training.rows import LEAST_WIDTH, Rows, aligned
+from gradshape.training._dense.outputs import Buffer, OutputLayer
+from gradshape.training._rows.matrix import LEAST_WIDTH, RowMatrix, aligned
 
 
 class _Layer(NamedTuple):
@@ -35,7 +35,7 @@ class _Layer(NamedTuple):
     outputs: Tensor
 
 
-class Forward:
+class ForwardPass:
     """From rows to the outputs of all layers.
 
     Args:
@@ -68,7 +68,7 @@ class Forward:
         self.outputs = out
 
     def run(self, shared: Tensor, private: Tensor | None = None) -> Tensor:
-        """Rows in the columns of :class:`Rows`, ``(B, c)`` and ``(K, S, c)``, to :attr:`outputs`."""
+        """RowMatrix in the columns of :class:`RowMatrix`, ``(B, c)`` and ``(K, S, c)``, to :attr:`outputs`."""
         self._multiply(shared)
         if private is not None:
             self._of_private.copy_(torch.bmm(self._first, private.mT))
@@ -90,7 +90,7 @@ class Forward:
             torch.mm(weights, rows.T, out=out)
 
 
-class Step:
+class GradientPass:
     """A whole step: the shaped sum of gradients, into the blocks of the gradient.
 
     For a layer with inputs ``a`` (a constant 1 appended for the bias) and output gradients ``D``, sample ``i`` has the
@@ -100,7 +100,7 @@ class Step:
     Args:
         weights, gradients: blocks that products go into ``(K, outputs, columns)``, layer by layer.
         added: whether sums are added to what is in ``gradients``, which may be the weights, or take its place.
-        head: how the last layer is read.
+        output: how the last layer is read.
         shared, private: ``B`` and ``S``.
         buffer: memory.
         norms: whether per-sample norms will be needed.
@@ -110,7 +110,7 @@ class Step:
         self,
         weights: Sequence[Tensor],
         gradients: Sequence[Tensor],
-        head: Head,
+        output: OutputLayer,
         shared: int,
         private: int,
         buffer: Buffer,
@@ -118,8 +118,8 @@ class Step:
         added: bool,
         norms: bool,
     ) -> None:
-        self._forward = forward = Forward(weights, shared, private, buffer)
-        self._head = head
+        self._forward = forward = ForwardPass(weights, shared, private, buffer)
+        self._output = output
         self._errors = buffer("errors", *forward.outputs.shape)
         self._below = [
             buffer(f"delta {number}", *layer.units.shape) for number, layer in enumerate(forward.layers, start=1)
@@ -138,7 +138,7 @@ class Step:
         self._beta = int(added)
 
     def run(
-        self, shared: Rows, private: Rows | None, member: Tensor | None, factor: float, shaping: ShaperStack
+        self, shared: RowMatrix, private: RowMatrix | None, member: Tensor | None, factor: float, shaping: ShaperStack
     ) -> None:
         """Write ``factor`` times the sum of the shaped gradients.
 
@@ -167,21 +167,21 @@ class Step:
         forward = self._forward
         if forward.filled:
             labels = pad(labels, (0, forward.filled))
-        delta = self._head.errors(forward.outputs, labels, self._errors)
+        delta = self._output.errors(forward.outputs, labels, self._errors)
         if forward.filled:
             self._of_none.zero_()
         for layer, back, below in zip(forward.layers[::-1], self._back[::-1], self._below[::-1], strict=True):
             torch.bmm(back, delta, out=below)
             delta = torch.ops.aten.threshold_backward.grad_input(below, layer.units, 0, grad_input=below)
 
-    def _squares(self, shared: Rows, private: Rows | None, *, per_layer: bool) -> Tensor:
+    def _squares(self, shared: RowMatrix, private: RowMatrix | None, *, per_layer: bool) -> Tensor:
         """Squared norms of the per-sample gradients ``(L, K, B + S)``; all layers together in ``L = 1``, unless
         ``per_layer``.
         """
         of_inputs = shared.squared
         if private is not None:
             of_inputs = torch.cat([of_inputs.expand(len(private.squared), -1), private.squared], dim=1)
-        of_outputs = [*map(self._columns, self._below), self._head.squares(self._errors, self._columns)]
+        of_outputs = [*map(self._columns, self._below), self._output.squares(self._errors, self._columns)]
         squares = [self._used(of_outputs[0]) * of_inputs]
         for layer, of_output in zip(self._forward.layers, of_outputs[1:], strict=True):
             of_layer = self._used(self._columns(layer.inputs)) * self._used(of_output)
@@ -198,7 +198,7 @@ class Step:
     def _used(self, of_columns: Tensor) -> Tensor:
         return of_columns[:, : self._forward.rows] if self._forward.filled else of_columns
 
-    def _add_products(self, shared: Rows, private: Rows | None, factor: float) -> None:
+    def _add_products(self, shared: RowMatrix, private: RowMatrix | None, factor: float) -> None:
         self._first_gradient_of_all.addmm_(self._of_shared, shared.x, beta=self._beta, alpha=factor)
         if private is not None:
             self._first_gradient.baddbmm_(self._of_private, private.x, alpha=factor)
@@ -206,7 +206,7 @@ class Step:
             gradient.baddbmm_(delta, layer.inputs.mT, beta=self._beta, alpha=factor)
 
 
-def _labels(shared: Rows, private: Rows | None) -> Tensor:
+def _labels(shared: RowMatrix, private: RowMatrix | None) -> Tensor:
     if private is None:
         return shared.label
     return torch.cat([shared.label.expand(len(private.label), -1), private.label], dim=1)

@@ -9,12 +9,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gradshape import models
+from gradshape.data import Dataset
 from gradshape.shaping import Clip, Noise, Shaper
 from gradshape.training import SGD, Adam, Recipe, Sampling, Victim, stack_key, train_stacks, train_victims
-from gradshape.training.architecture import Architecture
-from gradshape.training.memory import Memory
-from gradshape.training.model_stack import _stacked
-from gradshape.training.transfer import DeviceRows
+from gradshape.training._architecture import architecture_of
+from gradshape.training._plan import family_of
+from gradshape.training._vmapped.family import VmappedFamily
+from gradshape.training._vmapped.stack import ModuleStack
+from gradshape.training.workload import Workload
 from tests.training.architectures import ARCHITECTURES
 from tests.training.samples import (
     ALL_SHAPERS,
@@ -40,10 +42,10 @@ def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
 def everything_stacks(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on devices where stacks always pay."""
 
-    def stacks(architecture: Architecture, *_: object) -> bool:
-        return architecture.stacks
+    def takes(_: VmappedFamily, dataset: Dataset, victim: Victim, device: torch.device) -> bool:
+        return architecture_of(dataset, victim).stacks
 
-    monkeypatch.setattr("gradshape.training.plan._stacks", stacks)
+    monkeypatch.setattr(VmappedFamily, "takes", takes)
 
 
 each_model = pytest.mark.parametrize("model", ARCHITECTURES)
@@ -141,9 +143,10 @@ def test_no_bit_depends_on_how_victims_are_divided_into_stacks(data: st.DataObje
     victims = victims_of("cnn", own_rows=True, epochs=1)
     order = data.draw(st.permutations(range(len(victims))))
     most = data.draw(st.integers(1, len(victims)))
-    memory = Memory(DATA, rows=60, dtype=torch.float32, keep_states=True)
     mine = [victims[k] for k in order]
-    budget = memory.shared(mine) + most * memory.per_victim(mine)
+    work = Workload(DATA, mine)
+    needs = family_of(DATA, mine[0], work.device).needs(work, mine)
+    budget = needs.common + most * needs.per_victim
     whole = train_victims(DATA, victims)
     divided = train_victims(DATA, mine, max_memory=budget)
     assert_results_equal(divided, [whole[k] for k in order], tolerance=0)
@@ -213,6 +216,6 @@ def test_small_steps_are_stacked_by_themselves() -> None:
 
 
 def test_a_model_that_cannot_be_stacked_after_all_is_told() -> None:
-    rows = DeviceRows(DATA.train.x, DATA.train.y, device=torch.device("cpu"), dtype=torch.float32, max_bytes=0)
+    victims = [Victim(Recipe("cnn_dropout", SGD(0.1), batch_size=6, epochs=1), 1)]
     with pytest.raises(ValueError, match="stacked=False"):
-        _stacked(models.build("cnn_dropout", DATA.input_shape, 3), rows)
+        ModuleStack(victims, Workload(DATA, victims).initial_model, DATA.train.x[:2], dtype=torch.float32)

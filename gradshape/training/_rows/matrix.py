@@ -21,7 +21,7 @@ def columns_of(inputs: int) -> int:
     return max(aligned(inputs + 1), LEAST_WIDTH)
 
 
-class Rows:
+class RowMatrix:
     """Rows with labels.
 
     Attributes:
@@ -37,7 +37,7 @@ class Rows:
         self.label = matrix[..., -1]
 
     @classmethod
-    def of(cls, x: Tensor, y: Tensor, *, dtype: torch.dtype, device: torch.device) -> "Rows":
+    def of(cls, x: Tensor, y: Tensor, *, dtype: torch.dtype, device: torch.device) -> "RowMatrix":
         """The rows ``x (N, *shape)``, ``y (N,)``."""
         inputs = x[0].numel()
         rows = cls(torch.empty(len(x), columns_of(inputs) + 2, dtype=dtype, device=device))
@@ -52,7 +52,7 @@ class Rows:
     def __len__(self) -> int:
         return len(self._matrix)
 
-    def __getitem__(self, ids: Tensor) -> "Rows":
+    def __getitem__(self, ids: Tensor) -> "RowMatrix":
         """The rows with these ids, of any shape."""
         flat = ids.flatten().to(self._matrix.device)
-        return Rows(self._matrix.index_select(0, flat).unflatten(0, ids.shape))
+        return RowMatrix(self._matrix.index_select(0, flat).unflatten(0, ids.shape))

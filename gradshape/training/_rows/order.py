@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 from gradshape import _seeds
+from gradshape.training.recipe import steps_per_epoch
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class BatchIds:
     """The rows of one step of a stack of ``K`` victims, as ids into the stack's table of rows.
 
     Attributes:
@@ -30,10 +31,6 @@ class Step:
     shared: Tensor
     private: Tensor | None = None
     member: Tensor | None = None
-
-
-def steps_per_epoch(rows: int, batch_size: int) -> int:
-    return max(1, rows // batch_size)
 
 
 def train_keys(shuffle_seed: int, epoch: int, rows: int) -> Tensor:
@@ -69,7 +66,7 @@ class CommonRows:
     def rows_per_step(self) -> int:
         return min(self.batch_size, len(self.kept) + len(self.private))
 
-    def epoch(self, epoch: int) -> Iterator[Step]:
+    def epoch(self, epoch: int) -> Iterator[BatchIds]:
         """The steps of epoch number ``epoch``, from 0."""
         ids = torch.cat([self.kept, self.private])
         keys = torch.cat(
@@ -81,7 +78,7 @@ class CommonRows:
         order = ids[keys.argsort()]
         size = self.rows_per_step
         for step in range(steps_per_epoch(len(ids), self.batch_size)):
-            yield Step(order[step * size : (step + 1) * size])
+            yield BatchIds(order[step * size : (step + 1) * size])
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +90,7 @@ class PoissonRows(CommonRows):
     private rows on the victim's.
     """
 
-    def epoch(self, epoch: int) -> Iterator[Step]:
+    def epoch(self, epoch: int) -> Iterator[BatchIds]:
         """The steps of epoch number ``epoch``, from 0."""
         ids = torch.cat([self.kept, self.private])
         rate = self.rows_per_step / len(ids)
@@ -106,7 +103,7 @@ class PoissonRows(CommonRows):
                     torch.rand(len(self.private), dtype=torch.float64, generator=private),
                 ]
             )
-            yield Step(ids[drawn < rate])
+            yield BatchIds(ids[drawn < rate])
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +128,7 @@ class OwnRows:
     def rows_per_step(self) -> int:
         return min(self.batch_size, len(self.kept) + len(self.private[0]))
 
-    def epoch(self, epoch: int) -> Iterator[Step]:
+    def epoch(self, epoch: int) -> Iterator[BatchIds]:
         """The steps of epoch number ``epoch``, from 0."""
         keys, order = train_keys(self.shuffle_seed, epoch, self.train_rows)[self.kept].sort()
         shared = self.kept[order]
@@ -154,17 +151,17 @@ class OwnRows:
             yield _window(shared, row, start, end, first, stop)
 
 
-def _window(shared: Tensor, row: Tensor, start: Tensor, end: Tensor, first: Tensor, stop: Tensor) -> Step:
+def _window(shared: Tensor, row: Tensor, start: Tensor, end: Tensor, first: Tensor, stop: Tensor) -> BatchIds:
     low, high = int(start.min()), int(end.max())
     ids = shared[low:high]
     slots = int((stop - first).max())
     if slots == 0 and bool((start == low).all() and (end == high).all()):
-        return Step(ids)
+        return BatchIds(ids)
     position = torch.arange(low, high)
     inside = (position >= start[:, None]) & (position < end[:, None])
     if slots == 0:
-        return Step(ids, None, inside)
+        return BatchIds(ids, None, inside)
     index = first[:, None] + torch.arange(slots)
     used = index < stop[:, None]
     private = row.gather(1, index.clamp_max(row.shape[1] - 1))
-    return Step(ids, private, torch.cat([inside, used], dim=1))
+    return BatchIds(ids, private, torch.cat([inside, used], dim=1))

@@ -5,16 +5,16 @@ from torch import Tensor, nn
 
 from gradshape import _seeds
 from gradshape.models import Classifier
-from gradshape.training.curve import classes
-from gradshape.training.order import CommonRows
+from gradshape.training._curves import classes
+from gradshape.training._probe.sums import SidesOfEpoch, SideSums
+from gradshape.training._rows.device_rows import DeviceRows
+from gradshape.training._rows.order import CommonRows
 from gradshape.training.probe import SIDES, GradientProbe, Layers, SideGradients
-from gradshape.training.side_sums import SidesOfEpoch, SideSums
-from gradshape.training.transfer import DeviceRows
 
 _EVALUATION_ROWS = 1000
 
 
-class Probing:
+class ProbeRecorder:
     """Knows which side every row is on, and keeps what is measured epoch by epoch.
 
     Args:

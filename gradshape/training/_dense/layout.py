@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from gradshape.shaping import Shaper
-from gradshape.training.heads import VECTOR, Difference, Head, Softmax
+from gradshape.training._dense.outputs import VECTOR, DifferenceOutput, OutputLayer, SoftmaxOutput
+from gradshape.training._rows.matrix import aligned, columns_of
 from gradshape.training.optimizers import SGD, Optimizer
-from gradshape.training.rows import aligned, columns_of
 from gradshape.training.state import State
 
 # Elements that the place of a block is a multiple of.
@@ -28,15 +28,15 @@ class Layout(ABC):
 
     Attributes:
         blocks: ``(outputs, columns)`` of one victim's matrix in every block: a column for each input, one for the bias,
-            and zeros as in :func:`gradshape.training.rows.columns_of`.
+            and zeros as in :func:`gradshape.training._rows.matrix.columns_of`.
         layers: the blocks that products go into: so many, from the first.
-        head: how the last of these is read.
+        output: how the last of these is read.
         parameters: number of a victim's parameters.
     """
 
     blocks: Sequence[tuple[int, int]]
     layers: int
-    head: Head
+    output: OutputLayer
 
     def __init__(self, widths: Sequence[int], names: Sequence[tuple[str, str]]) -> None:
         self._names = list(names)
@@ -44,16 +44,16 @@ class Layout(ABC):
         self._columns = [columns_of(widths[0]), *(inputs + 1 for inputs in widths[1:-1])]
         self.parameters = sum((inputs + 1) * outputs for inputs, outputs in self._shapes)
 
-    def size(self, lanes: int) -> int:
-        """Elements of ``lanes`` victims, gaps included."""
-        return aligned(sum(aligned(lanes * math.prod(block), _BLOCK_ALIGNED) for block in self.blocks), VECTOR)
+    def size(self, num_models: int) -> int:
+        """Elements of so many models, gaps included."""
+        return aligned(sum(aligned(num_models * math.prod(block), _BLOCK_ALIGNED) for block in self.blocks), VECTOR)
 
-    def views(self, flat: Tensor, lanes: int) -> list[Tensor]:
-        """``(lanes, outputs, columns)``, the blocks of a flat tensor of :meth:`size` elements."""
+    def views(self, flat: Tensor, num_models: int) -> list[Tensor]:
+        """``(num_models, outputs, columns)``, the blocks of a flat tensor of :meth:`size` elements."""
         views, offset = [], 0
         for block in self.blocks:
-            count = lanes * math.prod(block)
-            views.append(flat[offset : offset + count].view(lanes, *block))
+            count = num_models * math.prod(block)
+            views.append(flat[offset : offset + count].view(num_models, *block))
             offset += aligned(count, _BLOCK_ALIGNED)
         return views
 
@@ -97,7 +97,7 @@ class Layout(ABC):
 class Plain(Layout):
     """A block a layer."""
 
-    head = Softmax()
+    output = SoftmaxOutput()
 
     def __init__(self, widths: Sequence[int], names: Sequence[tuple[str, str]]) -> None:
         super().__init__(widths, names)
@@ -119,7 +119,7 @@ class Halved(Layout):
     noise only. An optimizer keeps to that if it is linear in the gradients, or if there is no noise.
     """
 
-    head = Difference()
+    output = DifferenceOutput()
     layers = 1
 
     def __init__(self, widths: Sequence[int], names: Sequence[tuple[str, str]]) -> None:

@@ -6,10 +6,7 @@ from itertools import repeat
 import torch
 from torch import Tensor
 
-from gradshape.training.order import CommonRows, Step
-
-# What one step of a stack takes.
-Batch = tuple[Tensor | None, ...]
+from gradshape.training._rows.order import BatchIds, CommonRows
 
 
 class DeviceRows:
@@ -58,19 +55,19 @@ def epoch_ids(orders: Sequence[CommonRows], epoch: int, device: torch.device) ->
     yield from whole.split([len(ids) for ids in steps[0]], dim=1)
 
 
-def steps_on(device: torch.device, steps: Iterator[Step]) -> Iterator[Step]:
+def ids_on(device: torch.device, steps: Iterator[BatchIds]) -> Iterator[BatchIds]:
     """The steps of one epoch, moved to the device in one go."""
     if device.type == "cpu":
         return steps
     return joined(list(steps), device)
 
 
-def joined(steps: Sequence[Step], device: torch.device) -> Iterator[Step]:
+def joined(steps: Sequence[BatchIds], device: torch.device) -> Iterator[BatchIds]:
     """The same steps as parts of a few tensors on ``device``."""
     parts = (_joined([getattr(step, name) for step in steps], device) for name in ("shared", "private", "member"))
     for shared, private, member in zip(*parts, strict=True):
         assert shared is not None
-        yield Step(shared, private, member)
+        yield BatchIds(shared, private, member)
 
 
 def _joined(tensors: Sequence[Tensor | None], device: torch.device) -> Iterator[Tensor | None]:
