@@ -85,7 +85,7 @@ def test_stack_and_opacus_make_the_same_update(stack: Stack) -> None:
 
 @pytest.mark.parametrize("bytes_in_cache", [1, 1 << 20], ids=["one-by-one", "together"])
 def test_every_victim_of_a_stack_takes_its_steps(bytes_in_cache: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gradshape.training.memory._IN_CACHE", bytes_in_cache)
+    monkeypatch.setattr("gradshape.training._dense.family._IN_CACHE", bytes_in_cache)
     prepared = SMALL.prepare(device="cpu", batch_size=4)
     once = stacks.together(Stack(SMALL, 3, steps=1), prepared, 1.0)
     for _ in range(2):

@@ -44,7 +44,7 @@ def _new_like(like: Tensor) -> Buffer:
 
     def memory(_: str, *shape: int) -> Tensor:
         size = math.prod(shape)
-        # Whole vectors, see :data:`gradshape.training.heads.VECTOR`.
+        # Whole vectors, see :data:`gradshape.training._dense.outputs.VECTOR`.
         return like.new_empty(aligned(size, VECTOR))[:size].view(shape)
 
     return memory
