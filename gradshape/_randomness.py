@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import Tensor
 
 _one_at_a_time = threading.RLock()
 
@@ -15,3 +16,15 @@ def process_randomness(device: torch.device, seed: int = 0) -> Iterator[None]:
     with _one_at_a_time, torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)  # noqa: TID251
         yield
+
+
+def random_state(device: torch.device) -> list[Tensor]:
+    """The states of the CPU's generator and the device's."""
+    return [torch.get_rng_state()] + ([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])
+
+
+def set_random_state(state: list[Tensor], device: torch.device) -> None:
+    """Go back to what :func:`random_state` returned."""
+    torch.set_rng_state(state[0])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state[1], device)

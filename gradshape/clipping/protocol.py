@@ -44,7 +44,7 @@ def owner(name: str) -> str:
     return name.rpartition(".")[0]
 
 
-def layers_of(names: Iterable[str]) -> tuple[str, ...]:
+def layer_names(names: Iterable[str]) -> tuple[str, ...]:
     """The layers of parameters, in their order."""
     return tuple(dict.fromkeys(owner(name) for name in names))
 

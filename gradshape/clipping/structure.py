@@ -96,3 +96,11 @@ class Structure:
         finally:
             for module, (weights, references) in zip(lists, before, strict=True):
                 module._flat_weights, module._flat_weight_refs = weights, references
+
+
+def tensors_in(value: Any) -> list[Tensor]:
+    """``value`` if it is a tensor, else the tensors in it."""
+    if isinstance(value, Tensor):
+        return [value]
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, tuple | list) else ()
+    return [tensor for part in parts for tensor in tensors_in(part)]

@@ -8,10 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from gradshape import _seeds, models
-from gradshape._randomness import process_randomness
-from gradshape.clipping import per_sample
-from gradshape.clipping.mixing import normalizes_by_batch
-from gradshape.clipping.randomness import random_state, set_random_state
+from gradshape._randomness import process_randomness, random_state, set_random_state
+from gradshape.clipping import normalizes_by_batch, per_sample
 from gradshape.data import Dataset
 from gradshape.shaping import Shaper, ShaperStack
 from gradshape.training.architecture import row_sizes

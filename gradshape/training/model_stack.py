@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from gradshape._randomness import process_randomness
-from gradshape.clipping.stacked import StackedModel
+from gradshape.clipping.ensemble import ModelEnsemble
 from gradshape.data import Dataset
 from gradshape.shaping import ShaperStack
 from gradshape.training.curve import Score, classes
@@ -219,10 +219,10 @@ def _padded(size: int) -> int:
     return -(-size // _VECTOR) * _VECTOR
 
 
-def _stacked(model: nn.Module, rows: DeviceRows) -> StackedModel:
+def _stacked(model: nn.Module, rows: DeviceRows) -> ModelEnsemble:
     x, _ = rows[torch.tensor([0, len(rows) - 1], device=rows.home)]
     with process_randomness(x.device):
-        stacked = StackedModel.of(model, x)
+        stacked = ModelEnsemble.of(model, x)
     if stacked is None:
         raise ValueError(
             f"the model {type(model).__name__} cannot be stacked on {x.device}: train its victims with stacked=False"

@@ -7,7 +7,7 @@ from functools import cached_property, partial
 import torch
 
 from gradshape import _validate, models
-from gradshape.clipping import loans
+from gradshape.clipping import release_workspaces
 from gradshape.data import Dataset
 from gradshape.training.dense_lanes import DenseLanes
 from gradshape.training.fitted import fit_one
@@ -133,7 +133,7 @@ def train_stacks(
     for stack in plan(dataset, victims, keys, most=partial(memory.victims, max_memory)):
         members = [victims[index] for index in stack.members]
         results = train_stack(members, tables.lanes(stack), keep_states=keep_states, after_epoch=report.of(members))
-        loans.release()
+        release_workspaces()
         yield stack.members, results
     for index, victim in enumerate(victims):
         if keys[index] is not None:
@@ -155,7 +155,7 @@ def train_stacks(
             keep_states=keep_states,
             after_epoch=report.of([victim]),
         )
-        loans.release()
+        release_workspaces()
         yield (index,), [result]
 
 

@@ -6,11 +6,10 @@ subclass may compute something else.
 
 from torch import nn
 
-from gradshape.clipping.rules.base import Call, Instantiated, LayerGradients, Rule
-from gradshape.clipping.rules.conv import Conv
-from gradshape.clipping.rules.embedding import Embedding
-from gradshape.clipping.rules.linear import Linear
-from gradshape.clipping.rules.normalization import (
+from gradshape.clipping.rules._conv import Conv
+from gradshape.clipping.rules._embedding import Embedding
+from gradshape.clipping.rules._linear_layer import Linear
+from gradshape.clipping.rules._normalization import (
     Channels,
     LastAxes,
     batch_norm,
@@ -19,6 +18,7 @@ from gradshape.clipping.rules.normalization import (
     layer_norm,
     rms_norm,
 )
+from gradshape.clipping.rules.base import Call, Instantiated, LayerGradients, Rule
 
 __all__ = ["Call", "Instantiated", "LayerGradients", "Rule", "register", "rule_of"]
 

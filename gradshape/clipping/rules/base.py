@@ -7,8 +7,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from gradshape.clipping.loans import Loan
 from gradshape.clipping.protocol import row_norms
+from gradshape.clipping.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,12 @@ class Instantiated:
     Attributes:
         gradients: by the names of the parameters in the layer.
         dtype: of norms.
-        loan: where some of them are.
+        workspace: where some of them are.
     """
 
     gradients: Mapping[str, Tensor] = field(repr=False)
     dtype: torch.dtype
-    loan: Loan | None = field(default=None, repr=False)
+    workspace: Workspace | None = field(default=None, repr=False)
 
     @property
     def squares(self) -> Tensor:

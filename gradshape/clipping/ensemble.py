@@ -14,19 +14,19 @@ from torch import Tensor, nn
 from torch.func import grad, vmap
 from torch.nn import functional
 
-from gradshape.clipping.batch_axis import batch_axes
-from gradshape.clipping.graph import Graph
-from gradshape.clipping.randomness import random_state
-from gradshape.clipping.recording import Layer, layers_in, recorded_forward, tensors_in, watched
+from gradshape._randomness import random_state
+from gradshape.clipping._autograd_graph import AutogradGraph
+from gradshape.clipping._batch_axes import batch_axes
+from gradshape.clipping._recording import Layer, layers_in, recorded_forward, watched
 from gradshape.clipping.rules import Call, LayerGradients
-from gradshape.clipping.structure import Structure
+from gradshape.clipping.structure import Structure, tensors_in
 
 # Entries of formed gradients held until the weights are known, of each model: 256 MiB in float32.
 _KEPT_ELEMENTS = 2**26
 
 
 @dataclass(frozen=True)
-class StackedGradients:
+class EnsembleGradients:
     """The per-sample gradients of ``K`` models on one batch.
 
     Attributes:
@@ -48,7 +48,7 @@ class StackedGradients:
         return sums
 
 
-class StackedModel:
+class ModelEnsemble:
     """Models of one architecture that are run together.
 
     Args:
@@ -63,7 +63,7 @@ class StackedModel:
         self._outputs = outputs
 
     @classmethod
-    def of(cls, model: nn.Module, x: Tensor) -> "StackedModel | None":
+    def of(cls, model: nn.Module, x: Tensor) -> "ModelEnsemble | None":
         """Models like ``model``, ``None`` if they cannot be stacked; judged by rows ``x`` ``(B, ...)``, at least 2.
 
         Every trainable parameter has to belong to one layer that has a rule and is called once with the batch as its
@@ -77,7 +77,7 @@ class StackedModel:
         with torch.enable_grad():
             logits = recorded_forward(structure, layers, x)
         drawn = any(not torch.equal(*pair) for pair in zip(before, random_state(x.device), strict=True))
-        graph = Graph(*tensors_in(logits))
+        graph = AutogradGraph(*tensors_in(logits))
         if drawn or graph.may_reorder:
             return None
         axes = batch_axes(structure, layers, x)
@@ -98,7 +98,7 @@ class StackedModel:
         """Elements of one sample's outputs of all layers."""
         return sum(map(math.prod, self._outputs.values()))
 
-    def gradients(self, parameters: Mapping[str, Tensor], x: Tensor, y: Tensor) -> StackedGradients:
+    def gradients(self, parameters: Mapping[str, Tensor], x: Tensor, y: Tensor) -> EnsembleGradients:
         """The per-sample gradients of the cross-entropy.
 
         Args:
@@ -124,7 +124,7 @@ class StackedModel:
             keep -= elements if elements <= keep else 0
             parts.append((part, layer.names))
             squares.append(part.squares.view(victims, -1))
-        return StackedGradients(tuple(layer.name for layer in self._layers), torch.stack(squares), parts)
+        return EnsembleGradients(tuple(layer.name for layer in self._layers), torch.stack(squares), parts)
 
     @torch.no_grad()
     def logits(self, parameters: Mapping[str, Tensor], x: Tensor, *, own: bool) -> Tensor:

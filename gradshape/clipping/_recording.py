@@ -11,9 +11,9 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn import functional
 
 from gradshape.clipping.rules import Rule, rule_of
-from gradshape.clipping.rules.attention import PackedProjection, attend, visible_parts
-from gradshape.clipping.rules.linear import Linear
-from gradshape.clipping.structure import Structure
+from gradshape.clipping.rules._attention import PackedProjection, attend, visible_parts
+from gradshape.clipping.rules._linear_layer import Linear
+from gradshape.clipping.structure import Structure, tensors_in
 
 
 @dataclass(frozen=True)
@@ -176,14 +176,6 @@ def _record(
         tuple(_edge(out) for out in outputs),
         tuple(tuple(out.shape) for out in outputs),
     )
-
-
-def tensors_in(value: Any) -> list[Tensor]:
-    """``value`` if it is a tensor, else the tensors in it."""
-    if isinstance(value, Tensor):
-        return [value]
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, tuple | list) else ()
-    return [tensor for part in parts for tensor in tensors_in(part)]
 
 
 def _edge(output: Tensor) -> GradientEdge | None:

@@ -13,23 +13,23 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from gradshape.clipping.batch_axis import BatchAxes, batch_axes
-from gradshape.clipping.functional import Functional, Gradients, of_model
-from gradshape.clipping.graph import Graph
-from gradshape.clipping.losses import losses_or_gradient
-from gradshape.clipping.modules import gradients_alone
-from gradshape.clipping.protocol import LossFn, Parameters, layers_of, owner
-from gradshape.clipping.randomness import random_state, set_random_state
-from gradshape.clipping.recording import Layer, layers_in, recorded_forward, tensors_in
+from gradshape._randomness import random_state, set_random_state
+from gradshape.clipping._autograd_graph import AutogradGraph
+from gradshape.clipping._batch_axes import BatchAxes, batch_axes
+from gradshape.clipping._losses import losses_or_gradient
+from gradshape.clipping._recording import Layer, layers_in, recorded_forward
+from gradshape.clipping._single_module import module_gradients
+from gradshape.clipping._vmapped import Gradients, VmappedGradients, model_gradients
+from gradshape.clipping.protocol import LossFn, Parameters, layer_names, owner
 from gradshape.clipping.rules import Call, LayerGradients
-from gradshape.clipping.structure import Structure
+from gradshape.clipping.structure import Structure, tensors_in
 
 # Entries of formed gradients held until the weights are known: 256 MiB in float32.
 _KEPT_ELEMENTS = 2**26
 
 
 @dataclass(frozen=True)
-class BookKept:
+class BookKeptGradients:
     """The :class:`PerSample` of a model, layer by layer.
 
     Attributes:
@@ -42,7 +42,7 @@ class BookKept:
 
     parameters: Parameters = field(repr=False)
     parts: Mapping[str, tuple[LayerGradients, Mapping[str, str]]] = field(repr=False)
-    others: Sequence[Functional] = field(repr=False)
+    others: Sequence[VmappedGradients] = field(repr=False)
     layers: tuple[str, ...]
     squares: Tensor
 
@@ -68,7 +68,7 @@ class BookKept:
         return {name: sums[name].to(p.dtype) if name in sums else torch.zeros_like(p) for name, p in wanted.items()}
 
 
-def book_keeping(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor) -> BookKept | None:
+def book_keeping(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor) -> BookKeptGradients | None:
     """The batch's per-sample gradients; ``None`` if only differentiating every sample on its own is exact.
 
     A rule is exact for a layer that alone holds its parameters and is called at most once in a forward pass, on
@@ -88,7 +88,7 @@ def book_keeping(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor) ->
     with torch.enable_grad():
         logits = recorded_forward(structure, layers, x)
         out, out_grad = losses_or_gradient(loss_fn, logits, y, len(x))
-    graph = Graph(*tensors_in(logits))
+    graph = AutogradGraph(*tensors_in(logits))
     if graph.may_reorder:
         return None
     graph.extend(out)
@@ -118,11 +118,11 @@ def book_keeping(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor) ->
             of_layer = layer.rule.gradients(layer.target, call, keep=elements <= keep)
             keep -= elements if elements <= keep else 0
             parts[layer.name], squares[layer.name] = (of_layer, layer.names), of_layer.squares
-    others: list[Functional] = []
+    others: list[VmappedGradients] = []
     if without_rule or rest:
         before = random_state(x.device)
         for layer in without_rule:
-            alone = gradients_alone(layer, axes[layer.name], output_grads[layer.name], uses, dtype=dtype)
+            alone = module_gradients(layer, axes[layer.name], output_grads[layer.name], uses, dtype=dtype)
             if alone is None:
                 rest += layer.parameters
             else:
@@ -130,16 +130,16 @@ def book_keeping(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor) ->
         if rest:
             # One that several layers hold has its gradient under the first name.
             of_rest = {name: parameters[name] for name in rest if name in parameters}
-            others.append(of_model(structure, of_rest, loss_fn, x, y))
+            others.append(model_gradients(structure, of_rest, loss_fn, x, y))
         if any(not torch.equal(*pair) for pair in zip(before, random_state(x.device), strict=True)):
             # Other random numbers than in the forward pass: other gradients.
             set_random_state(before, x.device)
             return None
     for other in others:
         squares.update(zip(other.layers, other.squares, strict=True))
-    names = layers_of(parameters)
+    names = layer_names(parameters)
     none = torch.zeros(len(x), dtype=dtype, device=out.device)
-    return BookKept(parameters, parts, others, names, torch.stack([squares.get(name, none) for name in names]))
+    return BookKeptGradients(parameters, parts, others, names, torch.stack([squares.get(name, none) for name in names]))
 
 
 def _call(layer: Layer, axes: BatchAxes, output_grad: Tensor | None, dtype: torch.dtype) -> Call:

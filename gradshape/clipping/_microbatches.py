@@ -7,13 +7,13 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from gradshape.clipping.protocol import PerSample, layers_of, owner
-from gradshape.clipping.randomness import random_state, set_random_state
+from gradshape._randomness import random_state, set_random_state
+from gradshape.clipping.protocol import PerSample, layer_names, owner
 from gradshape.clipping.structure import Structure
 
 
 @dataclass(frozen=True)
-class Nothing:
+class ZeroGradients:
     """The :class:`PerSample` of ``rows`` samples whose gradients are all 0, or of none."""
 
     structure: Structure = field(repr=False)
@@ -21,7 +21,7 @@ class Nothing:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        return layers_of(self.structure.parameters)
+        return layer_names(self.structure.parameters)
 
     @property
     def squares(self) -> Tensor:
@@ -37,7 +37,7 @@ class Nothing:
         return {name: torch.zeros_like(p) for name, p in wanted.items()}
 
 
-class Microbatches:
+class MicrobatchedGradients:
     """The :class:`PerSample` of a batch in parts of ``size`` rows, of which one is in memory at a time.
 
     Args:

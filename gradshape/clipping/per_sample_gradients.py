@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from gradshape import _validate
-from gradshape.clipping.book_keeping import book_keeping
-from gradshape.clipping.dense import dense
-from gradshape.clipping.foreign_hooks import silenced
-from gradshape.clipping.functional import of_model
-from gradshape.clipping.microbatches import Microbatches, Nothing
+from gradshape.clipping._book_keeping import book_keeping
+from gradshape.clipping._closed_form import closed_form
+from gradshape.clipping._microbatches import MicrobatchedGradients, ZeroGradients
+from gradshape.clipping._opacus_hooks import without_opacus_hooks
+from gradshape.clipping._vmapped import model_gradients
 from gradshape.clipping.mixing import refuse_mixing
 from gradshape.clipping.protocol import LossFn, PerSample
 from gradshape.clipping.structure import Structure
@@ -40,7 +40,7 @@ def per_sample(model: nn.Module, loss_fn: LossFn, x: Tensor, y: Tensor, *, micro
     structure = _checked(model, x, y, microbatch)
     x, y = x.detach(), y.detach()
     if microbatch is not None and microbatch < len(x):
-        return Microbatches(lambda x, y: _gradients(structure, loss_fn, x, y), x, y, microbatch)
+        return MicrobatchedGradients(lambda x, y: _gradients(structure, loss_fn, x, y), x, y, microbatch)
     return _gradients(structure, loss_fn, x, y)
 
 
@@ -193,15 +193,15 @@ def clipped_gradient(
 def _gradients(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor) -> PerSample:
     """By hand for plain dense networks, in one pass where that is exact, else by ``torch.func``."""
     if len(x) == 0 or not structure.parameters:
-        return Nothing(structure, len(x))
-    by_hand = dense(structure, loss_fn, x, y)
+        return ZeroGradients(structure, len(x))
+    by_hand = closed_form(structure, loss_fn, x, y)
     if by_hand is not None:
         return by_hand
-    with silenced(structure):
+    with without_opacus_hooks(structure):
         in_one_pass = book_keeping(structure, loss_fn, x, y)
         if in_one_pass is not None:
             return in_one_pass
-        return of_model(structure, structure.parameters, loss_fn, x, y)
+        return model_gradients(structure, structure.parameters, loss_fn, x, y)
 
 
 def _finite(gradients: PerSample, *, first: int = 0) -> PerSample:

@@ -7,8 +7,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from gradshape.clipping.randomness import random_state, set_random_state
-from gradshape.clipping.recording import Layer, Recorded, layers_in, recorded_forward
+from gradshape._randomness import random_state, set_random_state
+from gradshape.clipping._recording import Layer, Recorded, layers_in, recorded_forward
 from gradshape.clipping.structure import Structure
 
 
@@ -36,13 +36,13 @@ def batch_axes(structure: Structure, layers: Sequence[Layer], x: Tensor) -> _Fou
         layers: with the calls of one forward pass of ``x``.
         x: ``(B, ...)``, at least one row.
     """
-    of_model = _known.setdefault(structure.model, {})
+    known = _known.setdefault(structure.model, {})
     shapes = (tuple(x.shape), tuple((layer.name, tuple(map(_shapes, layer.calls))) for layer in layers))
-    if shapes not in of_model:
-        if len(of_model) >= _MOST_SHAPES:
-            of_model.clear()
-        of_model[shapes] = _find(structure, layers, x)
-    return of_model[shapes]
+    if shapes not in known:
+        if len(known) >= _MOST_SHAPES:
+            known.clear()
+        known[shapes] = _find(structure, layers, x)
+    return known[shapes]
 
 
 def _shapes(call: Recorded) -> Hashable:

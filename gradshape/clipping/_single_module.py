@@ -6,21 +6,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gradshape.clipping.batch_axis import BatchAxes
-from gradshape.clipping.functional import Functional, Gradients, functional
-from gradshape.clipping.graph import Graph
-from gradshape.clipping.recording import Layer, Recorded, tensors_in
-from gradshape.clipping.structure import Structure
+from gradshape.clipping._autograd_graph import AutogradGraph
+from gradshape.clipping._batch_axes import BatchAxes
+from gradshape.clipping._recording import Layer, Recorded
+from gradshape.clipping._vmapped import Gradients, VmappedGradients, vmapped_gradients
+from gradshape.clipping.structure import Structure, tensors_in
 
 
-def gradients_alone(
+def module_gradients(
     layer: Layer,
     axes: BatchAxes,
     output_grads: Sequence[Tensor | None],
     uses: Mapping[int, int],
     *,
     dtype: torch.dtype,
-) -> Functional | None:
+) -> VmappedGradients | None:
     """The gradients of a layer's own parameters, from what it got and the gradients in what it returned.
 
     ``None`` if they cannot be told apart by sample, or the parameters are used elsewhere too.
@@ -63,7 +63,7 @@ def gradients_alone(
         ]
         return torch.stack(products).sum()
 
-    return functional(loss_of_one, layer.parameters, columns, dtype=dtype)
+    return vmapped_gradients(loss_of_one, layer.parameters, columns, dtype=dtype)
 
 
 def _is_flat(call: Recorded) -> bool:
@@ -76,7 +76,7 @@ def _is_flat(call: Recorded) -> bool:
 def _uses_alone(module: Structure, call: Recorded, places: Sequence[int]) -> Mapping[int, int]:
     with torch.enable_grad():
         outputs = tensors_in(module.call({}, call.args, call.kwargs))
-        return Graph(*(outputs[place] for place in places)).uses
+        return AutogradGraph(*(outputs[place] for place in places)).uses
 
 
 def _with_tensors(call: Recorded, axes: BatchAxes, inputs: Sequence[Tensor]) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -8,7 +8,7 @@ from gradshape.clipping.structure import Structure
 
 
 @contextmanager
-def silenced(structure: Structure) -> Iterator[None]:
+def without_opacus_hooks(structure: Structure) -> Iterator[None]:
     """Keep hooks of an Opacus ``GradSampleModule`` from firing; does nothing for models without."""
     wrappers = _wrappers(structure)
     for wrapper in wrappers:

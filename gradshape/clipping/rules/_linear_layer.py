@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gradshape.clipping.loans import Loan
 from gradshape.clipping.protocol import row_norms
 from gradshape.clipping.rules.base import Call, Instantiated, LayerGradients, scaled, trainable
+from gradshape.clipping.workspace import Workspace
 
 # Elements of the largest temporary: rows of a batch are worked off in blocks of this size.
 _BLOCK_ELEMENTS = 2**22
@@ -45,7 +45,7 @@ class Linear:
         if not weight:
             return Instantiated(of_bias, call.dtype)
         if keep and not ghost_is_cheaper(a.shape[1], a.shape[2], d.shape[2]):
-            formed = Loan((len(d), d.shape[2], a.shape[2]), d)
+            formed = Workspace((len(d), d.shape[2], a.shape[2]), d)
             torch.bmm(d.mT, a, out=formed.tensor)
             return Instantiated({"weight": formed.tensor, **of_bias}, call.dtype, formed)
         return Sequences(a, d, of_bias, call.dtype)

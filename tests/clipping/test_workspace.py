@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from gradshape.clipping import loans, per_sample
-from gradshape.clipping.loans import Loan
+from gradshape.clipping import per_sample, workspace
+from gradshape.clipping.workspace import Workspace
 from gradshape.shaping import Clip, Shaper
 from gradshape.training import SGD, Recipe, Victim, train_victims
 from tests.clipping.naive import PER_SAMPLE_LOSS, filled, labels, per_sample_gradients, randn, weighted_sum
@@ -19,60 +19,60 @@ LIKE = torch.empty(0)
 
 @pytest.fixture(autouse=True)
 def nothing_is_kept() -> Iterator[None]:
-    loans.release()
+    workspace.release_workspaces()
     yield
-    loans.release()
+    workspace.release_workspaces()
 
 
 def kept() -> list[int]:
-    return sorted(block.nbytes for block in loans._thread.free)
+    return sorted(block.nbytes for block in workspace._thread.free)
 
 
-def test_memory_is_used_again_once_its_loan_is_gone() -> None:
-    first = Loan((4, 5), LIKE)
+def test_memory_is_used_again_once_its_workspace_is_gone() -> None:
+    first = Workspace((4, 5), LIKE)
     place = first.tensor.data_ptr()
-    second = Loan((4, 5), LIKE)
+    second = Workspace((4, 5), LIKE)
     assert second.tensor.data_ptr() != place
     del first
-    assert Loan((2, 10), LIKE).tensor.data_ptr() == place
+    assert Workspace((2, 10), LIKE).tensor.data_ptr() == place
 
 
-def test_a_loan_takes_the_smallest_block_that_is_large_enough() -> None:
-    places = [loan.tensor.data_ptr() for loan in [Loan((size,), LIKE) for size in (10, 30, 20)]]
+def test_a_workspace_takes_the_smallest_block_that_is_large_enough() -> None:
+    places = [each.tensor.data_ptr() for each in [Workspace((size,), LIKE) for size in (10, 30, 20)]]
     assert kept() == [40, 80, 120]
-    assert Loan((15,), LIKE).tensor.data_ptr() == places[2]
+    assert Workspace((15,), LIKE).tensor.data_ptr() == places[2]
 
 
 def test_a_larger_block_takes_the_place_of_one_that_is_too_small() -> None:
     for size in (10, 20, 40, 30):
-        assert Loan((size,), LIKE).tensor.shape == (size,)
+        assert Workspace((size,), LIKE).tensor.shape == (size,)
         assert len(kept()) == 1
     assert kept() == [160]
 
 
 def test_a_block_of_another_dtype_is_no_such_block() -> None:
-    Loan((10,), LIKE)
-    assert Loan((5,), LIKE.double()).tensor.dtype == torch.float64
+    Workspace((10,), LIKE)
+    assert Workspace((5,), LIKE.double()).tensor.dtype == torch.float64
     assert kept() == [40]
 
 
 def test_no_more_is_kept_than_a_thread_may_keep(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loans, "_KEPT_BYTES", 100)
-    several = [Loan((10,), LIKE) for _ in range(4)]
+    monkeypatch.setattr(workspace, "_KEPT_BYTES", 100)
+    several = [Workspace((10,), LIKE) for _ in range(4)]
     del several
     assert kept() == [40, 40]
-    Loan((26,), LIKE)
+    Workspace((26,), LIKE)
     assert 104 not in kept()
 
 
 def test_threads_keep_memory_of_their_own() -> None:
-    place = Loan((10,), LIKE).tensor.data_ptr()
+    place = Workspace((10,), LIKE).tensor.data_ptr()
     other: list[int] = []
-    thread = threading.Thread(target=lambda: other.append(Loan((10,), LIKE).tensor.data_ptr()))
+    thread = threading.Thread(target=lambda: other.append(Workspace((10,), LIKE).tensor.data_ptr()))
     thread.start()
     thread.join()
     assert other != [place]
-    assert Loan((10,), LIKE).tensor.data_ptr() == place
+    assert Workspace((10,), LIKE).tensor.data_ptr() == place
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ class _Thread(threading.local):
 _thread = _Thread()
 
 
-class Loan:
+class Workspace:
     """Uninitialized memory, which the thread that asked for it may use again once the loan is gone.
 
     No view of :attr:`tensor` may outlive it. On other devices than CPUs, whose allocators keep memory themselves, this
@@ -55,7 +55,7 @@ class Loan:
             self._free.append(self._block)
 
 
-def release() -> None:
+def release_workspaces() -> None:
     """Give back what this thread keeps."""
     _thread.free.clear()
 

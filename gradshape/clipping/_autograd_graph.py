@@ -9,7 +9,7 @@ from torch.autograd.graph import Node
 _REORDERING = ("Index", "Gather", "Flip", "Roll", "Sort", "Topk", "Take", "Scatter", "Argsort")
 
 
-class Graph:
+class AutogradGraph:
     """The graph below some outputs.
 
     Attributes:

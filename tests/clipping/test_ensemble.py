@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from gradshape import models
 from gradshape.clipping import per_sample
-from gradshape.clipping.stacked import StackedModel
+from gradshape.clipping.ensemble import ModelEnsemble
 from tests.clipping.naive import PER_SAMPLE_LOSS, assert_equal, filled, labels, randn
 
 VICTIMS, ROWS, CLASSES = 3, 5, 4
@@ -64,7 +64,7 @@ def test_gradients_are_those_of_every_model_alone(
     x = draw(VICTIMS, ROWS, *shape) if own else draw(ROWS, *shape)
     y = labels(VICTIMS * ROWS, CLASSES).view(VICTIMS, ROWS) if own else labels(ROWS, CLASSES)
     victims, parameters = stack(build, x[0] if own else x)
-    stacked = StackedModel.of(victims[0], x[0] if own else x)
+    stacked = ModelEnsemble.of(victims[0], x[0] if own else x)
     assert stacked is not None
     gradients = stacked.gradients(parameters, x, y)
     weights = randn(len(gradients.layers), VICTIMS, ROWS, seed=3)
@@ -84,7 +84,7 @@ def test_logits_are_those_of_every_model_alone(
 ) -> None:
     x = draw(VICTIMS, 2, *shape) if own else draw(2, *shape)
     victims, parameters = stack(build, x[0] if own else x)
-    stacked = StackedModel.of(victims[0], x[0] if own else x)
+    stacked = ModelEnsemble.of(victims[0], x[0] if own else x)
     assert stacked is not None
     got = stacked.logits(parameters, x, own=own)
     for k, victim in enumerate(victims):
@@ -94,10 +94,10 @@ def test_logits_are_those_of_every_model_alone(
 def test_formed_gradients_are_not_held_beyond_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = randn(ROWS, 3, 6, 5), labels(ROWS, CLASSES)
     victims, parameters = stack(lambda: models.build("cnn", (3, 6, 5), CLASSES), x)
-    stacked = StackedModel.of(victims[0], x)
+    stacked = ModelEnsemble.of(victims[0], x)
     assert stacked is not None
     expected = stacked.gradients(parameters, x, y)
-    monkeypatch.setattr("gradshape.clipping.stacked._KEPT_ELEMENTS", 0)
+    monkeypatch.setattr("gradshape.clipping.ensemble._KEPT_ELEMENTS", 0)
     got = stacked.gradients(parameters, x, y)
     weights = randn(VICTIMS, ROWS, seed=3)
     torch.testing.assert_close(got.squares, expected.squares, rtol=1e-9, atol=1e-12)
@@ -114,7 +114,7 @@ def test_single_precision_does_not_depend_on_the_company(victims: int) -> None:
         ]
         names = dict(all_of_them[0].named_parameters())
         parameters = {name: torch.stack([m.get_parameter(name).detach() for m in all_of_them]) for name in names}
-        stacked = StackedModel.of(all_of_them[0], x)
+        stacked = ModelEnsemble.of(all_of_them[0], x)
         assert stacked is not None
         total = stacked.gradients(parameters, x, y).weighted_sum(torch.ones(count, ROWS))
         return {name: g[0] for name, g in total.items()}
@@ -133,4 +133,4 @@ def test_single_precision_does_not_depend_on_the_company(victims: int) -> None:
     ],
 )
 def test_what_cannot_be_stacked_is_declined(model: nn.Module) -> None:
-    assert StackedModel.of(model.double(), randn(2, 4)) is None
+    assert ModelEnsemble.of(model.double(), randn(2, 4)) is None

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad, vmap
 
+from gradshape._randomness import random_state, set_random_state
 from gradshape.clipping.protocol import (
     LossFn,
-    layers_of,
+    layer_names,
     one_loss_per_sample,
     owner,
     row_norms,
 )
-from gradshape.clipping.randomness import random_state, set_random_state
 from gradshape.clipping.structure import Structure
 
 # Gradient entries held at once: 256 MiB in float32.
@@ -29,7 +29,7 @@ _Differentiate = Callable[..., Gradients]
 
 
 @dataclass(frozen=True)
-class Functional:
+class VmappedGradients:
     """The :class:`PerSample` of any model.
 
     Attributes:
@@ -62,13 +62,13 @@ class Functional:
         return sums
 
 
-def of_model(
+def model_gradients(
     structure: Structure,
     parameters: Mapping[str, Tensor],
     loss_fn: LossFn,
     x: Tensor,
     y: Tensor,
-) -> Functional:
+) -> VmappedGradients:
     """The per-sample gradients of ``parameters``, some or all of the model's, by name; at least one.
 
     Args:
@@ -81,16 +81,16 @@ def of_model(
     with_loss = Structure.of(_WithLoss(structure.model, loss_fn))
 
     def loss_of_one(values: Gradients, row: Tensor, label: Tensor) -> Tensor:
-        of_model = {f"model.{name}": value for name, value in values.items()}
-        losses = with_loss.call(of_model, (row.unsqueeze(0), label.unsqueeze(0)))
+        inside = {f"model.{name}": value for name, value in values.items()}
+        losses = with_loss.call(inside, (row.unsqueeze(0), label.unsqueeze(0)))
         return one_loss_per_sample(losses, 1).squeeze(0)
 
-    return functional(loss_of_one, parameters, (x, y), dtype=structure.dtype)
+    return vmapped_gradients(loss_of_one, parameters, (x, y), dtype=structure.dtype)
 
 
-def functional(
+def vmapped_gradients(
     loss_of_one: LossOfOne, parameters: Mapping[str, Tensor], columns: Sequence[Tensor], *, dtype: torch.dtype
-) -> Functional:
+) -> VmappedGradients:
     """The gradients of ``loss_of_one(parameters, *row)`` for every row of ``columns``.
 
     Taken by ``vmap(grad)``, or one sample at a time where ``vmap`` cannot batch an operation. Gradients that fit in
@@ -105,9 +105,9 @@ def functional(
     """
     values = {name: p.detach() for name, p in parameters.items()}
     chunk_size = max(1, _CHUNK_ELEMENTS // max(1, sum(p.numel() for p in values.values())))
-    layers, device, rows = layers_of(values), columns[0].device, len(columns[0])
+    layers, device, rows = layer_names(values), columns[0].device, len(columns[0])
 
-    def measure(differentiate: _Differentiate) -> Functional:
+    def measure(differentiate: _Differentiate) -> VmappedGradients:
         state = random_state(device)
 
         def chunks() -> Iterator[Gradients]:
@@ -122,9 +122,9 @@ def functional(
 
         if rows <= chunk_size:
             (only,) = chunks()
-            return Functional(layers, _squares(only, layers, dtype), lambda: iter([only]))
+            return VmappedGradients(layers, _squares(only, layers, dtype), lambda: iter([only]))
         squares = torch.cat([_squares(chunk, layers, dtype) for chunk in chunks()], dim=1)
-        return Functional(layers, squares, same_chunks)
+        return VmappedGradients(layers, squares, same_chunks)
 
     before = random_state(device)
     gradient = grad(loss_of_one)

@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from gradshape._threads import even_share
-from gradshape.clipping.loans import Loan
 from gradshape.clipping.protocol import row_norms
+from gradshape.clipping.rules._linear_layer import ghost_is_cheaper
 from gradshape.clipping.rules.base import Call, Instantiated, LayerGradients, scaled, trainable
-from gradshape.clipping.rules.linear import ghost_is_cheaper
+from gradshape.clipping.workspace import Workspace
 
 # Elements of the windows that are laid out at once; they stay in a processor's cache.
 _BLOCK_ELEMENTS = {"cpu": 2**20, "cuda": 2**26}
@@ -48,7 +48,7 @@ class Conv:
         windows = _Windows.of(layer, call.inputs)
         length, fan_in, outputs = d.shape[2], layer.weight[0].numel(), layer.out_channels // layer.groups
         if keep and not ghost_is_cheaper(length, fan_in, outputs):
-            formed = Loan((len(d), *layer.weight.shape), d)
+            formed = Workspace((len(d), *layer.weight.shape), d)
             grouped = formed.tensor.view(len(d), layer.groups, outputs, fan_in)
             for rows, u in windows.blocks():
                 _form(u, _by_group(d[rows], layer.groups), out=grouped[rows])
@@ -98,11 +98,11 @@ class _Windows:
         per_row = views.shape[1] * fan_in * places
         most = _BLOCK_ELEMENTS["cpu" if views.device.type == "cpu" else "cuda"]
         size = even_share(most // max(1, per_row))
-        loan = Loan((min(size, len(views)) * per_row,), views)
+        workspace = Workspace((min(size, len(views)) * per_row,), views)
         for start in range(0, len(views), size):
             rows = slice(start, min(start + size, len(views)))
             count = rows.stop - rows.start
-            laid_out = loan.tensor[: count * per_row]
+            laid_out = workspace.tensor[: count * per_row]
             laid_out.view(count, *views.shape[1:]).copy_(views[rows])
             yield rows, laid_out.view(count, views.shape[1], fan_in, places)
 

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.module import _has_any_global_hook
 
-from gradshape.clipping.book_keeping import BookKept
-from gradshape.clipping.losses import known_gradient
-from gradshape.clipping.protocol import LossFn, layers_of
+from gradshape.clipping._book_keeping import BookKeptGradients
+from gradshape.clipping._losses import known_gradient
+from gradshape.clipping.protocol import LossFn, layer_names
 from gradshape.clipping.rules import LayerGradients
-from gradshape.clipping.rules.linear import OneRow
+from gradshape.clipping.rules._linear_layer import OneRow
 from gradshape.clipping.structure import Structure
 from gradshape.models import Classifier
 
@@ -24,7 +24,7 @@ _CONTAINERS = (nn.Sequential, Classifier)
 
 
 @torch.no_grad()
-def dense(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor) -> BookKept | None:
+def closed_form(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor) -> BookKeptGradients | None:
     """The per-sample gradients of Linear layers with ReLU between, under a loss whose gradient is known, else ``None``.
 
     Args:
@@ -48,13 +48,15 @@ def dense(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor) -> BookKe
     grads = [grad]
     for layer, a in zip(chain.linear[:0:-1], inputs[:0:-1], strict=True):
         grads.append(torch.mm(grads[-1], layer.weight).mul_(a > 0))
-    names = layers_of(structure.parameters)
+    names = layer_names(structure.parameters)
     parts: dict[str, tuple[LayerGradients, Mapping[str, str]]] = {}
     for name, layer, a, d in zip(names, chain.linear, inputs, reversed(grads), strict=True):
         prefix = f"{name}." if name else ""
         part = OneRow(a, d, True, layer.bias is not None, structure.dtype)
         parts[name] = part, {"weight": prefix + "weight", "bias": prefix + "bias"}
-    return BookKept(structure.parameters, parts, (), names, torch.stack([part.squares for part, _ in parts.values()]))
+    return BookKeptGradients(
+        structure.parameters, parts, (), names, torch.stack([part.squares for part, _ in parts.values()])
+    )
 
 
 @dataclass(frozen=True)
