@@ -1,4 +1,4 @@
-"""What autograd's graph says about a forward pass that hooks do not see."""
+"""What the autograd graph tells about a forward pass that hooks do not see."""
 
 from collections import Counter
 
@@ -10,11 +10,11 @@ _REORDERING = ("Index", "Gather", "Flip", "Roll", "Sort", "Topk", "Take", "Scatt
 
 
 class AutogradGraph:
-    """The graph below some outputs.
+    """The autograd graph below some outputs.
 
     Attributes:
-        uses: how often each leaf, by id, enters it.
-        may_reorder: whether anything in it can put rows into another order.
+        uses: how often each leaf tensor enters the graph, by the tensor's ``id``.
+        may_reorder: whether any operation in it can put rows into another order.
     """
 
     def __init__(self, *outputs: Tensor) -> None:
@@ -25,7 +25,7 @@ class AutogradGraph:
             self.extend(output)
 
     def extend(self, output: Tensor) -> None:
-        """Take in what is below ``output``."""
+        """Add the graph below ``output``."""
         if output.grad_fn is None and output.requires_grad:
             self.uses[id(output)] += 1
         open_nodes: list[Node | None] = [output.grad_fn]

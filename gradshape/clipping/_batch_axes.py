@@ -1,4 +1,4 @@
-"""Where the batch is among the axes of what layers see."""
+"""Which axis of a layer's inputs and outputs is the batch."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from gradshape._randomness import random_state, set_random_state
-from gradshape.clipping._recording import Layer, Recorded, layers_in, recorded_forward
+from gradshape.clipping._recording import Layer, RecordedCall, layers_in, recorded_forward
 from gradshape.clipping.structure import Structure
 
 
 @dataclass(frozen=True)
 class BatchAxes:
-    """The batch axis of every tensor that one call of a layer got and returned; ``None`` where it has none."""
+    """The batch axis of every tensor that one call of a layer got and returned; ``None`` for a tensor without one."""
 
     inputs: tuple[int | None, ...]
     outputs: tuple[int | None, ...]
@@ -26,15 +26,15 @@ _known: WeakKeyDictionary[nn.Module, dict[Hashable, _Found]] = WeakKeyDictionary
 
 
 def batch_axes(structure: Structure, layers: Sequence[Layer], x: Tensor) -> _Found:
-    """The batch axes of the layers that were called once, by name; layers of which they are unknown are missing.
+    """Find the batch axes of the layers that were called once, by name; layers whose axes are unclear are left out.
 
-    A forward pass of another number of rows shows which axis follows it: an axis as long as the batch may be
-    something else. What it shows is remembered for the model and the shapes that its layers saw.
+    An axis as long as the batch may be another one, so a second forward pass with another number of rows shows which
+    axis changes with it. The result is remembered for the model and the shapes that its layers saw.
 
     Args:
-        structure: of the model.
-        layers: with the calls of one forward pass of ``x``.
-        x: ``(B, ...)``, at least one row.
+        structure: the model.
+        layers: its layers, with the calls of one forward pass of ``x`` recorded.
+        x: ``(B, ...)`` rows, at least one.
     """
     known = _known.setdefault(structure.model, {})
     shapes = (tuple(x.shape), tuple((layer.name, tuple(map(_shapes, layer.calls))) for layer in layers))
@@ -45,7 +45,7 @@ def batch_axes(structure: Structure, layers: Sequence[Layer], x: Tensor) -> _Fou
     return known[shapes]
 
 
-def _shapes(call: Recorded) -> Hashable:
+def _shapes(call: RecordedCall) -> Hashable:
     return tuple(tensor.shape for tensor in call.tensors), call.shapes
 
 
@@ -59,7 +59,7 @@ def _find(structure: Structure, layers: Sequence[Layer], x: Tensor) -> _Found:
     found = {}
     for layer, other in zip(layers, again, strict=True):
         if len(layer.calls) == len(other.calls) == 1:
-            axes = _that_follow(layer.calls[0], other.calls[0], (len(x), len(probe)))
+            axes = _changing_axes(layer.calls[0], other.calls[0], (len(x), len(probe)))
             if axes is not None and _fit(layer, axes):
                 found[layer.name] = axes
     return found
@@ -69,15 +69,15 @@ def _fit(layer: Layer, axes: BatchAxes) -> bool:
     if layer.rule is None:
         return any(axis is not None for axis in axes.inputs)
     (axis,) = axes.inputs
-    return axis in layer.rule.batch_axes(layer.target, layer.calls[0].inputs) and axes.outputs == (axis,)
+    return axis in layer.rule.batch_axes(layer.target, layer.calls[0].activations) and axes.outputs == (axis,)
 
 
-def _that_follow(call: Recorded, other: Recorded, batch_sizes: tuple[int, int]) -> BatchAxes | None:
-    """The axes that are as long as the batch in two calls; ``None`` if anything else differs between them."""
+def _changing_axes(call: RecordedCall, other: RecordedCall, batch_sizes: tuple[int, int]) -> BatchAxes | None:
+    """Return the axes that are as long as the batch in both calls; ``None`` if anything else differs between them."""
     if len(call.tensors) != len(other.tensors) or len(call.shapes) != len(other.shapes):
         return None
-    of_inputs = [(tuple(one.shape), tuple(two.shape)) for one, two in zip(call.tensors, other.tensors, strict=True)]
-    inputs = [_axis(*pair, batch_sizes) for pair in of_inputs]
+    shapes = [(tuple(one.shape), tuple(two.shape)) for one, two in zip(call.tensors, other.tensors, strict=True)]
+    inputs = [_axis(*pair, batch_sizes) for pair in shapes]
     outputs = [_axis(*pair, batch_sizes) for pair in zip(call.shapes, other.shapes, strict=True)]
     if -1 in inputs or -1 in outputs:
         return None
@@ -85,7 +85,7 @@ def _that_follow(call: Recorded, other: Recorded, batch_sizes: tuple[int, int]) 
 
 
 def _axis(one: tuple[int, ...], other: tuple[int, ...], batch_sizes: tuple[int, int]) -> int | None:
-    """The only axis that differs, ``None`` if none does, -1 if it is not as simple as that."""
+    """Return the only axis that differs, ``None`` if none does, or -1 if the shapes differ in any other way."""
     if len(one) != len(other):
         return -1
     differing = [axis for axis, (a, b) in enumerate(zip(one, other, strict=True)) if a != b]

@@ -1,7 +1,7 @@
-"""Per-sample gradients from one forward and one backward pass, and no summed gradient that is thrown away.
+"""Per-sample gradients from one forward and one backward pass that computes no gradients of parameters.
 
-Forward hooks keep the input of every layer and where in the autograd graph its output stands; one backward pass gives
-the gradients at those places, and the rules of the layers do the rest. Bu et al. 2023, "Differentially private
+Forward hooks keep the activations of every layer and the place of its output in the autograd graph; one backward pass
+gives the backprops at those places, and the rules of the layers do the rest. Bu et al. 2023, "Differentially private
 optimization on large model at small cost": https://arxiv.org/abs/2210.00038.
 """
 
@@ -33,11 +33,11 @@ class BookKeptGradients:
     """The :class:`PerSample` of a model, layer by layer.
 
     Attributes:
-        parameters: all trainable ones.
-        parts: the gradients of layers that have a rule, and their parameters' names in the model by those in the layer.
-        others: those of parameters that no rule covers.
-        layers: names.
-        squares: ``(L, B)``.
+        parameters: all trainable parameters, by name.
+        parts: of each layer with a rule, its gradients and the model's names for its parameters by the layer's names.
+        others: the gradients of the parameters that no rule covers.
+        layers: names of the ``L`` layers.
+        squares: ``(L, B)`` squared norms of each layer's part.
     """
 
     parameters: Parameters = field(repr=False)
@@ -55,30 +55,30 @@ class BookKeptGradients:
         for layer, (gradients, names) in self.parts.items():
             if only is not None and layer not in only:
                 continue
-            of_layer = weights if weights.dim() == 1 else weights[self.layers.index(layer)]
-            for key, total in gradients.weighted_sum(of_layer).items():
+            layer_weights = weights if weights.dim() == 1 else weights[self.layers.index(layer)]
+            for key, total in gradients.weighted_sum(layer_weights).items():
                 sums[names[key]] = total
         for other in self.others:
             if only is not None and not set(other.layers) & set(only):
                 continue
             places = [self.layers.index(layer) for layer in other.layers]
             sums.update(other.weighted_sum(weights if weights.dim() == 1 else weights[places], only=only))
-        # In the model's order; what the losses do not depend on has gradient 0.
+        # In the model's order. Parameters that the losses do not depend on have gradient 0.
         wanted = self.parameters if only is None else {n: p for n, p in self.parameters.items() if owner(n) in only}
         return {name: sums[name].to(p.dtype) if name in sums else torch.zeros_like(p) for name, p in wanted.items()}
 
 
 def book_keeping(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor) -> BookKeptGradients | None:
-    """The batch's per-sample gradients; ``None`` if only differentiating every sample on its own is exact.
+    """Take the batch's per-sample gradients; return ``None`` if only differentiating each sample alone is exact.
 
     A rule is exact for a layer that alone holds its parameters and is called at most once in a forward pass, on
-    inputs with a batch axis. What cannot be seen from the modules is read off the autograd graph, so that a weight
-    that is also used by other means is not missed. Parameters that no rule covers are differentiated by
-    ``torch.func``: with their module alone where that is exact, else with the whole model. Neither is exact for a
-    model that draws random numbers, and nothing is for one whose layers see the rows in another order.
+    inputs with a batch axis. The autograd graph shows uses that modules do not, so that a weight that is also used by
+    other means is not missed. Parameters that no rule covers are differentiated by ``torch.func``: with their module
+    alone where that is exact, else with the whole model. Neither is exact for a model that draws random numbers, and
+    none of this is for a model whose layers see the rows in another order.
 
     Args:
-        structure: of the model.
+        structure: the model.
         loss_fn, x, y: as in :func:`gradshape.clipping.weighted_gradient`; at least one row.
 
     Raises:
@@ -94,7 +94,7 @@ def book_keeping(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor) ->
     graph.extend(out)
     uses = graph.uses
     axes = batch_axes(structure, layers, x)
-    output_grads = _backward(out, out_grad, layers)
+    backprops = _backward(out, out_grad, layers)
 
     parts: dict[str, tuple[LayerGradients, Mapping[str, str]]] = {}
     squares: dict[str, Tensor] = {}
@@ -103,7 +103,7 @@ def book_keeping(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor) ->
     keep, several = _KEPT_ELEMENTS, _held_by_several(layers)
     for layer in layers:
         entries = {uses[id(p)] for p in layer.parameters.values()}
-        grads = output_grads.get(layer.name, ())
+        grads = backprops.get(layer.name, ())
         if entries == {0}:
             continue
         if layer.name in several or layer.name not in axes or not layer.calls[0].unchanged or not grads:
@@ -115,24 +115,24 @@ def book_keeping(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor) ->
         else:
             call = _call(layer, axes[layer.name], grads[0], dtype)
             elements = len(x) * layer.rule.gradient_elements(layer.target)
-            of_layer = layer.rule.gradients(layer.target, call, keep=elements <= keep)
+            part = layer.rule.gradients(layer.target, call, keep=elements <= keep)
             keep -= elements if elements <= keep else 0
-            parts[layer.name], squares[layer.name] = (of_layer, layer.names), of_layer.squares
+            parts[layer.name], squares[layer.name] = (part, layer.names), part.squares
     others: list[VmappedGradients] = []
     if without_rule or rest:
         before = random_state(x.device)
         for layer in without_rule:
-            alone = module_gradients(layer, axes[layer.name], output_grads[layer.name], uses, dtype=dtype)
+            alone = module_gradients(layer, axes[layer.name], backprops[layer.name], uses, dtype=dtype)
             if alone is None:
                 rest += layer.parameters
             else:
                 others.append(alone)
         if rest:
-            # One that several layers hold has its gradient under the first name.
-            of_rest = {name: parameters[name] for name in rest if name in parameters}
-            others.append(model_gradients(structure, of_rest, loss_fn, x, y))
+            # A parameter that several layers hold has its gradient under its first name.
+            left = {name: parameters[name] for name in rest if name in parameters}
+            others.append(model_gradients(structure, left, loss_fn, x, y))
         if any(not torch.equal(*pair) for pair in zip(before, random_state(x.device), strict=True)):
-            # Other random numbers than in the forward pass: other gradients.
+            # These gradients belong to other random numbers than those of the forward pass.
             set_random_state(before, x.device)
             return None
     for other in others:
@@ -142,33 +142,33 @@ def book_keeping(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor) ->
     return BookKeptGradients(parameters, parts, others, names, torch.stack([squares.get(name, none) for name in names]))
 
 
-def _call(layer: Layer, axes: BatchAxes, output_grad: Tensor | None, dtype: torch.dtype) -> Call:
+def _call(layer: Layer, axes: BatchAxes, backprop: Tensor | None, dtype: torch.dtype) -> Call:
     (axis,) = axes.inputs
     assert axis is not None
-    assert output_grad is not None
-    inputs = layer.calls[0].inputs
+    assert backprop is not None
+    activations = layer.calls[0].activations
     if axis:
-        inputs, output_grad = inputs.movedim(axis, 0), output_grad.movedim(axis, 0)
-    return Call(inputs, output_grad, dtype)
+        activations, backprop = activations.movedim(axis, 0), backprop.movedim(axis, 0)
+    return Call(activations, backprop, dtype)
 
 
 def _held_by_several(layers: Sequence[Layer]) -> set[str]:
-    """Names of layers with a parameter that other layers hold too."""
+    """Return the names of layers with a parameter that other layers hold too."""
     holders = Counter(id(p) for layer in layers for p in layer.parameters.values())
     return {layer.name for layer in layers if any(holders[id(p)] > 1 for p in layer.parameters.values())}
 
 
 def _backward(out: Tensor, out_grad: Tensor, layers: Sequence[Layer]) -> dict[str, tuple[Tensor | None, ...]]:
-    """The gradients in the outputs of the layers that were called once and that ``out`` depends on, by name."""
+    """Return the backprops of the layers that were called once and that ``out`` depends on, by name."""
     called = [layer for layer in layers if len(layer.calls) == 1]
     edges = [edge for layer in called for edge in layer.calls[0].edges if edge is not None]
     if not out.requires_grad or not edges:
         return {}
-    of_edges = iter(torch.autograd.grad(out, edges, out_grad, allow_unused=True))
+    edge_grads = iter(torch.autograd.grad(out, edges, out_grad, allow_unused=True))
     found = {}
     for layer in called:
         call = layer.calls[0]
-        grads = [None if edge is None else next(of_edges) for edge in call.edges]
+        grads = [None if edge is None else next(edge_grads) for edge in call.edges]
         if any(grad is not None for grad in grads):
             shaped = zip(grads, call.shapes, strict=True)
             found[layer.name] = tuple(None if grad is None else grad.reshape(shape) for grad, shape in shaped)

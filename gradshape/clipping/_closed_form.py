@@ -1,7 +1,7 @@
-"""Plain dense networks, forward and backward written out.
+"""Per-sample gradients of plain dense networks, whose forward and backward passes are written out here.
 
-A small network computes in about the time that hooks and autograd take to follow it, so for these both are left out.
-Its layers' gradients come from the same rule.
+A small network computes in about the time that hooks and autograd take to follow it, so this does without both. The
+gradients of the layers come from the same rule as elsewhere.
 """
 
 from collections.abc import Iterator, Mapping
@@ -28,7 +28,7 @@ def closed_form(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor) -> 
     """The per-sample gradients of Linear layers with ReLU between, under a loss whose gradient is known, else ``None``.
 
     Args:
-        structure: of the model.
+        structure: the model.
         loss_fn, x, y: as in :func:`gradshape.clipping.weighted_gradient`; at least one row.
     """
     chain = _chain(structure.model)
@@ -66,7 +66,7 @@ class _Chain:
 
 
 def _chain(model: nn.Module) -> _Chain | None:
-    """The Linear layers of a plain dense network; ``None`` if anything else could happen in a forward pass."""
+    """Return the Linear layers of a plain dense network; ``None`` if a forward pass may do anything else."""
     if _has_any_global_hook():
         return None
     steps = list(_steps(model))
@@ -81,7 +81,7 @@ def _chain(model: nn.Module) -> _Chain | None:
 
 
 def _steps(module: nn.Module) -> Iterator[nn.Module | None]:
-    """What is called one after the other; ``None`` for a module with hooks or a forward pass of its own."""
+    """Yield the modules in the order of their calls; ``None`` for one with hooks or a forward pass of its own."""
     plain = not (
         module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
     )

@@ -1,4 +1,4 @@
-"""Losses whose gradient in the logits is known, so that autograd need not find it."""
+"""Losses whose gradient in the logits has a closed form, so that autograd need not find it."""
 
 from typing import Any
 
@@ -9,9 +9,9 @@ from gradshape.clipping.protocol import LossFn, one_loss_per_sample
 
 
 def losses_or_gradient(loss_fn: LossFn, logits: Any, y: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
-    """What to start a backward pass from, and the gradients of the summed losses in it.
+    """Return the tensor that a backward pass starts from, and the gradient of the summed losses in it.
 
-    That is the logits where the gradient in them is known, else the ``(B,)`` losses and ones.
+    These are the logits where the gradient in them is known, else the ``(B,)`` losses and ones.
 
     Raises:
         ValueError: ``loss_fn`` does not return one loss per sample.
@@ -24,16 +24,16 @@ def losses_or_gradient(loss_fn: LossFn, logits: Any, y: Tensor, batch_size: int)
 
 
 def known_gradient(loss_fn: LossFn, logits: Any, y: Tensor, batch_size: int) -> Tensor | None:
-    """The gradients of the losses in the logits, if ``loss_fn`` is a plain ``nn.CrossEntropyLoss`` of classes."""
+    """Return the gradients of the losses in the logits if ``loss_fn`` is a plain ``nn.CrossEntropyLoss`` of classes."""
     if type(loss_fn) is not nn.CrossEntropyLoss or not _is_plain(loss_fn, logits, y, batch_size):
         return None
-    if y.device.type == "cpu":  # Classes that it ignores are negative; where that is quickly seen, they go another way.
+    if y.device.type == "cpu":  # A negative class is ignored; looking for one is quick here, and autograd takes it.
         return cross_entropy_gradient(logits.detach(), y) if y.numel() == 0 or y.min() >= 0 else None
     return cross_entropy_gradient(logits.detach(), y.clamp(min=0)).mul_((y >= 0).unsqueeze(1))
 
 
 def cross_entropy_gradient(logits: Tensor, y: Tensor) -> Tensor:
-    """``(B, C)`` logits and ``(B,)`` int64 classes to the gradients of their cross-entropies: softmax less one-hot."""
+    """Map ``(B, C)`` logits and ``(B,)`` int64 classes to the gradients of cross-entropy: softmax less one-hot."""
     gradient = logits.softmax(1)
     places = y.unsqueeze(1)
     return gradient.scatter_add_(1, places, gradient.new_full((), -1.0).expand(places.shape))

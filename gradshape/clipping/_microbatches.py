@@ -1,4 +1,4 @@
-"""Batches whose gradients are taken a few rows at a time, and batches without any."""
+"""Batches whose gradients are taken a few rows at a time, and batches whose gradients are all 0."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from gradshape.clipping.structure import Structure
 
 @dataclass(frozen=True)
 class ZeroGradients:
-    """The :class:`PerSample` of ``rows`` samples whose gradients are all 0, or of none."""
+    """The :class:`PerSample` of ``rows`` samples whose gradients are all 0; ``rows`` may be 0."""
 
     structure: Structure = field(repr=False)
     rows: int = 0
@@ -38,12 +38,12 @@ class ZeroGradients:
 
 
 class MicrobatchedGradients:
-    """The :class:`PerSample` of a batch in parts of ``size`` rows, of which one is in memory at a time.
+    """The :class:`PerSample` of a batch in microbatches of ``size`` rows, one of which is in memory at a time.
 
     Args:
-        differentiate: rows and labels to their :class:`PerSample`.
-        x, y: ``(B, ...)``, more than ``size`` rows.
-        size: at least 1.
+        differentiate: maps rows and labels to their :class:`PerSample`.
+        x, y: ``(B, ...)`` inputs and labels, more than ``size`` rows.
+        size: rows of a microbatch, at least 1.
     """
 
     def __init__(self, differentiate: Callable[[Tensor, Tensor], PerSample], x: Tensor, y: Tensor, size: int) -> None:
@@ -63,14 +63,14 @@ class MicrobatchedGradients:
         return self.squares.sum(0).sqrt()
 
     def weighted_sum(self, weights: Tensor, *, only: Collection[str] | None = None) -> dict[str, Tensor]:
-        """A second pass with the same random numbers."""
+        """Differentiate a second time, with the same random numbers."""
         after = random_state(self._device)
         set_random_state(self._before, self._device)
         sums: dict[str, Tensor] = {}
         start = 0
         for rows, labels in self._parts:
-            of_rows = weights[..., start : start + len(rows)]
-            part = self._differentiate(rows, labels).weighted_sum(of_rows, only=only)
+            part_weights = weights[..., start : start + len(rows)]
+            part = self._differentiate(rows, labels).weighted_sum(part_weights, only=only)
             sums = {name: sums[name].add_(total) for name, total in part.items()} if sums else part
             start += len(rows)
         set_random_state(after, self._device)

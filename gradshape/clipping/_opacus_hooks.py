@@ -1,4 +1,4 @@
-"""Models that another library watches to take per-sample gradients itself."""
+"""Models that Opacus has wrapped to take per-sample gradients itself."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from gradshape.clipping.structure import Structure
 
 @contextmanager
 def without_opacus_hooks(structure: Structure) -> Iterator[None]:
-    """Keep hooks of an Opacus ``GradSampleModule`` from firing; does nothing for models without."""
+    """Keep the hooks of an Opacus ``GradSampleModule`` from firing; do nothing for models without one."""
     wrappers = _wrappers(structure)
     for wrapper in wrappers:
         wrapper.disable_hooks()
@@ -21,7 +21,7 @@ def without_opacus_hooks(structure: Structure) -> Iterator[None]:
 
 
 def _wrappers(structure: Structure) -> list[Any]:
-    # It leaves this list on the model that it wraps.
+    # Opacus leaves this list on the model that it wraps.
     if not any(
         hasattr(module, "autograd_grad_sample_hooks") for module in (structure.model, structure.modules.get("_module"))
     ):

@@ -1,4 +1,4 @@
-"""What the layers of a model see and return in one forward pass."""
+"""Recording of what the layers of a model see and return in one forward pass."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,20 +11,20 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn import functional
 
 from gradshape.clipping.rules import Rule, rule_of
-from gradshape.clipping.rules._attention import PackedProjection, attend, visible_parts
-from gradshape.clipping.rules._linear_layer import Linear
+from gradshape.clipping.rules._attention import PackedProjection, attend, covers_settings
+from gradshape.clipping.rules._linear_layer import LinearRule
 from gradshape.clipping.structure import Structure, tensors_in
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """One call of a layer: its inputs, and its outputs' places in the autograd graph.
+class RecordedCall:
+    """One call of a layer: its inputs, and the places of its outputs in the autograd graph.
 
     Attributes:
-        args, kwargs: as the layer got them, tensors detached.
-        versions: of the tensors among them, which count what was written to each.
-        edges: one an output; ``None`` where the output does not depend on a trainable parameter.
-        shapes: of the outputs.
+        args, kwargs: the arguments that the layer got, tensors detached.
+        versions: the version of each tensor among them, which counts how often it was written to.
+        edges: the graph edge of each output; ``None`` if the output does not depend on a trainable parameter.
+        shapes: the shape of each output.
     """
 
     args: tuple[Any, ...]
@@ -39,14 +39,14 @@ class Recorded:
         return [value for value in (*self.args, *self.kwargs.values()) if isinstance(value, Tensor)]
 
     @property
-    def inputs(self) -> Tensor:
+    def activations(self) -> Tensor:
         """The only input of a layer that has a rule."""
-        inputs: Tensor = self.args[0] if self.args else self.kwargs["input"]
-        return inputs
+        activations: Tensor = self.args[0] if self.args else self.kwargs["input"]
+        return activations
 
     @property
     def unchanged(self) -> bool:
-        """Whether the inputs still are what the layer got."""
+        """Whether nothing was written to the inputs since the call."""
         return tuple(tensor._version for tensor in self.tensors) == self.versions
 
 
@@ -55,13 +55,13 @@ class Layer:
     """A module that owns trainable parameters.
 
     Attributes:
-        name: of the module.
-        module: what is called.
-        target: what its rule reads settings from; the module itself but for a packed projection.
-        rule: ``None`` if it has none.
-        names: the names that ``target`` has for its trainable parameters to the model's.
-        parameters: these, by the model's names.
-        calls: of the last recorded forward pass.
+        name: name of the module in the model.
+        module: the module that is called.
+        target: the object whose settings the rule reads: a packed projection, or the module itself.
+        rule: the rule that covers it; ``None`` if none does.
+        names: the model's names of the trainable parameters, by the names that ``target`` has for them.
+        parameters: these parameters, by the model's names.
+        calls: its calls in the last recorded forward pass.
         begun: versions of the inputs of calls that have not ended, for modules that may write to their inputs.
     """
 
@@ -71,12 +71,12 @@ class Layer:
     rule: Rule | None
     names: Mapping[str, str]
     parameters: Mapping[str, nn.Parameter]
-    calls: list[Recorded] = field(default_factory=list)
+    calls: list[RecordedCall] = field(default_factory=list)
     begun: list[tuple[int, ...]] = field(default_factory=list)
 
 
 def layers_in(structure: Structure) -> list[Layer]:
-    """The layers of a model, in its order; a shared module once."""
+    """Return the layers of a model in its order; a module that is used several times comes once."""
     layers = []
     for name, module in structure.modules.items():
         own = {key: p for key, p in module._parameters.items() if p is not None and p.requires_grad}
@@ -86,8 +86,8 @@ def layers_in(structure: Structure) -> list[Layer]:
         target: Any = module
         if rule is not None and not own.keys() <= {"weight", "bias"}:
             rule = None
-        if isinstance(module, nn.MultiheadAttention) and visible_parts(module):
-            rule, target = Linear(), PackedProjection(module.in_proj_weight, module.in_proj_bias)
+        if isinstance(module, nn.MultiheadAttention) and covers_settings(module):
+            rule, target = LinearRule(), PackedProjection(module.in_proj_weight, module.in_proj_bias)
             names = {key: local for key, local in PackedProjection.NAMES.items() if local in own}
         prefix = f"{name}." if name else ""
         layers.append(
@@ -104,7 +104,7 @@ def layers_in(structure: Structure) -> list[Layer]:
 
 
 def recorded_forward(structure: Structure, layers: Sequence[Layer], x: Tensor) -> Any:
-    """``model(x)``, with every call of ``layers`` noted in their ``calls``; the model's buffers stay as they are."""
+    """Return ``model(x)`` and record every call of ``layers`` in their ``calls``; the model's buffers do not change."""
     for layer in layers:
         layer.calls.clear()
         layer.begun.clear()
@@ -112,13 +112,13 @@ def recorded_forward(structure: Structure, layers: Sequence[Layer], x: Tensor) -
         return structure.call({}, (x,))
 
 
-# A layer, what it got and what it returned, to what it shall return instead.
+# Maps a layer, its arguments and its output to the output that replaces it, or to None to keep it.
 See = Callable[[Layer, tuple[Any, ...], dict[str, Any], Any], Tensor | None]
 
 
 @contextmanager
 def watched(layers: Sequence[Layer], see: See) -> Iterator[None]:
-    """Call ``see`` at every call of ``layers``; ``None`` leaves the output as it is."""
+    """Call ``see`` at every call of ``layers``, whose output it may replace."""
     undo: list[Callable[[], None]] = []
     try:
         for layer in layers:
@@ -130,7 +130,7 @@ def watched(layers: Sequence[Layer], see: See) -> Iterator[None]:
                 if layer.rule is None:
                     before = module.register_forward_pre_hook(partial(_begin, layer), with_kwargs=True)
                     undo.append(before.remove)
-                # Before the hooks of others, which may replace the output.
+                # It comes before the hooks of others, which may replace the output.
                 hook = module.register_forward_hook(partial(_end, layer, see), prepend=True, with_kwargs=True)
                 undo.append(hook.remove)
         yield
@@ -140,7 +140,7 @@ def watched(layers: Sequence[Layer], see: See) -> Iterator[None]:
 
 
 def _project(layer: Layer, see: See, x: Tensor) -> Tensor:
-    # The parameters that the module has now, which are others in a functional call.
+    # In a functional call the module has other parameters than those that the layer was found with.
     attention = cast("nn.MultiheadAttention", layer.module)
     projected = functional.linear(x, attention.in_proj_weight, attention.in_proj_bias)
     instead = see(layer, (x,), {}, projected)
@@ -164,12 +164,12 @@ def _note(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any], output: A
 
 def _record(
     args: tuple[Any, ...], kwargs: dict[str, Any], output: Any, versions: tuple[int, ...] | None = None
-) -> Recorded:
+) -> RecordedCall:
     args = tuple(value.detach() if isinstance(value, Tensor) else value for value in args)
     kwargs = {key: value.detach() if isinstance(value, Tensor) else value for key, value in kwargs.items()}
     tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
     outputs = tensors_in(output)
-    return Recorded(
+    return RecordedCall(
         args,
         kwargs,
         tuple(tensor._version for tensor in tensors) if versions is None else versions,
@@ -179,8 +179,8 @@ def _record(
 
 
 def _edge(output: Tensor) -> GradientEdge | None:
-    # An in-place activation turns the tensor `output` into its own result, but not the edge. Where `output` is a view
-    # (inputs with a time axis), the activation would rewrite its edge, so that of the whole is kept.
+    # An in-place nonlinearity turns the tensor `output` into its own result, but not the edge. If `output` is a view
+    # (inputs with a time axis), it would rewrite the edge of the view, so the edge of the whole tensor is kept.
     base = output._base if output._is_view() and output.is_contiguous() else None
     whole = base if base is not None and base.numel() == output.numel() else output
     return get_gradient_edge(whole) if whole.requires_grad else None

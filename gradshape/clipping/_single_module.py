@@ -1,4 +1,4 @@
-"""Per-sample gradients of a module without a rule: it alone is differentiated by ``torch.func``."""
+"""Per-sample gradients of a module without a rule, which ``torch.func`` differentiates apart from the model."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gradshape.clipping._autograd_graph import AutogradGraph
 from gradshape.clipping._batch_axes import BatchAxes
-from gradshape.clipping._recording import Layer, Recorded
+from gradshape.clipping._recording import Layer, RecordedCall
 from gradshape.clipping._vmapped import Gradients, VmappedGradients, vmapped_gradients
 from gradshape.clipping.structure import Structure, tensors_in
 
@@ -16,25 +16,25 @@ from gradshape.clipping.structure import Structure, tensors_in
 def module_gradients(
     layer: Layer,
     axes: BatchAxes,
-    output_grads: Sequence[Tensor | None],
+    backprops: Sequence[Tensor | None],
     uses: Mapping[int, int],
     *,
     dtype: torch.dtype,
 ) -> VmappedGradients | None:
-    """The gradients of a layer's own parameters, from what it got and the gradients in what it returned.
+    """Take the gradients of a layer's own parameters from its inputs and backprops.
 
-    ``None`` if they cannot be told apart by sample, or the parameters are used elsewhere too.
+    Returns ``None`` if they cannot be told apart by sample, or if the parameters are used elsewhere too.
 
     Args:
-        layer: called once.
-        axes: of that call.
-        output_grads: of the summed losses, one an output; ``None`` where they do not depend on it.
-        uses: how often each parameter, by id, enters the graph of the losses.
-        dtype: of the norms.
+        layer: a layer that was called once.
+        axes: the batch axes of that call.
+        backprops: gradients of the summed losses, one an output; ``None`` where the losses do not depend on it.
+        uses: how often each parameter enters the graph of the losses, by its ``id``.
+        dtype: the dtype in which norms are accumulated.
     """
     call = layer.calls[0]
     reached: list[tuple[int, int, Tensor]] = []
-    for place, (axis, grad) in enumerate(zip(axes.outputs, output_grads, strict=True)):
+    for place, (axis, grad) in enumerate(zip(axes.outputs, backprops, strict=True)):
         if grad is None:
             continue
         if axis is None:
@@ -52,7 +52,7 @@ def module_gradients(
     columns = [tensor.movedim(axis, 0) for tensor, axis in batched]
     columns += [grad.movedim(axis, 0) for _, axis, grad in reached]
 
-    def loss_of_one(values: Gradients, *row: Tensor) -> Tensor:
+    def sample_loss(values: Gradients, *row: Tensor) -> Tensor:
         inputs = [part.unsqueeze(axis) for part, (_, axis) in zip(row, batched, strict=False)]
         args, kwargs = _with_tensors(call, axes, inputs)
         own = {local[name]: value for name, value in values.items()}
@@ -63,29 +63,31 @@ def module_gradients(
         ]
         return torch.stack(products).sum()
 
-    return vmapped_gradients(loss_of_one, layer.parameters, columns, dtype=dtype)
+    return vmapped_gradients(sample_loss, layer.parameters, columns, dtype=dtype)
 
 
-def _is_flat(call: Recorded) -> bool:
-    """Whether all tensors are arguments themselves, not parts of one."""
+def _is_flat(call: RecordedCall) -> bool:
+    """Whether every tensor is an argument itself, and none is part of a list, tuple or dict."""
     return not any(
         isinstance(value, tuple | list | dict) and tensors_in(value) for value in (*call.args, *call.kwargs.values())
     )
 
 
-def _uses_alone(module: Structure, call: Recorded, places: Sequence[int]) -> Mapping[int, int]:
+def _uses_alone(module: Structure, call: RecordedCall, places: Sequence[int]) -> Mapping[int, int]:
     with torch.enable_grad():
         outputs = tensors_in(module.call({}, call.args, call.kwargs))
         return AutogradGraph(*(outputs[place] for place in places)).uses
 
 
-def _with_tensors(call: Recorded, axes: BatchAxes, inputs: Sequence[Tensor]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The call's arguments, with ``inputs`` in place of the tensors that have a batch axis."""
-    left, of_tensors = iter(inputs), iter(axes.inputs)
+def _with_tensors(
+    call: RecordedCall, axes: BatchAxes, inputs: Sequence[Tensor]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the call's arguments with ``inputs`` in place of the tensors that have a batch axis."""
+    left, tensor_axes = iter(inputs), iter(axes.inputs)
 
     def put(value: Any) -> Any:
         if not isinstance(value, Tensor):
             return value
-        return value if next(of_tensors) is None else next(left)
+        return value if next(tensor_axes) is None else next(left)
 
     return tuple(put(value) for value in call.args), {key: put(value) for key, value in call.kwargs.items()}

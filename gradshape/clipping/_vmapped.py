@@ -1,4 +1,4 @@
-"""Per-sample gradients of anything by ``torch.func``, in chunks that bound the memory they take."""
+"""Per-sample gradients of any model by ``torch.func``, in chunks of rows that bound the memory they take."""
 
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -18,13 +18,13 @@ from gradshape.clipping.protocol import (
 )
 from gradshape.clipping.structure import Structure
 
-# Gradient entries held at once: 256 MiB in float32.
+# Elements of the gradients held at once: 256 MiB in float32.
 _CHUNK_ELEMENTS = 2**26
 
 Gradients = dict[str, Tensor]
-# Parameters and one sample's row of every column to the sample's loss, a scalar.
-LossOfOne = Callable[..., Tensor]
-# Parameters and columns to the gradients of the rows' losses.
+# Maps parameters and one sample's row of every column to the sample's loss, a scalar.
+SampleLoss = Callable[..., Tensor]
+# Maps parameters and columns to the gradients of the rows' losses.
 _Differentiate = Callable[..., Gradients]
 
 
@@ -33,9 +33,9 @@ class VmappedGradients:
     """The :class:`PerSample` of any model.
 
     Attributes:
-        layers: names.
-        squares: ``(L, B)``.
-        chunks: yields the gradients of consecutive rows, with a leading sample axis; always the same ones.
+        layers: names of the ``L`` layers.
+        squares: ``(L, B)`` squared norms of each layer's part.
+        chunks: yields the gradients of consecutive rows, with a leading sample axis; the same on every call.
     """
 
     layers: tuple[str, ...]
@@ -51,11 +51,11 @@ class VmappedGradients:
         start = 0
         for chunk in self.chunks():
             rows = len(next(iter(chunk.values())))
-            of_rows = weights[..., start : start + rows]
+            chunk_weights = weights[..., start : start + rows]
             for name, g in chunk.items():
                 if only is not None and owner(name) not in only:
                     continue
-                w = of_rows if weights.dim() == 1 else of_rows[self.layers.index(owner(name))]
+                w = chunk_weights if weights.dim() == 1 else chunk_weights[self.layers.index(owner(name))]
                 part = torch.tensordot(w.to(g.dtype), g, dims=1)
                 sums[name] = sums[name] + part if name in sums else part
             start += rows
@@ -69,10 +69,11 @@ def model_gradients(
     x: Tensor,
     y: Tensor,
 ) -> VmappedGradients:
-    """The per-sample gradients of ``parameters``, some or all of the model's, by name; at least one.
+    """Take the per-sample gradients of some or all parameters of a model.
 
     Args:
-        structure: of the model.
+        structure: the model.
+        parameters: those to differentiate in, by name; at least one.
         loss_fn, x, y: as in :func:`gradshape.clipping.weighted_gradient`; at least one row.
 
     Raises:
@@ -80,28 +81,28 @@ def model_gradients(
     """
     with_loss = Structure.of(_WithLoss(structure.model, loss_fn))
 
-    def loss_of_one(values: Gradients, row: Tensor, label: Tensor) -> Tensor:
+    def sample_loss(values: Gradients, row: Tensor, label: Tensor) -> Tensor:
         inside = {f"model.{name}": value for name, value in values.items()}
         losses = with_loss.call(inside, (row.unsqueeze(0), label.unsqueeze(0)))
         return one_loss_per_sample(losses, 1).squeeze(0)
 
-    return vmapped_gradients(loss_of_one, parameters, (x, y), dtype=structure.dtype)
+    return vmapped_gradients(sample_loss, parameters, (x, y), dtype=structure.dtype)
 
 
 def vmapped_gradients(
-    loss_of_one: LossOfOne, parameters: Mapping[str, Tensor], columns: Sequence[Tensor], *, dtype: torch.dtype
+    sample_loss: SampleLoss, parameters: Mapping[str, Tensor], columns: Sequence[Tensor], *, dtype: torch.dtype
 ) -> VmappedGradients:
-    """The gradients of ``loss_of_one(parameters, *row)`` for every row of ``columns``.
+    """Take the gradients of ``sample_loss(parameters, *row)`` for every row of ``columns``.
 
-    Taken by ``vmap(grad)``, or one sample at a time where ``vmap`` cannot batch an operation. Gradients that fit in
-    one chunk of 2**26 entries are kept; others are computed a second time when they are summed, with the same random
-    numbers.
+    They are taken by ``vmap(grad)``, or one sample at a time where ``vmap`` cannot batch an operation. Gradients that
+    fit in one chunk of 2**26 elements are kept; others are computed a second time when they are summed, with the same
+    random numbers.
 
     Args:
-        loss_of_one: differentiable in the parameters that it is given.
+        sample_loss: the loss of one sample, differentiable in the parameters that it is given.
         parameters: at least one, by name.
         columns: tensors with equally many rows, at least one.
-        dtype: of the norms.
+        dtype: the dtype in which norms are accumulated.
     """
     values = {name: p.detach() for name, p in parameters.items()}
     chunk_size = max(1, _CHUNK_ELEMENTS // max(1, sum(p.numel() for p in values.values())))
@@ -127,19 +128,19 @@ def vmapped_gradients(
         return VmappedGradients(layers, squares, same_chunks)
 
     before = random_state(device)
-    gradient = grad(loss_of_one)
+    gradient = grad(sample_loss)
     try:
         return measure(_batched(gradient, len(columns)))
     except torch.OutOfMemoryError:
         raise
     except RuntimeError:
-        # vmap does not know a layer, or the model branches on values. An error of the model itself comes up again.
+        # vmap does not know a layer, or the model branches on values. An error of the model itself is raised again.
         set_random_state(before, device)
         return measure(_one_by_one(gradient))
 
 
 class _WithLoss(nn.Module):
-    """A model and its loss in one, so that a loss that looks at the model sees the parameters that count."""
+    """A model and its loss in one module, so that a loss that looks at the model sees its replaced parameters."""
 
     def __init__(self, model: nn.Module, loss_fn: LossFn) -> None:
         super().__init__()
@@ -155,7 +156,7 @@ def _batched(gradient: _Differentiate, columns: int) -> _Differentiate:
 
     def differentiate(values: Gradients, *parts: Tensor) -> Gradients:
         with warnings.catch_warnings():
-            # Some operators vmap itself takes one sample at a time, and says so.
+            # vmap warns of the operators that it takes one sample at a time.
             warnings.filterwarnings("ignore", message="There is a performance drop", category=UserWarning)
             return batched(values, *parts)
 
@@ -164,15 +165,15 @@ def _batched(gradient: _Differentiate, columns: int) -> _Differentiate:
 
 def _one_by_one(gradient: _Differentiate) -> _Differentiate:
     def differentiate(values: Gradients, *parts: Tensor) -> Gradients:
-        of_each = [gradient(values, *row) for row in zip(*parts, strict=True)]
-        return {name: torch.stack([g[name] for g in of_each]) for name in values}
+        gradients = [gradient(values, *row) for row in zip(*parts, strict=True)]
+        return {name: torch.stack([g[name] for g in gradients]) for name in values}
 
     return differentiate
 
 
 def _squares(gradients: Gradients, layers: Sequence[str], dtype: torch.dtype) -> Tensor:
-    of_layers: dict[str, Tensor] = {}
+    totals: dict[str, Tensor] = {}
     for name, g in gradients.items():
         layer, squares = owner(name), row_norms(g, dtype=dtype).square()
-        of_layers[layer] = of_layers[layer] + squares if layer in of_layers else squares
-    return torch.stack([of_layers[layer] for layer in layers])
+        totals[layer] = totals[layer] + squares if layer in totals else squares
+    return torch.stack([totals[layer] for layer in layers])

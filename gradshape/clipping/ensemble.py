@@ -1,7 +1,7 @@
-"""Per-sample gradients of many models of one architecture in one pass: ``vmap`` over models, the rules within.
+"""Per-sample gradients of many models of one architecture in one pass, by ``vmap`` over the models.
 
-Every layer's output gets a term that is zero, and the gradient in that term is the layer's output gradient; what the
-layer sees comes out beside it. The rules then take the samples of all models as one batch.
+A term that is zero is added to every layer's output. The gradient in that term is the layer's backprops, and the pass
+returns the layer's activations beside it. The rules then take the samples of all models as one batch.
 """
 
 import math
@@ -21,7 +21,7 @@ from gradshape.clipping._recording import Layer, layers_in, recorded_forward, wa
 from gradshape.clipping.rules import Call, LayerGradients
 from gradshape.clipping.structure import Structure, tensors_in
 
-# Entries of formed gradients held until the weights are known, of each model: 256 MiB in float32.
+# Elements of the formed gradients of one model that are held until the weights are known: 256 MiB in float32.
 _KEPT_ELEMENTS = 2**26
 
 
@@ -32,6 +32,7 @@ class EnsembleGradients:
     Attributes:
         layers: names of the ``L`` layers.
         squares: ``(L, K, B)`` squared norms of each layer's part.
+        parts: of each layer, its gradients and the model's names for its parameters by the layer's names.
     """
 
     layers: tuple[str, ...]
@@ -42,19 +43,19 @@ class EnsembleGradients:
         """``sum_i weights_ki g_ki`` for ``(K, B)`` weights, or ``(L, K, B)``: ``(K, *shape)`` for each parameter."""
         sums = {}
         for place, (gradients, names) in enumerate(self.parts):
-            of_layer = weights if weights.dim() == 2 else weights[place]
-            for key, total in gradients.weighted_sum(of_layer).items():
+            layer_weights = weights if weights.dim() == 2 else weights[place]
+            for key, total in gradients.weighted_sum(layer_weights).items():
                 sums[names[key]] = total
         return sums
 
 
 class ModelEnsemble:
-    """Models of one architecture that are run together.
+    """Models of one architecture that run together, on parameters stacked as by ``torch.func.stack_module_state``.
 
     Args:
-        structure: of the architecture; its own parameters are not used.
-        layers: all that have trainable parameters, each with a rule.
-        outputs: shape of one sample's output of each layer, by name.
+        structure: a model of the architecture; its own parameters are not used.
+        layers: all layers with trainable parameters, each of which has a rule.
+        outputs: shape of one sample's output of each layer, by the layer's name.
     """
 
     def __init__(self, structure: Structure, layers: Sequence[Layer], outputs: Mapping[str, tuple[int, ...]]) -> None:
@@ -64,10 +65,14 @@ class ModelEnsemble:
 
     @classmethod
     def of(cls, model: nn.Module, x: Tensor) -> "ModelEnsemble | None":
-        """Models like ``model``, ``None`` if they cannot be stacked; judged by rows ``x`` ``(B, ...)``, at least 2.
+        """Return the ensemble of models like ``model``, or ``None`` if they cannot be stacked.
 
-        Every trainable parameter has to belong to one layer that has a rule and is called once with the batch as its
-        first axis; the model draws no random numbers, has no buffers, and ``vmap`` knows what it does.
+        They can if every trainable parameter belongs to one layer that has a rule and is called once with the batch as
+        its first axis, the model draws no random numbers and has no buffers, and ``vmap`` knows all that it does.
+
+        Args:
+            model: a model of the architecture.
+            x: ``(B, ...)`` rows to try it on, at least 2.
         """
         structure = Structure.of(model)
         layers = layers_in(structure)
@@ -95,49 +100,49 @@ class ModelEnsemble:
 
     @property
     def output_elements(self) -> int:
-        """Elements of one sample's outputs of all layers."""
+        """The number of elements of one sample's outputs of all layers."""
         return sum(map(math.prod, self._outputs.values()))
 
     def gradients(self, parameters: Mapping[str, Tensor], x: Tensor, y: Tensor) -> EnsembleGradients:
-        """The per-sample gradients of the cross-entropy.
+        """Take the per-sample gradients of the cross-entropy.
 
         Args:
-            parameters: ``(K, *shape)`` by name, those that are not trained included.
-            x: ``(B, ...)`` rows that all models see, or ``(K, B, ...)`` each model's own.
+            parameters: ``(K, *shape)`` of all parameters by name, also of those that are not trained.
+            x: ``(B, ...)`` rows that all models see, or ``(K, B, ...)`` rows for each model.
             y: ``(B,)`` or ``(K, B)`` int64 classes.
         """
-        own = 0 if y.dim() == 2 else None
+        in_dim = 0 if y.dim() == 2 else None
         like = next(iter(parameters.values()))
-        victims = len(like)
+        num_models = len(like)
         terms = {name: like.new_zeros(()).expand(y.shape[-1], *shape) for name, shape in self._outputs.items()}
-        differentiate = vmap(grad(self._summed_loss, argnums=1, has_aux=True), in_dims=(0, None, own, own))
-        output_grads, inputs = differentiate(dict(parameters), terms, x, y)
+        differentiate = vmap(grad(self._summed_loss, argnums=1, has_aux=True), in_dims=(0, None, in_dim, in_dim))
+        backprops, activations = differentiate(dict(parameters), terms, x, y)
         dtype = torch.promote_types(torch.float32, like.dtype)
         keep = _KEPT_ELEMENTS
         parts, squares = [], []
         for layer in self._layers:
             assert layer.rule is not None
-            call = Call(inputs[layer.name].flatten(0, 1), output_grads[layer.name].flatten(0, 1), dtype)
-            # Of one model, so that what is done does not depend on how many there are.
+            call = Call(activations[layer.name].flatten(0, 1), backprops[layer.name].flatten(0, 1), dtype)
+            # Counted for one model, so that a model's numbers do not depend on how many there are.
             elements = y.shape[-1] * layer.rule.gradient_elements(layer.target)
             part = layer.rule.gradients(layer.target, call, keep=elements <= keep)
             keep -= elements if elements <= keep else 0
             parts.append((part, layer.names))
-            squares.append(part.squares.view(victims, -1))
+            squares.append(part.squares.view(num_models, -1))
         return EnsembleGradients(tuple(layer.name for layer in self._layers), torch.stack(squares), parts)
 
     @torch.no_grad()
     def logits(self, parameters: Mapping[str, Tensor], x: Tensor, *, own: bool) -> Tensor:
-        """``(M, ...)`` rows, or ``(K, M, ...)`` each model's own, to logits ``(K, M, C)``."""
+        """Return the ``(K, M, C)`` logits of ``(M, ...)`` rows, or ``(K, M, ...)`` of each model's own."""
 
         def forward(values: dict[str, Tensor], rows: Tensor) -> Tensor:
-            # Watched only so that attention takes the form that vmap knows.
+            # The layers are watched only so that attention takes the form that vmap knows.
             with watched(self._layers, lambda *_: None):
                 logits: Tensor = self._structure.call(values, (rows,))
             return logits
 
-        of_all: Tensor = vmap(forward, in_dims=(0, 0 if own else None))(dict(parameters), x)
-        return of_all
+        logits: Tensor = vmap(forward, in_dims=(0, 0 if own else None))(dict(parameters), x)
+        return logits
 
     def _summed_loss(
         self, parameters: dict[str, Tensor], terms: dict[str, Tensor], x: Tensor, y: Tensor

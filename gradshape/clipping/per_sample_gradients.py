@@ -19,17 +19,17 @@ from gradshape.clipping.weights import clip_weights
 
 
 def per_sample(model: nn.Module, loss_fn: LossFn, x: Tensor, y: Tensor, *, microbatch: int | None = None) -> PerSample:
-    """The per-sample gradients of a batch: their norms now, and their sums under weights that are chosen then.
+    """Take the per-sample gradients of a batch: their norms now, and their sums under weights that are chosen later.
 
-    Args, guarantees and edge cases are those of :func:`weighted_gradient`, but gradients that are not finite raise
-    nothing: their norms are not finite either, nor is a sum that they enter. Nothing in it waits for the device.
+    Args, guarantees and edge cases are those of :func:`weighted_gradient`, but gradients that are not finite raise no
+    error: their norms are not finite either, nor is a sum that they enter. No step waits for the device.
 
     Returns:
         An object with ``layers`` (names of the ``L`` modules that own trainable parameters), ``squares`` ``(L, B)``
         (squared norms of each layer's part), ``norms`` ``(B,)``, and ``weighted_sum(weights)`` for weights ``(B,)``,
         or ``(L, B)`` that differ by layer; ``weighted_sum(weights, only=layers)`` for the parameters of some layers
-        alone. It holds the activations of the batch while it lives. On CPUs the thread then keeps up to 256 MiB of what
-        formed gradients took, for its next batch.
+        alone. It holds the activations of the batch while it lives. On CPUs the thread then keeps up to 256 MiB of its
+        memory for the next batch, see :func:`release_workspaces`.
 
     >>> model = nn.Linear(2, 1, bias=False)
     >>> x, y = torch.tensor([[3.0, 4.0], [0.0, 1.0]]), torch.zeros(2)
@@ -191,12 +191,12 @@ def clipped_gradient(
 
 
 def _gradients(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor) -> PerSample:
-    """By hand for plain dense networks, in one pass where that is exact, else by ``torch.func``."""
+    """Take the gradients in closed form for plain dense networks, in one pass where exact, else by ``torch.func``."""
     if len(x) == 0 or not structure.parameters:
         return ZeroGradients(structure, len(x))
-    by_hand = closed_form(structure, loss_fn, x, y)
-    if by_hand is not None:
-        return by_hand
+    plain = closed_form(structure, loss_fn, x, y)
+    if plain is not None:
+        return plain
     with without_opacus_hooks(structure):
         in_one_pass = book_keeping(structure, loss_fn, x, y)
         if in_one_pass is not None:
@@ -205,9 +205,9 @@ def _gradients(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor) -> P
 
 
 def _finite(gradients: PerSample, *, first: int = 0) -> PerSample:
-    """``gradients``, once they are known to be finite; ``first`` is the number of their first sample."""
+    """Return ``gradients``, or raise ``FloatingPointError``; ``first`` is the number of their first sample."""
     norms = gradients.norms
-    # A sum that is finite has finite terms, and one number is quicker to look at than a mask.
+    # A finite sum has finite terms, and testing one number is quicker than testing a mask.
     if not math.isfinite(norms.sum()) and not (finite := norms.isfinite()).all():
         worst = int((~finite).nonzero()[0])
         raise FloatingPointError(

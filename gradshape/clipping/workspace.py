@@ -1,7 +1,7 @@
-"""Memory for formed gradients that is used again batch after batch.
+"""Buffers for formed per-sample gradients that a thread keeps and uses again, batch after batch.
 
-They are the largest tensors of a clipped step. Allocators give so much memory back to the system, which clears it page
-by page when it is asked for again: that took longer than the arithmetic.
+Formed gradients are the largest tensors of a clipped step. An allocator gives so much memory back to the system, which
+clears it page by page when it is asked for again; that takes longer than the arithmetic.
 """
 
 import math
@@ -11,12 +11,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-# Bytes that a thread keeps between batches, at most.
+# The most bytes that a thread keeps between batches.
 _KEPT_BYTES = 1 << 28
 
 
 class _Thread(threading.local):
-    """Blocks of a thread that nobody uses."""
+    """The blocks that a thread keeps and that nobody uses at present."""
 
     def __init__(self) -> None:
         self.free: list[Tensor] = []
@@ -26,17 +26,17 @@ _thread = _Thread()
 
 
 class Workspace:
-    """Uninitialized memory, which the thread that asked for it may use again once the loan is gone.
+    """An uninitialized tensor whose memory its thread may use again once this object is gone.
 
-    No view of :attr:`tensor` may outlive it. On other devices than CPUs, whose allocators keep memory themselves, this
-    is just new memory.
+    No view of :attr:`tensor` may outlive this object. On devices other than CPUs, whose allocators keep memory
+    themselves, the memory is new each time.
 
     Args:
-        shape: of the tensor.
-        like: of whose device and dtype it is.
+        shape: shape of the tensor.
+        like: a tensor of the device and dtype that it shall have.
 
     Attributes:
-        tensor: of this shape.
+        tensor: the tensor, its values unspecified.
     """
 
     def __init__(self, shape: Sequence[int], like: Tensor) -> None:
@@ -56,12 +56,12 @@ class Workspace:
 
 
 def release_workspaces() -> None:
-    """Give back what this thread keeps."""
+    """Give back the memory that this thread keeps for the gradients of its next batch."""
     _thread.free.clear()
 
 
 def _taken(free: list[Tensor], size: int, dtype: torch.dtype) -> Tensor:
-    """The smallest free block that is large enough, or a new one in the place of one that is too small."""
+    """Take the smallest free block that is large enough, or replace one that is too small by a new one."""
     fitting = [block for block in free if block.dtype == dtype and block.numel() >= size]
     if fitting:
         found = min(fitting, key=Tensor.numel)

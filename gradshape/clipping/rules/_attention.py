@@ -1,7 +1,7 @@
-"""Self-attention as calls that are seen one by one.
+"""Self-attention whose projections are separate calls, so that the rule of linear layers covers them.
 
-``nn.MultiheadAttention`` computes its projections inside one function, where no hook sees them. While a batch's
-gradients are taken it therefore computes itself here: the same numbers, by two linear layers and an attention
+``nn.MultiheadAttention`` computes its projections inside one function, where no hook sees them. While gradients are
+taken, its forward pass is therefore replaced by :func:`attend`: the same numbers, by two linear layers and an attention
 without parameters.
 """
 
@@ -17,7 +17,7 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class PackedProjection:
-    """The query, key and value projection of ``nn.MultiheadAttention``, as the rule of linear layers sees a layer."""
+    """The query, key and value projection of ``nn.MultiheadAttention`` as one layer for the rule of linear layers."""
 
     weight: Tensor
     bias: Tensor | None
@@ -25,7 +25,7 @@ class PackedProjection:
     NAMES: ClassVar[Mapping[str, str]] = {"weight": "in_proj_weight", "bias": "in_proj_bias"}
 
 
-def visible_parts(attention: nn.MultiheadAttention) -> bool:
+def covers_settings(attention: nn.MultiheadAttention) -> bool:
     """Whether :func:`attend` covers the settings of ``attention``."""
     return (
         type(attention) is nn.MultiheadAttention
@@ -48,9 +48,9 @@ def attend(
     average_attn_weights: bool = True,
     is_causal: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
-    """``nn.MultiheadAttention.forward`` with its projections as separate calls, for self-attention of a batch.
+    """Compute ``nn.MultiheadAttention.forward`` with its projections as separate calls, for self-attention of a batch.
 
-    Everything else is left to that method.
+    Any other use is left to that method.
     """
     if query is not key or key is not value or query.dim() != 3 or (is_causal and attn_mask is None):
         return nn.MultiheadAttention.forward(
@@ -67,14 +67,14 @@ def attend(
     x = query if attention.batch_first else query.transpose(0, 1)
     batch, length, width = x.shape
     heads = attention.num_heads
-    # Projected in the layout of the input, whose batch axis the caller knows.
+    # The caller knows the batch axis of the input, so the projection keeps the input's layout.
     projected = in_projection(query)
     projected = projected if attention.batch_first else projected.transpose(0, 1)
     q, k, v = projected.unflatten(2, (3, heads, width // heads)).permute(2, 0, 3, 1, 4)
     mask = _mask(attn_mask, key_padding_mask, batch, heads, length, x.dtype)
     dropout = attention.dropout if attention.training else 0.0
     weights = None
-    # The fused attention has no batching rule, so a stack of models takes the other way.
+    # The fused attention has no batching rule under vmap, so an ensemble takes the other way.
     if need_weights or torch._C._functorch.is_functorch_wrapped_tensor(q):
         scores = (q * math.sqrt(1 / (width // heads))) @ k.mT
         weights = (scores if mask is None else scores + mask).softmax(-1)
@@ -92,7 +92,7 @@ def attend(
 def _mask(
     attn_mask: Tensor | None, key_padding_mask: Tensor | None, batch: int, heads: int, length: int, dtype: torch.dtype
 ) -> Tensor | None:
-    """Both masks as one to add to ``(B, H, T, T)`` scores."""
+    """Join both masks into one that is added to ``(B, H, T, T)`` scores."""
     total = None
     if attn_mask is not None:
         total = _added(attn_mask, dtype)

@@ -1,7 +1,7 @@
 """The rule of convolutions, in one to three dimensions.
 
-With ``U_i`` the windows of sample ``i``'s padded input, one column a place of the output, and ``D_i`` its output
-gradients, the weight gradient is ``D_i U_i^T``, group by group. Forming it for every sample takes as many operations
+Let ``U_i`` be the windows of sample ``i``'s padded input, one column per position of the output, and ``D_i`` its
+backprops. The weight gradient is ``D_i U_i^T``, group by group. Forming it for every sample takes as many operations
 as the summed gradient of plain training, and the weighted sum is then nearly free.
 """
 
@@ -20,40 +20,40 @@ from gradshape.clipping.rules._linear_layer import ghost_is_cheaper
 from gradshape.clipping.rules.base import Call, Instantiated, LayerGradients, scaled, trainable
 from gradshape.clipping.workspace import Workspace
 
-# Elements of the windows that are laid out at once; they stay in a processor's cache.
+# Elements of the windows that are laid out at once: few enough to stay in a processor's cache.
 _BLOCK_ELEMENTS = {"cpu": 2**20, "cuda": 2**26}
 
 
-class Conv:
-    """``nn.Conv1d``, ``nn.Conv2d``, ``nn.Conv3d``: any stride, padding and its modes, dilation and groups."""
+class ConvRule:
+    """Covers ``nn.Conv1d``, ``nn.Conv2d`` and ``nn.Conv3d``: any stride, padding and its mode, dilation and groups."""
 
     def applies(self, layer: Any) -> bool:
-        """Always."""
+        """Return true: every setting is covered."""
         return True
 
-    def batch_axes(self, layer: Any, inputs: Tensor) -> Sequence[int]:
-        """The first, unless there is no batch."""
-        return range(inputs.dim() == layer.weight.dim())
+    def batch_axes(self, layer: Any, activations: Tensor) -> Sequence[int]:
+        """Return the first axis, or none for an input without a batch."""
+        return range(activations.dim() == layer.weight.dim())
 
     def gradient_elements(self, layer: Any) -> int:
-        """Those of the weight."""
+        """Return the number of weights."""
         return int(layer.weight.numel())
 
     def gradients(self, layer: Any, call: Call, *, keep: bool) -> LayerGradients:
-        """Formed where they may be kept, else by norm and weighted convolution."""
-        d = call.output_grads.flatten(2)
-        of_bias = {"bias": d.sum(2, dtype=call.dtype).to(d.dtype)} if trainable(layer.bias) else {}
+        """Form the gradients where they may be kept and that is cheaper; else keep what norms and sums are made of."""
+        d = call.backprops.flatten(2)
+        bias_grads = {"bias": d.sum(2, dtype=call.dtype).to(d.dtype)} if trainable(layer.bias) else {}
         if not trainable(layer.weight):
-            return Instantiated(of_bias, call.dtype)
-        windows = _Windows.of(layer, call.inputs)
+            return Instantiated(bias_grads, call.dtype)
+        windows = _Windows.of(layer, call.activations)
         length, fan_in, outputs = d.shape[2], layer.weight[0].numel(), layer.out_channels // layer.groups
         if keep and not ghost_is_cheaper(length, fan_in, outputs):
             formed = Workspace((len(d), *layer.weight.shape), d)
             grouped = formed.tensor.view(len(d), layer.groups, outputs, fan_in)
             for rows, u in windows.blocks():
                 _form(u, _by_group(d[rows], layer.groups), out=grouped[rows])
-            return Instantiated({"weight": formed.tensor, **of_bias}, call.dtype, formed)
-        return _Convolved(layer, windows, call.output_grads, of_bias, call.dtype)
+            return Instantiated({"weight": formed.tensor, **bias_grads}, call.dtype, formed)
+        return _Convolved(layer, windows, call.backprops, bias_grads, call.dtype)
 
 
 @dataclass(frozen=True)
@@ -65,20 +65,20 @@ class _Windows:
     spatial: int
 
     @classmethod
-    def of(cls, layer: Any, inputs: Tensor) -> "_Windows":
+    def of(cls, layer: Any, activations: Tensor) -> "_Windows":
         padding = layer._reversed_padding_repeated_twice
         if any(padding):
             mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-            inputs = functional.pad(inputs, padding, mode=mode)
-        spatial = inputs.dim() - 2
-        sizes, strides = inputs.shape[2:], inputs.stride()
+            activations = functional.pad(activations, padding, mode=mode)
+        spatial = activations.dim() - 2
+        sizes, strides = activations.shape[2:], activations.stride()
         places = [
             (size - dilation * (kernel - 1) - 1) // step + 1
             for size, kernel, step, dilation in zip(sizes, layer.kernel_size, layer.stride, layer.dilation, strict=True)
         ]
-        channels = inputs.shape[1] // layer.groups
-        views = inputs.as_strided(
-            (len(inputs), layer.groups, channels, *layer.kernel_size, *places),
+        channels = activations.shape[1] // layer.groups
+        views = activations.as_strided(
+            (len(activations), layer.groups, channels, *layer.kernel_size, *places),
             (
                 strides[0],
                 strides[1] * channels,
@@ -86,12 +86,12 @@ class _Windows:
                 *(stride * dilation for stride, dilation in zip(strides[2:], layer.dilation, strict=True)),
                 *(stride * step for stride, step in zip(strides[2:], layer.stride, strict=True)),
             ),
-            inputs.storage_offset(),
+            activations.storage_offset(),
         )
-        return cls(inputs, views, spatial)
+        return cls(activations, views, spatial)
 
     def blocks(self) -> Iterator[tuple[slice, Tensor]]:
-        """Rows of the batch, and their windows laid out as ``(n, groups, fan-in, places)`` until the next block."""
+        """Yield rows of the batch and their windows ``(n, groups, fan-in, positions)``, valid until the next block."""
         views = self.views
         fan_in = math.prod(views.shape[2 : 3 + self.spatial])
         places = math.prod(views.shape[3 + self.spatial :])
@@ -109,24 +109,24 @@ class _Windows:
 
 @dataclass(frozen=True)
 class _Convolved:
-    """Gradients that are not held: norms block by block, then the weighted sum by one convolution."""
+    """Gradients that are not held: norms come block by block, sums from one convolution."""
 
     layer: Any
     windows: _Windows
-    output_grads: Tensor = field(repr=False)
+    backprops: Tensor = field(repr=False)
     bias: dict[str, Tensor] = field(repr=False)
     dtype: torch.dtype
 
     @property
     def squares(self) -> Tensor:
-        d = self.output_grads.flatten(2)
+        d = self.backprops.flatten(2)
         groups = self.layer.groups
         outputs, fan_in = self.layer.out_channels // groups, self.layer.weight[0].numel()
         ghost = 2 * d.shape[2] ** 2 <= outputs * fan_in
         squares = torch.zeros(len(d), dtype=self.dtype, device=d.device)
         for rows, u in self.windows.blocks():
             by_group = _by_group(d[rows], groups)
-            if ghost:  # In float64, as its terms cancel.
+            if ghost:  # Its terms cancel, so that float32 is not enough.
                 u, by_group = u.double(), by_group.double()
                 inner = ((u.mT @ u) * (by_group.mT @ by_group)).sum((1, 2, 3))
                 squares[rows] = inner.clamp(min=0).to(self.dtype)
@@ -137,21 +137,21 @@ class _Convolved:
         return squares
 
     def weighted_sum(self, weights: Tensor) -> dict[str, Tensor]:
-        layer, d = self.layer, scaled(weights, self.output_grads)
+        layer, d = self.layer, scaled(weights, self.backprops)
         if weights.dim() == 1:
             total = _weight_gradient(layer, self.windows.padded, d)
         else:
             parts = zip(self.windows.padded.chunk(len(weights)), d.chunk(len(weights)), strict=True)
-            total = torch.stack([_weight_gradient(layer, x, of_victim) for x, of_victim in parts])
+            total = torch.stack([_weight_gradient(layer, padded, own) for padded, own in parts])
         sums = {"weight": total}
         return sums | (Instantiated(self.bias, self.dtype).weighted_sum(weights) if self.bias else {})
 
 
 @torch.no_grad()
-def _weight_gradient(layer: Any, padded: Tensor, output_grads: Tensor) -> Tensor:
+def _weight_gradient(layer: Any, padded: Tensor, backprops: Tensor) -> Tensor:
     spatial = padded.dim() - 2
     _, total, _ = torch.ops.aten.convolution_backward(
-        output_grads,
+        backprops,
         padded,
         layer.weight,
         None,
@@ -171,7 +171,7 @@ def _by_group(d: Tensor, groups: int) -> Tensor:
 
 
 def _form(u: Tensor, d: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """``(n, groups, fan-in, places)`` and ``(n, groups, outputs, places)`` to ``(n, groups, outputs, fan-in)``."""
+    """``(n, groups, fan-in, positions)``, ``(n, groups, outputs, positions)`` to ``(n, groups, outputs, fan-in)``."""
     flat = None if out is None else out.flatten(0, 1)
     product = torch.bmm(d.flatten(0, 1), u.flatten(0, 1).mT, out=flat)
     return product.view(*d.shape[:2], d.shape[2], u.shape[2])

@@ -1,6 +1,6 @@
 """The rule of ``nn.Linear``.
 
-With inputs ``A_i`` ``(T, d)`` and output gradients ``D_i`` ``(T, p)``, the weight gradient of sample ``i`` is
+With activations ``A_i`` ``(T, d)`` and backprops ``D_i`` ``(T, p)``, the weight gradient of sample ``i`` is
 ``D_i^T A_i`` and its bias gradient ``sum_t D_it``.
 """
 
@@ -15,82 +15,87 @@ from gradshape.clipping.protocol import row_norms
 from gradshape.clipping.rules.base import Call, Instantiated, LayerGradients, scaled, trainable
 from gradshape.clipping.workspace import Workspace
 
-# Elements of the largest temporary: rows of a batch are worked off in blocks of this size.
+# Elements of the largest temporary: the samples of a batch are taken in blocks of this size.
 _BLOCK_ELEMENTS = 2**22
 
 
-class Linear:
-    """``nn.Linear`` on inputs with any number of axes between batch and features."""
+class LinearRule:
+    """Covers ``nn.Linear`` on inputs with any number of axes between batch and features."""
 
     def applies(self, layer: Any) -> bool:
-        """Always."""
+        """Return true: every setting is covered."""
         return True
 
-    def batch_axes(self, layer: Any, inputs: Tensor) -> Sequence[int]:
-        """All but the features."""
-        return range(inputs.dim() - 1)
+    def batch_axes(self, layer: Any, activations: Tensor) -> Sequence[int]:
+        """Return all axes but the last, which holds the features."""
+        return range(activations.dim() - 1)
 
     def gradient_elements(self, layer: Any) -> int:
-        """Those of the weight."""
+        """Return the number of weights."""
         return int(layer.weight.numel())
 
     def gradients(self, layer: Any, call: Call, *, keep: bool) -> LayerGradients:
-        """One row per sample: Goodfellow 2015, https://arxiv.org/abs/1510.01799. Several: whatever costs least."""
+        """Take norms of single rows from the factors, and form or factor gradients of sequences by what costs less.
+
+        One row per sample: Goodfellow 2015, https://arxiv.org/abs/1510.01799.
+        """
         weight, bias = trainable(layer.weight), trainable(layer.bias)
-        a, d = call.inputs, call.output_grads
+        a, d = call.activations, call.backprops
         if a.dim() == 2:
             return OneRow(a, d, weight, bias, call.dtype)
         a, d = a.flatten(1, -2), d.flatten(1, -2)
-        of_bias = {"bias": d.sum(1, dtype=call.dtype).to(d.dtype)} if bias else {}
+        bias_grads = {"bias": d.sum(1, dtype=call.dtype).to(d.dtype)} if bias else {}
         if not weight:
-            return Instantiated(of_bias, call.dtype)
+            return Instantiated(bias_grads, call.dtype)
         if keep and not ghost_is_cheaper(a.shape[1], a.shape[2], d.shape[2]):
             formed = Workspace((len(d), d.shape[2], a.shape[2]), d)
             torch.bmm(d.mT, a, out=formed.tensor)
-            return Instantiated({"weight": formed.tensor, **of_bias}, call.dtype, formed)
-        return Sequences(a, d, of_bias, call.dtype)
+            return Instantiated({"weight": formed.tensor, **bias_grads}, call.dtype, formed)
+        return Sequences(a, d, bias_grads, call.dtype)
 
 
 @dataclass(frozen=True)
 class OneRow:
-    """One input row and one output row per sample: the norm of the gradient is the product of theirs."""
+    """One row of activations and one of backprops per sample: the gradient's norm is the product of their norms."""
 
-    inputs: Tensor = field(repr=False)
-    output_grads: Tensor = field(repr=False)
+    activations: Tensor = field(repr=False)
+    backprops: Tensor = field(repr=False)
     weight: bool
     bias: bool
     dtype: torch.dtype
 
     @property
     def squares(self) -> Tensor:
-        of_outputs = row_norms(self.output_grads, dtype=self.dtype).square()
+        backprop_squares = row_norms(self.backprops, dtype=self.dtype).square()
         if not self.weight:
-            return of_outputs
-        of_inputs = row_norms(self.inputs, dtype=self.dtype).square()
-        return of_outputs * (of_inputs + 1 if self.bias else of_inputs)
+            return backprop_squares
+        activation_squares = row_norms(self.activations, dtype=self.dtype).square()
+        return backprop_squares * (activation_squares + 1 if self.bias else activation_squares)
 
     def weighted_sum(self, weights: Tensor) -> dict[str, Tensor]:
-        """Bu et al. 2023, https://arxiv.org/abs/2210.00038 (book-keeping)."""
-        return _product(self.inputs, scaled(weights, self.output_grads), weights, weight=self.weight, bias=self.bias)
+        """Scale the backprops and take one product: the book-keeping of Bu et al. 2023,
+        https://arxiv.org/abs/2210.00038.
+        """
+        return _product(self.activations, scaled(weights, self.backprops), weights, weight=self.weight, bias=self.bias)
 
 
 @dataclass(frozen=True)
 class Sequences:
-    """Several rows per sample whose gradients are not held: norms block by block, then one product."""
+    """Several rows per sample whose gradients are not held: norms come block by block, sums from one product."""
 
-    inputs: Tensor = field(repr=False)
-    output_grads: Tensor = field(repr=False)
+    activations: Tensor = field(repr=False)
+    backprops: Tensor = field(repr=False)
     bias: dict[str, Tensor] = field(repr=False)
     dtype: torch.dtype
 
     @property
     def squares(self) -> Tensor:
-        a, d = self.inputs, self.output_grads
+        a, d = self.activations, self.backprops
         length, d_in, d_out = a.shape[1], a.shape[2], d.shape[2]
         norms: Callable[[Tensor, Tensor], Tensor]
         if 2 * length**2 <= d_in * d_out:
-            # The terms of the ghost norm cancel, so a rounding is worth its square root in the norm: float32 is not
-            # enough.
+            # The terms of the ghost norm cancel, so that a rounding error grows to its square root in the norm: float32
+            # is not enough.
             norms, per_row, wide = _ghost, 2 * length**2, torch.float64
         else:
             norms, per_row, wide = _formed, d_in * d_out, self.dtype
@@ -102,25 +107,25 @@ class Sequences:
         return squares
 
     def weighted_sum(self, weights: Tensor) -> dict[str, Tensor]:
-        d = scaled(weights, self.output_grads)
-        sums = _product(self.inputs, d, weights, weight=True, bias=False)
+        d = scaled(weights, self.backprops)
+        sums = _product(self.activations, d, weights, weight=True, bias=False)
         return sums | (Instantiated(self.bias, self.dtype).weighted_sum(weights) if self.bias else {})
 
 
 def ghost_is_cheaper(length: int, d_in: int, d_out: int) -> bool:
-    """Whether a norm from the rows' inner products, in float64, takes less time than forming the gradient.
+    """Whether a norm from inner products in float64 (a ghost norm) takes less time than forming the gradient.
 
-    ``length`` rows of ``d_in`` inputs and ``d_out`` outputs. Forming it is no extra work, because it replaces the
-    weighted product; but the product is one large one, and a formed gradient is written once and read twice. The
-    constants are measured. Bu et al. 2022, https://arxiv.org/abs/2205.10683, compare memory instead.
+    A sample has ``length`` rows of ``d_in`` inputs and ``d_out`` outputs. A formed gradient replaces the weighted
+    product, but that is one large product, and a formed gradient is written once and read twice. The constants are
+    measured. Bu et al. 2022, https://arxiv.org/abs/2205.10683, compare memory instead.
     """
     return 4 * length**2 * (d_in + d_out) < (24 + 0.67 * length) * d_in * d_out
 
 
-def _product(inputs: Tensor, scaled_grads: Tensor, weights: Tensor, *, weight: bool, bias: bool) -> dict[str, Tensor]:
-    victims = weights.shape[:-1]
-    a = inputs.reshape(*victims, -1, inputs.shape[-1])
-    d = scaled_grads.reshape(*victims, -1, scaled_grads.shape[-1])
+def _product(a: Tensor, scaled_backprops: Tensor, weights: Tensor, *, weight: bool, bias: bool) -> dict[str, Tensor]:
+    stack = weights.shape[:-1]
+    a = a.reshape(*stack, -1, a.shape[-1])
+    d = scaled_backprops.reshape(*stack, -1, scaled_backprops.shape[-1])
     sums = {}
     if weight:
         sums["weight"] = d.mT @ a.to(d.dtype)
@@ -130,7 +135,10 @@ def _product(inputs: Tensor, scaled_grads: Tensor, weights: Tensor, *, weight: b
 
 
 def _ghost(a: Tensor, d: Tensor) -> Tensor:
-    """``<A_i A_i^T, D_i D_i^T>``, which can come out slightly below 0. Li et al. 2022, https://arxiv.org/abs/2110.05679."""
+    """``<A_i A_i^T, D_i D_i^T>``, clamped, as it can come out slightly below 0.
+
+    Li et al. 2022, https://arxiv.org/abs/2110.05679.
+    """
     return ((a @ a.mT) * (d @ d.mT)).sum((1, 2)).clamp(min=0)
 
 
