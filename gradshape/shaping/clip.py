@@ -9,8 +9,8 @@ from torch import Tensor
 
 from gradshape import _validate
 from gradshape.clipping import clip_weights
-from gradshape.shaping.composable import Composable
 from gradshape.shaping.part import RunningWeights, column, short
+from gradshape.shaping.shaper import Composable
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,11 @@ class Clip(Composable):
         return Clip, self.per_layer
 
     def weights(self, norms: Tensor) -> Tensor:
-        """``(..., B)`` norms, per layer ``(L, ..., B)``, to as many weights in [0, 1]."""
+        """Map ``(..., B)`` norms, or ``(L, ..., B)`` if ``per_layer``, to as many weights in [0, 1]."""
         return clip_weights(norms, self.max_norm / max(1, len(norms)) ** 0.5 if self.per_layer else self.max_norm)
 
     def bound(self, before: float) -> float:
-        """The norm left of gradients of norm ``before`` at most."""
+        """Return the largest norm that is left of gradients of norm ``before`` at most."""
         return min(before, self.max_norm)
 
     @classmethod
@@ -73,7 +73,7 @@ class Clip(Composable):
 
 
 class RunningClip:
-    """Clipping of ``k`` victims to the norms ``limits (k, 1)``."""
+    """Clipping of ``k`` victims, each to its own of the ``(k, 1)`` clipping norms ``limits``."""
 
     def __init__(self, limits: Tensor, *, per_layer: bool) -> None:
         self._limits = limits
@@ -91,9 +91,9 @@ class RunningClip:
 
 
 def clip_in_place(norms: Tensor, limits: Tensor) -> Tensor:
-    """As :func:`gradshape.clipping.clip_weights`, but for one limit a row, and written over ``norms``.
+    """Write the weights of :func:`gradshape.clipping.clip_weights` over ``norms``, with one limit a row.
 
-    A norm that overflowed counts as the largest number: an infinite limit leaves its gradient as it is.
+    A norm that overflowed counts as the largest number, so that an infinite limit leaves its gradient as it is.
     """
     numbers = torch.finfo(norms.dtype)
     return torch.div(limits, norms.clamp_(numbers.tiny, numbers.max), out=norms).clamp_max_(1)

@@ -8,7 +8,7 @@ import torch
 
 from gradshape._threads import even_share
 from gradshape.data import Dataset
-from gradshape.shaping import Shaper, Statistic
+from gradshape.shaping import Shaper
 from gradshape.training.architecture import Architecture, RowSizes
 from gradshape.training.noise import steps_per_block
 from gradshape.training.optimizers import Optimizer
@@ -195,6 +195,6 @@ def _statistics(shaper: Shaper, batch: int, steps: int) -> int:
     """Bytes of what is learned from norms, in float64."""
     if not shaper.adaptive:
         return 0
-    medians = sum(noise.statistic is Statistic.MEDIAN for noise in shaper.adaptive_noises)
+    medians = sum(noise.keeps_norms for noise in shaper.adaptive_noises)
     # All norms of an epoch, joined, and a copy to search.
     return 8 * batch * (6 + 4 * steps * medians)

@@ -1,4 +1,4 @@
-"""Names for functions, by what they do."""
+"""Names of functions by their code."""
 
 import dis
 from collections.abc import Callable, Iterator
@@ -9,11 +9,11 @@ from gradshape import _digest
 
 
 def code_name(fn: Callable[..., Any]) -> str:
-    """sha256 (hex) over a plain function and everything that it uses.
+    """Return the sha256 (hex) of a plain function and everything that it uses.
 
-    That is its module, qualified name, bytecode, constants and defaults, and what it closes over or reads from its
-    module: plain values by content, functions in the same way, modules, classes and builtins by name. Another version
-    of Python may compile the same function to another name.
+    This covers its module, qualified name, bytecode, constants and defaults, and what it closes over or reads from its
+    module: plain values by content, functions in the same way, modules, classes and builtins by name. Other versions
+    of Python may give the same function another name.
 
     Raises:
         TypeError: ``fn`` is no plain function, or uses a value that has no content name.
@@ -27,7 +27,7 @@ def code_name(fn: Callable[..., Any]) -> str:
 
 
 def _function(fn: FunctionType, above: tuple[FunctionType, ...], whole: FunctionType) -> object:
-    if fn in above:  # It calls itself.
+    if fn in above:  # The function calls itself.
         return ["recursion", above.index(fn)]
     above = (*above, fn)
 

@@ -8,44 +8,43 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor
 
-from gradshape.shaping.adaptive_noise import AdaptiveNoise, RunningNoise
-from gradshape.shaping.part import RunningWeights, SampleWeights, Stackable, is_per_layer, is_samplewise
+from gradshape.shaping.part import LearnedNoise, RunningWeights, SampleWeights, Stackable, is_per_layer, is_samplewise
 
 
-class Weighs(Protocol):
-    """Norms to weights: a part, or the running form of several."""
+class _Weighs(Protocol):
+    """What maps norms to weights: a part, or the running form of several."""
 
     def weights(self, norms: Tensor) -> Tensor: ...
 
 
 @dataclass(frozen=True)
 class Link:
-    """One place in a chain, and whether it looks at layers."""
+    """A part in its place in a chain, and whether it looks at single layers."""
 
-    of: Weighs
+    part: _Weighs
     per_layer: bool
 
 
 def weigh(
     links: Sequence[Link], norms: Tensor, *, layers: bool, seen: Callable[[int, Tensor], None] | None = None
 ) -> Tensor | None:
-    """The weights of all links together, or ``None`` if there are none.
+    """Multiply the weights of all links; return ``None`` if there are no links.
 
     Args:
-        links: in order.
-        norms: ``(..., B)``; if ``layers``, those of layers ``(L, ..., B)``.
-        layers: whether there is an axis of layers.
-        seen: called with the number of each link and the norms that it sees, then with the number of links and the
-            norms that are left, over all layers.
+        links: the parts in order.
+        norms: ``(..., B)`` gradient norms, or ``(L, ..., B)`` norms of layers.
+        layers: whether ``norms`` has an axis of layers.
+        seen: called with the place of each link and the norms that it sees, then with the number of links and the
+            norms that are left over all layers.
     """
     total: Tensor | None = None
-    # Parts need not know what to make of no rows.
+    # Parts are not asked about batches without rows, so that they need not handle them.
     empty = norms.shape[-1] == 0
     for place, link in enumerate(links):
         left = norms if total is None else norms * total
         if layers and not link.per_layer:
             left = whole_norms(left)
-        weights = torch.ones_like(left) if empty else link.of.weights(left)
+        weights = torch.ones_like(left) if empty else link.part.weights(left)
         if seen is not None:
             seen(place, left)
         total = weights if total is None else total * weights
@@ -56,50 +55,50 @@ def weigh(
 
 
 def whole_norms(norms: Tensor) -> Tensor:
-    """Norms of ``L`` layers ``(L, ..., B)`` to those of all together, ``(..., B)``."""
+    """Return the norms over all layers, ``(..., B)``, from the norms ``(L, ..., B)`` of each."""
     return sum_layers(norms.square()).sqrt_()
 
 
 def sum_layers(squares: Tensor) -> Tensor:
-    """``(L, ..., B)`` to ``(..., B)``, added layer after layer: by however many columns, the same roundings."""
+    """Sum ``(L, ..., B)`` to ``(..., B)``, layer after layer, so that rounding does not depend on the other axes."""
     if len(squares) == 1:
         return squares[0]
     return reduce(torch.add, squares.unbind(0))
 
 
 class Chain:
-    """Shapers of one kind, of ``k`` victims, in use: their parts agree in number, order and kinds.
+    """The shapers of ``k`` victims in use, where their parts agree in number, order and kinds.
 
     Args:
-        weighting: of each victim the parts that weight samples.
-        noises: of each victim the noises that follow the norms.
-        device, dtype: of the norms.
+        weighting: for each victim, its parts that weight samples.
+        noises: for each victim, its noises that follow the norms.
+        device, dtype: device and dtype of the norms.
     """
 
     def __init__(
         self,
         weighting: Sequence[Sequence[SampleWeights]],
-        noises: Sequence[Sequence[AdaptiveNoise]],
+        noises: Sequence[Sequence[LearnedNoise]],
         *,
         device: torch.device,
         dtype: torch.dtype,
     ) -> None:
         first = weighting[0]
         self._parts: list[RunningWeights] = [_running(parts, device, dtype) for parts in zip(*weighting, strict=True)]
-        self._links = [Link(of, is_per_layer(part)) for of, part in zip(self._parts, first, strict=True)]
-        self._noises = [RunningNoise(parts, device=device) for parts in zip(*noises, strict=True)]
+        self._links = [Link(running, is_per_layer(part)) for running, part in zip(self._parts, first, strict=True)]
+        self._noises = [type(parts[0]).running(parts, device=device) for parts in zip(*noises, strict=True)]
         self.per_layer = any(link.per_layer for link in self._links)
         self.samplewise = all(map(is_samplewise, first))
         self.learns = bool(self._noises) or any(isinstance(part, Stackable) and part.learns for part in first)
-        # What a part by others does is not known.
+        # A part from elsewhere may do anything.
         self.repeats = not self.learns and all(isinstance(part, Stackable) for part in first)
 
     def weights(self, norms: Tensor) -> Tensor | None:
-        """``(k, B)`` norms, per layer ``(L, k, B)``, to ``(k, B)`` or ``(L, k, B)`` weights; ``None`` for all 1."""
+        """Map ``(k, B)`` norms, or ``(L, k, B)`` if :attr:`per_layer`, to as many weights; ``None`` if all are 1."""
         return weigh(self._links, norms, layers=self.per_layer)
 
     def observe(self, norms: Tensor) -> None:
-        """Learn from the norms of one step, of the victims' own batches alone."""
+        """Learn from the norms of one step's rows, which all belong to the victims' batches."""
         weigh(self._links, norms, layers=self.per_layer, seen=self._seen)
 
     def _seen(self, place: int, norms: Tensor) -> None:
@@ -110,25 +109,25 @@ class Chain:
             noise.observe(norms)
 
     def variance(self) -> Tensor | None:
-        """``(k,)`` float64 variance on the sum of the noises that follow the norms; ``None`` without such noises."""
+        """Return the ``(k,)`` float64 variance of the noises that follow the norms; ``None`` without such noises."""
         variances = [noise.std.square() for noise in self._noises]
         return reduce(torch.add, variances) if variances else None
 
     def end_epoch(self) -> None:
-        """Tell those that learn by the epoch."""
+        """End the epoch for the parts that learn by the epoch."""
         for noise in self._noises:
             noise.end_epoch()
 
     def keep(self, victims: Tensor) -> None:
-        """Go on with these victims only, in this order."""
+        """Keep these victims only, in this order."""
         for part in self._parts:
             part.keep(victims)
         for noise in self._noises:
             noise.keep(victims)
 
 
-def kind(weighting: Sequence[SampleWeights], noises: Sequence[AdaptiveNoise]) -> tuple[object, ...]:
-    """What shapers have to share to stand in one :class:`Chain`."""
+def kind(weighting: Sequence[SampleWeights], noises: Sequence[LearnedNoise]) -> tuple[object, ...]:
+    """Return a key that is equal for shapers that can share one :class:`Chain`."""
     return (*(part.kind if isinstance(part, Stackable) else part for part in weighting), *(n.kind for n in noises))
 
 
@@ -140,7 +139,7 @@ def _running(parts: Sequence[SampleWeights], device: torch.device, dtype: torch.
 
 
 class _Same:
-    """One part that learns nothing, of every victim."""
+    """The running form of one part that learns nothing and that all victims share."""
 
     def __init__(self, part: SampleWeights) -> None:
         self._part = part
