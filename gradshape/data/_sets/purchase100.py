@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradshape.data._formats import binary_table, read_members, shuffled
+from gradshape.data._npz import open_arrays
 from gradshape.data.errors import DataError
-from gradshape.data.formats import binary_table, read_members, shuffled
-from gradshape.data.npz import open_arrays
-from gradshape.data.source import PublishedFile, Rows, Source, register
+from gradshape.data.source import PublishedFile, RawSplit, Source, register
 
 _ARCHIVE = "dataset_purchase.tgz"
 _MEMBER = "dataset_purchase"
@@ -63,26 +63,26 @@ def _records(folder: Path, rows: int, features: int) -> tuple[NDArray[np.uint8],
     return _read_arrays(folder / _ARRAYS, rows, features)
 
 
-def _draw(x: NDArray[np.uint8], y: NDArray[np.int64], train: int, test: int) -> tuple[Rows, Rows]:
+def _draw(x: NDArray[np.uint8], y: NDArray[np.int64], train: int, test: int) -> tuple[RawSplit, RawSplit]:
     order = shuffled(len(y), seed=100)
     first, second = order[:train], order[train : train + test]
-    return Rows(x[first], y[first]), Rows(x[second], y[second])
+    return RawSplit(x[first], y[first]), RawSplit(x[second], y[second])
 
 
 def read(
     folder: Path, *, rows: int = 197_324, features: int = 600, train: int = 10_000, test: int = 10_000
-) -> tuple[Rows, Rows]:
-    """``train`` and ``test`` records, drawn from all by a fixed seed without overlap."""
+) -> tuple[RawSplit, RawSplit]:
+    """Draw ``train`` and ``test`` records by a fixed seed, without overlap."""
     x, y = _records(folder, rows, features)
     return _draw(x, y, train, test)
 
 
 def read_top(
     folder: Path, *, rows: int = 197_324, features: int = 600, train: int = 10_000, test: int = 10_000, items: int = 100
-) -> tuple[Rows, Rows]:
-    """The same records as :func:`read`, reduced to the ``items`` items that all records together bought most often.
+) -> tuple[RawSplit, RawSplit]:
+    """Draw the same records as :func:`read`, reduced to the ``items`` items that are most frequent among all records.
 
-    The items stay in their published order; of equally frequent ones the earlier counts as more frequent.
+    The items stay in their published order; among equally frequent items, earlier ones count as more frequent.
     """
     x, y = _records(folder, rows, features)
     bought = x.sum(axis=0, dtype=np.int64)

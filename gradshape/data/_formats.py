@@ -1,4 +1,4 @@
-"""Reading of files that may be damaged: every failure is a ``DataError`` that names the file."""
+"""Reading of files that may be damaged. Every failure is a ``DataError`` that names the file."""
 
 import gzip
 import tarfile
@@ -15,7 +15,7 @@ _DAMAGED = (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error)
 
 
 def impostor(head: bytes) -> str | None:
-    """What was saved in place of data, judged by a file's first bytes; ``None`` if nothing gives it away."""
+    """Judge by a file's first bytes what was saved in place of data; return ``None`` if nothing gives it away."""
     start = head[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if not head:
         return "is empty"
@@ -27,7 +27,7 @@ def impostor(head: bytes) -> str | None:
 
 
 def read_bytes(path: Path, expected: str) -> bytes:
-    """The content of a file, unzipped if its name ends in ``.gz``; ``expected`` says in errors what it should be."""
+    """Return the content of a file, unzipped if its name ends in ``.gz``; errors say what was ``expected``."""
     try:
         raw = path.read_bytes()
     except OSError as error:
@@ -44,7 +44,7 @@ def read_bytes(path: Path, expected: str) -> bytes:
 
 
 def read_members(path: Path, names: tuple[str, ...], expected: str) -> dict[str, bytes]:
-    """The content of the named members of a ``.tar.gz``, in memory.
+    """Return the content of the named members of a ``.tar.gz``, without writing any file.
 
     Members are matched by their last path component and only regular files count, so an archive can
     neither choose where something is written nor link out of itself.
@@ -75,9 +75,9 @@ def read_members(path: Path, names: tuple[str, ...], expected: str) -> dict[str,
 
 
 def shuffled(count: int, seed: int) -> NDArray[np.intp]:
-    """A permutation of ``range(count)`` that is the same with every version of numpy.
+    """Return a permutation of ``range(count)`` that is the same with every version of numpy.
 
-    NumPy keeps the raw stream of a bit generator stable for ever, but not what ``Generator`` makes of it.
+    NumPy keeps the raw stream of a bit generator stable for ever, but not what ``Generator`` draws from it.
 
     >>> shuffled(5, seed=0).tolist()
     [3, 2, 1, 0, 4]
@@ -94,7 +94,7 @@ def binary_table(
         ``(rows, features)`` uint8 of 0 and 1, and ``(rows,)`` int64 class ids counted from 0.
 
     Raises:
-        DataError: naming ``path`` and the first line that differs from this form, or another number of rows.
+        DataError: a line differs from this form, of which the error names the first, or the number of rows is another.
     """
     expected = f"{rows:,} lines of a class id 1..{classes} and {features} values, each 0 or 1"
     if b"\r" in text:

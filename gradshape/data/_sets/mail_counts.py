@@ -1,9 +1,9 @@
 """Made-up mail: how often each of 1,500 words occurs in a message, for linear classifiers; few messages, many words.
 
-Where attacks that place few strong rows are known to bite (Koh, Steinhardt and Liang 2018, on Enron): rows are counts,
-there are more words than training messages, and messages differ so much in length that a sphere around a class is wide.
-``spam_zipf``, of which only presences are kept, is no such task: 40 messages suffice there for a linear SVM that gets
-0.3 % of the test messages wrong.
+Attacks that place few strong rows are known to work on such data (Koh, Steinhardt and Liang 2018, on Enron): rows are
+counts, there are more words than training messages, and messages differ so much in length that a sphere around a class
+is wide. On ``spam_zipf``, which keeps only whether a word occurs, they are weak: 40 messages suffice there for a linear
+SVM that gets 0.3 % of the test messages wrong.
 
 Words have a Zipf profile: the word of rank ``r`` occurs in proportion to ``1 / (r + 11)``. Half of the words are
 neutral; each of the others leans towards spam by a factor ``e^t`` and away from ham by as much, with ``t`` uniform in
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gradshape.data.source import Rows, Source, register
+from gradshape.data.source import RawSplit, Source, register
 
 _TRAIN, _TEST, _WORDS = 600, 1_000, 1_500
 _RANK_OFFSET, _LEANING_SHARE, _LEANING = 11, 0.5, 1.4
@@ -27,8 +27,8 @@ MOST = 32
 _SEED = 0
 
 
-def read(folder: Path) -> tuple[Rows, Rows]:
-    """600 train and 1,000 test messages, half of them spam, the same on every call."""
+def read(folder: Path) -> tuple[RawSplit, RawSplit]:
+    """Return 600 train and 1,000 test messages, half of them spam, the same on every call."""
     # Only uniform numbers are drawn: they are the part of numpy's Generator that does not change between versions.
     generator = np.random.Generator(np.random.PCG64(_SEED))
     count = _TRAIN + _TEST
@@ -40,7 +40,7 @@ def read(folder: Path) -> tuple[Rows, Rows]:
     y = np.arange(count) % 2
     length = _LENGTH[0] * (_LENGTH[1] / _LENGTH[0]) ** generator.random(count)
     mean = length[:, None] * weights[y]
-    # A Poisson number is how many of its cumulated chances a uniform number is above.
+    # A Poisson number is the number of cumulated probabilities that lie below a uniform number.
     uniform = generator.random((count, _WORDS))
     chance = np.exp(-mean)
     below = chance.copy()
@@ -49,7 +49,7 @@ def read(folder: Path) -> tuple[Rows, Rows]:
         x += uniform > below
         chance *= mean / number
         below += chance
-    return Rows(x[:_TRAIN], y[:_TRAIN]), Rows(x[_TRAIN:], y[_TRAIN:])
+    return RawSplit(x[:_TRAIN], y[:_TRAIN]), RawSplit(x[_TRAIN:], y[_TRAIN:])
 
 
 MAIL_COUNTS = register(

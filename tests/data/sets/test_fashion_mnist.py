@@ -4,7 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gradshape.data import DataError, fashion_mnist, load, source
+from gradshape.data import DataError, load, source
+from gradshape.data._sets import fashion_mnist
 from tests.data import publish
 
 IMAGES, LABELS = "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"

@@ -1,4 +1,4 @@
-"""Where data lies, and how what is missing gets there: checked, whole, and by one process at a time."""
+"""Where data files lie, and the download of missing ones: checked, whole, and by one process at a time."""
 
 import gzip
 import hashlib
@@ -10,16 +10,16 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from gradshape.data._formats import impostor
 from gradshape.data.errors import DataUnavailable
-from gradshape.data.formats import impostor
 from gradshape.data.source import PublishedFile, Source
 
-# Small chunks would spend more time on system calls than on the network.
+# With small chunks, system calls would take longer than the network.
 _CHUNK = 1 << 18
 
 
 def data_root(root: str | os.PathLike[str] | None = None) -> Path:
-    """``root``, else ``$GRADSHAPE_DATA``, else the user's cache directory."""
+    """Return ``root``, else ``$GRADSHAPE_DATA``, else the user's cache directory."""
     chosen = root or os.environ.get("GRADSHAPE_DATA")
     if chosen:
         return Path(chosen).expanduser()
@@ -34,7 +34,7 @@ def offline() -> bool:
 
 
 def ensure(source: Source, root: str | os.PathLike[str] | None = None, *, download: bool = True) -> Path:
-    """The folder that holds every file of ``source``, after downloading those that were missing.
+    """Return the folder that holds every file of ``source``, after downloading those that were missing.
 
     Files that are found are used as they are; only downloads have their hash checked.
 
@@ -62,7 +62,7 @@ def ensure(source: Source, root: str | os.PathLike[str] | None = None, *, downlo
     except DataUnavailable:
         raise
     except OSError as error:
-        # An error number comes from the file system, such as a full or read-only one.
+        # Errors with a number come from the file system, for instance if it is full or read-only.
         hint = "" if error.errno is None else " (GRADSHAPE_DATA or --root choose another place)"
         raise DataUnavailable(source.name, f"looked in {folder}: {error}{hint}", command) from error
     return folder
@@ -115,7 +115,7 @@ def _check(file: PublishedFile, partial: Path, sidecar: Path) -> None:
 
 
 def _check_gzip(file: PublishedFile, partial: Path) -> None:
-    """Read an archive to its end: its own checksum is all there is to check where no hash is known."""
+    """Read an archive to its end, so that its own checksum is checked where no hash is known."""
     if not file.name.endswith("gz"):
         return
     try:

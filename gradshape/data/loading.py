@@ -1,4 +1,4 @@
-"""Data sets by name: the registered ones, pairs of their classes, and files."""
+"""Loading of data sets by name: registered ones, pairs of their classes, and files."""
 
 import os
 import re
@@ -8,34 +8,19 @@ import numpy as np
 import torch
 
 from gradshape._validate import unknown
-
-# Importing a module registers its data sets: a new one is one file and one line here.
-from gradshape.data import (
-    cifar10,  # noqa: F401
-    diabetes,  # noqa: F401
-    digits,  # noqa: F401
-    fashion_mnist,  # noqa: F401
-    location30,  # noqa: F401
-    mail_counts,  # noqa: F401
-    npz,
-    nuclei_area,  # noqa: F401
-    purchase100,  # noqa: F401
-    purchase_synthetic,  # noqa: F401
-    spam_zipf,  # noqa: F401
-    two_moons,  # noqa: F401
-)
+from gradshape.data import _npz, _sets  # noqa: F401
+from gradshape.data._pairs import pair
+from gradshape.data._storage import ensure
 from gradshape.data.base import Dataset, Split
 from gradshape.data.errors import DataError
-from gradshape.data.pairs import pair
-from gradshape.data.source import Rows, Source, registered
-from gradshape.data.storage import ensure
+from gradshape.data.source import RawSplit, Source, registered
 
 Name = str | os.PathLike[str]
 Root = str | os.PathLike[str] | None
 
 
 def names() -> tuple[str, ...]:
-    """The registered names. ``<name>_<a><b>`` (a pair of classes) and paths of ``.npz`` files load as well.
+    """Return the registered names. ``<name>_<a><b>`` (a pair of classes) and paths of ``.npz`` files load as well.
 
     >>> "digits" in names()
     True
@@ -44,7 +29,7 @@ def names() -> tuple[str, ...]:
 
 
 def info(name: Name) -> Source:
-    """What is known about a data set without loading it.
+    """Return what is known about a data set without loading it.
 
     >>> info("digits").rows
     (1437, 360)
@@ -57,7 +42,7 @@ def info(name: Name) -> Source:
     sources = registered()
     key = os.fspath(name)
     if key.endswith(".npz"):
-        return npz.source(Path(key).expanduser())
+        return _npz.source(Path(key).expanduser())
     if key in sources:
         return sources[key]
     classes = re.fullmatch(r"(.+)_(\d)(\d)", key)
@@ -70,9 +55,10 @@ def load(name: Name, *, root: Root = None, download: bool = True) -> Dataset:
     """Load a data set; the same name gives the same rows in the same order, everywhere.
 
     Args:
-        name: one of :func:`names`; or two classes of one, as ``digits_38`` (class 3 is 0, class 8 is 1); or
-            the path of an ``.npz`` file with the arrays ``x_train``, ``y_train``, ``x_test`` and ``y_test``, or
-            with token counts (see :mod:`gradshape.data.token_counts`).
+        name: one of :func:`names`; or two classes of one, as ``digits_38`` (class 3 is 0, class 8 is 1); or the path
+            of an ``.npz`` file with the arrays ``x_train``, ``y_train``, ``x_test`` and ``y_test``. Token counts
+            ``counts_train`` and ``counts_test``, dense or as the parts ``_data``, ``_indices``, ``_indptr`` and
+            ``_shape`` of a sparse matrix by rows, may stand in place of ``x_train`` and ``x_test``.
         root: the folder with one folder a data set; ``$GRADSHAPE_DATA`` by default, else the user's cache
             directory. Files that lie there in their publisher's layout are used as they are.
         download: whether what is missing may be downloaded; ``GRADSHAPE_OFFLINE=1`` forbids it too.
@@ -120,7 +106,7 @@ def fetch(name: Name, root: Root = None, *, download: bool = True) -> Path | Non
     return None if source.embedded else folder
 
 
-def _split(rows: Rows, source: Source, num_classes: int) -> Split:
+def _split(rows: RawSplit, source: Source, num_classes: int) -> Split:
     x = torch.empty(rows.x.shape)
     np.copyto(x.numpy(), rows.x, casting="same_kind")
     labels = rows.y.astype(np.int64 if num_classes else np.float32)

@@ -5,7 +5,7 @@ import pytest
 
 from gradshape import data
 from gradshape.data import DataError, info, load, names, source
-from gradshape.data.source import Rows, Source
+from gradshape.data.source import RawSplit, Source
 
 
 def test_contract_names_are_registered() -> None:
@@ -41,7 +41,7 @@ def test_derived_sets_share_the_files_of_their_base(name: str, tmp_path: Path) -
 
 
 def test_source_that_breaks_its_promise_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = Rows(np.full((2, 1), 2.0), np.array([0, 1]))
+    rows = RawSplit(np.full((2, 1), 2.0), np.array([0, 1]))
     broken = Source(name="broken", description="", read=lambda folder: (rows, rows), num_classes=2)
     monkeypatch.setitem(source._registry, "broken", broken)
     with pytest.raises(DataError, match=r"holds bad data \(broken: train: x lies in \[2, 2\]"):

@@ -2,20 +2,20 @@
 
 from pathlib import Path
 
-from gradshape.data.formats import binary_table, read_members, shuffled
-from gradshape.data.source import PublishedFile, Rows, Source, register
+from gradshape.data._formats import binary_table, read_members, shuffled
+from gradshape.data.source import PublishedFile, RawSplit, Source, register
 
 _ARCHIVE = "dataset_location.tgz"
 _MEMBER = "bangkok"
 
 
-def read(folder: Path, *, rows: int = 5_010, features: int = 446, train: int = 4_008) -> tuple[Rows, Rows]:
-    """The records in a fixed random order, the first ``train`` of ``rows`` for training and the others for testing."""
+def read(folder: Path, *, rows: int = 5_010, features: int = 446, train: int = 4_008) -> tuple[RawSplit, RawSplit]:
+    """Read the records in a fixed random order: ``train`` of ``rows`` to train on, the rest to test on."""
     path = folder / _ARCHIVE
     text = read_members(path, (_MEMBER,), f"a .tgz with a table {_MEMBER!r}")[_MEMBER]
     x, y = binary_table(path, text, features=features, classes=30, rows=rows)
     order = shuffled(rows, seed=30)
-    return Rows(x[order[:train]], y[order[:train]]), Rows(x[order[train:]], y[order[train:]])
+    return RawSplit(x[order[:train]], y[order[:train]]), RawSplit(x[order[train:]], y[order[train:]])
 
 
 LOCATION30 = register(

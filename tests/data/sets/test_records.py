@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gradshape.data import DataError, load, location30, purchase100, source
+from gradshape.data import DataError, load, source
+from gradshape.data._sets import location30, purchase100
 from tests.data import publish
 
 

@@ -3,7 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gradshape.data import DataError, DataUnavailable, cifar10, load, source
+from gradshape.data import DataError, DataUnavailable, load, source
+from gradshape.data._sets import cifar10
 from tests.data import publish
 
 

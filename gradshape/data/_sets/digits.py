@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from gradshape.data.source import Rows, Source, register
+from gradshape.data.source import RawSplit, Source, register
 
 
-def read(folder: Path) -> tuple[Rows, Rows]:
-    """1,437 train and 360 test rows ``(1, 8, 8)``; the split is fixed and keeps the shares of the classes."""
+def read(folder: Path) -> tuple[RawSplit, RawSplit]:
+    """Return 1,437 train and 360 test rows ``(1, 8, 8)``; the split is fixed and keeps the shares of the classes."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
@@ -16,7 +16,7 @@ def read(folder: Path) -> tuple[Rows, Rows]:
     rows = np.arange(len(labels))
     train, test = train_test_split(rows, test_size=360, stratify=labels, random_state=0)
     x = pixels.reshape(-1, 1, 8, 8)
-    return Rows(x[np.sort(train)], labels[np.sort(train)]), Rows(x[np.sort(test)], labels[np.sort(test)])
+    return RawSplit(x[np.sort(train)], labels[np.sort(train)]), RawSplit(x[np.sort(test)], labels[np.sort(test)])
 
 
 DIGITS = register(

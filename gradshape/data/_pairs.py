@@ -6,24 +6,24 @@ from pathlib import Path
 
 import numpy as np
 
-from gradshape.data.source import Rows, Source
+from gradshape.data.source import RawSplit, Source
 
 
-def keep_pair(rows: Rows, first: int, second: int, *, per_class: int | None = None) -> Rows:
-    """The rows of class ``first``, now labelled 0, and of class ``second``, now 1, in the order of ``rows``.
+def keep_pair(rows: RawSplit, first: int, second: int, *, per_class: int | None = None) -> RawSplit:
+    """Keep the rows of class ``first``, now labelled 0, and of class ``second``, now 1, in the order of ``rows``.
 
-    With ``per_class`` only the first that many rows of either class are kept.
+    With ``per_class``, keep only the first ``per_class`` rows of either class.
 
-    >>> rows = Rows(x=np.eye(5), y=np.array([7, 3, 0, 3, 7]))
+    >>> rows = RawSplit(x=np.eye(5), y=np.array([7, 3, 0, 3, 7]))
     >>> keep_pair(rows, 3, 7).y.tolist()
     [1, 0, 0, 1]
     """
     chosen = np.sort(np.concatenate([np.flatnonzero(rows.y == label)[:per_class] for label in (first, second)]))
-    return Rows(rows.x[chosen], (rows.y[chosen] == second).astype(np.int64))
+    return RawSplit(rows.x[chosen], (rows.y[chosen] == second).astype(np.int64))
 
 
 def pair(base: Source, first: int, second: int) -> Source:
-    """``base`` reduced to class ``first`` -> 0 and class ``second`` -> 1, named ``<base>_<first><second>``.
+    """Reduce ``base`` to class ``first`` -> 0 and class ``second`` -> 1, named ``<base>_<first><second>``.
 
     Raises:
         ValueError: the classes are equal, or one is not in ``[0, base.num_classes)``.
@@ -46,6 +46,6 @@ def pair(base: Source, first: int, second: int) -> Source:
     )
 
 
-def _read(base: Source, first: int, second: int, folder: Path) -> tuple[Rows, Rows]:
+def _read(base: Source, first: int, second: int, folder: Path) -> tuple[RawSplit, RawSplit]:
     train, test = base.read(folder)
     return keep_pair(train, first, second), keep_pair(test, first, second)

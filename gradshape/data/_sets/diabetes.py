@@ -4,14 +4,14 @@ from pathlib import Path
 
 import numpy as np
 
-from gradshape.data.scaling import unit_rows
-from gradshape.data.source import Rows, Source, register
+from gradshape.data._sets.scaling import unit_rows
+from gradshape.data.source import RawSplit, Source, register
 
 _TRAIN, _TEST = 300, 142
 
 
-def read(folder: Path) -> tuple[Rows, Rows]:
-    """300 train and 142 test rows of ten features, in the units of the table, scaled by the train rows.
+def read(folder: Path) -> tuple[RawSplit, RawSplit]:
+    """Return 300 train and 142 test rows of ten features, scaled by the train rows.
 
     The split is fixed. Age, sex, body mass index and blood pressure come first, then six blood serum measurements. A
     linear model explains about half of the variance.

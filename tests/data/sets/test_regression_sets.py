@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from gradshape.data import Dataset, Split, __main__, info, load, names
-from gradshape.data.scaling import unit_rows
+from gradshape.data._sets.scaling import unit_rows
 from gradshape.learners.linear import Penalty, fit_linear
 
 PINNED = {

@@ -1,4 +1,4 @@
-"""Made-up purchases that imitate Purchase-100 in its form with 100 items, for where the real records cannot be had.
+"""Made-up purchases that imitate Purchase-100 with its 100 most frequent items, for use without the real records.
 
 Each item has a popularity, the share of records that hold it: from 0.5 for the most popular item
 falling geometrically to 0.1 for the least. A class is a random basket, in which each item lies with the
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gradshape.data.source import Rows, Source, register
+from gradshape.data.source import RawSplit, Source, register
 
 _TRAIN, _TEST = 10_000, 10_000
 _CLASSES, _PROTOTYPES, _ITEMS = 100, 4, 100
@@ -29,8 +29,8 @@ _PROTOTYPE_REDRAWS, _RECORD_REDRAWS = 0.65, 0.415
 _SEED = 0
 
 
-def read(folder: Path) -> tuple[Rows, Rows]:
-    """10,000 train and 10,000 test records of 100 items, the same on every call."""
+def read(folder: Path) -> tuple[RawSplit, RawSplit]:
+    """Return 10,000 train and 10,000 test records of 100 items, the same on every call."""
     # Only uniform numbers are drawn: they are the part of numpy's Generator that does not change between versions.
     generator = np.random.Generator(np.random.PCG64(_SEED))
     popularity = np.geomspace(*_POPULARITY, _ITEMS)
@@ -44,7 +44,7 @@ def read(folder: Path) -> tuple[Rows, Rows]:
     prototype = (generator.random(count) * _PROTOTYPES).astype(np.int64)
     redrawn = generator.random((count, _ITEMS)) < _RECORD_REDRAWS
     x = np.where(redrawn, generator.random(redrawn.shape) < popularity, prototypes[y, prototype]).view(np.uint8)
-    return Rows(x[:_TRAIN], y[:_TRAIN]), Rows(x[_TRAIN:], y[_TRAIN:])
+    return RawSplit(x[:_TRAIN], y[:_TRAIN]), RawSplit(x[_TRAIN:], y[_TRAIN:])
 
 
 PURCHASE_SYNTHETIC = register(

@@ -1,4 +1,4 @@
-"""Clean training rows with poison among them: which rows there are, and by which numbers."""
+"""Clean training rows with poison among them: which rows there are, and which ids they have."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,10 +11,10 @@ from gradshape.data.base import Split
 
 @dataclass(frozen=True, eq=False)
 class PoisonedRows:
-    """The train rows less those that poison replaces, then the poison.
+    """The train rows without those that poison replaces, followed by the poison.
 
-    A row is called by its id: ``0 ... N - 1`` for train rows, ``N ... N + n - 1`` for poison. Masks have one value an
-    id, replaced rows included.
+    Train rows have the ids ``0 ... N - 1``, poison has ``N ... N + n - 1``. Masks have one value for every id, also for
+    those of replaced rows.
 
     Args:
         train: the ``N`` clean rows.
@@ -27,12 +27,12 @@ class PoisonedRows:
     replaced: Tensor | None = None
 
     def __len__(self) -> int:
-        """Number of ids, ``N + n``."""
+        """Return the number of ids, ``N + n``."""
         return len(self.train) + (0 if self.poison is None else len(self.poison))
 
     @cached_property
     def absent(self) -> Tensor:
-        """``(N + n,)`` bool: the replaced rows."""
+        """``(N + n,)`` bool: true for replaced rows."""
         absent = torch.zeros(len(self), dtype=torch.bool)
         if self.replaced is not None:
             absent[self.replaced] = True
@@ -40,28 +40,28 @@ class PoisonedRows:
 
     @property
     def present(self) -> Tensor:
-        """Ids of the rows that there are, ascending."""
+        """Ids of the rows that are not replaced, ascending."""
         return (~self.absent).nonzero().squeeze(1)
 
     def is_poison(self, ids: Tensor) -> Tensor:
-        """Which of these rows are poison, bool."""
+        """Return a bool for each of these ids: whether the row is poison."""
         return ids >= len(self.train)
 
     def rows(self, ids: Tensor) -> Split:
-        """These rows, in this order."""
+        """Return the rows of these ids, in this order."""
         if self.poison is None:
             return Split(self.train.x[ids], self.train.y[ids])
         return Split(torch.cat([self.train.x, self.poison.x])[ids], torch.cat([self.train.y, self.poison.y])[ids])
 
     def shared_and_private(self, keep: Tensor | None = None) -> tuple[Tensor | None, Split | None]:
-        """What a victim leaves out of the train rows, and what it has beside them.
+        """Return which train rows a victim leaves out, and which private rows it has beside the others.
 
         Args:
-            keep: ``(N + n,)`` bool, the rows that a defence keeps; ``None`` for all.
+            keep: ``(N + n,)`` bool, true for the rows that a defence keeps; ``None`` for all.
 
         Returns:
-            Ascending ids of the train rows that it does not train on, and the poison that it trains on; ``None`` where
-            there are none. (Poison of which no row is kept is a split of none.)
+            The ascending ids of the train rows that the victim leaves out, or ``None`` for none, and the poison that it
+            trains on, or ``None`` if there is no poison. If a defence keeps no row of it, it is an empty split.
         """
         gone = self.absent if keep is None else self.absent | ~keep
         ids = gone[: len(self.train)].nonzero().squeeze(1)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from gradshape.data._formats import impostor, read_members
 from gradshape.data.errors import DataError
-from gradshape.data.formats import impostor, read_members
-from gradshape.data.source import PublishedFile, Rows, Source, register
+from gradshape.data.source import PublishedFile, RawSplit, Source, register
 
 SHAPE = (3, 32, 32)
 _ROW = 1 + 3 * 32 * 32
@@ -17,8 +17,8 @@ _TRAIN = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
 _TEST = ("test_batch.bin",)
 
 
-def _read_batches(paths: list[Path], rows: int) -> Rows:
-    """``rows`` rows from each file: a byte with the class id, then 3,072 with the pixels, channel by channel."""
+def _read_batches(paths: list[Path], rows: int) -> RawSplit:
+    """Read ``rows`` rows from each file: a byte with the class id, then 3,072 with the pixels, channel by channel."""
     tables = []
     for path in paths:
         expected = f"{rows:,} rows of {_ROW:,} bytes"
@@ -34,11 +34,11 @@ def _read_batches(paths: list[Path], rows: int) -> Rows:
             raise DataError(path, f"has a label {table[:, 0].max()}: expected class ids 0..9")
         tables.append(table)
     together = np.concatenate(tables)
-    return Rows(together[:, 1:].reshape(-1, *SHAPE), together[:, 0])
+    return RawSplit(together[:, 1:].reshape(-1, *SHAPE), together[:, 0])
 
 
-def read(folder: Path, *, batch: int = 10_000) -> tuple[Rows, Rows]:
-    """The published splits; ``batch`` is the number of rows that each of the six files must have."""
+def read(folder: Path, *, batch: int = 10_000) -> tuple[RawSplit, RawSplit]:
+    """Read the published splits; ``batch`` is the number of rows that each of the six files must have."""
     batches = folder / _FOLDER
     return _read_batches([batches / name for name in _TRAIN], batch), _read_batches(
         [batches / name for name in _TEST], batch
@@ -46,7 +46,7 @@ def read(folder: Path, *, batch: int = 10_000) -> tuple[Rows, Rows]:
 
 
 def unpack(folder: Path) -> None:
-    """Unpack the archive unless that was done: only the six batches, each whole or not at all."""
+    """Unpack the six batches from the archive, unless that was done; each appears whole or not at all."""
     batches = folder / _FOLDER
     lacking = tuple(name for name in (*_TRAIN, *_TEST) if not (batches / name).exists())
     if not lacking:

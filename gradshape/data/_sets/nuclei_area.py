@@ -4,20 +4,20 @@ from pathlib import Path
 
 import numpy as np
 
-from gradshape.data.scaling import unit_rows
-from gradshape.data.source import Rows, Source, register
+from gradshape.data._sets.scaling import unit_rows
+from gradshape.data.source import RawSplit, Source, register
 
 _TRAIN, _TEST = 400, 169
 _FEATURES, _WORST_AREA = 10, 23
 
 
-def read(folder: Path) -> tuple[Rows, Rows]:
-    """400 train and 169 test rows of ten features, scaled by the train rows.
+def read(folder: Path) -> tuple[RawSplit, RawSplit]:
+    """Return 400 train and 169 test rows of ten features, scaled by the train rows.
 
     The table is the Wisconsin breast cancer data, made for a classification that is not used here. The features are its
     first ten columns, means over the nuclei of one image (radius, texture, perimeter, area and six of shape and
-    surface); what is to be predicted is its column ``worst area``, the mean area of the three largest nuclei. A linear
-    model explains more than nine tenths of the variance: unlike ``diabetes`` it leaves poison much room to do harm in.
+    surface). The value to predict is its column ``worst area``, the mean area of the three largest nuclei. A linear
+    model explains more than nine tenths of the variance, so poison has more room to do harm than in ``diabetes``.
     """
     from sklearn.datasets import load_breast_cancer
     from sklearn.model_selection import train_test_split

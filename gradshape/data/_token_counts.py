@@ -1,10 +1,10 @@
-"""A corpus of one's own: how often each message holds each token, as arrays of an ``.npz`` file.
+"""Text corpora of the user's own: how often each message holds each token, as arrays of an ``.npz`` file.
 
 ``counts_train`` and ``counts_test`` take the place of ``x_train`` and ``x_test``: ``(N, V)`` numbers of at least 0. Or
-each is four arrays, the parts of a sparse matrix by rows: of ``m``, a ``scipy.sparse.csr_array``, these are
+each is four arrays, the parts of a sparse matrix by rows. For ``m``, a ``scipy.sparse.csr_array``, these are
 ``counts_train_data=m.data``, ``counts_train_indices=m.indices``, ``counts_train_indptr=m.indptr`` and
-``counts_train_shape=m.shape``, given to ``numpy.savez_compressed``. What is kept of a count is whether it is above 0.
-In memory the rows are dense, 4 bytes a token and message: a large vocabulary is best cut to its frequent tokens first.
+``counts_train_shape=m.shape``, given to ``numpy.savez_compressed``. Only whether a count is above 0 is kept. In memory
+the rows are dense, 4 bytes a token and message, so a large vocabulary is best cut to its frequent tokens first.
 """
 
 from collections.abc import Mapping
@@ -25,11 +25,11 @@ SPARSE = (*(f"counts_{split}_{part}" for split in ("train", "test") for part in 
 
 
 def presence(path: Path, arrays: Arrays, split: str) -> NDArray[np.uint8]:
-    """``(N, V)``, 1 where a message of the split holds a token, else 0.
+    """Return ``(N, V)`` values: 1 where a message of the split holds a token, else 0.
 
     Args:
-        path: the file, for errors.
-        arrays: those of :data:`DENSE` or of :data:`SPARSE`.
+        path: the file that errors name.
+        arrays: the arrays of :data:`DENSE` or of :data:`SPARSE`, by name.
         split: ``"train"`` or ``"test"``.
 
     Raises:

@@ -1,6 +1,6 @@
-"""A data set of one's own: an ``.npz`` file with ``x_train``, ``y_train``, ``x_test`` and ``y_test``.
+"""Data sets of the user's own: ``.npz`` files with ``x_train``, ``y_train``, ``x_test`` and ``y_test``.
 
-In place of ``x_train`` and ``x_test`` it may hold token counts, see :mod:`gradshape.data.token_counts`.
+In place of ``x_train`` and ``x_test`` they may hold token counts, see :mod:`gradshape.data._token_counts`.
 """
 
 import zipfile
@@ -12,21 +12,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradshape.data import token_counts
+from gradshape.data import _token_counts
+from gradshape.data._formats import impostor
 from gradshape.data.errors import DataError
-from gradshape.data.formats import impostor
-from gradshape.data.source import Rows, Source
+from gradshape.data.source import RawSplit, Source
 
 _ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
 
 def open_arrays(path: Path, names: tuple[str, ...], *others: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-    """The named arrays of an ``.npz`` file; nothing in it is unpickled.
+    """Read the named arrays of an ``.npz`` file; nothing in it is unpickled.
 
     Args:
         path: the file.
-        names: of the arrays.
-        others: further lists of names; the one of which the file lacks least is taken.
+        names: names of the arrays.
+        others: further lists of names. The list of which the file lacks the fewest is read.
 
     Raises:
         DataError: the file is no ``.npz`` file, is damaged, lacks an array or holds one of Python objects.
@@ -69,7 +69,7 @@ def _numbers(path: Path, name: str, archive: Any) -> NDArray[Any]:
 
 
 def source(path: Path) -> Source:
-    """The source that reads ``path``; shape and classes are known only after reading.
+    """Return the source that reads ``path``; shape and classes are known only after reading.
 
     ``x`` may have any type of numbers in [0, 1], ``y`` any integer type; classes are counted from 0
     to the largest label. The data set is named after the file, without its suffix. Token counts become 1 for a token
@@ -78,14 +78,14 @@ def source(path: Path) -> Source:
     return Source(name=path.stem, description=f"arrays of {path.name}", read=partial(_read, path), path=path)
 
 
-def _read(path: Path, folder: Path) -> tuple[Rows, Rows]:
-    arrays = open_arrays(path, _ARRAYS, token_counts.DENSE, token_counts.SPARSE)
+def _read(path: Path, folder: Path) -> tuple[RawSplit, RawSplit]:
+    arrays = open_arrays(path, _ARRAYS, _token_counts.DENSE, _token_counts.SPARSE)
     if "x_train" not in arrays:
-        arrays |= {f"x_{split}": token_counts.presence(path, arrays, split) for split in ("train", "test")}
+        arrays |= {f"x_{split}": _token_counts.presence(path, arrays, split) for split in ("train", "test")}
     return _rows(path, arrays, "train"), _rows(path, arrays, "test")
 
 
-def _rows(path: Path, arrays: dict[str, NDArray[Any]], split: str) -> Rows:
+def _rows(path: Path, arrays: dict[str, NDArray[Any]], split: str) -> RawSplit:
     x, y = arrays[f"x_{split}"], arrays[f"y_{split}"]
     if y.dtype.kind not in "iu":
         raise DataError(path, f"array y_{split} has dtype {y.dtype}: expected integer class ids")
@@ -103,4 +103,4 @@ def _rows(path: Path, arrays: dict[str, NDArray[Any]], split: str) -> Rows:
         raise DataError(path, f"x_{split} lies in [{low:g}, {high:g}]: expected values in [0, 1]{hint}")
     if y.min() < 0:
         raise DataError(path, f"y_{split} has a label {y.min()}: expected class ids counted from 0")
-    return Rows(x.astype(np.float32, copy=False), y)
+    return RawSplit(x.astype(np.float32, copy=False), y)
