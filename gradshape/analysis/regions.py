@@ -1,4 +1,4 @@
-"""Where in a plane a classifier decides for which class, and how sure it is."""
+"""Decision regions: for which class a classifier decides at each point of a plane, and how sure it is."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from gradshape.training import Recipe, State
 
 @dataclass(frozen=True, eq=False)
 class Regions:
-    """A classifier's decisions on a grid of square cells over the unit square, at the centre of each.
+    """A classifier's decisions at the centres of a grid of square cells over the unit square.
 
     Attributes:
         classes: ``(side, side)`` int64 class by row (second feature, from 0 up) and column (first feature).
@@ -39,7 +39,7 @@ class Regions:
         return float(beside + above) / self.side
 
     def uncertain_area(self, *, below: float = 0.9) -> float:
-        """Share of the square in which the confidence is less than ``below``, in [0, 1].
+        """Return the share of the square in which the confidence is less than ``below``, in [0, 1].
 
         Raises:
             ValueError: ``below`` lies outside [0, 1].
@@ -79,13 +79,13 @@ def decision_regions(classify: Callable[[Tensor], Tensor], *, side: int = 64) ->
 
 
 def classifier(recipe: Recipe, state: State, *, num_classes: int, features: int = 2) -> nn.Module:
-    """The model of a training, with its parameters, ready to be asked.
+    """Rebuild a trained model from its parameters, in eval mode.
 
     Args:
-        recipe: how it was trained.
+        recipe: the recipe that it was trained by.
         state: its parameters by name, as :class:`~gradshape.training.TrainingResult` keeps them.
-        num_classes: number of its logits.
-        features: number of values in a row.
+        num_classes: the number of its logits.
+        features: the number of values in a row.
 
     >>> from gradshape.training import SGD
     >>> model = models.build("lr", (2,), 3)

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from gradshape import models
-from gradshape.analysis.boundary import Regions, classifier, decision_regions
+from gradshape.analysis import Regions, classifier, decision_regions
 from gradshape.data import load
 from gradshape.training import SGD, Recipe, Victim, train_victims
 

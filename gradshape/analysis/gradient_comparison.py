@@ -13,12 +13,12 @@ from gradshape.training import SIDES, Layers, SideGradients, Weighting
 
 
 class Division(Enum):
-    """Two parts of the training rows whose gradients are compared.
+    """Which two parts of the training rows have their gradients compared.
 
     Attributes:
-        POISON: the poison with the clean rows.
-        PLACEBO: as many clean rows, drawn at random, with all other rows: what the same statistic says of rows that
-            are nothing special.
+        POISON: the poison and the clean rows.
+        PLACEBO: as many clean rows as there is poison, drawn at random, and all other rows. It shows what the same
+            statistic says of rows that are nothing special.
     """
 
     POISON = ("poison", "clean")
@@ -32,8 +32,8 @@ class Differences:
     ``None`` stands for an epoch without rows of one of the parts, or in which a gradient was 0 or not finite.
 
     Attributes:
-        ratio: of their Euclidean norms, at least 0.
-        cosine: of the angle between them, in [-1, 1].
+        ratio: the ratio of their Euclidean norms, at least 0.
+        cosine: the cosine of the angle between them, in [-1, 1].
     """
 
     ratio: tuple[float | None, ...]
@@ -41,22 +41,22 @@ class Differences:
 
     @property
     def mean_ratio(self) -> float | None:
-        """Over the epochs that have one."""
+        """The mean ratio over the epochs that have one."""
         return mean_over_epochs(self.ratio)
 
     @property
     def mean_cosine(self) -> float | None:
-        """Over the epochs that have one."""
+        """The mean cosine over the epochs that have one."""
         return mean_over_epochs(self.cosine)
 
     @property
     def cosine_spread(self) -> float | None:
-        """Standard deviation of the cosines over the epochs, the paper's measure of how steady they are; Fig. 7."""
+        """The standard deviation of the cosines over the epochs, the paper's measure of their steadiness (Fig. 7)."""
         return spread_over_epochs(self.cosine)
 
 
 def magnitude_ratio(poison: Tensor, clean: Tensor) -> float | None:
-    """``|g_p| / |g_c|``: how much larger one gradient is than another.
+    """Return ``|g_p| / |g_c|``: how many times as long one gradient is as another.
 
     Args:
         poison, clean: gradients of one shape, of any dtype.
@@ -73,7 +73,7 @@ def magnitude_ratio(poison: Tensor, clean: Tensor) -> float | None:
 
 
 def cosine_similarity(poison: Tensor, clean: Tensor) -> float | None:
-    """The cosine of the angle between two gradients.
+    """Return the cosine of the angle between two gradients.
 
     Args:
         poison, clean: gradients of one shape, of any dtype.
@@ -98,27 +98,27 @@ def gradient_differences(
     layers: Layers = Layers.LAST,
     bias: bool = False,
 ) -> Differences:
-    """The magnitude ratio and the cosine of every epoch of a training.
+    """Return the magnitude ratio and the cosine of every epoch of a training.
 
     The defaults are the statistic of the paper's Fig. 1 as its code computes it: the gradient of the last dense layer's
     kernel, without its bias and the layers before it, as the mean over batches of means over rows. Rows are told apart
-    by what they are and not by their pixels, and every gradient is that of its own rows alone: the released analysis of
+    by what they are and not by their pixels, and every gradient is that of its own rows alone. The released analysis of
     clipped training sums the whole batch for either side, so that its ratios (2.221 and 3.645 in Fig. 4 c and f) and
     its positive cosines say nothing of the poison.
 
-    Near a stationary point of the training loss the statistic counts rows: see :func:`stationary_ratio`. Look at the
-    placebo beside it.
+    Near a stationary point of the training loss the ratio only tells how many rows there are, see
+    :func:`stationary_ratio`, so compare it with the placebo's.
 
     Args:
-        measured: what a probe found.
-        division: which parts are compared.
-        shaped: of gradients as they enter the update, before noise, instead of the raw ones.
-        weighting: how the gradients of an epoch become one.
-        layers: of which parameters.
-        bias: whether those called ``bias`` count.
+        measured: the gradients that a probe measured.
+        division: the parts that are compared.
+        shaped: whether to compare gradients as they enter the update, before noise, instead of the raw ones.
+        weighting: how the gradients of an epoch are averaged.
+        layers: the layers whose parameters count.
+        bias: whether parameters called ``bias`` count.
 
     Raises:
-        ValueError: all layers are asked for and the probe looked at the last one only, or no parameter is left.
+        ValueError: all layers are asked for but the probe measured the last one only, or no parameter is left.
 
     Hong et al. 2020, section 3.
     """
@@ -128,20 +128,20 @@ def gradient_differences(
     products = (measured.shaped if shaped else measured.raw)[:, list(Weighting).index(weighting), chosen].sum(1)
     one, other = (SIDES.index(side) for side in division.value)
     sides = torch.tensor([one, other])
-    of_epochs = [_differences(epoch) for epoch in products[:, sides][:, :, sides]]
-    return Differences(tuple(ratio for ratio, _ in of_epochs), tuple(cosine for _, cosine in of_epochs))
+    epochs = [_differences(epoch) for epoch in products[:, sides][:, :, sides]]
+    return Differences(tuple(ratio for ratio, _ in epochs), tuple(cosine for _, cosine in epochs))
 
 
 def stationary_ratio(clean_rows: int, poison_rows: int) -> float:
-    """``n_c / n_p``: the magnitude ratio of *any* two parts of the rows where the mean gradient of all of them is 0.
+    """Return ``n_c / n_p``, the magnitude ratio of *any* two parts of the rows if the mean gradient of all rows is 0.
 
-    ``n_c g_c + n_p g_p = n g`` for the mean gradients of two parts and of all rows, whatever the parts are. At a
-    stationary point ``g = 0``, so ``g_p = -(n_c / n_p) g_c``: the ratio says how many rows there are, and the cosine
-    is -1. The paper's linear models are close to one in every epoch, and its ratios are this number: 2.497 where
-    10,800 / 4,320 = 2.5. With clipping the same holds of the clipped gradients.
+    ``n_c g_c + n_p g_p = n g`` holds for the mean gradients of any two parts and of all rows. At a stationary point
+    ``g = 0``, so ``g_p = -(n_c / n_p) g_c``: the ratio says how many rows there are, and the cosine is -1. The paper's
+    linear models are close to a stationary point in every epoch, and its ratios are this number: 2.497 where
+    10,800 / 4,320 = 2.5. With clipping, the same holds for the clipped gradients.
 
     Args:
-        clean_rows, poison_rows: at least 1.
+        clean_rows, poison_rows: numbers of rows, at least 1.
 
     Raises:
         ValueError: a count is less than 1.
@@ -154,7 +154,7 @@ def stationary_ratio(clean_rows: int, poison_rows: int) -> float:
 
 
 def mean_over_epochs(values: Iterable[float | None]) -> float | None:
-    """The mean of the values that are known; ``None`` if none is.
+    """Return the mean of the values that are known; ``None`` if none is.
 
     >>> mean_over_epochs([1.0, None, 2.0])
     1.5
@@ -164,7 +164,7 @@ def mean_over_epochs(values: Iterable[float | None]) -> float | None:
 
 
 def spread_over_epochs(values: Sequence[float | None]) -> float | None:
-    """The standard deviation (of the population) of the values that are known; ``None`` if none is.
+    """Return the population standard deviation of the values that are known; ``None`` if none is.
 
     >>> spread_over_epochs([1.0, None, 3.0])
     1.0
@@ -196,11 +196,11 @@ def _products(poison: Tensor, clean: Tensor) -> Tensor:
 
 
 def _differences(products: Tensor) -> tuple[float | None, float | None]:
-    """Ratio and cosine from ``(2, 2)`` inner products."""
-    (of_one, common), (_, of_other) = products.tolist()
-    if not (math.isfinite(of_one) and math.isfinite(of_other) and of_other > 0):
+    """Compute ratio and cosine from ``(2, 2)`` inner products."""
+    (one, common), (_, other) = products.tolist()
+    if not (math.isfinite(one) and math.isfinite(other) and other > 0):
         return None, None
-    ratio = math.sqrt(of_one) / math.sqrt(of_other)
-    if of_one <= 0:
+    ratio = math.sqrt(one) / math.sqrt(other)
+    if one <= 0:
         return ratio, None
-    return ratio, max(-1.0, min(1.0, common / math.sqrt(of_one) / math.sqrt(of_other)))
+    return ratio, max(-1.0, min(1.0, common / math.sqrt(one) / math.sqrt(other)))

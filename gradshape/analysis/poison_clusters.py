@@ -1,4 +1,4 @@
-"""Where poison lies among the clean rows: principal components, clusters, and how far from its class it is."""
+"""Where poison lies among the clean rows: its principal components, its clusters and its distance from its class."""
 
 from dataclasses import dataclass
 
@@ -10,15 +10,15 @@ from gradshape.data import Split
 
 
 @dataclass(frozen=True, eq=False)
-class Layout:
-    """Clean rows and poison in the plane of their two main components.
+class ClusterMap:
+    """Clean rows and poison in the plane of their first two principal components, with their clusters.
 
     Attributes:
         clean: ``(N, 2)`` float64 coordinates of the clean rows.
-        poison: ``(n, 2)`` of the poison rows.
-        explained: shares of the variance along the two axes, in [0, 1].
+        poison: ``(n, 2)`` float64 coordinates of the poison rows.
+        explained: the shares of the variance along the two axes, in [0, 1].
         clean_clusters, poison_clusters: ``(N,)`` and ``(n,)`` int64, the k-means cluster of each row in the plane.
-        purity: share of the poison that lies in clusters of which it is the majority, in [0, 1].
+        purity: the share of the poison that lies in clusters in which it is the majority, in [0, 1].
         remoteness: ``(n,)`` distance of each poison row, in the space of the inputs, from the clean centroid of the
             class that it claims, divided by the mean such distance of that class' clean rows. About 1 is inconspicuous.
     """
@@ -32,13 +32,13 @@ class Layout:
     remoteness: Tensor
 
 
-def layout(clean: Split, poison: Split, *, clusters: int = 4, seed: int = 0) -> Layout:
+def cluster_map(clean: Split, poison: Split, *, clusters: int = 4, seed: int = 0) -> ClusterMap:
     """Project clean rows and poison together to two principal components and cluster them there by k-means.
 
     Args:
         clean, poison: labelled rows of a classification task, at least 1 each, of one shape with at least 2 values.
         clusters: number of k-means clusters, at most the number of rows.
-        seed: of k-means' starts.
+        seed: seed of the starts of k-means.
 
     Raises:
         ValueError: a number is out of range, there is no row of one kind, or a poison row claims a class that no clean
@@ -48,7 +48,7 @@ def layout(clean: Split, poison: Split, *, clusters: int = 4, seed: int = 0) -> 
 
     >>> rows = Split(torch.tensor([[0.0, 0.0], [0.1, 0.0], [0.0, 0.1]]), torch.zeros(3, dtype=torch.int64))
     >>> far = Split(torch.tensor([[1.0, 1.0]]), torch.zeros(1, dtype=torch.int64))
-    >>> found = layout(rows, far, clusters=2)
+    >>> found = cluster_map(rows, far, clusters=2)
     >>> found.purity, bool(found.remoteness[0] > 10)
     (1.0, True)
     """
@@ -67,17 +67,17 @@ def layout(clean: Split, poison: Split, *, clusters: int = 4, seed: int = 0) -> 
     pca = PCA(n_components=2, svd_solver="covariance_eigh")
     plane = pca.fit_transform(together)
     labels = torch.from_numpy(KMeans(clusters, n_init=4, random_state=seed).fit_predict(plane)).long()
-    of_clean, of_poison = labels[: len(rows)], labels[len(rows) :]
-    counts = [torch.bincount(part, minlength=clusters) for part in (of_clean, of_poison)]
-    purity = float((counts[1] > counts[0])[of_poison].double().mean())
+    clean_clusters, poison_clusters = labels[: len(rows)], labels[len(rows) :]
+    counts = [torch.bincount(part, minlength=clusters) for part in (clean_clusters, poison_clusters)]
+    purity = float((counts[1] > counts[0])[poison_clusters].double().mean())
     points = torch.from_numpy(plane)
     explained = tuple(float(share) for share in pca.explained_variance_ratio_)
-    return Layout(
+    return ClusterMap(
         points[: len(rows)],
         points[len(rows) :],
         (explained[0], explained[1]),
-        of_clean,
-        of_poison,
+        clean_clusters,
+        poison_clusters,
         purity,
         _remoteness(rows, clean.y, added, poison.y),
     )
