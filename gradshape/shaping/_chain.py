@@ -8,7 +8,15 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor
 
-from gradshape.shaping.part import LearnedNoise, RunningWeights, SampleWeights, Stackable, is_per_layer, is_samplewise
+from gradshape.shaping.part import (
+    LearnedNoise,
+    RunningWeights,
+    SampleWeights,
+    Stackable,
+    is_per_layer,
+    is_samplewise,
+    learns,
+)
 
 
 class _Weighs(Protocol):
@@ -89,7 +97,7 @@ class Chain:
         self._noises = [type(parts[0]).running(parts, device=device) for parts in zip(*noises, strict=True)]
         self.per_layer = any(link.per_layer for link in self._links)
         self.samplewise = all(map(is_samplewise, first))
-        self.learns = bool(self._noises) or any(isinstance(part, Stackable) and part.learns for part in first)
+        self.learns = bool(self._noises) or any(map(learns, first))
         # A part from elsewhere may do anything.
         self.repeats = not self.learns and all(isinstance(part, Stackable) for part in first)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -35,6 +35,9 @@ class Clip(Composable):
     tensor([1.0000, 0.5000, 0.2500, 0.1250])
     """
 
+    samplewise: ClassVar[bool] = True
+    learns: ClassVar[bool] = False
+
     max_norm: float
     _: KW_ONLY
     per_layer: bool = False
@@ -45,14 +48,6 @@ class Clip(Composable):
     @property
     def label(self) -> str:
         return f"c{short(self.max_norm)}" + ("-layer" if self.per_layer else "")
-
-    @property
-    def samplewise(self) -> bool:
-        return True
-
-    @property
-    def learns(self) -> bool:
-        return False
 
     @property
     def kind(self) -> Hashable:
@@ -69,10 +64,10 @@ class Clip(Composable):
     @classmethod
     def over(cls, parts: Sequence[Self], *, device: torch.device, dtype: torch.dtype) -> RunningWeights:
         limits = column([part.max_norm for part in parts], device=device, dtype=dtype)
-        return RunningClip(limits, per_layer=parts[0].per_layer)
+        return _RunningClip(limits, per_layer=parts[0].per_layer)
 
 
-class RunningClip:
+class _RunningClip:
     """Clipping of ``k`` victims, each to its own of the ``(k, 1)`` clipping norms ``limits``."""
 
     def __init__(self, limits: Tensor, *, per_layer: bool) -> None:

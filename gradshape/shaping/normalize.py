@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -38,6 +38,9 @@ class Normalize(Composable):
     tensor([2.0000, 1.0000, 0.5000])
     """
 
+    samplewise: ClassVar[bool] = True
+    learns: ClassVar[bool] = False
+
     max_norm: float = 1.0
     stabilizer: float = _STABILIZER
 
@@ -47,14 +50,6 @@ class Normalize(Composable):
     @property
     def label(self) -> str:
         return f"n{short(self.max_norm)}" + ("" if self.stabilizer == _STABILIZER else f"-{short(self.stabilizer)}")
-
-    @property
-    def samplewise(self) -> bool:
-        return True
-
-    @property
-    def learns(self) -> bool:
-        return False
 
     @property
     def kind(self) -> Hashable:

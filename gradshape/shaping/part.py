@@ -124,6 +124,11 @@ def is_per_layer(part: object) -> bool:
     return bool(getattr(part, "per_layer", False))
 
 
+def learns(part: SampleWeights) -> bool:
+    """Whether the part's weights depend on gradients of earlier steps."""
+    return isinstance(part, Stackable) and part.learns
+
+
 def column(values: Sequence[float], *, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Return one number a victim as ``(k, 1)``, to broadcast with ``(k, B)`` norms."""
     return torch.tensor(list(values), device=device, dtype=dtype).unsqueeze(1)

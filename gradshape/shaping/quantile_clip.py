@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -41,6 +41,9 @@ class QuantileClip(Composable):
     tensor([1.0000, 1.0000, 0.5000])
     """
 
+    samplewise: ClassVar[bool] = True
+    learns: ClassVar[bool] = True
+
     quantile: float
     _: KW_ONLY
     start: float = _START
@@ -54,14 +57,6 @@ class QuantileClip(Composable):
     def label(self) -> str:
         rate = "" if self.rate == _RATE else f"-r{short(self.rate)}"
         return f"q{short(self.quantile)}-c{short(self.start)}{rate}"
-
-    @property
-    def samplewise(self) -> bool:
-        return True
-
-    @property
-    def learns(self) -> bool:
-        return True
 
     @property
     def kind(self) -> Hashable:

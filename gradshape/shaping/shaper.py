@@ -8,15 +8,7 @@ import torch
 from torch import Tensor
 
 from gradshape.shaping._chain import Link, weigh
-from gradshape.shaping.part import (
-    Bounded,
-    FixedNoise,
-    LearnedNoise,
-    SampleWeights,
-    Stackable,
-    is_per_layer,
-    is_samplewise,
-)
+from gradshape.shaping.part import Bounded, FixedNoise, LearnedNoise, SampleWeights, is_per_layer, is_samplewise, learns
 
 Part = SampleWeights | FixedNoise | LearnedNoise
 
@@ -146,8 +138,3 @@ class Shaper:
         links = [Link(part, is_per_layer(part)) for part in self.weighting]
         weights = weigh(links, norms, layers=self.per_layer)
         return torch.ones_like(norms) if weights is None else weights
-
-
-def learns(part: SampleWeights) -> bool:
-    """Whether the part's weights depend on gradients of earlier steps."""
-    return isinstance(part, Stackable) and part.learns
