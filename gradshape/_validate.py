@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> ValueError:
-    """A ``ValueError`` for a name that is not among ``known``, listing the nearest ones first."""
+    """Return a ``ValueError`` for a name that is not among ``known``, which lists the nearest ones first."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""

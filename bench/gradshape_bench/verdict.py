@@ -85,7 +85,7 @@ def judge(threshold: Threshold, metrics: Mapping[str, Estimate]) -> Judgement:
     Raises:
         ValueError: the case does not measure that metric; near matches are listed.
 
-    >>> judge(Threshold("rad", "<", 0.05), {"rad": Estimate(0.02, 0.01, 0.03, 5)}).verdict
+    >>> judge(Threshold("rad", "<", 0.05), {"rad": Estimate(0.02, 0.01, 0.03, n=5)}).verdict
     <Verdict.PASS: 'PASS'>
     """
     if threshold.metric not in metrics:

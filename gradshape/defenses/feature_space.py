@@ -38,7 +38,7 @@ def features_of(train: Suspect, *, generator: torch.Generator) -> Tensor:
     """
     known = train.model or _trained_on(train, generator=generator)
     network = known.module(tuple(train.x.shape[1:]), max(train.num_classes, 2), device=train.x.device)
-    return features.features_of(network, train.x)
+    return features.penultimate_features(network, train.x)
 
 
 def no_features(dataset: Dataset, recipe: AnyRecipe) -> str | None:

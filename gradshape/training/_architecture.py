@@ -10,11 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from gradshape import models
-from gradshape._randomness import process_randomness
-from gradshape.clipping.randomness import random_state, set_random_state
-from gradshape.clipping.recording import tensors_in
-from gradshape.clipping.stacked import StackedModel
-from gradshape.clipping.structure import Structure
+from gradshape._randomness import process_randomness, random_state, set_random_state
+from gradshape.clipping.ensemble import ModelEnsemble
+from gradshape.clipping.structure import Structure, tensors_in
 from gradshape.data import Dataset
 from gradshape.training.victim import Victim
 
@@ -25,7 +23,7 @@ class Architecture:
 
     Attributes:
         widths: of the layers of a plain ReLU network, inputs left out; ``None`` for any other.
-        stacks: whether victims of it can be run together, see :class:`gradshape.clipping.stacked.StackedModel`.
+        stacks: whether victims of it can be run together, see :class:`gradshape.clipping.ensemble.ModelEnsemble`.
         parameters: number of parameters.
         outputs: elements of one row's outputs of the layers with parameters; 0 if it does not stack.
         sizes: what one row makes; nothing if it does not stack.
@@ -71,7 +69,7 @@ def architecture(model: nn.Module, x: Tensor) -> Architecture:
         return Architecture(tuple(layer.out_features for layer in dense), True, parameters, 0, RowSizes())
     # A training beside this one must not draw random numbers, or they would be taken for the model's.
     with process_randomness(x.device):
-        stacked = StackedModel.of(model, x)
+        stacked = ModelEnsemble.of(model, x)
         if stacked is None:
             return Architecture(None, False, parameters, 0, RowSizes())
         return Architecture(None, True, parameters, stacked.output_elements, row_sizes(model, x[:1]))

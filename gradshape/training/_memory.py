@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from gradshape.data import Dataset
-from gradshape.shaping import Shaper, Statistic
+from gradshape.shaping import Shaper
 from gradshape.training._architecture import RowSizes
 from gradshape.training.optimizers import Optimizer
 from gradshape.training.recipe import Sampling, steps_per_epoch
@@ -125,6 +125,6 @@ def _statistics(shaper: Shaper, largest: LargestStep) -> int:
     """Bytes of what is learned from norms, in float64."""
     if not shaper.adaptive:
         return 0
-    medians = sum(noise.statistic is Statistic.MEDIAN for noise in shaper.adaptive_noises)
+    medians = sum(noise.keeps_norms for noise in shaper.adaptive_noises)
     # All norms of an epoch, joined, and a copy to search.
     return 8 * largest.batch * (6 + 4 * largest.steps * medians)

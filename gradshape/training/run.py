@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from gradshape import _validate, models
-from gradshape.clipping import loans
+from gradshape.clipping import release_workspaces
 from gradshape.data import Dataset
 from gradshape.training._epochs import train_stack
 from gradshape.training._plan import FAMILIES, ONE_BY_ONE, plan
@@ -134,7 +134,7 @@ def train_stacks(
     for family, members in plan(work, [*families, *(FAMILIES if stacked else ONE_BY_ONE)]):
         together = [victims[index] for index in members]
         results = train_stack(together, family.stack(work, members), report.of(together))
-        loans.release()
+        release_workspaces()
         yield members, results
 
 

@@ -58,7 +58,7 @@ def words(*, rows: int = 60, words: int = 12, seed: int = 0) -> Dataset:
         chance = 0.4 + lean * (2 * y[:, None] - 1)
         return Split((torch.rand(count, words, generator=generator) < chance).float(), y)
 
-    return Dataset("words", split(rows), split(40), 2)
+    return Dataset("words", split(rows), split(40), num_classes=2)
 
 
 LABEL_FLIPS = [

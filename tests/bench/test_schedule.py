@@ -386,7 +386,7 @@ class Many:
         crafts = [Craft(dataset, device, FLIPS[0], None, seed) for seed in range(self.fits)]
         results = yield [*stack, *crafts]
         shares = [float(result.predictions.double().mean()) for result in results[: len(stack)]]
-        return Measurement({f"m{number}": Estimate(share, None, None, 1) for number, share in enumerate(shares)}, {})
+        return Measurement({f"m{number}": Estimate(share, None, None, n=1) for number, share in enumerate(shares)}, {})
 
 
 def _parts(tmp_path: Path, protocol: Many, workers: int) -> tuple[Spy, Any]:

@@ -218,9 +218,9 @@ def test_every_session_has_its_own_scratch_folder() -> None:
 
 
 METRICS: Mapping[str, Estimate] = {
-    "rad": Estimate(0.04, 0.03, 0.06, 2),
-    "utility_loss": Estimate(0.01, 0.005, 0.015, 2),
-    "rad_last": Estimate(0.5, 0.4, 0.6, 2),
+    "rad": Estimate(0.04, 0.03, 0.06, n=2),
+    "utility_loss": Estimate(0.01, 0.005, 0.015, n=2),
+    "rad_last": Estimate(0.5, 0.4, 0.6, n=2),
 }
 
 

@@ -53,7 +53,7 @@ def test_replaced_rows_are_gone_and_poison_is_removed_all_the_same() -> None:
 @pytest.mark.parametrize("defense", [PerfectFilter(), RandomFilter()], ids=str)
 def test_regression_is_filtered_too(defense: Defense) -> None:
     rows = Split(torch.rand(9, 2), torch.rand(9))
-    assert defense.unsuitable(Dataset("numbers", rows, rows, 0), RECIPE) is None
+    assert defense.unsuitable(Dataset("numbers", rows, rows, num_classes=0), RECIPE) is None
     poison = torch.arange(9) < 3
     train = Suspect(rows.x, rows.y, num_classes=0, assumptions=defense.assumptions, budget=3, poison=poison)
     mask = defense.filter(train, generator=torch.Generator().manual_seed(0))

@@ -110,7 +110,7 @@ def test_the_label_says_what_is_no_default(kind: type, name: str) -> None:
 
 def dataset(rows: int, classes: int) -> Dataset:
     split = Split(torch.rand(rows, 2), torch.arange(rows) % classes if classes else torch.rand(rows))
-    return Dataset("rows", split, split, classes)
+    return Dataset("rows", split, split, num_classes=classes)
 
 
 @pytest.mark.parametrize("kind", [RONI, TargetedRONI])

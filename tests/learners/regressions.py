@@ -25,4 +25,4 @@ def plane(*, rows: int = 120, test: int = 200, features: int = 5, noise: float =
         x, y = plane_rows(count, features=features, noise=noise, seed=2 * seed + place)
         return Split(x.float(), y.float())
 
-    return Dataset("plane", split(rows, 0), split(test, 1), 0)
+    return Dataset("plane", split(rows, 0), split(test, 1), num_classes=0)

@@ -35,7 +35,7 @@ def blobs(
         noise = torch.randn(count, *shape, generator=generator)
         return Split((centres[y] + spread * noise).clamp(0, 1), y)
 
-    return Dataset("blobs", split(rows), split(test), classes)
+    return Dataset("blobs", split(rows), split(test), num_classes=classes)
 
 
 def random_rows(dataset: Dataset, count: int, *, seed: int) -> Split:

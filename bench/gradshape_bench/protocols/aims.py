@@ -81,7 +81,7 @@ def rate(shares: Sequence[float]) -> Estimate:
     >>> str(rate([])), str(rate([1, 0.5, 0, 0]))
     ('0.0000 [0.0000, 1.0000] (n=0)', '0.3750 [0.0919, 0.7806] (n=4)')
     """
-    return success_rate(sum(shares), len(shares)) if shares else Estimate(0.0, 0.0, 1.0, 0)
+    return success_rate(sum(shares), len(shares)) if shares else Estimate(0.0, 0.0, 1.0, n=0)
 
 
 def outcome(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gradshape import _validate
-from gradshape.analysis.boundary import Regions, classifier, decision_regions
+from gradshape.analysis import Regions, classifier, decision_regions
 from gradshape.data import Dataset, Split
 from gradshape.metrics import mean_over_seeds
 from gradshape.training import Recipe, TrainingResult

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from gradshape import _seeds, _validate
-from gradshape.analysis.clusters import Layout, layout
+from gradshape.analysis import ClusterMap, cluster_map
 from gradshape.attacks import PoisonSet
 from gradshape.data import Dataset
 from gradshape.metrics import mean_over_seeds
@@ -53,7 +53,7 @@ class Clusters:
         if not all(map(len, poisons)):
             raise ValueError(f"attack {case.attack.label!r} adds no poison: expected at least 1 row to look at")
         found = [
-            layout(dataset.train, poison.rows, clusters=self.clusters, seed=seed)
+            cluster_map(dataset.train, poison.rows, clusters=self.clusters, seed=seed)
             for seed, poison in zip(case.seeds, poisons, strict=True)
         ]
         kinds = [_kinds(poison) for poison in poisons]
@@ -82,7 +82,7 @@ def _kinds(poison: PoisonSet) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _picture(
-    dataset: Dataset, poison: PoisonSet, found: Layout, first: torch.Tensor, counts: torch.Tensor, *, seed: int
+    dataset: Dataset, poison: PoisonSet, found: ClusterMap, first: torch.Tensor, counts: torch.Tensor, *, seed: int
 ) -> dict[str, Any]:
     """What a plot needs, as plain values: some points of the plane, and the most frequent poisons."""
     clean = torch.randperm(len(found.clean), generator=_seeds.stream(seed, "picture"))[:_POINTS].sort().values

@@ -38,7 +38,7 @@ def interval(estimate: Estimate, places: int = 3) -> str:
 def share(estimate: Estimate | None) -> str:
     """A rate as a count of what it is of; empty if there is none.
 
-    >>> share(Estimate(0.25, 0.1, 0.5, 8))
+    >>> share(Estimate(0.25, 0.1, 0.5, n=8))
     '2 of 8'
     """
     return "" if estimate is None else f"{round(estimate.value * estimate.n):,} of {estimate.n:,}"

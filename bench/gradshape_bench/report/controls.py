@@ -48,9 +48,9 @@ def short_of_control(records: Sequence[Record]) -> frozenset[str]:
 def exceeds(one: Estimate, other: Estimate) -> bool:
     """Whether ``one`` is above ``other`` by more than their intervals allow for; false without intervals.
 
-    >>> exceeds(Estimate(0.10, 0.08, 0.12, 5), Estimate(0.05, 0.03, 0.07, 5))
+    >>> exceeds(Estimate(0.10, 0.08, 0.12, n=5), Estimate(0.05, 0.03, 0.07, n=5))
     True
-    >>> exceeds(Estimate(0.07, 0.05, 0.09, 5), Estimate(0.05, 0.03, 0.07, 5))
+    >>> exceeds(Estimate(0.07, 0.05, 0.09, n=5), Estimate(0.05, 0.03, 0.07, n=5))
     False
     """
     if one.low is None or other.high is None:

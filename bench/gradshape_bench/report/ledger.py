@@ -119,10 +119,10 @@ def _find(asked: Asked, records: Iterable[Record]) -> Record | None:
 
 def _value(how: Reading, record: Record) -> Estimate | None:
     if how.by_definition is not None:
-        return Estimate(how.by_definition, None, None, len(record.seeds))
+        return Estimate(how.by_definition, None, None, n=len(record.seeds))
     counts = record.details.get(how.metric)
     if how.metric not in record.metrics and isinstance(counts, list) and len(set(counts)) == 1:
-        return Estimate(float(counts[0]), None, None, len(counts))
+        return Estimate(float(counts[0]), None, None, n=len(counts))
     return record.metrics.get(how.metric)
 
 

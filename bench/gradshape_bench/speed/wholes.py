@@ -104,7 +104,7 @@ def _random(name: str, rows: int, features: int, classes: int) -> Dataset:
         )
         for _ in range(2)
     )
-    return Dataset(name, train, test, classes)
+    return Dataset(name, train, test, num_classes=classes)
 
 
 def _trained(

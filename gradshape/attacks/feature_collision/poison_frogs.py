@@ -14,7 +14,7 @@ from gradshape.attacks.feature_collision.collision import collide
 from gradshape.attacks.feature_collision.nearest import mean_distance, nearest_of_class
 from gradshape.attacks.targeted import TargetedAttack, aimed
 from gradshape.attacks.threat import ON_TARGETS, ThreatModel
-from gradshape.features import features_of, rows_at_once
+from gradshape.features import penultimate_features, rows_per_pass
 
 _REPORT_EVERY = 10
 
@@ -97,11 +97,11 @@ class PoisonFrogs(TargetedAttack):
 
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         network, rows = victim.networks[0], victim.candidates
-        goals, features = features_of(network, victim.target.x), features_of(network, rows.x)
+        goals, features = penultimate_features(network, victim.target.x), penultimate_features(network, rows.x)
         near = nearest_of_class(mean_distance([goals], [features]), rows.y, victim.wanted, count)
         base = torch.cat(near)
         places = torch.arange(len(near)).repeat_interleave(torch.tensor([len(ids) for ids in near])).to(base.device)
-        at_once = rows_at_once(network, rows.x)
+        at_once = rows_per_pass(network, rows.x)
         parts = list(zip(places.split(at_once), base.split(at_once), strict=True))
         weight = self.beta * (goals.shape[1] / math.prod(victim.input_shape)) ** 2
         collided = [

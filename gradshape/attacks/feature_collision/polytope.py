@@ -14,7 +14,7 @@ from gradshape.attacks.base import PoisonSet, VictimView
 from gradshape.attacks.feature_collision.nearest import mean_distance, nearest_of_class
 from gradshape.attacks.targeted import TargetedAttack, aimed
 from gradshape.attacks.threat import ON_TARGETS, Knowledge, ThreatModel
-from gradshape.features import features_of, rows_at_once
+from gradshape.features import penultimate_features, rows_per_pass
 from gradshape.training import Recipe
 
 _REPORT_EVERY = 10
@@ -90,10 +90,10 @@ class PolytopeAttack(TargetedAttack):
     @final
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         networks, rows, targets = victim.networks, victim.candidates, victim.target.x
-        goals = [features_of(network, targets) for network in networks]
-        distance = mean_distance(goals, [features_of(network, rows.x) for network in networks])
+        goals = [penultimate_features(network, targets) for network in networks]
+        distance = mean_distance(goals, [penultimate_features(network, rows.x) for network in networks])
         near = nearest_of_class(distance, rows.y, victim.wanted, count)
-        at_once = min(rows_at_once(network, rows.x, copies=12) for network in networks)
+        at_once = min(rows_per_pass(network, rows.x, copies=12) for network in networks)
         parts = list(_equally_many(near, at_once))
         x, reached = [], []
         for part, places in enumerate(parts):

@@ -14,7 +14,7 @@ from gradshape.attacks.stingray.negative_impact import HeldOut
 from gradshape.attacks.targeted import TargetedAttack
 from gradshape.attacks.threat import ON_TARGETS, Knowledge, ThreatModel
 from gradshape.data import Dataset, Split
-from gradshape.features import features_of
+from gradshape.features import penultimate_features
 from gradshape.training import Recipe
 
 
@@ -173,7 +173,9 @@ class StingRay(TargetedAttack):
         if not len(x):
             return x.new_zeros(0)
         network = victim.networks[0]
-        distance: Tensor = (features_of(network, x) - features_of(network, victim.target.x)[target]).norm(dim=1)
+        distance: Tensor = (
+            penultimate_features(network, x) - penultimate_features(network, victim.target.x)[target]
+        ).norm(dim=1)
         return distance.float()
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gradshape.clipping.protocol import PerSample, layers_of
+from gradshape.clipping.protocol import PerSample, layer_names
 from gradshape.training.probe import OTHER_SIDE, SIDES
 
 _CLEAN, _POISON, _PLACEBO, _REST = range(len(SIDES))
@@ -44,7 +44,7 @@ class SideSums:
             raise ValueError("parameters={}: expected at least one that is trained: the layer looked at is frozen")
         first = next(iter(parameters.values()))
         self._sizes = {name: p.numel() for name, p in parameters.items()}
-        self._layers = layers_of(parameters)
+        self._layers = layer_names(parameters)
         dtype = torch.promote_types(first.dtype, torch.float32)
         self._coefficients = torch.tensor(_SIDE_OF_SUMS, device=first.device, dtype=dtype)
         # Raw gradients, and weighted ones where that is another thing.

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from gradshape import _seeds
-from gradshape._randomness import process_randomness
-from gradshape.clipping.randomness import random_state, set_random_state
+from gradshape._randomness import process_randomness, random_state, set_random_state
 from gradshape.data import Dataset
 from gradshape.training._curves import Score, classes, score
 from gradshape.training._probe.recorder import ProbeRecorder

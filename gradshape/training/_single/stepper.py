@@ -5,9 +5,8 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from gradshape.clipping import per_sample
-from gradshape.clipping.mixing import normalizes_by_batch
-from gradshape.clipping.randomness import random_state, set_random_state
+from gradshape._randomness import random_state, set_random_state
+from gradshape.clipping import normalizes_by_batch, per_sample
 from gradshape.shaping import Shaper, ShaperStack
 from gradshape.training._architecture import row_sizes
 from gradshape.training._memory import rows_at_once

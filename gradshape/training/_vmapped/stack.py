@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gradshape._randomness import process_randomness
-from gradshape.clipping.stacked import StackedModel
+from gradshape.clipping.ensemble import ModelEnsemble
 from gradshape.shaping import ShaperStack
 from gradshape.training._curves import classes
 from gradshape.training._memory import evaluation_elements
@@ -179,9 +179,9 @@ def _padded(size: int) -> int:
     return -(-size // _VECTOR) * _VECTOR
 
 
-def _stacked(model: nn.Module, x: Tensor) -> StackedModel:
+def _stacked(model: nn.Module, x: Tensor) -> ModelEnsemble:
     with process_randomness(x.device):
-        stacked = StackedModel.of(model, x)
+        stacked = ModelEnsemble.of(model, x)
     if stacked is None:
         raise ValueError(
             f"the model {type(model).__name__} cannot be stacked on {x.device}: train its victims with stacked=False"

@@ -224,7 +224,7 @@ def planted() -> Dataset:
     odd = torch.tensor([[1.0, 0, 1, 1, 0, 0, 0, 0]])
     target = torch.tensor([[1.0, 0, 1, 1, 1, 0, 0, 0]])
     test = Split(torch.cat([target, odd, x]), torch.cat([torch.tensor([0, 1]), y]))
-    return Dataset("planted", Split(x, y), test, 2)
+    return Dataset("planted", Split(x, y), test, num_classes=2)
 
 
 def test_bases_that_harm_the_others_are_replaced_by_the_next_draws() -> None:
@@ -277,7 +277,7 @@ def test_a_substitute_takes_the_place_of_the_victim() -> None:
 
 
 def test_training_rows_are_not_known() -> None:
-    moved = Dataset("words", Split(1 - WORDS.train.x, WORDS.train.y), WORDS.test, 2)
+    moved = Dataset("words", Split(1 - WORDS.train.x, WORDS.train.y), WORDS.test, num_classes=2)
     target, wanted = aims_of(WORDS)
     fingerprints = {
         StingRay(5)(dataset, seed=0, target=target, wanted=wanted, networks=[MODELS["words"]]).fingerprint

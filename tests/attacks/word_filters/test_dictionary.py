@@ -61,7 +61,7 @@ def test_labels_name_intensity_last() -> None:
 
 def fractional() -> Dataset:
     dataset = words()
-    return Dataset("fractional", Split(dataset.train.x * 0.5, dataset.train.y), dataset.test, 2)
+    return Dataset("fractional", Split(dataset.train.x * 0.5, dataset.train.y), dataset.test, num_classes=2)
 
 
 @pytest.mark.parametrize(

@@ -53,10 +53,10 @@ def test_nothing_is_known_of_an_attack_whose_control_was_not_measured() -> None:
         (estimate(0.05), estimate(0.05), False),
         (estimate(0.055), estimate(0.05), False),
         (estimate(0.04), estimate(0.05), False),
-        (Estimate(0.9, None, None, 1), estimate(0.05), False),
-        (estimate(0.9), Estimate(0.05, None, None, 1), False),
-        (Estimate(0.9, 0.9, 0.9, 3), Estimate(0.5, 0.5, 0.5, 3), True),
-        (Estimate(0.5, 0.5, 0.5, 3), Estimate(0.5, 0.5, 0.5, 3), False),
+        (Estimate(0.9, None, None, n=1), estimate(0.05), False),
+        (estimate(0.9), Estimate(0.05, None, None, n=1), False),
+        (Estimate(0.9, 0.9, 0.9, n=3), Estimate(0.5, 0.5, 0.5, n=3), True),
+        (Estimate(0.5, 0.5, 0.5, n=3), Estimate(0.5, 0.5, 0.5, n=3), False),
     ],
 )
 def test_more_is_more_than_the_intervals_allow_for(one: Estimate, other: Estimate, more: bool) -> None:
@@ -127,7 +127,7 @@ def aimed(won: Estimate, control: Estimate) -> Record:
 
 
 def test_an_attack_on_single_targets_has_to_exceed_clean_rows_in_its_place() -> None:
-    many, few, none = success_rate(20, 24), success_rate(4, 24), Estimate(0.0, 0.0, 1.0, 0)
+    many, few, none = success_rate(20, 24), success_rate(4, 24), Estimate(0.0, 0.0, 1.0, n=0)
     assert short_of_control([aimed(many, few)]) == frozenset()
     assert short_of_control([aimed(few, few)]) == {"frogs_4"}
     assert short_of_control([aimed(none, none)]) == frozenset()  # No target, so nothing is known.

@@ -105,7 +105,7 @@ def test_every_cell_links_to_its_case() -> None:
         (make(rad=0.06, expected_failure="why"), "0.060 [0.056, 0.064] ✗†"),
         (make(rad=0.01, expected_failure="why"), "0.010 [0.006, 0.014] ✓†"),
         (make(rad=0.01, thresholds=()), "0.010 [0.006, 0.014]"),
-        (make(rad=Estimate(-0.0004, -0.0005, -0.0001, 5)), "0.000 [-0.001, 0.000] ✓"),
+        (make(rad=Estimate(-0.0004, -0.0005, -0.0001, n=5)), "0.000 [-0.001, 0.000] ✓"),
         (unmeasured(Status.SKIPPED, "data: none"), "skipped"),
         (unmeasured(Status.FAILED, "none"), "failed"),
         (unmeasured(Status.CRASHED, "none"), "crashed"),

@@ -39,7 +39,7 @@ def epochs(curve: Curve) -> list[float]:
 
 def _estimate(value: object, low: object, high: object, n: int) -> Estimate | None:
     known = _number(value)
-    return None if known is None else Estimate(known, _number(low), _number(high), n)
+    return None if known is None else Estimate(known, _number(low), _number(high), n=n)
 
 
 def _number(value: object) -> float | None:

@@ -45,7 +45,7 @@ def test_long_curves_have_few_markers(axes: Axes) -> None:
 
 
 def test_intervals_are_a_band(axes: Axes) -> None:
-    canvas.curve(axes, [1, 2], [Estimate(0.5, 0.3, 0.6, 5), Estimate(0.5, 0.2, 0.9, 5)], LOOK, label="a")
+    canvas.curve(axes, [1, 2], [Estimate(0.5, 0.3, 0.6, n=5), Estimate(0.5, 0.2, 0.9, n=5)], LOOK, label="a")
     (path,) = axes.collections[0].get_paths()
     heights = {round(float(y), 6) for y in np.asarray(path.vertices)[:, 1]}
     assert heights == {0.3, 0.6, 0.2, 0.9}
