@@ -89,6 +89,7 @@ _BUILDERS: dict[str, Builder] = {
     "cnn": _convolutional(dropout=0.0),
     "cnn_dropout": _convolutional(dropout=0.5),
 }
+_OWN = frozenset(_BUILDERS)
 # These builders draw no random numbers.
 _DRAW_NOTHING = frozenset(_BUILDERS.values())
 
@@ -115,7 +116,7 @@ def register(name: str, builder: Builder) -> None:
 
 def registered() -> dict[str, Builder]:
     """Return the builders that were added by :func:`register`, by name."""
-    return {name: builder for name, builder in _BUILDERS.items() if builder not in _DRAW_NOTHING}
+    return {name: builder for name, builder in _BUILDERS.items() if name not in _OWN}
 
 
 def restore(builders: Mapping[str, Builder]) -> None:

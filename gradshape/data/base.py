@@ -55,8 +55,8 @@ class Dataset:
     name: str
     train: Split
     test: Split
-    _: KW_ONLY
     num_classes: int
+    _: KW_ONLY
     description: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:

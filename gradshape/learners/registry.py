@@ -36,13 +36,13 @@ Factory = Callable[..., Estimator]
 def _svm_linear(seed: int, *, c: float = 1.0) -> Estimator:
     from sklearn.svm import SVC
 
-    return SVC(kernel="linear", C=c)  # type: ignore[no-any-return]
+    return SVC(kernel="linear", C=c, random_state=0)  # type: ignore[no-any-return]
 
 
 def _svm_rbf(seed: int, *, c: float = 1.0, gamma: float | str = "scale") -> Estimator:
     from sklearn.svm import SVC
 
-    return SVC(kernel="rbf", C=c, gamma=gamma)  # type: ignore[no-any-return]
+    return SVC(kernel="rbf", C=c, gamma=gamma, random_state=0)  # type: ignore[no-any-return]
 
 
 def _logistic(seed: int, *, c: float = 1.0) -> Estimator:

@@ -11,7 +11,8 @@ from gradshape.attacks import Crafting, PoisonSet, TargetedAttack, ThreatModel, 
 from gradshape.attacks.base import Aims
 from gradshape.attacks.targeted import aimed
 from gradshape.data import Dataset, Split
-from tests.attacks.attacks import DATASETS, FROGS, TARGETED, aim
+from gradshape.testing.attack import aim
+from tests.attacks.attacks import DATASETS, FROGS, TARGETED
 from tests.training.samples import blobs
 
 DATA = DATASETS["pictures"]

@@ -8,9 +8,9 @@ import torch
 from gradshape import features, models
 from gradshape.defenses import DeepKNN, Defense, NoDefense, SpectralSignatures, Suspect
 from gradshape.defenses.feature_space import features_of
+from gradshape.testing.datasets import plane
 from gradshape.training import SGD, AnyRecipe, Fit, Recipe, TrainedModel, Victim, train_victims
 from tests.defenses.rows import labelled
-from tests.learners.regressions import plane
 from tests.training.samples import blobs
 
 DATA = blobs(rows=60, classes=3)

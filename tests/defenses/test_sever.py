@@ -11,8 +11,8 @@ from gradshape.defenses import Sever, Suspect
 from gradshape.defenses.sever import sever_classification, sever_regression
 from gradshape.learners.linear import Penalty, fit_linear
 from gradshape.learners.margin_loss import Logistic, MarginLoss, SmoothedHinge
+from gradshape.testing.datasets import plane
 from gradshape.training import SGD, AnyRecipe, Fit, Recipe, Victim, train_victims
-from tests.learners.regressions import plane
 from tests.training.samples import blobs
 
 RIDGE = Penalty(l2=1e-3)

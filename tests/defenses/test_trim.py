@@ -9,8 +9,8 @@ from gradshape.data import Dataset, Split, load
 from gradshape.defenses import TRIM, Suspect
 from gradshape.defenses.trim import trim
 from gradshape.learners.linear import Penalty, fit_linear, training_objective
+from gradshape.testing.datasets import plane, plane_rows
 from gradshape.training import SGD, AnyRecipe, Fit, Recipe
-from tests.learners.regressions import plane, plane_rows
 
 RIDGE = Penalty(l2=1e-3)
 CLEAN, TEST = plane_rows(300), plane_rows(500, seed=9)

@@ -10,8 +10,8 @@ from sklearn.svm import SVC
 from gradshape.data import Dataset, Split
 from gradshape.learners import registry
 from gradshape.learners.registry import Array
+from gradshape.testing.datasets import plane
 from gradshape.training import SGD, Fit, Recipe, Victim, train_victims
-from tests.learners.regressions import plane
 from tests.training.samples import blobs, random_rows
 
 CLASSES = blobs(rows=90, spread=0.3)

@@ -89,7 +89,7 @@ def _approximately(gram: Tensor, signs: Tensor, bounds: Tensor) -> Tensor:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.svm import SVC
 
-    svc = SVC(kernel="precomputed", C=1.0, tol=1e-4, max_iter=_ROUGH_STEPS)
+    svc = SVC(kernel="precomputed", C=1.0, tol=1e-4, max_iter=_ROUGH_STEPS, random_state=0)
     with warnings.catch_warnings():
         # It is a start only.
         warnings.simplefilter("ignore", ConvergenceWarning)

@@ -11,8 +11,9 @@ from gradshape.attacks.feature_collision.collision import Collided, collide
 from gradshape.attacks.feature_collision.nearest import nearest_of_class
 from gradshape.data import Dataset
 from gradshape.features import penultimate_features, rows_per_pass
+from gradshape.testing.attack import aim
 from gradshape.training import Recipe, TrainedModel
-from tests.attacks.attacks import DATASETS, FROGS, NETWORKS, aim
+from tests.attacks.attacks import DATASETS, FROGS, NETWORKS
 
 BETA = 0.7
 

@@ -10,8 +10,9 @@ from gradshape.attacks import BullseyePolytope, ConvexPolytope
 from gradshape.attacks.feature_collision.polytope import PolytopeAttack, combined_distance
 from gradshape.data import Dataset, load
 from gradshape.features import penultimate_features
+from gradshape.testing.attack import aim
 from gradshape.training import SGD, Recipe, TrainedModel, Victim, train_victims
-from tests.attacks.attacks import DATASETS, NETWORKS, POLYTOPES, aim
+from tests.attacks.attacks import DATASETS, NETWORKS, POLYTOPES
 
 DATA = DATASETS["pictures"]
 each_attack = pytest.mark.parametrize("attack", POLYTOPES, ids=lambda attack: attack.label)

@@ -9,9 +9,9 @@ from gradshape.attacks.regression.ascent import draw_start
 from gradshape.attacks.regression.harm import Ascent, RegressionHarm, ascend
 from gradshape.data import Dataset, Split
 from gradshape.learners.linear import LinearFit, Penalty, fit_linear
+from gradshape.testing.datasets import plane, plane_rows
 from gradshape.training import SGD, AnyRecipe, Fit, Recipe, Victim, train_victims
 from gradshape.training.penalty import penalty_of
-from tests.learners.regressions import plane, plane_rows
 
 DATA = plane(rows=150, noise=0.05)
 X, Y = plane_rows(60, noise=0.1)

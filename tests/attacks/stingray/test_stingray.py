@@ -1,7 +1,6 @@
 """Rows of the wanted class with features of the target."""
 
 import math
-import re
 from dataclasses import replace
 from typing import Any
 
@@ -9,14 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from gradshape import _digest, models
+from gradshape import models
 from gradshape.attacks import Crafting, Insertion, Knowledge, Nudge, PoisonSet, StingRay, SwitchOn
 from gradshape.attacks.stingray.insertion import some_of
 from gradshape.attacks.stingray.negative_impact import HeldOut
 from gradshape.data import Dataset, Split
+from gradshape.testing.datasets import plane, words
 from gradshape.training import SGD, Recipe, TrainedModel, Victim, train_victims
-from tests.attacks.attacks import words
-from tests.learners.regressions import plane
 from tests.training.samples import blobs
 
 WORDS = words(rows=80, words=30)
@@ -86,23 +84,9 @@ def test_poison_is_labelled_as_the_wanted_class_which_its_base_is_of(attack: Sti
     assert (poison.aims.target.bincount() <= 6).all()
 
 
-@each_variant
-def test_poison_is_data_of_the_task(attack: StingRay) -> None:
-    dataset = data_for(attack)
-    poison = crafted(attack, dataset)
-    assert (poison.x.dtype, poison.x.shape[1:]) == (torch.float32, dataset.input_shape)
-    assert poison.source.tolist() == [-1] * len(poison)
-    assert len(poison.replaced) == 0
-    if dataset is WORDS:
-        assert ((poison.x == 0) | (poison.x == 1)).all()
-
-
-@each_variant
-def test_the_same_seed_gives_the_same_poison_and_another_gives_other(attack: StingRay) -> None:
-    dataset = data_for(attack)
-    one, same, other = (crafted(attack, dataset, seed=seed) for seed in (1, 1, 2))
-    assert one.fingerprint == same.fingerprint
-    assert one.fingerprint != other.fingerprint
+def test_words_stay_zeros_and_ones() -> None:
+    poison = crafted(StingRay(6))
+    assert ((poison.x == 0) | (poison.x == 1)).all()
 
 
 @each_variant
@@ -120,15 +104,6 @@ def test_targets_alone_get_the_poison_that_they_get_together(attack: StingRay) -
 
 
 @each_variant
-def test_crafting_leaves_the_process_random_state_and_the_data_alone(attack: StingRay) -> None:
-    dataset = data_for(attack)
-    before, rows = torch.get_rng_state(), _digest.of(dataset.test.x, dataset.test.y)
-    crafted(attack, dataset)
-    assert torch.equal(torch.get_rng_state(), before)
-    assert _digest.of(dataset.test.x, dataset.test.y) == rows
-
-
-@each_variant
 def test_distances_are_those_of_the_features(attack: StingRay) -> None:
     dataset = data_for(attack)
     poison = crafted(attack, dataset)
@@ -137,14 +112,6 @@ def test_distances_are_those_of_the_features(attack: StingRay) -> None:
     expected = (models.penultimate(network, poison.x) - models.penultimate(network, target)).norm(dim=1)
     assert poison.aims is not None
     torch.testing.assert_close(poison.aims.distance, expected)
-
-
-@each_variant
-def test_an_attack_is_a_value_with_a_label(attack: StingRay) -> None:
-    assert replace(attack) == attack
-    assert hash(replace(attack)) == hash(attack)
-    assert re.fullmatch(r"[A-Za-z0-9._-]+", attack.label)
-    assert attack.label == f"{attack.family}_6"
 
 
 @pytest.mark.parametrize("features", [1, 3, 30])
