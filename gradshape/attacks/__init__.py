@@ -9,22 +9,22 @@ from gradshape.attacks.feature_collision.poison_frogs import PoisonFrogs
 from gradshape.attacks.koh.influence import KohInfluence
 from gradshape.attacks.koh.kkt import KohKkt
 from gradshape.attacks.koh.min_max import KohMinMax
-from gradshape.attacks.label_contamination.ascent import Relaxation
 from gradshape.attacks.label_contamination.contamination import Availability, Integrity, LabelContamination
+from gradshape.attacks.label_contamination.label_ascent import Relaxation
 from gradshape.attacks.label_flip import LabelFlip, feasible_flips
-from gradshape.attacks.none import NoAttack
-from gradshape.attacks.private_learners.dp_victim import Aim, DPVictim, Selection
+from gradshape.attacks.no_attack import NoAttack
+from gradshape.attacks.private_learners.private_learner_poisoning import Aim, DPVictim, Selection
 from gradshape.attacks.private_learners.row_descent import Descent
-from gradshape.attacks.regression.ascent import OptP, Start
 from gradshape.attacks.regression.harm import Harm
+from gradshape.attacks.regression.optp import OptP, Start
 from gradshape.attacks.regression.sever_pairs import SeverPairs
 from gradshape.attacks.regression.statistical import StatP
 from gradshape.attacks.steinhardt.data_dependent import DataDependentSteinhardt
 from gradshape.attacks.steinhardt.oracle import Steinhardt
 from gradshape.attacks.stingray.insertion import Insertion, Nudge, SwitchOn
 from gradshape.attacks.stingray.stingray import StingRay
-from gradshape.attacks.svm.ascent import SvmAscent
-from gradshape.attacks.targeted import TargetedAttack, aimed
+from gradshape.attacks.svm.svm_ascent import SvmAscent
+from gradshape.attacks.targeted_attack import TargetedAttack, aimed
 from gradshape.attacks.threat import (
     BLACK_BOX,
     ON_REGRESSION,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from gradshape.constraints.boxed_ball import maximise_boxed
+from gradshape.constraints._boxed_ball import maximise_boxed
 
 # Rows are drawn towards their centroid by this share, so that rounding to float32 does not take them out of the set.
 FLOAT32_MARGIN = 1e-6

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from gradshape import _validate
 from gradshape.data import Dataset
+from gradshape.defenses._feature_space import features_of, no_features
 from gradshape.defenses.base import FILTER, Assumptions, Defense, Suspect
-from gradshape.defenses.feature_space import features_of, no_features
 from gradshape.training import AnyRecipe
 
 

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from gradshape import _validate
 from gradshape.data import Dataset
-from gradshape.defenses.assumed import assume, assumed_label, poison_rows
+from gradshape.defenses._assumed import assume, assumed_label, poison_rows
+from gradshape.defenses._spectral_outliers import spectral_outliers
 from gradshape.defenses.base import FILTER, Assumptions, Defense, Suspect
-from gradshape.defenses.spectral_outliers import spectral_outliers
 from gradshape.learners.linear import Penalty, fit_linear
 from gradshape.learners.logistic import apply, fit_logistic
 from gradshape.learners.margin_loss import Logistic, MarginLoss, SmoothedHinge

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from gradshape.data import Dataset
+from gradshape.defenses._feature_space import features_of, no_features
 from gradshape.defenses.base import FILTER, Assumptions, Defense, Suspect
-from gradshape.defenses.feature_space import features_of, no_features
 from gradshape.defenses.removal import keep_lowest
 from gradshape.training import AnyRecipe
 

@@ -9,8 +9,8 @@ from torch import Tensor
 from gradshape import _validate
 from gradshape.constraints import SphereSlab
 from gradshape.data import Dataset, Split
+from gradshape.defenses._centroids import Centroids
 from gradshape.defenses.base import FILTER, Assumptions, Defense, Suspect
-from gradshape.defenses.centroids import Centroids
 from gradshape.defenses.removal import no_classes
 from gradshape.training import AnyRecipe
 

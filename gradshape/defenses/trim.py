@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gradshape import _validate
 from gradshape.data import Dataset
-from gradshape.defenses.assumed import assume, assumed_label, poison_rows
+from gradshape.defenses._assumed import assume, assumed_label, poison_rows
 from gradshape.defenses.base import FILTER, Assumptions, Defense, Suspect
 from gradshape.learners.linear import LinearFit, Penalty, fit_linear, training_objective
 from gradshape.training import AnyRecipe

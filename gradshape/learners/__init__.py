@@ -2,7 +2,9 @@
 
 from gradshape.learners.dual_softmax import fit_dual_softmax
 from gradshape.learners.hinge import HingeFit, fit_hinge
+from gradshape.learners.implicit import adjoint, label_gradient, mixture_gradient, row_gradient
 from gradshape.learners.linear import LinearFit, Penalty, fit_linear
+from gradshape.learners.logistic import fit_logistic
 from gradshape.learners.margin_loss import Logistic, MarginLoss, SmoothedHinge, SquaredMargin
 from gradshape.learners.private import ObjectivePerturbation, OutputPerturbation
 from gradshape.learners.registry import (
@@ -17,6 +19,7 @@ from gradshape.learners.registry import (
     registered,
     restore,
 )
+from gradshape.learners.spambayes import SpamBayes
 
 __all__ = [
     "Estimator",
@@ -30,15 +33,21 @@ __all__ = [
     "Penalty",
     "Setting",
     "SmoothedHinge",
+    "SpamBayes",
     "SquaredMargin",
+    "adjoint",
     "build",
     "check_predictions",
     "factory",
     "fit_dual_softmax",
     "fit_hinge",
     "fit_linear",
+    "fit_logistic",
+    "label_gradient",
+    "mixture_gradient",
     "names",
     "register",
     "registered",
     "restore",
+    "row_gradient",
 ]

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from gradshape import _validate
+from gradshape.learners._private_noise import ByNorm, Gaussian, PerCoordinate, Perturbation, gaussian_std
 from gradshape.learners.implicit import adjoint
 from gradshape.learners.logistic import fit_logistic, hessian, solve
 from gradshape.learners.margin_loss import Logistic, MarginLoss, SquaredMargin
-from gradshape.learners.private_noise import ByNorm, Gaussian, PerCoordinate, Perturbation, gaussian_std
 
 NOISES = ("norm", "laplace", "gaussian")
 
@@ -180,7 +180,7 @@ class OutputPerturbation:
             * ``"norm"``: density proportional to ``exp(-epsilon |b| / distance)``: ``epsilon``-differentially private.
             * ``"laplace"``: every coordinate with scale ``distance / epsilon``. It protects with ``sqrt(d) epsilon``.
             * ``"gaussian"``: ``(epsilon, delta)``-differentially private, see
-              :func:`gradshape.learners.private_noise.gaussian_std`.
+              :func:`gradshape.learners._private_noise.gaussian_std`.
         delta: for Gaussian noise; ``1 / n`` if omitted.
 
     Raises:

@@ -68,15 +68,15 @@ def _spambayes(seed: int, *, variant: str = "released", cutoff: float | None = N
 
 
 def _dp_logistic_objective(seed: int, *, epsilon: float = 1.0, **settings: Any) -> Estimator:
+    from gradshape.learners._private_estimator import PrivateEstimator
     from gradshape.learners.private import ObjectivePerturbation
-    from gradshape.learners.private_estimator import PrivateEstimator
 
     return PrivateEstimator(ObjectivePerturbation(epsilon, **settings), seed=seed)
 
 
 def _dp_ridge_output(seed: int, *, epsilon: float = 1.0, **settings: Any) -> Estimator:
+    from gradshape.learners._private_estimator import PrivateEstimator
     from gradshape.learners.private import OutputPerturbation
-    from gradshape.learners.private_estimator import PrivateEstimator
 
     return PrivateEstimator(OutputPerturbation(epsilon, **settings), seed=seed)
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gradshape.attacks.surrogate import Crowd, hold_out
+from gradshape.attacks._surrogate import Crowd, hold_out
 from gradshape.data import Split
 from tests.training.samples import blobs
 

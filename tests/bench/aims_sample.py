@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gradshape.attacks import PoisonFrogs, PoisonSet, TargetedAttack, ThreatModel, VictimView
-from gradshape.attacks.targeted import aimed
+from gradshape.attacks.targeted_attack import aimed
 from gradshape.data import Dataset, Split
 from gradshape.defenses import Assumptions, Defense, DefenseKind, GradientShaping, NoDefense, Suspect
 from gradshape.shaping import Clip

@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from gradshape.constraints import SphereSlab
-from gradshape.constraints.boxed_ball import maximise_boxed
+from gradshape.constraints._boxed_ball import maximise_boxed
 from tests.constraints.sets import points_of, random_set
 
 

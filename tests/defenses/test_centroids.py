@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from gradshape.data import Split
-from gradshape.defenses.centroids import Centroids, distances_between_centroids, distances_to_centroids
+from gradshape.defenses._centroids import Centroids, distances_between_centroids, distances_to_centroids
 from tests.defenses.rows import gaussians
 
 

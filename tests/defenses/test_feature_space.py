@@ -7,7 +7,7 @@ import torch
 
 from gradshape import features, models
 from gradshape.defenses import DeepKNN, Defense, NoDefense, SpectralSignatures, Suspect
-from gradshape.defenses.feature_space import features_of
+from gradshape.defenses._feature_space import features_of
 from gradshape.training import SGD, AnyRecipe, Fit, Recipe, TrainedModel, Victim, train_victims
 from tests.defenses.rows import labelled
 from tests.learners.regressions import plane

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from gradshape import learners
+from gradshape.learners._private_noise import ByNorm, PerCoordinate
 from gradshape.learners.private import ObjectivePerturbation, OutputPerturbation, from_ball, to_ball
-from gradshape.learners.private_noise import ByNorm, PerCoordinate
 from gradshape.training import Fit, Victim, train_victims
 from tests.training.samples import blobs
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy import stats
 
-from gradshape.learners.private_noise import ByNorm, Gaussian, PerCoordinate, Perturbation, gaussian_std
+from gradshape.learners._private_noise import ByNorm, Gaussian, PerCoordinate, Perturbation, gaussian_std
 
 
 def _drawn(distribution: Perturbation, count: int = 4000, width: int = 6) -> torch.Tensor:

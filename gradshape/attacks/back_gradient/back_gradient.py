@@ -6,12 +6,12 @@ from typing import ClassVar
 import torch
 
 from gradshape import _validate
-from gradshape.attacks.ascent import add_best, climb
-from gradshape.attacks.back_gradient.flat_models import Adaline, FlatModel, SoftmaxRegression, TanhNetwork
-from gradshape.attacks.back_gradient.poisoned import PoisonedDescent, stable_rate
+from gradshape.attacks._point_ascent import add_best, climb
+from gradshape.attacks._surrogate import Crowd, hold_out
+from gradshape.attacks.back_gradient._flat_models import Adaline, FlatModel, SoftmaxRegression, TanhNetwork
+from gradshape.attacks.back_gradient._poisoned_descent import PoisonedDescent, stable_rate
 from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
 from gradshape.attacks.label_flip import LabelFlip
-from gradshape.attacks.surrogate import Crowd, hold_out
 from gradshape.attacks.threat import WHITE_BOX, Knowledge, ThreatModel
 from gradshape.data import Dataset
 
@@ -25,19 +25,18 @@ class BackGradient(ProportionalAttack):
 
     The attacker trains a surrogate by plain gradient descent on some of the clean rows and measures its loss on others.
     Each point starts as a clean row of its training part under another label, the classes by turns, and climbs that
-    loss by projected gradient steps in the box [0, 1] (:func:`gradshape.attacks.ascent.climb`), the gradient going back
-    through the whole descent; then it stays, and the next one starts. :class:`gradshape.attacks.surrogate.Crowd` says
-    how many points there are and what each of them weighs. Which errors the victim makes is left open.
+    loss by projected gradient steps in the box [0, 1], the gradient going back through the whole descent; then it
+    stays, and the next one starts. The points weigh as much in the surrogate's training as the budget does in the
+    victim's, and repeat by turns to fill the budget. Which errors the victim makes is left open.
 
     Args:
         fraction: poison rows relative to the number of *clean* rows, >= 0.
         surrogate: ``"lr"`` (softmax regression), ``"adaline"`` (least squares) or ``"mlp"`` (10 tanh units).
         label_given: the label of all points; the classes by turns if ``None``.
         points: most points to optimise; the authors add up to 20.
-        train_rows, validation_rows: the attacker's own, see :func:`gradshape.attacks.surrogate.hold_out`. The authors
-            have 100 and 400.
-        rate: of the descent; if ``None`` the authors' (0.1, for ADALINE 0.02), or less where that may diverge
-            (:func:`gradshape.attacks.back_gradient.poisoned.stable_rate`).
+        train_rows, validation_rows: the attacker's own, at most; they have the class shares of the clean rows. The
+            authors have 100 and 400.
+        rate: of the descent; if ``None`` the authors' (0.1, for ADALINE 0.02), or less where that may diverge.
         descent: its steps; if ``None`` the authors': 100, for ADALINE 80, for the network 200.
         step: length of the first step of a climb, in the unit of features.
         steps: most steps of a climb.

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from gradshape.attacks.feature_collision.polytope import PolytopeAttack, transfer_threat
+from gradshape.attacks.feature_collision._polytope import PolytopeAttack, transfer_threat
 from gradshape.attacks.threat import ThreatModel
 
 

@@ -5,8 +5,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from gradshape.attacks.feature_collision.polytope import PolytopeAttack, transfer_threat
-from gradshape.attacks.feature_collision.simplex import nearest_in_polytope
+from gradshape.attacks.feature_collision._polytope import PolytopeAttack, transfer_threat
+from gradshape.attacks.feature_collision._simplex import nearest_in_polytope
 from gradshape.attacks.threat import ThreatModel
 
 # A step of the poison changes little, so that few suffice from where the last one ended.

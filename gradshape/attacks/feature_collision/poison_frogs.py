@@ -10,9 +10,9 @@ from torch import Tensor
 
 from gradshape import _validate, models
 from gradshape.attacks.base import PoisonSet, VictimView
-from gradshape.attacks.feature_collision.collision import collide
-from gradshape.attacks.feature_collision.nearest import mean_distance, nearest_of_class
-from gradshape.attacks.targeted import TargetedAttack, aimed
+from gradshape.attacks.feature_collision._collision import collide
+from gradshape.attacks.feature_collision._nearest import mean_distance, nearest_of_class
+from gradshape.attacks.targeted_attack import TargetedAttack, aimed
 from gradshape.attacks.threat import ON_TARGETS, ThreatModel
 from gradshape.features import features_of, rows_at_once
 

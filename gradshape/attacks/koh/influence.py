@@ -9,9 +9,9 @@ from torch import Tensor
 
 from gradshape import _validate
 from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
-from gradshape.attacks.koh import two_points
-from gradshape.attacks.koh.decayed import Added, DecayedHinge
-from gradshape.attacks.koh.two_points import Surrogate
+from gradshape.attacks.koh import _koh_attack
+from gradshape.attacks.koh._koh_attack import Surrogate
+from gradshape.attacks.koh._regularised_hinge import Added, DecayedHinge
 from gradshape.attacks.label_flip import LabelFlip
 from gradshape.attacks.threat import ThreatModel
 from gradshape.constraints import FeasibleSets
@@ -37,7 +37,7 @@ class KohInfluence(ProportionalAttack):
         every: the loss is looked at after so many steps; after two looks without gain the attack ends.
         levels: ``None`` for rows of any values; else rows are whole multiples of ``1 / levels``, such as counts of
             words divided by the largest that is kept: what is found without that is rounded at random
-            (:func:`gradshape.attacks.koh.rounding.round_inside`).
+            (:func:`gradshape.attacks.koh._rounding.round_inside`).
 
     Raises:
         ValueError: a value is out of its range.
@@ -57,12 +57,12 @@ class KohInfluence(ProportionalAttack):
     every: int = 10
     levels: int | None = None
 
-    threat: ClassVar[ThreatModel] = two_points.THREAT
+    threat: ClassVar[ThreatModel] = _koh_attack.THREAT
     # It knows its own learner, whatever is trained on its rows.
     adaptive: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        two_points.check(
+        _koh_attack.check(
             fraction=self.fraction,
             quantile=self.quantile,
             decay=self.decay,
@@ -82,7 +82,7 @@ class KohInfluence(ProportionalAttack):
 
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         own = Surrogate.of(victim.train, quantile=self.quantile, decay=self.decay, temperature=self.temperature)
-        copies = two_points.in_inverse_balance(own.y, count)
+        copies = _koh_attack.in_inverse_balance(own.y, count)
         climb = climb_by_influence(
             own.learner,
             _flipped(own, generator),

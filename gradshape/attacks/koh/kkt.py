@@ -9,10 +9,10 @@ from torch import Tensor
 
 from gradshape import _validate
 from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
-from gradshape.attacks.koh import two_points
-from gradshape.attacks.koh.balance import Wanted, balance_gradient
-from gradshape.attacks.koh.decoys import Decoy, find_decoys
-from gradshape.attacks.koh.two_points import Surrogate
+from gradshape.attacks.koh import _koh_attack
+from gradshape.attacks.koh._balance import Wanted, balance_gradient
+from gradshape.attacks.koh._decoys import Decoy, find_decoys
+from gradshape.attacks.koh._koh_attack import Surrogate
 from gradshape.attacks.label_flip import LabelFlip
 from gradshape.attacks.threat import ThreatModel
 
@@ -34,10 +34,10 @@ class KohKkt(ProportionalAttack):
         divisions: the budget is divided in as many equal steps between the classes, beside the one that balances the
             bias; the released code has 6 (steps of 0.005 of 0.03).
         quantiles, repeats: of the decoys; ``SMALL_QUANTILES``, ``SMALL_REPEATS``, ``ENRON_QUANTILES`` and
-            ``ENRON_REPEATS`` of :mod:`gradshape.attacks.koh.decoys` are the released ones.
+            ``ENRON_REPEATS`` of :mod:`gradshape.attacks.koh._decoys` are the released ones.
         levels: ``None`` for rows of any values; else rows are whole multiples of ``1 / levels``, such as counts of
             words divided by the largest that is kept: what is found without that is rounded at random
-            (:func:`gradshape.attacks.koh.rounding.round_inside`).
+            (:func:`gradshape.attacks.koh._rounding.round_inside`).
 
     Raises:
         ValueError: a value is out of its range.
@@ -63,19 +63,19 @@ class KohKkt(ProportionalAttack):
     repeats: tuple[int, ...] = (1, 3)
     levels: int | None = None
 
-    threat: ClassVar[ThreatModel] = two_points.THREAT
+    threat: ClassVar[ThreatModel] = _koh_attack.THREAT
     # It knows its own learner, whatever is trained on its rows.
     adaptive: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        two_points.check(
+        _koh_attack.check(
             fraction=self.fraction,
             quantile=self.quantile,
             decay=self.decay,
             temperature=self.temperature,
             levels=self.levels,
         )
-        two_points.check_decoys(quantiles=self.quantiles, repeats=self.repeats)
+        _koh_attack.check_decoys(quantiles=self.quantiles, repeats=self.repeats)
         _validate.fraction(loss_quantile=self.loss_quantile)
         _validate.positive_int(divisions=self.divisions)
 

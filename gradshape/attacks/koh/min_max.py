@@ -11,9 +11,9 @@ from torch import Tensor
 
 from gradshape import _validate
 from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
-from gradshape.attacks.koh import two_points
-from gradshape.attacks.koh.decoys import find_decoys
-from gradshape.attacks.koh.two_points import Surrogate
+from gradshape.attacks.koh import _koh_attack
+from gradshape.attacks.koh._decoys import find_decoys
+from gradshape.attacks.koh._koh_attack import Surrogate
 from gradshape.attacks.label_flip import LabelFlip
 from gradshape.attacks.threat import ThreatModel
 from gradshape.constraints import maximise_capped
@@ -45,7 +45,7 @@ class KohMinMax(ProportionalAttack):
         quantiles, repeats: of the decoys; see :class:`KohKkt`.
         levels: ``None`` for rows of any values; else rows are whole multiples of ``1 / levels``, such as counts of
             words divided by the largest that is kept: what is found without that is rounded at random
-            (:func:`gradshape.attacks.koh.rounding.round_inside`).
+            (:func:`gradshape.attacks.koh._rounding.round_inside`).
 
     Raises:
         ValueError: a value is out of its range.
@@ -70,19 +70,19 @@ class KohMinMax(ProportionalAttack):
     repeats: tuple[int, ...] = (1, 3)
     levels: int | None = None
 
-    threat: ClassVar[ThreatModel] = two_points.THREAT
+    threat: ClassVar[ThreatModel] = _koh_attack.THREAT
     # It knows its own learner, whatever is trained on its rows.
     adaptive: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        two_points.check(
+        _koh_attack.check(
             fraction=self.fraction,
             quantile=self.quantile,
             decay=self.decay,
             temperature=self.temperature,
             levels=self.levels,
         )
-        two_points.check_decoys(quantiles=self.quantiles, repeats=self.repeats)
+        _koh_attack.check_decoys(quantiles=self.quantiles, repeats=self.repeats)
         _validate.positive(eta=self.eta)
         _validate.finite_non_negative(cap=self.cap)
 

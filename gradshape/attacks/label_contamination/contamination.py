@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from gradshape import _validate
+from gradshape.attacks._evaluation import Evaluation
 from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
-from gradshape.attacks.evaluation import Evaluation
-from gradshape.attacks.label_contamination.ascent import Relaxation, contaminate
+from gradshape.attacks.label_contamination.label_ascent import Relaxation, contaminate
 from gradshape.attacks.label_flip import LabelFlip
 from gradshape.attacks.threat import WHITE_BOX, Knowledge, ThreatModel
 from gradshape.learners.logistic import fit_logistic

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gradshape import _validate
-from gradshape.attacks.evaluation import Cost
+from gradshape.attacks._evaluation import Cost
 from gradshape.learners.implicit import row_gradient
 from gradshape.learners.private import PrivateLearner
 

@@ -7,7 +7,7 @@ import torch
 
 from gradshape import _validate
 from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
-from gradshape.attacks.regression.one_hot import Groups, check_groups, snap
+from gradshape.attacks.regression._one_hot import Groups, check_groups, snap
 from gradshape.attacks.threat import ON_REGRESSION, Knowledge, ThreatModel
 from gradshape.learners.linear import Penalty, fit_linear
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from gradshape import _validate
 from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
 from gradshape.attacks.label_flip import LabelFlip
-from gradshape.attacks.steinhardt.atoms import (
+from gradshape.attacks.steinhardt._poison_points import (
     EXTRA_DIRECTIONS,
     VIOLATION_ALLOWED,
     Atoms,

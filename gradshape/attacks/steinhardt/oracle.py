@@ -10,7 +10,7 @@ from torch import Tensor
 from gradshape import _validate
 from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
 from gradshape.attacks.label_flip import LabelFlip
-from gradshape.attacks.steinhardt.certificate import certify
+from gradshape.attacks.steinhardt._certificate import certify
 from gradshape.attacks.threat import WHITE_BOX, ThreatModel
 from gradshape.constraints import FLOAT32_MARGIN, FeasibleSets
 from gradshape.learners.hinge import fit_hinge

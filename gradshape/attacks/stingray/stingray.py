@@ -9,9 +9,9 @@ from torch import Tensor
 
 from gradshape import _digest, _seeds, _validate
 from gradshape.attacks.base import Aims, PoisonSet, VictimView
+from gradshape.attacks.stingray._negative_impact import HeldOut
 from gradshape.attacks.stingray.insertion import Insertion, SwitchOn
-from gradshape.attacks.stingray.negative_impact import HeldOut
-from gradshape.attacks.targeted import TargetedAttack
+from gradshape.attacks.targeted_attack import TargetedAttack
 from gradshape.attacks.threat import ON_TARGETS, Knowledge, ThreatModel
 from gradshape.data import Dataset, Split
 from gradshape.features import features_of

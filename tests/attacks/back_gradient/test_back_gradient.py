@@ -8,10 +8,10 @@ import torch
 
 from gradshape import data
 from gradshape.attacks import Crafting, PoisonSet
-from gradshape.attacks.ascent import climb
+from gradshape.attacks._point_ascent import climb
+from gradshape.attacks.back_gradient._flat_models import Adaline, FlatModel, SoftmaxRegression, TanhNetwork
+from gradshape.attacks.back_gradient._poisoned_descent import PoisonedDescent, stable_rate
 from gradshape.attacks.back_gradient.back_gradient import BackGradient
-from gradshape.attacks.back_gradient.flat_models import Adaline, FlatModel, SoftmaxRegression, TanhNetwork
-from gradshape.attacks.back_gradient.poisoned import PoisonedDescent, stable_rate
 from gradshape.data import Dataset, Split
 from gradshape.training import Adam, Recipe, Victim, train_victims
 from tests.attacks.attacks import DATASETS

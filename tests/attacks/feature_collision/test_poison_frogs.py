@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from gradshape import models
 from gradshape.attacks import PoisonFrogs, PoisonSet
 from gradshape.attacks.base import Aims
-from gradshape.attacks.feature_collision.collision import Collided, collide
-from gradshape.attacks.feature_collision.nearest import nearest_of_class
+from gradshape.attacks.feature_collision._collision import Collided, collide
+from gradshape.attacks.feature_collision._nearest import nearest_of_class
 from gradshape.data import Dataset
 from gradshape.features import features_of, rows_at_once
 from gradshape.training import Recipe, TrainedModel

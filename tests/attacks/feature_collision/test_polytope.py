@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from gradshape.attacks import BullseyePolytope, ConvexPolytope
-from gradshape.attacks.feature_collision.polytope import PolytopeAttack, combined_distance
+from gradshape.attacks.feature_collision._polytope import PolytopeAttack, combined_distance
 from gradshape.data import Dataset, load
 from gradshape.features import features_of
 from gradshape.training import SGD, Recipe, TrainedModel, Victim, train_victims

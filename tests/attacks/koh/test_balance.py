@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from gradshape.attacks.koh.balance import Balance, Wanted, balance_gradient
-from gradshape.attacks.koh.decayed import Added, DecayedHinge, signed
+from gradshape.attacks.koh._balance import Balance, Wanted, balance_gradient
+from gradshape.attacks.koh._regularised_hinge import Added, DecayedHinge, signed
 from gradshape.constraints import FeasibleSets
 from tests.constraints.sets import points_of
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from gradshape.attacks.koh.decayed import Added, DecayedHinge, signed
-from gradshape.attacks.koh.decoys import Decoy, find_decoys, pareto_front
+from gradshape.attacks.koh._decoys import Decoy, find_decoys, pareto_front
+from gradshape.attacks.koh._regularised_hinge import Added, DecayedHinge, signed
 
 
 def _learner() -> DecayedHinge:

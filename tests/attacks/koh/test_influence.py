@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from gradshape.attacks import KohInfluence
-from gradshape.attacks.koh.decayed import Added, DecayedHinge, signed
+from gradshape.attacks.koh._regularised_hinge import Added, DecayedHinge, signed
 from gradshape.attacks.koh.influence import Climb, climb_by_influence, influence_gradient
 from gradshape.constraints import FeasibleSets
 from tests.training.samples import blobs

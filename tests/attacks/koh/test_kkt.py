@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from gradshape.attacks import KohKkt
-from gradshape.attacks.koh.decoys import Decoy, find_decoys
+from gradshape.attacks.koh._decoys import Decoy, find_decoys
+from gradshape.attacks.koh._koh_attack import Surrogate
 from gradshape.attacks.koh.kkt import Pair, balanced_pairs, most_harmful
-from gradshape.attacks.koh.two_points import Surrogate
 from tests.training.samples import blobs
 
 CLASSES = torch.tensor([0, 1])

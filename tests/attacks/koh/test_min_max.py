@@ -7,10 +7,10 @@ import torch
 
 from gradshape.attacks import KohMinMax
 from gradshape.attacks.base import Crafting
-from gradshape.attacks.koh.decayed import signed
-from gradshape.attacks.koh.decoys import find_decoys
+from gradshape.attacks.koh._decoys import find_decoys
+from gradshape.attacks.koh._koh_attack import Surrogate
+from gradshape.attacks.koh._regularised_hinge import signed
 from gradshape.attacks.koh.min_max import most_harmful, play_capped
-from gradshape.attacks.koh.two_points import Surrogate
 from tests.training.samples import blobs
 
 PAIR = blobs(rows=120, classes=2, spread=0.3, shape=(2, 3))

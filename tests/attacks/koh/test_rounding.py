@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gradshape.attacks import KohInfluence, KohKkt, KohMinMax
-from gradshape.attacks.koh.rounding import round_inside
+from gradshape.attacks.koh._rounding import round_inside
 from gradshape.constraints import SphereSlab
 
 

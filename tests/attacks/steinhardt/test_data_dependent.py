@@ -11,7 +11,7 @@ import torch
 from gradshape import data
 from gradshape.attacks import Crafting, DataDependentSteinhardt, PoisonSet, Steinhardt
 from gradshape.attacks.steinhardt import data_dependent
-from gradshape.attacks.steinhardt.atoms import Atoms, DraggedSets, grow_atoms
+from gradshape.attacks.steinhardt._poison_points import Atoms, DraggedSets, grow_atoms
 from gradshape.data import Dataset, Split
 from gradshape.defenses import GradientShaping
 from gradshape.learners.hinge import fit_hinge, hinge_losses

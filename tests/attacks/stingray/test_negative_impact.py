@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gradshape.attacks.stingray.negative_impact import HeldOut
+from gradshape.attacks.stingray._negative_impact import HeldOut
 from gradshape.data import Split
 from gradshape.training import SGD, Recipe, TrainedModel, Victim, train_victims
 from tests.training.samples import blobs

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from gradshape import _digest, models
 from gradshape.attacks import Crafting, Insertion, Knowledge, Nudge, PoisonSet, StingRay, SwitchOn
+from gradshape.attacks.stingray._negative_impact import HeldOut
 from gradshape.attacks.stingray.insertion import some_of
-from gradshape.attacks.stingray.negative_impact import HeldOut
 from gradshape.data import Dataset, Split
 from gradshape.training import SGD, Recipe, TrainedModel, Victim, train_victims
 from tests.attacks.attacks import words

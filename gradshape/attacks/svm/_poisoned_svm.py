@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from gradshape.attacks.svm.gradient import hinge_gradient, hinge_losses
+from gradshape.attacks.svm._hinge_gradient import hinge_gradient, hinge_losses
+from gradshape.attacks.svm._svm_solver import SvmFit, fit_svm
 from gradshape.attacks.svm.kernels import Kernel
-from gradshape.attacks.svm.solution import SvmFit, fit_svm
 
 
 class PoisonedSvm:
@@ -67,7 +67,7 @@ class PoisonedSvm:
         self._keep(fit_svm(self._gram, self.signs, bounds=self._bounds, start=self.fit.alpha))
 
     def gradient(self, point: int) -> Tensor:
-        """``(d,)`` of ``loss`` with respect to the point, see :mod:`gradshape.attacks.svm.gradient`."""
+        """``(d,)`` of ``loss`` with respect to the point, see :mod:`gradshape.attacks.svm._hinge_gradient`."""
         row = point % len(self.x)
         total = hinge_gradient(
             self.fit,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from gradshape import _validate
-from gradshape.attacks.koh.decayed import Added, DecayedHinge
+from gradshape.attacks.koh._regularised_hinge import Added, DecayedHinge
 
 # What the released code tries.
 SMALL_QUANTILES = (0.05, 0.07, 0.10, 0.12, 0.15, 0.18, 0.20, 0.22, 0.25)

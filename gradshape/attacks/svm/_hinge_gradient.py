@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from gradshape.attacks.svm._svm_solver import SvmFit
 from gradshape.attacks.svm.kernels import Kernel
-from gradshape.attacks.svm.solution import SvmFit
 
 
 def hinge_losses(decisions: Tensor, signs: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ def hinge_gradient(
     the row itself is held fixed; here it follows, too, if the row lies on the margin.
 
     >>> from gradshape.attacks.svm.kernels import Linear
-    >>> from gradshape.attacks.svm.solution import fit_svm
+    >>> from gradshape.attacks.svm._svm_solver import fit_svm
     >>> x, s = torch.tensor([[0.0], [2.0]]).double(), torch.tensor([-1.0, 1.0]).double()
     >>> fit = fit_svm(x @ x.T, s, bounds=torch.full((2,), 9.0).double())  # f(x) = x - 1; moved, 2 x / x_1 - 1
     >>> other, label = torch.tensor([[0.6]]).double(), torch.tensor([1.0]).double()

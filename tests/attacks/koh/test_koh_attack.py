@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from gradshape.attacks import Crafting, KohInfluence, KohKkt, KohMinMax
-from gradshape.attacks.koh.decayed import Added, DecayedHinge, signed
-from gradshape.attacks.koh.two_points import in_inverse_balance
+from gradshape.attacks.koh._koh_attack import in_inverse_balance
+from gradshape.attacks.koh._regularised_hinge import Added, DecayedHinge, signed
 from gradshape.constraints import FeasibleSets
 from gradshape.data import Dataset, Split
 from tests.training.samples import blobs

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from gradshape import _validate
+from gradshape.attacks._drawing import draw_rows
 from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
-from gradshape.attacks.drawing import draw_rows
+from gradshape.attacks.regression._one_hot import Groups, check_groups, snap
 from gradshape.attacks.regression.harm import Harm, RegressionHarm, ascend
-from gradshape.attacks.regression.one_hot import Groups, check_groups, snap
 from gradshape.attacks.threat import ON_REGRESSION, Knowledge, ThreatModel
 from gradshape.learners.linear import Penalty
 from gradshape.training.penalty import known_penalty

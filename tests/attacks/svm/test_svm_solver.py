@@ -6,8 +6,8 @@ import torch
 from sklearn.svm import SVC
 from torch import Tensor
 
+from gradshape.attacks.svm._svm_solver import SvmFit, fit_svm
 from gradshape.attacks.svm.kernels import Kernel, Linear, Rbf
-from gradshape.attacks.svm.solution import SvmFit, fit_svm
 
 each_seed = pytest.mark.parametrize("seed", range(12))
 each_kernel = pytest.mark.parametrize("kernel", [Linear(), Rbf(0.2)], ids=["linear", "rbf"])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gradshape.attacks.ascent import add_best, climb
+from gradshape.attacks._point_ascent import add_best, climb
 
 Surface = Callable[[Tensor], Tensor]
 

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from gradshape import data
 from gradshape.attacks import Crafting, PoisonSet
-from gradshape.attacks.ascent import climb
-from gradshape.attacks.svm.ascent import SvmAscent
+from gradshape.attacks._point_ascent import climb
+from gradshape.attacks.svm._poisoned_svm import PoisonedSvm
 from gradshape.attacks.svm.kernels import Kernel, Linear, Rbf
-from gradshape.attacks.svm.poisoned import PoisonedSvm
+from gradshape.attacks.svm.svm_ascent import SvmAscent
 from gradshape.data import Dataset, Split
 from gradshape.training import Fit, Victim, train_victims
 from tests.attacks.attacks import DATASETS

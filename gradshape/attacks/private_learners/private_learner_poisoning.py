@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from gradshape import _validate
+from gradshape.attacks._evaluation import Cost, Distance, Evaluation
 from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
-from gradshape.attacks.evaluation import Cost, Distance, Evaluation
 from gradshape.attacks.label_flip import LabelFlip
 from gradshape.attacks.private_learners.row_descent import Descent, descend, select_deep, select_shallow
 from gradshape.attacks.threat import WHITE_BOX, ThreatModel

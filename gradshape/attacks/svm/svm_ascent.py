@@ -6,12 +6,12 @@ from typing import ClassVar
 import torch
 
 from gradshape import _validate
-from gradshape.attacks.ascent import add_best, climb
+from gradshape.attacks._point_ascent import add_best, climb
+from gradshape.attacks._surrogate import Crowd, hold_out
 from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
 from gradshape.attacks.label_flip import LabelFlip
-from gradshape.attacks.surrogate import Crowd, hold_out
+from gradshape.attacks.svm._poisoned_svm import PoisonedSvm
 from gradshape.attacks.svm.kernels import Kernel, Linear, Rbf
-from gradshape.attacks.svm.poisoned import PoisonedSvm
 from gradshape.attacks.threat import WHITE_BOX, ThreatModel
 
 _KERNELS = ("linear", "rbf")
@@ -23,17 +23,17 @@ class SvmAscent(ProportionalAttack):
 
     The attacker trains the SVM on some of the clean rows and measures its hinge loss on others. Each point starts as a
     clean row of its training part under the other label, the classes by turns, and climbs that loss by projected
-    gradient steps in the box [0, 1] (:func:`gradshape.attacks.ascent.climb`); then it stays, and the
-    next one starts. :class:`gradshape.attacks.surrogate.Crowd` says how many points there are and what each of them
-    weighs: few heavy points do more damage than many light ones, which are each in a local maximum sooner.
+    gradient steps in the box [0, 1]; then it stays, and the next one starts. The points weigh as much in the SVM's
+    training as the budget does in the victim's, and repeat by turns to fill the budget: few heavy points do more damage
+    than many light ones, each of which reaches a local maximum sooner.
 
     Args:
         fraction: poison rows relative to the number of *clean* rows, >= 0.
         kernel: ``"linear"`` or ``"rbf"``, the latter with scikit-learn's scaled gamma.
         label_given: the label of all points; the classes by turns if ``None``.
         points: most points to optimise.
-        train_rows, validation_rows: the attacker's own, see :func:`gradshape.attacks.surrogate.hold_out`. The authors
-            have 100 and 500.
+        train_rows, validation_rows: the attacker's own, at most; they have the class shares of the clean rows. The
+            authors have 100 and 500.
         c: the SVM's C.
         step: length of the first step of a climb, in the unit of features.
         steps: most steps of a climb.

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from gradshape import _validate
-from gradshape.attacks.back_gradient.flat_models import FlatModel
-from gradshape.attacks.back_gradient.unrolled import back_gradient, descend, retrace
+from gradshape.attacks.back_gradient._flat_models import FlatModel
+from gradshape.attacks.back_gradient._unrolled import back_gradient, descend, retrace
 
 
 class PoisonedDescent:
@@ -84,7 +84,7 @@ class PoisonedDescent:
         self._train()
 
     def gradient(self, point: int) -> Tensor:
-        """``(d,)`` of ``loss`` with respect to the point, see :mod:`gradshape.attacks.back_gradient.unrolled`."""
+        """``(d,)`` of ``loss`` with respect to the point, see :mod:`gradshape.attacks.back_gradient._unrolled`."""
         parameters = self.parameters.requires_grad_()
         with torch.enable_grad():
             [outer] = torch.autograd.grad(self._validation_loss(parameters), parameters)
@@ -115,7 +115,7 @@ def stable_rate(model: FlatModel, x: Tensor, *, points: float) -> float:
     """One over a bound on the curvature of ``model``'s mean loss on rows ``x (n, d)`` in [0, 1] and poison rows that
     weigh ``points`` rows, wherever in the box these are.
 
-    >>> from gradshape.attacks.back_gradient.flat_models import Adaline
+    >>> from gradshape.attacks.back_gradient._flat_models import Adaline
     >>> round(stable_rate(Adaline(1, 2), torch.ones(3, 1).double(), points=1.0), 6)  # (1, 1)(1, 1)^T has eigenvalue 2
     0.5
     """

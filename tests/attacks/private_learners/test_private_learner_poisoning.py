@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gradshape.attacks import Aim, Crafting, Descent, DPVictim, Selection
-from gradshape.attacks.evaluation import Cost, Distance, Evaluation
+from gradshape.attacks._evaluation import Cost, Distance, Evaluation
 from gradshape.attacks.private_learners.row_descent import (
     cost_gradient,
     descend,

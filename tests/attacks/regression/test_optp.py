@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from gradshape.attacks import Harm, OptP, PoisonSet, Start
-from gradshape.attacks.regression.ascent import draw_start
 from gradshape.attacks.regression.harm import Ascent, RegressionHarm, ascend
+from gradshape.attacks.regression.optp import draw_start
 from gradshape.data import Dataset, Split
 from gradshape.learners.linear import LinearFit, Penalty, fit_linear
 from gradshape.training import SGD, AnyRecipe, Fit, Recipe, Victim, train_victims

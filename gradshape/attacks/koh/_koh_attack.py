@@ -7,8 +7,8 @@ from torch import Tensor
 
 from gradshape import _validate
 from gradshape.attacks.base import PoisonSet
-from gradshape.attacks.koh.decayed import Added, DecayedHinge, signed
-from gradshape.attacks.koh.rounding import round_inside
+from gradshape.attacks.koh._regularised_hinge import Added, DecayedHinge, signed
+from gradshape.attacks.koh._rounding import round_inside
 from gradshape.attacks.threat import WHITE_BOX
 from gradshape.constraints import FLOAT32_MARGIN, FeasibleSets
 from gradshape.data import Split

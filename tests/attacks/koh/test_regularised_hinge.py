@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gradshape.attacks.koh.decayed import Added, DecayedHinge, signed
+from gradshape.attacks.koh._regularised_hinge import Added, DecayedHinge, signed
 
 
 def _learner(seed: int, *, rows: int = 40, width: int = 4, temperature: float = 1e-3) -> DecayedHinge:

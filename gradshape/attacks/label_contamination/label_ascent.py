@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gradshape import _validate
-from gradshape.attacks.evaluation import Evaluation
+from gradshape.attacks._evaluation import Evaluation
 from gradshape.learners.implicit import adjoint, label_gradient, mixture_gradient
 from gradshape.learners.logistic import fit_logistic
 from gradshape.learners.margin_loss import Logistic, MarginLoss

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from gradshape import _validate, models
 from gradshape.attacks.base import PoisonSet, VictimView
-from gradshape.attacks.feature_collision.nearest import mean_distance, nearest_of_class
-from gradshape.attacks.targeted import TargetedAttack, aimed
+from gradshape.attacks.feature_collision._nearest import mean_distance, nearest_of_class
+from gradshape.attacks.targeted_attack import TargetedAttack, aimed
 from gradshape.attacks.threat import ON_TARGETS, Knowledge, ThreatModel
 from gradshape.features import features_of, rows_at_once
 from gradshape.training import Recipe

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gradshape.attacks.steinhardt.atoms import (
+from gradshape.attacks.steinhardt._poison_points import (
     EXTRA_DIRECTIONS,
     Atoms,
     DraggedSets,

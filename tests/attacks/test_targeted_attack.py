@@ -9,7 +9,7 @@ import torch
 
 from gradshape.attacks import Crafting, PoisonSet, TargetedAttack, ThreatModel, VictimView
 from gradshape.attacks.base import Aims
-from gradshape.attacks.targeted import aimed
+from gradshape.attacks.targeted_attack import aimed
 from gradshape.data import Dataset, Split
 from tests.attacks.attacks import DATASETS, FROGS, TARGETED, aim
 from tests.training.samples import blobs

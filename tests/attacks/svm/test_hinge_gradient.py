@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from gradshape import data
-from gradshape.attacks.svm.gradient import hinge_gradient, hinge_losses
+from gradshape.attacks.svm._hinge_gradient import hinge_gradient, hinge_losses
+from gradshape.attacks.svm._svm_solver import SvmFit, fit_svm
 from gradshape.attacks.svm.kernels import Kernel, Linear, Rbf
-from gradshape.attacks.svm.solution import SvmFit, fit_svm
 
 
 @dataclass(frozen=True, eq=False)
