@@ -1,6 +1,6 @@
 """Crafting poison: what an attack is, and the attacks."""
 
-from gradshape.attacks.back_gradient.back_gradient import BackGradient
+from gradshape.attacks.back_gradient.back_gradient import BackGradient, DescentModel
 from gradshape.attacks.badnets import BadNetsPatch, stamp
 from gradshape.attacks.base import Aims, Attack, Crafting, PoisonSet, ProportionalAttack, VictimView
 from gradshape.attacks.feature_collision.bullseye_polytope import BullseyePolytope
@@ -23,6 +23,7 @@ from gradshape.attacks.steinhardt.data_dependent import DataDependentSteinhardt
 from gradshape.attacks.steinhardt.oracle import Steinhardt
 from gradshape.attacks.stingray.insertion import Insertion, Nudge, SwitchOn
 from gradshape.attacks.stingray.stingray import StingRay
+from gradshape.attacks.svm.kernels import Kernel, LinearKernel, RBFKernel
 from gradshape.attacks.svm.svm_ascent import SvmAscent
 from gradshape.attacks.targeted_attack import TargetedAttack, aimed
 from gradshape.attacks.threat import (
@@ -57,6 +58,7 @@ __all__ = [
     "DPVictim",
     "DataDependentSteinhardt",
     "Descent",
+    "DescentModel",
     "DictionaryAttack",
     "FocusedAttack",
     "Goal",
@@ -64,12 +66,14 @@ __all__ = [
     "Injection",
     "Insertion",
     "Integrity",
+    "Kernel",
     "Knowledge",
     "KohInfluence",
     "KohKkt",
     "KohMinMax",
     "LabelContamination",
     "LabelFlip",
+    "LinearKernel",
     "Mechanism",
     "NoAttack",
     "Nudge",
@@ -77,6 +81,7 @@ __all__ = [
     "PoisonFrogs",
     "PoisonSet",
     "ProportionalAttack",
+    "RBFKernel",
     "Relaxation",
     "Selection",
     "SeverPairs",

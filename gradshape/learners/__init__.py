@@ -6,7 +6,7 @@ from gradshape.learners.implicit import adjoint, label_gradient, mixture_gradien
 from gradshape.learners.linear import LinearFit, Penalty, fit_linear
 from gradshape.learners.logistic import fit_logistic
 from gradshape.learners.margin_loss import Logistic, MarginLoss, SmoothedHinge, SquaredMargin
-from gradshape.learners.private import ObjectivePerturbation, OutputPerturbation
+from gradshape.learners.private import ObjectivePerturbation, OutputPerturbation, PrivateNoise
 from gradshape.learners.registry import (
     Estimator,
     Factory,
@@ -31,6 +31,7 @@ __all__ = [
     "ObjectivePerturbation",
     "OutputPerturbation",
     "Penalty",
+    "PrivateNoise",
     "Setting",
     "SmoothedHinge",
     "SpamBayes",

@@ -5,7 +5,8 @@ for regression). A learner is a deterministic function of rows and one random ve
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
+from enum import Enum
 from typing import Protocol
 
 import torch
@@ -17,7 +18,24 @@ from gradshape.learners.implicit import adjoint
 from gradshape.learners.logistic import fit_logistic, hessian, solve
 from gradshape.learners.margin_loss import Logistic, MarginLoss, SquaredMargin
 
-NOISES = ("norm", "laplace", "gaussian")
+
+class PrivateNoise(Enum):
+    """The distribution of the random vector of a private learner; the learners say what each kind protects with.
+
+    Attributes:
+        NORM: the density falls exponentially with the Euclidean norm.
+        LAPLACE: every coordinate is of the Laplace distribution.
+        GAUSSIAN: every coordinate is normal.
+    """
+
+    NORM = "norm"
+    LAPLACE = "laplace"
+    GAUSSIAN = "gaussian"
+
+    @property
+    def label(self) -> str:
+        """What it adds in front of the label of a learner: nothing for ``NORM``."""
+        return "" if self is PrivateNoise.NORM else f"{self.value}_"
 
 
 def to_ball(x: Tensor) -> Tensor:
@@ -82,10 +100,9 @@ class PrivateLearner(Protocol):
         ...
 
 
-def _check(epsilon: float, delta: float | None, ridge: float, noise: str) -> None:
+def _check(epsilon: float, delta: float | None, ridge: float, noise: PrivateNoise) -> None:
     _validate.positive(epsilon=epsilon, ridge=ridge)
-    if noise not in NOISES:
-        raise _validate.unknown("noise", noise, NOISES)
+    _validate.member(PrivateNoise, noise=noise)
     if delta is not None and not 0 < delta < 1:
         raise ValueError(f"delta={delta!r}: expected None or a number in (0, 1)")
 
@@ -101,11 +118,11 @@ class ObjectivePerturbation:
         ridge: beside the *sum* of the losses, greater than 0.
         noise: what ``b`` is drawn from.
 
-            * ``"norm"``: density proportional to ``exp(-e |b| / 2)`` with ``e = epsilon - 2 log(1 + 1 / (4 ridge))``:
+            * ``NORM``: density proportional to ``exp(-e |b| / 2)`` with ``e = epsilon - 2 log(1 + 1 / (4 ridge))``:
               the release is ``epsilon``-differentially private.
-            * ``"laplace"``: every coordinate of the Laplace distribution with scale ``2 / epsilon``, as in the code of
+            * ``LAPLACE``: every coordinate of the Laplace distribution with scale ``2 / epsilon``, as in the code of
               Ma et al. It protects with about ``sqrt(d) epsilon``.
-            * ``"gaussian"``: every coordinate normal with variance ``(8 ln(2 / delta) + 4 epsilon) / epsilon^2``:
+            * ``GAUSSIAN``: every coordinate normal with variance ``(8 ln(2 / delta) + 4 epsilon) / epsilon^2``:
               ``(epsilon, delta)``-differentially private for neighbours of which one lacks a row of the other.
         delta: for Gaussian noise; ``1 / n`` if omitted.
 
@@ -122,15 +139,16 @@ class ObjectivePerturbation:
 
     epsilon: float
     ridge: float = 10.0
-    noise: str = "norm"
+    noise: PrivateNoise = PrivateNoise.NORM
+    _: KW_ONLY
     delta: float | None = None
 
     def __post_init__(self) -> None:
         _check(self.epsilon, self.delta, self.ridge, self.noise)
-        if self.noise == "norm" and self._left <= 0:
+        if self.noise is PrivateNoise.NORM and self._left <= 0:
             least = 1 / (4 * math.expm1(self.epsilon / 2))
             raise ValueError(f"ridge={self.ridge!r}: expected more than {least:g} at epsilon={self.epsilon!r}")
-        if self.noise != "norm" and self.ridge < 1 / (2 * self.epsilon):
+        if self.noise is not PrivateNoise.NORM and self.ridge < 1 / (2 * self.epsilon):
             least = 1 / (2 * self.epsilon)
             raise ValueError(f"ridge={self.ridge!r}: expected at least {least:g} at epsilon={self.epsilon!r}")
 
@@ -141,16 +159,16 @@ class ObjectivePerturbation:
 
     @property
     def label(self) -> str:
-        return f"{'' if self.noise == 'norm' else self.noise + '_'}eps{self.epsilon:g}"
+        return f"{self.noise.label}eps{self.epsilon:g}"
 
     @property
     def loss(self) -> MarginLoss:
         return Logistic()
 
     def perturbation(self, rows: int) -> Perturbation:
-        if self.noise == "norm":
+        if self.noise is PrivateNoise.NORM:
             return ByNorm(self._left / 2)
-        if self.noise == "laplace":
+        if self.noise is PrivateNoise.LAPLACE:
             return PerCoordinate(2 / self.epsilon)
         delta = self.delta or 1 / rows
         return Gaussian(math.sqrt(8 * math.log(2 / delta) + 4 * self.epsilon) / self.epsilon)
@@ -177,9 +195,9 @@ class OutputPerturbation:
         bound: on the norm of the parameters, greater than 0.
         noise: what ``b`` is drawn from, scaled to that distance.
 
-            * ``"norm"``: density proportional to ``exp(-epsilon |b| / distance)``: ``epsilon``-differentially private.
-            * ``"laplace"``: every coordinate with scale ``distance / epsilon``. It protects with ``sqrt(d) epsilon``.
-            * ``"gaussian"``: ``(epsilon, delta)``-differentially private, see
+            * ``NORM``: density proportional to ``exp(-epsilon |b| / distance)``: ``epsilon``-differentially private.
+            * ``LAPLACE``: every coordinate with scale ``distance / epsilon``. It protects with ``sqrt(d) epsilon``.
+            * ``GAUSSIAN``: ``(epsilon, delta)``-differentially private, see
               :func:`gradshape.learners._private_noise.gaussian_std`.
         delta: for Gaussian noise; ``1 / n`` if omitted.
 
@@ -195,7 +213,8 @@ class OutputPerturbation:
     epsilon: float
     ridge: float = 10.0
     bound: float = 1.0
-    noise: str = "norm"
+    _: KW_ONLY
+    noise: PrivateNoise = PrivateNoise.NORM
     delta: float | None = None
 
     def __post_init__(self) -> None:
@@ -204,7 +223,7 @@ class OutputPerturbation:
 
     @property
     def label(self) -> str:
-        return f"ridge_{'' if self.noise == 'norm' else self.noise + '_'}eps{self.epsilon:g}"
+        return f"ridge_{self.noise.label}eps{self.epsilon:g}"
 
     @property
     def loss(self) -> MarginLoss:
@@ -212,9 +231,9 @@ class OutputPerturbation:
 
     def perturbation(self, rows: int) -> Perturbation:
         distance = 2 * (1 + self.bound) / self.ridge
-        if self.noise == "norm":
+        if self.noise is PrivateNoise.NORM:
             return ByNorm(self.epsilon / distance)
-        if self.noise == "laplace":
+        if self.noise is PrivateNoise.LAPLACE:
             return PerCoordinate(distance / self.epsilon)
         return Gaussian(gaussian_std(distance, epsilon=self.epsilon, delta=self.delta or 1 / rows))
 

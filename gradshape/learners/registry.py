@@ -60,25 +60,28 @@ def _naive_bayes(seed: int, *, alpha: float = 1.0) -> Estimator:
 def _spambayes(seed: int, *, variant: str = "released", cutoff: float | None = None, **constants: float) -> Estimator:
     from dataclasses import replace
 
-    from gradshape.learners.spambayes import VARIANTS, SpamBayes
+    from gradshape.learners.spambayes import PAPER, RELEASED, SpamBayes
 
-    if variant not in VARIANTS:
-        raise _validate.unknown("variant", variant, VARIANTS)
-    return SpamBayes(replace(VARIANTS[variant], **constants), cutoff=cutoff)  # type: ignore[arg-type]
+    variants = {"released": RELEASED, "paper": PAPER}
+    if variant not in variants:
+        raise _validate.unknown("variant", variant, variants)
+    return SpamBayes(replace(variants[variant], **constants), cutoff=cutoff)  # type: ignore[arg-type]
 
 
-def _dp_logistic_objective(seed: int, *, epsilon: float = 1.0, **settings: Any) -> Estimator:
+def _dp_logistic_objective(seed: int, *, epsilon: float = 1.0, noise: str = "norm", **settings: Any) -> Estimator:
     from gradshape.learners._private_estimator import PrivateEstimator
-    from gradshape.learners.private import ObjectivePerturbation
+    from gradshape.learners.private import ObjectivePerturbation, PrivateNoise
 
-    return PrivateEstimator(ObjectivePerturbation(epsilon, **settings), seed=seed)
+    kind = _validate.member_called("noise", PrivateNoise, noise)
+    return PrivateEstimator(ObjectivePerturbation(epsilon, noise=kind, **settings), seed=seed)
 
 
-def _dp_ridge_output(seed: int, *, epsilon: float = 1.0, **settings: Any) -> Estimator:
+def _dp_ridge_output(seed: int, *, epsilon: float = 1.0, noise: str = "norm", **settings: Any) -> Estimator:
     from gradshape.learners._private_estimator import PrivateEstimator
-    from gradshape.learners.private import OutputPerturbation
+    from gradshape.learners.private import OutputPerturbation, PrivateNoise
 
-    return PrivateEstimator(OutputPerturbation(epsilon, **settings), seed=seed)
+    kind = _validate.member_called("noise", PrivateNoise, noise)
+    return PrivateEstimator(OutputPerturbation(epsilon, noise=kind, **settings), seed=seed)
 
 
 def _linear(seed: int) -> Estimator:

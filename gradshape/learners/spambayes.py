@@ -1,6 +1,6 @@
 """The SpamBayes filter: Robinson's token scores from counts, combined by Fisher's method over the tokens present."""
 
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from enum import IntEnum
 from typing import Any
 
@@ -36,6 +36,7 @@ class Constants:
     strength: float = 0.45
     prior: float = 0.5
     least_distance: float = 0.1
+    _: KW_ONLY
     most_tokens: int = 150
     ham_cutoff: float = 0.20
     spam_cutoff: float = 0.90
@@ -54,8 +55,9 @@ class Constants:
             )
 
 
-# "released" is the SpamBayes program. "paper" is what is quoted from Nelson et al. 2008 for the same filter.
-VARIANTS = {"released": Constants(), "paper": Constants(strength=1.0, ham_cutoff=0.15)}
+# The SpamBayes program's, and those that Nelson et al. 2008 are quoted with for the same filter.
+RELEASED = Constants()
+PAPER = Constants(strength=1.0, ham_cutoff=0.15)
 
 
 class Verdict(IntEnum):
@@ -101,7 +103,7 @@ class TokenCounts:
         return replace(self, spam=self.spam + copies * np.asarray(tokens), spam_messages=self.spam_messages + copies)
 
 
-def token_scores(counts: TokenCounts, constants: Constants = VARIANTS["released"]) -> Floats:
+def token_scores(counts: TokenCounts, constants: Constants = RELEASED) -> Floats:
     """How much each token speaks for spam: ``f(w) = (s x0 + N(w) P(w)) / (s + N(w))``.
 
     ``P(w)`` is the share of spam messages with ``w`` over the sum of that share and the share of ham messages with
@@ -130,7 +132,7 @@ def token_scores(counts: TokenCounts, constants: Constants = VARIANTS["released"
     return scores
 
 
-def message_scores(x: Array, scores: Array, constants: Constants = VARIANTS["released"]) -> Floats:
+def message_scores(x: Array, scores: Array, constants: Constants = RELEASED) -> Floats:
     """How much each message is spam: Fisher's method on both sides, ``(1 + S - H) / 2``.
 
     The evidence of a message are its present tokens at least ``least_distance`` from 0.5, the ``most_tokens`` farthest
@@ -174,7 +176,7 @@ class SpamBayes:
     """The filter as an estimator: class 0 is ham, class 1 is spam.
 
     Args:
-        constants: see :class:`Constants`; ``VARIANTS`` has the published ones.
+        constants: see :class:`Constants`; ``RELEASED`` and ``PAPER`` are the published ones.
         cutoff: :meth:`predict` says 1 from this score on, in [0, 1]; the ham cutoff if omitted, so that 1 means "not
             delivered as ham".
 
@@ -189,7 +191,7 @@ class SpamBayes:
     ['HAM', 'UNSURE', 'SPAM', 'SPAM']
     """
 
-    def __init__(self, constants: Constants = VARIANTS["released"], *, cutoff: float | None = None) -> None:
+    def __init__(self, constants: Constants = RELEASED, *, cutoff: float | None = None) -> None:
         self.constants = constants
         self.cutoff = constants.ham_cutoff if cutoff is None else cutoff
         _validate.fraction(cutoff=self.cutoff)

@@ -17,6 +17,7 @@ from gradshape.attacks import (
     ConvexPolytope,
     DataDependentSteinhardt,
     Descent,
+    DescentModel,
     DictionaryAttack,
     DPVictim,
     FocusedAttack,
@@ -30,6 +31,7 @@ from gradshape.attacks import (
     NoAttack,
     OptP,
     PoisonFrogs,
+    RBFKernel,
     Relaxation,
     Selection,
     SeverPairs,
@@ -42,7 +44,7 @@ from gradshape.attacks import (
 )
 from gradshape.data import Dataset, Split
 from gradshape.learners.margin_loss import SmoothedHinge, SquaredMargin
-from gradshape.learners.private import ObjectivePerturbation, OutputPerturbation
+from gradshape.learners.private import ObjectivePerturbation, OutputPerturbation, PrivateNoise
 from gradshape.training import SGD, Recipe, TrainedModel, Victim, train_victims
 from tests.learners.regressions import plane
 from tests.training.samples import blobs
@@ -83,7 +85,9 @@ LINEAR = [
     LabelContamination(0.2, SquaredMargin(), goal=Integrity(60), steps=5),
     LabelContamination(0.1, SmoothedHinge(), relaxation=Relaxation.MARGIN, steps=5),
     DPVictim(0.1, descent=QUICK),
-    DPVictim(0.2, ObjectivePerturbation(5, noise="gaussian"), Aim.LABEL_TARGET, surrogate=True, descent=QUICK),
+    DPVictim(
+        0.2, ObjectivePerturbation(5, noise=PrivateNoise.GAUSSIAN), Aim.LABEL_TARGET, surrogate=True, descent=QUICK
+    ),
     DPVictim(0.1, OutputPerturbation(1), Aim.PARAMETER_TARGET, selection=Selection.DEEP, descent=QUICK),
 ]
 CERTIFIED = [Steinhardt(0.4, steps=30), Steinhardt(0.4, steps=30, clip_afterwards=True)]
@@ -95,10 +99,10 @@ FEW_POINTS = [
 DRAGGED = [DataDependentSteinhardt(0.4, steps=6, splits=3, rungs=(0.2,), boxed=boxed) for boxed in (False, True)]
 ASCENTS = [
     SvmAscent(0.1, points=4, steps=5, sweeps=1),
-    SvmAscent(0.3, kernel="rbf", label_given=1, steps=5, starts=3),
+    SvmAscent(0.3, kernel=RBFKernel(), label_given=1, steps=5, starts=3),
     BackGradient(0.1, steps=4, descent=20),
-    BackGradient(0.2, surrogate="adaline", label_given=1, points=3, steps=3, descent=20),
-    BackGradient(0.1, surrogate="mlp", points=3, steps=3, descent=20, starts=2),
+    BackGradient(0.2, surrogate=DescentModel.ADALINE, label_given=1, points=3, steps=3, descent=20),
+    BackGradient(0.1, surrogate=DescentModel.NETWORK, points=3, steps=3, descent=20, starts=2),
 ]
 # The networks of the contract: the first is the victim's base model where an attack has no substitutes.
 NETWORKS = (Recipe("mlp1", SGD(0.5), batch_size=20, epochs=3), Recipe("lr", SGD(0.5), batch_size=20, epochs=3))

@@ -5,7 +5,7 @@ import pytest
 
 from gradshape import learners
 from gradshape.data import info, load
-from gradshape.learners.spambayes import VARIANTS, SpamBayes, TokenCounts
+from gradshape.learners.spambayes import PAPER, SpamBayes, TokenCounts
 
 MAIL = load("spam_zipf")
 X, Y = MAIL.train.x.numpy(), MAIL.train.y.numpy()
@@ -17,7 +17,7 @@ EVERY_WORD = np.ones(X.shape[1], dtype=np.bool_)
 
 def filter_after(messages: int, *, words: np.ndarray = EVERY_WORD) -> SpamBayes:
     """The filter of the paper after so many spam messages that hold ``words``."""
-    return SpamBayes(VARIANTS["paper"]).fit_counts(COUNTS.with_spam(words, messages))
+    return SpamBayes(PAPER).fit_counts(COUNTS.with_spam(words, messages))
 
 
 def test_either_class_has_half_of_the_messages() -> None:

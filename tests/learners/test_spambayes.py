@@ -13,7 +13,8 @@ from scipy import stats
 from gradshape import learners
 from gradshape.data import load
 from gradshape.learners.spambayes import (
-    VARIANTS,
+    PAPER,
+    RELEASED,
     Constants,
     SpamBayes,
     TokenCounts,
@@ -21,8 +22,6 @@ from gradshape.learners.spambayes import (
     message_scores,
     token_scores,
 )
-
-RELEASED, PAPER = VARIANTS["released"], VARIANTS["paper"]
 
 
 def random_counts(seed: int, *, ham: int = 20, spam: int = 20, tokens: int = 40) -> TokenCounts:
@@ -44,8 +43,8 @@ def score_by_hand(present: NDArray[np.bool_], scores: NDArray[np.float64], const
 
 
 def test_the_constants_are_those_of_the_program_and_of_the_paper() -> None:
-    assert Constants(0.45, 0.5, 0.1, 150, 0.20, 0.90) == RELEASED
-    assert Constants(1.0, 0.5, 0.1, 150, 0.15, 0.90) == PAPER
+    assert Constants(0.45, 0.5, 0.1, most_tokens=150, ham_cutoff=0.20, spam_cutoff=0.90) == RELEASED
+    assert Constants(1.0, 0.5, 0.1, most_tokens=150, ham_cutoff=0.15, spam_cutoff=0.90) == PAPER
 
 
 def test_a_token_score_is_the_published_formula() -> None:

@@ -1,6 +1,8 @@
 """Poisoning whatever is trained by gradient descent, through the unrolled descent."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass, replace
+from enum import Enum
 from typing import ClassVar
 
 import torch
@@ -15,8 +17,27 @@ from gradshape.attacks.label_flip import LabelFlip
 from gradshape.attacks.threat import WHITE_BOX, Knowledge, ThreatModel
 from gradshape.data import Dataset
 
-# Rate and steps of the descents, as the authors have them.
-_DESCENTS = {"lr": (0.1, 100), "adaline": (0.02, 80), "mlp": (0.1, 200)}
+
+class DescentModel(Enum):
+    """What the attacker trains by gradient descent in place of the victim.
+
+    Attributes:
+        LOGISTIC: softmax regression.
+        ADALINE: least squares on targets of 1 and -1.
+        NETWORK: one hidden layer of 10 tanh units.
+    """
+
+    LOGISTIC = "lr"
+    ADALINE = "adaline"
+    NETWORK = "mlp"
+
+
+# What builds each model for a number of inputs and of classes, and the authors' rate and steps of its descent.
+_DESCENTS: dict[DescentModel, tuple[Callable[[int, int], FlatModel], float, int]] = {
+    DescentModel.LOGISTIC: (SoftmaxRegression, 0.1, 100),
+    DescentModel.ADALINE: (Adaline, 0.02, 80),
+    DescentModel.NETWORK: (TanhNetwork, 0.1, 200),
+}
 
 
 @dataclass(frozen=True)
@@ -31,7 +52,7 @@ class BackGradient(ProportionalAttack):
 
     Args:
         fraction: poison rows relative to the number of *clean* rows, >= 0.
-        surrogate: ``"lr"`` (softmax regression), ``"adaline"`` (least squares) or ``"mlp"`` (10 tanh units).
+        surrogate: what the attacker trains.
         label_given: the label of all points; the classes by turns if ``None``.
         points: most points to optimise; the authors add up to 20.
         train_rows, validation_rows: the attacker's own, at most; they have the class shares of the clean rows. The
@@ -56,8 +77,9 @@ class BackGradient(ProportionalAttack):
     (6, True)
     """
 
-    surrogate: str = "lr"
+    surrogate: DescentModel = DescentModel.LOGISTIC
     label_given: int | None = None
+    _: KW_ONLY
     points: int = 10
     train_rows: int = 100
     validation_rows: int = 400
@@ -88,8 +110,7 @@ class BackGradient(ProportionalAttack):
             steps=self.steps,
             starts=self.starts,
         )
-        if self.surrogate not in _DESCENTS:
-            raise _validate.unknown("surrogate", self.surrogate, _DESCENTS)
+        _validate.member(DescentModel, surrogate=self.surrogate)
         if self.label_given is not None and self.label_given < 0:
             raise ValueError(f"label_given={self.label_given!r}: expected a class id or None")
         if self.rate is not None:
@@ -99,7 +120,7 @@ class BackGradient(ProportionalAttack):
 
     @property
     def label(self) -> str:
-        kind = "back_gradient" if self.surrogate == "lr" else f"back_gradient_{self.surrogate}"
+        kind = "back_gradient" if self.surrogate is DescentModel.LOGISTIC else f"back_gradient_{self.surrogate.value}"
         return f"{kind}_{100 * self.fraction:g}"
 
     @property
@@ -117,8 +138,8 @@ class BackGradient(ProportionalAttack):
         rows = hold_out(data, train=self.train_rows, validation=self.validation_rows, generator=generator)
         crowd = Crowd.of(count, own_rows=len(rows.train), victim_rows=len(data), most_points=self.points)
         x = data.x.flatten(1).double()
-        model = self._model(x.shape[1], classes)
-        usual_rate, usual_steps = _DESCENTS[self.surrogate]
+        build, usual_rate, usual_steps = _DESCENTS[self.surrogate]
+        model = build(x.shape[1], classes)
         highest = stable_rate(model, x[rows.train], points=crowd.points * crowd.weight)
         learner = PoisonedDescent(
             model,
@@ -147,8 +168,3 @@ class BackGradient(ProportionalAttack):
             source=torch.tensor(sources)[chosen],
             notes={"validation_loss_clean": clean, "validation_loss": learner.loss},
         )
-
-    def _model(self, inputs: int, classes: int) -> FlatModel:
-        if self.surrogate == "mlp":
-            return TanhNetwork(inputs, classes)
-        return SoftmaxRegression(inputs, classes) if self.surrogate == "lr" else Adaline(inputs, classes)

@@ -50,13 +50,13 @@ def hinge_gradient(
     Biggio, Nelson and Laskov 2012, Poisoning attacks against support vector machines, equations 4 to 8. There ``a`` of
     the row itself is held fixed; here it follows, too, if the row lies on the margin.
 
-    >>> from gradshape.attacks.svm.kernels import Linear
+    >>> from gradshape.attacks.svm.kernels import LinearKernel
     >>> from gradshape.attacks.svm._svm_solver import fit_svm
     >>> x, s = torch.tensor([[0.0], [2.0]]).double(), torch.tensor([-1.0, 1.0]).double()
     >>> fit = fit_svm(x @ x.T, s, bounds=torch.full((2,), 9.0).double())  # f(x) = x - 1; moved, 2 x / x_1 - 1
     >>> other, label = torch.tensor([[0.6]]).double(), torch.tensor([1.0]).double()
     >>> gradient = hinge_gradient(
-    ...     fit, x, 1, kernel=Linear(), gram=x @ x.T, cross=other @ x.T, others=other, signs=label
+    ...     fit, x, 1, kernel=LinearKernel(), gram=x @ x.T, cross=other @ x.T, others=other, signs=label
     ... )
     >>> round(gradient.item(), 6)  # d(2 - 2 * 0.6 / x_1)/dx_1 at 2
     0.3

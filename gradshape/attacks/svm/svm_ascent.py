@@ -1,6 +1,6 @@
 """Poisoning a support vector machine by gradient ascent on its validation loss."""
 
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import ClassVar
 
 import torch
@@ -11,10 +11,8 @@ from gradshape.attacks._surrogate import Crowd, hold_out
 from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
 from gradshape.attacks.label_flip import LabelFlip
 from gradshape.attacks.svm._poisoned_svm import PoisonedSvm
-from gradshape.attacks.svm.kernels import Kernel, Linear, Rbf
+from gradshape.attacks.svm.kernels import Kernel, LinearKernel
 from gradshape.attacks.threat import WHITE_BOX, ThreatModel
-
-_KERNELS = ("linear", "rbf")
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,7 @@ class SvmAscent(ProportionalAttack):
 
     Args:
         fraction: poison rows relative to the number of *clean* rows, >= 0.
-        kernel: ``"linear"`` or ``"rbf"``, the latter with scikit-learn's scaled gamma.
+        kernel: :class:`LinearKernel` or :class:`RBFKernel`; a gamma left open is taken from the attacker's rows.
         label_given: the label of all points; the classes by turns if ``None``.
         points: most points to optimise.
         train_rows, validation_rows: the attacker's own, at most; they have the class shares of the clean rows. The
@@ -53,8 +51,9 @@ class SvmAscent(ProportionalAttack):
     (6, True)
     """
 
-    kernel: str = "linear"
+    kernel: Kernel = field(default=LinearKernel())
     label_given: int | None = None
+    _: KW_ONLY
     points: int = 2
     train_rows: int = 100
     validation_rows: int = 500
@@ -83,8 +82,8 @@ class SvmAscent(ProportionalAttack):
             steps=self.steps,
             starts=self.starts,
         )
-        if self.kernel not in _KERNELS:
-            raise _validate.unknown("kernel", self.kernel, _KERNELS)
+        if isinstance(self.kernel, str):
+            raise ValueError(f"kernel={self.kernel!r}: expected a kernel, such as LinearKernel() or RBFKernel()")
         if self.label_given not in (None, 0, 1):
             raise ValueError(f"label_given={self.label_given!r}: expected 0, 1 or None")
         if self.sweeps < 0:
@@ -92,8 +91,7 @@ class SvmAscent(ProportionalAttack):
 
     @property
     def label(self) -> str:
-        kind = "svm_ascent" if self.kernel == "linear" else f"svm_ascent_{self.kernel}"
-        return f"{kind}_{100 * self.fraction:g}"
+        return f"svm_ascent{self.kernel.label}_{100 * self.fraction:g}"
 
     @property
     def control(self) -> LabelFlip:
@@ -106,9 +104,13 @@ class SvmAscent(ProportionalAttack):
         crowd = Crowd.of(count, own_rows=own, victim_rows=len(data), most_points=self.points)
         x = data.x.flatten(1).double()
         signs = 2 * data.y.double() - 1
-        kernel: Kernel = Linear() if self.kernel == "linear" else Rbf.scaled(x[rows.train])
         svm = PoisonedSvm(
-            x[rows.train], signs[rows.train], x[rows.validation], signs[rows.validation], kernel=kernel, c=self.c
+            x[rows.train],
+            signs[rows.train],
+            x[rows.validation],
+            signs[rows.validation],
+            kernel=self.kernel.scaled_to(x[rows.train]),
+            c=self.c,
         )
         clean, sources, sweeps = svm.loss, list[int](), 1 + self.sweeps
 

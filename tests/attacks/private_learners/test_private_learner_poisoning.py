@@ -18,7 +18,7 @@ from gradshape.attacks.private_learners.row_descent import (
     select_shallow,
 )
 from gradshape.data import Dataset, Split
-from gradshape.learners.private import ObjectivePerturbation, OutputPerturbation, PrivateLearner
+from gradshape.learners.private import ObjectivePerturbation, OutputPerturbation, PrivateLearner, PrivateNoise
 from tests.training.samples import blobs
 
 LEARNERS: dict[str, PrivateLearner] = {
@@ -73,7 +73,7 @@ def test_the_gradient_equals_finite_differences(learner: PrivateLearner, aim: st
 
 @pytest.mark.parametrize("surrogate", [False, True], ids=["dpv", "sv"])
 def test_more_rows_do_more_harm(surrogate: bool) -> None:
-    learner = ObjectivePerturbation(1.0, noise="laplace")
+    learner = ObjectivePerturbation(1.0, noise=PrivateNoise.LAPLACE)
     x, signs, _, _ = _problem()
     cost = _costs(learner)["label-aversion"]
     common, costs = _noise(learner, 200), []
@@ -200,7 +200,7 @@ def test_progress_is_reported_and_never_falls() -> None:
         (DPVictim(0.1), "dpv_eps1_label_aversion_10"),
         (DPVictim(0.05, surrogate=True, selection=Selection.DEEP), "sv_deep_eps1_label_aversion_5"),
         (
-            DPVictim(0.1, OutputPerturbation(0.5, noise="gaussian"), Aim.LABEL_TARGET),
+            DPVictim(0.1, OutputPerturbation(0.5, noise=PrivateNoise.GAUSSIAN), Aim.LABEL_TARGET),
             "dpv_ridge_gaussian_eps0.5_label_target_10",
         ),
     ],

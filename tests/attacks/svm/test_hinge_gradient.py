@@ -11,7 +11,7 @@ from torch import Tensor
 from gradshape import data
 from gradshape.attacks.svm._hinge_gradient import hinge_gradient, hinge_losses
 from gradshape.attacks.svm._svm_solver import SvmFit, fit_svm
-from gradshape.attacks.svm.kernels import Kernel, Linear, Rbf
+from gradshape.attacks.svm.kernels import Kernel, LinearKernel, RBFKernel
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,11 +91,11 @@ def toy(seed: int, kernel: Kernel, c: float = 1.0) -> Poisoned:
 
 
 MACHINES: dict[str, Callable[[int], Poisoned]] = {
-    "digits-linear": lambda seed: sevens(seed, Linear()),
-    "digits-rbf": lambda seed: sevens(seed, Rbf(0.1)),
-    "toy-rbf": lambda seed: toy(seed, Rbf(0.5)),
-    "toy-linear": lambda seed: toy(seed, Linear(), c=0.1),
-    "toy-linear-on-the-margin": lambda seed: toy(seed, Linear(), c=100.0).moved(torch.tensor([1.0, 3.0])),
+    "digits-linear": lambda seed: sevens(seed, LinearKernel()),
+    "digits-rbf": lambda seed: sevens(seed, RBFKernel(0.1)),
+    "toy-rbf": lambda seed: toy(seed, RBFKernel(0.5)),
+    "toy-linear": lambda seed: toy(seed, LinearKernel(), c=0.1),
+    "toy-linear-on-the-margin": lambda seed: toy(seed, LinearKernel(), c=100.0).moved(torch.tensor([1.0, 3.0])),
 }
 
 
@@ -117,7 +117,7 @@ def test_some_of_these_points_lie_on_the_margin_and_most_beyond_it() -> None:
 
 
 def test_a_pinned_machine_has_no_gradient() -> None:
-    machines = [toy(seed, Linear()) for seed in range(16)]
+    machines = [toy(seed, LinearKernel()) for seed in range(16)]
     pinned = [m for m in machines if int(m.fit.free.sum()) == 3 and not m.fit.free[-1]]
     assert len(pinned) >= 3
     assert all(float(machine.gradient.norm()) < 1e-7 for machine in pinned)
@@ -125,6 +125,6 @@ def test_a_pinned_machine_has_no_gradient() -> None:
 
 
 def test_a_point_that_the_machine_ignores_has_no_gradient() -> None:
-    apart = toy(0, Linear()).moved(torch.tensor([9.0, 0.0]))
+    apart = toy(0, LinearKernel()).moved(torch.tensor([9.0, 0.0]))
     assert float(apart.fit.alpha[-1]) == 0
     assert not apart.gradient.any()

@@ -7,10 +7,10 @@ from sklearn.svm import SVC
 from torch import Tensor
 
 from gradshape.attacks.svm._svm_solver import SvmFit, fit_svm
-from gradshape.attacks.svm.kernels import Kernel, Linear, Rbf
+from gradshape.attacks.svm.kernels import Kernel, LinearKernel, RBFKernel
 
 each_seed = pytest.mark.parametrize("seed", range(12))
-each_kernel = pytest.mark.parametrize("kernel", [Linear(), Rbf(0.2)], ids=["linear", "rbf"])
+each_kernel = pytest.mark.parametrize("kernel", [LinearKernel(), RBFKernel(0.2)], ids=["linear", "rbf"])
 
 
 def problem(seed: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -109,8 +109,8 @@ def test_derivatives_of_kernels_are_those_of_autograd(kernel: Kernel) -> None:
 @pytest.mark.parametrize("gamma", [0, -1.0, float("nan"), float("inf")])
 def test_a_gamma_out_of_range_is_named(gamma: float) -> None:
     with pytest.raises(ValueError, match="gamma="):
-        Rbf(gamma)
+        RBFKernel(gamma)
 
 
 def test_the_scaled_gamma_of_constant_rows_is_1() -> None:
-    assert Rbf.scaled(torch.ones(3, 2)) == Rbf(1.0)
+    assert RBFKernel().scaled_to(torch.ones(3, 2)) == RBFKernel(1.0)
