@@ -13,10 +13,14 @@ from gradshape.attacks.label_contamination.contamination import Availability, In
 from gradshape.attacks.label_contamination.label_ascent import Relaxation
 from gradshape.attacks.label_flip import LabelFlip, feasible_flips
 from gradshape.attacks.no_attack import NoAttack
-from gradshape.attacks.private_learners.private_learner_poisoning import Aim, DPVictim, Selection
-from gradshape.attacks.private_learners.row_descent import Descent
+from gradshape.attacks.private_learners.private_learner_poisoning import (
+    PrivateLearnerPoisoning,
+    ReleaseGoal,
+    RowSelection,
+)
+from gradshape.attacks.private_learners.row_descent import RowDescent
 from gradshape.attacks.regression.harm import Harm
-from gradshape.attacks.regression.optp import OptP, Start
+from gradshape.attacks.regression.optp import OptP, PoisonStart
 from gradshape.attacks.regression.sever_pairs import SeverPairs
 from gradshape.attacks.regression.statistical import StatP
 from gradshape.attacks.steinhardt.data_dependent import DataDependentSteinhardt
@@ -25,7 +29,7 @@ from gradshape.attacks.stingray.insertion import Insertion, Nudge, SwitchOn
 from gradshape.attacks.stingray.stingray import StingRay
 from gradshape.attacks.svm.kernels import Kernel, LinearKernel, RBFKernel
 from gradshape.attacks.svm.svm_ascent import SvmAscent
-from gradshape.attacks.targeted_attack import TargetedAttack, aimed
+from gradshape.attacks.targeted_attack import TargetedAttack, poison_by_target
 from gradshape.attacks.threat import (
     BLACK_BOX,
     ON_REGRESSION,
@@ -46,7 +50,6 @@ __all__ = [
     "ON_REGRESSION",
     "ON_TARGETS",
     "WHITE_BOX",
-    "Aim",
     "Aims",
     "Attack",
     "Availability",
@@ -55,9 +58,7 @@ __all__ = [
     "BullseyePolytope",
     "ConvexPolytope",
     "Crafting",
-    "DPVictim",
     "DataDependentSteinhardt",
-    "Descent",
     "DescentModel",
     "DictionaryAttack",
     "FocusedAttack",
@@ -80,12 +81,15 @@ __all__ = [
     "OptP",
     "PoisonFrogs",
     "PoisonSet",
+    "PoisonStart",
+    "PrivateLearnerPoisoning",
     "ProportionalAttack",
     "RBFKernel",
     "Relaxation",
-    "Selection",
+    "ReleaseGoal",
+    "RowDescent",
+    "RowSelection",
     "SeverPairs",
-    "Start",
     "StatP",
     "Steinhardt",
     "StingRay",
@@ -95,9 +99,9 @@ __all__ = [
     "ThreatModel",
     "VictimView",
     "Watermark",
-    "aimed",
     "feasible_flips",
     "frequent_words",
     "overlay",
+    "poison_by_target",
     "stamp",
 ]

@@ -14,7 +14,7 @@ class Evaluation:
     Attributes:
         x: ``(m, d)`` float64.
         signs: ``(m,)`` labels -1 and 1.
-        weight: its sign says whether these labels are wanted or to be avoided.
+        weight: its sign says whether these labels are goal or to be avoided.
         loss: of the margins; logistic if omitted.
     """
 
@@ -34,22 +34,22 @@ class Evaluation:
 
 
 @dataclass(frozen=True, eq=False)
-class Distance:
+class ParameterDistance:
     """Half the squared distance from parameters that the attacker wants.
 
     Attributes:
-        wanted: ``(d,)`` float64.
+        goal: ``(d,)`` float64.
     """
 
-    wanted: Tensor
+    goal: Tensor
 
     def value(self, theta: Tensor) -> Tensor:
         """``(K,)`` at the parameters ``theta`` ``(K, d)``."""
-        return (theta - self.wanted).square().sum(-1) / 2
+        return (theta - self.goal).square().sum(-1) / 2
 
     def gradient(self, theta: Tensor) -> Tensor:
         """``(K, d)`` gradients of :meth:`value`."""
-        return theta - self.wanted
+        return theta - self.goal
 
 
-Cost = Evaluation | Distance
+Cost = Evaluation | ParameterDistance

@@ -62,7 +62,7 @@ def hold_out(data: Split, *, train: int, validation: int, generator: torch.Gener
 
 
 @dataclass(frozen=True)
-class Crowd:
+class PointBudget:
     """How few optimised points stand for a budget of poison rows.
 
     The attacker poisons its own training rows at the same rate as the victim's: by ``mass = budget * own_rows /
@@ -80,11 +80,11 @@ class Crowd:
     weight: float
 
     @classmethod
-    def of(cls, budget: int, *, own_rows: int, victim_rows: int, most_points: int) -> "Crowd":
+    def shared(cls, budget: int, *, own_rows: int, victim_rows: int, most_points: int) -> "PointBudget":
         """For ``budget`` rows among ``victim_rows`` clean ones.
 
-        >>> Crowd.of(4320, own_rows=100, victim_rows=10800, most_points=20)
-        Crowd(points=20, weight=2.0)
+        >>> PointBudget.shared(4320, own_rows=100, victim_rows=10800, most_points=20)
+        PointBudget(points=20, weight=2.0)
         """
         mass = budget * own_rows / victim_rows
         points = max(1, min(round(mass), most_points, budget))

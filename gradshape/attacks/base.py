@@ -143,12 +143,13 @@ class VictimView:
         self,
         threat: ThreatModel,
         dataset: Dataset,
+        *,
         recipe: AnyRecipe | None = None,
         parameters: State | None = None,
         progress: Progress | None = None,
         target: Split | None = None,
         device: torch.device | str = "cpu",
-        wanted: Tensor | None = None,
+        intended: Tensor | None = None,
         networks: Sequence[TrainedModel] = (),
     ) -> None:
         self.device = torch.device(device)
@@ -161,7 +162,7 @@ class VictimView:
         self._train = dataset.train.to(self.device)
         self._recipe = recipe
         self._parameters = parameters and {name: value.to(self.device) for name, value in parameters.items()}
-        self._wanted = None if wanted is None else wanted.to(self.device)
+        self._intended = None if intended is None else intended.to(self.device)
         self._networks = networks
         self._test = dataset.test.to(self.device)
 
@@ -198,11 +199,11 @@ class VictimView:
         return self._target
 
     @property
-    def wanted(self) -> Tensor:
+    def intended(self) -> Tensor:
         """``(T,)`` int64, the class that each target is to be taken for."""
-        if self._wanted is None:
-            raise ValueError("no wanted classes were given to the attack: pass wanted=...")
-        return self._wanted
+        if self._intended is None:
+            raise ValueError("no intended classes were given to the attack: pass intended=...")
+        return self._intended
 
     @property
     def candidates(self) -> Split:
@@ -302,7 +303,7 @@ class Attack(ABC):
         target: Split | None = None,
         progress: Progress | None = None,
         device: torch.device | str = "cpu",
-        wanted: Tensor | None = None,
+        intended: Tensor | None = None,
         networks: Sequence[TrainedModel] = (),
     ) -> PoisonSet:
         """Craft poison for ``dataset``.
@@ -314,7 +315,7 @@ class Attack(ABC):
             target: test rows to be misclassified, for targeted attacks.
             progress: called as the attack proceeds.
             device: where it computes. The poison is on the CPU, and the same up to rounding wherever it is crafted.
-            wanted: ``(T,)`` int64 classes that the ``T`` target rows are to be taken for, for attacks that aim.
+            intended: ``(T,)`` int64 classes that the ``T`` target rows are to be taken for, for attacks that aim.
             networks: what such attacks craft on: the victim's base model, or substitutes for it.
 
         Raises:
@@ -329,8 +330,18 @@ class Attack(ABC):
         reason = self.unsuitable(dataset)
         if reason is not None:
             raise ValueError(f"{self.label} cannot be made on {dataset.name}: {reason}")
-        self._check_call(dataset, target, wanted, networks)
-        view = VictimView(self.threat, dataset, recipe, parameters, progress, target, device, wanted, networks)
+        self._check_call(dataset, target, intended, networks)
+        view = VictimView(
+            self.threat,
+            dataset,
+            recipe=recipe,
+            parameters=parameters,
+            progress=progress,
+            target=target,
+            device=device,
+            intended=intended,
+            networks=networks,
+        )
         poison = self.craft(view, count, generator=_seeds.stream(seed, "craft", self.stream)).cpu()
         self._check_count(poison, count)
         if len(poison):
@@ -338,7 +349,7 @@ class Attack(ABC):
         return poison
 
     def _check_call(  # noqa: B027
-        self, dataset: Dataset, target: Split | None, wanted: Tensor | None, networks: Sequence[TrainedModel]
+        self, dataset: Dataset, target: Split | None, intended: Tensor | None, networks: Sequence[TrainedModel]
     ) -> None:
         """Raise ``ValueError`` if what a call was given does not fit this kind of attack."""
 

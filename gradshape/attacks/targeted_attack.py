@@ -15,12 +15,12 @@ from gradshape.training import Recipe, TrainedModel
 
 @dataclass(frozen=True)
 class TargetedAttack(Attack):
-    """Base of attacks that make poison for single test rows (targets), each of which is to be taken for a wanted class.
+    """Base of attacks that make poison for single test rows (targets), so that each is taken for its intended class.
 
-    ``craft`` gets all targets at once (``victim.target``, ``victim.wanted``), the networks to craft on
+    ``craft`` gets all targets at once (``victim.target``, ``victim.intended``), the networks to craft on
     (``victim.networks``) and test rows to start from (``victim.candidates``). It returns at most ``poisons`` rows for
     each target, sorted by target and, within one, in the order in which it would use them, with :class:`Aims` that say
-    so. Fewer rows, or none, are right where the wanted class has no more candidates or where none comes close enough.
+    so. Fewer rows, or none, are right where the intended class has no more candidates or where none comes close enough.
 
     Args:
         poisons: at most so many rows for each target; the budget, which is counted by target.
@@ -33,8 +33,8 @@ class TargetedAttack(Attack):
 
     Raises:
         ValueError: ``poisons`` is not positive. When called: no target, targets of another shape than rows or with
-            values outside [0, 1], wanted classes that do not fit the targets, a target that is of the wanted class
-            already, a wanted class without test rows to start from, or another number of networks than substitutes.
+            values outside [0, 1], intended classes that do not fit the targets, a target that is of the intended class
+            already, an intended class without test rows to start from, or another number of networks than substitutes.
     """
 
     poisons: int
@@ -51,7 +51,7 @@ class TargetedAttack(Attack):
         return self.poisons
 
     def _check_call(
-        self, dataset: Dataset, target: Split | None, wanted: Tensor | None, networks: Sequence[TrainedModel]
+        self, dataset: Dataset, target: Split | None, intended: Tensor | None, networks: Sequence[TrainedModel]
     ) -> None:
         if target is None or not len(target):
             raise ValueError(f"{self.label}: no target was given: pass target=... with at least 1 row")
@@ -64,20 +64,22 @@ class TargetedAttack(Attack):
         if bool(outside.any()):
             place, value = int(outside.nonzero()[0, 0]), float(target.x[outside][0])
             raise ValueError(f"{self.label}: target {place} holds the value {value:g}: expected numbers in [0, 1]")
-        if wanted is None or wanted.dtype != torch.int64 or tuple(wanted.shape) != (len(target),):
-            given = None if wanted is None else (wanted.dtype, tuple(wanted.shape))
-            raise ValueError(f"{self.label}: wanted={given}: expected int64 ({len(target)},), a class for each target")
-        if bool((wanted == target.y).any()):
-            place = int((wanted == target.y).nonzero()[0])
+        if intended is None or intended.dtype != torch.int64 or tuple(intended.shape) != (len(target),):
+            given = None if intended is None else (intended.dtype, tuple(intended.shape))
             raise ValueError(
-                f"{self.label}: target {place} is of class {int(wanted[place])}, which is what it is to be taken for: "
+                f"{self.label}: intended={given}: expected int64 ({len(target)},), a class for each target"
+            )
+        if bool((intended == target.y).any()):
+            place = int((intended == target.y).nonzero()[0])
+            raise ValueError(
+                f"{self.label}: target {place} is of class {int(intended[place])}, which is its intended class: "
                 "expected another class"
             )
         known = set(dataset.test.y.unique().tolist())
-        unknown = [label for label in wanted.unique().tolist() if label not in known]
+        unknown = [label for label in intended.unique().tolist() if label not in known]
         if unknown:
             raise ValueError(
-                f"{self.label}: wanted class {unknown[0]}: {dataset.name} has no test row of it to start from"
+                f"{self.label}: intended class {unknown[0]}: {dataset.name} has no test row of it to start from"
             )
         if not networks:
             raise ValueError(f"{self.label}: no networks to craft on were given: pass networks=[TrainedModel(...)]")
@@ -103,16 +105,17 @@ class TargetedAttack(Attack):
             raise ValueError(f"{self.label} crafted rows at distances that are not finite numbers of at least 0")
 
 
-def aimed(poison_x: Tensor, wanted: Tensor, target: Tensor, base: Tensor, distance: Tensor) -> PoisonSet:
+def poison_by_target(poison_x: Tensor, intended: Tensor, target: Tensor, base: Tensor, distance: Tensor) -> PoisonSet:
     """Poison rows in any order as a set sorted by target, nearest first.
 
     Args:
         poison_x: ``(n, *shape)``.
-        wanted: ``(n,)`` int64, the classes that the rows are labelled with.
+        intended: ``(n,)`` int64, the classes that the rows are labelled with.
         target, base, distance: as in :class:`Aims`.
 
     >>> x, distance = torch.tensor([[0.1], [0.2], [0.3]]), torch.tensor([2.0, 3.0, 1.0])
-    >>> aimed(x, torch.tensor([1, 1, 1]), torch.tensor([0, 1, 0]), torch.tensor([7, 8, 9]), distance).aims.base.tolist()
+    >>> target, base = torch.tensor([0, 1, 0]), torch.tensor([7, 8, 9])
+    >>> poison_by_target(x, torch.tensor([1, 1, 1]), target, base, distance).aims.base.tolist()
     [9, 7, 8]
     """
     by_distance = distance.argsort(stable=True)
@@ -120,4 +123,4 @@ def aimed(poison_x: Tensor, wanted: Tensor, target: Tensor, base: Tensor, distan
     aims = Aims(target[order], base[order], distance[order].float())
     source = torch.full((len(order),), -1, dtype=torch.int64, device=poison_x.device)
     none = torch.empty(0, dtype=torch.int64, device=poison_x.device)
-    return PoisonSet(poison_x[order], wanted[order], source, none, {}, aims)
+    return PoisonSet(poison_x[order], intended[order], source, none, {}, aims)

@@ -1,6 +1,6 @@
 """Rows of one class with rows of another shining through: poison that collides with clean features."""
 
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -42,6 +42,7 @@ class Watermark(Attack):
     alpha: float
     fraction: float | None = None
     count: int | None = None
+    _: KW_ONLY
     classes: tuple[int, int] = (0, 1)
 
     threat: ClassVar[ThreatModel] = replace(

@@ -36,7 +36,7 @@ def maximise_boxed(
     Returns:
         ``(B, d)`` points of the set, and ``(B,)`` dual values: upper bounds of the maxima, however exact the points.
     """
-    problem = _Problem(centroid, radius, axis, half_width, curvature)
+    problem = _BoxedBall(centroid, radius, axis, half_width, curvature)
     free = _solve(problem, g, torch.zeros(len(g), dtype=g.dtype, device=g.device))
     u, bound = free.u, free.bound
     bent = (free.along.abs() > half_width).nonzero().squeeze(1)
@@ -47,7 +47,7 @@ def maximise_boxed(
 
 
 @dataclass(frozen=True, eq=False)
-class _Problem:
+class _BoxedBall:
     centroid: Tensor
     radius: float
     axis: Tensor
@@ -56,7 +56,7 @@ class _Problem:
 
 
 @dataclass(frozen=True, eq=False)
-class _Solution:
+class _Maximisers:
     """Maximisers for given ``nu``, their components along the axis, and the dual values."""
 
     nu: Tensor
@@ -64,12 +64,12 @@ class _Solution:
     along: Tensor
     bound: Tensor
 
-    def take(self, rows: Tensor) -> "_Solution":
-        return _Solution(self.nu[rows], self.u[rows], self.along[rows], self.bound[rows])
+    def take(self, rows: Tensor) -> "_Maximisers":
+        return _Maximisers(self.nu[rows], self.u[rows], self.along[rows], self.bound[rows])
 
-    def where(self, other: "_Solution", choose: Tensor) -> "_Solution":
+    def where(self, other: "_Maximisers", choose: Tensor) -> "_Maximisers":
         """``other`` where ``choose``, else this."""
-        return _Solution(
+        return _Maximisers(
             torch.where(choose, other.nu, self.nu),
             torch.where(choose[:, None], other.u, self.u),
             torch.where(choose, other.along, self.along),
@@ -77,7 +77,7 @@ class _Solution:
         )
 
 
-def _solve(problem: _Problem, g: Tensor, nu: Tensor) -> _Solution:
+def _solve(problem: _BoxedBall, g: Tensor, nu: Tensor) -> _Maximisers:
     h = g - nu[:, None] * problem.axis
     size = h.abs()
     limit = torch.where(h > 0, 1 - problem.centroid, problem.centroid)
@@ -91,7 +91,7 @@ def _solve(problem: _Problem, g: Tensor, nu: Tensor) -> _Solution:
     squared = (length * length).sum(1)
     bound = (size * length).sum(1) - (problem.curvature + multiplier) / 2 * squared
     bound += multiplier / 2 * problem.radius**2 + nu.abs() * problem.half_width
-    return _Solution(nu, u, u @ problem.axis, bound)
+    return _Maximisers(nu, u, u @ problem.axis, bound)
 
 
 def _reach(size: Tensor, limit: Tensor, radius: float) -> Tensor:
@@ -112,7 +112,7 @@ def _reach(size: Tensor, limit: Tensor, radius: float) -> Tensor:
 
 
 def _on_the_slab(
-    problem: _Problem, g: Tensor, side: Tensor, outside: _Solution, tolerance: float
+    problem: _BoxedBall, g: Tensor, side: Tensor, outside: _Maximisers, tolerance: float
 ) -> tuple[Tensor, Tensor]:
     """Solutions with ``side * along = half_width``; ``outside`` has ``nu = 0`` and lies beyond the slab."""
     scale = g.norm(dim=1) * problem.radius

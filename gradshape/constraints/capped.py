@@ -25,7 +25,7 @@ def maximise_capped(one: SphereSlab, g: Tensor, *, normal: Tensor, least: Tensor
     Returns:
         ``(B, d)`` points of the set. Where the set has no point in the half-space: one near the half-space.
 
-    >>> disc = SphereSlab(torch.zeros(2).double(), 1.0, torch.zeros(2).double(), 0.0)
+    >>> disc = SphereSlab(torch.zeros(2).double(), 1.0, torch.zeros(2).double(), half_width=0.0)
     >>> right, up = torch.eye(2, dtype=torch.float64)[:, None]
     >>> [round(value, 3) for value in maximise_capped(disc, right, normal=up, least=torch.tensor([0.6]))[0].tolist()]
     [0.8, 0.6]

@@ -1,6 +1,6 @@
 """Sphere-and-slab sets: where rows must lie that pass an outlier filter, and what can be done inside them."""
 
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 
 import torch
 from torch import Tensor
@@ -39,7 +39,7 @@ class SphereSlab:
 
     Steinhardt, Koh and Liang 2017, section 3.1.
 
-    >>> one = SphereSlab(torch.zeros(2).double(), 1.0, torch.tensor([1.0, 0.0]).double(), 0.5)
+    >>> one = SphereSlab(torch.zeros(2).double(), 1.0, torch.tensor([1.0, 0.0]).double(), half_width=0.5)
     >>> one.contains(torch.tensor([[0.4, 0.9], [0.6, 0.0]])).tolist()
     [True, False]
     >>> one.project(torch.tensor([[3.0, 0.0]])).tolist()
@@ -51,6 +51,7 @@ class SphereSlab:
     centroid: Tensor
     radius: float
     axis: Tensor
+    _: KW_ONLY
     half_width: float
     boxed: bool = False
 
@@ -96,7 +97,7 @@ class SphereSlab:
         offset = inside - centroid
         radius = float(offset.norm(dim=1).quantile(quantile))
         half_width = float((offset @ axis).abs().quantile(quantile))
-        return cls(centroid, radius, axis, half_width, boxed)
+        return cls(centroid, radius, axis, half_width=half_width, boxed=boxed)
 
     def contains(self, x: Tensor, *, tolerance: float = 1e-6) -> Tensor:
         """``(n,)`` bool: which rows of ``x`` ``(n, d)`` are in the set, up to an absolute distance ``tolerance``."""
@@ -130,7 +131,7 @@ class SphereSlab:
         in_disc = torch.hypot(clamped, height) <= self.radius
         in_slab = (along * shrink).abs() <= self.half_width
         new_along = torch.where(in_disc, clamped, torch.where(in_slab, along * shrink, clamped))
-        new_height = torch.where(in_disc, height, torch.where(in_slab, shrink * height, self._height_of_corner()))
+        new_height = torch.where(in_disc, height, torch.where(in_slab, shrink * height, self._corner_height()))
         return self.centroid + new_along[:, None] * self.axis + new_height[:, None] * _unit(across, height)
 
     def maximise(self, directions: Tensor) -> Maximum:
@@ -155,12 +156,12 @@ class SphereSlab:
         across = torch.where((across.norm(dim=1) > 1e-12 * length)[:, None], across, torch.zeros_like(across))
         across = across - (across @ self.axis)[:, None] * self.axis
         edge = self.half_width * component.sign()
-        capped = edge[:, None] * self.axis + self._height_of_corner() * _unit(across, across.norm(dim=1))
+        capped = edge[:, None] * self.axis + self._corner_height() * _unit(across, across.norm(dim=1))
         u = torch.where((along.abs() > self.half_width)[:, None], capped, u)
         value = middle + (g * u).sum(1)
         return Maximum(self.centroid + u, value, value)
 
-    def _height_of_corner(self) -> float:
+    def _corner_height(self) -> float:
         return float(max(self.radius**2 - self.half_width**2, 0.0) ** 0.5)
 
 
@@ -200,7 +201,8 @@ class FeasibleSets:
 
         >>> rows = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
         >>> sets = FeasibleSets.from_rows(rows, torch.tensor([0, 0, 1, 1]), quantile=1.0)
-        >>> sets.of(1).centroid.tolist(), sets.of(1).radius, sets.of(1).axis.tolist(), sets.of(1).half_width
+        >>> positive = sets.for_class(1)
+        >>> positive.centroid.tolist(), positive.radius, positive.axis.tolist(), positive.half_width
         ([1.0, 0.5], 0.5, [1.0, 0.0], 0.0)
         """
         if not bool(((y == 0) | (y == 1)).all()):
@@ -216,7 +218,7 @@ class FeasibleSets:
         )
         return cls(negative, positive)
 
-    def of(self, label: int) -> SphereSlab:
+    def for_class(self, label: int) -> SphereSlab:
         """The set of class ``label``, 0 or 1."""
         return self.positive if label else self.negative
 
@@ -234,7 +236,7 @@ class FeasibleSets:
         rows = x.double().clone()
         for label in (0, 1):
             members = y == label
-            rows[members] = self.of(label).project(rows[members])
+            rows[members] = self.for_class(label).project(rows[members])
         return rows
 
     def shrink(self, x: Tensor, y: Tensor, *, share: float) -> Tensor:

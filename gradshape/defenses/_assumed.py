@@ -7,7 +7,7 @@ from gradshape import _validate
 from gradshape.defenses.base import Suspect
 
 
-def assume(defense: Any, fraction: float | None) -> None:
+def set_assumed_fraction(defense: Any, fraction: float | None) -> None:
     """Check ``fraction``; where it is given, ``defense`` is not told the budget, and its assumptions say so.
 
     To be called when a frozen defence is made, whose class assumes that it knows the budget.

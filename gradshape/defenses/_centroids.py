@@ -21,11 +21,11 @@ class Centroids:
     means: Tensor
 
     @classmethod
-    def of(cls, rows: Split) -> "Centroids":
+    def from_rows(cls, rows: Split) -> "Centroids":
         """The centroids of the classes of ``rows``; at least one row.
 
         >>> rows = Split(torch.tensor([[0.0], [0.5], [1.0]]), torch.tensor([0, 0, 2]))
-        >>> Centroids.of(rows).classes.tolist(), Centroids.of(rows).means.tolist()
+        >>> Centroids.from_rows(rows).classes.tolist(), Centroids.from_rows(rows).means.tolist()
         ([0, 2], [[0.25], [1.0]])
         """
         classes = rows.y.unique()
@@ -58,7 +58,7 @@ def distances_to_centroids(rows: Split) -> Tensor:
     >>> distances_to_centroids(Split(torch.tensor([[0.0], [0.5], [1.0]]), torch.tensor([0, 0, 1]))).tolist()
     [0.25, 0.25, 0.0]
     """
-    centroids = Centroids.of(rows)
+    centroids = Centroids.from_rows(rows)
     distances: Tensor = (rows.x.flatten(1).double() - centroids.means[centroids.own(rows.y)]).norm(dim=1)
     return distances
 
@@ -75,7 +75,7 @@ def distances_between_centroids(rows: Split) -> Tensor:
     >>> distances_between_centroids(Split(x, torch.tensor([0, 0, 1]))).tolist()
     [0.25, 0.25, 0.0]
     """
-    centroids = Centroids.of(rows)
+    centroids = Centroids.from_rows(rows)
     means = centroids.means[centroids.own(rows.y)]
     axis = centroids.means[centroids.nearest_other(rows)] - means
     axis /= axis.norm(dim=1, keepdim=True).clamp_min(torch.finfo(axis.dtype).tiny)

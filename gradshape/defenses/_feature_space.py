@@ -6,11 +6,11 @@ from torch import Tensor
 from gradshape import features
 from gradshape.data import Dataset, Split
 from gradshape.defenses.base import Suspect
-from gradshape.defenses.removal import no_classes
+from gradshape.defenses.removal import lacks_classes
 from gradshape.training import AnyRecipe, Recipe, TrainedModel, Victim, train_victims
 
 
-def features_of(train: Suspect, *, generator: torch.Generator) -> Tensor:
+def suspect_features(train: Suspect, *, generator: torch.Generator) -> Tensor:
     """Penultimate features of the rows.
 
     They are those of the victim's base model, if its training starts from one. For a victim that is trained from
@@ -33,7 +33,7 @@ def features_of(train: Suspect, *, generator: torch.Generator) -> Tensor:
     >>> moons, known = data.load("two_moons").train, DeepKNN.assumptions
     >>> recipe = Recipe("mlp1", SGD(0.1), batch_size=50, epochs=1)
     >>> rows = Suspect(moons.x, moons.y, num_classes=2, assumptions=known, recipe=recipe)
-    >>> features_of(rows, generator=torch.Generator().manual_seed(0)).shape
+    >>> suspect_features(rows, generator=torch.Generator().manual_seed(0)).shape
     torch.Size([700, 256])
     """
     known = train.model or _trained_on(train, generator=generator)
@@ -41,11 +41,11 @@ def features_of(train: Suspect, *, generator: torch.Generator) -> Tensor:
     return features.features_of(network, train.x)
 
 
-def no_features(dataset: Dataset, recipe: AnyRecipe) -> str | None:
+def lacks_features(dataset: Dataset, recipe: AnyRecipe) -> str | None:
     """Why there is no network whose features could tell the rows of a class apart; ``None`` if there is one."""
     if not isinstance(recipe, Recipe):
         return f"it looks at the features of a network, and {recipe.model} is none"
-    return no_classes(dataset)
+    return lacks_classes(dataset)
 
 
 def _trained_on(train: Suspect, *, generator: torch.Generator) -> TrainedModel:

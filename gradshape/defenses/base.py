@@ -1,7 +1,7 @@
 """What every defence is: a change of the recipe, a filter of the training rows, or both."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from enum import Enum
 from typing import Any, ClassVar, cast, final
 
@@ -37,6 +37,7 @@ class Assumptions:
         knows_poison: whether it is told which rows are poison: no defence, but a control that bounds all of them.
     """
 
+    _: KW_ONLY
     kind: DefenseKind
     indiscriminate: bool
     targeted: bool

@@ -59,7 +59,7 @@ def rows_to_keep(
         poison=rows.is_poison(order),
     )
     began = time.perf_counter()
-    mask = _apart(defense, suspect, _seeds.stream(seed, "filter"))
+    mask = _in_own_thread(defense, suspect, _seeds.stream(seed, "filter"))
     seconds = time.perf_counter() - began
     keep = torch.ones(len(rows), dtype=torch.bool)
     if mask is not None:
@@ -67,6 +67,6 @@ def rows_to_keep(
     return keep, seconds
 
 
-def _apart(defense: Defense, suspect: Suspect, generator: torch.Generator) -> Tensor | None:
+def _in_own_thread(defense: Defense, suspect: Suspect, generator: torch.Generator) -> Tensor | None:
     with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(torch.get_num_threads(),)) as thread:
         return thread.submit(defense.filter, suspect, generator=generator).result()

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gradshape import _validate
 from gradshape.data import Dataset
-from gradshape.defenses._feature_space import features_of, no_features
+from gradshape.defenses._feature_space import lacks_features, suspect_features
 from gradshape.defenses.base import FILTER, Assumptions, Defense, Suspect
 from gradshape.training import AnyRecipe
 
@@ -70,11 +70,11 @@ class DeepKNN(Defense):
         return f"deep_knn_{100 * self.budget:g}{'' if self.k is None else f'_k{self.k}'}"
 
     def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:
-        return no_features(dataset, recipe)
+        return lacks_features(dataset, recipe)
 
     def keep(self, train: Suspect, *, generator: torch.Generator) -> Tensor:
         k = self.k or voters(train.y, budget=self.budget)
-        features = features_of(train, generator=generator)
+        features = suspect_features(train, generator=generator)
         return with_every_class(agrees_with_neighbors(features, train.y, k=k), features, train.y)
 
 

@@ -51,16 +51,16 @@ class Calibrated:
         return float(impacts.double().quantile(0.5) - self.deviations * impacts.double().std())
 
 
-Threshold = float | Calibrated
+ImpactThreshold = float | Calibrated
 
 
-def check_threshold(threshold: Threshold) -> None:
+def check_threshold(threshold: ImpactThreshold) -> None:
     """Raise ``ValueError`` unless it is calibrated or a finite number."""
     if not isinstance(threshold, Calibrated) and not math.isfinite(threshold):
         raise ValueError(f"threshold={threshold!r}: expected Calibrated() or a finite number")
 
 
-def rows_to_calibrate(threshold: Threshold) -> int:
+def rows_to_calibrate(threshold: ImpactThreshold) -> int:
     """Number of trusted rows that it takes."""
     return threshold.rows if isinstance(threshold, Calibrated) else 0
 
@@ -75,7 +75,7 @@ def settings_label(defense: Any) -> str:
     )
 
 
-def lacking(dataset: Dataset, *, base: int, rows: int) -> str | None:
+def lacks_rows(dataset: Dataset, *, base: int, rows: int) -> str | None:
     """Why trials with ``base`` base rows and ``rows`` trusted rows in all cannot be made; ``None`` if they can."""
     if dataset.regression:
         return "it trains classifiers, and this is a regression task"
@@ -87,8 +87,8 @@ def lacking(dataset: Dataset, *, base: int, rows: int) -> str | None:
 
 
 @dataclass(frozen=True, eq=False)
-class Trusted:
-    """Trusted rows: ids into the clean rows.
+class TrustedRows:
+    """TrustedRows rows: ids into the clean rows.
 
     Attributes:
         base: ``(T, b)``, what the learner of each trial is trained on.
@@ -103,7 +103,7 @@ class Trusted:
     @classmethod
     def draw(
         cls, y: Tensor, *, base: int, quiz: int, trials: int, calibration: int, generator: torch.Generator
-    ) -> "Trusted":
+    ) -> "TrustedRows":
         """Draw a pool of ``trials (base + quiz)`` rows, or of all but the calibration rows if there are no more, and
         from it, for each trial anew, base and quiz sets without a row in common.
 
@@ -134,7 +134,7 @@ def _balanced(y: Tensor, generator: torch.Generator) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Learners:
+class TrialLearners:
     """One regularised softmax regression a trial, bias included, trained on that trial's base set.
 
     Attributes:
@@ -149,15 +149,15 @@ class Learners:
     decay: float
 
     @classmethod
-    def on(cls, clean: Split, base: Tensor, *, num_classes: int, decay: float) -> "Learners":
-        """Learners of the base sets whose ids into ``clean`` are ``base``, ``(T, b)``."""
+    def on(cls, clean: Split, base: Tensor, *, num_classes: int, decay: float) -> "TrialLearners":
+        """TrialLearners of the base sets whose ids into ``clean`` are ``base``, ``(T, b)``."""
         return cls(clean.x[base].flatten(2).double(), clean.y[base], num_classes, decay)
 
-    def without(self, queries: Tensor) -> Tensor:
+    def logits(self, queries: Tensor) -> Tensor:
         """``(T, q, C)`` logits of the queries ``(T, q, d)``, float64, by the learners as they are."""
         return _inner(queries, self.x) @ self._fit()
 
-    def with_each(self, x: Tensor, y: Tensor, queries: Tensor) -> Iterator[Tensor]:
+    def logits_with_each(self, x: Tensor, y: Tensor, queries: Tensor) -> Iterator[Tensor]:
         """Logits ``(n, T, q, C)`` of the queries by learners that were trained on one more row, for every row.
 
         Args:

@@ -24,7 +24,7 @@ class LossFilter(ShareFilter):
 
     Args:
         removed: share of each class to leave out, above 0 and below 1; 0.05 in the paper.
-        decay: weight decay of the model, see :func:`losses`, above 0.
+        decay: weight decay of the model, see :func:`softmax_losses`, above 0.
 
     Raises:
         ValueError: a number is out of range.
@@ -48,10 +48,10 @@ class LossFilter(ShareFilter):
         _validate.positive(decay=self.decay)
 
     def scores(self, train: Suspect) -> Tensor:
-        return losses(train, decay=self.decay)
+        return softmax_losses(train, decay=self.decay)
 
 
-def losses(rows: Split, *, decay: float) -> Tensor:
+def softmax_losses(rows: Split, *, decay: float) -> Tensor:
     """``(N,)`` float64 cross-entropies, in natural logarithms, of the softmax regression that is fitted to the rows.
 
     It minimises the *mean* cross-entropy plus ``decay/2 |W|^2``, without decay of the bias.
@@ -64,7 +64,7 @@ def losses(rows: Split, *, decay: float) -> Tensor:
         ValueError: ``decay`` is out of range.
 
     >>> x = torch.tensor([[0.0], [0.0], [1.0], [1.0], [0.0]])
-    >>> int(losses(Split(x, torch.tensor([0, 0, 1, 1, 1])), decay=0.01).argmax())
+    >>> int(softmax_losses(Split(x, torch.tensor([0, 0, 1, 1, 1])), decay=0.01).argmax())
     4
     """
     _validate.positive(decay=decay)

@@ -59,7 +59,7 @@ class ShareFilter(Defense):
         return f"{self.name}_{100 * self.removed:g}{''.join(changed)}"
 
     def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:
-        return no_classes(dataset)
+        return lacks_classes(dataset)
 
     @final
     def keep(self, train: Suspect, *, generator: torch.Generator) -> Tensor:
@@ -99,6 +99,6 @@ def keep_lowest(scores: Tensor, y: Tensor, *, removed: float) -> Tensor:
     return keep
 
 
-def no_classes(dataset: Dataset) -> str | None:
+def lacks_classes(dataset: Dataset) -> str | None:
     """Why rows cannot be told apart by class; ``None`` if they can."""
     return "it goes by class, and this is a regression task" if dataset.regression else None

@@ -1,6 +1,6 @@
 """SEVER: leave out the rows whose gradients lie far out along the direction in which gradients differ most."""
 
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -8,11 +8,11 @@ from torch import Tensor
 
 from gradshape import _validate
 from gradshape.data import Dataset
-from gradshape.defenses._assumed import assume, assumed_label, poison_rows
+from gradshape.defenses._assumed import assumed_label, poison_rows, set_assumed_fraction
 from gradshape.defenses._spectral_outliers import spectral_outliers
 from gradshape.defenses.base import FILTER, Assumptions, Defense, Suspect
 from gradshape.learners.linear import Penalty, fit_linear
-from gradshape.learners.logistic import apply, fit_logistic
+from gradshape.learners.logistic import fit_logistic, linear_scores
 from gradshape.learners.margin_loss import Logistic, MarginLoss, SmoothedHinge
 from gradshape.training import AnyRecipe, Fit
 from gradshape.training.penalty import known_penalty, penalty_of
@@ -60,6 +60,7 @@ class Sever(Defense):
     fraction: float | None = None
     rounds: int | None = None
     penalty: Penalty | None = None
+    _: KW_ONLY
     loss: MarginLoss | None = None
     c: float = 1.0
 
@@ -74,7 +75,7 @@ class Sever(Defense):
         if self.rounds is not None:
             _validate.positive_int(rounds=self.rounds)
         _validate.positive(c=self.c)
-        assume(self, self.fraction)
+        set_assumed_fraction(self, self.fraction)
 
     def label(self, recipe: AnyRecipe) -> str:
         name = assumed_label("sever", self.fraction)
@@ -104,13 +105,13 @@ class Sever(Defense):
             num_classes=train.num_classes,
             share=poison / len(train),
             rounds=self.rounds or _CLASSIFICATION_ROUNDS,
-            loss=self.loss or _loss_of(train.recipe),
+            loss=self.loss or _victim_loss(train.recipe),
             ridge=1 / self.c,
             generator=generator,
         )
 
 
-def _loss_of(recipe: AnyRecipe) -> MarginLoss:
+def _victim_loss(recipe: AnyRecipe) -> MarginLoss:
     return SmoothedHinge() if isinstance(recipe, Fit) and recipe.model.startswith("svm") else Logistic()
 
 
@@ -190,7 +191,7 @@ def sever_classification(
     theta: Tensor | None = None
     for _ in range(rounds):
         theta = fit_logistic(with_bias[kept], signs[:, kept], ridge=ridge, loss=loss, start=theta)
-        slopes = signs * loss.slope(signs * apply(with_bias, theta))
+        slopes = signs * loss.slope(signs * linear_scores(with_bias, theta))
         left = []
         for label in range(num_classes):
             members = kept[y[kept] == label]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gradshape.data import Dataset
-from gradshape.defenses._feature_space import features_of, no_features
+from gradshape.defenses._feature_space import lacks_features, suspect_features
 from gradshape.defenses.base import FILTER, Assumptions, Defense, Suspect
 from gradshape.defenses.removal import keep_lowest
 from gradshape.training import AnyRecipe
@@ -61,10 +61,10 @@ class SpectralSignatures(Defense):
         return f"spectral_{100 * self.budget:g}"
 
     def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:
-        return no_features(dataset, recipe)
+        return lacks_features(dataset, recipe)
 
     def keep(self, train: Suspect, *, generator: torch.Generator) -> Tensor:
-        scores = spectral_scores(features_of(train, generator=generator), train.y)
+        scores = spectral_scores(suspect_features(train, generator=generator), train.y)
         return keep_lowest(scores, train.y, removed=_OVERESTIMATE * self.budget)
 
 

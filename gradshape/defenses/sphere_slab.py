@@ -11,7 +11,7 @@ from gradshape.constraints import SphereSlab
 from gradshape.data import Dataset, Split
 from gradshape.defenses._centroids import Centroids
 from gradshape.defenses.base import FILTER, Assumptions, Defense, Suspect
-from gradshape.defenses.removal import no_classes
+from gradshape.defenses.removal import lacks_classes
 from gradshape.training import AnyRecipe
 
 
@@ -51,7 +51,7 @@ class SphereSlabFilter(Defense):
         return f"sphere_slab_q{100 * self.quantile:g}"
 
     def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:
-        return no_classes(dataset)
+        return lacks_classes(dataset)
 
     def keep(self, train: Suspect, *, generator: torch.Generator) -> Tensor:
         return inside_sphere_and_slab(train, quantile=self.quantile)
@@ -98,7 +98,7 @@ class OracleSphereSlabFilter(Defense):
         return f"oracle_sphere_slab_q{100 * self.quantile:g}"
 
     def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:
-        return no_classes(dataset)
+        return lacks_classes(dataset)
 
     def keep(self, train: Suspect, *, generator: torch.Generator) -> Tensor:
         return inside_sphere_and_slab(train, quantile=self.quantile, statistics=train.clean)
@@ -129,7 +129,7 @@ def inside_sphere_and_slab(rows: Split, *, quantile: float, statistics: Split | 
     [True, True, True, True, True, False]
     """
     of = rows if statistics is None else statistics
-    centroids = Centroids.of(of)
+    centroids = Centroids.from_rows(of)
     x, known = rows.x.flatten(1).double(), of.x.flatten(1)
     own, other = centroids.own(rows.y), centroids.nearest_other(rows)
     keep = torch.zeros(len(rows), dtype=torch.bool)

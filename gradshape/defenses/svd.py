@@ -47,10 +47,10 @@ class SVDFilter(ShareFilter):
         _validate.positive_fraction(spectrum=self.spectrum)
 
     def scores(self, train: Suspect) -> Tensor:
-        return residuals(train.x, spectrum=self.spectrum)
+        return subspace_residuals(train.x, spectrum=self.spectrum)
 
 
-def residuals(x: Tensor, *, spectrum: float) -> Tensor:
+def subspace_residuals(x: Tensor, *, spectrum: float) -> Tensor:
     """``(N,)`` float64 lengths ``|x - V V^T x|`` of what is outside the leading subspace ``V`` of the rows.
 
     ``V`` holds the smallest number of leading right singular vectors whose squared singular values sum to at least
@@ -66,7 +66,7 @@ def residuals(x: Tensor, *, spectrum: float) -> Tensor:
     Koh, Steinhardt and Liang 2018, section 3.
 
     >>> rows = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 0.25]])
-    >>> residuals(rows, spectrum=0.9).tolist()
+    >>> subspace_residuals(rows, spectrum=0.9).tolist()
     [0.0, 0.0, 0.25]
     """
     _validate.positive_fraction(spectrum=spectrum)

@@ -1,6 +1,6 @@
 """TRIM: fit a linear regression to the rows that it fits best."""
 
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gradshape import _validate
 from gradshape.data import Dataset
-from gradshape.defenses._assumed import assume, assumed_label, poison_rows
+from gradshape.defenses._assumed import assumed_label, poison_rows, set_assumed_fraction
 from gradshape.defenses.base import FILTER, Assumptions, Defense, Suspect
 from gradshape.learners.linear import LinearFit, Penalty, fit_linear, training_objective
 from gradshape.training import AnyRecipe
@@ -52,6 +52,7 @@ class TRIM(Defense):
     fraction: float | None = None
     starts: int = 5
     first: int | None = None
+    _: KW_ONLY
     penalty: Penalty | None = None
 
     assumptions: ClassVar[Assumptions] = replace(
@@ -65,7 +66,7 @@ class TRIM(Defense):
         _validate.positive_int(starts=self.starts)
         if self.first is not None:
             _validate.positive_int(first=self.first)
-        assume(self, self.fraction)
+        set_assumed_fraction(self, self.fraction)
 
     def label(self, recipe: AnyRecipe) -> str:
         name = assumed_label("trim", self.fraction)

@@ -21,7 +21,7 @@ class Perturbation(Protocol):
 
 
 @dataclass(frozen=True)
-class ByNorm:
+class NormNoise:
     """The density is proportional to ``exp(-rate |b|)``, with the Euclidean norm.
 
     Adding such a vector to one whose sensitivity is ``s`` in the Euclidean norm is ``rate * s``-differentially private.
@@ -47,7 +47,7 @@ class ByNorm:
 
 
 @dataclass(frozen=True)
-class PerCoordinate:
+class LaplaceNoise:
     """Every coordinate is of the Laplace distribution with this ``scale``, greater than 0.
 
     Its density falls with the sum of absolute values: for a sensitivity ``s`` in the *Euclidean* norm it protects with
@@ -65,7 +65,7 @@ class PerCoordinate:
 
 
 @dataclass(frozen=True)
-class Gaussian:
+class GaussianNoise:
     """Every coordinate is normal with this standard deviation, greater than 0."""
 
     std: float
@@ -88,7 +88,7 @@ def gaussian_std(sensitivity: float, *, epsilon: float, delta: float) -> float:
     Raises:
         ValueError: an argument is out of range.
 
-    Balle and Wang 2018, Improving the Gaussian mechanism for differential privacy, theorem 8.
+    Balle and Wang 2018, Improving the GaussianNoise mechanism for differential privacy, theorem 8.
 
     >>> round(gaussian_std(1.0, epsilon=1.0, delta=1e-5), 3)
     3.731

@@ -52,19 +52,19 @@ def fit_dual_softmax(
     if not bool(gram.isfinite().all()):
         raise ValueError("gram: has values that are not finite: expected finite inner products")
     kernel = gram / decay
-    wanted = one_hot(y, num_classes).to(gram.dtype)
-    scaled = torch.zeros_like(wanted) if start is None else start * decay
+    onehot = one_hot(y, num_classes).to(gram.dtype)
+    scaled = torch.zeros_like(onehot) if start is None else start * decay
     logits = kernel @ scaled
-    value = _objective(scaled, logits, wanted)
+    value = _objective(scaled, logits, onehot)
     for _ in range(_MOST_STEPS):
         probability = logits.softmax(-1)
-        if bool((scaled - wanted + probability).abs().amax() <= tolerance):
+        if bool((scaled - onehot + probability).abs().amax() <= tolerance):
             return scaled / decay
-        step = _newton(kernel, logits, probability, wanted) - scaled
+        step = _newton(kernel, logits, probability, onehot) - scaled
         change = kernel @ step
         length = torch.ones(*value.shape, 1, 1, dtype=gram.dtype, device=gram.device)
         for _ in range(_MOST_HALVINGS):
-            reached = _objective(scaled + length * step, logits + length * change, wanted)
+            reached = _objective(scaled + length * step, logits + length * change, onehot)
             worse = reached > value + 1e-12 * (1 + value.abs())
             if not worse.any():
                 break
@@ -76,14 +76,14 @@ def fit_dual_softmax(
     )
 
 
-def _objective(scaled: Tensor, logits: Tensor, wanted: Tensor) -> Tensor:
+def _objective(scaled: Tensor, logits: Tensor, onehot: Tensor) -> Tensor:
     norm = (scaled * logits).sum((-1, -2)) / 2
-    losses = logits.logsumexp(-1) - (wanted * logits).sum(-1)
+    losses = logits.logsumexp(-1) - (onehot * logits).sum(-1)
     value: Tensor = norm + losses.sum(-1)
     return value
 
 
-def _newton(kernel: Tensor, logits: Tensor, probability: Tensor, wanted: Tensor) -> Tensor:
+def _newton(kernel: Tensor, logits: Tensor, probability: Tensor, onehot: Tensor) -> Tensor:
     """The coefficients, times decay, that minimise the quadratic model at ``logits``."""
     # Class by class: the Hessian of the losses is block-diagonal but for a term that all classes share.
     root = probability.mT.sqrt()
@@ -93,7 +93,7 @@ def _newton(kernel: Tensor, logits: Tensor, probability: Tensor, wanted: Tensor)
     half = torch.linalg.solve_triangular(factor, torch.diag_embed(root), upper=False)
     blocks = half.mT @ half
     shared = torch.linalg.cholesky(blocks.sum(-3))
-    b = probability * (logits - (probability * logits).sum(-1, keepdim=True)) + wanted - probability
+    b = probability * (logits - (probability * logits).sum(-1, keepdim=True)) + onehot - probability
     c = blocks @ (kernel @ b).mT.unsqueeze(-1)
     correction = torch.cholesky_solve(c.sum(-3), shared)
     coefficients: Tensor = b - (c - blocks @ correction.unsqueeze(-3)).squeeze(-1).mT

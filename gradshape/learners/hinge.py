@@ -35,6 +35,18 @@ class HingeFit:
         return self.objective - self.lower
 
 
+def signed_rows(x: Tensor, y: Tensor) -> Tensor:
+    """``(n, d + 1)`` float64 rows of ``x`` ``(n, d)`` with a 1 appended, times 1 for class 1 and -1 for class 0.
+
+    Their products with weights and bias are the margins.
+
+    >>> signed_rows(torch.tensor([[0.5], [0.25]]), torch.tensor([1, 0])).tolist()
+    [[0.5, 1.0], [-0.25, -1.0]]
+    """
+    sign = (2 * y - 1).double()[:, None]
+    return torch.cat([sign * x.double(), sign], dim=1)
+
+
 def hinge_losses(x: Tensor, y: Tensor, w: Tensor, b: float) -> Tensor:
     """``(n,)`` float64 losses ``max(0, 1 - s (w . x + b))``, ``s`` = 1 for class 1 and -1 for class 0.
 
@@ -88,8 +100,7 @@ def fit_hinge(
         raise ValueError(f"weights of shape {tuple(c.shape)}: expected {len(x)} finite numbers of at least 0")
     used = c > 0
     c = c[used]
-    sign = (2 * y[used] - 1).double()[:, None]
-    rows = torch.cat([sign * x[used].double(), sign], dim=1)
+    rows = signed_rows(x[used], y[used])
     theta = torch.zeros(rows.shape[1], dtype=rows.dtype, device=rows.device)
     if start is not None:
         theta = torch.cat([start.w, start.w.new_tensor([start.b])])

@@ -8,7 +8,7 @@ objective, and a product with the derivative of its gradient.
 import torch
 from torch import Tensor
 
-from gradshape.learners.logistic import apply, hessian, solve
+from gradshape.learners.logistic import hessian, linear_scores, solve
 from gradshape.learners.margin_loss import MarginLoss
 
 
@@ -29,7 +29,7 @@ def adjoint(
         ``(K, d)``.
     """
     penalty = torch.as_tensor(ridge, dtype=x.dtype, device=x.device)
-    return solve(hessian(x, signs.square() * loss.curvature(signs * apply(x, theta)), penalty), outer)
+    return solve(hessian(x, signs.square() * loss.curvature(signs * linear_scores(x, theta)), penalty), outer)
 
 
 def label_gradient(x: Tensor, signs: Tensor, theta: Tensor, q: Tensor, *, loss: MarginLoss) -> Tensor:
@@ -49,8 +49,8 @@ def label_gradient(x: Tensor, signs: Tensor, theta: Tensor, q: Tensor, *, loss: 
     >>> label_gradient(x, z, theta, q, loss=SquaredMargin()).item()  # d theta / dz = (2 - 8 z^2) / (4 z^2 + 1)^2
     -0.0
     """
-    margins = signs * apply(x, theta)
-    return -(loss.slope(margins) + margins * loss.curvature(margins)) * apply(x, q)
+    margins = signs * linear_scores(x, theta)
+    return -(loss.slope(margins) + margins * loss.curvature(margins)) * linear_scores(x, q)
 
 
 def mixture_gradient(x: Tensor, theta: Tensor, q: Tensor, *, loss: MarginLoss) -> Tensor:
@@ -70,8 +70,8 @@ def mixture_gradient(x: Tensor, theta: Tensor, q: Tensor, *, loss: MarginLoss) -
     >>> mixture_gradient(torch.eye(2), theta, q, loss=Logistic()).tolist()
     [[0.5, 0.5]]
     """
-    scores = apply(x, theta)
-    return -(loss.slope(scores) + loss.slope(-scores)) / 2 * apply(x, q)
+    scores = linear_scores(x, theta)
+    return -(loss.slope(scores) + loss.slope(-scores)) / 2 * linear_scores(x, q)
 
 
 def row_gradient(x: Tensor, signs: Tensor, theta: Tensor, q: Tensor, *, loss: MarginLoss) -> Tensor:
@@ -93,7 +93,7 @@ def row_gradient(x: Tensor, signs: Tensor, theta: Tensor, q: Tensor, *, loss: Ma
     >>> round(row_gradient(x, z, theta, q, loss=SquaredMargin()).item(), 6)  # d theta / dx = (1 - x^2) / (1 + x^2)^2
     -0.12
     """
-    margins = signs * apply(x, theta)
+    margins = signs * linear_scores(x, theta)
     along_q = signs * loss.slope(margins)
-    along_theta = signs.square() * loss.curvature(margins) * apply(x, q)
+    along_theta = signs.square() * loss.curvature(margins) * linear_scores(x, q)
     return -(along_q.mT @ q + along_theta.mT @ theta)

@@ -76,7 +76,7 @@ class _Moments:
     with_y: Tensor
 
     @classmethod
-    def of(cls, x: Tensor, y: Tensor, weights: Tensor | None) -> "_Moments":
+    def from_rows(cls, x: Tensor, y: Tensor, weights: Tensor | None) -> "_Moments":
         if len(x) == 0 or len(x) != len(y):
             raise ValueError(f"x of {len(x)} rows, y of {len(y)}: expected equal numbers of at least 1")
         share = torch.full((len(y),), 1 / len(y), dtype=torch.float64, device=x.device)
@@ -123,7 +123,7 @@ def fit_linear(
     >>> round(fit.w.item(), 6), round(fit.b.item(), 6)
     (2.0, 1.0)
     """
-    moments = _Moments.of(x, y, weights)
+    moments = _Moments.from_rows(x, y, weights)
     system = moments.covariance.clone()
     system.diagonal().add_(penalty.l2)
     if penalty.l1 == 0:
@@ -180,7 +180,7 @@ def row_gradients(
     >>> row_gradients(x, y, fit, torch.ones(1).double(), torch.tensor(0.0).double())[1].tolist()
     [-1.0, 1.0]
     """
-    moments = _Moments.of(x, y, weights)
+    moments = _Moments.from_rows(x, y, weights)
     share = torch.full_like(y, 1 / len(y), dtype=torch.float64) if weights is None else weights.double()
     share = share / share.sum()
     active = fit.w != 0 if penalty.l1 else torch.ones_like(fit.w, dtype=torch.bool)

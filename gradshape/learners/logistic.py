@@ -65,14 +65,14 @@ def fit_logistic(
     if start is not None:
         theta += start
     linear = x.new_zeros(1) if tilt is None else tilt
-    scores = apply(x, theta)
+    scores = linear_scores(x, theta)
     value = _objective(signs * scores, theta, loss, penalty, linear)
     for _ in range(_MOST_STEPS):
         margins = signs * scores
-        gradient = combine(x, signs * loss.slope(margins)) + penalty * theta + linear
+        gradient = weighted_sum(x, signs * loss.slope(margins)) + penalty * theta + linear
         step = -solve(hessian(x, signs.square() * loss.curvature(margins), penalty), gradient)
         gain = -(gradient * step).sum(-1)
-        change = apply(x, step)
+        change = linear_scores(x, step)
         length = torch.ones_like(value)
         for _ in range(_MOST_HALVINGS):
             reached = _objective(
@@ -91,12 +91,12 @@ def fit_logistic(
     )
 
 
-def apply(x: Tensor, theta: Tensor) -> Tensor:
+def linear_scores(x: Tensor, theta: Tensor) -> Tensor:
     """Scores ``(K, n)`` of rows ``x`` ``(n, d)`` or ``(K, n, d)`` by parameters ``theta (K, d)``."""
     return theta @ x.mT if x.ndim == 2 else (x @ theta.unsqueeze(-1)).squeeze(-1)
 
 
-def combine(x: Tensor, weights: Tensor) -> Tensor:
+def weighted_sum(x: Tensor, weights: Tensor) -> Tensor:
     """``sum_i weights_i x_i``, ``(K, d)``, of rows ``x`` ``(n, d)`` or ``(K, n, d)`` with weights ``(K, n)``."""
     return weights @ x if x.ndim == 2 else (weights.unsqueeze(-2) @ x).squeeze(-2)
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gradshape import _validate
-from gradshape.learners._private_noise import ByNorm, Gaussian, PerCoordinate, Perturbation, gaussian_std
+from gradshape.learners._private_noise import GaussianNoise, LaplaceNoise, NormNoise, Perturbation, gaussian_std
 from gradshape.learners.implicit import adjoint
 from gradshape.learners.logistic import fit_logistic, hessian, solve
 from gradshape.learners.margin_loss import Logistic, MarginLoss, SquaredMargin
@@ -53,7 +53,7 @@ def from_ball(u: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Solution:
+class PrivateSolution:
     """What a learner found, for ``K`` random vectors.
 
     Attributes:
@@ -89,11 +89,11 @@ class PrivateLearner(Protocol):
         """What its random vector is drawn from, for ``rows`` training rows."""
         ...
 
-    def solve(self, x: Tensor, signs: Tensor, noise: Tensor, *, start: Tensor | None = None) -> Solution:
+    def solve(self, x: Tensor, signs: Tensor, noise: Tensor, *, start: Tensor | None = None) -> PrivateSolution:
         """Train on rows ``(n, d)`` of norm at most 1 with labels ``(n,)``, for every row of ``noise`` ``(K, d)``."""
         ...
 
-    def pull(self, x: Tensor, signs: Tensor, solution: Solution, outer: Tensor) -> Tensor:
+    def adjoint(self, x: Tensor, signs: Tensor, solution: PrivateSolution, outer: Tensor) -> Tensor:
         """``q``, as :func:`gradshape.learners.implicit.row_gradient` needs it, from gradients ``outer`` ``(K, d)`` by
         the released parameters; of the shape of the minima, summed over vectors that share one.
         """
@@ -124,7 +124,7 @@ class ObjectivePerturbation:
               Ma et al. It protects with about ``sqrt(d) epsilon``.
             * ``GAUSSIAN``: every coordinate normal with variance ``(8 ln(2 / delta) + 4 epsilon) / epsilon^2``:
               ``(epsilon, delta)``-differentially private for neighbours of which one lacks a row of the other.
-        delta: for Gaussian noise; ``1 / n`` if omitted.
+        delta: for GaussianNoise noise; ``1 / n`` if omitted.
 
     Raises:
         ValueError: an argument is out of range, or ``ridge`` is too small for ``epsilon``: the first kind needs
@@ -167,17 +167,17 @@ class ObjectivePerturbation:
 
     def perturbation(self, rows: int) -> Perturbation:
         if self.noise is PrivateNoise.NORM:
-            return ByNorm(self._left / 2)
+            return NormNoise(self._left / 2)
         if self.noise is PrivateNoise.LAPLACE:
-            return PerCoordinate(2 / self.epsilon)
+            return LaplaceNoise(2 / self.epsilon)
         delta = self.delta or 1 / rows
-        return Gaussian(math.sqrt(8 * math.log(2 / delta) + 4 * self.epsilon) / self.epsilon)
+        return GaussianNoise(math.sqrt(8 * math.log(2 / delta) + 4 * self.epsilon) / self.epsilon)
 
-    def solve(self, x: Tensor, signs: Tensor, noise: Tensor, *, start: Tensor | None = None) -> Solution:
+    def solve(self, x: Tensor, signs: Tensor, noise: Tensor, *, start: Tensor | None = None) -> PrivateSolution:
         minima = fit_logistic(x, signs, ridge=self.ridge, tilt=noise, start=start, tolerance=1e-8)
-        return Solution(minima, minima, False, self.ridge)
+        return PrivateSolution(minima, minima, False, self.ridge)
 
-    def pull(self, x: Tensor, signs: Tensor, solution: Solution, outer: Tensor) -> Tensor:
+    def adjoint(self, x: Tensor, signs: Tensor, solution: PrivateSolution, outer: Tensor) -> Tensor:
         return adjoint(x, signs, solution.minima, outer, ridge=self.ridge, loss=self.loss)
 
 
@@ -199,7 +199,7 @@ class OutputPerturbation:
             * ``LAPLACE``: every coordinate with scale ``distance / epsilon``. It protects with ``sqrt(d) epsilon``.
             * ``GAUSSIAN``: ``(epsilon, delta)``-differentially private, see
               :func:`gradshape.learners._private_noise.gaussian_std`.
-        delta: for Gaussian noise; ``1 / n`` if omitted.
+        delta: for GaussianNoise noise; ``1 / n`` if omitted.
 
     Raises:
         ValueError: an argument is out of range.
@@ -207,7 +207,7 @@ class OutputPerturbation:
     Chaudhuri, Monteleoni and Sarwate 2011, algorithm 1; Ma, Zhu and Hsu 2019, whose loss and bound these are.
 
     >>> OutputPerturbation(1.0, ridge=100.0).perturbation(100)
-    ByNorm(rate=25.0)
+    NormNoise(rate=25.0)
     """
 
     epsilon: float
@@ -232,17 +232,17 @@ class OutputPerturbation:
     def perturbation(self, rows: int) -> Perturbation:
         distance = 2 * (1 + self.bound) / self.ridge
         if self.noise is PrivateNoise.NORM:
-            return ByNorm(self.epsilon / distance)
+            return NormNoise(self.epsilon / distance)
         if self.noise is PrivateNoise.LAPLACE:
-            return PerCoordinate(distance / self.epsilon)
-        return Gaussian(gaussian_std(distance, epsilon=self.epsilon, delta=self.delta or 1 / rows))
+            return LaplaceNoise(distance / self.epsilon)
+        return GaussianNoise(gaussian_std(distance, epsilon=self.epsilon, delta=self.delta or 1 / rows))
 
-    def solve(self, x: Tensor, signs: Tensor, noise: Tensor, *, start: Tensor | None = None) -> Solution:
+    def solve(self, x: Tensor, signs: Tensor, noise: Tensor, *, start: Tensor | None = None) -> PrivateSolution:
         gram, moment = x.mT @ x, signs @ x
         theta, penalty = _bounded(gram, moment, self.ridge, self.bound)
-        return Solution(theta[None], theta + noise, penalty > self.ridge, penalty)
+        return PrivateSolution(theta[None], theta + noise, penalty > self.ridge, penalty)
 
-    def pull(self, x: Tensor, signs: Tensor, solution: Solution, outer: Tensor) -> Tensor:
+    def adjoint(self, x: Tensor, signs: Tensor, solution: PrivateSolution, outer: Tensor) -> Tensor:
         weights = x.new_ones(1, len(x))
         matrix = hessian(x, weights, x.new_tensor(solution.penalty))
         q = solve(matrix, outer.sum(0, keepdim=True))

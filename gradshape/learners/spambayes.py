@@ -18,7 +18,7 @@ _ROWS = 2048
 
 
 @dataclass(frozen=True)
-class Constants:
+class SpamBayesConstants:
     """The constants of the filter.
 
     Attributes:
@@ -56,11 +56,11 @@ class Constants:
 
 
 # The SpamBayes program's, and those that Nelson et al. 2008 are quoted with for the same filter.
-RELEASED = Constants()
-PAPER = Constants(strength=1.0, ham_cutoff=0.15)
+RELEASED = SpamBayesConstants()
+PAPER = SpamBayesConstants(strength=1.0, ham_cutoff=0.15)
 
 
-class Verdict(IntEnum):
+class Classification(IntEnum):
     """What the filter says of a message."""
 
     HAM = 0
@@ -83,7 +83,7 @@ class TokenCounts:
     spam_messages: int
 
     @classmethod
-    def of(cls, x: Array, y: Array) -> "TokenCounts":
+    def from_messages(cls, x: Array, y: Array) -> "TokenCounts":
         """Count the messages ``x (N, V)``, where a token is present if its value is above 0.5; ``y`` is 1 for spam.
 
         Raises:
@@ -95,15 +95,15 @@ class TokenCounts:
         if not np.isin(y, (0, 1)).all():
             raise ValueError(f"y has the labels {np.unique(y).tolist()}: expected 0 (ham) and 1 (spam)")
         spam = y == 1
-        of_ham, of_spam = ((x[rows] > 0.5).sum(0, dtype=np.float64) for rows in (~spam, spam))
-        return cls(of_ham, of_spam, int((~spam).sum()), int(spam.sum()))
+        ham_counts, spam_counts = ((x[rows] > 0.5).sum(0, dtype=np.float64) for rows in (~spam, spam))
+        return cls(ham_counts, spam_counts, int((~spam).sum()), int(spam.sum()))
 
     def with_spam(self, tokens: Array, copies: int) -> "TokenCounts":
         """The counts after ``copies`` more spam messages that hold ``tokens (V,)`` bool: training without the rows."""
         return replace(self, spam=self.spam + copies * np.asarray(tokens), spam_messages=self.spam_messages + copies)
 
 
-def token_scores(counts: TokenCounts, constants: Constants = RELEASED) -> Floats:
+def token_scores(counts: TokenCounts, constants: SpamBayesConstants = RELEASED) -> Floats:
     """How much each token speaks for spam: ``f(w) = (s x0 + N(w) P(w)) / (s + N(w))``.
 
     ``P(w)`` is the share of spam messages with ``w`` over the sum of that share and the share of ham messages with
@@ -132,7 +132,7 @@ def token_scores(counts: TokenCounts, constants: Constants = RELEASED) -> Floats
     return scores
 
 
-def message_scores(x: Array, scores: Array, constants: Constants = RELEASED) -> Floats:
+def message_scores(x: Array, scores: Array, constants: SpamBayesConstants = RELEASED) -> Floats:
     """How much each message is spam: Fisher's method on both sides, ``(1 + S - H) / 2``.
 
     The evidence of a message are its present tokens at least ``least_distance`` from 0.5, the ``most_tokens`` farthest
@@ -176,7 +176,7 @@ class SpamBayes:
     """The filter as an estimator: class 0 is ham, class 1 is spam.
 
     Args:
-        constants: see :class:`Constants`; ``RELEASED`` and ``PAPER`` are the published ones.
+        constants: see :class:`SpamBayesConstants`; ``RELEASED`` and ``PAPER`` are the published ones.
         cutoff: :meth:`predict` says 1 from this score on, in [0, 1]; the ham cutoff if omitted, so that 1 means "not
             delivered as ham".
 
@@ -187,19 +187,19 @@ class SpamBayes:
     >>> filter = SpamBayes().fit(x, y)
     >>> filter.score(x).round(2).tolist(), filter.predict(x).tolist()
     ([0.16, 0.5, 0.91, 0.91], [0, 1, 1, 1])
-    >>> [verdict.name for verdict in map(Verdict, filter.verdict(x))]
+    >>> [verdict.name for verdict in map(Classification, filter.classify(x))]
     ['HAM', 'UNSURE', 'SPAM', 'SPAM']
     """
 
-    def __init__(self, constants: Constants = RELEASED, *, cutoff: float | None = None) -> None:
+    def __init__(self, constants: SpamBayesConstants = RELEASED, *, cutoff: float | None = None) -> None:
         self.constants = constants
         self.cutoff = constants.ham_cutoff if cutoff is None else cutoff
         _validate.fraction(cutoff=self.cutoff)
         self._tokens: Floats | None = None
 
     def fit(self, x: Array, y: Array, /) -> "SpamBayes":
-        """Count the messages ``x (N, V)``; see :meth:`TokenCounts.of`."""
-        return self.fit_counts(TokenCounts.of(x, y))
+        """Count the messages ``x (N, V)``; see :meth:`TokenCounts.from_messages`."""
+        return self.fit_counts(TokenCounts.from_messages(x, y))
 
     def fit_counts(self, counts: TokenCounts) -> "SpamBayes":
         """Train on messages that were counted before."""
@@ -232,7 +232,7 @@ class SpamBayes:
         """``(N,)`` 1 where the score is at least the cutoff, else 0."""
         return (self.score(x) >= self.cutoff).astype(np.int64)
 
-    def verdict(self, x: Array, /) -> NDArray[np.int64]:
-        """``(N,)`` values of :class:`Verdict`."""
+    def classify(self, x: Array, /) -> NDArray[np.int64]:
+        """``(N,)`` values of :class:`Classification`."""
         score, constants = self.score(x), self.constants
         return (score >= constants.ham_cutoff).astype(np.int64) + (score >= constants.spam_cutoff)

@@ -9,17 +9,14 @@ import torch
 from _pytest.mark import ParameterSet
 
 from gradshape.attacks import (
-    Aim,
     Attack,
     BackGradient,
     BadNetsPatch,
     BullseyePolytope,
     ConvexPolytope,
     DataDependentSteinhardt,
-    Descent,
     DescentModel,
     DictionaryAttack,
-    DPVictim,
     FocusedAttack,
     Harm,
     Integrity,
@@ -31,11 +28,14 @@ from gradshape.attacks import (
     NoAttack,
     OptP,
     PoisonFrogs,
+    PoisonStart,
+    PrivateLearnerPoisoning,
     RBFKernel,
     Relaxation,
-    Selection,
+    ReleaseGoal,
+    RowDescent,
+    RowSelection,
     SeverPairs,
-    Start,
     StatP,
     Steinhardt,
     SvmAscent,
@@ -78,17 +78,23 @@ COLLISIONS_AND_INSERTIONS = [
     BadNetsPatch(2, fraction=0.1, claimed=1),
 ]
 WORDS = [DictionaryAttack(0.1), DictionaryAttack(0.1, lexicon=0.5), FocusedAttack(0.1, known=0.5, header=0.5)]
-REGRESSION = [OptP(0.1), OptP(0.1, harm=Harm.VALIDATION, start=Start.LEVERAGE_FLIP), StatP(0.1), SeverPairs(0.1)]
-QUICK = Descent(steps=6, judges=4, draws=2)
+REGRESSION = [OptP(0.1), OptP(0.1, harm=Harm.VALIDATION, start=PoisonStart.LEVERAGE_FLIP), StatP(0.1), SeverPairs(0.1)]
+QUICK = RowDescent(steps=6, judges=4, draws=2)
 LINEAR = [
     LabelContamination(0.1),
     LabelContamination(0.2, SquaredMargin(), goal=Integrity(60), steps=5),
     LabelContamination(0.1, SmoothedHinge(), relaxation=Relaxation.MARGIN, steps=5),
-    DPVictim(0.1, descent=QUICK),
-    DPVictim(
-        0.2, ObjectivePerturbation(5, noise=PrivateNoise.GAUSSIAN), Aim.LABEL_TARGET, surrogate=True, descent=QUICK
+    PrivateLearnerPoisoning(0.1, descent=QUICK),
+    PrivateLearnerPoisoning(
+        0.2,
+        ObjectivePerturbation(5, noise=PrivateNoise.GAUSSIAN),
+        ReleaseGoal.LABEL_TARGET,
+        surrogate=True,
+        descent=QUICK,
     ),
-    DPVictim(0.1, OutputPerturbation(1), Aim.PARAMETER_TARGET, selection=Selection.DEEP, descent=QUICK),
+    PrivateLearnerPoisoning(
+        0.1, OutputPerturbation(1), ReleaseGoal.PARAMETER_TARGET, selection=RowSelection.DEEP, descent=QUICK
+    ),
 ]
 CERTIFIED = [Steinhardt(0.4, steps=30), Steinhardt(0.4, steps=30, clip_afterwards=True)]
 FEW_POINTS = [
@@ -170,7 +176,7 @@ def aim(attack: Attack, dataset: Dataset, *, targets: int = 1) -> dict[str, Any]
         return {"target": target}
     recipes = attack.substitutes or NETWORKS[:1]
     networks = [_network(recipe, dataset) for recipe in recipes]
-    return {"target": target, "wanted": (target.y + 1) % dataset.num_classes, "networks": networks}
+    return {"target": target, "intended": (target.y + 1) % dataset.num_classes, "networks": networks}
 
 
 @cache

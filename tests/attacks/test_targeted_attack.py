@@ -9,7 +9,7 @@ import torch
 
 from gradshape.attacks import Crafting, PoisonSet, TargetedAttack, ThreatModel, VictimView
 from gradshape.attacks.base import Aims
-from gradshape.attacks.targeted_attack import aimed
+from gradshape.attacks.targeted_attack import poison_by_target
 from gradshape.data import Dataset, Split
 from tests.attacks.attacks import DATASETS, FROGS, TARGETED, aim
 from tests.training.samples import blobs
@@ -39,7 +39,7 @@ def test_poison_is_labelled_as_wanted_and_made_from_test_rows_of_that_class(atta
     call = aim(attack, DATA, targets=5)
     poison = attack(DATA, seed=0, **call)
     aims = aims_of(poison)
-    assert torch.equal(poison.y, call["wanted"][aims.target])
+    assert torch.equal(poison.y, call["intended"][aims.target])
     assert torch.equal(DATA.test.y[aims.base], poison.y)
     for target in aims.target.unique():
         base = aims.base[aims.target == target]
@@ -52,7 +52,7 @@ def test_a_target_gets_the_same_poison_alone_as_among_others(attack: TargetedAtt
     among = attack(DATA, seed=0, **call).against(3)
     one = slice(3, 4)
     target = Split(call["target"].x[one], call["target"].y[one])
-    alone = attack(DATA, seed=0, target=target, wanted=call["wanted"][one], networks=call["networks"])
+    alone = attack(DATA, seed=0, target=target, intended=call["intended"][one], networks=call["networks"])
     assert len(alone) > 0
     torch.testing.assert_close(alone.x, among.x, rtol=0, atol=2e-3)
     torch.testing.assert_close(aims_of(alone).distance, aims_of(among).distance, rtol=1e-2, atol=1e-3)
@@ -64,7 +64,7 @@ def test_more_poisons_than_candidates_uses_all_that_there_are(attack: TargetedAt
     # Class 1 has two test rows, class 2 one, and the first target is after the one, the second after the other.
     rows = torch.tensor([0, 4, 1, 5, 2])
     few = replace(DATA, test=Split(DATA.test.x[rows], DATA.test.y[rows]))
-    call = {**aim(attack, few, targets=2), "wanted": torch.tensor([1, 2])}
+    call = {**aim(attack, few, targets=2), "intended": torch.tensor([1, 2])}
     bases = attack_everywhere(attack)(few, seed=0, **call).aims
     assert bases is not None
     assert [sorted(bases.base[bases.target == place].tolist()) for place in (0, 1)] == [[2, 3], [4]]
@@ -82,7 +82,7 @@ def test_another_order_of_the_targets_is_the_same_poison_in_another_order(attack
     backwards = {
         **call,
         "target": Split(call["target"].x.flip(0), call["target"].y.flip(0)),
-        "wanted": call["wanted"].flip(0),
+        "intended": call["intended"].flip(0),
     }
     one, other = attack(DATA, seed=0, **call), attack(DATA, seed=0, **backwards)
     for place in range(3):
@@ -106,7 +106,7 @@ def _filled(target: Split, value: float) -> Split:
 CALLS: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = {
     "no-target": (lambda call: {**call, "target": None}, "no target was given"),
     "empty-target": (
-        lambda call: {**call, "target": Split(DATA.test.x[:0], DATA.test.y[:0]), "wanted": call["wanted"][:0]},
+        lambda call: {**call, "target": Split(DATA.test.x[:0], DATA.test.y[:0]), "intended": call["intended"][:0]},
         "no target was given",
     ),
     "not-a-number": (
@@ -120,14 +120,20 @@ CALLS: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = {
         r"target has x \(2, .*: expected \(n, 1, ",
     ),
     "no-labels": (lambda call: {**call, "target": Split(call["target"].x, call["target"].y[:1])}, r"y \(1,\)"),
-    "nothing-wanted": (lambda call: {**call, "wanted": None}, r"wanted=None: expected int64 \(2,\)"),
-    "wanted-dtype": (lambda call: {**call, "wanted": call["wanted"].float()}, r"torch.float32.*expected int64 \(2,\)"),
-    "wanted-shape": (lambda call: {**call, "wanted": call["wanted"][:1]}, r"\(1,\).*expected int64 \(2,\)"),
-    "own-class": (
-        lambda call: {**call, "wanted": torch.tensor([1, int(call["target"].y[1])])},
-        "target 1 is of class 1, which is what it is to be taken for",
+    "nothing-intended": (lambda call: {**call, "intended": None}, r"intended=None: expected int64 \(2,\)"),
+    "intended-dtype": (
+        lambda call: {**call, "intended": call["intended"].float()},
+        r"torch.float32.*expected int64 \(2,\)",
     ),
-    "unknown-class": (lambda call: {**call, "wanted": torch.tensor([1, 9])}, "wanted class 9: blobs has no test row"),
+    "intended-shape": (lambda call: {**call, "intended": call["intended"][:1]}, r"\(1,\).*expected int64 \(2,\)"),
+    "own-class": (
+        lambda call: {**call, "intended": torch.tensor([1, int(call["target"].y[1])])},
+        "target 1 is of class 1, which is its intended class",
+    ),
+    "unknown-class": (
+        lambda call: {**call, "intended": torch.tensor([1, 9])},
+        "intended class 9: blobs has no test row",
+    ),
     "no-networks": (lambda call: {**call, "networks": []}, r"no networks.*networks=\[TrainedModel"),
 }
 
@@ -173,7 +179,7 @@ BREACHES: dict[str, tuple[Callable[[PoisonSet], PoisonSet], str]] = {
 
 @dataclass(frozen=True)
 class Copies(TargetedAttack):
-    """The first test rows of the wanted class, but for one breach."""
+    """The first test rows of the intended class, but for one breach."""
 
     breach: str | None = None
 
@@ -185,9 +191,9 @@ class Copies(TargetedAttack):
 
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         rows = victim.candidates
-        base = torch.cat([(rows.y == label).nonzero()[:count, 0] for label in victim.wanted])
-        target = torch.arange(len(victim.wanted)).repeat_interleave(count)
-        honest = aimed(rows.x[base], rows.y[base], target, base, torch.zeros(len(base)))
+        base = torch.cat([(rows.y == label).nonzero()[:count, 0] for label in victim.intended])
+        target = torch.arange(len(victim.intended)).repeat_interleave(count)
+        honest = poison_by_target(rows.x[base], rows.y[base], target, base, torch.zeros(len(base)))
         return honest if self.breach is None else BREACHES[self.breach][0](honest)
 
 
@@ -209,7 +215,7 @@ def test_rows_against_a_target_need_aims() -> None:
 
 def test_the_view_asks_for_what_was_not_given() -> None:
     view = VictimView(FROGS[0].threat, blobs())
-    for name in ("target", "wanted", "networks"):
+    for name in ("target", "intended", "networks"):
         with pytest.raises(ValueError, match=f"pass {name}="):
             getattr(view, name)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gradshape import learners
-from gradshape.learners._private_noise import ByNorm, PerCoordinate
+from gradshape.learners._private_noise import LaplaceNoise, NormNoise
 from gradshape.learners.private import ObjectivePerturbation, OutputPerturbation, PrivateNoise, from_ball, to_ball
 from gradshape.training import Fit, Victim, train_victims
 from tests.training.samples import blobs
@@ -32,9 +32,9 @@ def _log_density(theta: Tensor, x: Tensor, signs: Tensor, learner: ObjectivePert
     weights = torch.sigmoid(margins) * torch.sigmoid(-margins)
     stretch = torch.logdet(x.T @ (weights[:, None] * x) + learner.ridge * torch.eye(x.shape[1]))
     noise = learner.perturbation(len(x))
-    if isinstance(noise, ByNorm):
+    if isinstance(noise, NormNoise):
         return float(stretch - noise.rate * vector.norm())
-    assert isinstance(noise, PerCoordinate)
+    assert isinstance(noise, LaplaceNoise)
     return float(stretch - vector.abs().sum() / noise.scale)
 
 
@@ -69,7 +69,7 @@ def test_per_coordinate_laplace_noise_loses_more_than_epsilon() -> None:
 def test_ridge_parameters_move_no_farther_than_the_noise_assumes(bound: float) -> None:
     learner = OutputPerturbation(1.0, ridge=2.0, bound=bound)
     noise = learner.perturbation(20)
-    assert isinstance(noise, ByNorm)
+    assert isinstance(noise, NormNoise)
     distance = 1.0 / noise.rate
     moved = []
     for seed in range(30):

@@ -9,7 +9,7 @@ import torch
 
 from gradshape import _validate
 from gradshape.attacks._point_ascent import add_best, climb
-from gradshape.attacks._surrogate import Crowd, hold_out
+from gradshape.attacks._surrogate import PointBudget, hold_out
 from gradshape.attacks.back_gradient._flat_models import Adaline, FlatModel, SoftmaxRegression, TanhNetwork
 from gradshape.attacks.back_gradient._poisoned_descent import PoisonedDescent, stable_rate
 from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
@@ -136,11 +136,11 @@ class BackGradient(ProportionalAttack):
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         data, classes = victim.train, victim.num_classes
         rows = hold_out(data, train=self.train_rows, validation=self.validation_rows, generator=generator)
-        crowd = Crowd.of(count, own_rows=len(rows.train), victim_rows=len(data), most_points=self.points)
+        budget = PointBudget.shared(count, own_rows=len(rows.train), victim_rows=len(data), most_points=self.points)
         x = data.x.flatten(1).double()
         build, usual_rate, usual_steps = _DESCENTS[self.surrogate]
         model = build(x.shape[1], classes)
-        highest = stable_rate(model, x[rows.train], points=crowd.points * crowd.weight)
+        highest = stable_rate(model, x[rows.train], points=budget.points * budget.weight)
         learner = PoisonedDescent(
             model,
             x[rows.train],
@@ -154,14 +154,14 @@ class BackGradient(ProportionalAttack):
         )
         clean, sources = learner.loss, list[int]()
         first = int(torch.randint(classes, (1,), generator=generator))
-        for point in range(crowd.points):
+        for point in range(budget.points):
             label = (first + point) % classes if self.label_given is None else self.label_given
             others = rows.train[data.y[rows.train] != label]
             drawn = others[torch.randperm(len(others), generator=generator)[: self.starts]]
-            sources.append(int(drawn[add_best(learner, x[drawn], label, crowd.weight)]))
+            sources.append(int(drawn[add_best(learner, x[drawn], label, budget.weight)]))
             climb(learner, point, step=self.step, steps=self.steps, tolerance=self.tolerance)
-            victim.report(point + 1, crowd.points, learner.loss)
-        chosen = crowd.fill(count)
+            victim.report(point + 1, budget.points, learner.loss)
+        chosen = budget.fill(count)
         return PoisonSet.added(
             learner.points.float().clamp(0, 1)[chosen].reshape(count, *victim.input_shape),
             learner.labels[chosen],

@@ -72,7 +72,7 @@ def collide(
     low, high = (base - half_width).clamp_min(0), (base + half_width).clamp_max(1)
     x = torch.maximum(torch.minimum(base if start is None else start, high), low)
     goal = goal.expand(len(base), goal.shape[1])
-    problem = _Problem(features, base, goal, beta, low, high)
+    problem = _Collisions(features, base, goal, beta, low, high)
     value, slope = problem.at(x)
     # A row of zeros counts as long as one of this value throughout.
     least = 1e-3 * math.sqrt(math.prod(base.shape[1:]))
@@ -106,7 +106,7 @@ def collide(
             if not len(stay):
                 break
             rows, x, slope, value, rate, done = (part[stay] for part in (rows, x, slope, value, rate, done))
-            problem = problem.of(stay)
+            problem = problem.take(stay)
     finished[rows] = x
     with torch.no_grad():
         distance = (features(finished) - goal).norm(dim=1)
@@ -114,7 +114,7 @@ def collide(
 
 
 @dataclass(frozen=True, eq=False)
-class _Problem:
+class _Collisions:
     """Some rows' objectives."""
 
     features: Callable[[Tensor], Tensor]
@@ -124,10 +124,10 @@ class _Problem:
     low: Tensor
     high: Tensor
 
-    def of(self, rows: Tensor) -> "_Problem":
+    def take(self, rows: Tensor) -> "_Collisions":
         """That of a part of the rows."""
         base, goal = self.base[rows], self.goal[rows]
-        return _Problem(self.features, base, goal, self.beta, self.low[rows], self.high[rows])
+        return _Collisions(self.features, base, goal, self.beta, self.low[rows], self.high[rows])
 
     def at(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Objectives ``(n,)``, and the gradient of their first term."""

@@ -13,13 +13,13 @@ def mean_distance(goals: Sequence[Tensor], features: Sequence[Tensor]) -> Tensor
     return torch.stack([torch.cdist(goal, of_rows, compute_mode=exact) for goal, of_rows in pairs]).mean(0)
 
 
-def nearest_of_class(distance: Tensor, labels: Tensor, wanted: Tensor, count: int) -> list[Tensor]:
-    """The rows of the wanted class that are nearest to each target, nearest first: ``count``, or all that there are.
+def nearest_of_class(distance: Tensor, labels: Tensor, intended: Tensor, count: int) -> list[Tensor]:
+    """The rows of the intended class that are nearest to each target, nearest first: ``count``, or all that there are.
 
     Args:
         distance: ``(T, n)``.
         labels: ``(n,)`` int64 classes of the rows.
-        wanted: ``(T,)`` int64.
+        intended: ``(T,)`` int64.
         count: at least 1.
 
     Returns:
@@ -29,9 +29,9 @@ def nearest_of_class(distance: Tensor, labels: Tensor, wanted: Tensor, count: in
     >>> [ids.tolist() for ids in nearest_of_class(distance, torch.tensor([0, 0, 0, 1]), torch.tensor([0, 1]), 2)]
     [[1, 2], [3]]
     """
-    of_class = {label: (labels == label).nonzero().squeeze(1) for label in wanted.unique().tolist()}
+    of_class = {label: (labels == label).nonzero().squeeze(1) for label in intended.unique().tolist()}
     return [
         rows[of_target[rows].argsort(stable=True)[:count]]
-        for of_target, label in zip(distance, wanted.tolist(), strict=True)
+        for of_target, label in zip(distance, intended.tolist(), strict=True)
         for rows in [of_class[label]]
     ]

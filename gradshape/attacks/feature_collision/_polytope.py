@@ -3,7 +3,7 @@
 import math
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import ClassVar, final
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from gradshape import _validate, models
 from gradshape.attacks.base import PoisonSet, VictimView
 from gradshape.attacks.feature_collision._nearest import mean_distance, nearest_of_class
-from gradshape.attacks.targeted_attack import TargetedAttack, aimed
+from gradshape.attacks.targeted_attack import TargetedAttack, poison_by_target
 from gradshape.attacks.threat import ON_TARGETS, Knowledge, ThreatModel
 from gradshape.features import features_of, rows_at_once
 from gradshape.training import Recipe
@@ -25,7 +25,7 @@ _DECAY, _SQUARE_DECAY, _TINY = 0.9, 0.999, 1e-8
 class PolytopeAttack(TargetedAttack):
     """Base of attacks that bring a combination of poison features onto the target's, in all networks at once.
 
-    For each target, the bases are the ``poisons`` test rows of the wanted class whose features are nearest to the
+    For each target, the bases are the ``poisons`` test rows of the intended class whose features are nearest to the
     target's in the mean over the networks, or all if there are fewer. Adam minimises, over all poison of a target, the
     sum over networks of :meth:`loss`; after every step each value is clipped to within ``epsilon`` of its base and to
     [0, 1]. Of all steps a target keeps the poison with the least sum. A target's rows belong together, and their
@@ -44,7 +44,8 @@ class PolytopeAttack(TargetedAttack):
     """
 
     poisons: int = 5
-    substitutes: tuple[Recipe, ...] = field(kw_only=True)
+    _: KW_ONLY
+    substitutes: tuple[Recipe, ...]
     epsilon: float = 0.1
     steps: int = 400
     rate: float = 0.04
@@ -92,7 +93,7 @@ class PolytopeAttack(TargetedAttack):
         networks, rows, targets = victim.networks, victim.candidates, victim.target.x
         goals = [features_of(network, targets) for network in networks]
         distance = mean_distance(goals, [features_of(network, rows.x) for network in networks])
-        near = nearest_of_class(distance, rows.y, victim.wanted, count)
+        near = nearest_of_class(distance, rows.y, victim.intended, count)
         at_once = min(rows_at_once(network, rows.x, copies=12) for network in networks)
         parts = list(_equally_many(near, at_once))
         x, reached = [], []
@@ -106,7 +107,7 @@ class PolytopeAttack(TargetedAttack):
         sizes = torch.tensor([len(near[place]) for place in order])
         target = torch.tensor(order).repeat_interleave(sizes).to(victim.device)
         bases = torch.cat([near[place] for place in order])
-        return aimed(torch.cat(x), victim.wanted[target], target, bases, torch.cat(reached))
+        return poison_by_target(torch.cat(x), victim.intended[target], target, bases, torch.cat(reached))
 
     def _surround(
         self,

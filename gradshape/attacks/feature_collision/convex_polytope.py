@@ -15,7 +15,7 @@ _STEPS, _TOLERANCE = 50, 1e-5
 
 @dataclass(frozen=True)
 class ConvexPolytope(PolytopeAttack):
-    """Shift rows of the wanted class until, in every substitute network, the target lies in their convex hull.
+    """Shift rows of the intended class until, in every substitute network, the target lies in their convex hull.
 
     The loss of a network is ``|phi(t) - sum_j c_j phi(p_j)|^2 / (2 |phi(t)|^2)``, with its own coefficients ``c`` of
     the simplex, which are solved for before every step (:func:`nearest_in_polytope`, from those of the step before).

@@ -13,7 +13,7 @@ _TINY = torch.finfo(torch.float64).tiny
 
 
 @dataclass(frozen=True, eq=False)
-class Wanted:
+class BalanceProblem:
     """``B`` problems.
 
     Attributes:
@@ -30,7 +30,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, eq=False)
-class Balance:
+class BalanceSolution:
     """Solutions.
 
     Attributes:
@@ -42,7 +42,9 @@ class Balance:
     objective: Tensor
 
 
-def balance_gradient(wanted: Wanted, *, sets: FeasibleSets, steps: int = 200, tolerance: float = 1e-4) -> Balance:
+def balance_gradient(
+    problem: BalanceProblem, *, sets: FeasibleSets, steps: int = 200, tolerance: float = 1e-4
+) -> BalanceSolution:
     """Minimise ``|gradient + mass_0 x_0 - mass_1 x_1|`` over rows of the sets with margins between ``least`` and 1.
 
     Where margins are below 1 the hinge loss of a row is linear, and a minimum of 0 means that training on the clean
@@ -53,7 +55,7 @@ def balance_gradient(wanted: Wanted, *, sets: FeasibleSets, steps: int = 200, to
     ``tolerance`` where both can be met.
 
     Args:
-        wanted: the problems, solved together.
+        problem: the problems, solved together.
         sets: where rows must lie.
         steps: turns, at most.
         tolerance: stop where turns move no row by more, as an Euclidean distance.
@@ -65,18 +67,18 @@ def balance_gradient(wanted: Wanted, *, sets: FeasibleSets, steps: int = 200, to
 
     >>> rows, labels = torch.tensor([[0.0], [0.5], [0.5], [1.0]]), torch.tensor([0, 0, 1, 1])
     >>> one = torch.ones(1, 2, dtype=torch.float64)
-    >>> wanted = Wanted(0.2 * one[:, :1], 0 * one, 0.5 * one, -9 * one)  # 0.2 + x_0 / 2 - x_1 / 2 can be 0
-    >>> solved = balance_gradient(wanted, sets=FeasibleSets.from_rows(rows, labels, quantile=1.0))
+    >>> problem = BalanceProblem(0.2 * one[:, :1], 0 * one, 0.5 * one, -9 * one)  # 0.2 + x_0 / 2 - x_1 / 2 can be 0
+    >>> solved = balance_gradient(problem, sets=FeasibleSets.from_rows(rows, labels, quantile=1.0))
     >>> round(solved.objective.item(), 3), round((solved.x[0, 1] - solved.x[0, 0]).item(), 3)
     (0.0, 0.4)
     """
     _validate.positive_int(steps=steps)
     _validate.non_negative(tolerance=tolerance)
-    pull = wanted.mass * wanted.mass.new_tensor([-1.0, 1.0])
+    pull = problem.mass * problem.mass.new_tensor([-1.0, 1.0])
     weight = pull.square().sum(1)
     # Any positive penalty converges; this one is on the scale of the least-squares problem.
     penalty = (_PENALTY * weight).clamp_min(_TINY)[:, None, None]
-    aim = pull[:, :, None] * wanted.gradient[:, None]
+    aim = pull[:, :, None] * problem.gradient[:, None]
     x = torch.stack([sets.negative.centroid, sets.positive.centroid]).expand(len(pull), 2, -1)
     inside, level = x, x
     gap_inside, gap_level = torch.zeros_like(x), torch.zeros_like(x)
@@ -85,21 +87,23 @@ def balance_gradient(wanted: Wanted, *, sets: FeasibleSets, steps: int = 200, to
         shared = (pull[:, :, None] * right).sum(1, keepdim=True) / (2 * penalty + weight[:, None, None])
         x = (right - pull[:, :, None] * shared) / (2 * penalty)
         before = inside
-        inside = torch.stack([sets.of(label).project(x[:, label] + gap_inside[:, label]) for label in (0, 1)], dim=1)
-        level = _to_margins(x + gap_level, wanted)
+        inside = torch.stack(
+            [sets.for_class(label).project(x[:, label] + gap_inside[:, label]) for label in (0, 1)], dim=1
+        )
+        level = _to_margins(x + gap_level, problem)
         gap_inside, gap_level = gap_inside + x - inside, gap_level + x - level
         moved = torch.stack([inside - before, x - inside, x - level]).norm(dim=-1)
         if float(moved.max()) <= tolerance:
             break
-    left = wanted.gradient - (pull[:, :, None] * inside).sum(1)
-    return Balance(inside, left.norm(dim=1))
+    left = problem.gradient - (pull[:, :, None] * inside).sum(1)
+    return BalanceSolution(inside, left.norm(dim=1))
 
 
-def _to_margins(x: Tensor, wanted: Wanted) -> Tensor:
+def _to_margins(x: Tensor, problem: BalanceProblem) -> Tensor:
     """The nearest rows, ``(B, 2, d)``, with margins between ``least`` and 1."""
     sign = x.new_tensor([-1.0, 1.0])
-    w, b = wanted.theta[:, None, :-1], wanted.theta[:, None, -1]
+    w, b = problem.theta[:, None, :-1], problem.theta[:, None, -1]
     margins = sign * ((x * w).sum(-1) + b)
-    off = torch.minimum(torch.maximum(margins, wanted.least), torch.ones_like(margins)) - margins
+    off = torch.minimum(torch.maximum(margins, problem.least), torch.ones_like(margins)) - margins
     normal = sign[:, None] * w
     return x + (off / w.square().sum(-1).clamp_min(_TINY))[:, :, None] * normal

@@ -6,13 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from gradshape import _validate
-from gradshape.attacks.koh._regularised_hinge import Added, DecayedHinge
-
-# What the released code tries.
-SMALL_QUANTILES = (0.05, 0.07, 0.10, 0.12, 0.15, 0.18, 0.20, 0.22, 0.25)
-SMALL_REPEATS = (1, 2, 3, 5, 8, 12, 18, 25)
-ENRON_QUANTILES = (0.05, 0.10, 0.15, 0.20, 0.25, 0.30, 0.35, 0.40, 0.45, 0.50, 0.55)
-ENRON_REPEATS = (*SMALL_REPEATS, 33)
+from gradshape.attacks.koh._regularised_hinge import AddedRows, RegularisedHinge
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +28,7 @@ class Decoy:
 
 
 def find_decoys(
-    learner: DecayedHinge,
+    learner: RegularisedHinge,
     *,
     quantiles: Sequence[float],
     repeats: Sequence[int],
@@ -59,12 +53,7 @@ def find_decoys(
 
     Koh, Steinhardt and Liang 2018, section 4.2; their code takes the same training objective and pruning.
     """
-    if not quantiles or not repeats:
-        raise ValueError(f"quantiles={quantiles!r}, repeats={repeats!r}: expected at least one of each")
-    for quantile in quantiles:
-        _validate.fraction(quantiles=quantile)
-    for repeat in repeats:
-        _validate.positive_int(repeats=repeat)
+    check_grid(quantiles=quantiles, repeats=repeats)
     rows = learner.rows
     clean = learner.fit()
     margins = rows @ clean
@@ -74,11 +63,21 @@ def find_decoys(
         start = clean
         for repeat in repeats:
             mass = flipped.new_full((len(flipped),), repeat / len(rows))
-            start = learner.fit(Added(flipped, mass), start=start)
+            start = learner.fit(AddedRows(flipped, mass), start=start)
             found.append(Decoy(start, learner.mean_loss(start), learner.error(start), quantile, repeat))
             if report is not None:
                 report(len(found), len(quantiles) * len(repeats), max(decoy.error for decoy in found))
     return pareto_front(found)
+
+
+def check_grid(*, quantiles: Sequence[float], repeats: Sequence[int]) -> None:
+    """Raise ``ValueError`` unless there are quantiles in [0, 1] and repeats of at least 1."""
+    if not quantiles or not repeats:
+        raise ValueError(f"quantiles={quantiles!r}, repeats={repeats!r}: expected at least one of each")
+    for quantile in quantiles:
+        _validate.fraction(quantiles=quantile)
+    for repeat in repeats:
+        _validate.positive_int(repeats=repeat)
 
 
 def pareto_front(decoys: Sequence[Decoy]) -> list[Decoy]:

@@ -20,11 +20,11 @@ _NEGLIGIBLE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
-class Added:
+class AddedRows:
     """Rows added to the clean ones.
 
     Attributes:
-        rows: ``(m, d + 1)`` float64, see :func:`signed`.
+        rows: ``(m, d + 1)`` float64, see :func:`~gradshape.learners.hinge.signed_rows`.
         mass: ``(m,)`` copies of each, divided by the number of clean rows.
     """
 
@@ -32,31 +32,19 @@ class Added:
     mass: Tensor
 
     @classmethod
-    def none(cls, like: Tensor) -> "Added":
+    def none(cls, like: Tensor) -> "AddedRows":
         """No rows, of the width of ``like``."""
         return cls(like[:0], like.new_zeros(0))
 
 
-def signed(x: Tensor, y: Tensor) -> Tensor:
-    """``(n, d + 1)`` float64 rows of ``x`` ``(n, d)`` with a 1 appended, times 1 for class 1 and -1 for class 0.
-
-    Their products with weights and bias are the margins.
-
-    >>> signed(torch.tensor([[0.5], [0.25]]), torch.tensor([1, 0])).tolist()
-    [[0.5, 1.0], [-0.25, -1.0]]
-    """
-    sign = (2 * y - 1).double()[:, None]
-    return torch.cat([sign * x.double(), sign], dim=1)
-
-
 @dataclass(frozen=True, eq=False)
-class DecayedHinge:
+class RegularisedHinge:
     """``R(theta) = (1/n) (sum of losses on all rows) + (1 + m/n) decay/2 |w|^2``: ``n`` rows are clean, ``m`` added.
 
     That is ``1 + m/n`` times the mean loss plus decay. The loss is the smoothed hinge.
 
     Attributes:
-        rows: ``(n, d + 1)`` clean rows, see :func:`signed`.
+        rows: ``(n, d + 1)`` clean rows, see :func:`~gradshape.learners.hinge.signed_rows`.
         decay: above 0. The bias gets a ten-thousandth of it.
         temperature: of the smoothing, in the unit of margins, above 0.
 
@@ -65,7 +53,9 @@ class DecayedHinge:
 
     Koh, Steinhardt and Liang 2018, Stronger data poisoning attacks break data sanitization defenses, section 2.
 
-    >>> learner = DecayedHinge(signed(torch.tensor([[0.0], [1.0]]), torch.tensor([0, 1])), decay=0.1, temperature=0.01)
+    >>> from gradshape.learners.hinge import signed_rows
+    >>> rows = signed_rows(torch.tensor([[0.0], [1.0]]), torch.tensor([0, 1]))
+    >>> learner = RegularisedHinge(rows, decay=0.1, temperature=0.01)
     >>> [round(value, 1) for value in learner.fit().tolist()]
     [2.0, -1.0]
     """
@@ -96,18 +86,18 @@ class DecayedHinge:
         """``(d + 1,)`` gradient of :meth:`mean_loss`."""
         return self.loss.slope(self.rows @ theta) @ self.rows / len(self.rows)
 
-    def decays(self, added_mass: float) -> Tensor:
+    def decay_weights(self, added_mass: float) -> Tensor:
         """``(d + 1,)`` weights of the squares in ``R`` when rows of this mass are added."""
         ridge = self.rows.new_full((self.rows.shape[1],), (1 + added_mass) * self.decay)
         ridge[-1] *= _BIAS_SHARE
         return ridge
 
-    def solve(self, theta: Tensor, right: Tensor, *, added: Added | None = None) -> Tensor:
+    def solve(self, theta: Tensor, right: Tensor, *, added: AddedRows | None = None) -> Tensor:
         """``H^-1 right``, ``(d + 1,)``, with the Hessian ``H`` of ``R`` at ``theta``."""
         rows, mass, ridge = self._problem(added)
         return _solve(rows, mass * self.loss.curvature(rows @ theta), ridge, right, negligible=1e-14)
 
-    def fit(self, added: Added | None = None, *, start: Tensor | None = None) -> Tensor:
+    def fit(self, added: AddedRows | None = None, *, start: Tensor | None = None) -> Tensor:
         """``(d + 1,)`` the minimum of ``R``, by damped Newton steps while the loss is smoothed less and less.
 
         Args:
@@ -134,11 +124,11 @@ class DecayedHinge:
             )
         return theta
 
-    def _problem(self, added: Added | None) -> tuple[Tensor, Tensor, Tensor]:
-        extra = Added.none(self.rows) if added is None else added
+    def _problem(self, added: AddedRows | None) -> tuple[Tensor, Tensor, Tensor]:
+        extra = AddedRows.none(self.rows) if added is None else added
         rows = torch.cat([self.rows, extra.rows]) if len(extra.mass) else self.rows
         mass = torch.cat([self.rows.new_full((len(self.rows),), 1 / len(self.rows)), extra.mass])
-        return rows, mass, self.decays(float(extra.mass.sum()))
+        return rows, mass, self.decay_weights(float(extra.mass.sum()))
 
 
 def _solve(rows: Tensor, weights: Tensor, ridge: Tensor, right: Tensor, *, negligible: float) -> Tensor:

@@ -29,7 +29,7 @@ def round_inside(x: Tensor, count: int, *, inside: SphereSlab, levels: int, gene
     Koh, Steinhardt and Liang 2018, section on integrality constraints; theirs bounds the expected squared distance in
     the optimisation itself, by a piecewise linear function.
 
-    >>> ball = SphereSlab(torch.tensor([0.5, 0.5]).double(), 0.8, torch.zeros(2).double(), 0.0)
+    >>> ball = SphereSlab(torch.tensor([0.5, 0.5]).double(), 0.8, torch.zeros(2).double(), half_width=0.0)
     >>> rows = round_inside(torch.tensor([0.9, 0.5]).double(), 200, inside=ball, levels=1,
     ...                     generator=torch.Generator().manual_seed(0))
     >>> rows.unique().tolist(), bool((rows.mean(0) - torch.tensor([0.9, 0.5])).abs().max() < 0.1)

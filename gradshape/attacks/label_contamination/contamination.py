@@ -1,7 +1,7 @@
 """Label contamination: flip the labels that make a linear learner do worst."""
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import ClassVar
 
 import torch
@@ -87,6 +87,7 @@ class LabelContamination(ProportionalAttack):
 
     loss: Logistic | SquaredMargin | SmoothedHinge = field(default=Logistic())
     ridge: float = 1.0
+    _: KW_ONLY
     goal: Availability | Integrity = field(default=Availability())
     relaxation: Relaxation = Relaxation.MIXTURE
     holdout: float = 0.25
@@ -155,5 +156,5 @@ class LabelContamination(ProportionalAttack):
         if isinstance(self.goal, Availability):
             return Evaluation(x[judged], signs[judged])
         clean = fit_logistic(x, signs, ridge=self.ridge, loss=self.loss)
-        wanted = x[judged] @ self.goal.model(clean, generator)
-        return Evaluation(x[judged], torch.where(wanted > 0, 1.0, -1.0).to(x.dtype), weight=-1.0)
+        scores = x[judged] @ self.goal.model(clean, generator)
+        return Evaluation(x[judged], torch.where(scores > 0, 1.0, -1.0).to(x.dtype), weight=-1.0)

@@ -1,7 +1,7 @@
 """Poisoning of differentially-private learners: edit the features of the rows that move what they release."""
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from enum import Enum
 from typing import ClassVar
 
@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from gradshape import _validate
-from gradshape.attacks._evaluation import Cost, Distance, Evaluation
+from gradshape.attacks._evaluation import Cost, Evaluation, ParameterDistance
 from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
 from gradshape.attacks.label_flip import LabelFlip
-from gradshape.attacks.private_learners.row_descent import Descent, descend, select_deep, select_shallow
+from gradshape.attacks.private_learners.row_descent import RowDescent, descend_rows, select_deep, select_shallow
 from gradshape.attacks.threat import WHITE_BOX, ThreatModel
 from gradshape.learners.private import ObjectivePerturbation, OutputPerturbation, from_ball, to_ball
 
 
-class Aim(Enum):
+class ReleaseGoal(Enum):
     """What the attacker wants of the released parameters.
 
     Attributes:
@@ -31,7 +31,7 @@ class Aim(Enum):
     PARAMETER_TARGET = "parameter_target"
 
 
-class Selection(Enum):
+class RowSelection(Enum):
     """How the rows to edit are chosen.
 
     Attributes:
@@ -44,7 +44,7 @@ class Selection(Enum):
 
 
 @dataclass(frozen=True)
-class DPVictim(ProportionalAttack):
+class PrivateLearnerPoisoning(ProportionalAttack):
     """Edit the features of ``round(fraction * n)`` training rows, in place, against a private linear learner.
 
     The attacker knows the learner and its noise distribution, but not the noise: he minimises the *mean* cost of what
@@ -74,17 +74,18 @@ class DPVictim(ProportionalAttack):
 
     >>> from gradshape import data
     >>> digits = data.load("digits_38")
-    >>> poison = DPVictim(0.1, descent=Descent(steps=5), selection_draws=8)(digits, seed=0)
+    >>> poison = PrivateLearnerPoisoning(0.1, descent=RowDescent(steps=5), selection_draws=8)(digits, seed=0)
     >>> len(poison), bool((poison.y == digits.train.y[poison.replaced]).all()), poison.notes["cost"] < -0.1
     (28, True, True)
     """
 
     learner: ObjectivePerturbation | OutputPerturbation = field(default=ObjectivePerturbation(1.0))
-    aim: Aim = Aim.LABEL_AVERSION
+    aim: ReleaseGoal = ReleaseGoal.LABEL_AVERSION
+    _: KW_ONLY
     surrogate: bool = False
-    selection: Selection = Selection.SHALLOW
+    selection: RowSelection = RowSelection.SHALLOW
     selection_draws: int = 64
-    descent: Descent = field(default=Descent())
+    descent: RowDescent = field(default=RowDescent())
     holdout: float = 0.25
 
     adaptive: ClassVar[bool] = False
@@ -104,7 +105,7 @@ class DPVictim(ProportionalAttack):
 
     @property
     def label(self) -> str:
-        deep = "_deep" if self.selection is Selection.DEEP else ""
+        deep = "_deep" if self.selection is RowSelection.DEEP else ""
         kind = "sv" if self.surrogate else "dpv"
         return f"{kind}{deep}_{self.learner.label}_{self.aim.value}_{100 * self.fraction:g}"
 
@@ -122,7 +123,7 @@ class DPVictim(ProportionalAttack):
         cost = self._cost(x, signs, order[:held])
         half_width = 1 / math.sqrt(x.shape[1])
         editable = order[held:].sort().values
-        if self.selection is Selection.SHALLOW:
+        if self.selection is RowSelection.SHALLOW:
             rows = select_shallow(
                 x,
                 signs,
@@ -148,7 +149,7 @@ class DPVictim(ProportionalAttack):
                 generator=generator,
             )
         rows = rows.sort().values
-        edited = descend(
+        edited = descend_rows(
             x,
             signs,
             rows,
@@ -166,9 +167,9 @@ class DPVictim(ProportionalAttack):
 
     def _cost(self, x: Tensor, signs: Tensor, judged: Tensor) -> Cost:
         loss = self.learner.loss
-        if self.aim is Aim.LABEL_AVERSION:
+        if self.aim is ReleaseGoal.LABEL_AVERSION:
             return Evaluation(x[judged], signs[judged], weight=-1.0, loss=loss)
-        if self.aim is Aim.LABEL_TARGET:
+        if self.aim is ReleaseGoal.LABEL_TARGET:
             return Evaluation(x[judged], -signs[judged], loss=loss)
         clean = self.learner.solve(x, signs, x.new_zeros(1, x.shape[1]))
-        return Distance(-clean.minima[0])
+        return ParameterDistance(-clean.minima[0])

@@ -44,7 +44,7 @@ def cost_gradient(
     """
     solution = learner.solve(x, signs, noise, start=start)
     outer = cost.gradient(solution.released) / len(noise)
-    q = learner.pull(x, signs, solution, outer)
+    q = learner.adjoint(x, signs, solution, outer)
     return row_gradient(x[rows], signs[rows], solution.minima, q, loss=learner.loss), solution.minima.mean(0)
 
 
@@ -54,7 +54,7 @@ def mean_cost(x: Tensor, signs: Tensor, cost: Cost, learner: PrivateLearner, *, 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Descent:
+class RowDescent:
     """How rows are moved.
 
     Args:
@@ -87,7 +87,7 @@ class Descent:
 
 
 @dataclass(frozen=True, eq=False)
-class Edited:
+class EditedRows:
     """Rows after descent.
 
     Attributes:
@@ -102,19 +102,19 @@ class Edited:
     history: tuple[float, ...]
 
 
-def descend(
+def descend_rows(
     x: Tensor,
     signs: Tensor,
     rows: Tensor,
     cost: Cost,
     learner: PrivateLearner,
-    descent: Descent,
+    descent: RowDescent,
     *,
     surrogate: bool = False,
     half_width: float | None = None,
     generator: torch.Generator,
     report: Callable[[int, int, float], None] | None = None,
-) -> Edited:
+) -> EditedRows:
     """Move the features of ``rows`` so that the mean cost of what the learner releases becomes small.
 
     Every step draws fresh random vectors, moves against the gradient of :func:`cost_gradient` and projects. The best
@@ -172,7 +172,7 @@ def descend(
         if stale >= descent.patience:
             break
     moved[rows] = best_rows
-    return Edited(moved, clean, best, tuple(history))
+    return EditedRows(moved, clean, best, tuple(history))
 
 
 def select_shallow(
@@ -212,7 +212,7 @@ def select_deep(
     editable: Tensor,
     cost: Cost,
     learner: PrivateLearner,
-    descent: Descent,
+    descent: RowDescent,
     *,
     count: int,
     surrogate: bool = False,
@@ -226,7 +226,7 @@ def select_deep(
     Returns:
         ``(count,)`` ids.
     """
-    edited = descend(
+    edited = descend_rows(
         x,
         signs,
         editable,

@@ -1,7 +1,7 @@
 """What poison does to a linear regression, and climbing it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from enum import Enum
 from functools import cached_property
 
@@ -43,14 +43,15 @@ class RegressionHarm:
     x: Tensor
     y: Tensor
     penalty: Penalty
+    _: KW_ONLY
     judged: tuple[Tensor, Tensor] | None = None
     weight: float = 1.0
     distance: bool = False
 
     @property
-    def harm_of_clean(self) -> float:
+    def clean_harm(self) -> float:
         """The harm without poison."""
-        return self.value_of(self._clean)
+        return self.at(self._clean)
 
     @cached_property
     def _clean(self) -> LinearFit:
@@ -61,7 +62,7 @@ class RegressionHarm:
         x, y, weights = self._together(poison_x, poison_y)
         return fit_linear(x, y, penalty=self.penalty, weights=weights, start=start)
 
-    def value_of(self, fit: LinearFit) -> float:
+    def at(self, fit: LinearFit) -> float:
         """The harm done to a fit."""
         if self.distance:
             return float((fit.w - self._clean.w).square().sum() + (fit.b - self._clean.b).square())
@@ -86,7 +87,7 @@ class RegressionHarm:
 
 
 @dataclass(frozen=True, eq=False)
-class Ascent:
+class HarmAscent:
     """Where an ascent ended.
 
     Attributes:
@@ -110,7 +111,7 @@ def ascend(
     move_values: bool = True,
     confine: Callable[[Tensor], Tensor] = lambda rows: rows,
     report: Callable[[int, int, float], None] = lambda step, steps, value: None,
-) -> Ascent:
+) -> HarmAscent:
     """Climb ``harm`` from poison rows ``x (m, d)`` with values ``y (m,)``, all float64 in [0, 1].
 
     All rows step together, each by one length along its own gradient, with respect to the row and its value; the part
@@ -130,7 +131,7 @@ def ascend(
     Jagielski et al. 2018, algorithm 1.
     """
     fit = harm.fit(x, y)
-    path = [harm.value_of(fit)]
+    path = [harm.at(fit)]
     length = step
     for taken in range(steps):
         by_x, by_y = harm.gradients(x, y, fit)
@@ -144,7 +145,7 @@ def ascend(
             there_x = confine((x + far * direction[:, :-1]).clamp(0, 1))
             there_y = (y + far * direction[:, -1]).clamp(0, 1)
             there = harm.fit(there_x, there_y, start=fit)
-            value = harm.value_of(there)
+            value = harm.at(there)
             if value <= (path[-1] if best is None else best[0]):
                 break
             best = value, there_x, there_y, there
@@ -158,7 +159,7 @@ def ascend(
         report(taken + 1, steps, value)
         if taken + 1 >= _LEAST_STEPS and value - path[-2] <= tolerance * value:
             break
-    return Ascent(x, y, tuple(path))
+    return HarmAscent(x, y, tuple(path))
 
 
 def _inward(point: Tensor, gradient: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Gradient ascent on the rows and values that a linear regression is fitted to."""
 
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from enum import Enum
 from typing import ClassVar
 
@@ -17,7 +17,7 @@ from gradshape.learners.linear import Penalty
 from gradshape.training.penalty import known_penalty
 
 
-class Start(Enum):
+class PoisonStart(Enum):
     """Which training rows poison starts as, and with which values.
 
     Attributes:
@@ -72,7 +72,8 @@ class OptP(ProportionalAttack):
     """
 
     harm: Harm = Harm.TRAIN
-    start: Start = Start.BOUNDARY_FLIP
+    start: PoisonStart = PoisonStart.BOUNDARY_FLIP
+    _: KW_ONLY
     move_values: bool = True
     penalty: Penalty | None = None
     step: float = 0.5
@@ -101,7 +102,7 @@ class OptP(ProportionalAttack):
     @property
     def label(self) -> str:
         kind = "" if self.harm is Harm.TRAIN else f"_{self.harm.value}"
-        kind += "" if self.start is Start.BOUNDARY_FLIP else f"_{self.start.value}"
+        kind += "" if self.start is PoisonStart.BOUNDARY_FLIP else f"_{self.start.value}"
         kind += "" if self.move_values else "_rows"
         return f"optp{kind}_{100 * self.fraction:g}"
 
@@ -123,7 +124,7 @@ class OptP(ProportionalAttack):
             confine=lambda rows: snap(rows, self.one_hot),
             report=victim.report,
         )
-        notes = {"harm_clean": harm.harm_of_clean, "harm_start": reached.path[0], "harm_reached": reached.path[-1]}
+        notes = {"harm_clean": harm.clean_harm, "harm_start": reached.path[0], "harm_reached": reached.path[-1]}
         crafted = reached.x.float().clamp(0, 1).reshape(count, *victim.input_shape)
         return PoisonSet.added(crafted, reached.y.float().clamp(0, 1), source=source, notes=notes)
 
@@ -136,7 +137,9 @@ class OptP(ProportionalAttack):
         return RegressionHarm(x[fitted], y[fitted], penalty, judged=(x[judged], y[judged]), weight=len(y) / len(fitted))
 
 
-def draw_start(x: Tensor, y: Tensor, count: int, *, start: Start, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def draw_start(
+    x: Tensor, y: Tensor, count: int, *, start: PoisonStart, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """Rows that poison starts as.
 
     Args:
@@ -149,14 +152,14 @@ def draw_start(x: Tensor, y: Tensor, count: int, *, start: Start, generator: tor
         ``(count,)`` int64 ids and ``(count,)`` float64 values in [0, 1].
 
     >>> x, y = torch.rand(5, 2, generator=torch.Generator().manual_seed(0)).double(), torch.full((5,), 0.25).double()
-    >>> draw_start(x, y, 2, start=Start.INVERSE_FLIP, generator=torch.Generator().manual_seed(0))[1].tolist()
+    >>> draw_start(x, y, 2, start=PoisonStart.INVERSE_FLIP, generator=torch.Generator().manual_seed(0))[1].tolist()
     [0.75, 0.75]
     """
-    if start is Start.LEVERAGE_FLIP:
+    if start is PoisonStart.LEVERAGE_FLIP:
         centred = x - x.mean(0)
         leverage = 1 / len(x) + ((centred @ torch.linalg.pinv(centred.T @ centred, hermitian=True)) * centred).sum(1)
         source = torch.multinomial(leverage.cpu(), count, replacement=count > len(x), generator=generator)
     else:
         source = draw_rows(len(x), count, generator)
     values = 1 - y[source]
-    return source, values if start is Start.INVERSE_FLIP else values.round()
+    return source, values if start is PoisonStart.INVERSE_FLIP else values.round()

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gradshape import _validate
 from gradshape.constraints import FeasibleSets
+from gradshape.learners.hinge import signed_rows
 
 _ROUNDS_A_REPORT = 50
 
@@ -52,13 +53,7 @@ def worst_case(x: Tensor, y: Tensor, theta: Tensor, *, sets: FeasibleSets, eps: 
     >>> one.risk.item(), one.x.item(), one.y.item()  # losses of 0, 0.5, 0.5, 0; and half of one of 0.5
     (0.5, 1.0, 0)
     """
-    return _worst_case(_signed(x, y), theta.double(), sets, eps.double())
-
-
-def _signed(x: Tensor, y: Tensor) -> Tensor:
-    """Rows that end with 1, multiplied by 1 for class 1 and -1 for class 0: margins are their products with theta."""
-    sign = (2 * y - 1).double()[:, None]
-    return torch.cat([sign * x.double(), sign], dim=1)
+    return _worst_case(signed_rows(x, y), theta.double(), sets, eps.double())
 
 
 def _worst_case(rows: Tensor, theta: Tensor, sets: FeasibleSets, eps: Tensor) -> WorstCase:
@@ -152,7 +147,7 @@ def certify(
     _validate.positive_int(steps=steps)
     if eps.ndim != 1 or len(eps) == 0 or not bool(((eps >= 0) & eps.isfinite()).all()):
         raise ValueError(f"eps={eps!r}: expected one finite number of at least 0 for every game")
-    shares, rows = eps.double(), _signed(x, y)
+    shares, rows = eps.double(), signed_rows(x, y)
     z = rows.new_zeros(len(eps), rows.shape[1])
     scale = torch.full_like(shares, 1 / eta)
     offset = torch.zeros_like(shares)

@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 # Four points need no more directions beside the span of the weights and of the difference of the centroids.
 EXTRA_DIRECTIONS = 4
 VIOLATION_ALLOWED = 1e-4
-_ATOMS = 4
+_POINTS = 4
 _CLASS = np.array([0, 0, 1, 1])
 _SIGN = np.array([-1.0, -1.0, 1.0, 1.0])
 _SUPPORT = np.array([0, 2])
@@ -65,7 +65,7 @@ class DraggedSets:
         >>> rows = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
         >>> sets = DraggedSets.from_rows(rows, torch.tensor([0, 0, 1, 1]), quantile=1.0)
         >>> new = sets.dragged(torch.tensor([[1.0, 1.5]]), torch.tensor([0]), torch.tensor([0.5]))
-        >>> new.of(0).centroid.tolist(), new.of(0).radius, new.of(1).axis.tolist()
+        >>> new.for_class(0).centroid.tolist(), new.for_class(0).radius, new.for_class(1).axis.tolist()
         ([0.5, 1.0], 0.5, [0.7071067811865475, -0.7071067811865475])
         """
         rows, weights = x.double(), masses.double()
@@ -77,18 +77,18 @@ class DraggedSets:
         axis = axis / axis.norm().clamp_min(torch.finfo(torch.float64).tiny)
         of = self.clean
         return FeasibleSets(
-            SphereSlab(negative, of.negative.radius, -axis, of.negative.half_width),
-            SphereSlab(positive, of.positive.radius, axis, of.positive.half_width),
+            SphereSlab(negative, of.negative.radius, -axis, half_width=of.negative.half_width),
+            SphereSlab(positive, of.positive.radius, axis, half_width=of.positive.half_width),
         )
 
 
 @dataclass(frozen=True, eq=False)
-class Atoms:
+class PoisonPoints:
     """Where the poison is.
 
     Attributes:
         x: ``(4, d)`` float64: a support and a drag point of class 0, then of class 1; ``(6, d)`` where two centroids
-            fill up a larger budget (:func:`grow_atoms`).
+            fill up a larger budget (:func:`grow_points`).
         y: ``(4,)`` int64, the classes 0, 0, 1, 1; of centroids 0, 1.
         masses: ``(4,)`` float64, relative to all clean rows.
         value: hinge loss of the support points, by mass; what drag points lose is not counted.
@@ -102,7 +102,9 @@ class Atoms:
     violation: float
 
 
-def place_atoms(w: Tensor, b: float, sets: DraggedSets, masses: Tensor, *, directions: Tensor, start: Tensor) -> Atoms:
+def place_points(
+    w: Tensor, b: float, sets: DraggedSets, masses: Tensor, *, directions: Tensor, start: Tensor
+) -> PoisonPoints:
     """Maximise ``sum_y e_y max(0, 1 - s_y (w . x_y + b))`` over points inside the sets that they drag along themselves.
 
     Each class has a support point ``x_y`` and a drag point, which only moves the sets. Written as offsets from the
@@ -134,12 +136,12 @@ def place_atoms(w: Tensor, b: float, sets: DraggedSets, masses: Tensor, *, direc
     >>> sets = DraggedSets.from_rows(rows, torch.tensor([0, 0, 1, 1]), quantile=1.0)
     >>> w, masses = torch.tensor([0.0, 1.0]).double(), torch.tensor([0.1, 0.0, 0.1, 0.0])
     >>> start = torch.full((4, 6), 0.1, dtype=torch.float64)
-    >>> atoms = place_atoms(w, 0.0, sets, masses, directions=torch.eye(4, 2), start=start)
-    >>> bool(atoms.x[0, 1] > 1.0), bool(atoms.x[2, 1] < 0.0)  # beyond the rows of their class
+    >>> points = place_points(w, 0.0, sets, masses, directions=torch.eye(4, 2), start=start)
+    >>> bool(points.x[0, 1] > 1.0), bool(points.x[2, 1] < 0.0)  # beyond the rows of their class
     (True, True)
     """
-    if masses.shape != (_ATOMS,) or not bool(((masses >= 0) & masses.isfinite()).all()):
-        raise ValueError(f"masses={masses.tolist()!r}: expected {_ATOMS} finite numbers of at least 0")
+    if masses.shape != (_POINTS,) or not bool(((masses >= 0) & masses.isfinite()).all()):
+        raise ValueError(f"masses={masses.tolist()!r}: expected {_POINTS} finite numbers of at least 0")
     difference = sets.centroids[1] - sets.centroids[0]
     basis = torch.linalg.qr(torch.stack([difference, w, *directions.double()], dim=1))[0]
     program = _Program(
@@ -148,8 +150,8 @@ def place_atoms(w: Tensor, b: float, sets: DraggedSets, masses: Tensor, *, direc
         scores=_array(sets.centroids @ w + b)[_CLASS],
         pull=_array(masses) / np.array(sets.shares)[_CLASS],
         masses=_array(masses),
-        radii=np.array([sets.clean.of(label).radius for label in _CLASS]),
-        half_widths=np.array([sets.clean.of(label).half_width for label in _CLASS]),
+        radii=np.array([sets.clean.for_class(label).radius for label in _CLASS]),
+        half_widths=np.array([sets.clean.for_class(label).half_width for label in _CLASS]),
     )
     offsets = program.solve(_array(start)[:, : basis.shape[1]])
     violation = program.violation(offsets)
@@ -157,15 +159,15 @@ def place_atoms(w: Tensor, b: float, sets: DraggedSets, masses: Tensor, *, direc
         offsets, violation = np.zeros_like(offsets), 0.0
     labels = torch.tensor(_CLASS, device=w.device)
     x = sets.centroids[labels] + torch.from_numpy(program.moves @ offsets).to(basis) @ basis.T
-    return Atoms(x, labels, masses.to(w), program.value(offsets), violation)
+    return PoisonPoints(x, labels, masses.to(w), program.value(offsets), violation)
 
 
 def _array(numbers: Tensor) -> Array:
     return numbers.double().cpu().numpy()
 
 
-def pull_into_box(atoms: Atoms, w: Tensor, b: float, sets: DraggedSets) -> Atoms:
-    """Points near ``atoms`` that are in ``[0, 1]^d`` as well as in the sets that they drag along.
+def pull_into_box(points: PoisonPoints, w: Tensor, b: float, sets: DraggedSets) -> PoisonPoints:
+    """Points near ``points`` that are in ``[0, 1]^d`` as well as in the sets that they drag along.
 
     The points are clipped, then projected onto the sets inside the box, which move with them, until they stay. The rows
     that ``sets`` are of must be in the box. Value and violation are those of the new points, which
@@ -179,27 +181,27 @@ def pull_into_box(atoms: Atoms, w: Tensor, b: float, sets: DraggedSets) -> Atoms
     >>> sets = DraggedSets.from_rows(rows, torch.tensor([0, 0, 1, 1]), quantile=1.0)
     >>> w, masses = torch.tensor([0.0, 1.0]).double(), torch.tensor([0.1, 0.0, 0.1, 0.0])
     >>> start = torch.full((4, 6), 0.1, dtype=torch.float64)
-    >>> atoms = place_atoms(w, 0.0, sets, masses, directions=torch.eye(4, 2), start=start)
-    >>> boxed = pull_into_box(atoms, w, 0.0, sets)
+    >>> points = place_points(w, 0.0, sets, masses, directions=torch.eye(4, 2), start=start)
+    >>> boxed = pull_into_box(points, w, 0.0, sets)
     >>> bool(boxed.x.max() <= 1), boxed.violation <= 1e-4
     (True, True)
     """
-    used = atoms.masses > 0
-    x = torch.where(used[:, None], atoms.x.clamp(0, 1), sets.centroids[atoms.y].clamp(0, 1))
+    used = points.masses > 0
+    x = torch.where(used[:, None], points.x.clamp(0, 1), sets.centroids[points.y].clamp(0, 1))
     for _ in range(_MOST_PROJECTIONS):
-        dragged = sets.dragged(x, atoms.y, atoms.masses)
-        violation = _violation(x, atoms.y, dragged)
+        dragged = sets.dragged(x, points.y, points.masses)
+        violation = _violation(x, points.y, dragged)
         if violation <= VIOLATION_ALLOWED / 2:
             break
-        x = dragged.within_box().project(x, atoms.y).clamp(0, 1)
+        x = dragged.within_box().project(x, points.y).clamp(0, 1)
     else:
-        x, violation = sets.centroids[atoms.y].clamp(0, 1), 0.0
-    losses = (1 - (2 * atoms.y - 1) * (x @ w + b)).clamp_min(0)
-    return Atoms(x, atoms.y, atoms.masses, float((atoms.masses * losses)[_SUPPORT].sum()), violation)
+        x, violation = sets.centroids[points.y].clamp(0, 1), 0.0
+    losses = (1 - (2 * points.y - 1) * (x @ w + b)).clamp_min(0)
+    return PoisonPoints(x, points.y, points.masses, float((points.masses * losses)[_SUPPORT].sum()), violation)
 
 
-def grow_atoms(atoms: Atoms, count: int, sets: DraggedSets, *, rows: int) -> Atoms:
-    """The poison ``atoms`` with its copies multiplied to ``count`` rows.
+def grow_points(points: PoisonPoints, count: int, sets: DraggedSets, *, rows: int) -> PoisonPoints:
+    """The poison ``points`` with its copies multiplied to ``count`` rows.
 
     Where a learner minimises the clean loss plus that of the poison over a fixed set of parameters, multiplying the
     poison never lowers the clean loss at the minimum: with ``A`` and ``B`` the two losses, the minima of ``A + k B``
@@ -208,7 +210,7 @@ def grow_atoms(atoms: Atoms, count: int, sets: DraggedSets, *, rows: int) -> Ato
     learner little.
 
     Args:
-        atoms: the poison of a smaller budget, in whole rows.
+        points: the poison of a smaller budget, in whole rows.
         count: rows of the new one, more than it has.
         sets: of the clean rows.
         rows: how many clean ones there are.
@@ -219,28 +221,28 @@ def grow_atoms(atoms: Atoms, count: int, sets: DraggedSets, *, rows: int) -> Ato
     >>> clean = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     >>> sets = DraggedSets.from_rows(clean, torch.tensor([0, 0, 1, 1]), quantile=1.0)
     >>> masses = torch.tensor([0.25, 0.0, 0.25, 0.0]).double()
-    >>> one = Atoms(clean.double(), torch.tensor([0, 0, 1, 1]), masses, 0.1, 0.0)
-    >>> grow_atoms(one, 4, sets, rows=4).masses.tolist()
+    >>> one = PoisonPoints(clean.double(), torch.tensor([0, 0, 1, 1]), masses, 0.1, 0.0)
+    >>> grow_points(one, 4, sets, rows=4).masses.tolist()
     [0.5, 0.0, 0.5, 0.0]
     """
-    before = (atoms.masses * rows).round().long()
+    before = (points.masses * rows).round().long()
     least = int(before.sum())
     for part in range(_PARTS, -1, -1):
         kept = least + (count - least) * part // _PARTS
         copies = before * kept // least
         copies[int(before.argmax())] += kept - int(copies.sum())
-        grown = replace(atoms, masses=copies.to(atoms.masses) / rows, value=atoms.value * kept / least)
+        grown = replace(points, masses=copies.to(points.masses) / rows, value=points.value * kept / least)
         used = copies > 0
         dragged = sets.dragged(grown.x, grown.y, grown.masses)
         violation = _violation(grown.x[used], grown.y[used], dragged)
-        if violation <= max(VIOLATION_ALLOWED, atoms.violation) or part == 0:
+        if violation <= max(VIOLATION_ALLOWED, points.violation) or part == 0:
             break
     if kept == count:
         return replace(grown, violation=violation)
     positive = round((count - kept) * sets.shares[1])
     fill = grown.masses.new_tensor([count - kept - positive, positive]) / rows
-    centroids = torch.stack([dragged.of(label).centroid for label in (0, 1)])
-    return Atoms(
+    centroids = torch.stack([dragged.for_class(label).centroid for label in (0, 1)])
+    return PoisonPoints(
         torch.cat([grown.x, centroids]),
         torch.cat([grown.y, torch.arange(2, device=grown.y.device)]),
         torch.cat([grown.masses, fill]),
@@ -253,7 +255,7 @@ def _violation(x: Tensor, y: Tensor, dragged: FeasibleSets) -> float:
     """By how much a point is outside its set at most, in radii of its class."""
     worst = 0.0
     for point, label in zip(x, y.tolist(), strict=True):
-        of = dragged.of(label)
+        of = dragged.for_class(label)
         offset = point - of.centroid
         excess = max(float(offset.norm()) - of.radius, abs(float(offset @ of.axis)) - of.half_width)
         worst = max(worst, excess / max(of.radius, torch.finfo(torch.float64).tiny))
@@ -283,7 +285,7 @@ class _Program:
     def moves(self) -> Array:
         """``(4, 4)`` from offsets to the points less their clean centroids."""
         same: Array = (_CLASS[:, None] == _CLASS).astype(np.float64)
-        moves: Array = np.eye(_ATOMS) + same * self.pull
+        moves: Array = np.eye(_POINTS) + same * self.pull
         return moves
 
     @cached_property
@@ -336,9 +338,9 @@ class _Program:
             offsets = flat.reshape(shape) * unit
             dragged = self.difference + self.turn @ offsets
             along = offsets @ dragged
-            ball = np.zeros((_ATOMS, *shape))
+            ball = np.zeros((_POINTS, *shape))
             slab = self.turn[:, None] * 2 * (width[:, None] * dragged - along[:, None] * offsets)[:, None]
-            each = np.arange(_ATOMS)
+            each = np.arange(_POINTS)
             ball[each, each] = -2 * flat.reshape(shape)
             slab[each, each] -= 2 * along[:, None] * dragged
             slab = slab * unit / scale[:, None, None]

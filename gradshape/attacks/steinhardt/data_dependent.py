@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -14,10 +14,10 @@ from gradshape.attacks.label_flip import LabelFlip
 from gradshape.attacks.steinhardt._poison_points import (
     EXTRA_DIRECTIONS,
     VIOLATION_ALLOWED,
-    Atoms,
     DraggedSets,
-    grow_atoms,
-    place_atoms,
+    PoisonPoints,
+    grow_points,
+    place_points,
     pull_into_box,
 )
 from gradshape.attacks.threat import WHITE_BOX, ThreatModel
@@ -35,14 +35,14 @@ class DataDependentSteinhardt(ProportionalAttack):
 
     The defender removes rows outside the sphere and the slab of their class, whose centroids and axis it takes from the
     *poisoned* rows, and minimises the hinge loss over ``|w|^2 + b^2 <= rho^2``. The attacker plays against that learner
-    by dual averaging. Every round it places the four points anew (:func:`place_atoms`) for several splits of the budget
-    over them, one by the shares of the classes and without drag points, the others drawn, and plays the placing that
-    costs the learner most. Every few rounds the learner is trained to the end on clean rows and the points; the points
-    that leave it the highest loss on *clean* rows are the poison. All splits are in whole rows, so that sets, placing
-    and poison agree exactly.
+    by dual averaging. In every round it places the four points anew for several splits of the budget over them: one
+    split follows the shares of the classes and has no drag points, the others are drawn. It plays the placing that
+    costs the learner most. Every few rounds the learner is trained to the end on the clean rows and the points; the
+    points that leave it the highest loss on *clean* rows become the poison. All splits are in whole rows, so that sets,
+    placing and poison agree exactly.
 
     Smaller budgets, the ``rungs``, are searched first, and what is found for one, with more copies of each row, is the
-    first candidate of the next (:func:`grow_atoms`): from rung to rung, and from a rung to every budget above it, the
+    first candidate of the next (:func:`grow_points`): from rung to rung, and from a rung to every budget above it, the
     loss on clean rows never falls. Where more copies would leave their own sets, copies of two more rows, the centroids
     of these sets, are added.
 
@@ -94,6 +94,7 @@ class DataDependentSteinhardt(ProportionalAttack):
 
     quantile: float = 0.65
     rho: float = math.sqrt(0.8)
+    _: KW_ONLY
     eta: float = 0.01
     steps: int = 60
     splits: int = 10
@@ -141,7 +142,7 @@ class DataDependentSteinhardt(ProportionalAttack):
         smaller = {budget for rung in self.rungs if 0 < (budget := round(rung * len(x))) < count}
         budgets = [*sorted(smaller), count]
         clean = fit_hinge(x, y, rho=self.judge_rho, tolerance=_GAP)
-        best: tuple[float, Atoms] | None = None
+        best: tuple[float, PoisonPoints] | None = None
         for number, budget in enumerate(budgets):
             search = _Search(
                 victim, x, y, sets, clean, budget, generator, number * self.steps, len(budgets) * self.steps
@@ -161,20 +162,22 @@ class DataDependentSteinhardt(ProportionalAttack):
         drawn = rows.repeat_interleave(copies, dim=0).unflatten(1, victim.input_shape)
         return PoisonSet.added(drawn, chosen.y.repeat_interleave(copies), notes=notes)
 
-    def _judged(self, search: "_Search", smaller: tuple[float, Atoms] | None) -> Iterator[tuple[float, Atoms]]:
+    def _judged(
+        self, search: "_Search", smaller: tuple[float, PoisonPoints] | None
+    ) -> Iterator[tuple[float, PoisonPoints]]:
         """Candidates with the losses that they leave a trained learner on clean rows.
 
         The first is what was found for a ``smaller`` budget, grown to this one.
         """
         worst, stale = 0.0, 0
         if smaller is not None:
-            grown = grow_atoms(smaller[1], search.count, search.sets, rows=len(search.x))
+            grown = grow_points(smaller[1], search.count, search.sets, rows=len(search.x))
             worst = self._clean_loss(search, grown)
             yield worst, grown
         for step, candidates in enumerate(self._rounds(search), 1):
             if step % self.every and step < self.steps:
                 continue
-            losses = [self._clean_loss(search, atoms) for atoms in candidates]
+            losses = [self._clean_loss(search, points) for points in candidates]
             stale = 0 if max(losses) > worst else stale + 1
             worst = max(worst, *losses)
             yield from zip(losses, candidates, strict=True)
@@ -182,7 +185,7 @@ class DataDependentSteinhardt(ProportionalAttack):
             if stale == self.patience:
                 break
 
-    def _rounds(self, search: "_Search") -> Iterator[list[Atoms]]:
+    def _rounds(self, search: "_Search") -> Iterator[list[PoisonPoints]]:
         """The candidates of every round, in a game of dual averaging."""
         x, y, sets, count, generator = search.x, search.y, search.sets, search.count, search.generator
         signs = (2 * y - 1).double()
@@ -193,10 +196,10 @@ class DataDependentSteinhardt(ProportionalAttack):
             w, b = pulls[:-1] / curvature, float(pulls[-1]) / curvature
             candidates = _placings(w, b, sets, self._splits(count, len(x), sets, generator), generator)
             if self.boxed:
-                candidates = [pull_into_box(atoms, w, b, sets) for atoms in candidates]
+                candidates = [pull_into_box(points, w, b, sets) for points in candidates]
             yield candidates
-            atoms = candidates[0]
-            support = (atoms.x[[0, 2]], x.new_tensor([-1.0, 1.0]), atoms.masses[[0, 2]])
+            points = candidates[0]
+            support = (points.x[[0, 2]], x.new_tensor([-1.0, 1.0]), points.masses[[0, 2]])
             for rows, of, mass in ((x, signs, 1 / len(x)), support):
                 pull = torch.where(of * (rows @ w + b) < 1, of * mass, 0.0)
                 pulls[:-1] += rows.T @ pull
@@ -213,14 +216,14 @@ class DataDependentSteinhardt(ProportionalAttack):
             splits.append(drawn.bincount(minlength=4).double())
         return torch.stack(splits) / rows
 
-    def _clean_loss(self, search: "_Search", atoms: Atoms) -> float:
+    def _clean_loss(self, search: "_Search", points: PoisonPoints) -> float:
         """Of the learner that is trained on the clean rows and the clipped points."""
         x, y = search.x, search.y
-        rows = torch.cat([x, _in_the_box(atoms).double()])
-        weights = torch.cat([x.new_full((len(x),), 1 / len(x)), atoms.masses])
+        rows = torch.cat([x, _in_the_box(points).double()])
+        weights = torch.cat([x.new_full((len(x),), 1 / len(x)), points.masses])
         fit = fit_hinge(
             rows,
-            torch.cat([y, atoms.y]),
+            torch.cat([y, points.y]),
             rho=self.judge_rho,
             weights=weights,
             tolerance=_GAP,
@@ -254,27 +257,27 @@ class _Search:
     steps: int
 
 
-def _placings(w: Tensor, b: float, sets: DraggedSets, splits: Tensor, generator: torch.Generator) -> list[Atoms]:
+def _placings(w: Tensor, b: float, sets: DraggedSets, splits: Tensor, generator: torch.Generator) -> list[PoisonPoints]:
     """The placing that costs most, then the one of a random split that does, where it is another."""
     directions = torch.randn(EXTRA_DIRECTIONS, len(w), dtype=torch.float64, generator=generator).to(w.device)
     starts = _SPREAD * torch.randn(len(splits), 4, 2 + EXTRA_DIRECTIONS, dtype=torch.float64, generator=generator)
     first, *others = (
-        place_atoms(w, b, sets, masses, directions=directions, start=start)
+        place_points(w, b, sets, masses, directions=directions, start=start)
         for masses, start in zip(splits, starts, strict=True)
     )
     if not others:
         return [first]
-    other = max(others, key=lambda atoms: atoms.value)
+    other = max(others, key=lambda points: points.value)
     return [other] if other.value > first.value else [first, other]
 
 
-def _in_the_box(atoms: Atoms) -> Tensor:
-    return atoms.x.float().clamp(0, 1)
+def _in_the_box(points: PoisonPoints) -> Tensor:
+    return points.x.float().clamp(0, 1)
 
 
-def _share_feasible(sets: DraggedSets, rows: Tensor, atoms: Atoms) -> float:
+def _share_feasible(sets: DraggedSets, rows: Tensor, points: PoisonPoints) -> float:
     """Of the poison, at ``rows`` ``(4, d)``, which is inside the sets that it drags along."""
-    dragged = sets.dragged(rows, atoms.y, atoms.masses)
+    dragged = sets.dragged(rows, points.y, points.masses)
     tolerance = VIOLATION_ALLOWED * min(dragged.negative.radius, dragged.positive.radius) + 1e-6
-    inside = dragged.contains(rows, atoms.y, tolerance=tolerance)
-    return float(atoms.masses[inside].sum() / atoms.masses.sum())
+    inside = dragged.contains(rows, points.y, tolerance=tolerance)
+    return float(points.masses[inside].sum() / points.masses.sum())

@@ -1,7 +1,7 @@
 """Poison inside the sphere and slab of its class, with a certificate of how bad any such poison can be."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -64,6 +64,7 @@ class Steinhardt(ProportionalAttack):
 
     quantile: float = _QUANTILE
     rho: float = _RHO
+    _: KW_ONLY
     eta: float = 0.1
     steps: int = 1000
     clip_afterwards: bool = False

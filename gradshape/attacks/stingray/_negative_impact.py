@@ -7,7 +7,7 @@ from gradshape import models
 from gradshape.data import Split
 
 
-class HeldOut:
+class HeldOutLoss:
     """Rows that a network's loss is measured on, to first order, as its last layer takes a step on another row.
 
     The loss is the mean cross-entropy ``L``. A step of stochastic gradient descent on one row, of learning rate ``eta``
@@ -49,7 +49,7 @@ class HeldOut:
         >>> rows = Split(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 1]))
         >>> network = nn.Linear(2, 2).requires_grad_(False)
         >>> _ = network.weight.zero_(), network.bias.zero_()
-        >>> held_out = HeldOut(network, rows)
+        >>> held_out = HeldOutLoss(network, rows)
         >>> held_out.rise(rows).tolist(), held_out.rise(Split(rows.x, 1 - rows.y)).tolist()
         ([-0.25, -0.25], [0.25, 0.25])
         """

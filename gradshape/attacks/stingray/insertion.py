@@ -65,7 +65,7 @@ class SwitchOn:
         return None
 
     def insert(self, base: Tensor, target: Tensor, *, known: Tensor, generator: torch.Generator) -> Tensor:
-        chosen = some_of((target > base) & known, self.features, generator=generator)
+        chosen = random_subset((target > base) & known, self.features, generator=generator)
         return torch.where(chosen, target, base)
 
 
@@ -108,12 +108,12 @@ class Nudge:
 
     def insert(self, base: Tensor, target: Tensor, *, known: Tensor, generator: torch.Generator) -> Tensor:
         count = max(1, round(self.share * len(target)))
-        chosen = some_of((target != base) & known, count, generator=generator)
+        chosen = random_subset((target != base) & known, count, generator=generator)
         moved = (base + (target - base).clamp(-self.step, self.step)).clamp(0, 1)
         return torch.where(chosen, moved, base)
 
 
-def some_of(eligible: Tensor, count: int, *, generator: torch.Generator) -> Tensor:
+def random_subset(eligible: Tensor, count: int, *, generator: torch.Generator) -> Tensor:
     """Random ``count`` of the eligible places of every row, all of them where there are fewer.
 
     Args:
@@ -125,7 +125,7 @@ def some_of(eligible: Tensor, count: int, *, generator: torch.Generator) -> Tens
         ``(n, d)`` bool.
 
     >>> eligible = torch.tensor([[True, False, True, True], [False, True, False, False]])
-    >>> some_of(eligible, 2, generator=torch.Generator().manual_seed(0)).sum(1).tolist()
+    >>> random_subset(eligible, 2, generator=torch.Generator().manual_seed(0)).sum(1).tolist()
     [2, 1]
     """
     rank = torch.rand(eligible.shape, generator=generator).to(eligible.device).masked_fill(~eligible, -math.inf)

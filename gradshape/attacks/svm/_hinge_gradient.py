@@ -7,10 +7,10 @@ from gradshape.attacks.svm._svm_solver import SvmFit
 from gradshape.attacks.svm.kernels import Kernel
 
 
-def hinge_losses(decisions: Tensor, signs: Tensor) -> Tensor:
+def decision_losses(decisions: Tensor, signs: Tensor) -> Tensor:
     """``max(0, 1 - s f(x))``, elementwise.
 
-    >>> hinge_losses(torch.tensor([0.5, 2.0, 2.0]), torch.tensor([1.0, 1.0, -1.0])).tolist()
+    >>> decision_losses(torch.tensor([0.5, 2.0, 2.0]), torch.tensor([1.0, 1.0, -1.0])).tolist()
     [0.5, 0.0, 3.0]
     """
     return (1 - signs * decisions).clamp_min(0)
@@ -69,7 +69,7 @@ def hinge_gradient(
     pulls = torch.where(signs * decisions < 1, -signs, torch.zeros_like(signs))
     moved = x[row]
     sign = fit.signs[row]
-    gradient = weight * sign * kernel.pull(others, moved, pulls)
+    gradient = weight * sign * kernel.weighted_slope(others, moved, pulls)
     margin = fit.free.nonzero()[:, 0]
     size = len(margin)
     if size == 0:
@@ -84,6 +84,8 @@ def hinge_gradient(
     if bool(own.any()):
         apart = fit.alpha * fit.signs
         apart[row] = 0
-        condition = kernel.pull(x, moved, apart) + weight * sign * kernel.own(moved)
+        condition = kernel.weighted_slope(x, moved, apart) + weight * sign * kernel.own_slope(moved)
         gradient = gradient - solved[own] * sign * condition
-    return gradient - weight * sign * kernel.pull(x[margin], moved, solved.masked_fill(own, 0) * fit.signs[margin])
+    return gradient - weight * sign * kernel.weighted_slope(
+        x[margin], moved, solved.masked_fill(own, 0) * fit.signs[margin]
+    )

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from gradshape.attacks.svm._hinge_gradient import hinge_gradient, hinge_losses
+from gradshape.attacks.svm._hinge_gradient import decision_losses, hinge_gradient
 from gradshape.attacks.svm._svm_solver import SvmFit, fit_svm
 from gradshape.attacks.svm.kernels import Kernel
 
@@ -83,7 +83,7 @@ class PoisonedSvm:
 
     def own_gradient(self, point: int) -> Tensor:
         """``(d,)`` of the point's own hinge loss, as if the machine did not follow: where a climb may start."""
-        return -self.signs[point] * self._kernel.pull(self.x, self.x[point], self.fit.alpha * self.signs)
+        return -self.signs[point] * self._kernel.weighted_slope(self.x, self.x[point], self.fit.alpha * self.signs)
 
     def _place(self, point: int, row: Tensor) -> None:
         self.x[point] = row
@@ -93,4 +93,4 @@ class PoisonedSvm:
 
     def _keep(self, fit: SvmFit) -> None:
         self.fit = fit
-        self.loss = float(hinge_losses(fit.decide(self._cross), self._other_signs).mean())
+        self.loss = float(decision_losses(fit.decide(self._cross), self._other_signs).mean())

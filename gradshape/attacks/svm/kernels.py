@@ -25,11 +25,11 @@ class Kernel(Protocol):
         """``(n, m)`` values for rows ``x (n, d)`` and ``z (m, d)``."""
         ...
 
-    def pull(self, x: Tensor, z: Tensor, weights: Tensor) -> Tensor:
+    def weighted_slope(self, x: Tensor, z: Tensor, weights: Tensor) -> Tensor:
         """``sum_i weights_i dK(x_i, z)/dz``, ``(d,)``, for rows ``x (n, d)``, a row ``z (d,)`` and weights ``(n,)``."""
         ...
 
-    def own(self, z: Tensor) -> Tensor:
+    def own_slope(self, z: Tensor) -> Tensor:
         """``dK(z, z)/dz``, ``(d,)``: both arguments move."""
         ...
 
@@ -39,7 +39,7 @@ class LinearKernel:
     """``K(x, z) = x . z``.
 
     >>> x = torch.tensor([[1.0, 2.0]])
-    >>> LinearKernel()(x, x).item(), LinearKernel().own(x[0]).tolist()
+    >>> LinearKernel()(x, x).item(), LinearKernel().own_slope(x[0]).tolist()
     (5.0, [2.0, 4.0])
     """
 
@@ -53,10 +53,10 @@ class LinearKernel:
     def __call__(self, x: Tensor, z: Tensor) -> Tensor:
         return x @ z.T
 
-    def pull(self, x: Tensor, z: Tensor, weights: Tensor) -> Tensor:
+    def weighted_slope(self, x: Tensor, z: Tensor, weights: Tensor) -> Tensor:
         return weights @ x
 
-    def own(self, z: Tensor) -> Tensor:
+    def own_slope(self, z: Tensor) -> Tensor:
         return 2 * z
 
 
@@ -106,9 +106,9 @@ class RBFKernel:
         squares = x.square().sum(1)[:, None] - 2 * x @ z.T + z.square().sum(1)
         return (-self._gamma * squares.clamp_min(0)).exp()
 
-    def pull(self, x: Tensor, z: Tensor, weights: Tensor) -> Tensor:
+    def weighted_slope(self, x: Tensor, z: Tensor, weights: Tensor) -> Tensor:
         pulls = weights * self(x, z[None])[:, 0]
         return 2 * self._gamma * (pulls @ x - pulls.sum() * z)
 
-    def own(self, z: Tensor) -> Tensor:
+    def own_slope(self, z: Tensor) -> Tensor:
         return torch.zeros_like(z)

@@ -7,7 +7,7 @@ import torch
 
 from gradshape import _validate
 from gradshape.attacks._point_ascent import add_best, climb
-from gradshape.attacks._surrogate import Crowd, hold_out
+from gradshape.attacks._surrogate import PointBudget, hold_out
 from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
 from gradshape.attacks.label_flip import LabelFlip
 from gradshape.attacks.svm._poisoned_svm import PoisonedSvm
@@ -101,7 +101,7 @@ class SvmAscent(ProportionalAttack):
         data = victim.train
         rows = hold_out(data, train=self.train_rows, validation=self.validation_rows, generator=generator)
         own = len(rows.train)
-        crowd = Crowd.of(count, own_rows=own, victim_rows=len(data), most_points=self.points)
+        budget = PointBudget.shared(count, own_rows=own, victim_rows=len(data), most_points=self.points)
         x = data.x.flatten(1).double()
         signs = 2 * data.y.double() - 1
         svm = PoisonedSvm(
@@ -117,22 +117,22 @@ class SvmAscent(ProportionalAttack):
         def raise_by(point: int, done: int) -> None:
             direction = svm.own_gradient(point)
             climb(svm, point, step=self.step, steps=self.steps, tolerance=self.tolerance, direction=direction)
-            victim.report(done, sweeps * crowd.points, svm.loss)
+            victim.report(done, sweeps * budget.points, svm.loss)
 
         first = int(torch.randint(2, (1,), generator=generator))
-        for point in range(crowd.points):
+        for point in range(budget.points):
             label = (first + point) % 2 if self.label_given is None else self.label_given
             opposite = rows.train[data.y[rows.train] != label]
             drawn = opposite[torch.randperm(len(opposite), generator=generator)[: self.starts]]
-            sources.append(int(drawn[add_best(svm, x[drawn], label, crowd.weight)]))
+            sources.append(int(drawn[add_best(svm, x[drawn], label, budget.weight)]))
             raise_by(own + point, point + 1)
         for sweep in range(1, sweeps):
             before = svm.loss
-            for again in range(crowd.points):
-                raise_by(own + crowd.points - 1 - again, sweep * crowd.points + again + 1)
+            for again in range(budget.points):
+                raise_by(own + budget.points - 1 - again, sweep * budget.points + again + 1)
             if svm.loss <= before + self.tolerance:
                 break
-        chosen = crowd.fill(count)
+        chosen = budget.fill(count)
         points, labels = svm.x[own:].float().clamp(0, 1), (svm.signs[own:] > 0).long()
         return PoisonSet.added(
             points[chosen].reshape(count, *victim.input_shape),

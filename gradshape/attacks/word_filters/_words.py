@@ -9,7 +9,7 @@ from gradshape.attacks.threat import WHITE_BOX, Goal, Mechanism, ThreatModel
 from gradshape.data import Dataset
 
 
-def threat(goal: Goal) -> ThreatModel:
+def word_filter_threat(goal: Goal) -> ThreatModel:
     """The rows of Table 1 of Hong et al. 2020 for Barreno et al. 2010, who survey the attacks of Nelson et al. 2008."""
     return replace(
         WHITE_BOX,
@@ -24,7 +24,7 @@ def threat(goal: Goal) -> ThreatModel:
     )
 
 
-def no_words(dataset: Dataset) -> str | None:
+def lacks_words(dataset: Dataset) -> str | None:
     """Why the rows do not say which words a message holds; ``None`` if they do."""
     if len(dataset.input_shape) != 1:
         return f"its rows have shape {dataset.input_shape}: expected (V,), one value a word"
@@ -35,7 +35,7 @@ def no_words(dataset: Dataset) -> str | None:
     return None
 
 
-def some(x: Tensor, *, share: float, generator: torch.Generator) -> Tensor:
+def random_words(x: Tensor, *, share: float, generator: torch.Generator) -> Tensor:
     """Bool, of the shape of ``x`` and where that is: each word with the chance ``share``."""
     return (torch.rand(x.shape, generator=generator) < share).to(x.device)
 

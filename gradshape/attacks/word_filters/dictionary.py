@@ -43,7 +43,7 @@ class DictionaryAttack(ProportionalAttack):
     lexicon: float = 1.0
     spam: int = 1
 
-    threat: ClassVar[ThreatModel] = _words.threat(Goal.INDISCRIMINATE)
+    threat: ClassVar[ThreatModel] = _words.word_filter_threat(Goal.INDISCRIMINATE)
     adaptive: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -62,7 +62,7 @@ class DictionaryAttack(ProportionalAttack):
         return LabelFlip(self.fraction)
 
     def unsuitable(self, dataset: Dataset) -> str | None:
-        return super().unsuitable(dataset) or _words.no_words(dataset)
+        return super().unsuitable(dataset) or _words.lacks_words(dataset)
 
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         x = frequent_words(victim.train.x, share=self.lexicon).float().repeat(count, 1)

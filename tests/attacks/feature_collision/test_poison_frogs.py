@@ -135,8 +135,8 @@ def test_bases_are_the_nearest_candidates() -> None:
     features = features_of(_network(dataset), dataset.test.x)
     _, aims = _crafted(FROGS[0], dataset)
     for place in range(4):
-        wanted = int((dataset.test.y[place] + 1) % 4)
-        rows = (dataset.test.y == wanted).nonzero().squeeze(1)
+        intended = int((dataset.test.y[place] + 1) % 4)
+        rows = (dataset.test.y == intended).nonzero().squeeze(1)
         nearest = (features[rows] - features[place]).norm(dim=1).argsort()[:3]
         assert sorted(aims.base[aims.target == place].tolist()) == sorted(rows[nearest].tolist())
 

@@ -127,7 +127,7 @@ def test_poison_carries_over_to_a_network_that_it_was_not_crafted_on(
         dataset,
         seed=0,
         target=replace(dataset.test, x=dataset.test.x[places], y=dataset.test.y[places]),
-        wanted=torch.full((10,), 8),
+        intended=torch.full((10,), 8),
         networks=substitutes,
     )
     assert poison.aims is not None

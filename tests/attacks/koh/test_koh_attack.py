@@ -8,9 +8,10 @@ import torch
 
 from gradshape.attacks import Crafting, KohInfluence, KohKkt, KohMinMax
 from gradshape.attacks.koh._koh_attack import in_inverse_balance
-from gradshape.attacks.koh._regularised_hinge import Added, DecayedHinge, signed
+from gradshape.attacks.koh._regularised_hinge import AddedRows, RegularisedHinge
 from gradshape.constraints import FeasibleSets
 from gradshape.data import Dataset, Split
+from gradshape.learners.hinge import signed_rows
 from tests.training.samples import blobs
 
 Koh = KohInfluence | KohKkt | KohMinMax
@@ -35,8 +36,8 @@ def test_all_rows_are_in_sphere_slab_and_box_of_their_class(attack: Koh) -> None
 @each_attack
 def test_the_attackers_learner_errs_more_than_without_poison(attack: Koh) -> None:
     poison = attack(PAIR, seed=0)
-    learner = DecayedHinge(signed(PAIR.train.x.flatten(1), PAIR.train.y), decay=0.01)
-    added = Added(signed(poison.x.flatten(1), poison.y), torch.full((12,), 1 / 120).double())
+    learner = RegularisedHinge(signed_rows(PAIR.train.x.flatten(1), PAIR.train.y), decay=0.01)
+    added = AddedRows(signed_rows(poison.x.flatten(1), poison.y), torch.full((12,), 1 / 120).double())
     error = learner.error(learner.fit(added))
     assert error > learner.error(learner.fit())
     assert poison.notes["surrogate_error"] == pytest.approx(error, abs=0.01)

@@ -4,17 +4,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from gradshape.attacks.koh._regularised_hinge import Added, DecayedHinge, signed
+from gradshape.attacks.koh._regularised_hinge import AddedRows, RegularisedHinge
+from gradshape.learners.hinge import signed_rows
 
 
-def _learner(seed: int, *, rows: int = 40, width: int = 4, temperature: float = 1e-3) -> DecayedHinge:
+def _learner(seed: int, *, rows: int = 40, width: int = 4, temperature: float = 1e-3) -> RegularisedHinge:
     generator = torch.Generator().manual_seed(seed)
     y = torch.arange(rows) % 2
     x = torch.rand(rows, width, generator=generator) + 0.3 * y[:, None]
-    return DecayedHinge(signed(x, y), decay=0.05, temperature=temperature)
+    return RegularisedHinge(signed_rows(x, y), decay=0.05, temperature=temperature)
 
 
-def _objective(learner: DecayedHinge, theta: Tensor, added: Added | None = None) -> Tensor:
+def _objective(learner: RegularisedHinge, theta: Tensor, added: AddedRows | None = None) -> Tensor:
     """Written down once more, for automatic differentiation."""
     total = learner.loss.value(learner.rows @ theta).mean()
     extra = 0.0
@@ -24,8 +25,8 @@ def _objective(learner: DecayedHinge, theta: Tensor, added: Added | None = None)
     return total + (1 + extra) * learner.decay / 2 * (theta[:-1] @ theta[:-1] + 1e-4 * theta[-1] ** 2)
 
 
-def _some(learner: DecayedHinge) -> Added:
-    return Added(-learner.rows[:3], torch.tensor([0.1, 0.2, 0.05]).double())
+def _some(learner: RegularisedHinge) -> AddedRows:
+    return AddedRows(-learner.rows[:3], torch.tensor([0.1, 0.2, 0.05]).double())
 
 
 @pytest.mark.parametrize("temperature", [1e-3, 1e-2, 0.5])
@@ -58,13 +59,13 @@ def test_solving_with_the_hessian_agrees_with_automatic_differentiation(width: i
 
 def test_mass_counts_copies() -> None:
     learner = _learner(3)
-    repeated = Added(-learner.rows[:1].repeat(4, 1), torch.full((4,), 1 / 40).double())
-    once = Added(-learner.rows[:1], torch.tensor([0.1]).double())
+    repeated = AddedRows(-learner.rows[:1].repeat(4, 1), torch.full((4,), 1 / 40).double())
+    once = AddedRows(-learner.rows[:1], torch.tensor([0.1]).double())
     assert torch.allclose(learner.fit(repeated), learner.fit(once), rtol=0, atol=1e-8)
 
 
 def test_loss_and_error_are_those_of_the_clean_rows() -> None:
-    learner = DecayedHinge(signed(torch.tensor([[0.0], [0.4], [1.0]]), torch.tensor([0, 1, 1])), decay=1.0)
+    learner = RegularisedHinge(signed_rows(torch.tensor([[0.0], [0.4], [1.0]]), torch.tensor([0, 1, 1])), decay=1.0)
     theta = torch.tensor([2.0, -1.0]).double()
     assert learner.error(theta) == pytest.approx(1 / 3)
     assert learner.mean_loss(theta) == pytest.approx(1.2 / 3, abs=1e-3)
@@ -72,15 +73,15 @@ def test_loss_and_error_are_those_of_the_clean_rows() -> None:
 
 def test_without_rows_there_is_no_learner() -> None:
     with pytest.raises(ValueError, match="at least 1 row"):
-        DecayedHinge(torch.zeros(0, 3).double(), decay=1.0)
+        RegularisedHinge(torch.zeros(0, 3).double(), decay=1.0)
 
 
 @pytest.mark.parametrize(("decay", "temperature"), [(0.0, 0.1), (0.1, 0.0)])
 def test_what_is_out_of_range_is_named(decay: float, temperature: float) -> None:
     with pytest.raises(ValueError, match=r"(decay|temperature)=0\.0"):
-        DecayedHinge(torch.ones(1, 2).double(), decay=decay, temperature=temperature)
+        RegularisedHinge(torch.ones(1, 2).double(), decay=decay, temperature=temperature)
 
 
 def test_rows_that_are_not_finite_are_refused() -> None:
     with pytest.raises(ValueError, match="expected finite rows"):
-        DecayedHinge(torch.full((2, 2), torch.nan).double(), decay=0.1).fit()
+        RegularisedHinge(torch.full((2, 2), torch.nan).double(), decay=0.1).fit()

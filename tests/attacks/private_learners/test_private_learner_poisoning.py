@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from gradshape.attacks import Aim, Crafting, Descent, DPVictim, Selection
-from gradshape.attacks._evaluation import Cost, Distance, Evaluation
+from gradshape.attacks import Crafting, PrivateLearnerPoisoning, ReleaseGoal, RowDescent, RowSelection
+from gradshape.attacks._evaluation import Cost, Evaluation, ParameterDistance
 from gradshape.attacks.private_learners.row_descent import (
     cost_gradient,
-    descend,
+    descend_rows,
     mean_cost,
     select_deep,
     select_shallow,
@@ -28,7 +28,7 @@ LEARNERS: dict[str, PrivateLearner] = {
 }
 each_learner = pytest.mark.parametrize("learner", LEARNERS.values(), ids=LEARNERS)
 BLOBS = blobs(rows=80, classes=2, spread=0.4)
-QUICK = Descent(steps=12, judges=8, draws=2, every=3)
+QUICK = RowDescent(steps=12, judges=8, draws=2, every=3)
 
 
 def _problem(rows: int = 60, width: int = 3, seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -45,7 +45,7 @@ def _costs(learner: PrivateLearner) -> dict[str, Cost]:
     return {
         "label-aversion": Evaluation(judged, signs, weight=-1.0, loss=learner.loss),
         "label-target": Evaluation(judged, -signs, loss=learner.loss),
-        "parameter-target": Distance(torch.tensor([-1.0, 0.5, 0.0], dtype=torch.float64)),
+        "parameter-target": ParameterDistance(torch.tensor([-1.0, 0.5, 0.0], dtype=torch.float64)),
     }
 
 
@@ -83,7 +83,7 @@ def test_more_rows_do_more_harm(surrogate: bool) -> None:
         rows = select_shallow(
             x, signs, torch.arange(60), cost, learner, count=count, draws=64, surrogate=surrogate, generator=generator
         )
-        edited = descend(x, signs, rows, cost, learner, Descent(), surrogate=surrogate, generator=generator)
+        edited = descend_rows(x, signs, rows, cost, learner, RowDescent(), surrogate=surrogate, generator=generator)
         costs.append(mean_cost(edited.x, signs, cost, learner, noise=common))
     assert all(more < less - 0.01 for less, more in pairwise(costs))
     assert costs[-1] < 1.5 * costs[0]
@@ -98,7 +98,7 @@ def test_no_edit_beats_the_bound_of_the_private_learner(count: int, epsilon: flo
     cost, common = _costs(learner)["label-target"], _noise(learner, 500)
     generator = torch.Generator().manual_seed(0)
     rows = select_shallow(x, signs, torch.arange(60), cost, learner, count=count, draws=32, generator=generator)
-    edited = descend(x, signs, rows, cost, learner, Descent(steps=60), generator=generator)
+    edited = descend_rows(x, signs, rows, cost, learner, RowDescent(steps=60), generator=generator)
     before = mean_cost(x, signs, cost, learner, noise=common)
     after = mean_cost(edited.x, signs, cost, learner, noise=common)
     assert math.exp(-count * epsilon) * before <= after < before
@@ -110,13 +110,13 @@ def test_other_rows_stay_and_edited_ones_stay_in_their_set(learner: PrivateLearn
     x, signs, _, _ = _problem()
     x = x / math.sqrt(3)
     rows = torch.tensor([3, 8, 30])
-    edited = descend(
+    edited = descend_rows(
         x,
         signs,
         rows,
         _costs(learner)["label-aversion"],
         learner,
-        Descent(steps=30, step_size=0.5),
+        RowDescent(steps=30, step_size=0.5),
         half_width=half_width,
         generator=torch.Generator().manual_seed(0),
     )
@@ -136,7 +136,7 @@ def test_a_box_that_leaves_the_ball_is_refused() -> None:
     learner = ObjectivePerturbation(1.0)
     cost, generator = _costs(learner)["label-aversion"], torch.Generator()
     with pytest.raises(ValueError, match=r"half_width=0.6: expected at most 0.577"):
-        descend(x, signs, torch.tensor([0]), cost, learner, QUICK, half_width=0.6, generator=generator)
+        descend_rows(x, signs, torch.tensor([0]), cost, learner, QUICK, half_width=0.6, generator=generator)
 
 
 def test_attraction_keeps_rows_near() -> None:
@@ -144,8 +144,8 @@ def test_attraction_keeps_rows_near() -> None:
     learner = ObjectivePerturbation(1.0)
     cost, rows, moved = _costs(learner)["label-aversion"], torch.arange(10), []
     for attraction in (0.0, 0.05):
-        descent = Descent(steps=40, attraction=attraction)
-        edited = descend(x, signs, rows, cost, learner, descent, generator=torch.Generator().manual_seed(0))
+        descent = RowDescent(steps=40, attraction=attraction)
+        edited = descend_rows(x, signs, rows, cost, learner, descent, generator=torch.Generator().manual_seed(0))
         moved.append(float((edited.x - x).norm()))
     assert moved[1] < 0.8 * moved[0]
 
@@ -171,10 +171,10 @@ def test_deep_selection_takes_distinct_editable_rows() -> None:
     assert (chosen % 2 == 0).all()
 
 
-@pytest.mark.parametrize("aim", Aim)
-@pytest.mark.parametrize("selection", Selection)
-def test_edited_rows_replace_their_originals_and_keep_their_labels(aim: Aim, selection: Selection) -> None:
-    poison = DPVictim(0.1, aim=aim, selection=selection, descent=QUICK)(BLOBS, seed=1)
+@pytest.mark.parametrize("aim", ReleaseGoal)
+@pytest.mark.parametrize("selection", RowSelection)
+def test_edited_rows_replace_their_originals_and_keep_their_labels(aim: ReleaseGoal, selection: RowSelection) -> None:
+    poison = PrivateLearnerPoisoning(0.1, aim=aim, selection=selection, descent=QUICK)(BLOBS, seed=1)
     assert len(poison) == 8
     assert torch.equal(poison.replaced, poison.source)
     assert torch.equal(poison.y, BLOBS.train.y[poison.source])
@@ -183,13 +183,13 @@ def test_edited_rows_replace_their_originals_and_keep_their_labels(aim: Aim, sel
 
 def test_test_rows_play_no_part() -> None:
     other = Dataset("other", BLOBS.train, Split(BLOBS.test.x.flip(0), BLOBS.test.y), 2)
-    attack = DPVictim(0.1, descent=QUICK)
+    attack = PrivateLearnerPoisoning(0.1, descent=QUICK)
     assert attack(other, seed=0).fingerprint == attack(BLOBS, seed=0).fingerprint
 
 
 def test_progress_is_reported_and_never_falls() -> None:
     told: list[Crafting] = []
-    DPVictim(0.1, descent=QUICK)(BLOBS, seed=0, progress=told.append)
+    PrivateLearnerPoisoning(0.1, descent=QUICK)(BLOBS, seed=0, progress=told.append)
     assert [each.step for each in told] == [3, 6, 9, 12]
     assert all(later.objective >= earlier.objective for earlier, later in pairwise(told))
 
@@ -197,16 +197,18 @@ def test_progress_is_reported_and_never_falls() -> None:
 @pytest.mark.parametrize(
     ("attack", "label"),
     [
-        (DPVictim(0.1), "dpv_eps1_label_aversion_10"),
-        (DPVictim(0.05, surrogate=True, selection=Selection.DEEP), "sv_deep_eps1_label_aversion_5"),
+        (PrivateLearnerPoisoning(0.1), "dpv_eps1_label_aversion_10"),
+        (PrivateLearnerPoisoning(0.05, surrogate=True, selection=RowSelection.DEEP), "sv_deep_eps1_label_aversion_5"),
         (
-            DPVictim(0.1, OutputPerturbation(0.5, noise=PrivateNoise.GAUSSIAN), Aim.LABEL_TARGET),
+            PrivateLearnerPoisoning(
+                0.1, OutputPerturbation(0.5, noise=PrivateNoise.GAUSSIAN), ReleaseGoal.LABEL_TARGET
+            ),
             "dpv_ridge_gaussian_eps0.5_label_target_10",
         ),
     ],
     ids=lambda value: str(value),
 )
-def test_the_label_says_the_percentage_last(attack: DPVictim, label: str) -> None:
+def test_the_label_says_the_percentage_last(attack: PrivateLearnerPoisoning, label: str) -> None:
     assert attack.label == label
 
 
@@ -221,7 +223,7 @@ def test_the_label_says_the_percentage_last(attack: DPVictim, label: str) -> Non
 )
 def test_a_bad_argument_is_named(arguments: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        DPVictim(**arguments)  # type: ignore[arg-type]
+        PrivateLearnerPoisoning(**arguments)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -233,6 +235,6 @@ def test_a_bad_descent_is_named(name: str, value: float) -> None:
 
 
 def test_more_than_two_classes_are_refused() -> None:
-    reason = DPVictim(0.1).unsuitable(blobs(rows=30, classes=3))
+    reason = PrivateLearnerPoisoning(0.1).unsuitable(blobs(rows=30, classes=3))
     assert reason is not None
     assert "3 classes" in reason

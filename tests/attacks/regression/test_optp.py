@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from gradshape.attacks import Harm, OptP, PoisonSet, Start
-from gradshape.attacks.regression.harm import Ascent, RegressionHarm, ascend
+from gradshape.attacks import Harm, OptP, PoisonSet, PoisonStart
+from gradshape.attacks.regression.harm import HarmAscent, RegressionHarm, ascend
 from gradshape.attacks.regression.optp import draw_start
 from gradshape.data import Dataset, Split
 from gradshape.learners.linear import LinearFit, Penalty, fit_linear
@@ -31,7 +31,7 @@ def flipped(count: int) -> tuple[Tensor, Tensor]:
 
 
 def value(harm: RegressionHarm, x: Tensor, y: Tensor) -> float:
-    return harm.value_of(harm.fit(x, y))
+    return harm.at(harm.fit(x, y))
 
 
 @each_penalty
@@ -78,7 +78,7 @@ def test_a_tolerance_ends_the_ascent_sooner() -> None:
 def test_progress_is_told() -> None:
     told: list[tuple[int, int, float]] = []
 
-    def climb() -> Ascent:
+    def climb() -> HarmAscent:
         return ascend(
             HARMS["train"](Penalty()),
             *flipped(5),
@@ -161,26 +161,26 @@ def test_categories_stay_categories() -> None:
     assert poison.notes["harm_reached"] > poison.notes["harm_start"]
 
 
-@pytest.mark.parametrize("start", Start, ids=lambda start: start.value)
-def test_starts_are_flipped_rows(start: Start) -> None:
+@pytest.mark.parametrize("start", PoisonStart, ids=lambda start: start.value)
+def test_starts_are_flipped_rows(start: PoisonStart) -> None:
     source, values = draw_start(X, Y, 30, start=start, generator=torch.Generator().manual_seed(0))
     assert len(source.unique()) == 30
     expected = 1 - Y[source]
-    assert values.equal(expected if start is Start.INVERSE_FLIP else expected.round())
+    assert values.equal(expected if start is PoisonStart.INVERSE_FLIP else expected.round())
 
 
 def test_leverage_draws_rows_that_lie_far_out() -> None:
     x = X.clone()
     x[7] = 50
     draws = [
-        draw_start(x, Y, 3, start=Start.LEVERAGE_FLIP, generator=torch.Generator().manual_seed(seed))[0]
+        draw_start(x, Y, 3, start=PoisonStart.LEVERAGE_FLIP, generator=torch.Generator().manual_seed(seed))[0]
         for seed in range(20)
     ]
     assert sum(int((draw == 7).any()) for draw in draws) > 5
 
 
 def test_more_poison_than_rows_can_be_made() -> None:
-    assert len(OptP(1.5, start=Start.LEVERAGE_FLIP, steps=2)(DATA, seed=0, recipe=Fit("ridge"))) == 225
+    assert len(OptP(1.5, start=PoisonStart.LEVERAGE_FLIP, steps=2)(DATA, seed=0, recipe=Fit("ridge"))) == 225
 
 
 def test_it_is_for_regressions_only() -> None:
@@ -191,7 +191,7 @@ def test_it_is_for_regressions_only() -> None:
 
 def test_labels_tell_variants_apart() -> None:
     variants = [OptP(0.2), *(OptP(0.2, harm=harm) for harm in (Harm.VALIDATION, Harm.DISTANCE))]
-    variants += [OptP(0.2, start=Start.INVERSE_FLIP), OptP(0.2, move_values=False)]
+    variants += [OptP(0.2, start=PoisonStart.INVERSE_FLIP), OptP(0.2, move_values=False)]
     assert [variant.label for variant in variants] == [
         "optp_20",
         "optp_validation_20",
@@ -227,5 +227,5 @@ def test_a_group_of_columns_that_rows_do_not_have_is_refused() -> None:
 def test_distance_is_from_the_clean_fit() -> None:
     harm = HARMS["distance"](Penalty())
     clean = fit_linear(X, Y)
-    assert harm.value_of(clean) == 0
-    assert harm.value_of(LinearFit(clean.w + 1, clean.b + 2)) == pytest.approx(5 + 4)
+    assert harm.at(clean) == 0
+    assert harm.at(LinearFit(clean.w + 1, clean.b + 2)) == pytest.approx(5 + 4)

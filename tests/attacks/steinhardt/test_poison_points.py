@@ -9,10 +9,10 @@ from torch import Tensor
 
 from gradshape.attacks.steinhardt._poison_points import (
     EXTRA_DIRECTIONS,
-    Atoms,
     DraggedSets,
-    grow_atoms,
-    place_atoms,
+    PoisonPoints,
+    grow_points,
+    place_points,
     pull_into_box,
 )
 from gradshape.constraints import FeasibleSets
@@ -52,19 +52,19 @@ def bias(w: Tensor) -> float:
     return -float(SETS.centroids.mean(0) @ w)
 
 
-def place(w: Tensor, split: tuple[float, ...], *, seed: int = 0) -> Atoms:
+def place(w: Tensor, split: tuple[float, ...], *, seed: int = 0) -> PoisonPoints:
     generator = torch.Generator().manual_seed(seed)
     directions = torch.randn(EXTRA_DIRECTIONS, len(w), dtype=torch.float64, generator=generator)
     start = 0.3 * torch.randn(4, 6, dtype=torch.float64, generator=generator)
     masses = torch.tensor(split, dtype=torch.float64)
-    return place_atoms(w, bias(w), SETS, masses, directions=directions, start=start)
+    return place_points(w, bias(w), SETS, masses, directions=directions, start=start)
 
 
 def test_without_poison_the_sets_are_those_of_the_clean_rows() -> None:
     none = torch.zeros(0)
     sets, clean = SETS.dragged(X[:0], Y[:0], none), FeasibleSets.from_rows(X, Y, quantile=0.65)
     for label in (0, 1):
-        one, other = sets.of(label), clean.of(label)
+        one, other = sets.for_class(label), clean.for_class(label)
         assert torch.allclose(one.centroid, other.centroid, atol=1e-12)
         assert torch.allclose(one.axis, other.axis, atol=1e-12)
         assert (one.radius, one.half_width) == (other.radius, other.half_width)
@@ -78,25 +78,25 @@ def test_the_sets_move_to_the_centroids_of_clean_rows_and_poison() -> None:
     centroids = [both[labels == label].mean(0) for label in (0, 1)]
     axis = (centroids[1] - centroids[0]) / (centroids[1] - centroids[0]).norm()
     for label, sign in ((0, -1), (1, 1)):
-        assert torch.allclose(sets.of(label).centroid, centroids[label], atol=1e-9)
-        assert torch.allclose(sets.of(label).axis, sign * axis, atol=1e-9)
+        assert torch.allclose(sets.for_class(label).centroid, centroids[label], atol=1e-9)
+        assert torch.allclose(sets.for_class(label).axis, sign * axis, atol=1e-9)
 
 
 @each_split
 @each_direction
 def test_the_points_are_inside_the_sets_that_they_drag_along(w: Tensor, split: tuple[float, ...]) -> None:
-    atoms = place(w, split)
-    sets = SETS.dragged(atoms.x, atoms.y, atoms.masses)
-    assert sets.contains(atoms.x, atoms.y, tolerance=1e-4 * sets.negative.radius).all()
-    assert atoms.violation <= 1e-4
+    points = place(w, split)
+    sets = SETS.dragged(points.x, points.y, points.masses)
+    assert sets.contains(points.x, points.y, tolerance=1e-4 * sets.negative.radius).all()
+    assert points.violation <= 1e-4
 
 
 @each_split
 @each_direction
 def test_the_value_is_the_hinge_loss_of_the_support_points(w: Tensor, split: tuple[float, ...]) -> None:
-    atoms = place(w, split)
-    losses = (1 - (2 * atoms.y - 1) * (atoms.x @ w + bias(w))).clamp_min(0)
-    assert atoms.value == pytest.approx(float((atoms.masses * losses)[[0, 2]].sum()), rel=1e-9)
+    points = place(w, split)
+    losses = (1 - (2 * points.y - 1) * (points.x @ w + bias(w))).clamp_min(0)
+    assert points.value == pytest.approx(float((points.masses * losses)[[0, 2]].sum()), rel=1e-9)
 
 
 @each_split
@@ -105,7 +105,7 @@ def test_they_are_worse_than_any_points_of_the_sets_of_the_clean_rows(w: Tensor,
     oracle = 0.0
     for label, mass in ((0, split[0]), (1, split[2])):
         sign = 2 * label - 1
-        best = SETS.clean.of(label).maximise(-sign * w[None])
+        best = SETS.clean.for_class(label).maximise(-sign * w[None])
         oracle += mass * max(0.0, 1 + float(best.value) - sign * bias(w))
     assert place(w, split).value > 1.2 * oracle
 
@@ -137,7 +137,7 @@ def test_directions_beside_the_span_turn_the_slab_away() -> None:
     mass = 0.2
     # On the line through the centroids the axis stays as it is, so the slab ends half its width from where they are.
     y = torch.tensor([0, 1])
-    offsets = torch.stack([SETS.clean.of(label).half_width * ALONG * (1 - 2 * label) for label in (0, 1)])
+    offsets = torch.stack([SETS.clean.for_class(label).half_width * ALONG * (1 - 2 * label) for label in (0, 1)])
     line = SETS.centroids + (1 + mass / torch.tensor(SETS.shares)[:, None]) * offsets
     dragged = SETS.dragged(line, y, torch.full((2,), mass))
     assert dragged.contains(line, y, tolerance=1e-9).all()
@@ -150,22 +150,22 @@ def test_with_fewer_coordinates_than_directions_it_works_as_well() -> None:
     x, y = X[:, :2], Y
     sets = DraggedSets.from_rows(x, y, quantile=0.65)
     w = torch.tensor([1.0, 0.5], dtype=torch.float64)
-    atoms = place_atoms(w, -1.0, sets, torch.tensor([0.1, 0.1, 0.1, 0.1]), directions=torch.eye(4, 2), start=START)
-    assert sets.dragged(atoms.x, atoms.y, atoms.masses).contains(atoms.x, atoms.y, tolerance=1e-3).all()
+    points = place_points(w, -1.0, sets, torch.tensor([0.1, 0.1, 0.1, 0.1]), directions=torch.eye(4, 2), start=START)
+    assert sets.dragged(points.x, points.y, points.masses).contains(points.x, points.y, tolerance=1e-3).all()
 
 
 @pytest.mark.parametrize("masses", [[0.1, 0.1], [0.1, -0.1, 0.1, 0.1], [0.1, math.nan, 0.1, 0.1]], ids=str)
 def test_bad_masses_are_refused_by_value(masses: list[float]) -> None:
     with pytest.raises(ValueError, match=r"masses=.*expected 4 finite numbers"):
-        place_atoms(ALONG, 0.0, SETS, torch.tensor(masses), directions=torch.eye(4, WIDTH), start=START)
+        place_points(ALONG, 0.0, SETS, torch.tensor(masses), directions=torch.eye(4, WIDTH), start=START)
 
 
 def test_classes_without_spread_leave_the_points_at_their_centroids() -> None:
     rows = torch.tensor([[0.0, 0.0, 0.0], [1.0, 1.0, 0.0]])
     sets = DraggedSets.from_rows(rows, torch.tensor([0, 1]), quantile=0.65)
     w = torch.tensor([1.0, -1.0, 0.5], dtype=torch.float64)
-    atoms = place_atoms(w, 0.0, sets, torch.tensor([0.2, 0.2, 0.2, 0.2]), directions=torch.eye(4, 3), start=START)
-    assert torch.allclose(atoms.x, sets.centroids[atoms.y], atol=1e-9)
+    points = place_points(w, 0.0, sets, torch.tensor([0.2, 0.2, 0.2, 0.2]), directions=torch.eye(4, 3), start=START)
+    assert torch.allclose(points.x, sets.centroids[points.y], atol=1e-9)
 
 
 @each_split
@@ -175,7 +175,7 @@ def test_in_the_box_points_are_inside_it_and_their_sets_and_still_cost(split: tu
     w = 10 * (sets.centroids[1] - sets.centroids[0])
     b = -float(sets.centroids.mean(0) @ w)
     masses = torch.tensor(split, dtype=torch.float64)
-    free = place_atoms(w, b, sets, masses, directions=torch.eye(4, WIDTH), start=START)
+    free = place_points(w, b, sets, masses, directions=torch.eye(4, WIDTH), start=START)
     boxed = pull_into_box(free, w, b, sets)
     used = masses > 0
     dragged = sets.dragged(boxed.x, boxed.y, masses).within_box()
@@ -192,23 +192,23 @@ def test_points_that_are_in_the_box_already_stay() -> None:
     x = 0.4 + 0.02 * X
     sets = DraggedSets.from_rows(x, Y, quantile=0.65)
     w, masses = ASKEW, torch.tensor([0.1, 0.1, 0.1, 0.1], dtype=torch.float64)
-    free = place_atoms(w, 0.0, sets, masses, directions=torch.eye(4, WIDTH), start=START)
+    free = place_points(w, 0.0, sets, masses, directions=torch.eye(4, WIDTH), start=START)
     assert free.x.min() > 0
     assert torch.equal(pull_into_box(free, w, 0.0, sets).x, free.x)
 
 
-def _clean_loss(atoms: Atoms) -> float:
-    weights = torch.cat([torch.full((len(X),), 1 / len(X), dtype=torch.float64), atoms.masses])
-    fit = fit_hinge(torch.cat([X, atoms.x]), torch.cat([Y, atoms.y]), rho=2.0, weights=weights)
+def _clean_loss(points: PoisonPoints) -> float:
+    weights = torch.cat([torch.full((len(X),), 1 / len(X), dtype=torch.float64), points.masses])
+    fit = fit_hinge(torch.cat([X, points.x]), torch.cat([Y, points.y]), rho=2.0, weights=weights)
     return float(hinge_losses(X, Y, fit.w, fit.b).mean())
 
 
 @each_direction
 @each_split
 def test_grown_poison_has_the_rows_asked_for_and_is_inside_its_sets(w: Tensor, split: tuple[float, ...]) -> None:
-    atoms = place(w, split)
+    points = place(w, split)
     for count in (round(400 * sum(split)) + 1, 200, 400, 1600):
-        grown = grow_atoms(atoms, count, SETS, rows=400)
+        grown = grow_points(points, count, SETS, rows=400)
         copies = grown.masses * 400
         assert copies.sum().round() == count
         assert torch.allclose(copies, copies.round(), atol=1e-9)
@@ -221,9 +221,9 @@ def test_grown_poison_has_the_rows_asked_for_and_is_inside_its_sets(w: Tensor, s
 @each_direction
 @each_split
 def test_more_copies_of_the_same_rows_never_lower_the_clean_loss(w: Tensor, split: tuple[float, ...]) -> None:
-    atoms = place(w, split)
-    grown = [grow_atoms(atoms, 160 * factor, SETS, rows=400) for factor in (2, 3)]
-    losses = [_clean_loss(one) for one in (atoms, *grown) if len(one.x) == 4]
+    points = place(w, split)
+    grown = [grow_points(points, 160 * factor, SETS, rows=400) for factor in (2, 3)]
+    losses = [_clean_loss(one) for one in (points, *grown) if len(one.x) == 4]
     assert all(after >= before - 1e-3 for before, after in itertools.pairwise(losses)), losses
 
 
@@ -233,8 +233,8 @@ def test_where_more_copies_would_leave_their_sets_centroids_are_added_that_move_
     x[0] += 0.99 * SETS.clean.negative.radius * torch.eye(WIDTH, dtype=torch.float64)[5]
     x[1] -= 0.99 * SETS.clean.negative.radius * torch.eye(WIDTH, dtype=torch.float64)[5]
     masses = torch.tensor([0.02, 0.0025, 0.0, 0.0], dtype=torch.float64)
-    atoms = Atoms(x, torch.tensor([0, 0, 1, 1]), masses, 0.1, 0.0)
-    grown = grow_atoms(atoms, 400, SETS, rows=400)
+    points = PoisonPoints(x, torch.tensor([0, 0, 1, 1]), masses, 0.1, 0.0)
+    grown = grow_points(points, 400, SETS, rows=400)
     assert len(grown.x) == 6
     assert grown.masses.sum() == pytest.approx(1)
     before, after = (
@@ -242,5 +242,5 @@ def test_where_more_copies_would_leave_their_sets_centroids_are_added_that_move_
         SETS.dragged(grown.x, grown.y, grown.masses),
     )
     for label in (0, 1):
-        assert torch.allclose(before.of(label).centroid, after.of(label).centroid)
-        assert torch.allclose(before.of(label).axis, after.of(label).axis)
+        assert torch.allclose(before.for_class(label).centroid, after.for_class(label).centroid)
+        assert torch.allclose(before.for_class(label).axis, after.for_class(label).axis)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gradshape import data
-from gradshape.attacks.svm._hinge_gradient import hinge_gradient, hinge_losses
+from gradshape.attacks.svm._hinge_gradient import decision_losses, hinge_gradient
 from gradshape.attacks.svm._svm_solver import SvmFit, fit_svm
 from gradshape.attacks.svm.kernels import Kernel, LinearKernel, RBFKernel
 
@@ -32,7 +32,7 @@ class Poisoned:
 
     @property
     def losses(self) -> Tensor:
-        return hinge_losses(self.fit.decide(self.kernel(self.others, self.x)), self.other_signs)
+        return decision_losses(self.fit.decide(self.kernel(self.others, self.x)), self.other_signs)
 
     @property
     def gradient(self) -> Tensor:

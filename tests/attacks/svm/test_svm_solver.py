@@ -101,9 +101,9 @@ def test_derivatives_of_kernels_are_those_of_autograd(kernel: Kernel) -> None:
     x, weights, _ = problem(7)
     z = x[0].clone().requires_grad_()
     [of_values] = torch.autograd.grad(weights @ kernel(x, z[None])[:, 0], z)
-    torch.testing.assert_close(kernel.pull(x, z.detach(), weights), of_values)
+    torch.testing.assert_close(kernel.weighted_slope(x, z.detach(), weights), of_values)
     [of_own] = torch.autograd.grad(kernel(z[None], z[None]).sum(), z)
-    torch.testing.assert_close(kernel.own(z.detach()), of_own)
+    torch.testing.assert_close(kernel.own_slope(z.detach()), of_own)
 
 
 @pytest.mark.parametrize("gamma", [0, -1.0, float("nan"), float("inf")])
