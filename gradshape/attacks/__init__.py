@@ -1,4 +1,4 @@
-"""Crafting poison: what an attack is, and the attacks."""
+"""Attacks, which craft poison, and the base class that checks what they craft."""
 
 from gradshape.attacks.back_gradient.back_gradient import BackGradient, DescentModel
 from gradshape.attacks.badnets import BadNetsPatch, stamp

@@ -1,4 +1,4 @@
-"""What an attacker judges a linear classifier by while he crafts."""
+"""Costs by which an attacker judges a linear classifier while he crafts."""
 
 from dataclasses import dataclass, field
 
@@ -14,7 +14,7 @@ class Evaluation:
     Attributes:
         x: ``(m, d)`` float64.
         signs: ``(m,)`` labels -1 and 1.
-        weight: its sign says whether these labels are goal or to be avoided.
+        weight: factor of the mean loss; its sign says whether the loss on these labels is to grow or to shrink.
         loss: of the margins; logistic if omitted.
     """
 
@@ -24,7 +24,7 @@ class Evaluation:
     loss: MarginLoss = field(default=Logistic())
 
     def value(self, theta: Tensor) -> Tensor:
-        """``(K,)`` at the parameters ``theta`` ``(K, d)``."""
+        """``(K,)`` values at the parameters ``theta`` ``(K, d)``."""
         return self.weight * self.loss.value(self.signs * (theta @ self.x.mT)).mean(-1)
 
     def gradient(self, theta: Tensor) -> Tensor:
@@ -35,16 +35,16 @@ class Evaluation:
 
 @dataclass(frozen=True, eq=False)
 class ParameterDistance:
-    """Half the squared distance from parameters that the attacker wants.
+    """Half the squared distance from the parameters that the attacker aims at.
 
     Attributes:
-        goal: ``(d,)`` float64.
+        goal: ``(d,)`` float64 these parameters.
     """
 
     goal: Tensor
 
     def value(self, theta: Tensor) -> Tensor:
-        """``(K,)`` at the parameters ``theta`` ``(K, d)``."""
+        """``(K,)`` values at the parameters ``theta`` ``(K, d)``."""
         return (theta - self.goal).square().sum(-1) / 2
 
     def gradient(self, theta: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Poison points that climb a learner's loss: where each starts, and projected gradient ascent inside the box [0, 1]."""
+"""Projected gradient ascent of poison points on a learner's loss, inside the box [0, 1]."""
 
 from typing import Protocol
 
@@ -11,10 +11,10 @@ _SHORTEST = 0.01
 
 
 class Poisoned(Protocol):
-    """A learner that is retrained whenever a point moves, and its loss on the attacker's validation rows.
+    """A learner that is retrained whenever a poison point moves.
 
     Attributes:
-        loss: what the attacker raises.
+        loss: its loss on the attacker's validation rows, which the attacker raises.
     """
 
     loss: float
@@ -24,20 +24,20 @@ class Poisoned(Protocol):
         ...
 
     def at(self, point: int) -> Tensor:
-        """``(d,)`` where the point is."""
+        """``(d,)`` the point."""
         ...
 
     def move(self, point: int, row: Tensor) -> None:
-        """Put the point elsewhere."""
+        """Move the point to ``row`` ``(d,)`` and retrain."""
         ...
 
     def gradient(self, point: int) -> Tensor:
-        """``(d,)`` of ``loss`` with respect to the point."""
+        """``(d,)`` gradient of ``loss`` with respect to the point."""
         ...
 
 
 def add_best(learner: Poisoned, rows: Tensor, label: int, weight: float) -> int:
-    """Add the one of ``rows (n, d)`` as a point that makes the loss highest, and return which it was."""
+    """Add as a point the one of ``rows (n, d)`` that raises the loss most, and return its place among them."""
     learner.add(rows[0], label, weight)
     losses = [learner.loss]
     for row in rows[1:]:
@@ -54,17 +54,18 @@ def climb(
 ) -> None:
     """Move a point up the loss by steps along the gradient's direction, each cut off at the box.
 
-    A step is kept only if the loss rises by ``tolerance``. If it does at once, the next one is twice as long; if not,
-    it is tried at half the length, and the climb ends where that is shorter than ``step / 100``. Where the gradient
-    vanishes the last direction stays, and steps that leave the loss as it is are kept, too: such a plateau is crossed.
+    A step is kept only if it raises the loss by ``tolerance``. If it does so at once, the next step is twice as long;
+    if not, half the length is tried, and the climb ends where that is shorter than ``step / 100``. Where the gradient
+    vanishes, the last direction is followed, and steps that do not change the loss are kept, so that a plateau is
+    crossed.
 
     Args:
         learner: holds the point; its loss never falls by more than rounding.
-        point: which one.
+        point: place of the point.
         step: length of the first step, in the unit of features.
         steps: most steps.
         tolerance: the least gain of a step.
-        direction: ``(d,)`` where to go if the gradient vanishes at once; nowhere if omitted.
+        direction: ``(d,)`` to be followed if the gradient vanishes at once; the climb then ends if it is omitted.
     """
     length, heading = step, None if direction is None else _unit(inside(direction, learner.at(point)))
     for _ in range(steps):
@@ -93,7 +94,7 @@ def climb(
 
 
 def inside(gradient: Tensor, at: Tensor) -> Tensor:
-    """``gradient`` without the parts that lead out of the box.
+    """Return ``gradient`` without the parts that lead out of the box.
 
     >>> inside(torch.tensor([-1.0, 1.0, 1.0]), torch.tensor([0.0, 0.0, 1.0])).tolist()
     [0.0, 1.0, 0.0]

@@ -1,4 +1,4 @@
-"""What an attacker optimises: rows of its own to train on and to check by, and few points that stand for a budget."""
+"""The rows that an attacker trains and validates a surrogate on, and the few points that stand for his budget."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from gradshape.data import Split
 
 @dataclass(frozen=True, eq=False)
 class Holdout:
-    """Train rows of the victim's, cut in two.
+    """Some of the victim's training rows, in two parts.
 
     Attributes:
         train, validation: ``(n,)`` and ``(m,)`` int64 ids, ascending; they share none.
@@ -63,17 +63,17 @@ def hold_out(data: Split, *, train: int, validation: int, generator: torch.Gener
 
 @dataclass(frozen=True)
 class PointBudget:
-    """How few optimised points stand for a budget of poison rows.
+    """The number and the weight of the points that stand for a budget of poison rows.
 
-    The attacker poisons its own training rows at the same rate as the victim's: by ``mass = budget * own_rows /
-    victim_rows`` rows. As many points are optimised as that is rows, at least 1, and at most ``most_points`` or the
-    budget; each weighs ``mass / points`` rows in the surrogate's training, and all are repeated by turns to fill the
-    budget. Where the victim trains on as many rows as the attacker and ``most_points`` is no bound, that is the
-    budget's points, each added once.
+    The attacker poisons his own training rows at the same rate as the victim's, with ``mass = budget * own_rows /
+    victim_rows`` rows. That is also the number of points that he optimises, rounded, but at least 1 and at most
+    ``most_points`` or the budget. Each point weighs ``mass / points`` rows in the surrogate's training, and the points
+    are repeated by turns to fill the budget. Where the victim trains on as many rows as the attacker and
+    ``most_points`` is no bound, every row of the budget is a point of its own.
 
     Attributes:
         points: points to optimise, at least 1.
-        weight: training rows that each counts for, above 0.
+        weight: number of training rows that each point counts for, above 0.
     """
 
     points: int
@@ -81,7 +81,7 @@ class PointBudget:
 
     @classmethod
     def shared(cls, budget: int, *, own_rows: int, victim_rows: int, most_points: int) -> "PointBudget":
-        """For ``budget`` rows among ``victim_rows`` clean ones.
+        """Share out ``budget`` poison rows for ``victim_rows`` clean ones.
 
         >>> PointBudget.shared(4320, own_rows=100, victim_rows=10800, most_points=20)
         PointBudget(points=20, weight=2.0)
@@ -91,5 +91,5 @@ class PointBudget:
         return cls(points, mass / points)
 
     def fill(self, budget: int) -> Tensor:
-        """``(budget,)`` int64: which point each poison row is."""
+        """``(budget,)`` int64: the place of the point that each poison row copies."""
         return torch.arange(budget) % self.points

@@ -51,7 +51,7 @@ class PoisonSet:
         source: ``(n,)`` int64 ids of the train rows that they were made from, -1 where there is none.
         replaced: ``(m,)`` int64 ids of train rows that they take the place of; empty if they are added.
         notes: finite numbers that the attack knows of its poison, such as a certified bound; they go into records.
-        aims: whom each row is for, if an attack is after several targets at once; else ``None``.
+        aims: which target each row is for, if the attack has several targets at once; else ``None``.
     """
 
     x: Tensor
@@ -116,11 +116,11 @@ class PoisonSet:
 
 @dataclass(frozen=True)
 class Crafting:
-    """How far an attack is.
+    """The progress of an attack.
 
     Attributes:
-        step, steps: done, and at most to do.
-        objective: what it maximises, so far.
+        step, steps: steps done, and steps at most.
+        objective: what the attack maximises, at its value so far.
     """
 
     step: int
@@ -132,7 +132,7 @@ Progress = Callable[[Crafting], None]
 
 
 class VictimView:
-    """The view of the victim that an attack crafts with: what its threat model does not grant raises.
+    """What an attack sees of its victim while it crafts; asking for what its threat model does not grant raises.
 
     Attributes:
         input_shape, num_classes, regression: always known.
@@ -215,10 +215,10 @@ class VictimView:
         """The networks that poison is crafted on, in evaluation mode: the victim's base model, or substitutes."""
         if not self._networks:
             raise ValueError("no networks were given to the attack: pass networks=[TrainedModel(...)]")
-        return [of.module(self.input_shape, self.num_classes, device=self.device) for of in self._networks]
+        return [one.module(self.input_shape, self.num_classes, device=self.device) for one in self._networks]
 
     def report(self, step: int, steps: int, objective: float) -> None:
-        """Tell that ``step`` of at most ``steps`` steps are done; raises if the run is interrupted."""
+        """Report that ``step`` of at most ``steps`` steps are done; this raises if the run is interrupted."""
         if self._progress is not None:
             self._progress(Crafting(step, steps, objective))
 
@@ -230,7 +230,7 @@ class Attack(ABC):
     """
 
     threat: ClassVar[ThreatModel]
-    # Whether it crafts anew for every recipe that it knows, else one poison set serves all victims of a data set.
+    # Whether poison is crafted anew for every recipe; if not, one poison set serves all victims of a data set.
     adaptive: ClassVar[bool] = True
 
     @property
@@ -259,14 +259,14 @@ class Attack(ABC):
 
     @abstractmethod
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
-        """``count`` (> 0) poison rows, all randomness from ``generator``.
+        """Return ``count`` (> 0) poison rows, with all randomness from ``generator``.
 
-        The generator is the CPU's, so that a seed draws the same everywhere: what is drawn has to be moved to
-        ``victim.device``. What is returned may be there or on the CPU.
+        The generator is the CPU's, so that a seed draws the same numbers everywhere: move what is drawn to
+        ``victim.device``. The rows may be returned on that device or on the CPU.
         """
 
     def unsuitable(self, dataset: Dataset) -> str | None:
-        """Why it cannot be made on this data; ``None`` if it can. By default what the threat model says of tasks."""
+        """Why it cannot be made on this data; ``None`` if it can. By default the tasks of the threat model decide."""
         if dataset.regression:
             return None if self.threat.regression else "it attacks classifiers, and this is a regression task"
         classes = dataset.num_classes
@@ -309,14 +309,12 @@ class Attack(ABC):
         """Craft poison for ``dataset``.
 
         Args:
-            dataset: the clean data.
-            seed: source of all randomness: the same seed gives the same poison.
-            recipe, parameters: the victim's, for attacks that know them.
-            target: test rows to be misclassified, for targeted attacks.
-            progress: called as the attack proceeds.
-            device: where it computes. The poison is on the CPU, and the same up to rounding wherever it is crafted.
-            intended: ``(T,)`` int64 classes that the ``T`` target rows are to be taken for, for attacks that aim.
-            networks: what such attacks craft on: the victim's base model, or substitutes for it.
+            dataset: the clean data. seed: source of all randomness: the same seed gives the same poison. recipe,
+            parameters: the victim's, for attacks that know them. target: test rows to be misclassified, for targeted
+            attacks. progress: called as the attack proceeds. device: where it computes. The poison is on the CPU, and
+            the same up to rounding wherever it is crafted. intended: ``(T,)`` int64 classes that the ``T`` targets are
+            to be taken for, for targeted attacks that craft for them. networks: what such attacks craft on: the
+            victim's base model, or substitutes for it.
 
         Raises:
             ValueError: the attack cannot be made on this data, or ``craft`` broke a rule (number of
@@ -369,8 +367,8 @@ class Attack(ABC):
             f"rows of shape {tuple(poison.x.shape[1:])}, expected {dataset.input_shape}",
         )
         require(poison.x.dtype == torch.float32, f"x of {poison.x.dtype}, expected torch.float32")
-        of_labels = torch.float32 if dataset.regression else torch.int64
-        for name, expected in (("y", of_labels), ("source", torch.int64), ("replaced", torch.int64)):
+        label_dtype = torch.float32 if dataset.regression else torch.int64
+        for name, expected in (("y", label_dtype), ("source", torch.int64), ("replaced", torch.int64)):
             dtype = getattr(poison, name).dtype
             require(dtype == expected, f"{name} of {dtype}, expected {expected}")
         require(bool(poison.x.isfinite().all()), "values that are not finite")

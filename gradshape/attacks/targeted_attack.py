@@ -1,4 +1,4 @@
-"""Base of the attacks that are after single test rows and craft for many of them at once."""
+"""The base of the attacks on single test rows, which craft for many of them at once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ class TargetedAttack(Attack):
         substitutes: recipes of the networks that the attacker trains to craft on, on the victim's clean training rows
             with seeds of its own. Empty if it crafts on the victim's own base model, which its threat model then has to
             grant.
-        joint: whether a target's rows work together only, so that no part of them is an attack of its own.
+        joint: whether the rows for a target work only together, so that no part of them is an attack of its own.
 
     Raises:
         ValueError: ``poisons`` is not positive. When called: no target, targets of another shape than rows or with
@@ -106,7 +106,7 @@ class TargetedAttack(Attack):
 
 
 def poison_by_target(poison_x: Tensor, intended: Tensor, target: Tensor, base: Tensor, distance: Tensor) -> PoisonSet:
-    """Poison rows in any order as a set sorted by target, nearest first.
+    """Return poison rows, which may be in any order, as a set that is sorted by target, nearest first.
 
     Args:
         poison_x: ``(n, *shape)``.

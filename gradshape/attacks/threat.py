@@ -1,4 +1,4 @@
-"""What an attack knows and can do: the columns of the paper's Table 1."""
+"""Threat models, what an attack knows and can do: the columns of the paper's Table 1."""
 
 from dataclasses import KW_ONLY, dataclass, replace
 from enum import Enum

@@ -1,4 +1,4 @@
-"""Rows of one class with rows of another shining through: poison that collides with clean features."""
+"""Rows of one class blended with rows of another: poison that collides with clean features."""
 
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import ClassVar
@@ -25,7 +25,7 @@ class Watermark(Attack):
             second class.
         fraction: poison rows relative to the number of *clean* rows, >= 0. 0 is valid and adds nothing.
         count: the number of poison rows instead of ``fraction``, >= 0; the paper has 100.
-        classes: the class that is claimed, and the one that shines through.
+        classes: the class that poison is labelled as, and the class that is blended in.
 
     Raises:
         ValueError: not exactly one of ``fraction`` and ``count`` is given, a value is outside its range, or the two

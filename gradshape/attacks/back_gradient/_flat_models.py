@@ -1,4 +1,4 @@
-"""Small classifiers whose parameters are one vector: what descents are unrolled of."""
+"""Small classifiers whose parameters are one vector, so that their training can be unrolled."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,16 +16,16 @@ class FlatModel(Protocol):
         ...
 
     def scores(self, parameters: Tensor, x: Tensor) -> Tensor:
-        """``(n, K)``; the largest one is the class that is predicted."""
+        """``(n, K)``; the largest score is that of the predicted class."""
         ...
 
     def losses(self, parameters: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """``(n,)`` losses that it is trained by, for labels ``y (n,)``."""
+        """``(n,)`` training losses for labels ``y (n,)``."""
         ...
 
     def curvature(self, largest: float) -> float:
-        """A bound on its mean loss's curvature (for networks a guess), for rows whose mean ``(x, 1)(x, 1)^T`` has the
-        eigenvalue ``largest``: gradient descent is stable at rates below 2 over it.
+        """Return a bound on the curvature of the mean loss (a guess, for networks) on rows whose mean ``(x, 1)(x,
+        1)^T`` has the largest eigenvalue ``largest``. Gradient descent is stable at rates below 2 over the curvature.
         """
         ...
 

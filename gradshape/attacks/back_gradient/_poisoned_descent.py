@@ -11,10 +11,10 @@ from gradshape.attacks.back_gradient._unrolled import back_gradient, descend, re
 class PoisonedDescent:
     """A classifier after ``steps`` gradient steps on clean rows and poison points, and its loss on validation rows.
 
-    It is trained anew, from the same parameters, whenever a point moves.
+    Whenever a point moves, the classifier is trained anew from the same parameters.
 
     Args:
-        model: what is trained.
+        model: the classifier.
         x: ``(n, d)`` float64 clean training rows, and
         y: ``(n,)`` int64 their labels.
         others: ``(m, d)`` validation rows, and
@@ -78,13 +78,13 @@ class PoisonedDescent:
         return self.points[point]
 
     def move(self, point: int, row: Tensor) -> None:
-        """Put the point elsewhere."""
+        """Move the point to ``row`` ``(d,)`` and train anew."""
         self.points = self.points.clone()
         self.points[point] = row
         self._train()
 
     def gradient(self, point: int) -> Tensor:
-        """``(d,)`` of ``loss`` with respect to the point, see :mod:`gradshape.attacks.back_gradient._unrolled`."""
+        """``(d,)`` gradient of ``loss`` with respect to the point, through the descent."""
         parameters = self.parameters.requires_grad_()
         with torch.enable_grad():
             [outer] = torch.autograd.grad(self._validation_loss(parameters), parameters)
@@ -112,8 +112,8 @@ class PoisonedDescent:
 
 
 def stable_rate(model: FlatModel, x: Tensor, *, points: float) -> float:
-    """One over a bound on the curvature of ``model``'s mean loss on rows ``x (n, d)`` in [0, 1] and poison rows that
-    weigh ``points`` rows, wherever in the box these are.
+    """Return a rate at which the descent is stable: one over a bound on the curvature of the mean loss on rows ``x (n,
+    d)`` in [0, 1] and poison that weighs ``points`` rows, wherever in the box it is.
 
     >>> from gradshape.attacks.back_gradient._flat_models import Adaline
     >>> round(stable_rate(Adaline(1, 2), torch.ones(3, 1).double(), points=1.0), 6)  # (1, 1)(1, 1)^T has eigenvalue 2

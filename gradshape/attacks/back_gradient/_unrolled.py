@@ -1,4 +1,4 @@
-"""Plain gradient descent, and the gradient of what it ends at with respect to the training rows: back-gradients."""
+"""Plain gradient descent, and back-gradients: how its last iterate moves with the training rows."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class DescentGradient:
-    """How an objective of the last iterate moves.
+    """Gradients of an objective of the last iterate.
 
     Attributes:
-        points: its gradient with respect to the points, of their shape.
+        points: with respect to the points, of their shape.
         start: with respect to the first iterate, ``(p,)``.
     """
 
@@ -31,7 +31,7 @@ def descend(loss: Loss, start: Tensor, points: Tensor, *, rate: float, steps: in
     Args:
         loss: of parameters and points.
         start: ``(p,)`` float64 ``w_0``.
-        points: what ``loss`` takes beside them.
+        points: the second argument of ``loss``.
         rate: of the steps, above 0.
         steps: ``T``, at least 1.
 
@@ -53,7 +53,7 @@ def descend(loss: Loss, start: Tensor, points: Tensor, *, rate: float, steps: in
 def retrace(
     loss: Loss, end: Tensor, points: Tensor, *, rate: float, steps: int, corrections: int = 0
 ) -> Iterator[Tensor]:
-    """``w_{T-1}, ..., w_0``, about, from ``w_T`` alone, without the memory of the iterates.
+    """Trace a descent back approximately, ``w_{T-1}, ..., w_0``, from ``w_T`` alone, without storing the iterates.
 
     ``w_t = w_{t+1} + rate dloss(w, points)/dw`` at ``w = w_{t+1}``. Every step back errs by ``rate^2`` times the
     Hessian times the slope; errors grow where the descent contracted, so that after some hundred steps they may be all
@@ -63,10 +63,10 @@ def retrace(
     Args:
         loss: of parameters and points.
         end: ``(p,)`` ``w_T``.
-        points: what ``loss`` takes beside them.
+        points: the second argument of ``loss``.
         rate: of the descent.
         steps: ``T``.
-        corrections: a step, at least 0; the paper makes none.
+        corrections: number of corrections at every step back, at least 0; the paper makes none.
 
     Muñoz-González et al. 2017, Towards poisoning of deep learning algorithms with back-gradient optimization,
     algorithm 2.
@@ -95,7 +95,7 @@ def back_gradient(
 
     Args:
         loss: of parameters and points, as the descent had it.
-        points: where it was made.
+        points: the points that the descent was made with.
         outer: ``(p,)`` ``dA/dw_T``.
         iterates: ``w_{T-1}, ..., w_0``, the last first: those of :func:`descend`, reversed and without ``w_T``, or
             those of :func:`retrace`.

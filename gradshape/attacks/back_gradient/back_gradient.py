@@ -1,4 +1,4 @@
-"""Poisoning whatever is trained by gradient descent, through the unrolled descent."""
+"""Poisoning of models that are trained by gradient descent, with gradients through the unrolled descent."""
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, replace
@@ -62,8 +62,8 @@ class BackGradient(ProportionalAttack):
         step: length of the first step of a climb, in the unit of features.
         steps: most steps of a climb.
         tolerance: least gain of the mean validation loss in a step.
-        starts: rows drawn for a point to start from: the one with the highest loss is taken.
-        retraced: whether gradients go back along an approximate descent, which saves memory, not along the exact one.
+        starts: number of rows drawn for a point to start from, of which the one with the highest loss is taken.
+        retraced: whether gradients go back along an approximate descent, which saves memory, or along the exact one.
 
     Raises:
         ValueError: a value is out of range.

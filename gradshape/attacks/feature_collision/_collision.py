@@ -1,4 +1,4 @@
-"""Feature collision: rows that stay near their bases while a network sees another row in them."""
+"""Feature collision: rows that stay near their bases while their features move to those of another row."""
 
 import math
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from torch import Tensor
 _FIRST_MOVE = 0.01
 # By how much a rate may differ from the one before.
 _RATE_CHANGE = 10.0
-# Done rows leave the batch where at least this share of it is done, looked up every so many steps.
+# Rows that are done leave the batch once this share of it is done, which is checked every so many steps.
 _LEAVING, _EVERY = 0.1, 5
 
 
@@ -22,7 +22,7 @@ class Collided:
     Attributes:
         x: ``(n, *shape)`` in [0, 1].
         distance: ``(n,)`` Euclidean distance of their features from the goal's.
-        steps: that were taken until all rows were done, at most the bound.
+        steps: taken until all rows were done, at most the bound.
     """
 
     x: Tensor
@@ -74,7 +74,7 @@ def collide(
     goal = goal.expand(len(base), goal.shape[1])
     problem = _Collisions(features, base, goal, beta, low, high)
     value, slope = problem.at(x)
-    # A row of zeros counts as long as one of this value throughout.
+    # A row of zeros counts as long as a row of this value throughout.
     least = 1e-3 * math.sqrt(math.prod(base.shape[1:]))
     rate = _FIRST_MOVE * _norms(x).clamp_min(least) / _norms(slope).clamp_min(1e-30)
     done = torch.zeros_like(value, dtype=torch.bool)
@@ -115,7 +115,7 @@ def collide(
 
 @dataclass(frozen=True, eq=False)
 class _Collisions:
-    """Some rows' objectives."""
+    """The minimisation problems of some rows."""
 
     features: Callable[[Tensor], Tensor]
     base: Tensor
@@ -125,7 +125,7 @@ class _Collisions:
     high: Tensor
 
     def take(self, rows: Tensor) -> "_Collisions":
-        """That of a part of the rows."""
+        """The problems of the rows at these places."""
         base, goal = self.base[rows], self.goal[rows]
         return _Collisions(self.features, base, goal, self.beta, self.low[rows], self.high[rows])
 
@@ -140,7 +140,7 @@ class _Collisions:
         return value, slope
 
     def step(self, x: Tensor, slope: Tensor, rate: Tensor) -> Tensor:
-        """A forward and a backward step."""
+        """Take a forward and a backward step."""
         rate = rate.view(-1, *[1] * (x.ndim - 1))
         ahead = x - rate * slope
         if self.beta:

@@ -63,12 +63,12 @@ class PolytopeAttack(TargetedAttack):
 
     @abstractmethod
     def coefficients(self, features: Tensor, goal: Tensor, start: Tensor | None) -> Tensor:
-        """How much each poison counts in a combination, which is held fixed while poison takes a step.
+        """Return the weight of each poison in a combination; the weights are held fixed while poison takes a step.
 
         Args:
             features: ``(T, J, f)`` of the poison in one network.
             goal: ``(T, f)`` the targets'.
-            start: ``(T, J)`` what this gave for that network a step before, if it was called before.
+            start: ``(T, J)`` the coefficients for that network of the step before; ``None`` at the first step.
 
         Returns:
             ``(T, J)``, at least 0, with sums of 1.
@@ -76,7 +76,7 @@ class PolytopeAttack(TargetedAttack):
 
     @abstractmethod
     def loss(self, residual: Tensor) -> Tensor:
-        """Of ``|goal - combination| / |goal|``, ``(T,)``."""
+        """``(T,)`` the loss of a network, given ``|goal - combination| / |goal|``, ``(T,)``."""
 
     @property
     def label(self) -> str:
@@ -159,12 +159,12 @@ def combined_distance(features: Tensor, coefficients: Tensor, goal: Tensor) -> T
 
 
 def transfer_threat(source: str) -> ThreatModel:
-    """What these attacks know: the features that the victim may use, and nothing of its data or parameters."""
+    """The threat model of these attacks, which know nothing of the victim's data, algorithm or parameters."""
     return replace(ON_TARGETS, algorithm=Knowledge.NONE, parameters=Knowledge.NONE, source=source)
 
 
 def _equally_many(near: Sequence[Tensor], at_once: int) -> Iterator[list[int]]:
-    """Places of targets that have as many bases as each other, and together at most ``at_once``, or 1 target."""
+    """Group the places of targets with equally many bases, at most ``at_once`` bases in a group of several targets."""
     for size in sorted({len(ids) for ids in near}):
         places = [place for place, ids in enumerate(near) if len(ids) == size]
         step = max(1, at_once // size)

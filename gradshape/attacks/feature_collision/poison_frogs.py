@@ -109,15 +109,15 @@ class PoisonFrogs(TargetedAttack):
             collide(
                 partial(models.penultimate, network),
                 rows.x[ids],
-                goals[of_part],
+                goals[target],
                 beta=weight if self.epsilon is None else 0.0,
                 half_width=math.inf if self.epsilon is None else self.epsilon,
-                start=(1 - self.opacity) * rows.x[ids] + self.opacity * victim.target.x[of_part],
+                start=(1 - self.opacity) * rows.x[ids] + self.opacity * victim.target.x[target],
                 steps=self.steps,
                 tolerance=self.tolerance,
                 report=partial(_report, victim, part * self.steps, len(parts) * self.steps),
             )
-            for part, (of_part, ids) in enumerate(parts)
+            for part, (target, ids) in enumerate(parts)
         ]
         x, distance = (torch.cat([getattr(part, name) for part in collided]) for name in ("x", "distance"))
         kept = (distance <= self.within).nonzero().squeeze(1)

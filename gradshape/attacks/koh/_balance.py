@@ -1,4 +1,4 @@
-"""Rows that make given parameters optimal: the optimality condition of training as a convex programme in the rows."""
+"""Poison rows that make given parameters the optimum of training, as a convex programme in the rows."""
 
 from dataclasses import dataclass
 
@@ -14,13 +14,14 @@ _TINY = torch.finfo(torch.float64).tiny
 
 @dataclass(frozen=True, eq=False)
 class BalanceProblem:
-    """``B`` problems.
+    """``B`` problems: rows are sought that make ``theta`` the optimum of training.
 
     Attributes:
-        gradient: ``(B, d)`` what the rows' pull shall balance: of the clean loss and the decay, by the weights.
-        theta: ``(B, d + 1)`` the weights and bias that shall become optimal.
+        gradient: ``(B, d)`` the gradient that the poison rows must cancel: that of the clean loss plus weight decay,
+            with respect to the weights, at ``theta``.
+        theta: ``(B, d + 1)`` the weights and the bias that are to become optimal.
         mass: ``(B, 2)`` copies of the row of class 0 and of class 1 for one clean row.
-        least: ``(B, 2)`` least margin under ``theta`` of either row, at most 1: keeps its loss small.
+        least: ``(B, 2)`` smallest margin that either row may have under ``theta``, at most 1; it bounds the row's loss.
     """
 
     gradient: Tensor
@@ -31,11 +32,11 @@ class BalanceProblem:
 
 @dataclass(frozen=True, eq=False)
 class BalanceSolution:
-    """Solutions.
+    """Solutions of ``B`` problems.
 
     Attributes:
         x: ``(B, 2, d)`` rows of class 0 and class 1, in the sets.
-        objective: ``(B,)`` what of the gradient they leave: ``|gradient + mass_0 x_0 - mass_1 x_1|``.
+        objective: ``(B,)`` length of what is left of the gradient, ``|gradient + mass_0 x_0 - mass_1 x_1|``.
     """
 
     x: Tensor
@@ -50,15 +51,15 @@ def balance_gradient(
     Where margins are below 1 the hinge loss of a row is linear, and a minimum of 0 means that training on the clean
     rows and these leads to ``theta`` (for the weights; for the bias the masses must balance its gradient).
 
-    The alternating direction method of multipliers: projections onto the sets, onto the margins, and the least-squares
-    problem take turns. Rows returned are in the sets; their margins hold up to what the turns leave, about
-    ``tolerance`` where both can be met.
+    The problem is solved by the alternating direction method of multipliers: projections onto the sets, projections
+    onto the margins, and the least-squares problem take turns. The rows returned are in the sets; where the margins can
+    be met as well, they hold up to about ``tolerance``.
 
     Args:
         problem: the problems, solved together.
         sets: where rows must lie.
-        steps: turns, at most.
-        tolerance: stop where turns move no row by more, as an Euclidean distance.
+        steps: most turns.
+        tolerance: stop where a turn moves no row by more than this Euclidean distance.
 
     Raises:
         ValueError: ``steps`` or ``tolerance`` is out of range.
@@ -76,7 +77,7 @@ def balance_gradient(
     _validate.non_negative(tolerance=tolerance)
     pull = problem.mass * problem.mass.new_tensor([-1.0, 1.0])
     weight = pull.square().sum(1)
-    # Any positive penalty converges; this one is on the scale of the least-squares problem.
+    # It converges with any positive penalty; this one is on the scale of the least-squares problem.
     penalty = (_PENALTY * weight).clamp_min(_TINY)[:, None, None]
     aim = pull[:, :, None] * problem.gradient[:, None]
     x = torch.stack([sets.negative.centroid, sets.positive.centroid]).expand(len(pull), 2, -1)
@@ -100,7 +101,7 @@ def balance_gradient(
 
 
 def _to_margins(x: Tensor, problem: BalanceProblem) -> Tensor:
-    """The nearest rows, ``(B, 2, d)``, with margins between ``least`` and 1."""
+    """Project rows ``(B, 2, d)`` onto those with margins between ``least`` and 1."""
     sign = x.new_tensor([-1.0, 1.0])
     w, b = problem.theta[:, None, :-1], problem.theta[:, None, -1]
     margins = sign * ((x * w).sum(-1) + b)

@@ -1,4 +1,4 @@
-"""Parameters that an attacker would like a learner to end with: wrong on many rows, yet of little training loss."""
+"""Decoys: parameters that are wrong on many rows and yet have a small training loss, for learners to be led to."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from gradshape.attacks.koh._regularised_hinge import AddedRows, RegularisedHinge
 
 @dataclass(frozen=True, eq=False)
 class Decoy:
-    """One of them.
+    """Parameters that an attacker wants a learner to end with.
 
     Attributes:
         theta: ``(d + 1,)`` weights and bias.
         loss: mean loss on the clean rows.
-        error: share of the clean rows that it gets wrong, in [0, 1].
-        quantile, repeats: how it came about.
+        error: share of the clean rows that they get wrong, in [0, 1].
+        quantile, repeats: which rows were flipped to train them, and how often each was added.
     """
 
     theta: Tensor
@@ -34,22 +34,22 @@ def find_decoys(
     repeats: Sequence[int],
     report: Callable[[int, int, float], None] | None = None,
 ) -> list[Decoy]:
-    """Train on clean rows and flipped copies of the rows nearest to the wrong side, in every combination.
+    """Train decoys on the clean rows and on flipped copies of the rows with the smallest margins.
 
-    Of the rows, those whose margin is below the ``q``-quantile under the clean parameters are added once more with the
-    other label, ``r`` times.
+    For every quantile ``q`` and every number ``r``, the rows whose margin under the clean parameters is below the
+    ``q``-quantile are added ``r`` times with the other label.
 
     Args:
-        learner: with the clean rows, on which decoys are also judged: the attacker sees no test rows.
+        learner: with the clean rows. Decoys are judged on these, too: the attacker sees no test rows.
         quantiles: the ``q``, in [0, 1].
         repeats: the ``r``, at least 1.
-        report: called with the decoys trained, those there will be, and the largest error so far.
+        report: called with the number of decoys trained, the number in all, and the largest error so far.
 
     Returns:
-        Those that no other beats in both loss and error, by falling error; at least one.
+        The decoys that no other one beats in both loss and error, by falling error; at least one.
 
     Raises:
-        ValueError: nothing to try, or a number is out of range.
+        ValueError: there is no quantile or no number of repeats, or one is out of range.
 
     Koh, Steinhardt and Liang 2018, section 4.2; their code takes the same training objective and pruning.
     """
@@ -81,7 +81,7 @@ def check_grid(*, quantiles: Sequence[float], repeats: Sequence[int]) -> None:
 
 
 def pareto_front(decoys: Sequence[Decoy]) -> list[Decoy]:
-    """The decoys with less loss than all that have at least their error, by falling error.
+    """Select the decoys whose loss is below that of all others with at least their error, by falling error.
 
     >>> from torch import zeros
     >>> tried = [Decoy(zeros(1), loss, error, 0.1, 1) for loss, error in ((0.5, 0.2), (0.4, 0.3), (0.3, 0.1))]

@@ -1,4 +1,4 @@
-"""The learner of the attacks of Koh, Steinhardt and Liang: hinge loss and weight decay on clean rows and added ones."""
+"""The learner of the attacks of Koh, Steinhardt and Liang: hinge loss and weight decay on clean and added rows."""
 
 import math
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from torch import Tensor
 from gradshape import _validate
 from gradshape.learners.margin_loss import SmoothedHinge
 
-# A bias that is not decayed at all has no unique optimum where no row is near the margin.
+# Without any decay the bias has no unique optimum where no row is near the margin.
 _BIAS_SHARE = 1e-4
 _FIRST_TEMPERATURE, _COOLER = 0.03, 0.2
 _MOST_STEPS, _MOST_HALVINGS, _MOST_DIRECT = 300, 40, 15
 # Newton decrements, squared and per unit of the objective.
 _ENOUGH, _ROUGHLY = 1e-22, 1e-3
-# Curvatures left out of Newton steps, relative to the largest: those change the steps, not where they lead.
+# Smaller curvatures, relative to the largest, are left out of Newton steps: they change the steps, not the minimum.
 _NEGLIGIBLE = 1e-6
 
 
@@ -41,7 +41,7 @@ class AddedRows:
 class RegularisedHinge:
     """``R(theta) = (1/n) (sum of losses on all rows) + (1 + m/n) decay/2 |w|^2``: ``n`` rows are clean, ``m`` added.
 
-    That is ``1 + m/n`` times the mean loss plus decay. The loss is the smoothed hinge.
+    This is ``1 + m/n`` times the sum of the mean loss and the decay. The loss is the smoothed hinge.
 
     Attributes:
         rows: ``(n, d + 1)`` clean rows, see :func:`~gradshape.learners.hinge.signed_rows`.
@@ -87,22 +87,22 @@ class RegularisedHinge:
         return self.loss.slope(self.rows @ theta) @ self.rows / len(self.rows)
 
     def decay_weights(self, added_mass: float) -> Tensor:
-        """``(d + 1,)`` weights of the squares in ``R`` when rows of this mass are added."""
+        """``(d + 1,)`` weights of the squared parameters in ``R`` when rows of this mass are added."""
         ridge = self.rows.new_full((self.rows.shape[1],), (1 + added_mass) * self.decay)
         ridge[-1] *= _BIAS_SHARE
         return ridge
 
     def solve(self, theta: Tensor, right: Tensor, *, added: AddedRows | None = None) -> Tensor:
-        """``H^-1 right``, ``(d + 1,)``, with the Hessian ``H`` of ``R`` at ``theta``."""
+        """Solve ``H q = right`` for ``q``, ``(d + 1,)``, with the Hessian ``H`` of ``R`` at ``theta``."""
         rows, mass, ridge = self._problem(added)
         return _solve(rows, mass * self.loss.curvature(rows @ theta), ridge, right, negligible=1e-14)
 
     def fit(self, added: AddedRows | None = None, *, start: Tensor | None = None) -> Tensor:
-        """``(d + 1,)`` the minimum of ``R``, by damped Newton steps while the loss is smoothed less and less.
+        """Minimise ``R`` by damped Newton steps while the loss is smoothed less and less; returns ``(d + 1,)``.
 
         Args:
             added: rows beside the clean ones; none if omitted.
-            start: parameters thought to be near the minimum.
+            start: parameters near the minimum, to save time.
 
         Raises:
             ValueError: the steps did not converge (rows that are not finite).
@@ -132,8 +132,8 @@ class RegularisedHinge:
 
 
 def _solve(rows: Tensor, weights: Tensor, ridge: Tensor, right: Tensor, *, negligible: float) -> Tensor:
-    """``(diag(ridge) + sum_i weights_i rows_i rows_i^T)^-1 right``, less rows of weights that are negligible."""
-    # Far from the margin there is no curvature.
+    """Compute ``(diag(ridge) + sum_i weights_i rows_i rows_i^T)^-1 right`` without rows of negligible weight."""
+    # Rows far from the margin have no curvature.
     bent = weights > negligible * weights.amax()
     few, weight = rows[bent], weights[bent]
     if len(few) < len(ridge):
@@ -151,7 +151,7 @@ def _solve(rows: Tensor, weights: Tensor, ridge: Tensor, right: Tensor, *, negli
 def _descend(
     rows: Tensor, mass: Tensor, ridge: Tensor, theta: Tensor, loss: SmoothedHinge, *, most: int, enough: float
 ) -> tuple[Tensor, bool]:
-    """Newton steps from ``theta``, at most ``most``; and whether they converged."""
+    """Take at most ``most`` Newton steps from ``theta``; returns where they lead and whether they converged."""
     margins = rows @ theta
     value = _objective(margins, mass, ridge, theta, loss)
     last = math.inf

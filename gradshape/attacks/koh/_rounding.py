@@ -1,4 +1,4 @@
-"""Rows of counts: whole multiples of a unit, drawn around rows of any values."""
+"""Random rounding of rows to whole multiples of a unit, such as counts of words."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ _ROUNDS, _HALVINGS = 64, 40
 
 
 def round_inside(x: Tensor, count: int, *, inside: SphereSlab, levels: int, generator: torch.Generator) -> Tensor:
-    """Rows of whole multiples of ``1 / levels`` whose mean is near ``x``, inside a sphere and slab.
+    """Draw rows of whole multiples of ``1 / levels`` whose mean is near ``x``, inside a sphere and slab.
 
     Every value is rounded up or down at random, without bias. That adds its variance to the squared distance from the
     centroid, so the row is first moved towards the centroid until the *expected* squared distance is within the radius.
@@ -19,12 +19,12 @@ def round_inside(x: Tensor, count: int, *, inside: SphereSlab, levels: int, gene
         x: ``(d,)`` a row of the set, in [0, 1].
         count: rows to return, at least 1.
         inside: the set.
-        levels: how many steps there are from 0 to 1, at least 1; 1 leaves only 0 and 1.
+        levels: number of steps from 0 to 1, at least 1; a single step leaves only the values 0 and 1.
         generator: of the roundings.
 
     Returns:
-        ``(count, d)`` float64. Where 64 drawings of ``count`` rows give too few inside, those that are repeat; where
-        they give none, the nearest multiples of the centroid do, which need not be inside.
+        ``(count, d)`` float64. Where 64 drawings of ``count`` rows give too few rows inside, those that are inside are
+        repeated; where they give none, the rounded centroid is repeated, which need not be inside.
 
     Koh, Steinhardt and Liang 2018, section on integrality constraints; theirs bounds the expected squared distance in
     the optimisation itself, by a piecewise linear function.

@@ -1,4 +1,4 @@
-"""Two rows that climb the gradient of the learner's loss, by how its minimum moves with them."""
+"""Two rows that climb the learner's loss on the clean rows, by influence functions."""
 
 from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
@@ -64,7 +64,7 @@ class KohInfluence(KohAttack):
 
 
 def _flipped(own: Surrogate, generator: torch.Generator) -> Tensor:
-    """``(2, d)`` a row for each class, of the other: one in the set, if there is any, else projected onto it."""
+    """Draw ``(2, d)`` for each class a row of the other class that lies in its set; if there is none, project one."""
     x = own.learner.rows[:, :-1] * own.learner.rows[:, -1:]
     allowed = own.sets.contains(x, 1 - own.y)
     rows = []
@@ -79,12 +79,12 @@ def _flipped(own: Surrogate, generator: torch.Generator) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class InfluenceAscent:
-    """Where two rows came to.
+    """The end of a climb.
 
     Attributes:
-        x: ``(2, d)`` the best rows seen, of class 0 and class 1.
-        loss, error: of the learner with them, on the clean rows.
-        history: the best loss up to each look.
+        x: ``(2, d)`` the best rows found, of class 0 and class 1.
+        loss, error: mean loss and error on the clean rows of the learner that is trained with them.
+        history: the best loss up to each comparison.
     """
 
     x: Tensor
@@ -111,10 +111,10 @@ def climb_by_influence(
         x: ``(2, d)`` float64 rows to start from, in the sets.
         mass: ``(2,)`` copies of each for one clean row.
         sets: where rows must lie.
-        eta: step size; gradients are those by one unit of mass, so that copies do not lengthen steps.
+        eta: step size; gradients are per unit of mass, so that copies do not lengthen the steps.
         steps: at most.
-        every: steps from look to look; two looks without gain end the ascent.
-        report: called at each look with step, ``steps`` and the best loss.
+        every: steps from one comparison of the loss to the next; two without gain end the ascent.
+        report: called at each comparison with the step, ``steps`` and the best loss.
 
     Koh, Steinhardt and Liang 2018, algorithm 1.
     """
@@ -145,16 +145,16 @@ def _pair(x: Tensor, mass: Tensor) -> AddedRows:
 
 
 def influence_gradient(learner: RegularisedHinge, x: Tensor, mass: Tensor, theta: Tensor) -> Tensor:
-    """``(2, d)`` gradients of the loss on the clean rows by the two rows, each divided by its mass.
+    """Return ``(2, d)`` gradients of the loss on the clean rows with respect to the two rows, per unit of their mass.
 
-    With the minimum ``theta`` of the training objective, its Hessian ``H`` and ``q = H^-1 dA/dtheta``, that of a row
-    with margin ``m = z theta . (x, 1)`` is ``-(z loss'(m) q + loss''(m) (q . (x, 1)) theta)``, without the bias.
+    With the minimum ``theta`` of the training objective, its Hessian ``H`` and ``q = H^-1 dA/dtheta``, the gradient of
+    a row with margin ``m = z theta . (x, 1)`` is ``-(z loss'(m) q + loss''(m) (q . (x, 1)) theta)``, without the bias.
 
     Args:
         learner: with the clean rows, on which the loss ``A`` is measured.
         x: ``(2, d)`` float64, a row of class 0 and one of class 1.
         mass: ``(2,)`` copies of each for one clean row.
-        theta: ``(d + 1,)`` what the learner comes to with them.
+        theta: ``(d + 1,)`` the parameters of the learner that is trained with them.
 
     Koh and Liang 2017, Understanding black-box predictions via influence functions, equation 5.
     """

@@ -1,4 +1,4 @@
-"""Two rows that make a decoy optimal: parameters that are wrong on many rows become what training leads to."""
+"""Two rows that make a decoy, parameters that are wrong on many rows, the optimum of training."""
 
 from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
@@ -59,12 +59,12 @@ class KohKkt(DecoyAttack):
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Two rows.
+    """Two rows that are added together.
 
     Attributes:
-        x: ``(2, d)`` of class 0 and class 1.
-        copies: ``(2,)`` int64.
-        objective: what of the decoy's gradient they leave; 0 makes it optimal.
+        x: ``(2, d)`` rows of class 0 and class 1.
+        copies: ``(2,)`` int64 number of copies of each.
+        objective: length of what they leave of the gradient at the decoy; at 0 the decoy is optimal.
     """
 
     x: Tensor
@@ -75,7 +75,7 @@ class Pair:
 def balanced_pairs(
     own: Surrogate, decoys: list[Decoy], count: int, *, loss_quantile: float, divisions: int
 ) -> list[Pair]:
-    """The pair of rows for every decoy and division of ``count`` copies; the arguments are those of :class:`KohKkt`."""
+    """Find the pair of rows for every decoy and division of ``count`` copies; arguments are as for :class:`KohKkt`."""
     eps, learner = count / len(own), own.learner
     gradients, thetas, leasts, copies = [], [], [], []
     for decoy in decoys:
@@ -84,7 +84,7 @@ def balanced_pairs(
         losses = learner.loss.value(learner.rows @ decoy.theta)
         least = torch.stack([1 - losses[own.y == label].quantile(loss_quantile) for label in (0, 1)]).clamp_max(1)
         shares = {count * step // divisions for step in range(divisions + 1)}
-        # The bias of the decoy is optimal, too, where the copies' difference is its gradient.
+        # The bias of the decoy is optimal, too, where the difference of the numbers of copies is its gradient.
         balancing = round((eps + float(slope[-1])) / 2 * len(own))
         if 0 <= balancing <= count:
             shares.add(balancing)
@@ -98,15 +98,16 @@ def balanced_pairs(
     )
     solved = balance_gradient(problem, sets=own.sets)
     return [
-        Pair(x, of_each, objective)
-        for x, of_each, objective in zip(solved.x, copies, solved.objective.tolist(), strict=True)
+        Pair(x, numbers, objective)
+        for x, numbers, objective in zip(solved.x, copies, solved.objective.tolist(), strict=True)
     ]
 
 
 def most_harmful_pair(own: Surrogate, pairs: list[Pair], *, report: Report | None = None) -> tuple[Pair, float]:
-    """The pair with which the learner errs most on the clean rows, and how often; of equals that of the larger loss.
+    """Find the pair with which the learner has the largest error on the clean rows (of equal ones, the largest loss).
 
-    ``report`` is called for each pair with its number, how many there are, and the largest error so far.
+    Returns the pair and the error. ``report`` is called for each pair with its number, the number in all, and the
+    largest error so far.
     """
     start = own.learner.fit()
     best, worst = pairs[0], (-1.0, -1.0)

@@ -1,4 +1,4 @@
-"""Rows of large loss that a decoy likes: what an attacker plays against a learner, capped by the loss of the decoy."""
+"""Rows of large loss for the learner and of small loss for a decoy, found in a game of attacker and learner."""
 
 import math
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from gradshape.attacks.koh._koh_attack import ChosenRows, DecoyAttack, Report, S
 from gradshape.constraints import maximise_capped
 
 _COPIES = 2
-# The poison is looked at after an eighth, a quarter, a half and all of the rounds.
+# The poison is judged after an eighth, a quarter, a half and all of the rounds.
 _HALVINGS = 3
 _FAILURES = 2
 _ROUNDS_A_REPORT = 10
@@ -65,7 +65,7 @@ class KohMinMax(DecoyAttack):
         kept = math.ceil(count / _COPIES)
         burn_in = round(max(1, 0.1 / eps - 1) * kept)
         rounds = burn_in + kept
-        looks = {math.ceil(rounds / 2**halving) for halving in range(_HALVINGS + 1)}
+        judged = {math.ceil(rounds / 2**halving) for halving in range(_HALVINGS + 1)}
         start = own.learner.fit()
         best: PlayedRows | None = None
         failures, clean = 0, own.learner.error(start)
@@ -73,11 +73,11 @@ class KohMinMax(DecoyAttack):
         for answers in islice(play_capped(own, thetas, eps=eps, cap=self.cap, eta=self.eta), rounds):
             game.append(answers)
             step = len(game)
-            if step in looks:
+            if step in judged:
                 found = most_harmful_game(own, game[step * burn_in // rounds :], count, start=start)
                 gained = best is None or found.harm > best.harm
                 best, failures = (found, 0) if gained else (best, failures + 1)
-            if step % _ROUNDS_A_REPORT == 0 or step in looks:
+            if step % _ROUNDS_A_REPORT == 0 or step in judged:
                 report(step, rounds, clean if best is None else best.harm[0])
             if failures == _FAILURES:
                 break
@@ -87,12 +87,12 @@ class KohMinMax(DecoyAttack):
 
 @dataclass(frozen=True, eq=False)
 class PlayedRows:
-    """Rows that an attacker played.
+    """The rows of a game, as poison.
 
     Attributes:
-        x: ``(m, d)`` of the sets.
+        x: ``(m, d)`` rows of the sets.
         y: ``(m,)`` int64 classes.
-        copies: ``(m,)`` int64 of each.
+        copies: ``(m,)`` int64 number of copies of each.
         harm: error and mean loss on the clean rows of the learner that is trained with them.
     """
 
@@ -103,12 +103,12 @@ class PlayedRows:
 
 
 def most_harmful_game(own: Surrogate, rounds: list[tuple[Tensor, Tensor]], count: int, *, start: Tensor) -> PlayedRows:
-    """The game whose rows, ``count`` in all and as evenly as can be, do most harm.
+    """Find the game whose rows do most harm, with ``count`` copies in all, as evenly as possible.
 
     Args:
-        own: what the attacker trains.
+        own: the attacker's learner.
         rounds: at most ``count``, each ``(K, d)`` rows and ``(K,)`` classes, one for each game.
-        count: rows in all; the first ones occur once more where it does not come out even.
+        count: copies in all; where they do not come out even, the first rows get one more.
         start: parameters to train from.
     """
     copies = own.y.new_full((len(rounds),), count // len(rounds))
@@ -121,7 +121,7 @@ def most_harmful_game(own: Surrogate, rounds: list[tuple[Tensor, Tensor]], count
 def play_capped(
     own: Surrogate, decoys: Tensor, *, eps: float, cap: float, eta: float
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """What is played against the learner, round after round without end, in one game for each decoy.
+    """Play against the learner, round after round without end, one game for each decoy.
 
     Args:
         own: clean rows, and the sets that rows must lie in.

@@ -14,16 +14,16 @@ from gradshape.learners.implicit import adjoint, label_gradient, mixture_gradien
 from gradshape.learners.logistic import fit_logistic
 from gradshape.learners.margin_loss import Logistic, MarginLoss
 
-# Which rows to flip does not depend on more digits of the parameters.
+# The choice of rows to flip does not depend on more digits of the parameters.
 _TOLERANCE = 1e-6
 
 
 class Relaxation(Enum):
-    """What a label between -1 and 1 means while flips are searched for.
+    """The meaning of a label between -1 and 1 while flips are searched for.
 
     Attributes:
-        MIXTURE: the loss is the mixture of both labels' losses: gradients tell what whole flips do.
-        MARGIN: the label scales the margin: gradients tell what small changes do, as in the paper.
+        MIXTURE: the loss is the mixture of both labels' losses, so that gradients tell the effect of whole flips.
+        MARGIN: the label scales the margin, so that gradients tell the effect of small changes, as in the paper.
     """
 
     MIXTURE = "mixture"
@@ -32,12 +32,12 @@ class Relaxation(Enum):
 
 @dataclass(frozen=True)
 class Contamination:
-    """Flipped labels.
+    """The result of a search for labels to flip.
 
     Attributes:
         flipped: ``(budget,)`` ids of the flipped rows, ascending.
         clean: the objective without any flip.
-        objective: what is reached with them.
+        objective: the objective with these flips.
         history: the best objective up to each step.
     """
 
@@ -81,7 +81,7 @@ def contaminate(
         relaxation: of the labels.
         steps: trainings at most.
         step_size: greater than 0.
-        patience: it stops after so many steps without improvement.
+        patience: number of steps without improvement after which the search stops.
         report: called with steps done, steps at most, and the best objective.
 
     Raises:
@@ -135,7 +135,7 @@ def contaminate(
 
 
 def _farthest(distance: Tensor, gain: Tensor, allowed: Tensor) -> Tensor:
-    """Ids in descending order of ``distance``, equally far ones of ``gain``; the allowed ones first."""
+    """Order ids by falling ``distance``, equally far ones by falling ``gain``; the allowed ones come first."""
     order = gain.argsort(descending=True, stable=True)
     order = order[distance[order].argsort(descending=True, stable=True)]
     return order[allowed[order].to(torch.int8).argsort(descending=True, stable=True)]

@@ -1,4 +1,4 @@
-"""Poisoning of differentially-private learners: edit the features of the rows that move what they release."""
+"""Poisoning of differentially private learners by edits of training rows, by Ma, Zhu and Hsu 2019."""
 
 import math
 from dataclasses import KW_ONLY, dataclass, field, replace
@@ -18,12 +18,12 @@ from gradshape.learners.private import ObjectivePerturbation, OutputPerturbation
 
 
 class ReleaseGoal(Enum):
-    """What the attacker wants of the released parameters.
+    """What the attacker wants the released parameters to do.
 
     Attributes:
-        LABEL_AVERSION: a large mean loss on his rows with their true labels.
-        LABEL_TARGET: a small mean loss on his rows with the opposite labels.
-        PARAMETER_TARGET: to be near the negative of what the learner finds on clean rows without noise.
+        LABEL_AVERSION: have a large mean loss on his rows with their true labels.
+        LABEL_TARGET: have a small mean loss on his rows with the opposite labels.
+        PARAMETER_TARGET: be near the negative of the parameters that the learner finds on clean rows without noise.
     """
 
     LABEL_AVERSION = "label_aversion"
@@ -35,8 +35,8 @@ class RowSelection(Enum):
     """How the rows to edit are chosen.
 
     Attributes:
-        SHALLOW: the longest gradients at the clean rows.
-        DEEP: those that move farthest if all may be edited.
+        SHALLOW: those with the longest gradients, before any edit.
+        DEEP: those that move farthest if all rows may be edited.
     """
 
     SHALLOW = "shallow"
@@ -49,19 +49,19 @@ class PrivateLearnerPoisoning(ProportionalAttack):
 
     The attacker knows the learner and its noise distribution, but not the noise: he minimises the *mean* cost of what
     it releases by stochastic gradients through its optimality condition (DPV), or the cost without noise (SV, a
-    surrogate victim). Labels stay. He judges by rows of his own, drawn from the training rows and never edited; test
-    rows play no part. Only two classes.
+    surrogate victim). Labels stay. He judges by rows that are drawn from the training rows and never edited; test rows
+    play no part. There must be two classes.
 
-    Private learners here see ``(2 x - 1) / sqrt(d)``. That takes the box of valid rows into the unit ball which the
-    learners require, with its corners on the sphere: a row that stays in the box is in the ball, so edited rows are
-    projected onto the box. The published attack may use all of the ball.
+    The private learners of this library see ``(2 x - 1) / sqrt(d)``, which takes the box of valid rows into the unit
+    ball that they require, with the corners of the box on the sphere. A row in the box is in the ball, so edited rows
+    are projected onto the box. The published attack may use all of the ball.
 
     Args:
         fraction: edited rows relative to the number of rows, from 0 to ``1 - holdout``.
         learner: the victim, :class:`~gradshape.learners.private.ObjectivePerturbation` or ``OutputPerturbation``.
-        aim: what the attacker wants.
+        aim: what the attacker wants the released parameters to do.
         surrogate: whether he neglects the noise: SV, else DPV.
-        selection: how rows are chosen.
+        selection: how the rows to edit are chosen.
         selection_draws: random vectors that shallow selection averages over, at least 1.
         descent: how rows are moved.
         holdout: share of the rows that the attacker judges by, in (0, 1).

@@ -1,4 +1,4 @@
-"""Groups of features of which exactly one is 1, as categories are coded."""
+"""Groups of features of which exactly one is 1, as in the one-hot code of categories."""
 
 from itertools import chain
 
@@ -18,10 +18,10 @@ def check_groups(groups: Groups) -> None:
 
 
 def snap(x: Tensor, groups: Groups) -> Tensor:
-    """Rows ``(n, d)`` with the largest entry of every group set to 1 and the others to 0.
+    """Set the largest entry of every group to 1 and its others to 0, in a copy of rows ``(n, d)``.
 
     Raises:
-        ValueError: a group has a column that the rows have not.
+        ValueError: a group has a column that the rows do not have.
 
     >>> snap(torch.tensor([[0.2, 0.4, 0.7]]), ((0, 1),)).tolist()[0][:2]
     [0.0, 1.0]

@@ -1,4 +1,4 @@
-"""What poison does to a linear regression, and climbing it."""
+"""The harm that poison does to a linear regression, and gradient ascent on it."""
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
@@ -8,6 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from gradshape.attacks._point_ascent import inside
 from gradshape.learners.linear import LinearFit, Penalty, fit_linear, row_gradients
 
 _LEAST_STEPS = 15
@@ -15,7 +16,7 @@ _MOST_DOUBLINGS, _SHRINK, _LEAST_LENGTH = 8, 0.75, 1e-6
 
 
 class Harm(Enum):
-    """What is made as large as it can be.
+    """What an attack maximises.
 
     Attributes:
         TRAIN: mean squared error on the clean training rows.
@@ -30,14 +31,14 @@ class Harm(Enum):
 
 @dataclass(frozen=True, eq=False)
 class RegressionHarm:
-    """What poison does to a linear regression that is fitted to it and to clean rows.
+    """The harm that poison does to a linear regression that is fitted to clean rows and to the poison.
 
     Attributes:
         x, y: ``(n, d)`` and ``(n,)`` float64 clean rows.
         penalty: of the model.
-        judged: rows on which the mean squared error is taken; the clean ones if ``None``.
+        judged: rows and values on which the mean squared error is taken; the clean ones if ``None``.
         weight: of a clean row; a poison row has 1.
-        distance: take the squared distance of the parameters from the clean fit instead of an error.
+        distance: whether harm is the squared distance of the parameters from the clean fit, and not an error.
     """
 
     x: Tensor
@@ -58,18 +59,18 @@ class RegressionHarm:
         return fit_linear(self.x, self.y, penalty=self.penalty)
 
     def fit(self, poison_x: Tensor, poison_y: Tensor, *, start: LinearFit | None = None) -> LinearFit:
-        """The model of the clean rows and ``(m, d)`` poison rows with values ``(m,)``."""
+        """Fit the model to the clean rows and to ``(m, d)`` poison rows with values ``(m,)``."""
         x, y, weights = self._together(poison_x, poison_y)
         return fit_linear(x, y, penalty=self.penalty, weights=weights, start=start)
 
     def at(self, fit: LinearFit) -> float:
-        """The harm done to a fit."""
+        """The harm to a fit."""
         if self.distance:
             return float((fit.w - self._clean.w).square().sum() + (fit.b - self._clean.b).square())
         return fit.mse(*(self.judged or (self.x, self.y)))
 
     def gradients(self, poison_x: Tensor, poison_y: Tensor, fit: LinearFit) -> tuple[Tensor, Tensor]:
-        """Gradients of the harm by the poison rows, ``(m, d)``, and their values, ``(m,)``, at the fit to them."""
+        """Gradients of the harm with respect to poison rows, ``(m, d)``, and values, ``(m,)``, at the fit to them."""
         if self.distance:
             outer_w, outer_b = 2 * (fit.w - self._clean.w), 2 * (fit.b - self._clean.b)
         else:
@@ -88,7 +89,7 @@ class RegressionHarm:
 
 @dataclass(frozen=True, eq=False)
 class HarmAscent:
-    """Where an ascent ended.
+    """The end of an ascent.
 
     Attributes:
         x, y: ``(m, d)`` and ``(m,)`` float64 poison in [0, 1].
@@ -114,19 +115,19 @@ def ascend(
 ) -> HarmAscent:
     """Climb ``harm`` from poison rows ``x (m, d)`` with values ``y (m,)``, all float64 in [0, 1].
 
-    All rows step together, each by one length along its own gradient, with respect to the row and its value; the part
-    of it that points out of the box is left out. The length is doubled as long as that does more harm, and becomes 0.75
-    of itself, without a step, if even the first does no more. From the 15th step on, one that gains at most
-    ``tolerance`` of the harm is the last.
+    All rows step together. Each moves by the same length along its own gradient, with respect to the row and its value,
+    without the part that points out of the box. The length is doubled as long as that does more harm. If even the first
+    length does no more harm, no step is made and the length shrinks to three quarters. From the 15th step on, a step
+    that gains at most ``tolerance`` of the harm is the last.
 
     Args:
-        harm: what is climbed.
+        harm: the objective.
         step: the first length, above 0.
-        steps: at most, those that are not made included.
+        steps: at most, including those that are not made.
         tolerance: relative, at least 0.
         move_values: whether the values move as well.
-        confine: puts rows back where they have to be.
-        report: told the number of steps done, that of steps at most, and the harm.
+        confine: moves rows back to where they are allowed.
+        report: called with the steps done, the steps at most and the harm.
 
     Jagielski et al. 2018, algorithm 1.
     """
@@ -135,7 +136,7 @@ def ascend(
     length = step
     for taken in range(steps):
         by_x, by_y = harm.gradients(x, y, fit)
-        direction = _inward(torch.cat([x, y[:, None]], dim=1), torch.cat([by_x, by_y[:, None]], dim=1))
+        direction = inside(torch.cat([by_x, by_y[:, None]], dim=1), torch.cat([x, y[:, None]], dim=1))
         if not move_values:
             direction[:, -1] = 0
         direction /= direction.norm(dim=1, keepdim=True).clamp_min(torch.finfo(direction.dtype).tiny)
@@ -160,9 +161,3 @@ def ascend(
         if taken + 1 >= _LEAST_STEPS and value - path[-2] <= tolerance * value:
             break
     return HarmAscent(x, y, tuple(path))
-
-
-def _inward(point: Tensor, gradient: Tensor) -> Tensor:
-    """The gradient without what points out of the unit box."""
-    outward = ((point <= 0) & (gradient < 0)) | ((point >= 1) & (gradient > 0))
-    return gradient.masked_fill(outward, 0)

@@ -1,4 +1,4 @@
-"""Gradient ascent on the rows and values that a linear regression is fitted to."""
+"""OptP: gradient ascent on poison rows and values that a linear regression is fitted to."""
 
 from dataclasses import KW_ONLY, dataclass, replace
 from enum import Enum
@@ -18,7 +18,7 @@ from gradshape.training.penalty import known_penalty
 
 
 class PoisonStart(Enum):
-    """Which training rows poison starts as, and with which values.
+    """The training rows that poison starts from, and the values that they are given.
 
     Attributes:
         INVERSE_FLIP: random rows with ``1 - y``.
@@ -35,16 +35,16 @@ class PoisonStart(Enum):
 class OptP(ProportionalAttack):
     """Optimise rows, and their values, against a linear regression (ordinary, ridge, lasso or elastic net).
 
-    ``round(fraction * n)`` rows start as flipped training rows. Every step fits the model to clean and poisoned rows
-    together, moves each poison row by one length along its own gradient of the harm, and stays in [0, 1]; the length is
-    doubled as long as that helps. Steps that do no more harm are not made, and the length shrinks instead. See
+    ``round(fraction * n)`` rows start as flipped training rows. Every step fits the model to clean rows and poison
+    together and moves each poison row by the same length along its own gradient of the harm, inside [0, 1]; the length
+    is doubled as long as that helps. Steps that do no more harm are not made, and the length shrinks instead. See
     :func:`~gradshape.attacks.regression.harm.ascend`.
 
     Args:
         fraction: poison rows relative to the number of *clean* rows, >= 0. 0 is valid and adds nothing. The paper
             counts relative to all rows: its 20 % is 0.25.
         harm: what is maximised.
-        start: what poison starts as.
+        start: the rows and values that poison starts from.
         move_values: whether the values are optimised as well as the rows.
         penalty: of the attacked model; the victim's own if ``None``.
         step: first length of a step, in the unit of the features, > 0.
@@ -53,15 +53,15 @@ class OptP(ProportionalAttack):
             In the authors' code it is 1e-3, absolute.
         held_out: share of the clean rows that are held out for ``Harm.VALIDATION``, in (0, 1). The others then weigh as
             much as all, so that the share of poison stays what it is. Test rows are never looked at.
-        one_hot: groups of columns of which exactly one is 1; poison keeps to that.
+        one_hot: groups of columns of which exactly one is 1, in clean rows and in poison.
 
     Raises:
-        ValueError: a number is out of range or a group is none; when it is crafted, the victim is no linear regression
-            and no penalty was given.
+        ValueError: a number is out of range or a group is not valid; when poison is crafted, the victim is no linear
+            regression and no penalty was given.
 
-    In the authors' code the line search is made row by row, each fitted with the clean rows only; the gradients take
-    the Hessian of the clean rows; and the regulariser is part of the harm. Their five steps up to the budget are five
-    intensities of one figure, each optimised on its own: here five ``fraction``.
+    The authors' code departs in three points: its line search goes row by row, each fitted with the clean rows only;
+    its gradients take the Hessian of the clean rows; and the regulariser is part of its harm. The five steps up to its
+    budget are five intensities of one figure, each optimised on its own, which are five values of ``fraction`` here.
 
     Jagielski et al. 2018, Manipulating machine learning, section III-A and III-B.
 
@@ -108,7 +108,7 @@ class OptP(ProportionalAttack):
 
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         x, y = victim.train.x.flatten(1).double(), victim.train.y.double()
-        # Asked for only if it is needed: an attack with a penalty of its own knows nothing of the victim.
+        # The victim is looked at only if need be: an attack with a penalty of its own knows nothing of it.
         penalty = self.penalty or known_penalty(victim.recipe, rows=len(y) + count)
         harm = self._harm(x, y, penalty, generator)
         source, start_y = draw_start(x, y, count, start=self.start, generator=generator)
@@ -140,12 +140,12 @@ class OptP(ProportionalAttack):
 def draw_start(
     x: Tensor, y: Tensor, count: int, *, start: PoisonStart, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Rows that poison starts as.
+    """Draw the rows that poison starts from.
 
     Args:
         x, y: ``(n, d)`` and ``(n,)`` float64 training rows.
-        count: how many, at least 1.
-        start: how they are drawn, without replacement as long as there are enough, and valued.
+        count: number of rows, at least 1.
+        start: how they are drawn, without replacement as long as there are enough, and what values they get.
         generator: draws them.
 
     Returns:

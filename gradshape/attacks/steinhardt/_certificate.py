@@ -1,4 +1,4 @@
-"""How much hinge loss poison can cause at most, from a game of learner and attacker; and poison that causes it."""
+"""A game of learner and attacker that bounds the hinge loss poison can cause, and plays poison that causes it."""
 
 import math
 from collections.abc import Callable
@@ -19,8 +19,8 @@ class WorstCase:
     """The worst that poison can do to given classifiers: ``U = (1/n) sum of clean hinge losses + eps * worst loss``.
 
     Attributes:
-        bound: ``(K,)`` values of ``U``, or more: no poison inside the sets makes the least risk in the ball larger.
-        risk: ``(K,)`` what is attained with ``x``: ``risk <= U <= bound``.
+        bound: ``(K,)`` at least ``U``: no poison inside the sets makes the least risk in the ball larger.
+        risk: ``(K,)`` the risk with ``x`` as poison: ``risk <= U <= bound``.
         x: ``(K, d)`` float64 the row of the sets with the largest loss, ``y`` ``(K,)`` int64 its class.
         gradient: ``(K, d + 1)`` of the risk, by the weights and the bias, with ``x`` fixed.
     """
@@ -33,7 +33,7 @@ class WorstCase:
 
 
 def worst_case(x: Tensor, y: Tensor, theta: Tensor, *, sets: FeasibleSets, eps: Tensor) -> WorstCase:
-    """How bad poison inside ``sets`` can be for classifiers ``theta``.
+    """Find the worst poison inside ``sets`` for classifiers ``theta``.
 
     Args:
         x: ``(n, d)`` clean rows.
@@ -76,7 +76,7 @@ def _worst_case(rows: Tensor, theta: Tensor, sets: FeasibleSets, eps: Tensor) ->
 
 @dataclass(frozen=True, eq=False)
 class Certificate:
-    """What ``K`` games of ``T`` rounds left behind.
+    """The result of ``K`` games of ``T`` rounds.
 
     Whatever poison inside the sets is added, ``eps`` rows for one clean row: the least mean hinge loss, over clean rows
     and poison and per *clean* row, of the classifiers in the ball is at most ``bound``. With the rows played as poison,
@@ -129,7 +129,7 @@ def certify(
         eta: step size, above 0.
         steps: most rounds.
         tolerance: stop where in all games the bound is at most this above the floor.
-        report: called now and then with the rounds played, ``steps`` and the mean bound.
+        report: called every 50 rounds with the rounds played, ``steps`` and the mean bound.
 
     Raises:
         ValueError: an argument is out of its range.

@@ -1,4 +1,4 @@
-"""Four poison points, two a class, placed where they hurt a linear classifier most and drag their own filter along."""
+"""Four poison points, two per class, placed where they hurt a linear classifier most and drag their filter along."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor
 
-from gradshape.constraints import FeasibleSets, SphereSlab
+from gradshape.constraints import FeasibleSets
 
 Array = NDArray[np.float64]
 
-# Four points need no more directions beside the span of the weights and of the difference of the centroids.
+# Four points need no more directions than these, beside the weights and the difference of the centroids.
 EXTRA_DIRECTIONS = 4
 VIOLATION_ALLOWED = 1e-4
 _POINTS = 4
@@ -30,7 +30,7 @@ _PARTS = 4
 
 @dataclass(frozen=True, eq=False)
 class DraggedSets:
-    """Sphere-and-slab sets whose centroids and axis follow the poison, while radii and half-widths stay.
+    """Sphere-and-slab sets whose centroids and axis follow the poison, while radii and half-widths stay fixed.
 
     With poison masses ``e`` on points ``x``, relative to all clean rows, the centroid of class ``y`` becomes
     ``(p_y mu_y + sum e x) / (p_y + sum e)``, summed over the points of that class, and the axis the unit vector between
@@ -75,24 +75,23 @@ class DraggedSets:
         negative, positive = (total[label] / (self.shares[label] + weights[y == label].sum()) for label in (0, 1))
         axis = positive - negative
         axis = axis / axis.norm().clamp_min(torch.finfo(torch.float64).tiny)
-        of = self.clean
         return FeasibleSets(
-            SphereSlab(negative, of.negative.radius, -axis, half_width=of.negative.half_width),
-            SphereSlab(positive, of.positive.radius, axis, half_width=of.positive.half_width),
+            replace(self.clean.negative, centroid=negative, axis=-axis),
+            replace(self.clean.positive, centroid=positive, axis=axis),
         )
 
 
 @dataclass(frozen=True, eq=False)
 class PoisonPoints:
-    """Where the poison is.
+    """Poison points and their masses.
 
     Attributes:
         x: ``(4, d)`` float64: a support and a drag point of class 0, then of class 1; ``(6, d)`` where two centroids
             fill up a larger budget (:func:`grow_points`).
         y: ``(4,)`` int64, the classes 0, 0, 1, 1; of centroids 0, 1.
         masses: ``(4,)`` float64, relative to all clean rows.
-        value: hinge loss of the support points, by mass; what drag points lose is not counted.
-        violation: by how much a point is outside its set at most, in radii of its class.
+        value: hinge loss of the support points, weighted by mass; that of drag points is not counted.
+        violation: largest distance of a point from its set, in radii of its class.
     """
 
     x: Tensor
@@ -109,23 +108,23 @@ def place_points(
 
     Each class has a support point ``x_y`` and a drag point, which only moves the sets. Written as offsets from the
     dragged centroids, every sphere is a ball around 0, centroids are linear in the offsets, and only the slabs are not
-    convex. Loss and sets depend on the offsets' products with ``w``, with the difference ``D`` of the clean centroids
-    and with each other alone, so that the span of ``w``, ``D`` and any four more directions loses nothing: 24 numbers,
-    found by sequential quadratic programming, on the CPU wherever the rows are. The maximum is a local one: a
-    candidate, not a certificate.
+    convex. Loss and sets depend only on the products of the offsets with ``w``, with the difference ``D`` of the clean
+    centroids and with each other, so that the span of ``w``, ``D`` and any four more directions is enough. That leaves
+    24 numbers, which are found by sequential quadratic programming, on the CPU wherever the rows are. The maximum is
+    local: a candidate, not a certificate.
 
     Args:
         w: ``(d,)`` float64 weights.
         b: bias.
         sets: of the clean rows.
         masses: ``(4,)`` poison of class 0 (support, drag), then of class 1, relative to all clean rows; at least 0.
-        directions: ``(4, d)`` that are added to the span.
-        start: ``(4, 6)`` offsets to start from, in radii, in coordinates of the span; best drawn at random, as 0 is a
-            saddle where the four directions stay unused. Columns beyond the number of features are not read.
+        directions: ``(4, d)`` vectors that are added to the span.
+        start: ``(4, 6)`` offsets to start from, in radii, in coordinates of the span. They are best drawn at random, as
+            0 is a saddle where the four directions stay unused. Columns beyond the number of features are not read.
 
     Returns:
-        Points that violate their sets by at most 1e-4 radii. Where the program ends at others, all are at the clean
-        centroids.
+        Points that violate their sets by at most 1e-4 radii. Where the program ends at points that violate them more,
+        all points are at the clean centroids.
 
     Raises:
         ValueError: masses are negative or not finite.
@@ -167,11 +166,10 @@ def _array(numbers: Tensor) -> Array:
 
 
 def pull_into_box(points: PoisonPoints, w: Tensor, b: float, sets: DraggedSets) -> PoisonPoints:
-    """Points near ``points`` that are in ``[0, 1]^d`` as well as in the sets that they drag along.
+    """Move points near by into ``[0, 1]^d``, so that they stay in the sets that they drag along.
 
-    The points are clipped, then projected onto the sets inside the box, which move with them, until they stay. The rows
-    that ``sets`` are of must be in the box. Value and violation are those of the new points, which
-    need not be a local maximum.
+    The points are clipped and then projected onto the sets inside the box, which move with them, until they stay. The
+    clean rows must be in the box. Value and violation are those of the new points, which need not be a local maximum.
 
     Returns:
         Points that violate their sets by at most 1e-4 radii; where 100 projections do not get there, the clean
@@ -201,19 +199,19 @@ def pull_into_box(points: PoisonPoints, w: Tensor, b: float, sets: DraggedSets) 
 
 
 def grow_points(points: PoisonPoints, count: int, sets: DraggedSets, *, rows: int) -> PoisonPoints:
-    """The poison ``points`` with its copies multiplied to ``count`` rows.
+    """Multiply the copies of ``points`` to ``count`` rows.
 
     Where a learner minimises the clean loss plus that of the poison over a fixed set of parameters, multiplying the
     poison never lowers the clean loss at the minimum: with ``A`` and ``B`` the two losses, the minima of ``A + k B``
-    have a larger ``A`` the larger ``k`` is. More copies drag the sets further, though. Where a point would be left
-    outside, fewer copies are added, and the others are the centroids of the dragged sets, which move no set and cost a
-    learner little.
+    have a larger ``A`` the larger ``k`` is. More copies drag the sets further, though. Where that would leave a point
+    outside, fewer copies are added, and the other rows are the centroids of the dragged sets, which move no set and
+    cost a learner little.
 
     Args:
         points: the poison of a smaller budget, in whole rows.
         count: rows of the new one, more than it has.
         sets: of the clean rows.
-        rows: how many clean ones there are.
+        rows: number of clean rows.
 
     Returns:
         The same points, followed by the two centroids where these are needed. ``value`` grows with the copies.
@@ -252,13 +250,13 @@ def grow_points(points: PoisonPoints, count: int, sets: DraggedSets, *, rows: in
 
 
 def _violation(x: Tensor, y: Tensor, dragged: FeasibleSets) -> float:
-    """By how much a point is outside its set at most, in radii of its class."""
+    """The largest distance of a point from its set, in radii of its class."""
     worst = 0.0
     for point, label in zip(x, y.tolist(), strict=True):
-        of = dragged.for_class(label)
-        offset = point - of.centroid
-        excess = max(float(offset.norm()) - of.radius, abs(float(offset @ of.axis)) - of.half_width)
-        worst = max(worst, excess / max(of.radius, torch.finfo(torch.float64).tiny))
+        own = dragged.for_class(label)
+        offset = point - own.centroid
+        excess = max(float(offset.norm()) - own.radius, abs(float(offset @ own.axis)) - own.half_width)
+        worst = max(worst, excess / max(own.radius, torch.finfo(torch.float64).tiny))
     return worst
 
 
@@ -290,7 +288,7 @@ class _Program:
 
     @cached_property
     def turn(self) -> Array:
-        """``(4,)`` how offsets add to the difference of the centroids."""
+        """``(4,)`` weights of the offsets in the difference of the dragged centroids."""
         turn: Array = _SIGN * self.pull
         return turn
 

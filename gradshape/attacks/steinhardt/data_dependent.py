@@ -23,9 +23,9 @@ from gradshape.attacks.steinhardt._poison_points import (
 from gradshape.attacks.threat import WHITE_BOX, ThreatModel
 from gradshape.learners.hinge import HingeFit, fit_hinge, hinge_losses
 
-# Of the mean loss of the learner that judges: candidates differ by far more.
+# Gap in the mean loss of the learner that judges; candidates differ by far more.
 _GAP = 5e-3
-# Radii, a component, of the offsets that placing starts from.
+# Standard deviation, in radii, of each component of the offsets that placing starts from.
 _SPREAD = 0.2
 
 
@@ -49,7 +49,7 @@ class DataDependentSteinhardt(ProportionalAttack):
     The points are placed without the box and clipped to [0, 1] in the end, as Hong et al. did; that can take them out
     of their sets. Candidates are judged as they will be added, clipped. Notes, losses in hinge losses:
 
-    * ``objective``: what the support points, unclipped, cost the learner of their round, per *clean* row.
+    * ``objective``: what the support points, before the clip, cost the learner of their round, per *clean* row.
     * ``clean_loss``: mean over the clean rows, of the learner that is trained on them and the poison.
     * ``share_feasible``, ``share_feasible_unclipped``: of the rows, up to 1e-4 radii, inside the sets that they drag
       along, as added and before the clip.
@@ -63,9 +63,10 @@ class DataDependentSteinhardt(ProportionalAttack):
         eta, steps: step size, and most rounds. The authors' are 0.005 and 200: theirs go further, at three times the
             cost.
         splits: random ones a round, besides the fixed one.
-        every: rounds from one training of the learner to the next. Then the placing that costs most is judged, and that
-            of the random split that does: at any one round the fixed split often costs more and does less harm.
-        patience: it stops after judging in so many rounds without gain; six such rounds were seen before a large one.
+        every: rounds from one training of the learner to the next. The placing that costs most is then judged, and the
+            most costly one of a random split as well: in a round the fixed split often costs more and does less harm.
+        patience: number of judged rounds without gain after which the search stops; six such rounds were seen before a
+            large gain.
         boxed: pull the points of every round into the box and their sets together (:func:`pull_into_box`): the poison
             then passes the filter as it is added.
         judge_rho: radius of the ball of the learner that judges, above 0. At ``rho`` it is held so tightly that almost
@@ -73,8 +74,8 @@ class DataDependentSteinhardt(ProportionalAttack):
             ``rho^2 = 0.8`` (0.688) costs logistic regression 0.067, while at ``rho^2 = 4`` that one has 0.489, and the
             one with the largest loss (0.618) costs it 0.100. A larger ball yet is one of a victim that is trained long:
             8 orders candidates well by what 40 epochs make of them, badly by what 15 epochs on 2,400 rows do.
-        rungs: smaller budgets to search first, relative to the number of clean rows, each at least 0; those of the
-            paper's Fig. 4 from 10 % on. Each costs as much time as a search without.
+        rungs: smaller budgets to search first, relative to the number of clean rows, each at least 0; by default those
+            of the paper's Fig. 4 from 10 % on. Each takes as long as a search of its own.
 
     Raises:
         ValueError: a value is out of its range.
@@ -165,9 +166,9 @@ class DataDependentSteinhardt(ProportionalAttack):
     def _judged(
         self, search: "_Search", smaller: tuple[float, PoisonPoints] | None
     ) -> Iterator[tuple[float, PoisonPoints]]:
-        """Candidates with the losses that they leave a trained learner on clean rows.
+        """Yield candidates with the losses that a learner trained with them has on clean rows.
 
-        The first is what was found for a ``smaller`` budget, grown to this one.
+        The first candidate is what was found for a ``smaller`` budget, grown to this one.
         """
         worst, stale = 0.0, 0
         if smaller is not None:
@@ -186,7 +187,7 @@ class DataDependentSteinhardt(ProportionalAttack):
                 break
 
     def _rounds(self, search: "_Search") -> Iterator[list[PoisonPoints]]:
-        """The candidates of every round, in a game of dual averaging."""
+        """Yield the candidates of every round, in a game of dual averaging."""
         x, y, sets, count, generator = search.x, search.y, search.sets, search.count, search.generator
         signs = (2 * y - 1).double()
         # Where weights are 0 all points cost the same: the learner sees the clean rows first.
@@ -200,8 +201,8 @@ class DataDependentSteinhardt(ProportionalAttack):
             yield candidates
             points = candidates[0]
             support = (points.x[[0, 2]], x.new_tensor([-1.0, 1.0]), points.masses[[0, 2]])
-            for rows, of, mass in ((x, signs, 1 / len(x)), support):
-                pull = torch.where(of * (rows @ w + b) < 1, of * mass, 0.0)
+            for rows, labels, mass in ((x, signs, 1 / len(x)), support):
+                pull = torch.where(labels * (rows @ w + b) < 1, labels * mass, 0.0)
                 pulls[:-1] += rows.T @ pull
                 pulls[-1] += pull.sum()
             curvature = max(curvature, float(pulls.norm()) / self.rho)
@@ -217,7 +218,7 @@ class DataDependentSteinhardt(ProportionalAttack):
         return torch.stack(splits) / rows
 
     def _clean_loss(self, search: "_Search", points: PoisonPoints) -> float:
-        """Of the learner that is trained on the clean rows and the clipped points."""
+        """The loss on clean rows of the learner that is trained on them and on the clipped points."""
         x, y = search.x, search.y
         rows = torch.cat([x, _in_the_box(points).double()])
         weights = torch.cat([x.new_full((len(x),), 1 / len(x)), points.masses])
@@ -234,12 +235,12 @@ class DataDependentSteinhardt(ProportionalAttack):
 
 @dataclass(frozen=True, eq=False)
 class _Search:
-    """For poison of one budget.
+    """A search for poison of one budget.
 
     Attributes:
-        victim: who is told of progress.
+        victim: reports progress.
         x, y: clean rows.
-        sets: of these.
+        sets: the sets of the clean rows.
         clean: the learner that judges, trained on these alone.
         count: poison rows.
         generator: of the splits and starts.
@@ -258,7 +259,7 @@ class _Search:
 
 
 def _placings(w: Tensor, b: float, sets: DraggedSets, splits: Tensor, generator: torch.Generator) -> list[PoisonPoints]:
-    """The placing that costs most, then the one of a random split that does, where it is another."""
+    """Place points for every split: the most costly placing, and the best one of a random split if it is another."""
     directions = torch.randn(EXTRA_DIRECTIONS, len(w), dtype=torch.float64, generator=generator).to(w.device)
     starts = _SPREAD * torch.randn(len(splits), 4, 2 + EXTRA_DIRECTIONS, dtype=torch.float64, generator=generator)
     first, *others = (
@@ -276,7 +277,7 @@ def _in_the_box(points: PoisonPoints) -> Tensor:
 
 
 def _share_feasible(sets: DraggedSets, rows: Tensor, points: PoisonPoints) -> float:
-    """Of the poison, at ``rows`` ``(4, d)``, which is inside the sets that it drags along."""
+    """The share of the poison, at ``rows`` ``(4, d)``, that is inside the sets that it drags along."""
     dragged = sets.dragged(rows, points.y, points.masses)
     tolerance = VIOLATION_ALLOWED * min(dragged.negative.radius, dragged.positive.radius) + 1e-6
     inside = dragged.contains(rows, points.y, tolerance=tolerance)

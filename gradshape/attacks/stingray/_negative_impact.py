@@ -1,4 +1,4 @@
-"""Whether training on a row would do harm to rows other than a target, which gives poison away."""
+"""The harm that training on a poison row does to rows other than the target, which would give the poison away."""
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +21,8 @@ class HeldOutLoss:
         rows: the held-out rows.
 
     Raises:
-        ValueError: the network has neither, or its errors or features are not finite numbers; nothing is known of the
-            harm that a row does then.
+        ValueError: the network has neither, or its errors or features are not finite numbers, so that the harm of a row
+            is unknown.
 
     Suciu et al. 2018 test for negative impact by training again with each row; this is this library's approximation.
     """
@@ -37,7 +37,7 @@ class HeldOutLoss:
         self._inputs = torch.cat([inputs for _, inputs in parts])
 
     def rise(self, rows: Split, *, counted: Tensor | None = None, made_from: Tensor | None = None) -> Tensor:
-        """``(n,)`` float64, change of the mean loss on held-out rows by a step on each row, a unit of learning rate.
+        """``(n,)`` float64 change of the mean loss on held-out rows by a step on each row, per unit of learning rate.
 
         Args:
             rows: ``n`` rows, each with the label that it would be trained on.

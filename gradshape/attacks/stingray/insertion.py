@@ -1,4 +1,4 @@
-"""How features of a target are put into rows: switched on where features are words, nudged where they are pixels."""
+"""Ways to put features of a target into rows: words are switched on, pixels are nudged."""
 
 import math
 from dataclasses import dataclass
@@ -16,13 +16,14 @@ class Insertion(Protocol):
 
     @property
     def label(self) -> str:
-        """What it adds to the label of an attack: nothing, or something that starts with ``_``."""
+        """What it adds to the label of an attack: nothing, or a part that starts with ``_``."""
 
     def unsuitable(self, dataset: Dataset) -> str | None:
         """Why rows of this data cannot be given features in this way; ``None`` if they can."""
 
     def insert(self, base: Tensor, target: Tensor, *, known: Tensor, generator: torch.Generator) -> Tensor:
-        """Copies of ``base`` ``(n, d)`` with features of ``target`` ``(d,)``; only ``known`` ones, ``(d,)`` bool.
+        """Copy ``base`` ``(n, d)`` with some features of ``target`` ``(d,)``, only those that are ``known`` ``(d,)``
+        bool.
 
         The generator is the CPU's; whatever is drawn is moved to where ``base`` is.
         """
@@ -35,7 +36,7 @@ class SwitchOn:
     Nothing that the base has is taken away.
 
     Args:
-        features: how many are switched on in each row, at least 1; fewer if fewer are missing.
+        features: number of features switched on in each row, at least 1; fewer if fewer are missing.
 
     Raises:
         ValueError: the number is out of range.
@@ -77,8 +78,8 @@ class Nudge:
     own.
 
     Args:
-        share: of all values of a row, how many are moved, in (0, 1], and at least one value; fewer if fewer differ.
-        step: how far at most, in (0, 1].
+        share: share of a row's values that are moved, in (0, 1], at least one value; fewer if fewer differ.
+        step: largest change of a value, in (0, 1].
 
     Raises:
         ValueError: a number is out of range.
@@ -114,7 +115,7 @@ class Nudge:
 
 
 def random_subset(eligible: Tensor, count: int, *, generator: torch.Generator) -> Tensor:
-    """Random ``count`` of the eligible places of every row, all of them where there are fewer.
+    """Draw ``count`` of the eligible places of every row, or all of them where there are fewer.
 
     Args:
         eligible: ``(n, d)`` bool.

@@ -126,8 +126,8 @@ class StingRay(TargetedAttack):
             crafted = sum(len(base) for _, base in parts)
             victim.report(place + 1, len(victim.target), crafted / ((place + 1) * count))
         x, base = torch.cat([x for x, _ in parts]), torch.cat([base for _, base in parts])
-        of_target = torch.tensor([len(base) for _, base in parts], device=x.device)
-        target = torch.arange(len(parts), device=x.device).repeat_interleave(of_target)
+        numbers = torch.tensor([len(base) for _, base in parts], device=x.device)
+        target = torch.arange(len(parts), device=x.device).repeat_interleave(numbers)
         source = torch.full((len(x),), -1, dtype=torch.int64, device=x.device)
         none = torch.empty(0, dtype=torch.int64, device=x.device)
         aims = Aims(target, base, self._distance(victim, x, target))
@@ -145,7 +145,7 @@ class StingRay(TargetedAttack):
     def _against(
         self, place: int, victim: VictimView, count: int, *, known: Tensor, held_out: HeldOutLoss | None, seed: int
     ) -> tuple[Tensor, Tensor]:
-        """Poison for the target at this place, and the ids of the test rows that it was made from."""
+        """Make poison for the target at this place; returns it with the ids of the test rows that it was made from."""
         candidates, label = victim.candidates, int(victim.intended[place])
         target = victim.target.x[place].flatten()
         generator = _seeds.stream(seed, "target", _digest.of(target), label)
@@ -153,7 +153,7 @@ class StingRay(TargetedAttack):
         members = (candidates.y == label).nonzero().squeeze(1)
         distance = (rows[members][:, known] - target[known]).abs().sum(1)
         nearest = members[distance.argsort(stable=True)[: self.nearest]]
-        # The loss on the target is to rise.
+        # The loss on the target itself may rise.
         counted = (rows != target).any(1)
         found: list[tuple[Tensor, Tensor]] = []
         for _ in range(self.tries):

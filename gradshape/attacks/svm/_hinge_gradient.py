@@ -1,4 +1,4 @@
-"""How the loss of a support vector machine on other rows moves with one of its training rows."""
+"""The gradient of a support vector machine's loss on other rows with respect to one of its training rows."""
 
 import torch
 from torch import Tensor
@@ -30,17 +30,17 @@ def hinge_gradient(
     """The gradient of the summed hinge loss on ``others`` with respect to training row ``row`` of ``x``.
 
     The weights of the rows on the margin and the bias follow the row through their optimality conditions: with ``S``
-    the rows on the margin, ``[0 s_S; s_S Q_SS] [db; da_S] = -[0; d(Q_S a)/dx]`` for fixed ``a`` on the right. It holds
-    as long as no row joins or leaves the margin and no hinge crosses its kink.
+    the rows on the margin, ``[0 s_S; s_S Q_SS] [db; da_S] = -[0; d(Q_S a)/dx]`` for fixed ``a`` on the right. The
+    gradient holds as long as no row joins or leaves the margin and no hinge crosses its kink.
 
     Args:
         fit: the machine, fitted on ``gram``.
         x: ``(n, d)`` float64 training rows.
-        row: which of them moves.
+        row: place of the row that moves.
         kernel: of the machine.
         gram: ``(n, n)`` its values ``kernel(x, x)``.
         cross: ``(m, n)`` its values ``kernel(others, x)``.
-        others: ``(m, d)`` rows whose loss is asked for, and
+        others: ``(m, d)`` rows that the loss is taken on, and
         signs: ``(m,)`` their labels, -1 and 1.
 
     Returns:
@@ -79,7 +79,7 @@ def hinge_gradient(
     system[1:, 1:] = fit.signs[margin, None] * fit.signs[margin] * gram[margin][:, margin]
     right = torch.cat([pulls.sum()[None], fit.signs[margin] * (pulls @ cross[:, margin])])
     solved = torch.linalg.lstsq(system, right[:, None], driver="gelsd").solution[1:, 0]
-    # d(Q_S a)/dx times the solution: through the row's own condition if it has one, and through those of the others.
+    # d(Q_S a)/dx times the solution, through the row's own condition, if it has one, and through those of the others.
     own = margin == row
     if bool(own.any()):
         apart = fit.alpha * fit.signs

@@ -1,4 +1,4 @@
-"""A support vector machine between clean rows and poison points that climb its validation loss."""
+"""A support vector machine that is trained on clean rows and on poison points."""
 
 import torch
 from torch import Tensor
@@ -62,12 +62,12 @@ class PoisonedSvm:
         return self.x[point]
 
     def move(self, point: int, row: Tensor) -> None:
-        """Put the point elsewhere."""
+        """Move the point to ``row`` ``(d,)`` and retrain."""
         self._place(point, row)
         self._keep(fit_svm(self._gram, self.signs, bounds=self._bounds, start=self.fit.alpha))
 
     def gradient(self, point: int) -> Tensor:
-        """``(d,)`` of ``loss`` with respect to the point, see :mod:`gradshape.attacks.svm._hinge_gradient`."""
+        """``(d,)`` gradient of ``loss`` with respect to the point."""
         row = point % len(self.x)
         total = hinge_gradient(
             self.fit,
@@ -82,7 +82,7 @@ class PoisonedSvm:
         return total / len(self._others)
 
     def own_gradient(self, point: int) -> Tensor:
-        """``(d,)`` of the point's own hinge loss, as if the machine did not follow: where a climb may start."""
+        """``(d,)`` gradient of the point's own hinge loss, as if the machine stayed as it is: a direction to start."""
         return -self.signs[point] * self._kernel.weighted_slope(self.x, self.x[point], self.fit.alpha * self.signs)
 
     def _place(self, point: int, row: Tensor) -> None:

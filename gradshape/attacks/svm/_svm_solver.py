@@ -1,4 +1,4 @@
-"""The exact solution of a small support vector machine: which rows lie on its margin, beyond it, and apart from it."""
+"""Exact solution of a small support vector machine, with the rows on its margin."""
 
 import warnings
 from dataclasses import dataclass
@@ -91,7 +91,7 @@ def _approximately(gram: Tensor, signs: Tensor, bounds: Tensor) -> Tensor:
 
     svc = SVC(kernel="precomputed", C=1.0, tol=1e-4, max_iter=_ROUGH_STEPS)
     with warnings.catch_warnings():
-        # It is a start only.
+        # The solution is only a start.
         warnings.simplefilter("ignore", ConvergenceWarning)
         svc.fit(gram.cpu().numpy(), signs.cpu().numpy(), sample_weight=bounds.cpu().numpy())
     alpha = torch.zeros_like(signs)
@@ -127,7 +127,7 @@ def _active_set(q: Tensor, signs: Tensor, bounds: Tensor, start: Tensor) -> SvmF
 
 
 def _on_the_face(q: Tensor, signs: Tensor, alpha: Tensor, free: Tensor) -> tuple[Tensor, float]:
-    """The weights, and the bias, that are optimal while all rows that are not free stay as they are."""
+    """The weights and the bias that are optimal while the weights of all rows that are not free stay as they are."""
     index = free.nonzero()[:, 0]
     size = len(index)
     fixed = alpha.masked_fill(free, 0)
@@ -154,14 +154,14 @@ def _until_a_bound(alpha: Tensor, goal: Tensor, bounds: Tensor, free: Tensor) ->
 
 
 def _middle_bias(q: Tensor, signs: Tensor, alpha: Tensor) -> float:
-    """With no row on the margin: the middle of the biases that fit most rows' conditions."""
+    """With no row on the margin, the middle of the biases that the rows' conditions allow."""
     low, high = _bias_bounds(q, signs, alpha)
     ends = [float(end) for end in (low.max(), high.min()) if bool(end.isfinite())]
     return sum(ends) / len(ends)
 
 
 def _bias_bounds(q: Tensor, signs: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
-    """What each row's condition says that the bias is at least, and at most."""
+    """The lower and the upper bound on the bias by each row's condition."""
     needed = signs * (1 - q @ alpha)
     from_below = (alpha == 0) == (signs > 0)
     infinite = torch.full_like(needed, torch.inf)
@@ -169,6 +169,6 @@ def _bias_bounds(q: Tensor, signs: Tensor, alpha: Tensor) -> tuple[Tensor, Tenso
 
 
 def _partner(q: Tensor, signs: Tensor, alpha: Tensor, row: int) -> int:
-    """The row whose weight can move along with that of ``row``, and that asks for the most different bias."""
+    """Of the rows whose weights can move along with that of ``row``, the one whose bound on the bias differs most."""
     low, high = _bias_bounds(q, signs, alpha)
     return int(high.argmin()) if bool(low[row].isfinite()) else int(low.argmax())

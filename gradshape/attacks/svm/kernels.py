@@ -14,7 +14,7 @@ class Kernel(Protocol):
 
     @property
     def label(self) -> str:
-        """What it adds to the label of an attack: nothing, or something that starts with ``_``."""
+        """What it adds to the label of an attack: nothing, or a part that starts with ``_``."""
         ...
 
     def scaled_to(self, x: Tensor) -> "Kernel":

@@ -36,8 +36,8 @@ class SvmAscent(ProportionalAttack):
         step: length of the first step of a climb, in the unit of features.
         steps: most steps of a climb.
         tolerance: least gain of the mean validation loss.
-        starts: rows drawn for a point to start from: the one with the highest loss is taken.
-        sweeps: how often all points are climbed again, in reverse order, until none moves.
+        starts: number of rows drawn for a point to start from, of which the one with the highest loss is taken.
+        sweeps: how often all points climb again, in reverse order; the sweeps end when the loss rises no more.
 
     Raises:
         ValueError: a value is out of range.
@@ -114,7 +114,7 @@ class SvmAscent(ProportionalAttack):
         )
         clean, sources, sweeps = svm.loss, list[int](), 1 + self.sweeps
 
-        def raise_by(point: int, done: int) -> None:
+        def climb_again(point: int, done: int) -> None:
             direction = svm.own_gradient(point)
             climb(svm, point, step=self.step, steps=self.steps, tolerance=self.tolerance, direction=direction)
             victim.report(done, sweeps * budget.points, svm.loss)
@@ -125,11 +125,11 @@ class SvmAscent(ProportionalAttack):
             opposite = rows.train[data.y[rows.train] != label]
             drawn = opposite[torch.randperm(len(opposite), generator=generator)[: self.starts]]
             sources.append(int(drawn[add_best(svm, x[drawn], label, budget.weight)]))
-            raise_by(own + point, point + 1)
+            climb_again(own + point, point + 1)
         for sweep in range(1, sweeps):
             before = svm.loss
             for again in range(budget.points):
-                raise_by(own + budget.points - 1 - again, sweep * budget.points + again + 1)
+                climb_again(own + budget.points - 1 - again, sweep * budget.points + again + 1)
             if svm.loss <= before + self.tolerance:
                 break
         chosen = budget.fill(count)

@@ -1,4 +1,4 @@
-"""What attacks on word filters share: what they know, and the data that they can be made on."""
+"""The threat model of attacks on word filters, and the data that they can be made on."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from gradshape.data import Dataset
 
 
 def word_filter_threat(goal: Goal) -> ThreatModel:
-    """The rows of Table 1 of Hong et al. 2020 for Barreno et al. 2010, who survey the attacks of Nelson et al. 2008."""
+    """Table 1 of Hong et al. 2020 on Barreno et al. 2010, who survey the attacks of Nelson et al. 2008."""
     return replace(
         WHITE_BOX,
         goal=goal,
@@ -36,7 +36,7 @@ def lacks_words(dataset: Dataset) -> str | None:
 
 
 def random_words(x: Tensor, *, share: float, generator: torch.Generator) -> Tensor:
-    """Bool, of the shape of ``x`` and where that is: each word with the chance ``share``."""
+    """Draw each word of ``x`` with the chance ``share``; returns bool of its shape, on its device."""
     return (torch.rand(x.shape, generator=generator) < share).to(x.device)
 
 

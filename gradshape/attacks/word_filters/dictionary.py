@@ -70,7 +70,7 @@ class DictionaryAttack(ProportionalAttack):
 
 
 def frequent_words(x: Tensor, *, share: float) -> Tensor:
-    """Which words occur in most messages.
+    """Find the words that occur in most messages.
 
     Args:
         x: ``(N, V)``, 1 where a message holds a word, else 0.

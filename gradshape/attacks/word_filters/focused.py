@@ -1,4 +1,4 @@
-"""Spam made of the words of one message that is to come, so that it is not delivered."""
+"""Spam made of the words of one future message, so that this message is not delivered."""
 
 from dataclasses import dataclass
 from typing import ClassVar
