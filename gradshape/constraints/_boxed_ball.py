@@ -1,4 +1,4 @@
-"""Maximise over the intersection of a ball, a slab and the unit box, many problems at once, by their duals."""
+"""Maximisation over the intersection of a ball, a slab and the unit box, many problems at once, by duality."""
 
 from dataclasses import dataclass
 
@@ -84,7 +84,7 @@ def _solve(problem: _BoxedBall, g: Tensor, nu: Tensor) -> _Maximisers:
     reach = _reach(size, limit, problem.radius)
     if problem.curvature:
         reach = reach.clamp_max(1 / problem.curvature)
-    # Where the ball does not bind, every coordinate with a slope is at the box.
+    # Where the ball does not bind, every coordinate with a slope is at the border of the box.
     length = torch.where(size > 0, torch.minimum(reach[:, None] * size, limit), torch.zeros_like(size))
     u = length * h.sign()
     multiplier = torch.where(reach > 0, 1 / reach - problem.curvature, 0.0).clamp_min(0)
@@ -95,7 +95,7 @@ def _solve(problem: _BoxedBall, g: Tensor, nu: Tensor) -> _Maximisers:
 
 
 def _reach(size: Tensor, limit: Tensor, radius: float) -> Tensor:
-    """``(B,)`` largest ``t`` with ``|min(t size, limit)| <= radius``; infinity if all are."""
+    """Find the largest ``t``, ``(B,)``, with ``|min(t size, limit)| <= radius``; infinity if there is no largest."""
     stop, order = (limit / size).sort(dim=1)
     at_limit = torch.where(size > 0, limit * limit, torch.zeros_like(size)).gather(1, order)
     slope = (size * size).gather(1, order)
@@ -147,7 +147,7 @@ def _on_the_slab(
         middle = _solve(problem, g, nu)
         bound = torch.minimum(bound, middle.bound)
         beyond = side * middle.along > problem.half_width
-        # Illinois: an end that stays counts half, else it would stay for good.
+        # Illinois rule: an end that stays counts half, or else it would stay for good.
         weights = torch.stack([torch.where(beyond, 1.0, weights[0] / 2), torch.where(beyond, weights[1] / 2, 1.0)])
         outside = outside.where(middle, beyond)
         inside = inside.where(middle, ~beyond)

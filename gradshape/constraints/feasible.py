@@ -1,4 +1,4 @@
-"""Sphere-and-slab sets: where rows must lie that pass an outlier filter, and what can be done inside them."""
+"""Sphere-and-slab sets, in which rows pass an outlier filter: membership, projection, maximisation."""
 
 from dataclasses import KW_ONLY, dataclass, replace
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gradshape.constraints._boxed_ball import maximise_boxed
 
-# Rows are drawn towards their centroid by this share, so that rounding to float32 does not take them out of the set.
+# Rows move towards their centroid by this share, so that rounding to float32 does not take them out of the set.
 FLOAT32_MARGIN = 1e-6
 
 
@@ -17,8 +17,8 @@ class Maximum:
 
     Attributes:
         x: ``(B, d)`` points of the set.
-        value: ``(B,)`` what the functions are there.
-        bound: ``(B,)`` what they are nowhere in the set above: ``value <= max <= bound``.
+        value: ``(B,)`` values of the functions there.
+        bound: ``(B,)`` upper bounds of the functions on the set: ``value <= max <= bound``.
     """
 
     x: Tensor
@@ -33,7 +33,7 @@ class SphereSlab:
     Attributes:
         centroid: ``(d,)`` float64.
         radius: at least 0.
-        axis: ``(d,)`` float64 of length 1; or 0, which takes the slab away.
+        axis: ``(d,)`` float64 of length 1; or 0 for no slab.
         half_width: at least 0, on the scale of the unit axis.
         boxed: whether points also lie in ``[0, 1]^d``; the centroid must then.
 
@@ -68,7 +68,7 @@ class SphereSlab:
 
     @classmethod
     def around(cls, rows: Tensor, *, opposite: Tensor, quantile: float, boxed: bool = False) -> "SphereSlab":
-        """The set whose radius and half-width are quantiles over ``rows``.
+        """Make the set whose radius and half-width are quantiles over ``rows``.
 
         The axis is the *unit* vector from ``opposite`` to the centroid, so that the half-width is a distance (as in
         the authors' Python code; their MATLAB code multiplies by the length of the difference). Quantiles interpolate
@@ -78,7 +78,7 @@ class SphereSlab:
             rows: ``(n, d)``, n at least 1.
             opposite: ``(d,)`` centroid of the other class.
             quantile: of the distances of the rows, in [0, 1].
-            boxed: whether to stay in ``[0, 1]^d``.
+            boxed: whether points also lie in ``[0, 1]^d``.
 
         Raises:
             ValueError: there is no row, or the quantile is out of range.
@@ -125,7 +125,7 @@ class SphereSlab:
         along = offset @ self.axis
         across = offset - along[:, None] * self.axis
         height = across.norm(dim=1)
-        # In the plane of the axis and the row: the slab alone, else the disc alone, else the corner of both.
+        # In the plane of the axis and the row, the nearest point is on the slab, on the disc, or at their corner.
         clamped = along.clamp(-self.half_width, self.half_width)
         shrink = self.radius / torch.hypot(along, height).clamp_min(self.radius).clamp_min(_TINY)
         in_disc = torch.hypot(clamped, height) <= self.radius
@@ -138,7 +138,7 @@ class SphereSlab:
         """Maximise ``g . x`` over the set, for every row ``g`` of ``directions`` ``(B, d)``.
 
         Exact up to rounding without the box. With it the dual is solved until value and bound differ by less than
-        1e-9 of ``|g| radius``, or as near as rounding allows; the bound is valid wherever it stops.
+        1e-9 of ``|g| radius``, or as close as rounding allows; the bound always holds.
         """
         g = directions.double()
         middle = g @ self.centroid
@@ -152,7 +152,7 @@ class SphereSlab:
         along = u @ self.axis
         component = g @ self.axis
         across = g - component[:, None] * self.axis
-        # What is left of a direction along the axis is rounding, and need not be orthogonal to it.
+        # The rest of a direction along the axis is rounding, which need not be orthogonal to the axis.
         across = torch.where((across.norm(dim=1) > 1e-12 * length)[:, None], across, torch.zeros_like(across))
         across = across - (across @ self.axis)[:, None] * self.axis
         edge = self.half_width * component.sign()
@@ -169,13 +169,13 @@ _TINY = torch.finfo(torch.float64).tiny
 
 
 def _unit(vectors: Tensor, length: Tensor) -> Tensor:
-    """Rows of length 1, or 0 where ``length`` is."""
+    """Divide vectors by their lengths; those of length 0 stay 0."""
     return vectors / length.clamp_min(_TINY)[:, None]
 
 
 @dataclass(frozen=True, eq=False)
 class FeasibleSets:
-    """Where rows of each of two classes must lie.
+    """The sets in which rows of either class must lie.
 
     Attributes:
         negative, positive: the sets of class 0 and of class 1.
@@ -186,7 +186,7 @@ class FeasibleSets:
 
     @classmethod
     def from_rows(cls, x: Tensor, y: Tensor, *, quantile: float, boxed: bool = False) -> "FeasibleSets":
-        """The sets whose radii and half-widths are class-wise quantiles of the distances of ``x``.
+        """Make the sets whose radii and half-widths are quantiles of the distances of ``x``, class by class.
 
         Args:
             x: ``(n, d)`` rows.
@@ -223,7 +223,7 @@ class FeasibleSets:
         return self.positive if label else self.negative
 
     def within_box(self, boxed: bool = True) -> "FeasibleSets":
-        """The same sets, inside ``[0, 1]^d`` or not."""
+        """The same sets, with or without the box ``[0, 1]^d``."""
         return FeasibleSets(replace(self.negative, boxed=boxed), replace(self.positive, boxed=boxed))
 
     def contains(self, x: Tensor, y: Tensor, *, tolerance: float = 1e-6) -> Tensor:
@@ -240,6 +240,6 @@ class FeasibleSets:
         return rows
 
     def shrink(self, x: Tensor, y: Tensor, *, share: float) -> Tensor:
-        """``(n, d)`` float64: rows moved by ``share`` of the way to the centroid of their class, so deeper inside."""
+        """Move rows deeper inside, by ``share`` of the way to the centroid of their class; ``(n, d)`` float64."""
         centroid = torch.where(y[:, None] == 1, self.positive.centroid, self.negative.centroid)
         return torch.lerp(x.double(), centroid, share)

@@ -1,4 +1,4 @@
-"""Defences: what one is, and the defences."""
+"""Defences, which change the recipe or filter the training rows, and the base class that checks their filters."""
 
 from gradshape.defenses.base import CONTROL, FILTER, Assumptions, Defense, DefenseKind, Suspect
 from gradshape.defenses.blind_filtering import rows_to_keep

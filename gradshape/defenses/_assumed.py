@@ -1,4 +1,4 @@
-"""How much of the training rows a defence takes for poison."""
+"""The share of the training rows that a defence assumes to be poison."""
 
 from dataclasses import replace
 from typing import Any
@@ -8,9 +8,9 @@ from gradshape.defenses.base import Suspect
 
 
 def set_assumed_fraction(defense: Any, fraction: float | None) -> None:
-    """Check ``fraction``; where it is given, ``defense`` is not told the budget, and its assumptions say so.
+    """Check ``fraction``, and take the budget from what ``defense`` knows if a fraction is given.
 
-    To be called when a frozen defence is made, whose class assumes that it knows the budget.
+    Call it when a frozen defence is made whose class assumes that it knows the budget.
 
     Raises:
         ValueError: ``fraction`` is negative or not finite.
@@ -21,11 +21,11 @@ def set_assumed_fraction(defense: Any, fraction: float | None) -> None:
 
 
 def poison_rows(train: Suspect, fraction: float | None) -> int:
-    """Number of poison rows among ``train``, at most all but one.
+    """Return the number of poison rows among ``train``, at most all but one.
 
     Args:
         train: clean rows and poison.
-        fraction: poison rows relative to *clean* rows; ``None`` to be told their number.
+        fraction: poison rows relative to *clean* rows; ``None`` if the defence is told their number.
 
     >>> import torch
     >>> from gradshape.defenses import NoDefense
@@ -38,5 +38,5 @@ def poison_rows(train: Suspect, fraction: float | None) -> int:
 
 
 def assumed_label(name: str, fraction: float | None) -> str:
-    """``name`` if it is told the number of poison rows, ``name_20`` if it takes 20 % of the clean rows for that."""
+    """Return ``name`` for a defence that is told the number of poison rows, ``name_20`` if it assumes 20 %."""
     return name if fraction is None else f"{name}_{100 * fraction:g}"

@@ -1,4 +1,4 @@
-"""How far rows are from the centroid of their class: in any direction, and towards another class."""
+"""Distances of rows from the centroid of their class, in any direction or towards another class."""
 
 from dataclasses import dataclass
 
@@ -33,14 +33,14 @@ class Centroids:
         return cls(classes, torch.stack([x[rows.y == label].mean(0) for label in classes]))
 
     def own(self, y: Tensor) -> Tensor:
-        """``(N,)`` place in ``classes`` of each label of ``y``; -1 where it does not occur."""
+        """``(N,)`` index into ``classes`` of each label of ``y``; -1 for labels that do not occur."""
         place = torch.searchsorted(self.classes, y).clamp_max(len(self.classes) - 1)
         return torch.where(self.classes[place] == y, place, torch.full_like(place, -1))
 
     def nearest_other(self, rows: Split) -> Tensor:
-        """``(N,)`` place in ``classes`` of the class, other than its own, whose centroid is nearest to each row.
+        """``(N,)`` index into ``classes`` of the other class whose centroid is nearest to each row.
 
-        With one class it is that one.
+        If there is one class only, it is that class.
         """
         distance = torch.cdist(rows.x.flatten(1).double(), self.means)
         own = self.own(rows.y)
@@ -64,9 +64,9 @@ def distances_to_centroids(rows: Split) -> Tensor:
 
 
 def distances_between_centroids(rows: Split) -> Tensor:
-    """``(N,)`` float64 ``|v . (x - mu_y)|``: how far each row is from the centroid of its class along the *unit* vector
-    ``v`` from there to another class, the one whose centroid is nearest to the row. 0 if there is no other class, or
-    the two centroids are the same.
+    """``(N,)`` float64 ``|v . (x - mu_y)|``: the distance of each row from the centroid of its class along the *unit*
+    vector ``v`` from there to the centroid of another class, the one that is nearest to the row. It is 0 if there is no
+    other class, or if the two centroids are the same.
 
     Koh, Steinhardt and Liang 2018, section 3: the slab defence; they have two classes, and do not divide by the
     distance of the centroids, which changes no order then.

@@ -1,4 +1,4 @@
-"""Training rows as a network sees them: what filters that look for collisions measure distances in."""
+"""Penultimate features of training rows, for filters that look for feature collisions."""
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from gradshape.training import AnyRecipe, Recipe, TrainedModel, Victim, train_vi
 
 
 def suspect_features(train: Suspect, *, generator: torch.Generator) -> Tensor:
-    """Penultimate features of the rows.
+    """Compute the penultimate features of the rows.
 
     They are those of the victim's base model, if its training starts from one. For a victim that is trained from
     scratch the filter trains a network of its own first, on all of the rows and by the victim's recipe. That network
@@ -42,7 +42,7 @@ def suspect_features(train: Suspect, *, generator: torch.Generator) -> Tensor:
 
 
 def lacks_features(dataset: Dataset, recipe: AnyRecipe) -> str | None:
-    """Why there is no network whose features could tell the rows of a class apart; ``None`` if there is one."""
+    """Why there is no network whose features tell the rows of a class apart; ``None`` if there is one."""
     if not isinstance(recipe, Recipe):
         return f"it looks at the features of a network, and {recipe.model} is none"
     return lacks_classes(dataset)
@@ -53,7 +53,7 @@ def _trained_on(train: Suspect, *, generator: torch.Generator) -> TrainedModel:
     if not isinstance(recipe, Recipe):
         raise ValueError(f"recipe={recipe!r}: expected a Recipe: the filter looks at a network's features")
     seed = int(torch.randint(2**62, (), generator=generator))
-    # What is measured after every epoch is not needed: one row will do.
+    # The evaluation after every epoch is not needed, so one row is enough.
     unused = Split(train.x[:1], train.y[:1])
     rows = Dataset("suspect rows", Split(train.x, train.y), unused, max(train.num_classes, 2))
     [result] = train_victims(rows, [Victim(recipe, seed)], device=train.x.device)

@@ -9,13 +9,12 @@ _TOLERANCE = 1e-14
 
 
 def top_direction(rows: Tensor, *, generator: torch.Generator, iterations: int = 100) -> Tensor:
-    """The right singular vector of the largest singular value, by power iteration: ``n p`` work each, no ``p x p``
-    matrix.
+    """Find the right singular vector of the largest singular value by power iteration, without a ``p x p`` matrix.
 
     Args:
         rows: ``(n, p)`` float64.
         generator: draws the start.
-        iterations: at most; it ends sooner once the direction does not turn any more.
+        iterations: at most; fewer if the direction turns no more.
 
     Returns:
         ``(p,)`` of length 1, its sign that of its largest entry; 0 if all rows are.
@@ -36,10 +35,10 @@ def top_direction(rows: Tensor, *, generator: torch.Generator, iterations: int =
 
 
 def spectral_outliers(rows: Tensor, *, share: float, generator: torch.Generator) -> Tensor:
-    """Which rows lie far from the mean along the direction of most spread: one filter of SEVER.
+    """Find the rows that lie far from the mean along the direction of most spread: one filter of SEVER.
 
-    The scores are ``|v . (g_i - mean g)|``; rows whose score is at least the ``(1 - share)``-quantile are outliers,
-    none if that quantile is 0 (most of the rows are equal, say), if all rows have the same score, or if ``share`` is 0.
+    The scores are ``|v . (g_i - mean g)|``; rows whose score is at least the ``(1 - share)``-quantile are outliers. No
+    row is if that quantile is 0 (as where most rows are equal), if all scores are equal, or if ``share`` is 0.
 
     Args:
         rows: ``(n, p)`` float64, at least 1.

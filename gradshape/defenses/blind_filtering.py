@@ -1,4 +1,4 @@
-"""Asking a defence which rows to train on, without telling it which are poison."""
+"""Filtering by a defence that is not told which rows are poison."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -23,22 +23,23 @@ def rows_to_keep(
     model: TrainedModel | None = None,
     targets: Split | None = None,
 ) -> tuple[Tensor, float]:
-    """Which rows a defence keeps, and the seconds that it took.
+    """Ask a defence which rows to keep.
 
-    The defence gets copies of the rows in an order that only who knows the poison could tell, and runs in a thread of
-    its own, so that none of the frames above it holds the poison.
+    The defence gets copies of the rows in an order that cannot be told without the poison, and runs in a thread of its
+    own, so that none of the stack frames above it holds the poison.
 
     Args:
-        defense: what is asked.
-        rows: what it is asked about.
+        defense: the defence.
+        rows: clean rows and poison.
         num_classes: number of classes; 0 for regression.
         seed: of the order and of the defence.
-        secret: what only who knows the poison can tell, such as its fingerprint; the order is drawn by it, too.
-        recipe, model, targets: how the kept rows will be trained, the network that the training goes on from, and what
-            a targeted attack is after; a defence sees of these what its assumptions grant.
+        secret: a text that nobody can tell without the poison, such as its fingerprint; the order depends on it, too.
+        recipe, model, targets: how the kept rows will be trained on, the network that training starts from, and the
+            targets of the attack; a defence sees of these what its assumptions grant.
 
     Returns:
-        The mask, ``(N + n,)`` bool by the ids of the rows (true for replaced ones), and the seconds.
+        The mask, ``(N + n,)`` bool by the ids of the rows (true for replaced ones), and the seconds that the defence
+        took.
 
     Raises:
         ValueError: as :meth:`Defense.filter`.

@@ -1,4 +1,4 @@
-"""Controls: filters that nobody can build, to tell how much a defence could gain and how much chance explains."""
+"""Controls: a filter that knows the poison bounds what a defence can gain, a random one tells what chance explains."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -14,7 +14,7 @@ from gradshape.training import AnyRecipe
 class PerfectFilter(Defense):
     """Leave out the poison and nothing else: no filter can do better.
 
-    What an attack still does against it, it does by the clean rows that it replaced.
+    The harm that an attack still does against it comes from the clean rows that it replaced.
 
     Hong et al. 2020, section 5.2, on what outlier removal is after.
 
@@ -35,7 +35,7 @@ class PerfectFilter(Defense):
 
 @dataclass(frozen=True)
 class RandomFilter(Defense):
-    """Leave out as many rows as there is poison, at random: what a filter has to beat.
+    """Leave out as many rows as there are poison rows, at random: a filter has to do better.
 
     >>> rows, known = (torch.rand(9, 2), torch.arange(9) % 2), RandomFilter.assumptions
     >>> train = Suspect(*rows, num_classes=2, assumptions=known, budget=3)

@@ -1,4 +1,4 @@
-"""Gradient shaping as a defence: DP-SGD, DP-Adam and everything else that a shaper can do."""
+"""Gradient shaping as a defence: DP-SGD, DP-Adam and whatever else a shaper can do."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar

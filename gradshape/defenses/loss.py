@@ -1,4 +1,4 @@
-"""The loss defence: leave out the rows that a model trained on all of them fits worst."""
+"""The loss defence: leave out the rows with the largest losses of a model that is trained on all of them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -75,8 +75,8 @@ def softmax_losses(rows: Split, *, decay: float) -> Tensor:
     model = LogisticRegression(C=1 / (decay * len(rows)), max_iter=_MOST_STEPS, tol=1e-6).fit(x, rows.y.numpy())
     log_probability = torch.from_numpy(model.predict_log_proba(x))
     place = torch.searchsorted(classes, rows.y)
-    of_rows: Tensor = -log_probability.gather(1, place.unsqueeze(1)).squeeze(1)
-    return of_rows
+    losses: Tensor = -log_probability.gather(1, place.unsqueeze(1)).squeeze(1)
+    return losses
 
 
 _MOST_STEPS = 10_000

@@ -98,7 +98,7 @@ class RONI(Defense):
 
 
 def quiz_impact(learners: TrialLearners, rows: Split, quiz: Split) -> Tensor:
-    """By how much each row changes the accuracy on the quiz sets when it is added, averaged over the trials.
+    """Measure by how much each row changes the accuracy on the quiz sets when it is added, averaged over the trials.
 
     Args:
         learners: of ``T`` trials.

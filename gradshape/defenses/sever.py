@@ -19,7 +19,7 @@ from gradshape.training.penalty import known_penalty, penalty_of
 
 _CENTRING_FILTERS = 4
 _REGRESSION_ROUNDS, _CLASSIFICATION_ROUNDS = 4, 2
-# A filter that takes more than half of the rows takes poison for the rule.
+# A filter that leaves out more than half of the rows would take poison for the rule.
 _MOST_SHARE = 0.5
 
 
@@ -32,22 +32,21 @@ class Sever(Defense):
     :func:`sever_classification`; several filters together may leave out more rows than are poison.
 
     Args:
-        fraction: poison rows relative to *clean* rows that are assumed, >= 0; if ``None`` the number of poison rows is
-            told to it, which nobody can outside of experiments.
+        fraction: assumed poison rows relative to *clean* rows, >= 0; if ``None``, the defence is told the number of
+            poison rows, which is possible in experiments only.
         rounds: number of filters, at least 1; if ``None`` 4 for regression, as in the paper (8 in its code), and 2 for
             classification.
-        penalty: of the regression; the victim's own if ``None``. Of no use for classes.
+        penalty: of the regression; the victim's own if ``None``. Not used for classification.
         loss: of the classifier, which is one against the rest for more than two classes; if ``None`` the hinge (rounded
             off over a tenth of the margin) for a victim that is a support vector machine, and the logistic loss for
-            others. Of no use for regression.
-        c: weight of the sum of the classifier's losses beside half the squared norm of its parameters, > 0.
+            others. Not used for regression.
+        c: weight of the sum of the classifier's losses relative to half the squared norm of its parameters, > 0.
 
     Raises:
         ValueError: a number is out of range; when it filters, the task is a regression, the victim is no linear one,
             and no penalty was given.
 
-    Table 2 counts the training data as known: SEVER works on all of it, poison included, and takes no look at clean
-    rows.
+    Table 2 counts the training data as known: SEVER works on all of it, poison included, and is given no clean rows.
 
     Diakonikolas et al. 2019, SEVER: a robust meta-algorithm for stochastic optimization; Hong et al. 2020, Table 2.
 

@@ -69,8 +69,8 @@ class SpectralSignatures(Defense):
 
 
 def spectral_scores(features: Tensor, y: Tensor) -> Tensor:
-    """``((phi - mu_y) . v_y)^2``: how far a row lies from the mean of its class, along the right singular vector
-    ``v_y`` of the largest singular value of the centred features of the class.
+    """Score rows by ``((phi - mu_y) . v_y)^2``, the squared distance from the mean of their class along the right
+    singular vector ``v_y`` of the largest singular value of the centred features of the class.
 
     Args:
         features: ``(N, F)``.
@@ -90,11 +90,11 @@ def spectral_scores(features: Tensor, y: Tensor) -> Tensor:
         members = y == label
         rows = features[members].double()
         rows = rows - rows.mean(0)
-        # Decomposed, not iterated: where two directions spread nearly the same, iterations end anywhere between them.
+        # Where two directions spread nearly the same, a power iteration would end anywhere between them.
         _, _, directions = torch.linalg.svd(rows, full_matrices=False)
         scores[members] = (rows @ directions[0]).square()
     return scores
 
 
-# How many times the assumed budget is left out.
+# The multiple of the assumed budget that is left out.
 _OVERESTIMATE = 1.5

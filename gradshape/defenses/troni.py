@@ -107,7 +107,7 @@ class TargetedRONI(Defense):
 
 
 def target_impact(learners: TrialLearners, rows: Split, targets: Split) -> tuple[Tensor, Tensor]:
-    """What each row does to the targets when it is added.
+    """Measure what each row does to the targets when it is added.
 
     Args:
         learners: of ``T`` trials.

@@ -1,4 +1,4 @@
-"""Learners that attacks, defences and the harness train beside networks, and the names that they are known by."""
+"""Learners that are no networks, for attacks, defences and victims, and the registry of their names."""
 
 from gradshape.learners.dual_softmax import fit_dual_softmax
 from gradshape.learners.hinge import HingeFit, fit_hinge

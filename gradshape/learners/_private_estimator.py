@@ -1,4 +1,4 @@
-"""Private linear learners behind the contract of estimators."""
+"""Private linear learners as estimators with ``fit`` and ``predict``."""
 
 from typing import Any
 

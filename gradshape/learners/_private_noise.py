@@ -1,4 +1,4 @@
-"""Random vectors that private learners are perturbed with."""
+"""Distributions of the random vectors of private learners."""
 
 import math
 from dataclasses import dataclass
@@ -78,7 +78,7 @@ class GaussianNoise:
 
 
 def gaussian_std(sensitivity: float, *, epsilon: float, delta: float) -> float:
-    """Smallest standard deviation for which adding normal noise is ``(epsilon, delta)``-differentially private.
+    """Find the smallest standard deviation for which normal noise is ``(epsilon, delta)``-differentially private.
 
     Args:
         sensitivity: in the Euclidean norm, greater than 0.

@@ -1,4 +1,4 @@
-"""Softmax regression on few rows, many problems at once, in the span of their rows."""
+"""Softmax regression on few rows, in the span of the rows, many problems at once."""
 
 import torch
 from torch import Tensor
@@ -18,10 +18,11 @@ def fit_dual_softmax(
     start: Tensor | None = None,
     tolerance: float = 1e-8,
 ) -> Tensor:
-    """Coefficients ``a`` of the weights ``W = sum_i a_i x_i^T`` that minimise ``sum_i CE(W x_i, y_i) + decay/2 |W|^2``.
+    """Minimise ``sum_i CE(W x_i, y_i) + decay/2 |W|^2`` over weights ``W = sum_i a_i x_i^T``, by the coefficients
+    ``a``.
 
-    By the representer theorem the minimum lies in the span of the rows, so inner products are all that is needed: the
-    cost does not depend on the number of features. Every step is an exact, damped Newton step; its ``n C`` equations
+    By the representer theorem the minimum lies in the span of the rows, so that inner products are enough: the cost
+    does not depend on the number of features. Every step is an exact, damped Newton step; its ``n C`` equations
     are solved with ``C + 1`` Cholesky factors of ``n x n`` matrices. A bias that is regularised like the weights is a
     feature of 1: add 1 to every inner product.
 
@@ -84,8 +85,8 @@ def _objective(scaled: Tensor, logits: Tensor, onehot: Tensor) -> Tensor:
 
 
 def _newton(kernel: Tensor, logits: Tensor, probability: Tensor, onehot: Tensor) -> Tensor:
-    """The coefficients, times decay, that minimise the quadratic model at ``logits``."""
-    # Class by class: the Hessian of the losses is block-diagonal but for a term that all classes share.
+    """Find the coefficients, times decay, that minimise the quadratic model at ``logits``."""
+    # The Hessian of the losses is block-diagonal by class, but for a term that all classes share.
     root = probability.mT.sqrt()
     system = root.unsqueeze(-1) * kernel.unsqueeze(-3) * root.unsqueeze(-2)
     system.diagonal(dim1=-2, dim2=-1).add_(1)

@@ -1,4 +1,4 @@
-"""How a fitted linear classifier moves with its training labels and rows: gradients through its optimality condition.
+"""Gradients through a linear classifier's optimality condition: how the fit moves with its training labels and rows.
 
 For parameters that minimise ``sum_i loss(z_i (theta . x_i)) + ridge/2 |theta|^2 + tilt . theta`` and an objective
 ``A(theta)``, every such gradient is one linear solve, ``q = H^-1 dA/dtheta`` with the Hessian ``H`` of the training
@@ -22,8 +22,7 @@ def adjoint(
         signs: ``(n,)`` or ``(K, n)`` labels, -1 to 1.
         theta: ``(K, d)`` the minima.
         outer: ``(K, d)`` gradients ``dA/dtheta``.
-        ridge: as the minima were fitted with.
-        loss: likewise.
+        ridge, loss: those that the minima were fitted with.
 
     Returns:
         ``(K, d)``.
@@ -35,7 +34,7 @@ def adjoint(
 def label_gradient(x: Tensor, signs: Tensor, theta: Tensor, q: Tensor, *, loss: MarginLoss) -> Tensor:
     """``dA/dz_i = -(loss'(m_i) + m_i loss''(m_i)) (x_i . q)`` for the labels ``z``, with margins ``m = z (theta . x)``.
 
-    Arguments as for :func:`adjoint`, whose result is ``q``.
+    Arguments are as for :func:`adjoint`, whose result is ``q``.
 
     Returns:
         ``(K, n)``, each problem's own gradient.
@@ -60,7 +59,8 @@ def mixture_gradient(x: Tensor, theta: Tensor, q: Tensor, *, loss: MarginLoss) -
     The learner's gradient is linear in such a label: unlike :func:`label_gradient`, which is near 0 for a row far on
     the right side, it tells what a whole flip does.
 
-    Arguments as for :func:`adjoint`, whose result is ``q``; at labels of -1 and 1 both relaxations have that Hessian.
+    Arguments are as for :func:`adjoint`, whose result is ``q``; at labels of -1 and 1 both relaxations have that
+    Hessian.
 
     Returns:
         ``(K, n)``, each problem's own gradient.
@@ -78,8 +78,8 @@ def row_gradient(x: Tensor, signs: Tensor, theta: Tensor, q: Tensor, *, loss: Ma
     """``dA/dx_i = -(z_i loss'(m_i) q + z_i^2 loss''(m_i) (x_i . q) theta)`` for the rows ``x``, with margins
     ``m = z (theta . x)``, summed over the problems that share them.
 
-    Arguments as for :func:`adjoint`, whose result is ``q``; or only those rows (and their labels) whose gradient is
-    asked for.
+    Arguments are as for :func:`adjoint`, whose result is ``q``; ``x`` and ``signs`` may be limited to the rows whose
+    gradients are needed.
 
     Returns:
         ``(n, d)``.

@@ -1,7 +1,8 @@
-"""Differentially-private linear learners: perturbed objectives and perturbed outputs.
+"""Differentially private linear learners, with perturbed objectives or perturbed outputs.
 
 Neighbouring data sets differ in one row, whose features lie in the unit ball and whose label is -1 or 1 (or between,
-for regression). A learner is a deterministic function of rows and one random vector: an attacker can follow both.
+for regression). A learner is a deterministic function of the rows and of one random vector, so that an attacker can
+differentiate it.
 """
 
 import math
@@ -39,7 +40,7 @@ class PrivateNoise(Enum):
 
 
 def to_ball(x: Tensor) -> Tensor:
-    """``(2 x - 1) / sqrt(d)``, float64: the box ``[0, 1]^d`` moved and shrunk into the unit ball, whatever the data.
+    """Move and shrink the box ``[0, 1]^d`` into the unit ball, whatever the data: ``(2 x - 1) / sqrt(d)``, float64.
 
     >>> to_ball(torch.tensor([[1.0, 0.0, 0.5, 0.5]])).tolist()
     [[0.5, -0.5, 0.0, 0.0]]
@@ -54,11 +55,11 @@ def from_ball(u: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class PrivateSolution:
-    """What a learner found, for ``K`` random vectors.
+    """The parameters that a learner finds, for ``K`` random vectors.
 
     Attributes:
         minima: ``(K, d)`` or ``(1, d)`` minima of the objective.
-        released: ``(K, d)`` parameters that leave the learner.
+        released: ``(K, d)`` parameters that the learner releases.
         active: whether the bound on the norm of the minimum binds.
         penalty: weight of half the squared norm at the minimum: the ridge, and the multiplier of the bound.
     """
@@ -82,11 +83,11 @@ class PrivateLearner(Protocol):
 
     @property
     def loss(self) -> MarginLoss:
-        """What its objective sums over the rows."""
+        """The loss of a row in its objective."""
         ...
 
     def perturbation(self, rows: int) -> Perturbation:
-        """What its random vector is drawn from, for ``rows`` training rows."""
+        """The distribution of its random vector for ``rows`` training rows."""
         ...
 
     def solve(self, x: Tensor, signs: Tensor, noise: Tensor, *, start: Tensor | None = None) -> PrivateSolution:
@@ -94,8 +95,8 @@ class PrivateLearner(Protocol):
         ...
 
     def adjoint(self, x: Tensor, signs: Tensor, solution: PrivateSolution, outer: Tensor) -> Tensor:
-        """``q``, as :func:`gradshape.learners.implicit.row_gradient` needs it, from gradients ``outer`` ``(K, d)`` by
-        the released parameters; of the shape of the minima, summed over vectors that share one.
+        """Return ``q`` for :func:`gradshape.learners.implicit.row_gradient`, given gradients ``outer`` ``(K, d)`` with
+        respect to the released parameters; it has the shape of the minima and sums over vectors that share one.
         """
         ...
 
@@ -116,7 +117,7 @@ class ObjectivePerturbation:
     Args:
         epsilon: greater than 0.
         ridge: beside the *sum* of the losses, greater than 0.
-        noise: what ``b`` is drawn from.
+        noise: the distribution of ``b``.
 
             * ``NORM``: density proportional to ``exp(-e |b| / 2)`` with ``e = epsilon - 2 log(1 + 1 / (4 ridge))``:
               the release is ``epsilon``-differentially private.
@@ -127,7 +128,7 @@ class ObjectivePerturbation:
         delta: for GaussianNoise noise; ``1 / n`` if omitted.
 
     Raises:
-        ValueError: an argument is out of range, or ``ridge`` is too small for ``epsilon``: the first kind needs
+        ValueError: an argument is out of range, or ``ridge`` is too small for ``epsilon``: ``NORM`` needs
             ``e > 0``, the others ``ridge >= 1 / (2 epsilon)``.
 
     Chaudhuri, Monteleoni and Sarwate 2011, Differentially private empirical risk minimization, theorem 9 (for losses
@@ -154,7 +155,7 @@ class ObjectivePerturbation:
 
     @property
     def _left(self) -> float:
-        """What is left of epsilon for the noise: the rest goes into the change of the Hessian."""
+        """The part of epsilon that is left for the noise; the rest covers the change of the Hessian."""
         return self.epsilon - 2 * math.log1p(1 / (4 * self.ridge))
 
     @property
@@ -193,12 +194,12 @@ class OutputPerturbation:
         epsilon: greater than 0.
         ridge: beside the *sum* of the losses, greater than 0.
         bound: on the norm of the parameters, greater than 0.
-        noise: what ``b`` is drawn from, scaled to that distance.
+        noise: the distribution of ``b``, scaled to that distance.
 
             * ``NORM``: density proportional to ``exp(-epsilon |b| / distance)``: ``epsilon``-differentially private.
             * ``LAPLACE``: every coordinate with scale ``distance / epsilon``. It protects with ``sqrt(d) epsilon``.
-            * ``GAUSSIAN``: ``(epsilon, delta)``-differentially private, see
-              :func:`gradshape.learners._private_noise.gaussian_std`.
+            * ``GAUSSIAN``: ``(epsilon, delta)``-differentially private, by the analytic
+              Gaussian mechanism of Balle and Wang 2018.
         delta: for GaussianNoise noise; ``1 / n`` if omitted.
 
     Raises:
@@ -248,7 +249,7 @@ class OutputPerturbation:
         q = solve(matrix, outer.sum(0, keepdim=True))
         if not solution.active:
             return q
-        # On the sphere the minimum moves along it only.
+        # A minimum on the sphere moves along the sphere only.
         along = solve(matrix, solution.minima)
         return q - along * ((q * solution.minima).sum() / (along * solution.minima).sum())
 

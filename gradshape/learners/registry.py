@@ -1,6 +1,6 @@
-"""Which learners there are: any object with ``fit`` and ``predict``, known by a name.
+"""The registry of learners: objects with ``fit`` and ``predict``, built by name.
 
-scikit-learn's classifiers and regressors are registered; others join by :func:`register`.
+Some of scikit-learn's classifiers and regressors are registered; add others with :func:`register`.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ Setting = bool | int | float | str
 
 
 class Estimator(Protocol):
-    """What is trained by ``fit`` and asked by ``predict``, as in scikit-learn.
+    """A learner with scikit-learn's ``fit`` and ``predict``.
 
     ``x`` is ``(N, D)`` float64 in [0, 1]; ``y`` is ``(N,)`` int64 class ids, or float64 values for regression.
     """
@@ -140,12 +140,12 @@ def register(name: str, factory: Factory) -> None:
 
 
 def registered() -> dict[str, Factory]:
-    """The factories that joined by :func:`register`, by name."""
+    """The factories that were added with :func:`register`, by name."""
     return {name: factory for name, factory in _FACTORIES.items() if name not in _OWN}
 
 
 def restore(factories: Mapping[str, Factory]) -> None:
-    """Make what :func:`registered` gave in another process known in this one."""
+    """Register the factories that :func:`registered` returned in another process."""
     _FACTORIES.update(factories)
 
 

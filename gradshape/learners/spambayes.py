@@ -13,7 +13,7 @@ from gradshape import _validate
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
 
-# Rows scored at once: bounds the memory that a large corpus takes.
+# Number of rows scored at once, which bounds the memory that a large corpus takes.
 _ROWS = 2048
 
 
@@ -22,12 +22,12 @@ class SpamBayesConstants:
     """The constants of the filter.
 
     Attributes:
-        strength: ``s``, how many messages the prior counts for, > 0.
+        strength: ``s``, the number of messages that the prior counts for, > 0.
         prior: ``x0``, the score of a token that was never seen, in (0, 1).
-        least_distance: tokens whose score is nearer to 0.5 are no evidence, in [0, 0.5].
-        most_tokens: of the evidence only so many tokens count, those farthest from 0.5, at least 1.
-        ham_cutoff, spam_cutoff: a message that scores below the first is ham, from the second on spam, between them
-            unsure; ``0 <= ham_cutoff <= spam_cutoff <= 1``.
+        least_distance: tokens whose score is nearer to 0.5 than this, in [0, 0.5], are no evidence.
+        most_tokens: number of tokens that count as evidence, those farthest from 0.5, at least 1.
+        ham_cutoff, spam_cutoff: a message is ham if it scores below the first, spam from the second on, and unsure
+            between them; ``0 <= ham_cutoff <= spam_cutoff <= 1``.
 
     Raises:
         ValueError: a value is outside its range.
@@ -61,7 +61,7 @@ PAPER = SpamBayesConstants(strength=1.0, ham_cutoff=0.15)
 
 
 class Classification(IntEnum):
-    """What the filter says of a message."""
+    """The filter's classification of a message."""
 
     HAM = 0
     UNSURE = 1
@@ -70,7 +70,7 @@ class Classification(IntEnum):
 
 @dataclass(frozen=True, eq=False)
 class TokenCounts:
-    """All that the filter learns: how many messages of each kind there were, and how many held each token.
+    """All that the filter learns: the number of messages of each kind, and of those with each token.
 
     Attributes:
         ham, spam: ``(V,)`` float64 ``N_H(w)``, ``N_S(w)``.
@@ -99,12 +99,12 @@ class TokenCounts:
         return cls(ham_counts, spam_counts, int((~spam).sum()), int(spam.sum()))
 
     def with_spam(self, tokens: Array, copies: int) -> "TokenCounts":
-        """The counts after ``copies`` more spam messages that hold ``tokens (V,)`` bool: training without the rows."""
+        """Add ``copies`` spam messages that hold ``tokens (V,)`` bool to the counts, without making the rows."""
         return replace(self, spam=self.spam + copies * np.asarray(tokens), spam_messages=self.spam_messages + copies)
 
 
 def token_scores(counts: TokenCounts, constants: SpamBayesConstants = RELEASED) -> Floats:
-    """How much each token speaks for spam: ``f(w) = (s x0 + N(w) P(w)) / (s + N(w))``.
+    """Score how much each token speaks for spam: ``f(w) = (s x0 + N(w) P(w)) / (s + N(w))``.
 
     ``P(w)`` is the share of spam messages with ``w`` over the sum of that share and the share of ham messages with
     ``w``; ``N(w)`` counts the messages with ``w``.
@@ -133,7 +133,7 @@ def token_scores(counts: TokenCounts, constants: SpamBayesConstants = RELEASED) 
 
 
 def message_scores(x: Array, scores: Array, constants: SpamBayesConstants = RELEASED) -> Floats:
-    """How much each message is spam: Fisher's method on both sides, ``(1 + S - H) / 2``.
+    """Score how much each message looks like spam, by Fisher's method on both sides, ``(1 + S - H) / 2``.
 
     The evidence of a message are its present tokens at least ``least_distance`` from 0.5, the ``most_tokens`` farthest
     of them; of equally far ones the higher score goes first, then the later token. With ``m`` of them,
@@ -154,7 +154,7 @@ def message_scores(x: Array, scores: Array, constants: SpamBayesConstants = RELE
     [0.9, 0.5]
     """
     distance = np.abs(scores - 0.5)
-    # One order for all messages: what is left is to count off the tokens that are present.
+    # All messages share one order of tokens; the first tokens of it that are present are their evidence.
     order = np.lexsort((np.arange(len(scores)), scores, distance))[::-1]
     order = order[distance[order] >= constants.least_distance]
     for_ham, for_spam = -np.log(scores[order]), -np.log1p(-scores[order])
@@ -202,7 +202,7 @@ class SpamBayes:
         return self.fit_counts(TokenCounts.from_messages(x, y))
 
     def fit_counts(self, counts: TokenCounts) -> "SpamBayes":
-        """Train on messages that were counted before."""
+        """Train on messages that are already counted."""
         self._tokens = token_scores(counts, self.constants)
         return self
 
