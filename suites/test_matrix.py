@@ -12,7 +12,6 @@ from gradshape.attacks import (
     BadNetsPatch,
     DataDependentSteinhardt,
     DictionaryAttack,
-    DPVictim,
     FocusedAttack,
     KohInfluence,
     KohKkt,
@@ -20,6 +19,7 @@ from gradshape.attacks import (
     LabelContamination,
     LabelFlip,
     OptP,
+    PrivateLearnerPoisoning,
     SeverPairs,
     StatP,
     Steinhardt,
@@ -93,7 +93,7 @@ def binary(fraction: float, *, steps: int = 1000) -> list[Attack]:
         KohKkt(fraction),
         KohMinMax(fraction),
         BackGradient(fraction),
-        DPVictim(fraction),
+        PrivateLearnerPoisoning(fraction),
     ]
 
 
@@ -261,7 +261,7 @@ FOCUSED_FAILURES = [
     ),
     Matrix(
         [DIGITS_38_PRIVATE],
-        [DPVictim(0.2, PRIVATE), LabelContamination(0.2)],
+        [PrivateLearnerPoisoning(0.2, PRIVATE), LabelContamination(0.2)],
         [*NOTHING, *CONTROLS],
         CLASSIFIED,
         expected_failures=BINARY_FAILURES,

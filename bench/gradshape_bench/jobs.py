@@ -175,7 +175,7 @@ class Craft(Job[PoisonSet]):
             seed=self.seed,
             recipe=self.recipe,
             target=self.target,
-            wanted=self.wanted,
+            intended=self.wanted,
             networks=self.networks,
             progress=progress,
             device=self.device,

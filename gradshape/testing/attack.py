@@ -146,7 +146,7 @@ def aim(attack: Attack, dataset: Dataset, *, targets: int = 1) -> dict[str, Any]
     if not isinstance(attack, TargetedAttack):
         return {"target": target}
     networks = [_network(recipe, dataset) for recipe in attack.substitutes or (BASE,)]
-    return {"target": target, "wanted": (target.y + 1) % dataset.num_classes, "networks": networks}
+    return {"target": target, "intended": (target.y + 1) % dataset.num_classes, "networks": networks}
 
 
 _networks: dict[tuple[Recipe, str], TrainedModel] = {}

@@ -3,16 +3,14 @@
 import math
 
 from gradshape.attacks import (
-    Aim,
     Attack,
     BackGradient,
     BadNetsPatch,
     BullseyePolytope,
     ConvexPolytope,
     DataDependentSteinhardt,
-    Descent,
+    DescentModel,
     DictionaryAttack,
-    DPVictim,
     FocusedAttack,
     Harm,
     Integrity,
@@ -25,10 +23,14 @@ from gradshape.attacks import (
     Nudge,
     OptP,
     PoisonFrogs,
+    PoisonStart,
+    PrivateLearnerPoisoning,
+    RBFKernel,
     Relaxation,
-    Selection,
+    ReleaseGoal,
+    RowDescent,
+    RowSelection,
     SeverPairs,
-    Start,
     StatP,
     Steinhardt,
     StingRay,
@@ -37,7 +39,7 @@ from gradshape.attacks import (
     Watermark,
 )
 from gradshape.learners.margin_loss import SmoothedHinge, SquaredMargin
-from gradshape.learners.private import ObjectivePerturbation, OutputPerturbation
+from gradshape.learners.private import ObjectivePerturbation, OutputPerturbation, PrivateNoise
 from gradshape.testing.attack import BASE, datasets
 from gradshape.training import SGD, Recipe
 
@@ -56,15 +58,23 @@ COLLISIONS_AND_INSERTIONS = [
     BadNetsPatch(2, fraction=0.1, claimed=1),
 ]
 WORDS = [DictionaryAttack(0.1), DictionaryAttack(0.1, lexicon=0.5), FocusedAttack(0.1, known=0.5, header=0.5)]
-REGRESSION = [OptP(0.1), OptP(0.1, harm=Harm.VALIDATION, start=Start.LEVERAGE_FLIP), StatP(0.1), SeverPairs(0.1)]
-QUICK = Descent(steps=6, judges=4, draws=2)
+REGRESSION = [OptP(0.1), OptP(0.1, harm=Harm.VALIDATION, start=PoisonStart.LEVERAGE_FLIP), StatP(0.1), SeverPairs(0.1)]
+QUICK = RowDescent(steps=6, judges=4, draws=2)
 LINEAR = [
     LabelContamination(0.1),
     LabelContamination(0.2, SquaredMargin(), goal=Integrity(60), steps=5),
     LabelContamination(0.1, SmoothedHinge(), relaxation=Relaxation.MARGIN, steps=5),
-    DPVictim(0.1, descent=QUICK),
-    DPVictim(0.2, ObjectivePerturbation(5, noise="gaussian"), Aim.LABEL_TARGET, surrogate=True, descent=QUICK),
-    DPVictim(0.1, OutputPerturbation(1), Aim.PARAMETER_TARGET, selection=Selection.DEEP, descent=QUICK),
+    PrivateLearnerPoisoning(0.1, descent=QUICK),
+    PrivateLearnerPoisoning(
+        0.2,
+        ObjectivePerturbation(5, noise=PrivateNoise.GAUSSIAN),
+        ReleaseGoal.LABEL_TARGET,
+        surrogate=True,
+        descent=QUICK,
+    ),
+    PrivateLearnerPoisoning(
+        0.1, OutputPerturbation(1), ReleaseGoal.PARAMETER_TARGET, selection=RowSelection.DEEP, descent=QUICK
+    ),
 ]
 CERTIFIED = [Steinhardt(0.4, steps=30), Steinhardt(0.4, steps=30, clip_afterwards=True)]
 FEW_POINTS = [
@@ -75,10 +85,10 @@ FEW_POINTS = [
 DRAGGED = [DataDependentSteinhardt(0.4, steps=6, splits=3, rungs=(0.2,), boxed=boxed) for boxed in (False, True)]
 ASCENTS = [
     SvmAscent(0.1, points=4, steps=5, sweeps=1),
-    SvmAscent(0.3, kernel="rbf", label_given=1, steps=5, starts=3),
+    SvmAscent(0.3, kernel=RBFKernel(), label_given=1, steps=5, starts=3),
     BackGradient(0.1, steps=4, descent=20),
-    BackGradient(0.2, surrogate="adaline", label_given=1, points=3, steps=3, descent=20),
-    BackGradient(0.1, surrogate="mlp", points=3, steps=3, descent=20, starts=2),
+    BackGradient(0.2, surrogate=DescentModel.ADALINE, label_given=1, points=3, steps=3, descent=20),
+    BackGradient(0.1, surrogate=DescentModel.NETWORK, points=3, steps=3, descent=20, starts=2),
 ]
 NETWORKS = (BASE, Recipe("lr", SGD(0.5), batch_size=20, epochs=3))
 FROGS = [

@@ -99,7 +99,7 @@ STATE = {"weight": torch.ones(1)}
 
 
 def _view(threat: ThreatModel) -> VictimView:
-    return VictimView(threat, DATA, RECIPE, STATE)
+    return VictimView(threat, DATA, recipe=RECIPE, parameters=STATE)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gradshape.attacks import PoisonFrogs, PoisonSet, TargetedAttack, ThreatModel, VictimView
-from gradshape.attacks.targeted import aimed
+from gradshape.attacks.targeted_attack import poison_by_target
 from gradshape.data import Dataset, Split
 from gradshape.defenses import Assumptions, Defense, DefenseKind, GradientShaping, NoDefense, Suspect
 from gradshape.shaping import Clip
@@ -58,7 +58,7 @@ class Numbered(TargetedAttack):
         target = torch.tensor(places, dtype=torch.int64)
         numbers = torch.tensor([places[:i].count(place) for i, place in enumerate(places)], dtype=torch.float32)
         x = (numbers / 100).view(-1, *[1] * len(victim.input_shape)).expand(-1, *victim.input_shape).contiguous()
-        return aimed(x, victim.wanted[target], target, torch.tensor(bases, dtype=torch.int64), numbers / 10)
+        return poison_by_target(x, victim.wanted[target], target, torch.tensor(bases, dtype=torch.int64), numbers / 10)
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Copies(TargetedAttack):
         target = torch.arange(len(victim.wanted)).repeat_interleave(count)
         wanted = victim.wanted[target]
         base = torch.stack([(victim.candidates.y == label).nonzero()[0, 0] for label in wanted.tolist()])
-        return aimed(victim.target.x[target], wanted, target, base, torch.zeros(len(target)))
+        return poison_by_target(victim.target.x[target], wanted, target, base, torch.zeros(len(target)))
 
 
 @dataclass(frozen=True)

@@ -149,7 +149,7 @@ class Aims7(TargetedAttack):
         return "aims"
 
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
-        x, y = victim.candidates.x[:7].clone(), victim.wanted[:1].repeat(7)
+        x, y = victim.candidates.x[:7].clone(), victim.intended[:1].repeat(7)
         aims = Aims(torch.zeros(7, dtype=torch.int64), torch.arange(7), torch.zeros(7))
         return PoisonSet(x, y, torch.full((7,), -1), NONE, {}, None if self.aimless else aims)
 

@@ -87,7 +87,7 @@ def crafting(model: str, rate: float) -> Run:
         wait = waiting_for(device)
         began = time.perf_counter()
         PoisonFrogs(candidates)(
-            dataset, seed=0, recipe=recipe, target=target, wanted=wanted, networks=[network], device=device
+            dataset, seed=0, recipe=recipe, target=target, intended=wanted, networks=[network], device=device
         )
         wait()
         return time.perf_counter() - began

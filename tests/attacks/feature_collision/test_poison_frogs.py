@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from gradshape import models
 from gradshape.attacks import PoisonFrogs, PoisonSet
 from gradshape.attacks.base import Aims
-from gradshape.attacks.feature_collision.collision import Collided, collide
-from gradshape.attacks.feature_collision.nearest import nearest_of_class
+from gradshape.attacks.feature_collision._collision import Collided, collide
+from gradshape.attacks.feature_collision._nearest import nearest_of_class
 from gradshape.data import Dataset
 from gradshape.features import penultimate_features, rows_per_pass
 from gradshape.testing.attack import aim
@@ -136,8 +136,8 @@ def test_bases_are_the_nearest_candidates() -> None:
     features = penultimate_features(_network(dataset), dataset.test.x)
     _, aims = _crafted(FROGS[0], dataset)
     for place in range(4):
-        wanted = int((dataset.test.y[place] + 1) % 4)
-        rows = (dataset.test.y == wanted).nonzero().squeeze(1)
+        intended = int((dataset.test.y[place] + 1) % 4)
+        rows = (dataset.test.y == intended).nonzero().squeeze(1)
         nearest = (features[rows] - features[place]).norm(dim=1).argsort()[:3]
         assert sorted(aims.base[aims.target == place].tolist()) == sorted(rows[nearest].tolist())
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from gradshape.attacks import BullseyePolytope, ConvexPolytope
-from gradshape.attacks.feature_collision.polytope import PolytopeAttack, combined_distance
+from gradshape.attacks.feature_collision._polytope import PolytopeAttack, combined_distance
 from gradshape.data import Dataset, load
 from gradshape.features import penultimate_features
 from gradshape.testing.attack import aim
@@ -128,7 +128,7 @@ def test_poison_carries_over_to_a_network_that_it_was_not_crafted_on(
         dataset,
         seed=0,
         target=replace(dataset.test, x=dataset.test.x[places], y=dataset.test.y[places]),
-        wanted=torch.full((10,), 8),
+        intended=torch.full((10,), 8),
         networks=substitutes,
     )
     assert poison.aims is not None

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from gradshape.attacks import Availability, Crafting, Integrity, LabelContamination, Relaxation
-from gradshape.attacks.evaluation import Evaluation
-from gradshape.attacks.label_contamination.ascent import contaminate
+from gradshape.attacks._evaluation import Evaluation
+from gradshape.attacks.label_contamination.label_ascent import contaminate
 from gradshape.data import Dataset, Split
 from gradshape.learners.logistic import fit_logistic
 from gradshape.learners.margin_loss import Logistic, MarginLoss, SmoothedHinge, SquaredMargin

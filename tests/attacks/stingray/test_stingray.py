@@ -1,4 +1,4 @@
-"""Rows of the wanted class with features of the target."""
+"""Rows of the intended class with features of the target."""
 
 import math
 from dataclasses import replace
@@ -10,8 +10,8 @@ from torch import Tensor
 
 from gradshape import models
 from gradshape.attacks import Crafting, Insertion, Knowledge, Nudge, PoisonSet, StingRay, SwitchOn
-from gradshape.attacks.stingray.insertion import some_of
-from gradshape.attacks.stingray.negative_impact import HeldOut
+from gradshape.attacks.stingray._negative_impact import HeldOutLoss
+from gradshape.attacks.stingray.insertion import random_subset
 from gradshape.data import Dataset, Split
 from gradshape.testing.datasets import plane, words
 from gradshape.training import SGD, Recipe, TrainedModel, Victim, train_victims
@@ -33,7 +33,7 @@ MODELS = {dataset.name: base_model(dataset) for dataset in (WORDS, PICTURES)}
 
 
 def aims_of(dataset: Dataset, count: int = 4) -> tuple[Split, Tensor]:
-    """The first test rows as targets, and the class after their own as the wanted one."""
+    """The first test rows as targets, and the class after their own as the intended one."""
     target = Split(dataset.test.x[:count], dataset.test.y[:count])
     return target, (target.y + 1) % dataset.num_classes
 
@@ -47,10 +47,10 @@ def crafted(
     networks: tuple[TrainedModel, ...] | None = None,
     **options: Any,
 ) -> PoisonSet:
-    target, wanted = aims_of(dataset)
+    target, intended = aims_of(dataset)
     chosen = Split(target.x[places], target.y[places])
     networks = networks or (MODELS[dataset.name],)
-    return attack(dataset, seed=seed, target=chosen, wanted=wanted[places], networks=networks, **options)
+    return attack(dataset, seed=seed, target=chosen, intended=intended[places], networks=networks, **options)
 
 
 def parents(poison: PoisonSet, dataset: Dataset = WORDS) -> tuple[Tensor, Tensor]:
@@ -169,10 +169,10 @@ def test_bases_are_the_nearest_rows_by_the_known_features_alone() -> None:
     known = (2, 5, 7, 20)
     poison = crafted(StingRay(40, nearest=3, known=known, harm=None))
     assert poison.aims is not None
-    target, wanted = aims_of(WORDS)
+    target, intended = aims_of(WORDS)
     for place in range(4):
         distance = (WORDS.test.x - target.x[place])[:, list(known)].abs().sum(1)
-        distance[WORDS.test.y != wanted[place]] = math.inf
+        distance[WORDS.test.y != intended[place]] = math.inf
         nearest = set(distance.argsort(stable=True)[:3].tolist())
         assert set(poison.aims.base[poison.aims.target == place].tolist()) == nearest
 
@@ -197,10 +197,10 @@ def planted() -> Dataset:
 def test_bases_that_harm_the_others_are_replaced_by_the_next_draws() -> None:
     dataset = planted()
     network = base_model(dataset, Recipe("lr", SGD(0.5), batch_size=10, epochs=20))
-    target, wanted = Split(dataset.test.x[:1], dataset.test.y[:1]), torch.tensor([1])
+    target, intended = Split(dataset.test.x[:1], dataset.test.y[:1]), torch.tensor([1])
 
     def bases(attack: StingRay) -> list[int]:
-        poison = attack(dataset, seed=0, target=target, wanted=wanted, networks=[network])
+        poison = attack(dataset, seed=0, target=target, intended=intended, networks=[network])
         assert poison.aims is not None
         return poison.aims.base.tolist()
 
@@ -215,16 +215,16 @@ def test_bases_that_harm_the_others_are_replaced_by_the_next_draws() -> None:
 
 
 def test_the_loss_on_the_target_itself_may_rise() -> None:
-    target, wanted = aims_of(WORDS)
+    target, intended = aims_of(WORDS)
     network = MODELS["words"].module(WORDS.input_shape, 2)
     poison = crafted(StingRay(20, SwitchOn(2)))
-    judge = HeldOut(network, WORDS.test)
+    judge = HeldOutLoss(network, WORDS.test)
     for place in range(4):
         mine = poison.against(place)
         assert mine.aims is not None
         others = (WORDS.test.x != target.x[place]).any(1)
         assert (judge.rise(mine.rows, counted=others, made_from=mine.aims.base) <= 1e-9).all()
-        assert (mine.y == wanted[place]).all()
+        assert (mine.y == intended[place]).all()
 
 
 def test_without_the_test_the_budget_is_used_up() -> None:
@@ -244,10 +244,10 @@ def test_a_substitute_takes_the_place_of_the_victim() -> None:
 
 
 def test_training_rows_are_not_known() -> None:
-    moved = Dataset("words", Split(1 - WORDS.train.x, WORDS.train.y), WORDS.test, num_classes=2)
-    target, wanted = aims_of(WORDS)
+    moved = Dataset("words", Split(1 - WORDS.train.x, WORDS.train.y), WORDS.test, 2)
+    target, intended = aims_of(WORDS)
     fingerprints = {
-        StingRay(5)(dataset, seed=0, target=target, wanted=wanted, networks=[MODELS["words"]]).fingerprint
+        StingRay(5)(dataset, seed=0, target=target, intended=intended, networks=[MODELS["words"]]).fingerprint
         for dataset in (moved, WORDS)
     }
     assert len(fingerprints) == 1
@@ -268,7 +268,7 @@ def test_a_victim_trains_on_the_poison() -> None:
 @pytest.mark.parametrize("count", [1, 3, 9])
 def test_some_of_the_eligible_places_are_drawn(count: int) -> None:
     eligible = torch.rand(40, 7, generator=torch.Generator().manual_seed(0)) < 0.5
-    chosen = some_of(eligible, count, generator=torch.Generator().manual_seed(1))
+    chosen = random_subset(eligible, count, generator=torch.Generator().manual_seed(1))
     assert not (chosen & ~eligible).any()
     assert torch.equal(chosen.sum(1), eligible.sum(1).clamp_max(count))
 

@@ -5,19 +5,19 @@ import pytest
 
 from gradshape import learners
 from gradshape.data import info, load
-from gradshape.learners.spambayes import VARIANTS, SpamBayes, TokenCounts
+from gradshape.learners.spambayes import PAPER, SpamBayes, TokenCounts
 
 MAIL = load("spam_zipf")
 X, Y = MAIL.train.x.numpy(), MAIL.train.y.numpy()
 HAM = MAIL.test.x.numpy()[MAIL.test.y.numpy() == 0]
 SPAM = MAIL.test.x.numpy()[MAIL.test.y.numpy() == 1]
-COUNTS = TokenCounts.of(X, Y)
+COUNTS = TokenCounts.from_messages(X, Y)
 EVERY_WORD = np.ones(X.shape[1], dtype=np.bool_)
 
 
 def filter_after(messages: int, *, words: np.ndarray = EVERY_WORD) -> SpamBayes:
     """The filter of the paper after so many spam messages that hold ``words``."""
-    return SpamBayes(VARIANTS["paper"]).fit_counts(COUNTS.with_spam(words, messages))
+    return SpamBayes(PAPER).fit_counts(COUNTS.with_spam(words, messages))
 
 
 def test_either_class_has_half_of_the_messages() -> None:
@@ -54,7 +54,7 @@ def test_a_dictionary_of_one_percent_stops_ham() -> None:
 
 
 def test_a_dictionary_of_five_percent_has_ham_called_spam() -> None:
-    assert filter_after(100).verdict(HAM).mean() > 1.8
+    assert filter_after(100).classify(HAM).mean() > 1.8
 
 
 def test_more_of_the_dictionary_never_delivers_more() -> None:
