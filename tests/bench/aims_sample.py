@@ -50,15 +50,17 @@ class Numbered(TargetedAttack):
 
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         places, bases = [], []
-        for place, wanted in enumerate(victim.wanted.tolist()):
+        for place, intended in enumerate(victim.intended.tolist()):
             if place not in self.without:
-                rows = (victim.candidates.y == wanted).nonzero().squeeze(1)[:count].tolist()
+                rows = (victim.candidates.y == intended).nonzero().squeeze(1)[:count].tolist()
                 places += [place] * len(rows)
                 bases += rows
         target = torch.tensor(places, dtype=torch.int64)
         numbers = torch.tensor([places[:i].count(place) for i, place in enumerate(places)], dtype=torch.float32)
         x = (numbers / 100).view(-1, *[1] * len(victim.input_shape)).expand(-1, *victim.input_shape).contiguous()
-        return poison_by_target(x, victim.wanted[target], target, torch.tensor(bases, dtype=torch.int64), numbers / 10)
+        return poison_by_target(
+            x, victim.intended[target], target, torch.tensor(bases, dtype=torch.int64), numbers / 10
+        )
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class Guessing(Numbered):
 
 @dataclass(frozen=True)
 class Copies(TargetedAttack):
-    """Copies of the target under the wanted label."""
+    """Copies of the target under the label of the intended class."""
 
     threat: ClassVar[ThreatModel] = PoisonFrogs.threat
 
@@ -86,10 +88,10 @@ class Copies(TargetedAttack):
         return f"copies_{self.poisons}"
 
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
-        target = torch.arange(len(victim.wanted)).repeat_interleave(count)
-        wanted = victim.wanted[target]
-        base = torch.stack([(victim.candidates.y == label).nonzero()[0, 0] for label in wanted.tolist()])
-        return poison_by_target(victim.target.x[target], wanted, target, base, torch.zeros(len(target)))
+        target = torch.arange(len(victim.intended)).repeat_interleave(count)
+        intended = victim.intended[target]
+        base = torch.stack([(victim.candidates.y == label).nonzero()[0, 0] for label in intended.tolist()])
+        return poison_by_target(victim.target.x[target], intended, target, base, torch.zeros(len(target)))
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,7 @@ class Became:
     """What a re-training came to.
 
     Attributes:
-        won: whether its target is taken for the wanted class in the end.
+        won: whether its target is taken for the intended class in the end.
         accuracy: test accuracy in the end; that of the base is 1.
         epochs: that it was trained.
     """
@@ -264,7 +266,7 @@ def runs_of(job: Train) -> list[Run]:
 
 def _answer(job: AnyJob, fate: Fate, missed: int) -> Any:
     if isinstance(job, Craft):
-        return job.attack(job.dataset, seed=job.seed, target=job.target, wanted=job.wanted, networks=job.networks)
+        return job.attack(job.dataset, seed=job.seed, target=job.target, intended=job.wanted, networks=job.networks)
     if isinstance(job, Filter):
         keep = torch.ones(len(job.dataset.train) + (0 if job.poison is None else len(job.poison)), dtype=torch.bool)
         keep[-1] = False
