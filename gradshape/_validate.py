@@ -3,6 +3,7 @@
 import difflib
 import math
 from collections.abc import Iterable
+from enum import Enum
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> ValueError:
@@ -11,6 +12,13 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> ValueError:
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
     return ValueError(f"unknown {kind} {name!r}: {hint}known: {', '.join(names)}")
+
+
+def member(kind: type[Enum], **values: object) -> None:
+    """Raise ``ValueError`` unless every value is a member of ``kind``."""
+    for name, value in values.items():
+        if not isinstance(value, kind):
+            raise ValueError(f"{name}={value!r}: expected one of {', '.join(map(str, kind))}")
 
 
 def positive(**values: float) -> None:

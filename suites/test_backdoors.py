@@ -9,8 +9,7 @@ from gradshape.shaping import Clip, Noise
 from gradshape.training import SGD, Adam, Recipe
 from gradshape_bench.case import Scale, Task
 from gradshape_bench.matrix import Matrix, benchmark_cases
-from gradshape_bench.protocols.backdoor import Backdoor
-from gradshape_bench.protocols.start import Retrained
+from gradshape_bench.protocols import Backdoor, Retrained
 from gradshape_bench.session import CaseOutcome
 from gradshape_bench.verdict import Threshold
 from suites.tasks import FASHION_MLP

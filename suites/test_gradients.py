@@ -10,9 +10,7 @@ from gradshape.shaping import Clip
 from gradshape.training import SGD, Layers, Weighting
 from gradshape_bench.case import Scale, Smoke, Task
 from gradshape_bench.matrix import Matrix, Sized, benchmark_cases
-from gradshape_bench.protocols.clusters import Clusters
-from gradshape_bench.protocols.gradients import GradientDifferences
-from gradshape_bench.protocols.start import Retrained
+from gradshape_bench.protocols import Clusters, GradientDifferences, Retrained
 from gradshape_bench.session import CaseOutcome
 from gradshape_bench.verdict import Threshold
 from suites.tasks import DIGITS_38, FASHION_34, FASHION_MLP

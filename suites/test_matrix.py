@@ -49,7 +49,7 @@ from gradshape.shaping import Clip, Noise
 from gradshape.training import Fit
 from gradshape_bench.case import ExpectedFailure, Scale, Smoke, Task
 from gradshape_bench.matrix import Expect, Matrix, Sized, benchmark_cases
-from gradshape_bench.protocols.targeted import Targeted
+from gradshape_bench.protocols import Targeted
 from gradshape_bench.session import CaseOutcome
 from gradshape_bench.verdict import Threshold
 from suites.tasks import DIGITS, DIGITS_38, FASHION_34, RECORDS_LR, SMALL_LR

@@ -11,8 +11,7 @@ from gradshape.shaping import Clip, Noise
 from gradshape.training import SGD, Recipe
 from gradshape_bench.case import Scale, Smoke, Task
 from gradshape_bench.matrix import Matrix, Sized, benchmark_cases
-from gradshape_bench.protocols.boundary import DecisionBoundary
-from gradshape_bench.protocols.utility import Utility
+from gradshape_bench.protocols import DecisionBoundary, Utility
 from gradshape_bench.session import CaseOutcome
 from gradshape_bench.verdict import Threshold
 from suites.tasks import FASHION_MLP, PICTURES_CNN, RECORDS_LR

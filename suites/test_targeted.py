@@ -24,11 +24,7 @@ from gradshape.shaping import AdaptiveNoise, Clip, Noise
 from gradshape.training import SGD, Adam, Recipe
 from gradshape_bench.case import ExpectedFailure, Scale, Smoke, Task
 from gradshape_bench.matrix import Expect, Matrix, benchmark_cases
-from gradshape_bench.protocols.aimed import PAPERS_START
-from gradshape_bench.protocols.multi_poison import MultiPoison
-from gradshape_bench.protocols.one_shot import OneShot
-from gradshape_bench.protocols.one_shot_gradients import OneShotGradients
-from gradshape_bench.protocols.start import By, Retrained
+from gradshape_bench.protocols import PAPERS_START, By, MultiPoison, OneShot, OneShotGradients, Retrained
 from gradshape_bench.session import CaseOutcome
 from gradshape_bench.targets import Targets
 from gradshape_bench.verdict import Threshold

@@ -9,8 +9,7 @@ import pytest
 from gradshape.attacks import Attack
 from gradshape.defenses import Defense
 from gradshape_bench.case import Case, ExpectedFailure, Scale, Task
-from gradshape_bench.protocols.base import Protocol
-from gradshape_bench.protocols.from_scratch import FromScratch
+from gradshape_bench.protocols import FromScratch, Protocol
 from gradshape_bench.verdict import Threshold
 
 MARK = "matrix"
