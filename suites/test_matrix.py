@@ -5,6 +5,7 @@ the poison, and one that removes as many rows at random.
 """
 
 import math
+from collections.abc import Sequence
 
 from gradshape.attacks import (
     Attack,
@@ -97,28 +98,30 @@ def binary(fraction: float, *, steps: int = 1000) -> list[Attack]:
     ]
 
 
-BINARY: Sized[Attack] = Sized(
+BINARY: Sized[Sequence[Attack]] = Sized(
     smoke=binary(0.2, steps=300), paper=[attack for fraction in (0.1, 0.2, 0.4) for attack in binary(fraction)]
 )
 # Random flips of the same budget under the same constraints, which those attacks have to exceed: free ones, and those
 # inside the sets of the oracle attack. Those inside Koh's sets are among the attacks, and free ones against logistic
 # regression on DIGITS_38 and FASHION_34 are in suites/test_indiscriminate.py, all but 20 % at smoke scale.
 FREE_FLIPS: list[Attack] = [LabelFlip(0.2)]
-ORACLE_FLIPS: Sized[Attack] = Sized(
+ORACLE_FLIPS: Sized[Sequence[Attack]] = Sized(
     smoke=[LabelFlip(0.2, feasible_quantile=0.7)],
     paper=[LabelFlip(fraction, feasible_quantile=0.7) for fraction in (0.1, 0.2, 0.4)],
 )
-ALL_FREE_FLIPS: Sized[Attack] = Sized(smoke=FREE_FLIPS, paper=[LabelFlip(fraction) for fraction in (0.1, 0.2, 0.4)])
+ALL_FREE_FLIPS: Sized[Sequence[Attack]] = Sized(
+    smoke=FREE_FLIPS, paper=[LabelFlip(fraction) for fraction in (0.1, 0.2, 0.4)]
+)
 # 40 % are among SHAPED_ELSEWHERE.
-FEWER_FREE_FLIPS: Sized[Attack] = Sized(smoke=FREE_FLIPS, paper=[LabelFlip(0.1), LabelFlip(0.2)])
+FEWER_FREE_FLIPS: Sized[Sequence[Attack]] = Sized(smoke=FREE_FLIPS, paper=[LabelFlip(0.1), LabelFlip(0.2)])
 # The oracle game in the sets of Koh's attacks and in a ball that does not hold a learner of digits.
-WIDE_BALL: Sized[Attack] = Sized(
+WIDE_BALL: Sized[Sequence[Attack]] = Sized(
     smoke=[Steinhardt(0.2, quantile=0.9, rho=math.sqrt(8), steps=300)],
     paper=[Steinhardt(fraction, quantile=0.9, rho=math.sqrt(8)) for fraction in (0.1, 0.2, 0.4)],
 )
 # How they fare against nothing and against clipping is in suites/test_indiscriminate.py.
 # At smoke scale a search of seconds, which does about as much to these tasks as one of a minute.
-SHAPED_ELSEWHERE: Sized[Attack] = Sized(
+SHAPED_ELSEWHERE: Sized[Sequence[Attack]] = Sized(
     smoke=[LabelFlip(0.4), DataDependentSteinhardt(0.4, steps=24, splits=6, rungs=(0.2,))],
     paper=[LabelFlip(0.4), DataDependentSteinhardt(0.4)],
 )
@@ -126,8 +129,8 @@ SHAPED_ELSEWHERE: Sized[Attack] = Sized(
 QUICK: list[Attack] = [Watermark(1.0, 0.2), SvmAscent(0.2), LabelContamination(0.2, steps=10)]
 OVERLAY, BADNETS = Watermark(1.0, 0.01), BadNetsPatch(3, 0.05)
 BRIEF, WHOLE = BackGradient(0.1, points=2, steps=8), BackGradient(0.1)
-PICTURES: Sized[Attack] = Sized(smoke=[OVERLAY, BADNETS, BRIEF], paper=[OVERLAY, BADNETS, WHOLE])
-RECORDS: Sized[Attack] = Sized(smoke=[LabelFlip(0.2), OVERLAY, BRIEF], paper=[LabelFlip(0.2), OVERLAY, WHOLE])
+PICTURES: Sized[Sequence[Attack]] = Sized(smoke=[OVERLAY, BADNETS, BRIEF], paper=[OVERLAY, BADNETS, WHOLE])
+RECORDS: Sized[Sequence[Attack]] = Sized(smoke=[LabelFlip(0.2), OVERLAY, BRIEF], paper=[LabelFlip(0.2), OVERLAY, WHOLE])
 REGRESSION = [OptP(0.2), StatP(0.2), SeverPairs(0.2)]
 
 DIGITS_38_SVM = Task("digits_38", Fit("svm_linear"))

@@ -5,6 +5,8 @@ multi-layer perceptron and convolutional network over the clipping norm C and th
 deviation on the sum of the clipped gradients.
 """
 
+from collections.abc import Sequence
+
 from gradshape.attacks import NoAttack
 from gradshape.defenses import Defense, GradientShaping, NoDefense
 from gradshape.shaping import Clip, Noise
@@ -24,14 +26,14 @@ def noisy(norms: tuple[float, ...], *stds: float) -> list[Defense]:
     return [GradientShaping(Clip(norm) | Noise(std)) for norm in norms for std in stds]
 
 
-CLIPPED: Sized[Defense] = Sized(
+CLIPPED: Sized[Sequence[Defense]] = Sized(
     smoke=[GradientShaping(Clip(norm)) for norm in FEW_NORMS], paper=[GradientShaping(Clip(norm)) for norm in NORMS]
 )
 FAINT = Sized(smoke=noisy(FEW_NORMS, 0.01), paper=noisy(NORMS, 0.001, 0.01, 0.1))
 LOUDEST = (0.4, 0.8, 1, 2, 4)
 LOUD = Sized(smoke=noisy((4,), 0.4, 4), paper=noisy((8, 4, 2, 1), *LOUDEST))
 LOUD_AND_TIGHT = Sized(smoke=noisy((0.1,), 0.4, 4), paper=noisy((0.1,), *LOUDEST))
-GRID: Sized[Defense] = Sized(
+GRID: Sized[Sequence[Defense]] = Sized(
     smoke=[NoDefense(), *CLIPPED.smoke, *FAINT.smoke, *LOUD.smoke, *LOUD_AND_TIGHT.smoke],
     paper=[NoDefense(), *CLIPPED.paper, *FAINT.paper, *LOUD.paper, *LOUD_AND_TIGHT.paper],
 )

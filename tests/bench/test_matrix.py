@@ -76,6 +76,14 @@ def test_sized_defenses_differ_between_scales() -> None:
     assert ids(matrix, Scale.PAPER) == ["digits-lr-label_flip_10-vanilla", "digits-lr-label_flip_10-dp_adam_c4"]
 
 
+def test_sized_tasks_and_protocols_differ_between_scales() -> None:
+    protocol = Sized(smoke=FromScratch(Accuracy.LAST), paper=FromScratch())
+    tasks = Sized(smoke=TASKS[:1], paper=TASKS)
+    matrix = replace(MATRIX, tasks=tasks, attacks=FLIPS[:1], defenses=DEFENSES[:1], protocol=protocol)
+    assert ids(matrix, Scale.SMOKE) == ["digits-lr-label_flip_10-vanilla-from_scratch_last"]
+    assert ids(matrix, Scale.PAPER) == ["digits-lr-label_flip_10-vanilla", "two_moons-lr-label_flip_10-vanilla"]
+
+
 def test_matrix_of_one_scale_has_no_cases_at_the_other() -> None:
     matrix = replace(MATRIX, scales=[Scale.PAPER])
     assert ids(matrix, Scale.SMOKE) == []
