@@ -11,11 +11,8 @@ from gradshape.attacks import NoAttack
 from gradshape.defenses import Defense, GradientShaping, NoDefense
 from gradshape.shaping import Clip, Noise
 from gradshape.training import SGD, Recipe
-from gradshape_bench.case import Scale, Smoke, Task
-from gradshape_bench.matrix import Matrix, Sized, benchmark_cases
+from gradshape_bench import CaseOutcome, Matrix, Scale, Sized, Smoke, Task, Threshold, benchmark_cases
 from gradshape_bench.protocols import DecisionBoundary, Utility
-from gradshape_bench.session import CaseOutcome
-from gradshape_bench.verdict import Threshold
 from suites.tasks import FASHION_MLP, PICTURES_CNN, RECORDS_LR
 
 NORMS, FEW_NORMS = (8, 4, 2, 1, 0.1), (4, 0.1)
