@@ -10,8 +10,7 @@ from gradshape.attacks import Attack
 from gradshape.data import Dataset, load
 from gradshape.defenses import Defense
 from gradshape.training import AnyRecipe, Recipe
-from gradshape_bench.protocols.base import Protocol
-from gradshape_bench.protocols.from_scratch import FromScratch
+from gradshape_bench.protocols import FromScratch, Protocol
 from gradshape_bench.verdict import Threshold
 
 

@@ -13,7 +13,7 @@ from gradshape_bench.cache import Cache, Claim
 from gradshape_bench.case import Case, Rows
 from gradshape_bench.engines import Bundle, Done, Engine, Failed
 from gradshape_bench.jobs import AnyJob, Finished, Train
-from gradshape_bench.protocols.base import Experiment, Measurement
+from gradshape_bench.protocols import Experiment, Measurement, experiment
 
 _log = logging.getLogger(__name__)
 
@@ -178,7 +178,7 @@ class Scheduler:
 
     def _run(self, case: Case, dataset: Dataset) -> _Run:
         if case not in self._runs:
-            self._runs[case] = _Run(case, case.protocol.run(case, dataset, self._device), dataset)
+            self._runs[case] = _Run(case, experiment(case.protocol, case, dataset, self._device), dataset)
         return self._runs[case]
 
     def _advance(self, run: _Run) -> bool:

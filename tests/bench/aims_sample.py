@@ -16,8 +16,7 @@ from gradshape.shaping import Clip
 from gradshape.training import Adam, AnyRecipe, OptimizerState, Recipe, Scoring, TrainingResult
 from gradshape_bench.case import Case, Scale, Smoke, Task
 from gradshape_bench.jobs import AnyJob, Craft, Filter, Train
-from gradshape_bench.protocols.base import Measurement, Protocol
-from gradshape_bench.protocols.start import By, Retrained
+from gradshape_bench.protocols import By, Lab, Measurement, Protocol, Retrained
 from gradshape_bench.targets import Targets
 from tests.bench.spy import Spy, measured
 from tests.training.samples import blobs
@@ -245,7 +244,7 @@ def play(case: Case, fate: Fate = nothing, *, missed: int = 0, data: Dataset = D
         missed: how many of the first rows that are considered the base models misclassify.
         data: what it is run on.
     """
-    experiment = case.protocol.run(case, data, "cpu")
+    experiment = case.protocol.run(case, Lab(case, data, "cpu"))
     rounds = [next(experiment)]
     while True:
         try:

@@ -16,12 +16,7 @@ from gradshape.shaping import Clip, Noise
 from gradshape.training import Adam, Fit, Recipe, Scoring
 from gradshape_bench.case import Smoke, Task
 from gradshape_bench.jobs import Craft
-from gradshape_bench.protocols.aiming import Counted
-from gradshape_bench.protocols.aims import meaning
-from gradshape_bench.protocols.base import Measurement
-from gradshape_bench.protocols.multi_poison import MultiPoison
-from gradshape_bench.protocols.one_shot import OneShot
-from gradshape_bench.protocols.start import By, Retrained
+from gradshape_bench.protocols import By, Counted, Measurement, MultiPoison, OneShot, Retrained, meaning
 from gradshape_bench.report.metrics import METRICS
 from gradshape_bench.targets import Targets, TooFewTargets, candidates
 from tests.bench.aims_sample import (

@@ -83,8 +83,8 @@ def test_small(outcome):
     outcome.check()
 """,
     "test_cost.py": """
-from gradshape_bench.protocols.utility import Utility
 from gradshape.attacks import NoAttack
+from gradshape_bench.protocols import Utility
 
 @benchmark_cases(Matrix([MOONS], [NoAttack()], DEFENSES, [], protocol=Utility()))
 def test_cost(outcome):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gradshape.attacks import Attack, DictionaryAttack, LabelFlip
-from gradshape.data import Dataset, Split, load
+from gradshape.data import Split, load
 from gradshape.defenses import Assumptions, Defense, DefenseKind, GradientShaping, NoDefense
 from gradshape.metrics import Estimate
 from gradshape.shaping import Clip, Noise
@@ -21,8 +21,7 @@ from gradshape.training import SGD, AnyRecipe, Recipe
 from gradshape_bench.cache import Cache
 from gradshape_bench.case import Case, Scale, Task
 from gradshape_bench.jobs import AnyJob, Craft, Filter, Train
-from gradshape_bench.protocols.base import Experiment, Measurement, Subject
-from gradshape_bench.protocols.from_scratch import FromScratch
+from gradshape_bench.protocols import Experiment, FromScratch, Group, Lab, Measurement, Subject, Trainings
 from gradshape_bench.schedule import Scheduler, by_id
 from tests.bench.spy import Spy
 
@@ -232,8 +231,8 @@ class Broken:
 
     label: str = "broken"
 
-    def run(self, case: Subject, dataset: Dataset, device: str) -> Experiment:
-        yield [Train(dataset, device, case.vanilla, case.seeds[0])]
+    def run(self, case: Subject, lab: Lab) -> Experiment:
+        yield from lab.ask(lab.train(case.vanilla))
         raise RuntimeError("broken experiment")
 
 
@@ -375,17 +374,17 @@ class Many:
     kinds: int = 1
     label: str = "many"
 
-    def run(self, case: Subject, dataset: Dataset, device: str) -> Experiment:
-        recipes = [replace(RECIPE, epochs=1 + kind) for kind in range(self.kinds)]
+    def run(self, case: Subject, lab: Lab) -> Experiment:
+        dataset, recipes = lab.dataset, [replace(RECIPE, epochs=1 + kind) for kind in range(self.kinds)]
         # One order, so that they share a stack whatever their seed.
         stack = [
-            Train(dataset, device, recipe, seed, watch=dataset.test, order_seed=7)
+            Train(dataset, lab.device, recipe, seed, watch=dataset.test, order_seed=7)
             for recipe in recipes
             for seed in range(self.trainings)
         ]
-        crafts = [Craft(dataset, device, FLIPS[0], None, seed) for seed in range(self.fits)]
-        results = yield [*stack, *crafts]
-        shares = [float(result.predictions.double().mean()) for result in results[: len(stack)]]
+        crafts = [Craft(dataset, lab.device, FLIPS[0], None, seed) for seed in range(self.fits)]
+        results, _ = yield from lab.ask(Trainings(stack), Group(crafts))
+        shares = [float(result.predictions.double().mean()) for result in results if result.predictions is not None]
         return Measurement({f"m{number}": Estimate(share, None, None, n=1) for number, share in enumerate(shares)}, {})
 
 

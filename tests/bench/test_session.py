@@ -16,7 +16,7 @@ from gradshape_bench.case import Case, ExpectedFailure, Scale, Task
 from gradshape_bench.options import Settings
 from gradshape_bench.privacy import privacy_of
 from gradshape_bench.progress import ProgressLine
-from gradshape_bench.protocols.base import Subject
+from gradshape_bench.protocols import Experiment, Lab, Subject
 from gradshape_bench.record import Record, Status
 from gradshape_bench.session import BenchSession, CaseOutcome, Place, ThresholdMissed, Unmeasured, blank_record
 from gradshape_bench.verdict import Threshold, Verdict, judge
@@ -163,7 +163,7 @@ class Interrupting:
 
     label: str = "interrupting"
 
-    def run(self, case: Subject, dataset: Any, device: str) -> Any:
+    def run(self, case: Subject, lab: Lab) -> Experiment:
         raise KeyboardInterrupt
         yield
 

@@ -15,8 +15,7 @@ from gradshape.training import Adam, Recipe, Sampling
 from gradshape_bench.case import Case, Scale, Task
 from gradshape_bench.jobs import AnyJob, Filter, Train
 from gradshape_bench.privacy import privacy_of
-from gradshape_bench.protocols.base import Measurement
-from gradshape_bench.protocols.utility import Utility
+from gradshape_bench.protocols import Accuracy, Lab, Measurement, Utility
 from gradshape_bench.record import Record, Status
 from gradshape_bench.report import leaderboard, tradeoff
 from gradshape_bench.report.metrics import METRICS
@@ -30,7 +29,7 @@ CASE = Case(Task("two_moons", RECIPE), NoAttack(), GradientShaping(Clip(1)), Sca
 
 def experiment(case: Case) -> tuple[list[Sequence[AnyJob]], Measurement]:
     """What the protocol asks for, in rounds, and what it finds."""
-    running = case.protocol.run(case, MOONS, "cpu")
+    running = case.protocol.run(case, Lab(case, MOONS, "cpu"))
     rounds = [next(running)]
     while True:
         try:
@@ -49,11 +48,13 @@ def test_vanilla_and_defended_victims_are_trained_on_clean_data() -> None:
     assert trained == [(recipe, seed, None) for recipe in (CASE.vanilla, CASE.recipe) for seed in (0, 1)]
 
 
-@pytest.mark.parametrize(("accuracy", "epoch"), [("best", 0), ("last", 1)])
-def test_the_loss_is_relative_to_the_vanilla_model(accuracy: str, epoch: int) -> None:
+@pytest.mark.parametrize(("accuracy", "epoch"), [(Accuracy.BEST, 0), (Accuracy.LAST, 1)])
+def test_the_loss_is_relative_to_the_vanilla_model(accuracy: Accuracy, epoch: int) -> None:
     vanilla, clean = CURVES["vanilla"][epoch], CURVES["clean"][epoch]
     found = metrics(replace(CASE, protocol=Utility(accuracy)))
-    assert found["utility_loss"] == found[f"utility_loss_{accuracy}"] == pytest.approx((vanilla - clean) / vanilla)
+    assert (
+        found["utility_loss"] == found[f"utility_loss_{accuracy.value}"] == pytest.approx((vanilla - clean) / vanilla)
+    )
     assert (found["accuracy_vanilla"], found["accuracy_clean"]) == (vanilla, clean)
 
 
@@ -73,9 +74,9 @@ def test_an_attack_is_refused() -> None:
         experiment(replace(CASE, attack=LabelFlip(0.1)))
 
 
-def test_unknown_epoch_is_named() -> None:
-    with pytest.raises(ValueError, match="did you mean 'best'"):
-        Utility("bets")
+def test_an_epoch_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="accuracy='best': expected one of Accuracy"):
+        Utility("best")  # type: ignore[arg-type]
 
 
 def test_ids_tell_that_there_is_no_attack() -> None:

@@ -1,6 +1,5 @@
 """Where poison lies among the clean rows; nothing is trained."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +10,8 @@ from gradshape.analysis import ClusterMap, cluster_map
 from gradshape.attacks import PoisonSet
 from gradshape.data import Dataset
 from gradshape.metrics import mean_over_seeds
-from gradshape_bench.jobs import AnyJob, Craft
 from gradshape_bench.protocols.base import Experiment, Measurement, Subject
+from gradshape_bench.protocols.lab import Lab
 from gradshape_bench.protocols.snapshot import snapshot
 
 # Of the points and the poisons, as many as a picture can show.
@@ -42,14 +41,14 @@ class Clusters:
     def label(self) -> str:
         return "clusters"
 
-    def run(self, case: Subject, dataset: Dataset, device: str) -> Experiment:
+    def run(self, case: Subject, lab: Lab) -> Experiment:
         """The experiment of one case.
 
         Raises:
             ValueError: the attack adds no poison.
         """
-        crafting = [Craft.against(dataset, device, case.attack, case.vanilla, seed) for seed in case.seeds]
-        poisons: Sequence[PoisonSet] = yield crafting
+        dataset = lab.dataset
+        poisons = yield from lab.ask(lab.craft(case.attack, case.vanilla))
         if not all(map(len, poisons)):
             raise ValueError(f"attack {case.attack.label!r} adds no poison: expected at least 1 row to look at")
         found = [
@@ -68,8 +67,7 @@ class Clusters:
             "poison_rows": [len(poison) for poison in poisons],
             "picture": _picture(dataset, poisons[0], found[0], *kinds[0], seed=case.seeds[0]),
         }
-        timed: dict[str, Sequence[AnyJob]] = {"crafting": crafting}
-        return Measurement(metrics, details, timed)
+        return Measurement(metrics, details, {"crafting": poisons.jobs})
 
 
 def _kinds(poison: PoisonSet) -> tuple[torch.Tensor, torch.Tensor]:

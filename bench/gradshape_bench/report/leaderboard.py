@@ -4,8 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from gradshape_bench.protocols import DEFINITIONS
-from gradshape_bench.protocols.aims import meaning
+from gradshape_bench.protocols import meaning
 from gradshape_bench.record import Record
 from gradshape_bench.report import cells, markdown, tradeoff
 from gradshape_bench.report.metrics import METRICS
@@ -117,7 +116,7 @@ def _definitions(sections: Sequence[Section]) -> list[str]:
     if metrics:
         metrics.append("Which epoch's accuracy counts, the best or the last, is said in each section.")
     protocols = sorted({record.protocol for section in sections for record in section.records})
-    told = [(name, DEFINITIONS.get(name) or meaning(name)) for name in protocols]
+    told = [(name, meaning(name)) for name in protocols]
     meanings = [f"{markdown.code(name)}: {words}" for name, words in told if words]
     blocks = ["Metrics:", markdown.bullets(metrics)] if metrics else []
     return blocks + (["Protocols:", markdown.bullets(meanings)] if meanings else [])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gradshape.metrics import Estimate
 from gradshape_bench.privacy import assumption, epsilon, ledger
-from gradshape_bench.protocols import DEFINITIONS
+from gradshape_bench.protocols import meaning
 from gradshape_bench.record import Record, Status
 from gradshape_bench.report import markdown
 from gradshape_bench.report.ordering import case_order
@@ -62,7 +62,7 @@ def _section(records: Sequence[Record]) -> list[str]:
     first = records[0]
     title = markdown.escape(f"{first.dataset}, {first.model}, {first.protocol} ({first.scale} scale)")
     measured = [record for record in records if record.status is Status.OK]
-    blocks = [f"## {title}", markdown.escape(DEFINITIONS.get(first.protocol, ""))]
+    blocks = [f"## {title}", markdown.escape(meaning(first.protocol) or "")]
     if measured:
         blocks += [_setup(measured), _table(measured), _footnote(measured)]
     others = [

@@ -13,7 +13,7 @@ from gradshape.training import Fit
 from gradshape_bench.cache import Cache
 from gradshape_bench.case import Case, Scale, Task
 from gradshape_bench.engines import ThreadEngine
-from gradshape_bench.protocols.targeted import Targeted
+from gradshape_bench.protocols import Targeted
 from gradshape_bench.schedule import Scheduler
 from tests.training.samples import blobs
 

@@ -9,7 +9,7 @@ import pytest
 from gradshape.metrics import Estimate, success_rate
 from gradshape_bench.case import Case, Scale
 from gradshape_bench.matrix import MARK, all_cases
-from gradshape_bench.protocols.from_scratch import FromScratch
+from gradshape_bench.protocols import FromScratch
 from gradshape_bench.record import Record
 from gradshape_bench.report.controls import control_labels, exceeds, short_of_control
 from gradshape_bench.report.grouping import Group

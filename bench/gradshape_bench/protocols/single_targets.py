@@ -1,16 +1,19 @@
-"""What the protocols on single targets are told alike, and what they are called."""
+"""What the protocols on single targets are told alike, what they are called, and how they go about it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from gradshape import _validate
 from gradshape.attacks import TargetedAttack
-from gradshape.data import Dataset
 from gradshape.training import GradientProbe
-from gradshape_bench.protocols.aiming import Aiming, Counted, Retraining, aiming
-from gradshape_bench.protocols.base import Subject, check_defense
-from gradshape_bench.protocols.bases import Part
+from gradshape_bench.protocols.attacked import Attacked
+from gradshape_bench.protocols.base import Part
+from gradshape_bench.protocols.counted import Counted
+from gradshape_bench.protocols.lab import Lab
+from gradshape_bench.protocols.poisoned_targets import poisoned_targets
+from gradshape_bench.protocols.retraining import Retraining
 from gradshape_bench.protocols.start import By, Retrained
+from gradshape_bench.protocols.tries import TriesFor, until_won, with_clean_rows
 from gradshape_bench.targets import Targets
 
 # The paper's: base and re-training are by one recipe, and the optimizer goes on where it was.
@@ -18,13 +21,13 @@ PAPERS_START = Retrained(epochs=50, base=By.DEFENDED, again=By.DEFENDED, remembe
 
 
 @dataclass(frozen=True)
-class Aimed:
+class SingleTargets:
     """Base of the protocols that re-train base models with poison for single targets.
 
     Args:
         targets: how many test rows each seed attacks, and which class they are to be taken for.
         start: by whose recipes the base model is trained and trained further.
-        counted: after which epochs a target that is taken for the wanted class counts as won.
+        counted: after which epochs a target that is taken for the intended class counts as won.
         allowed: the largest relative accuracy drop of a success, against the base model of the same run.
 
     Attributes:
@@ -45,8 +48,7 @@ class Aimed:
 
     def __post_init__(self) -> None:
         _validate.finite_non_negative(allowed=self.allowed)
-        if not isinstance(self.counted, Counted):
-            raise ValueError(f"counted={self.counted!r}: expected one of {', '.join(map(str, Counted))}")
+        _validate.member(Counted, counted=self.counted)
 
     @property
     def label(self) -> str:
@@ -67,21 +69,29 @@ class Aimed:
             parts.append(f"rad{self.allowed:g}".replace("+", ""))
         return "_".join(parts)
 
-    def aim(
-        self, case: Subject, dataset: Dataset, device: str, *, probe: GradientProbe | None = None
-    ) -> Part[tuple[Aiming, Retraining]]:
-        """The part of an experiment that comes before the re-trainings: what is aimed at, and how they are done.
+    def attack(
+        self, lab: Lab, tries_for: TriesFor, *, at_once: int = 1, probe: GradientProbe | None = None
+    ) -> Part[Attacked]:
+        """Choose and attack targets, and try the same with clean rows in place of the poison.
+
+        Args:
+            lab: of the experiment.
+            tries_for: of a target, what is tried, in order.
+            at_once: tries of a target in the first round.
+            probe: what is measured of the gradients of the re-trainings with poison.
 
         Raises:
-            ValueError: the defence cannot be used on this data, the attack does not aim at single targets or its rows
-                work together only, or the base model classifies no target correctly.
+            ValueError: the attack does not aim at single targets or its rows work together only, or the base model
+                classifies no target correctly.
         """
-        attack = case.attack
+        attack = lab.case.attack
         if self.one_by_one and isinstance(attack, TargetedAttack) and attack.joint:
             raise ValueError(
                 f"attack {attack.label!r}: its rows work together only, and {self.label} takes one at a time: use "
                 "MultiPoison"
             )
-        check_defense(case, dataset)
-        found = yield from aiming(case, dataset, device, self.start, self.targets)
-        return found, Retraining(case, dataset, device, self.start, self.counted, self.allowed, probe)
+        found = yield from poisoned_targets(lab, self.start, self.targets)
+        retraining = Retraining(lab, self.start, self.counted, self.allowed, probe)
+        tried = yield from until_won(retraining, found.targets, tries_for, at_once=at_once)
+        control = yield from with_clean_rows(replace(retraining, probe=None), found.targets, tries_for)
+        return Attacked(retraining, found, tried, control)
