@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from gradshape_bench.__main__ import main
 from gradshape_bench.case import Scale
 from gradshape_bench.speed import report, results
-from gradshape_bench.speed.__main__ import main
 from gradshape_bench.speed.catalogue import WAYS
 from gradshape_bench.speed.gates import GATES, Gate
 from gradshape_bench.speed.problems import PROBLEMS
@@ -151,21 +151,21 @@ def test_page_is_made_beside_the_results_and_its_path_printed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     results.save(make(), tmp_path / "speed.json")
-    assert main([str(tmp_path / "speed.json")]) == 0
+    assert main(["speed", str(tmp_path / "speed.json")]) == 0
     assert (tmp_path / "speed.md").read_text(encoding="utf-8") == report.render(make())
     assert capsys.readouterr().out == f"{tmp_path / 'speed.md'}\n"
 
 
 def test_output_goes_where_it_is_asked_to(tmp_path: Path) -> None:
     results.save(make(), tmp_path / "speed.json")
-    assert main([str(tmp_path / "speed.json"), "--output", str(tmp_path / "deep" / "page.md")]) == 0
+    assert main(["speed", str(tmp_path / "speed.json"), "--output", str(tmp_path / "deep" / "page.md")]) == 0
     assert (tmp_path / "deep" / "page.md").exists()
 
 
 def test_missing_or_foreign_results_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "foreign.json").write_text("[]", encoding="utf-8")
     for name in ("none.json", "foreign.json"):
-        assert main([str(tmp_path / name)]) == 1
+        assert main(["speed", str(tmp_path / name)]) == 1
         error = capsys.readouterr().err
         assert error.startswith(f"error: {tmp_path / name}: ")
         assert error.count("\n") == 1
@@ -174,7 +174,7 @@ def test_missing_or_foreign_results_are_one_line(tmp_path: Path, capsys: pytest.
 def test_results_are_never_overwritten_by_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results.save(make(), tmp_path / "speed.json")
     with pytest.raises(SystemExit) as caught:
-        main([str(tmp_path / "speed.json"), "--output", str(tmp_path / "speed.json")])
+        main(["speed", str(tmp_path / "speed.json"), "--output", str(tmp_path / "speed.json")])
     assert caught.value.code == 2
     assert results.load(tmp_path / "speed.json") == make()
     assert "is the results file itself" in capsys.readouterr().err

@@ -22,7 +22,7 @@ _INTRODUCTION = f"""\
 # Speed
 
 How long a training step with per-sample clipping takes beside plain training and beside Opacus. This page is generated
-from the speed suite's results by `python -m gradshape_bench.speed`; edits to it are lost. To measure again:
+from the speed suite's results by `gradshape speed`; edits to it are lost. To measure again:
 
     pytest suites/test_speed.py --scale paper
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-_FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def stored(dataset: str, pair: tuple[int, int] | None) -> StoredList | None:
         pair: class of the targets and class that is wanted; ``None`` for targets of any class, each with the wrong
             class that is likeliest to logistic regression.
     """
-    path = _FOLDER / f"{list_name(dataset, pair)}.json"
+    path = FOLDER / f"{list_name(dataset, pair)}.json"
     if not path.exists():
         return None
     document = json.loads(path.read_text(encoding="utf-8"))
