@@ -14,16 +14,16 @@ from dataclasses import asdict
 import pytest
 
 from gradshape_bench.case import Scale
-from gradshape_bench.speed import report
-from gradshape_bench.speed.catalogue import WAYS
+from gradshape_bench.speed import page
+from gradshape_bench.speed.experiments import WHOLES, Whole
 from gradshape_bench.speed.gates import GATES, TOLERANCE, Gate
-from gradshape_bench.speed.plugin import Benchmark
+from gradshape_bench.speed.library_steps import LEARNING_RATE, Step
 from gradshape_bench.speed.problems import PROBLEMS
-from gradshape_bench.speed.session import MEMORY_WAYS, SpeedSession
+from gradshape_bench.speed.speed_plugin import Benchmark
+from gradshape_bench.speed.speed_session import MEMORY_WAYS, SpeedSession
 from gradshape_bench.speed.stacks import STACKS, Stack, together
+from gradshape_bench.speed.step_methods import WAYS
 from gradshape_bench.speed.timing import waiting_for
-from gradshape_bench.speed.ways import LEARNING_RATE, Step
-from gradshape_bench.speed.wholes import WHOLES, Whole
 
 pytestmark = [
     pytest.mark.speed,
@@ -95,5 +95,5 @@ def test_gate(speed: SpeedSession, gate: Gate) -> None:
         value = speed.value_again(gate)
         assert value is not None
     assert gate.met(value, tolerance=tolerance), (
-        f"{gate.subject} {gate}: measured {report.quantity(gate, value)} (tolerance: a factor of {tolerance:g})"
+        f"{gate.subject} {gate}: measured {page.quantity(gate, value)} (tolerance: a factor of {tolerance:g})"
     )

@@ -9,7 +9,7 @@ from gradshape_bench import publish, targets
 from gradshape_bench.case import Scale
 from gradshape_bench.record import Record
 from gradshape_bench.report import comparison, leaderboard, ledger, plots, tradeoff
-from gradshape_bench.speed import report as speed_report
+from gradshape_bench.speed import page as speed_page
 from gradshape_bench.speed import results as speed_results
 from gradshape_bench.store import ResultsFile
 
@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_results(command, _RESULTS)
         _add_output(command, "FILE", page)
     command = add("speed", "write the page about speed as Markdown and print its path", _write_page)
-    command.set_defaults(write=speed_report.write, load=speed_results.load)
+    command.set_defaults(write=speed_page.write, load=speed_results.load)
     _add_results(command, _SPEED_RESULTS)
     _add_output(command, "FILE", None)
 

@@ -10,8 +10,8 @@ import numpy
 import torch
 
 import gradshape
-from gradshape_bench.arithmetic import tf32_settings
 from gradshape_bench.jobs import library_source
+from gradshape_bench.matmul_precision import tf32_settings
 
 
 def describe(device: str, root: Path) -> dict[str, Any]:

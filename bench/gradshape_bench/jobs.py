@@ -30,7 +30,7 @@ from gradshape.training import (
     Victim,
     stack_key,
 )
-from gradshape_bench.arithmetic import tf32_settings
+from gradshape_bench.matmul_precision import tf32_settings
 
 R = TypeVar("R", covariant=True)
 

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from gradshape_bench.case import Scale
-from gradshape_bench.held import cases_on, numbers_on, settings_on
+from gradshape_bench.page_contents import cases_on, numbers_on, settings_on
 from gradshape_bench.pending import Pending
 from gradshape_bench.record import Record, Status
 from gradshape_bench.report import cells, leaderboard, ledger, plots, tradeoff
-from gradshape_bench.speed import report
+from gradshape_bench.speed import page as speed_page
 from gradshape_bench.speed import results as speed_results
 from gradshape_bench.store import ResultsFile
 
@@ -280,4 +280,4 @@ def _speed_pages(folder: Path, into: Path, scales: Collection[Scale], remarks: l
             except ValueError:
                 note = f"another version by {note}"
         yield Change(kept, run.to_json().encode(), note)
-        yield Change(kept.with_suffix(".md"), report.render(run).encode(), note)
+        yield Change(kept.with_suffix(".md"), speed_page.render(run).encode(), note)

@@ -40,8 +40,8 @@ class Record:
         scale: ``smoke`` or ``paper``.
         seeds: of the repetitions.
         status: see :class:`Status`.
-        metrics: by name, see :data:`gradshape_bench.report.metrics.METRICS`; ``_best`` and ``_last`` say which epoch's
-            test accuracy was taken, no suffix means the protocol's choice.
+        metrics: by name, see :data:`gradshape_bench.report.metric_definitions.METRICS`; ``_best`` and ``_last`` say
+            which epoch's test accuracy was taken, no suffix means the protocol's choice.
         judgements: one a threshold; empty unless ``status`` is ok.
         expected_failure: why the case is expected to miss a threshold, with the source; ``None`` if it is not.
         reason: why there are no metrics; ``None`` if there are.

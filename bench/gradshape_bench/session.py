@@ -10,12 +10,12 @@ from pathlib import Path
 from gradshape.data import DataUnavailable
 from gradshape.metrics import Estimate
 from gradshape_bench import environment
-from gradshape_bench.arithmetic import tf32
 from gradshape_bench.cache import Cache
 from gradshape_bench.case import Case
 from gradshape_bench.engines import ProcessEngine, ThreadEngine, processors
+from gradshape_bench.matmul_precision import tf32
 from gradshape_bench.options import EngineKind, Settings
-from gradshape_bench.privacy import privacy_of
+from gradshape_bench.privacy_ledger import privacy_of
 from gradshape_bench.progress import ProgressLine
 from gradshape_bench.record import MISSING_DATA, Record, Status
 from gradshape_bench.schedule import Scheduler, by_id

@@ -1,12 +1,12 @@
 """A run of the speed suite as it would be kept, for the tests of what shows it."""
 
 from gradshape_bench.case import Scale
-from gradshape_bench.speed.catalogue import WAYS
+from gradshape_bench.speed.experiments import WHOLES
 from gradshape_bench.speed.problems import PROBLEMS
 from gradshape_bench.speed.results import Memory, SpeedRun, StackTimes, StepTimes, WholeTime
 from gradshape_bench.speed.stacks import STACKS
+from gradshape_bench.speed.step_methods import WAYS
 from gradshape_bench.speed.timing import Spread
-from gradshape_bench.speed.wholes import WHOLES
 
 ENVIRONMENT = {"torch": "2.13.0", "opacus": "1.6.0", "threads": 2, "processor": "A | B", "commit": None}
 

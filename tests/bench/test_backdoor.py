@@ -18,7 +18,7 @@ from gradshape_bench.protocols.backdoor import Backdoor
 from gradshape_bench.protocols.base import Measurement
 from gradshape_bench.protocols.start import Retrained
 from gradshape_bench.report.headline import damage, judged
-from gradshape_bench.report.metrics import METRICS
+from gradshape_bench.report.metric_definitions import METRICS
 from tests.bench.sample import make
 from tests.bench.spy import measured
 from tests.bench.test_from_scratch import DropFirst

@@ -18,7 +18,7 @@ from gradshape_bench.protocols.base import Measurement
 from gradshape_bench.protocols.boundary import DecisionBoundary
 from gradshape_bench.report import leaderboard
 from gradshape_bench.report.headline import damage, judged
-from gradshape_bench.report.metrics import METRICS
+from gradshape_bench.report.metric_definitions import METRICS
 from tests.bench.sample import make
 from tests.bench.spy import measured
 from tests.bench.test_from_scratch import DropFirst

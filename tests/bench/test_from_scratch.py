@@ -15,7 +15,7 @@ from gradshape_bench.case import Case, Scale, Task
 from gradshape_bench.jobs import AnyJob, Craft, Filter, Train
 from gradshape_bench.protocols.base import Measurement
 from gradshape_bench.protocols.from_scratch import FromScratch
-from gradshape_bench.report.metrics import METRICS
+from gradshape_bench.report.metric_definitions import METRICS
 
 MOONS = load("two_moons")
 CASE = Case(

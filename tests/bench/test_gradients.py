@@ -16,7 +16,7 @@ from gradshape_bench.protocols import DEFINITIONS
 from gradshape_bench.protocols.base import Measurement
 from gradshape_bench.protocols.gradients import GradientDifferences
 from gradshape_bench.protocols.start import Retrained, Scratch
-from gradshape_bench.report.metrics import METRICS
+from gradshape_bench.report.metric_definitions import METRICS
 from tests.bench.spy import measured
 
 RECIPE = Recipe("lr", SGD(0.5), batch_size=32, epochs=4)

@@ -22,7 +22,7 @@ from gradshape_bench.protocols.base import Measurement
 from gradshape_bench.protocols.multi_poison import MultiPoison
 from gradshape_bench.protocols.one_shot import OneShot
 from gradshape_bench.protocols.start import By, Retrained
-from gradshape_bench.report.metrics import METRICS
+from gradshape_bench.report.metric_definitions import METRICS
 from gradshape_bench.targets import Targets, TooFewTargets, candidates
 from tests.bench.aims_sample import (
     CLIPPED,

@@ -20,7 +20,7 @@ from gradshape_bench.protocols.base import Measurement
 from gradshape_bench.protocols.one_shot import OneShot
 from gradshape_bench.protocols.one_shot_gradients import OneShotGradients
 from gradshape_bench.protocols.start import By
-from gradshape_bench.report.metrics import METRICS
+from gradshape_bench.report.metric_definitions import METRICS
 from gradshape_bench.report.plots.series import series
 from gradshape_bench.targets import Targets
 from tests.bench.aims_sample import (

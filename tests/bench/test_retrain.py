@@ -21,7 +21,7 @@ from gradshape_bench.protocols.base import Measurement, Protocol
 from gradshape_bench.protocols.gradients import GradientDifferences
 from gradshape_bench.protocols.retrain import Retrain
 from gradshape_bench.protocols.start import By, Retrained
-from gradshape_bench.report.metrics import METRICS
+from gradshape_bench.report.metric_definitions import METRICS
 from tests.bench.aims_sample import CLIPPED, DATA, RECIPE, DropLast, Numbered, measure
 
 FLIPS = LabelFlip(0.2)

@@ -11,10 +11,10 @@ from gradshape.defenses import GradientShaping, NoDefense
 from gradshape.metrics import Estimate
 from gradshape.shaping import Clip, Noise
 from gradshape.training import Adam, Recipe
-from gradshape_bench.arithmetic import tf32_settings
 from gradshape_bench.case import Case, ExpectedFailure, Scale, Task
+from gradshape_bench.matmul_precision import tf32_settings
 from gradshape_bench.options import Settings
-from gradshape_bench.privacy import privacy_of
+from gradshape_bench.privacy_ledger import privacy_of
 from gradshape_bench.progress import ProgressLine
 from gradshape_bench.protocols.base import Subject
 from gradshape_bench.record import Record, Status

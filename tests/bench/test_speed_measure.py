@@ -11,18 +11,17 @@ from torch import nn
 from gradshape import models
 from gradshape_bench.case import Scale
 from gradshape_bench.options import Settings
-from gradshape_bench.speed import apart, measure, memory, results, stacks
-from gradshape_bench.speed import session as speed_session
-from gradshape_bench.speed.catalogue import WAYS
+from gradshape_bench.speed import measure, opacus_process, peak_memory, results, speed_session, stacks
+from gradshape_bench.speed.experiments import WHOLES, Whole
 from gradshape_bench.speed.flops import layer_products, step_flops
 from gradshape_bench.speed.gates import Gate
+from gradshape_bench.speed.library_steps import LEARNING_RATE, Step, Way
 from gradshape_bench.speed.measure import WrongUpdate, check_update, check_updates, update
 from gradshape_bench.speed.problems import PROBLEMS, Prepared, Problem
-from gradshape_bench.speed.session import SpeedSession
+from gradshape_bench.speed.speed_session import SpeedSession
 from gradshape_bench.speed.stacks import STACKS, Stack
+from gradshape_bench.speed.step_methods import WAYS
 from gradshape_bench.speed.timing import Effort
-from gradshape_bench.speed.ways import LEARNING_RATE, Step, Way
-from gradshape_bench.speed.wholes import WHOLES, Whole
 from tests.bench.speed_sample import make
 
 pytestmark = [
@@ -134,7 +133,7 @@ def test_ratios_are_those_to_plain_and_to_the_fastest_mode_of_opacus() -> None:
 
 
 class _InThisProcess:
-    """What :class:`gradshape_bench.speed.apart.Apart` does, for a problem that another process would not know."""
+    """Does what :class:`opacus_process.Apart` does, for a problem that another process would not know."""
 
     def __init__(self, stack: Stack) -> None:
         self.take = WAYS["opacus_hooks"](stack.problem.prepare(device="cpu"), LEARNING_RATE).take
@@ -144,7 +143,7 @@ class _InThisProcess:
 def test_rates_of_a_stack_fit_together(monkeypatch: pytest.MonkeyPatch) -> None:
     stack = Stack(SMALL, 3, steps=2)
     here = _InThisProcess(stack)
-    monkeypatch.setattr(apart, "opacus", lambda name, device: nullcontext(here))
+    monkeypatch.setattr(opacus_process, "opacus", lambda name, device: nullcontext(here))
     times = measure.stack_times(stack, ONCE, device="cpu")
     a_victim = times.seconds.median / 3
     assert times.flops == step_flops([6 * 256, 256 * 3], 100)
@@ -155,18 +154,18 @@ def test_rates_of_a_stack_fit_together(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere the peak of the parent counts, too")
 def test_peak_is_that_of_the_step_alone() -> None:
     ballast = torch.ones(2**26)  # 256 MiB here must not count there.
-    peak = memory.peak("clipped_gradient", "lr", batch_size=2000, device="cpu")
+    peak = peak_memory.peak("clipped_gradient", "lr", batch_size=2000, device="cpu")
     assert 2000 * 100 * 4 <= peak < 2**27 < ballast.nbytes
 
 
 def test_process_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(RuntimeError, match="plain, lr, 1 rows: status 1"):
-        memory.peak("plain", "lr", batch_size=1, device="cpu")
+        peak_memory.peak("plain", "lr", batch_size=1, device="cpu")
 
 
 def test_opacus_is_not_asked_for_more_memory_than_there_is() -> None:
-    skipped = measure.peak_memory("opacus_hooks", "cnn", batch_size=1000, device="cpu", most=10**9)
+    skipped = measure.step_memory("opacus_hooks", "cnn", batch_size=1000, device="cpu", most=10**9)
     assert skipped.bytes is None
     assert skipped.reason == "would take more than 4.2 GB"
 

@@ -14,12 +14,12 @@ from gradshape.shaping import Clip, Noise, Shaper
 from gradshape.training import Adam, Recipe, Sampling
 from gradshape_bench.case import Case, Scale, Task
 from gradshape_bench.jobs import AnyJob, Filter, Train
-from gradshape_bench.privacy import privacy_of
+from gradshape_bench.privacy_ledger import privacy_of
 from gradshape_bench.protocols.base import Measurement
 from gradshape_bench.protocols.utility import Utility
 from gradshape_bench.record import Record, Status
 from gradshape_bench.report import leaderboard, tradeoff
-from gradshape_bench.report.metrics import METRICS
+from gradshape_bench.report.metric_definitions import METRICS
 from gradshape_bench.verdict import Threshold
 from tests.bench.sample import make, unmeasured
 from tests.bench.test_from_scratch import CURVES, MOONS, DropFirst, answer

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from gradshape import models
 from gradshape.clipping import clipped_gradient, per_sample_norms
-from gradshape_bench.speed.opacus import acceptable, plainly_named
+from gradshape_bench.speed.opacus_steps import acceptable, plainly_named
 from tests.clipping.naive import PER_SAMPLE_LOSS, labels
 
 # Of torch, about the hooks of Opacus.

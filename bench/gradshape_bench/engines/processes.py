@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
-from gradshape_bench.arithmetic import tf32_settings
 from gradshape_bench.engines.base import PATIENCE, Became, Bundle, Done, Failed, Watch
 from gradshape_bench.engines.transport import Sender, hear, unsendable
 from gradshape_bench.engines.worker import NOTHING_MORE, serve
 from gradshape_bench.jobs import AnyJob, Finished
+from gradshape_bench.matmul_precision import tf32_settings
 
 _log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ import torch
 
 from gradshape.attacks import Crafting
 from gradshape.training import Progress
+from gradshape_bench.engines.allocator import keep_freed_memory
 from gradshape_bench.engines.base import PATIENCE, Bundle, Done, Failed, Watch
-from gradshape_bench.engines.memory import keep_freed_memory
 from gradshape_bench.engines.work import Heartbeat, Stopped, one_thread, perform
 
 

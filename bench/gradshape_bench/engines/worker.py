@@ -6,11 +6,11 @@ from multiprocessing.connection import Connection
 
 from gradshape.attacks import Crafting
 from gradshape.training import Progress
-from gradshape_bench.arithmetic import restore_tf32
+from gradshape_bench.engines.allocator import keep_freed_memory
 from gradshape_bench.engines.base import Failed
-from gradshape_bench.engines.memory import keep_freed_memory
 from gradshape_bench.engines.transport import Receiver, tell
 from gradshape_bench.engines.work import one_thread, perform
+from gradshape_bench.matmul_precision import restore_tf32
 
 # Seconds between two messages on how far a bundle is.
 _INTERVAL = 0.1

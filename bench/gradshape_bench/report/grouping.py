@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Self
 
 from gradshape_bench.record import Record
-from gradshape_bench.report.controls import control_labels, short_of_control
+from gradshape_bench.report.attack_controls import control_labels, short_of_control
 from gradshape_bench.report.ordering import best_defense, case_order, defense_order
 
 
@@ -44,7 +44,7 @@ class Group:
 
     @cached_property
     def controls(self) -> frozenset[str]:
-        """Attacks that others are held against, see :mod:`gradshape_bench.report.controls`."""
+        """Attacks that others are held against, see :mod:`gradshape_bench.report.attack_controls`."""
         return control_labels(self.records)
 
     @cached_property

@@ -8,7 +8,7 @@ from gradshape_bench.protocols import DEFINITIONS
 from gradshape_bench.protocols.aims import meaning
 from gradshape_bench.record import Record
 from gradshape_bench.report import cells, markdown, tradeoff
-from gradshape_bench.report.metrics import METRICS
+from gradshape_bench.report.metric_definitions import METRICS
 from gradshape_bench.report.section import Section
 from gradshape_bench.store import write_atomically
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from gradshape.metrics import Estimate
 from gradshape_bench.record import Record, Status
 from gradshape_bench.report import cells, markdown
+from gradshape_bench.report.counterparts import Asked, Reading, reading, readings, stand_in
 from gradshape_bench.report.ordering import label_order
 from gradshape_bench.report.published import SOURCE, Published, published
-from gradshape_bench.report.readings import Asked, Reading, reading, readings, stand_in
 from gradshape_bench.store import write_atomically
 from gradshape_bench.verdict import Threshold
 

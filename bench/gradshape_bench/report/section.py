@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from gradshape_bench.privacy import assumption, epsilon, is_noisy, ledger
+from gradshape_bench.privacy_ledger import assumption, epsilon, is_noisy, ledger
 from gradshape_bench.record import Record, Status
 from gradshape_bench.report import cells, markdown, target_counts
 from gradshape_bench.report.grouping import Group

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from gradshape.metrics import Estimate
-from gradshape_bench.privacy import assumption, epsilon, ledger
+from gradshape_bench.privacy_ledger import assumption, epsilon, ledger
 from gradshape_bench.protocols import DEFINITIONS
 from gradshape_bench.record import Record, Status
 from gradshape_bench.report import markdown

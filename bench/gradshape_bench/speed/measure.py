@@ -7,15 +7,15 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from gradshape_bench import arithmetic
-from gradshape_bench.speed import apart, memory, stacks
-from gradshape_bench.speed.catalogue import OPACUS, OURS, WAYS
+from gradshape_bench import matmul_precision
+from gradshape_bench.speed import opacus_process, peak_memory, stacks
 from gradshape_bench.speed.flops import SQUARE_PRODUCT_FLOPS, layer_products, square_product, step_flops
+from gradshape_bench.speed.library_steps import LEARNING_RATE, Step, Way
 from gradshape_bench.speed.problems import Prepared, Problem
 from gradshape_bench.speed.results import Memory, StackTimes, StepTimes
 from gradshape_bench.speed.stacks import Stack
+from gradshape_bench.speed.step_methods import OPACUS, OURS, WAYS
 from gradshape_bench.speed.timing import Effort, Spread, ratios, take_turns, waiting_for
-from gradshape_bench.speed.ways import LEARNING_RATE, Step, Way
 
 # Different orders of summation, and Opacus' 1e-6 beside the norm, stay well below it in float32.
 _TOLERANCE = 1e-4
@@ -57,7 +57,9 @@ def stack_times(stack: Stack, effort: Effort, *, device: str) -> StackTimes:
     one_step = update(prepared, stacks.together(replace(stack, steps=1), prepared, 1.0))
     check_update(prepared, f"the stack {stack.name}", one_step, expected)
     with ExitStack() as processes:
-        opened = [processes.enter_context(apart.opacus(stack.name, device=device)) for _ in range(effort.processes)]
+        opened = [
+            processes.enter_context(opacus_process.opacus(stack.name, device=device)) for _ in range(effort.processes)
+        ]
         one_by_one = {f"one by one {number}": process for number, process in enumerate(opened)}
         steps = {
             "stack": stacks.together(stack, prepared, LEARNING_RATE).take,
@@ -85,12 +87,12 @@ def stack_times(stack: Stack, effort: Effort, *, device: str) -> StackTimes:
     )
 
 
-def peak_memory(way: str, problem: str, *, batch_size: int, device: str, most: int) -> Memory:
+def step_memory(way: str, problem: str, *, batch_size: int, device: str, most: int) -> Memory:
     """Peak memory of one step, unless Opacus would take more than ``most`` bytes."""
-    needed = memory.per_sample_bytes(problem, batch_size=batch_size) if way in OPACUS else 0
+    needed = peak_memory.per_sample_bytes(problem, batch_size=batch_size) if way in OPACUS else 0
     if needed > most:
         return Memory(batch_size, None, f"would take more than {needed / 1e9:.1f} GB")
-    return Memory(batch_size, memory.peak(way, problem, batch_size=batch_size, device=device))
+    return Memory(batch_size, peak_memory.peak(way, problem, batch_size=batch_size, device=device))
 
 
 def check_updates(prepared: Prepared, ways: Mapping[str, Way] = WAYS) -> None:
@@ -117,7 +119,7 @@ def check_update(prepared: Prepared, name: str, found: Tensor, expected: Tensor)
 
 def update(prepared: Prepared, step: Step) -> Tensor:
     """What one step adds to the initial weights, as one vector, in full float32."""
-    with arithmetic.tf32(False):
+    with matmul_precision.tf32(False):
         step.take()
     after = step.parameters()
     return torch.cat([(after[name] - before.cpu()).flatten() for name, before in prepared.initial.items()]).double()

@@ -70,7 +70,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class WholeTime:
-    """A whole piece of work; see :class:`gradshape_bench.speed.wholes.Whole`.
+    """A whole piece of work; see :class:`gradshape_bench.speed.experiments.Whole`.
 
     Attributes:
         size: how much of it was done: two numbers.

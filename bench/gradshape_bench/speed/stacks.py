@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 
 from gradshape_bench.speed import problems
+from gradshape_bench.speed.library_steps import Parameters, Step, stacked
 from gradshape_bench.speed.problems import Prepared, Problem
-from gradshape_bench.speed.ways import Parameters, Step, stacked
 
 # Steps that victims of small networks take before the next ones do: trainings take all of theirs, and find the weights
 # in the cache at every step but the first.

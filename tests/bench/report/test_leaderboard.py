@@ -12,7 +12,7 @@ from gradshape_bench.record import Record, Status
 from gradshape_bench.report import leaderboard, markdown
 from gradshape_bench.report.cells import number
 from gradshape_bench.report.leaderboard import render
-from gradshape_bench.report.metrics import METRICS
+from gradshape_bench.report.metric_definitions import METRICS
 from gradshape_bench.report.ordering import best_defense, defense_order, label_order
 from gradshape_bench.verdict import Threshold
 from tests.bench.sample import DEFENSES, INTENSITIES, aimed, estimate, grid, make, odd, unmeasured

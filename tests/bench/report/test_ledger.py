@@ -6,9 +6,9 @@ import pytest
 from gradshape.metrics import Estimate
 from gradshape_bench.record import Record
 from gradshape_bench.report import ledger
+from gradshape_bench.report.counterparts import readings
 from gradshape_bench.report.ledger import Verdict, entries, render
 from gradshape_bench.report.published import Published, published
-from gradshape_bench.report.readings import readings
 from tests.bench.sample import estimate, make, rate
 
 FLIPPED = "fashion_mnist_34-lr-label_flip_40-vanilla"

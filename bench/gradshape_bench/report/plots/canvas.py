@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from gradshape.metrics import Estimate
-from gradshape_bench.report.plots.reference import Mark
+from gradshape_bench.report.plots.published_marks import Mark
 from gradshape_bench.report.plots.style import GREY, Look
 
 _NARROWEST = 4.6

@@ -10,9 +10,9 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from gradshape_bench.record import Record
-from gradshape_bench.report.plots import canvas, rows
+from gradshape_bench.report.plots import canvas, row_picture
 from gradshape_bench.report.plots.picture import Picture
-from gradshape_bench.report.plots.sections import Section, kin, sections
+from gradshape_bench.report.plots.plot_group import Section, kin, sections
 from gradshape_bench.report.plots.style import style, text
 
 # More pictures in a row would be too small to see anything.
@@ -50,7 +50,7 @@ def _picture(section: Section, families: Sequence[Sequence[Record]]) -> Picture:
             common, own = shared([record.attack for record in family])
             for panel, record, words in zip(panels, family, own, strict=False):
                 shown = _example(record)
-                rows.draw(panel, shown)
+                row_picture.draw(panel, shown)
                 panel.set_title(f"{text(words)}\nclass {shown['label']}", fontsize=7.5)
             for panel in panels[len(family) :]:
                 panel.set_visible(False)

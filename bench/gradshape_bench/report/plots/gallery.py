@@ -30,17 +30,17 @@ class Kind:
 
 
 KINDS = (
-    Kind("gradients", "gradients of poison against clean rows, by epoch and intensity (Fig. 1)"),
+    Kind("gradients_by_intensity", "gradients of poison against clean rows, by epoch and intensity (Fig. 1)"),
     Kind("sample_norms", "norms of single rows' gradients, and the ratio before clipping, by epoch"),
     Kind("examples", "poison of each attack, by intensity (Fig. 2)"),
     Kind("intensities", "damage over the attack's intensity, by defence (Fig. 4 a, b, d, e)"),
-    Kind("shaped_gradients", "gradients of poison against clean rows, by epoch and defence (Fig. 4 c, f, Fig. 7)"),
+    Kind("gradients_by_defense", "gradients of poison against clean rows, by epoch and defence (Fig. 4 c, f, Fig. 7)"),
     Kind("targets_won", "targets won over clipping norm and noise (Fig. 5 and 6)"),
     Kind("scenarios", "targets won where only one of two trainings is defended (Table 3)"),
-    Kind("clusters", "poison among the clean rows in the plane of two principal components (Fig. 8)"),
-    Kind("boundary", "regions in which models decide for a class (Fig. 10)"),
+    Kind("poison_clusters", "poison among the clean rows in the plane of two principal components (Fig. 8)"),
+    Kind("decision_regions", "regions in which models decide for a class (Fig. 10)"),
     Kind("training_accuracy", "training-time accuracy on clean rows and poison, by epoch (Fig. 11)"),
-    Kind("privacy", "utility against privacy (Fig. 12)"),
+    Kind("privacy_tradeoff", "utility against privacy (Fig. 12)"),
     Kind("heat_map", "attacks against defences"),
 )
 

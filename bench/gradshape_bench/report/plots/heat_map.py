@@ -13,7 +13,7 @@ from gradshape_bench.report.headline import headline
 from gradshape_bench.report.plots import canvas
 from gradshape_bench.report.plots.intensities import HARMLESS, WORDS
 from gradshape_bench.report.plots.picture import Picture
-from gradshape_bench.report.plots.sections import Section, sections
+from gradshape_bench.report.plots.plot_group import Section, sections
 from gradshape_bench.report.plots.style import style, text
 
 # From light (harmless) to dark; told apart with any colour vision and without any.

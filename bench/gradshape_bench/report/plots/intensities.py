@@ -13,8 +13,8 @@ from gradshape_bench.record import Record
 from gradshape_bench.report.headline import headline
 from gradshape_bench.report.plots import canvas
 from gradshape_bench.report.plots.picture import Picture
-from gradshape_bench.report.plots.reference import marks
-from gradshape_bench.report.plots.sections import VANILLA, Section, defense_groups, intensity, sections
+from gradshape_bench.report.plots.plot_group import VANILLA, Section, defense_groups, intensity, sections
+from gradshape_bench.report.plots.published_marks import marks
 from gradshape_bench.report.plots.style import looks, style, text
 
 WORDS = {

@@ -12,9 +12,9 @@ from matplotlib.lines import Line2D
 
 from gradshape_bench.record import Record
 from gradshape_bench.report.plots import canvas
-from gradshape_bench.report.plots.gradients import dotted, families, label_epochs, ordered, scale
+from gradshape_bench.report.plots.gradients_by_intensity import dotted, families, label_epochs, ordered, scale
 from gradshape_bench.report.plots.picture import Picture
-from gradshape_bench.report.plots.sections import Section
+from gradshape_bench.report.plots.plot_group import Section
 from gradshape_bench.report.plots.series import epochs, series
 from gradshape_bench.report.plots.style import GREY, Look, looks, style, text
 

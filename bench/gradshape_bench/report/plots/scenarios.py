@@ -16,8 +16,8 @@ from gradshape_bench.record import Record
 from gradshape_bench.report.ordering import label_order
 from gradshape_bench.report.plots import canvas
 from gradshape_bench.report.plots.picture import Picture, file_name
-from gradshape_bench.report.plots.reference import marks
-from gradshape_bench.report.plots.sections import VANILLA, kin, sections
+from gradshape_bench.report.plots.plot_group import VANILLA, kin, sections
+from gradshape_bench.report.plots.published_marks import marks
 from gradshape_bench.report.plots.style import BLACK, GREY, Look, nth, style, text
 from gradshape_bench.report.plots.targets_won import POISONS, experiment, known
 

@@ -15,8 +15,8 @@ from gradshape.metrics import Estimate
 from gradshape_bench.record import Record
 from gradshape_bench.report.plots import canvas
 from gradshape_bench.report.plots.picture import Picture
-from gradshape_bench.report.plots.reference import marks
-from gradshape_bench.report.plots.sections import VANILLA, Section, sections
+from gradshape_bench.report.plots.plot_group import VANILLA, Section, sections
+from gradshape_bench.report.plots.published_marks import marks
 from gradshape_bench.report.plots.style import Look, nth, style, text
 
 # Figure, and the words for a title.

@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 
 from gradshape_bench.record import Record
 from gradshape_bench.report.plots import canvas
-from gradshape_bench.report.plots.gradients import label_epochs, ordered
+from gradshape_bench.report.plots.gradients_by_intensity import label_epochs, ordered
 from gradshape_bench.report.plots.picture import Picture
-from gradshape_bench.report.plots.reference import marks
-from gradshape_bench.report.plots.sections import Section, sections
+from gradshape_bench.report.plots.plot_group import Section, sections
+from gradshape_bench.report.plots.published_marks import marks
 from gradshape_bench.report.plots.series import epochs, has_series, series
 from gradshape_bench.report.plots.style import nth, style, text
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from gradshape.metrics import Estimate
 from gradshape_bench.report.plots import canvas
-from gradshape_bench.report.plots.reference import Mark
+from gradshape_bench.report.plots.published_marks import Mark
 from gradshape_bench.report.plots.style import nth
 from tests.bench.sample import estimate
 

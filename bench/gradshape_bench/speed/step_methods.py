@@ -2,29 +2,29 @@
 
 from collections.abc import Mapping
 
-from gradshape_bench.speed import ways
+from gradshape_bench.speed import library_steps
+from gradshape_bench.speed.library_steps import Step, Way
 from gradshape_bench.speed.problems import Prepared
-from gradshape_bench.speed.ways import Step, Way
 
 
 def _hooks(prepared: Prepared, lr: float) -> Step:
-    from gradshape_bench.speed.opacus import hooks
+    from gradshape_bench.speed.opacus_steps import hooks
 
     return hooks(prepared, lr)
 
 
 def _functorch(prepared: Prepared, lr: float) -> Step:
-    from gradshape_bench.speed.opacus import functorch
+    from gradshape_bench.speed.opacus_steps import functorch
 
     return functorch(prepared, lr)
 
 
 def _ghost(prepared: Prepared, lr: float) -> Step:
-    from gradshape_bench.speed.opacus import ghost
+    from gradshape_bench.speed.opacus_steps import ghost
 
     return ghost(prepared, lr)
 
 
-OURS: Mapping[str, Way] = {"clipped_gradient": ways.function, "training": ways.training}
+OURS: Mapping[str, Way] = {"clipped_gradient": library_steps.function, "training": library_steps.training}
 OPACUS: Mapping[str, Way] = {"opacus_hooks": _hooks, "opacus_functorch": _functorch, "opacus_ghost": _ghost}
-WAYS: Mapping[str, Way] = {"plain": ways.plain, **OURS, **OPACUS}
+WAYS: Mapping[str, Way] = {"plain": library_steps.plain, **OURS, **OPACUS}

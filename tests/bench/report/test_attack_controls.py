@@ -11,7 +11,7 @@ from gradshape_bench.case import Case, Scale
 from gradshape_bench.matrix import MARK, all_cases
 from gradshape_bench.protocols.from_scratch import FromScratch
 from gradshape_bench.record import Record
-from gradshape_bench.report.controls import control_labels, exceeds, short_of_control
+from gradshape_bench.report.attack_controls import control_labels, exceeds, short_of_control
 from gradshape_bench.report.grouping import Group
 from gradshape_bench.report.leaderboard import render
 from gradshape_bench.report.summary import summarize

@@ -14,8 +14,8 @@ from opacus.optimizers import DPOptimizer, DPOptimizerFastGradientClipping
 from opacus.utils.fast_gradient_clipping_utils import DPLossFastGradientClipping
 from torch import Tensor, nn
 
+from gradshape_bench.speed.library_steps import Step, named
 from gradshape_bench.speed.problems import MAX_NORM, Prepared
-from gradshape_bench.speed.ways import Step, named
 
 
 def hooks(prepared: Prepared, lr: float) -> Step:

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from matplotlib.artist import Artist
 
 from gradshape_bench.record import Record
-from gradshape_bench.report.plots import canvas, gradients
+from gradshape_bench.report.plots import canvas, gradients_by_intensity
 from gradshape_bench.report.plots.picture import Picture
-from gradshape_bench.report.plots.sections import Section, sections
+from gradshape_bench.report.plots.plot_group import Section, sections
 from gradshape_bench.report.plots.series import has_series, of_one_shot, series
 from gradshape_bench.report.plots.style import looks, style, text
 
@@ -29,7 +29,11 @@ def pictures(records: Sequence[Record]) -> Iterator[Picture]:
 
 def _measured(section: Section, attack: str) -> list[Record]:
     found = (section.find(attack, defense) for defense in section.defenses)
-    return [record for record in found if record is not None and any(series(record, name) for name in gradients.ROWS)]
+    return [
+        record
+        for record in found
+        if record is not None and any(series(record, name) for name in gradients_by_intensity.ROWS)
+    ]
 
 
 def _picture(section: Section, attacks: Sequence[str], *part: str) -> Picture:
@@ -52,9 +56,9 @@ def _picture(section: Section, attacks: Sequence[str], *part: str) -> Picture:
             grid[0][column].set_title(text(attack))
             axes = [row[column] for row in grid]
             for record in _measured(section, attack):
-                handles += gradients.draw(
+                handles += gradients_by_intensity.draw(
                     axes, record, look_of[record.defense], label=text(record.defense), placebo=alone
                 )
-        gradients.finish(grid)
-        canvas.legend(figure, gradients.ordered(handles))
+        gradients_by_intensity.finish(grid)
+        canvas.legend(figure, gradients_by_intensity.ordered(handles))
     return Picture(section.file_name("fig7_gradients" if alone else "fig4_gradients", *part), figure)

@@ -10,16 +10,17 @@ import torch
 
 from gradshape_bench.case import Scale
 from gradshape_bench.engines import processors
-from gradshape_bench.engines.memory import keeps_freed_memory
+from gradshape_bench.engines.allocator import keeps_freed_memory
 from gradshape_bench.environment import describe
 from gradshape_bench.options import Settings
-from gradshape_bench.speed import measure, report, results
+from gradshape_bench.speed import measure, results
+from gradshape_bench.speed import page as speed_page
+from gradshape_bench.speed.experiments import WHOLES, Whole
 from gradshape_bench.speed.gates import Gate
 from gradshape_bench.speed.problems import PROBLEMS
 from gradshape_bench.speed.results import Memory, SpeedRun, StackTimes, StepTimes, WholeTime
 from gradshape_bench.speed.stacks import STACKS, Stack
 from gradshape_bench.speed.timing import Effort
-from gradshape_bench.speed.wholes import WHOLES, Whole
 
 EFFORT = {
     Scale.SMOKE: Effort(seconds=0.8, least=3, most=30),
@@ -68,7 +69,7 @@ class SpeedSession:
         """Peak memory of a way's step."""
         known = self.run.memory.setdefault(problem, {})
         if way not in known:
-            known[way] = measure.peak_memory(
+            known[way] = measure.step_memory(
                 way, problem, batch_size=MEMORY_BATCH, device=self.device, most=_MOST_MEMORY
             )
         return known[way]
@@ -116,14 +117,14 @@ class SpeedSession:
 
         What a larger scale measured stays, and a partial run writes nothing.
         """
-        path = self._folder / f"{report.stem(self.run.device)}.json"
+        path = self._folder / f"{speed_page.stem(self.run.device)}.json"
         page = path.with_suffix(".md")
         if not self.complete:
             return f"not everything was measured: {page} stays as it is"
         if self.scale is Scale.SMOKE and _scale_of(path) is Scale.PAPER:
             return f"a smoke run does not replace one at paper scale: {page} stays as it is"
         results.save(self.run, path)
-        report.write(self.run, page)
+        speed_page.write(self.run, page)
         return f"speed: {page}"
 
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
-from gradshape_bench.privacy import ledger
+from gradshape_bench.privacy_ledger import ledger
 from gradshape_bench.record import Record
 from gradshape_bench.report import tradeoff
 from gradshape_bench.report.plots import canvas
 from gradshape_bench.report.plots.picture import Picture
-from gradshape_bench.report.plots.reference import marks
-from gradshape_bench.report.plots.sections import VANILLA, Section, sections
+from gradshape_bench.report.plots.plot_group import VANILLA, Section, sections
+from gradshape_bench.report.plots.published_marks import marks
 from gradshape_bench.report.plots.style import BLACK, Look, nth, style, text
 
 METRIC = "accuracy_clean"

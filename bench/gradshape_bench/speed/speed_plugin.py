@@ -8,9 +8,9 @@ from typing import Any, Protocol
 import pytest
 import torch
 
-from gradshape_bench import arithmetic, options
-from gradshape_bench.speed import report
-from gradshape_bench.speed.session import SpeedSession, threads
+from gradshape_bench import matmul_precision, options
+from gradshape_bench.speed import page
+from gradshape_bench.speed.speed_session import SpeedSession, threads
 
 _session = pytest.StashKey[SpeedSession]()
 
@@ -47,7 +47,7 @@ def speed(request: pytest.FixtureRequest) -> Iterator[SpeedSession]:
     settings = options.read(config)
     before = torch.get_num_threads()
     torch.set_num_threads(threads())
-    with arithmetic.tf32(settings.tf32):
+    with matmul_precision.tf32(settings.tf32):
         config.stash[_session] = session = SpeedSession(settings, config.rootpath)
         yield session
     torch.set_num_threads(before)
@@ -76,6 +76,6 @@ class _Reporter:
         terminalreporter.section("speed")
         for gate, value in measured.run.judged():
             if value is not None:
-                shown = report.quantity(gate, value)
-                terminalreporter.write_line(f"{report.standing(gate, value)}: {gate.subject} {gate}: {shown}")
+                shown = page.quantity(gate, value)
+                terminalreporter.write_line(f"{page.standing(gate, value)}: {gate.subject} {gate}: {shown}")
         terminalreporter.write_line(self._done)

@@ -16,9 +16,9 @@ from matplotlib.lines import Line2D
 
 from gradshape_bench.record import Record
 from gradshape_bench.report import cells
-from gradshape_bench.report.plots import canvas, rows
+from gradshape_bench.report.plots import canvas, row_picture
 from gradshape_bench.report.plots.picture import Picture
-from gradshape_bench.report.plots.sections import Section, sections
+from gradshape_bench.report.plots.plot_group import Section, sections
 from gradshape_bench.report.plots.style import COLORS, GREY, nth, style, text
 
 PROTOCOL = "clusters"
@@ -136,4 +136,4 @@ def _poisons(figure: Figure, place: SubplotSpec, record: Record) -> None:
     for number, kind in enumerate(kinds[:4]):
         axes = figure.add_subplot(grid[number // 2, number % 2])
         axes.set_title(f"class {kind['label']}\n{cells.count(kind['count'], 'row')}", fontsize=7.5)
-        rows.draw(axes, kind)
+        row_picture.draw(axes, kind)

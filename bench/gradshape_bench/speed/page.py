@@ -7,13 +7,13 @@ from typing import TypeVar
 
 from gradshape_bench.case import Scale
 from gradshape_bench.report import markdown
-from gradshape_bench.speed.catalogue import WAYS
+from gradshape_bench.speed.experiments import WHOLES
 from gradshape_bench.speed.gates import TOLERANCE, Gate
 from gradshape_bench.speed.problems import BATCH_SIZE, MAX_NORM, PROBLEMS
 from gradshape_bench.speed.results import SpeedRun
 from gradshape_bench.speed.stacks import STACKS
+from gradshape_bench.speed.step_methods import WAYS
 from gradshape_bench.speed.timing import Spread
-from gradshape_bench.speed.wholes import WHOLES
 from gradshape_bench.store import write_atomically
 
 Item = TypeVar("Item")

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.contour import ContourSet
 
-from gradshape_bench.report.plots import boundary
+from gradshape_bench.report.plots import decision_regions
 from tests.bench.report.plots.sample import boundary as record
 from tests.bench.report.plots.sample import clusters, legends, texts
 from tests.bench.sample import make
@@ -20,7 +20,7 @@ def colors(axes: Axes) -> np.ndarray[Any, Any]:
 
 
 def test_rows_are_first_and_defences_follow() -> None:
-    (picture,) = boundary.pictures([record("dp_sgd_c1_s1"), record()])
+    (picture,) = decision_regions.pictures([record("dp_sgd_c1_s1"), record()])
     assert [axes.get_title() for axes in picture.figure.axes] == [
         "training rows",
         "vanilla\ntest accuracy 0.980",
@@ -30,7 +30,7 @@ def test_rows_are_first_and_defences_follow() -> None:
 
 
 def test_axes_and_legends_say_what_they_show() -> None:
-    (picture,) = boundary.pictures([record()])
+    (picture,) = decision_regions.pictures([record()])
     assert legends(picture.figure) == ["class 0", "class 1"]
     assert "first feature" in texts(picture.figure)
     assert "second feature" in texts(picture.figure)
@@ -39,7 +39,7 @@ def test_axes_and_legends_say_what_they_show() -> None:
 
 def test_published_accuracies_are_in_the_titles_at_the_papers_scale_only() -> None:
     def titles(scale: str) -> list[str]:
-        (picture,) = boundary.pictures([record(scale=scale), record("dp_sgd_c1_s1", scale=scale)])
+        (picture,) = decision_regions.pictures([record(scale=scale), record("dp_sgd_c1_s1", scale=scale)])
         return [axes.get_title() for axes in picture.figure.axes[1:]]
 
     assert titles("paper") == [
@@ -50,7 +50,7 @@ def test_published_accuracies_are_in_the_titles_at_the_papers_scale_only() -> No
 
 
 def test_first_cells_are_below() -> None:
-    (picture,) = boundary.pictures([record(cells=(0, 0, 1, 1))])
+    (picture,) = decision_regions.pictures([record(cells=(0, 0, 1, 1))])
     (image,) = picture.figure.axes[1].images
     assert image.origin == "lower"
     found = colors(picture.figure.axes[1])
@@ -60,7 +60,7 @@ def test_first_cells_are_below() -> None:
 
 def test_a_model_that_is_not_sure_is_white() -> None:
     sure = record().details["picture"]
-    (picture,) = boundary.pictures([record(picture={**sure, "confidence": bytes([255, 191, 127, 255]).hex()})])
+    (picture,) = decision_regions.pictures([record(picture={**sure, "confidence": bytes([255, 191, 127, 255]).hex()})])
     depth = 1 - colors(picture.figure.axes[1]).mean(2)
     assert depth[1, 0] == pytest.approx(0)
     assert depth[0, 1] == pytest.approx(depth[0, 0] / 2, abs=0.01)
@@ -69,7 +69,7 @@ def test_a_model_that_is_not_sure_is_white() -> None:
 
 def test_a_line_parts_the_classes_where_there_are_two() -> None:
     def lines(*cells: int) -> int:
-        (picture,) = boundary.pictures([record(cells=cells)])
+        (picture,) = decision_regions.pictures([record(cells=cells)])
         return sum(isinstance(found, ContourSet) for found in picture.figure.axes[1].collections)
 
     assert lines(0, 0, 1, 1) == 1
@@ -77,16 +77,16 @@ def test_a_line_parts_the_classes_where_there_are_two() -> None:
 
 
 def test_classes_keep_their_colours_where_a_model_never_decides_for_one() -> None:
-    (picture,) = boundary.pictures([record(cells=(1, 1, 1, 1))])
-    (mixed,) = boundary.pictures([record(cells=(0, 0, 1, 1))])
+    (picture,) = decision_regions.pictures([record(cells=(1, 1, 1, 1))])
+    (mixed,) = decision_regions.pictures([record(cells=(0, 0, 1, 1))])
     assert np.array_equal(colors(picture.figure.axes[1])[0, 0], colors(mixed.figure.axes[1])[1, 1])
 
 
 def test_many_defences_are_parted() -> None:
-    names = [picture.name for picture in boundary.pictures([record(f"dp_sgd_c{i}") for i in range(1, 5)])]
+    names = [picture.name for picture in decision_regions.pictures([record(f"dp_sgd_c{i}") for i in range(1, 5)])]
     assert [name.rpartition("-")[2] for name in names] == ["part1", "part2"]
 
 
 @pytest.mark.parametrize("broken", [{}, [1], {"classes": "", "train": []}])
 def test_records_without_regions_are_left_out(broken: Any) -> None:
-    assert list(boundary.pictures([record(picture=broken), clusters(), make()])) == []
+    assert list(decision_regions.pictures([record(picture=broken), clusters(), make()])) == []

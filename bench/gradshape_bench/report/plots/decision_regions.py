@@ -16,8 +16,8 @@ from gradshape_bench.record import Record
 from gradshape_bench.report import cells
 from gradshape_bench.report.plots import canvas
 from gradshape_bench.report.plots.picture import Picture
-from gradshape_bench.report.plots.reference import marks
-from gradshape_bench.report.plots.sections import Section, sections
+from gradshape_bench.report.plots.plot_group import Section, sections
+from gradshape_bench.report.plots.published_marks import marks
 from gradshape_bench.report.plots.style import nth, style, text
 
 PROTOCOL = "boundary"

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from gradshape_bench.report.metrics import METRICS
+from gradshape_bench.report.metric_definitions import METRICS
 
 
 @pytest.mark.parametrize("name", METRICS)

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from gradshape_bench.speed.apart import Apart, opacus
+from gradshape_bench.speed.opacus_process import Apart, opacus
 
 
 def test_a_call_asks_once_and_waits_for_the_answer() -> None:

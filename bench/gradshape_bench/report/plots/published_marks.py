@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from gradshape_bench.record import Record
-from gradshape_bench.report.readings import readings, stand_in
+from gradshape_bench.report.counterparts import readings, stand_in
 
 # Its numbers are of the sizes of the paper, and say nothing of a smaller experiment.
 _SCALE = "paper"

@@ -14,8 +14,8 @@ from matplotlib.ticker import MaxNLocator
 from gradshape_bench.record import Record
 from gradshape_bench.report.plots import canvas
 from gradshape_bench.report.plots.picture import Picture
-from gradshape_bench.report.plots.reference import marks
-from gradshape_bench.report.plots.sections import Section, kin, sections
+from gradshape_bench.report.plots.plot_group import Section, kin, sections
+from gradshape_bench.report.plots.published_marks import marks
 from gradshape_bench.report.plots.series import Curve, epochs, has_series, series
 from gradshape_bench.report.plots.style import GREY, Look, looks, style, text
 

@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from gradshape_bench.arithmetic import tf32, tf32_settings
+from gradshape_bench.matmul_precision import tf32, tf32_settings
 
 
 @pytest.fixture(params=[(False, True), (True, False), (True, True), (False, False)], ids=str)

@@ -1,6 +1,6 @@
 """Peak memory of one step, each in a process of its own.
 
-``python -m gradshape_bench.speed.memory WAY MODEL BATCH DEVICE``
+``python -m gradshape_bench.speed.peak_memory WAY MODEL BATCH DEVICE``
 """
 
 import json
@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
-from gradshape_bench.speed.catalogue import WAYS
 from gradshape_bench.speed.problems import PROBLEMS
+from gradshape_bench.speed.step_methods import WAYS
 
 _TIMEOUT_SECONDS = 300
 _ROOT = Path(__file__).parents[2]

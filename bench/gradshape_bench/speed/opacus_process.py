@@ -1,6 +1,6 @@
 """Opacus on one of a stack's victims, in a process of its own.
 
-``python -m gradshape_bench.speed.apart STACK DEVICE THREADS``
+``python -m gradshape_bench.speed.opacus_process STACK DEVICE THREADS``
 
 Who trains one victim after the other takes all steps of one before the next: one tells how long they take.
 
@@ -20,10 +20,10 @@ from typing import IO
 
 import torch
 
-from gradshape_bench.speed.catalogue import WAYS
+from gradshape_bench.speed.library_steps import LEARNING_RATE
 from gradshape_bench.speed.stacks import STACKS
+from gradshape_bench.speed.step_methods import WAYS
 from gradshape_bench.speed.timing import waiting_for
-from gradshape_bench.speed.ways import LEARNING_RATE
 
 _ROOT = Path(__file__).parents[2]
 _WARM_UP_CALLS = 3

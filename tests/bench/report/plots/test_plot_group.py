@@ -3,7 +3,7 @@ import pytest
 pytest.importorskip("matplotlib", reason="pictures need matplotlib: install the extra plots")
 
 from gradshape_bench.record import Status
-from gradshape_bench.report.plots.sections import defense_groups, intensity, kin, sections
+from gradshape_bench.report.plots.plot_group import defense_groups, intensity, kin, sections
 from tests.bench.sample import DEFENSES, make, unmeasured
 
 

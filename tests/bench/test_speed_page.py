@@ -5,12 +5,13 @@ import pytest
 
 from gradshape_bench.__main__ import main
 from gradshape_bench.case import Scale
-from gradshape_bench.speed import report, results
-from gradshape_bench.speed.catalogue import WAYS
+from gradshape_bench.speed import page as speed_page
+from gradshape_bench.speed import results
 from gradshape_bench.speed.gates import GATES, Gate
 from gradshape_bench.speed.problems import PROBLEMS
 from gradshape_bench.speed.results import SpeedRun
 from gradshape_bench.speed.stacks import STACKS
+from gradshape_bench.speed.step_methods import WAYS
 from tests.bench.speed_sample import make, steps
 
 
@@ -19,14 +20,14 @@ def cells(page: str) -> list[list[str]]:
 
 
 def test_equal_runs_give_equal_bytes() -> None:
-    assert report.render(make()) == report.render(make())
-    assert report.render(SpeedRun.from_json(make().to_json())) == report.render(make())
+    assert speed_page.render(make()) == speed_page.render(make())
+    assert speed_page.render(SpeedRun.from_json(make().to_json())) == speed_page.render(make())
 
 
 def test_order_of_measuring_does_not_show() -> None:
     run = make()
     backwards = dataclasses.replace(run, steps=dict(reversed(run.steps.items())))
-    assert report.render(backwards) == report.render(run)
+    assert speed_page.render(backwards) == speed_page.render(run)
 
 
 def test_document_holds_the_whole_run() -> None:
@@ -35,7 +36,7 @@ def test_document_holds_the_whole_run() -> None:
 
 
 def test_every_way_stack_and_peak_has_a_row() -> None:
-    rows = cells(report.render(make()))
+    rows = cells(speed_page.render(make()))
     for way in WAYS:
         assert len([row for row in rows if row[0] == way]) == len(PROBLEMS)
     for stack in STACKS:
@@ -44,18 +45,18 @@ def test_every_way_stack_and_peak_has_a_row() -> None:
 
 
 def test_cells_show_median_and_quartiles() -> None:
-    row = next(row for row in cells(report.render(make())) if row[0] == "training")
+    row = next(row for row in cells(speed_page.render(make())) if row[0] == "training")
     assert row == ["training", "1.00 [0.90, 1.10]", "0.50 [0.45, 0.55]", "0.12 [0.11, 0.14]"]
 
 
 def test_peak_that_was_not_measured_says_why() -> None:
-    page = report.render(make())
+    page = speed_page.render(make())
     assert ["cnn", "1,000", "opacus_hooks", "not measured"] in cells(page)
     assert "cnn, opacus_hooks: would take more than 9.9 GB" in page
 
 
 def test_environment_is_shown_and_escaped() -> None:
-    page = report.render(make())
+    page = speed_page.render(make())
     assert "- opacus: 1.6.0" in page
     assert r"- processor: A \| B" in page
     assert "- commit: none" in page
@@ -63,45 +64,45 @@ def test_environment_is_shown_and_escaped() -> None:
 
 @pytest.mark.parametrize(("over_plain", "word"), [(0.8, "✓ met"), (0.81, "✗ missed"), (0.99, "✗ missed")])
 def test_missed_gate_is_shown_as_missed_even_where_its_test_passes(over_plain: float, word: str) -> None:
-    page = report.render(make(scale=Scale.SMOKE, over_plain=over_plain))
+    page = speed_page.render(make(scale=Scale.SMOKE, over_plain=over_plain))
     row = next(row for row in cells(page) if row[:2] == ["lr", r"step/plain \<= 0.8"])
     assert row[3] == word
 
 
 def test_gate_that_was_not_measured_is_neither() -> None:
     run = dataclasses.replace(make(), stacks={})
-    row = next(row for row in cells(report.render(run)) if row[0] == "cnn_k8")
+    row = next(row for row in cells(speed_page.render(run)) if row[0] == "cnn_k8")
     assert row[2:] == ["", "not measured"]
 
 
 def test_each_kind_of_device_has_its_own_gates() -> None:
-    of_gpu = cells(report.render(make(device="NVIDIA H200")).split("## Gates")[1])
+    of_gpu = cells(speed_page.render(make(device="NVIDIA H200")).split("## Gates")[1])
     assert of_gpu[2:] == [
         ["cnn", r"step/plain \<= 1.3", "0.5", "✓ met"],
         ["retraining", r"seconds \<= 120", "2 s", "✓ met"],
     ]
-    of_cpu = report.render(make()).split("## Gates")[1]
+    of_cpu = speed_page.render(make()).split("## Gates")[1]
     assert not [row for row in cells(of_cpu) if row[0] == "retraining"]
     assert "lr_k64" in of_cpu
 
 
 def test_time_of_a_part_is_given_for_the_whole() -> None:
-    rows = [row for row in cells(report.render(make())) if row[0] == "one_shot_purchase" and len(row) == 6]
+    rows = [row for row in cells(speed_page.render(make())) if row[0] == "one_shot_purchase" and len(row) == 6]
     assert [row[2:] for row in rows] == [["100 victims, 10 epochs", "0.1", "1,000 victims, 50 epochs", "2"]]
-    assert "Whole experiments" not in report.render(dataclasses.replace(make(), wholes={}))
+    assert "Whole experiments" not in speed_page.render(dataclasses.replace(make(), wholes={}))
 
 
 def test_page_says_its_scale() -> None:
-    assert "Do not quote" in report.render(make(scale=Scale.SMOKE))
-    assert "Do not quote" not in report.render(make(scale=Scale.PAPER))
+    assert "Do not quote" in speed_page.render(make(scale=Scale.SMOKE))
+    assert "Do not quote" not in speed_page.render(make(scale=Scale.PAPER))
 
 
 def test_run_without_measurements_gives_a_page() -> None:
-    assert report.render(SpeedRun(Scale.SMOKE, "cpu", {})).startswith("# Speed\n")
+    assert speed_page.render(SpeedRun(Scale.SMOKE, "cpu", {})).startswith("# Speed\n")
 
 
 def test_lines_have_no_trailing_space_and_the_page_ends_once() -> None:
-    page = report.render(make())
+    page = speed_page.render(make())
     assert page.endswith("\n")
     assert not page.endswith("\n\n")
     assert [line for line in page.splitlines() if line != line.rstrip()] == []
@@ -152,7 +153,7 @@ def test_page_is_made_beside_the_results_and_its_path_printed(
 ) -> None:
     results.save(make(), tmp_path / "speed.json")
     assert main(["speed", str(tmp_path / "speed.json")]) == 0
-    assert (tmp_path / "speed.md").read_text(encoding="utf-8") == report.render(make())
+    assert (tmp_path / "speed.md").read_text(encoding="utf-8") == speed_page.render(make())
     assert capsys.readouterr().out == f"{tmp_path / 'speed.md'}\n"
 
 
