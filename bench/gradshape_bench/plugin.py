@@ -20,7 +20,7 @@ from gradshape_bench.report.summary import summarize
 from gradshape_bench.session import (
     BenchSession,
     CaseOutcome,
-    Place,
+    SessionPart,
     ThresholdMissed,
     Unmeasured,
     blank_record,
@@ -30,9 +30,9 @@ from gradshape_bench.store import ResultsFile
 _PROPERTY = "gradshape_record"
 _STUBS = "cases.json"
 _settings = pytest.StashKey[Settings]()
-_place = pytest.StashKey[Place]()
+_part = pytest.StashKey[SessionPart]()
 _session = pytest.StashKey[BenchSession]()
-_reporter = pytest.StashKey["Reporter"]()
+_reporter = pytest.StashKey["RecordReporter"]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -50,13 +50,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_settings] = settings
     worker = getattr(config, "workerinput", None)
     if worker is not None:
-        config.stash[_place] = Place(Path(worker["gradshape_folder"]), worker["workercount"], _worker_index(config))
+        config.stash[_part] = SessionPart(
+            Path(worker["gradshape_folder"]), worker["workercount"], _worker_index(config)
+        )
         return
-    config.stash[_place] = Place.alone()
-    reporter = Reporter(settings, config.stash[_place].folder)
+    config.stash[_part] = SessionPart.alone()
+    reporter = RecordReporter(settings, config.stash[_part].folder)
     config.stash[_reporter] = reporter
     config.pluginmanager.register(reporter, "gradshape-reporter")
-    config.add_cleanup(lambda: shutil.rmtree(config.stash[_place].folder, ignore_errors=True))
+    config.add_cleanup(lambda: shutil.rmtree(config.stash[_part].folder, ignore_errors=True))
 
 
 def _worker_index(config: pytest.Config) -> int:
@@ -66,7 +68,7 @@ def _worker_index(config: pytest.Config) -> int:
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Tell a worker process where the session's folder is."""
-    node.workerinput["gradshape_folder"] = str(node.config.stash[_place].folder)
+    node.workerinput["gradshape_folder"] = str(node.config.stash[_part].folder)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -91,12 +93,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     cases = {item.nodeid: case for item in session.items if (case := _case(item)) is not None}
     if not cases or config.option.collectonly:
         return
-    place = config.stash[_place]
+    part = config.stash[_part]
     try:
         running = BenchSession(
             cases.values(),
             config.stash[_settings],
-            place,
+            part,
             config.rootpath,
             progress_line(config),
             # Who stops at the first failure does not want what comes after it.
@@ -106,12 +108,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         raise pytest.UsageError(str(error)) from error
     config.stash[_session] = running
     config.add_cleanup(running.close)
-    if place.index == 0:
+    if part.index == 0:
         Pending(config.stash[_settings].results).add((case.scale.value, case.id) for case in cases.values())
-    if hasattr(config, "workerinput") and place.index == 0:
+    if hasattr(config, "workerinput") and part.index == 0:
         # If a worker dies, only the controller is left to tell which case it was at.
         stubs = {nodeid: blank_record(case, Status.CRASHED).to_json() for nodeid, case in cases.items()}
-        (place.folder / _STUBS).write_text(json.dumps(stubs), encoding="utf-8")
+        (part.folder / _STUBS).write_text(json.dumps(stubs), encoding="utf-8")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -157,7 +159,7 @@ def _attach(node: pytest.Item, record: Record) -> None:
     node.user_properties.append((_PROPERTY, record.to_json()))
 
 
-class Reporter:
+class RecordReporter:
     """Stores records as they come in and writes the reports; it lives in the process that the user started."""
 
     def __init__(self, settings: Settings, folder: Path) -> None:

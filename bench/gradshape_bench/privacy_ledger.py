@@ -11,13 +11,13 @@ from gradshape_bench.record import Record
 KEY = "privacy"
 
 
-def privacy_of(recipe: AnyRecipe, rows: int) -> dict[str, Any]:
+def recipe_ledger(recipe: AnyRecipe, rows: int) -> dict[str, Any]:
     """The ledger of ``recipe`` on ``rows`` clean rows. What is infinite is ``None``, and ``reason`` says why.
 
     Empty for a recipe that is fitted by an estimator: what such a one guarantees is its own to say.
 
     >>> from gradshape.training import Adam
-    >>> ledger = privacy_of(Recipe("lr", Adam(0.01), batch_size=32, epochs=2), 100)
+    >>> ledger = recipe_ledger(Recipe("lr", Adam(0.01), batch_size=32, epochs=2), 100)
     >>> ledger["epsilon"], ledger["reason"]
     (None, 'no noise is added')
     """

@@ -174,13 +174,13 @@ class _Page:
     Attributes:
         name: of the file.
         render: makes it from records.
-        held: names what a page's text holds, a section and a name each.
+        contents: names what a page's text holds, a section and a name each.
         noun: what these are.
     """
 
     name: str
     render: Callable[[Sequence[Record]], str]
-    held: Callable[[str], set[tuple[str, str]]]
+    contents: Callable[[str], set[tuple[str, str]]]
     noun: str
 
 
@@ -208,7 +208,7 @@ def _pages(
         path = into / page.name
         old = path.read_text(encoding="utf-8") if path.exists() else ""
         text = page.render(of)
-        before, after = page.held(old), page.held(text)
+        before, after = page.contents(old), page.contents(text)
         missing = _by_section(before - after)
         lost += [f"{path}, {section}: {_some(names)}" for section, names in missing.items()]
         yield Change(path, text.encode(), _note(page, before, after, old, text))

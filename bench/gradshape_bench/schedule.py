@@ -26,7 +26,7 @@ _PATIENCE = 0.1
 
 
 @dataclass(frozen=True)
-class Outcome:
+class MeasuredCase:
     """What a case's experiment found, and what it cost.
 
     Attributes:
@@ -111,7 +111,7 @@ class Scheduler:
 
         self._loaded: tuple[Rows, Dataset] | None = None
         self._unavailable: dict[Rows, Exception] = {}
-        self._outcomes: dict[Case, Outcome] = {}
+        self._measured: dict[Case, MeasuredCase] = {}
         # Of the data set that is held: experiments under way, results, and who waits for what.
         self._runs: dict[Case, _Run] = {}
         self._finished: dict[str, Finished[Any]] = {}
@@ -124,14 +124,14 @@ class Scheduler:
         self._taken: dict[str, _Taken] = {}
         self._results: Generator[Done, None, None] | None = None
 
-    def outcome(self, case: Case) -> Outcome:
+    def measure(self, case: Case) -> MeasuredCase:
         """The outcome of ``case``.
 
         Raises:
             gradshape.data.DataUnavailable: its data cannot be had.
             Exception: whatever its jobs raise.
         """
-        if case not in self._outcomes:
+        if case not in self._measured:
             if case not in self._cases.get(case.rows, ()):
                 raise ValueError(f"{case.id} is no case of this session")
             self._asked = self._run(case, self._dataset(case.rows))
@@ -144,7 +144,7 @@ class Scheduler:
                 self._asked = None
                 if not self._taken:
                     self.close()
-        return self._outcomes[case]
+        return self._measured[case]
 
     def rest(self) -> None:
         """Wait for what is running; nothing more is begun until a case is asked for."""
@@ -192,7 +192,7 @@ class Scheduler:
                 else:
                     run.pending = run.experiment.send([done[job.key].result for job in run.pending])
             except StopIteration as stop:
-                self._outcomes[run.case] = _outcome(run, stop.value)
+                self._measured[run.case] = _measured_case(run, stop.value)
                 self._drop(run)
                 return True
             except BaseException:
@@ -255,7 +255,7 @@ class Scheduler:
 
     def _begun(self, case: Case, dataset: Dataset) -> _Run | None:
         """A case's experiment, as far as it gets; ``None`` if it is over or cannot be made."""
-        if case in self._outcomes or case in self._broken:
+        if case in self._measured or case in self._broken:
             return None
         try:
             run = self._run(case, dataset)
@@ -367,12 +367,12 @@ class Scheduler:
         self._taken.clear()
 
 
-def _outcome(run: _Run, measurement: Measurement) -> Outcome:
+def _measured_case(run: _Run, measurement: Measurement) -> MeasuredCase:
     costs = {
         name: sum(run.spent[job.key] for job in jobs) / len(jobs) for name, jobs in measurement.timed.items() if jobs
     }
     plain = replace(measurement, timed={})
-    return Outcome(plain, run.dataset.fingerprint, len(run.dataset.train), sum(run.spent.values()), costs)
+    return MeasuredCase(plain, run.dataset.fingerprint, len(run.dataset.train), sum(run.spent.values()), costs)
 
 
 def by_id(cases: Iterable[Case]) -> Mapping[tuple[str, str], Case]:

@@ -15,7 +15,7 @@ from gradshape_bench.case import Case
 from gradshape_bench.engines import ProcessEngine, ThreadEngine, processors
 from gradshape_bench.matmul_precision import tf32
 from gradshape_bench.options import EngineKind, Settings
-from gradshape_bench.privacy_ledger import privacy_of
+from gradshape_bench.privacy_ledger import recipe_ledger
 from gradshape_bench.progress import ProgressLine
 from gradshape_bench.record import MISSING_DATA, Record, Status
 from gradshape_bench.schedule import Scheduler, by_id
@@ -28,7 +28,7 @@ _ENGINES: Mapping[EngineKind, type[ThreadEngine | ProcessEngine]] = {
 
 
 @dataclass(frozen=True)
-class Place:
+class SessionPart:
     """Which part of a session a process does.
 
     Attributes:
@@ -42,7 +42,7 @@ class Place:
     index: int = 0
 
     @classmethod
-    def alone(cls) -> "Place":
+    def alone(cls) -> "SessionPart":
         """A session of one process."""
         return cls(Path(tempfile.mkdtemp(prefix="gradshape-")))
 
@@ -53,7 +53,7 @@ class BenchSession:
     Args:
         cases: all selected cases, those of other processes included: they may share stacks.
         settings: checked options.
-        place: which part of the session this process does.
+        part: which part of the session this process does.
         root: folder of the project under test, for the commit in the records.
         progress: shown while victims are trained; ``None`` for none.
         ahead: at most so many cases are begun before they are asked for; as many as are useful if ``None``.
@@ -66,7 +66,7 @@ class BenchSession:
         self,
         cases: Iterable[Case],
         settings: Settings,
-        place: Place,
+        part: SessionPart,
         root: Path,
         progress: ProgressLine | None,
         *,
@@ -77,20 +77,20 @@ class BenchSession:
         self._root = root
         self._progress = progress
         self._engine = _ENGINES[settings.engine](
-            workers=max(1, processors() // place.processes),
-            max_memory=settings.max_memory // place.processes,
+            workers=max(1, processors() // part.processes),
+            max_memory=settings.max_memory // part.processes,
             watch=None if progress is None else progress.update,
         )
         self._scheduler = Scheduler(
             selected,
-            cache=Cache(settings.cache_dir / "jobs" if settings.use_cache else place.folder / "jobs"),
+            cache=Cache(settings.cache_dir / "jobs" if settings.use_cache else part.folder / "jobs"),
             engine=self._engine,
             device=settings.device,
             download=not settings.offline,
             # Between processes nothing is begun early: a case that ends its process must end no other case.
-            ahead=ahead if place.processes == 1 else 0,
+            ahead=ahead if part.processes == 1 else 0,
         )
-        self._arithmetic: ExitStack | None = None
+        self._precision: ExitStack | None = None
 
     def run(self, case: Case) -> Record:
         """The record of one case.
@@ -98,13 +98,13 @@ class BenchSession:
         Raises:
             Unmeasured: the case could not be measured; it holds the record that says so.
         """
-        if self._arithmetic is None:
+        if self._precision is None:
             # Until the session is closed: jobs of the next cases run between the tests, too.
-            self._arithmetic = ExitStack()
-            self._arithmetic.enter_context(tf32(self._settings.tf32))
+            self._precision = ExitStack()
+            self._precision.enter_context(tf32(self._settings.tf32))
         try:
-            outcome = self._scheduler.outcome(case)
-            metrics = outcome.measurement.metrics
+            measured = self._scheduler.measure(case)
+            metrics = measured.measurement.metrics
             judgements = tuple(judge(threshold, metrics) for threshold in case.thresholds)
         except DataUnavailable as error:
             status = Status.FAILED if self._settings.require_data else Status.SKIPPED
@@ -116,16 +116,16 @@ class BenchSession:
                 self._progress.clear()
         return replace(
             blank_record(case, Status.OK),
-            dataset_fingerprint=outcome.dataset_fingerprint,
+            dataset_fingerprint=measured.dataset_fingerprint,
             metrics=metrics,
             judgements=judgements,
             details={
-                **outcome.measurement.details,
-                **knowledge_of(case),
-                "privacy": privacy_of(case.recipe, outcome.train_rows),
+                **measured.measurement.details,
+                **knowledge(case),
+                "privacy": recipe_ledger(case.recipe, measured.train_rows),
             },
-            seconds=round(outcome.seconds, 3),
-            costs={name: round(seconds, 4) for name, seconds in outcome.costs.items()},
+            seconds=round(measured.seconds, 3),
+            costs={name: round(seconds, 4) for name, seconds in measured.costs.items()},
             environment=environment.describe(self._settings.device, self._root),
         )
 
@@ -137,9 +137,9 @@ class BenchSession:
         """Stop what runs for cases that were not asked for, and give back what is held."""
         self._scheduler.close()
         self._engine.close()
-        if self._arithmetic is not None:
-            self._arithmetic.close()
-            self._arithmetic = None
+        if self._precision is not None:
+            self._precision.close()
+            self._precision = None
 
     def _blank(self, case: Case, status: Status, reason: str) -> Record:
         record = blank_record(case, status, reason)
@@ -158,7 +158,7 @@ class ThresholdMissed(AssertionError):
     """A case was measured and misses a threshold."""
 
 
-def knowledge_of(case: Case) -> dict[str, object]:
+def knowledge(case: Case) -> dict[str, object]:
     """What the defence is told, and what the attack knows, as plain values."""
     told = case.defense.assumptions
     defender = {

@@ -69,4 +69,4 @@ class Spy(ThreadEngine):
 def measured(folder: Path, case: Case, *beside: Case, engine: Spy | None = None) -> Measurement:
     """What a case's experiment finds, with other cases in the same session."""
     scheduler = Scheduler([*beside, case], cache=Cache(folder), engine=engine or Spy())
-    return scheduler.outcome(case).measurement
+    return scheduler.measure(case).measurement

@@ -26,7 +26,7 @@ MOONS = load("two_moons")
 RECIPE = Recipe("lr", Adam(0.05), batch_size=64, epochs=2)
 LONG = replace(RECIPE, batch_size=1, epochs=500)
 # Of a test that would otherwise wait for ever.
-PATIENCE = 60
+POLL_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -283,7 +283,7 @@ def test_a_closed_run_gives_back_nothing_more_and_another_can_begin(make: Make) 
     next(running)
     began = time.perf_counter()
     running.close()
-    assert time.perf_counter() - began < PATIENCE
+    assert time.perf_counter() - began < POLL_SECONDS
     assert len(results(engine, craft(seed=5))) == 1
 
 
@@ -395,7 +395,7 @@ def test_threads_run_as_many_bundles_as_there_are_workers_side_by_side() -> None
 
     class Meeting(LabelFlip):
         def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
-            barrier.wait(timeout=PATIENCE)
+            barrier.wait(timeout=POLL_SECONDS)
             return super().craft(victim, count, generator=generator)
 
     run(KINDS["threads"](), [[craft(Meeting(0.1), seed)] for seed in range(4)])
@@ -457,7 +457,7 @@ def test_an_interrupt_while_others_work_stops_them(kind: str) -> None:
         began = time.perf_counter()
         with pytest.raises(KeyboardInterrupt):
             run(engine, bundles())
-        assert time.perf_counter() - began < PATIENCE
+        assert time.perf_counter() - began < POLL_SECONDS
         assert len(results(engine, craft(seed=3))) == 1
     finally:
         engine.close()

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from gradshape_bench.pending import Pending
-from gradshape_bench.plugin import Reporter
-from gradshape_bench.session import Place
+from gradshape_bench.plugin import RecordReporter
+from gradshape_bench.session import SessionPart
 
 ROOT = Path(__file__).parents[2]
 
@@ -597,7 +597,7 @@ def _finish(reporter: Reporter) -> int:
 
 
 def _reporter(tmp_path: Path, settings: Any) -> Reporter:
-    return Reporter(settings, Place(tmp_path).folder)
+    return RecordReporter(settings, SessionPart(tmp_path).folder)
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def scheduler(cases: Sequence[Case], folder: Path, engine: Spy | None = None) ->
 
 def metrics(cases: Sequence[Case], folder: Path, asked: Sequence[Case] | None = None) -> dict[str, Any]:
     running = scheduler(cases, folder)
-    return {case.id: running.outcome(case).measurement.metrics for case in asked or cases}
+    return {case.id: running.measure(case).measurement.metrics for case in asked or cases}
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Spy, dict[str
     """Cache, engine and metrics of all cases of the grid."""
     folder, engine = tmp_path_factory.mktemp("whole"), Spy()
     running = scheduler(GRID, folder, engine)
-    return folder, engine, {case.id: running.outcome(case).measurement.metrics for case in GRID}
+    return folder, engine, {case.id: running.measure(case).measurement.metrics for case in GRID}
 
 
 def test_every_job_is_done_once(whole: tuple[Path, Spy, dict[str, Any]]) -> None:
@@ -81,13 +81,13 @@ def test_poison_is_shared_between_defences(whole: tuple[Path, Spy, dict[str, Any
 
 def test_one_case_alone_trains_only_what_it_needs(tmp_path: Path) -> None:
     engine = Spy()
-    scheduler([case()], tmp_path, engine).outcome(case())
+    scheduler([case()], tmp_path, engine).measure(case())
     assert [job.recipe for job in engine.trained] == [TASK.recipe] * 4
 
 
 def test_one_case_of_many_trains_no_other_intensity(tmp_path: Path) -> None:
     engine = Spy()
-    scheduler(GRID, tmp_path, engine).outcome(GRID[0])
+    scheduler(GRID, tmp_path, engine).measure(GRID[0])
     assert {job.attack for job in engine.done if isinstance(job, Craft)} == {FLIPS[0]}
     rows = {len(job.poison) for job in engine.trained if job.poison is not None}
     assert rows == {FLIPS[0].budget(700)}
@@ -95,14 +95,14 @@ def test_one_case_of_many_trains_no_other_intensity(tmp_path: Path) -> None:
 
 def test_cases_that_share_its_stacks_are_trained_beside_it(tmp_path: Path) -> None:
     engine = Spy()
-    scheduler(GRID, tmp_path, engine).outcome(GRID[0])
+    scheduler(GRID, tmp_path, engine).measure(GRID[0])
     assert {job.recipe for job in engine.trained if job.poison is not None} == {case.recipe for case in GRID[:3]}
 
 
 def test_one_case_of_many_crafts_and_trains_nothing_on_other_data(tmp_path: Path) -> None:
     engine = Spy()
     other = case(task=replace(TASK, dataset="digits_38"))
-    scheduler([other, case()], tmp_path, engine).outcome(case())
+    scheduler([other, case()], tmp_path, engine).measure(case())
     assert {job.dataset.name for job in engine.done} == {"two_moons"}
 
 
@@ -110,16 +110,16 @@ def test_finished_jobs_are_not_done_again(whole: tuple[Path, Spy, dict[str, Any]
     folder, _, found = whole
     engine = Spy()
     running = scheduler(GRID, folder, engine)
-    assert {case.id: running.outcome(case).measurement.metrics for case in GRID} == found
+    assert {case.id: running.measure(case).measurement.metrics for case in GRID} == found
     assert engine.done == []
 
 
 def test_asking_twice_does_nothing_more(tmp_path: Path) -> None:
     engine = Spy()
     running = scheduler(GRID, tmp_path, engine)
-    first = running.outcome(GRID[0])
+    first = running.measure(GRID[0])
     before = len(engine.done)
-    assert running.outcome(GRID[0]) == first
+    assert running.measure(GRID[0]) == first
     assert len(engine.done) == before
 
 
@@ -129,9 +129,9 @@ def test_interrupted_run_continues_where_it_stopped(
 ) -> None:
     interrupted, rest = Spy(limit=limit), Spy()
     with pytest.raises(KeyboardInterrupt):
-        scheduler(GRID, tmp_path, interrupted).outcome(GRID[0])
+        scheduler(GRID, tmp_path, interrupted).measure(GRID[0])
     running = scheduler(GRID, tmp_path, rest)
-    assert {case.id: running.outcome(case).measurement.metrics for case in GRID} == whole[2]
+    assert {case.id: running.measure(case).measurement.metrics for case in GRID} == whole[2]
     assert sorted(interrupted.keys + rest.keys) == sorted(whole[1].keys)
 
 
@@ -157,7 +157,7 @@ def test_damaged_entry_is_reported_and_done_again_alone(
     path.write_bytes(damage(path.read_bytes()))
     engine = Spy()
     with caplog.at_level(logging.WARNING):
-        again = scheduler([case()], tmp_path, engine).outcome(case()).measurement.metrics
+        again = scheduler([case()], tmp_path, engine).measure(case()).measurement.metrics
     assert f"{path} is damaged and is computed again" in caplog.text
     assert again == found[case().id]
     assert engine.keys == [path.stem]
@@ -184,7 +184,7 @@ def test_full_disk_is_reported_and_the_run_goes_on(
 
     monkeypatch.setattr(np, "savez", full)
     engine = Spy()
-    outcome = scheduler([case()], tmp_path, engine).outcome(case())
+    outcome = scheduler([case()], tmp_path, engine).measure(case())
     assert "No space left on device" in caplog.text
     assert outcome.measurement.metrics == whole[2][case().id]
     assert len(engine.keys) == len(set(engine.keys))
@@ -215,15 +215,15 @@ def _refuse_clipped(job: AnyJob) -> Exception | None:
 def test_companion_that_cannot_be_trained_fails_no_other(
     whole: tuple[Path, Spy, dict[str, Any]], tmp_path: Path
 ) -> None:
-    outcome = scheduler(GRID, tmp_path, Spy(refuse=_refuse_clipped)).outcome(GRID[0])
+    outcome = scheduler(GRID, tmp_path, Spy(refuse=_refuse_clipped)).measure(GRID[0])
     assert outcome.measurement.metrics == whole[2][GRID[0].id]
 
 
 def test_case_that_cannot_be_trained_fails_when_it_is_asked_for(tmp_path: Path) -> None:
     running = scheduler(GRID, tmp_path, Spy(refuse=_refuse_clipped))
-    running.outcome(GRID[0])
+    running.measure(GRID[0])
     with pytest.raises(RuntimeError, match="no clipping today"):
-        running.outcome(GRID[1])
+        running.measure(GRID[1])
 
 
 @dataclass(frozen=True)
@@ -240,9 +240,9 @@ class Broken:
 def test_companion_whose_experiment_breaks_fails_no_other(tmp_path: Path) -> None:
     broken = replace(case(), protocol=Broken())
     running = scheduler([broken, *GRID], tmp_path)
-    assert running.outcome(GRID[0]).measurement.metrics
+    assert running.measure(GRID[0]).measurement.metrics
     with pytest.raises(RuntimeError, match="broken experiment"):
-        running.outcome(broken)
+        running.measure(broken)
 
 
 def test_case_whose_experiment_broke_fails_again_and_holds_up_no_other(tmp_path: Path) -> None:
@@ -250,17 +250,17 @@ def test_case_whose_experiment_broke_fails_again_and_holds_up_no_other(tmp_path:
     running = scheduler([broken, *GRID], tmp_path)
     for _ in range(2):
         with pytest.raises(RuntimeError, match="broken experiment"):
-            running.outcome(broken)
-    assert running.outcome(GRID[0]).measurement.metrics
+            running.measure(broken)
+    assert running.measure(GRID[0]).measurement.metrics
 
 
 def test_companion_whose_attack_cannot_be_made_fails_no_other(tmp_path: Path) -> None:
     # It is refused only once it has seen the data.
     hopeless = case(DictionaryAttack(0.1))
     running = scheduler([hopeless, *GRID], tmp_path)
-    assert running.outcome(GRID[0]).measurement.metrics
+    assert running.measure(GRID[0]).measurement.metrics
     with pytest.raises(ValueError, match="dictionary_10 cannot be made on two_moons"):
-        running.outcome(hopeless)
+        running.measure(hopeless)
 
 
 def test_cases_of_two_data_sets_may_be_asked_for_in_turns(tmp_path: Path) -> None:
@@ -270,7 +270,7 @@ def test_cases_of_two_data_sets_may_be_asked_for_in_turns(tmp_path: Path) -> Non
     running = scheduler([*digits, *moons], tmp_path, engine)
     for pair in zip(digits, moons, strict=True):
         for each in pair:
-            running.outcome(each)
+            running.measure(each)
     assert len(engine.keys) == len(set(engine.keys))
 
 
@@ -279,13 +279,13 @@ def test_unknown_data_set_is_an_error_each_time(tmp_path: Path) -> None:
     running = scheduler([lost], tmp_path)
     for _ in range(2):
         with pytest.raises(ValueError, match="did you mean 'two_moons'"):
-            running.outcome(lost)
+            running.measure(lost)
 
 
 def test_seconds_are_those_of_the_jobs(tmp_path: Path) -> None:
-    first = scheduler([case()], tmp_path).outcome(case()).seconds
+    first = scheduler([case()], tmp_path).measure(case()).seconds
     assert first > 0
-    assert scheduler([case()], tmp_path).outcome(case()).seconds == pytest.approx(first)
+    assert scheduler([case()], tmp_path).measure(case()).seconds == pytest.approx(first)
 
 
 seen: list[Split] = []
@@ -311,7 +311,7 @@ def filtered(tmp_path: Path) -> Spy:
     seen.clear()
     engine = Spy()
     chosen = case(defense=DropLeft(), seeds=(0,))
-    scheduler([chosen], tmp_path, engine).outcome(chosen)
+    scheduler([chosen], tmp_path, engine).measure(chosen)
     return engine
 
 
@@ -391,7 +391,7 @@ class Many:
 
 def _parts(tmp_path: Path, protocol: Many, workers: int) -> tuple[Spy, Any]:
     engine, chosen = Spy(workers=workers), replace(case(), protocol=protocol)
-    found = Scheduler([chosen], cache=Cache(tmp_path), engine=engine).outcome(chosen)
+    found = Scheduler([chosen], cache=Cache(tmp_path), engine=engine).measure(chosen)
     return engine, found.measurement.metrics
 
 

@@ -11,7 +11,7 @@ from gradshape_bench.speed.gates import GATES, Gate
 from gradshape_bench.speed.problems import PROBLEMS
 from gradshape_bench.speed.results import SpeedRun
 from gradshape_bench.speed.stacks import STACKS
-from gradshape_bench.speed.step_methods import WAYS
+from gradshape_bench.speed.step_methods import STEP_METHODS
 from tests.bench.speed_sample import make, steps
 
 
@@ -37,7 +37,7 @@ def test_document_holds_the_whole_run() -> None:
 
 def test_every_way_stack_and_peak_has_a_row() -> None:
     rows = cells(speed_page.render(make()))
-    for way in WAYS:
+    for way in STEP_METHODS:
         assert len([row for row in rows if row[0] == way]) == len(PROBLEMS)
     for stack in STACKS:
         assert [row for row in rows if row[0] == stack.name and row[1] == f"{stack.victims:,}"]
@@ -89,7 +89,7 @@ def test_each_kind_of_device_has_its_own_gates() -> None:
 def test_time_of_a_part_is_given_for_the_whole() -> None:
     rows = [row for row in cells(speed_page.render(make())) if row[0] == "one_shot_purchase" and len(row) == 6]
     assert [row[2:] for row in rows] == [["100 victims, 10 epochs", "0.1", "1,000 victims, 50 epochs", "2"]]
-    assert "Whole experiments" not in speed_page.render(dataclasses.replace(make(), wholes={}))
+    assert "Whole experiments" not in speed_page.render(dataclasses.replace(make(), experiments={}))
 
 
 def test_page_says_its_scale() -> None:

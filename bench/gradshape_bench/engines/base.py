@@ -10,7 +10,7 @@ from gradshape.training import Progress
 from gradshape_bench.jobs import AnyJob, Finished
 
 # Seconds after which an idle worker asks for a bundle again, though no job has ended.
-PATIENCE = 0.2
+POLL_SECONDS = 0.2
 # Jobs that are done together: the victims of a stack, or a single job.
 Bundle = Sequence[AnyJob]
 # The identity of a bundle, and how far its stack is, or an attack (by its label).
@@ -24,8 +24,8 @@ class Failed:
     error: Exception
 
 
-Became = Finished[Any] | Failed
-Done = tuple[AnyJob, Became]
+JobOutcome = Finished[Any] | Failed
+Done = tuple[AnyJob, JobOutcome]
 
 
 class Engine(Protocol):

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
-from gradshape_bench.engines.base import PATIENCE, Became, Bundle, Done, Failed, Watch
-from gradshape_bench.engines.transport import Sender, hear, unsendable
+from gradshape_bench.engines.base import POLL_SECONDS, Bundle, Done, Failed, JobOutcome, Watch
+from gradshape_bench.engines.transport import Sender, unpack_message, unsendable
 from gradshape_bench.engines.worker import NOTHING_MORE, serve
 from gradshape_bench.jobs import AnyJob, Finished
 from gradshape_bench.matmul_precision import tf32_settings
@@ -66,7 +66,7 @@ class ProcessEngine:
         self._watch = watch
         self._workers: list[_Worker] = []
         # What a worker sent: the place of a job in its bundle (-1 for all) and what became of it; None if it died.
-        self._heard: queue.SimpleQueue[tuple[_Worker, tuple[int, Became] | None]] = queue.SimpleQueue()
+        self._messages: queue.SimpleQueue[tuple[_Worker, tuple[int, JobOutcome] | None]] = queue.SimpleQueue()
 
     @property
     def workers(self) -> int:
@@ -92,7 +92,7 @@ class ProcessEngine:
                 if not any(worker.left for worker in self._workers):
                     return
                 try:
-                    worker, told = self._heard.get(timeout=PATIENCE)
+                    worker, told = self._messages.get(timeout=POLL_SECONDS)
                 except queue.Empty:
                     continue
                 if worker in self._workers:
@@ -143,16 +143,16 @@ class ProcessEngine:
     def _read(self, worker: _Worker) -> None:
         while True:
             try:
-                place, told = hear(worker.connection.recv_bytes())
+                place, told = unpack_message(worker.connection.recv_bytes())
             except (EOFError, OSError):
-                self._heard.put((worker, None))
+                self._messages.put((worker, None))
                 return
             if isinstance(told, Finished | Failed):
-                self._heard.put((worker, (place, told)))
+                self._messages.put((worker, (place, told)))
             elif self._watch is not None:
                 self._watch(worker.bundle, told)
 
-    def _settle(self, worker: _Worker, place: int, became: Became) -> Iterator[Done]:
+    def _settle(self, worker: _Worker, place: int, became: JobOutcome) -> Iterator[Done]:
         if place >= 0:
             yield worker.left.pop(place), became
             return

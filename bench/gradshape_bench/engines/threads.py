@@ -10,7 +10,7 @@ import torch
 from gradshape.attacks import Crafting
 from gradshape.training import Progress
 from gradshape_bench.engines.allocator import keep_freed_memory
-from gradshape_bench.engines.base import PATIENCE, Bundle, Done, Failed, Watch
+from gradshape_bench.engines.base import POLL_SECONDS, Bundle, Done, Failed, Watch
 from gradshape_bench.engines.work import Heartbeat, Stopped, one_thread, perform
 
 
@@ -70,7 +70,7 @@ class ThreadEngine:
                 if not running:
                     return
                 try:
-                    done = ended.get(timeout=PATIENCE)
+                    done = ended.get(timeout=POLL_SECONDS)
                 except queue.Empty:
                     continue
                 if done is None:

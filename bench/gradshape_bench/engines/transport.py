@@ -20,7 +20,7 @@ from gradshape import learners, models
 from gradshape.attacks import Crafting
 from gradshape.data import Dataset
 from gradshape.training import Progress
-from gradshape_bench.engines.base import Became, Failed
+from gradshape_bench.engines.base import Failed, JobOutcome
 from gradshape_bench.jobs import AnyJob
 
 
@@ -125,11 +125,11 @@ class _Unpickler(pickle.Unpickler):
 
 
 # What a worker tells: what became of a job, or how far its bundle is.
-Told = Became | Progress | tuple[str, Crafting]
+WorkerMessage = JobOutcome | Progress | tuple[str, Crafting]
 
 
-def tell(place: int, told: Told) -> bytes:
-    """A worker's message, for :func:`hear`.
+def pack_message(place: int, told: WorkerMessage) -> bytes:
+    """A worker's message, for :func:`unpack_message`.
 
     Args:
         place: of the job in its bundle; -1 for all that are left, and for how far the bundle is.
@@ -138,19 +138,19 @@ def tell(place: int, told: Told) -> bytes:
     if isinstance(told, Failed):
         try:
             packed = _dumps((place, told))
-            hear(packed)
+            unpack_message(packed)
             return packed
         except Exception:
             told = Failed(RuntimeError(f"{type(told.error).__name__}: {told.error}"))
     return _dumps((place, told))
 
 
-def hear(packed: bytes) -> tuple[int, Told]:
-    """What :func:`tell` packed."""
+def unpack_message(packed: bytes) -> tuple[int, WorkerMessage]:
+    """What :func:`pack_message` packed."""
     place, told = pickle.loads(packed)
     return place, told
 
 
-def _dumps(message: tuple[int, Told]) -> bytes:
+def _dumps(message: tuple[int, WorkerMessage]) -> bytes:
     packed: bytes = cloudpickle.dumps(message)
     return packed

@@ -8,7 +8,7 @@ from gradshape.attacks import Crafting
 from gradshape.training import Progress
 from gradshape_bench.engines.allocator import keep_freed_memory
 from gradshape_bench.engines.base import Failed
-from gradshape_bench.engines.transport import Receiver, tell
+from gradshape_bench.engines.transport import Receiver, pack_message
 from gradshape_bench.engines.work import one_thread, perform
 from gradshape_bench.matmul_precision import restore_tf32
 
@@ -39,7 +39,7 @@ def serve(connection: Connection, max_memory: int) -> None:
             try:
                 settings, bundle = receiver.unpack(packed)
             except Exception as error:
-                connection.send_bytes(tell(-1, Failed(error)))
+                connection.send_bytes(pack_message(-1, Failed(error)))
                 continue
             restore_tf32(settings)
             told = 0.0
@@ -48,8 +48,8 @@ def serve(connection: Connection, max_memory: int) -> None:
                 nonlocal told
                 if time.monotonic() - told > _INTERVAL:
                     told = time.monotonic()
-                    connection.send_bytes(tell(-1, progress))
+                    connection.send_bytes(pack_message(-1, progress))
 
             places = {id(job): place for place, job in enumerate(bundle)}
             for job, became in perform(bundle, max_memory=max_memory, heartbeat=beat):
-                connection.send_bytes(tell(places[id(job)], became))
+                connection.send_bytes(pack_message(places[id(job)], became))

@@ -10,7 +10,7 @@ from gradshape_bench.report.headline import damage
 _UNDEFENDED = "vanilla"
 
 
-def control_of(record: Record) -> str | None:
+def own_control(record: Record) -> str | None:
     """The label of the attack that is the control of this record's attack; ``None`` if it has none."""
     label = record.details.get("attack_control")
     return label if isinstance(label, str) else None
@@ -18,10 +18,10 @@ def control_of(record: Record) -> str | None:
 
 def control_labels(records: Sequence[Record]) -> frozenset[str]:
     """The attacks that are the control of another one of these records."""
-    return frozenset(label for record in records if (label := control_of(record)) is not None)
+    return frozenset(label for record in records if (label := own_control(record)) is not None)
 
 
-def short_of_control(records: Sequence[Record]) -> frozenset[str]:
+def no_better_than_control(records: Sequence[Record]) -> frozenset[str]:
     """Return the attacks that do not do significantly more to the undefended victim than their controls do.
 
     The control of an attack on single targets is in the attack's own record: what clean rows do in the place of the
@@ -37,7 +37,7 @@ def short_of_control(records: Sequence[Record]) -> frozenset[str]:
     undefended = {record.attack: record for record in reversed(records) if record.defense == _UNDEFENDED}
     short = set()
     for attack, record in undefended.items():
-        other = undefended.get(control_of(record) or "")
+        other = undefended.get(own_control(record) or "")
         controls = [record.metrics.get("success_rate_control"), None if other is None else damage(other)]
         done = damage(record)
         if done is not None and done.n and any(least is not None and not exceeds(done, least) for least in controls):

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 
 from gradshape.metrics import Estimate
 from gradshape_bench.record import Record, Status
-from gradshape_bench.report import markdown
-from gradshape_bench.report.headline import damage as of_damage
+from gradshape_bench.report import headline, markdown
 from gradshape_bench.verdict import Judgement, Verdict
 
 # Of a rate of nothing.
-NOBODY = "no target"
+NO_TARGET = "no target"
 
 
 def number(value: float, places: int = 3) -> str:
@@ -46,10 +45,10 @@ def share(estimate: Estimate | None) -> str:
 
 def damage(record: Record, *, bold: bool) -> str:
     """What the attack of a case did, linked to its entry, with its verdict's mark."""
-    estimate = of_damage(record)
+    estimate = headline.damage(record)
     link = f"](#{case_anchor(record)})"
     if estimate is None or estimate.n == 0:
-        text = f"[{state(record) if estimate is None else NOBODY}{link}"
+        text = f"[{state(record) if estimate is None else NO_TARGET}{link}"
     else:
         text = f"[{number(estimate.value)}{link} {interval(estimate)}".rstrip()
     sign = mark(record)

@@ -15,7 +15,7 @@ _PARTS: Mapping[str, Callable[[Estimate], float | None]] = {
 
 
 @dataclass(frozen=True)
-class Difference:
+class NumberDifference:
     """A number that two records of one case do not share.
 
     Attributes:
@@ -59,7 +59,7 @@ class Comparison:
     missing: Sequence[str]
     new: Sequence[str]
     changed: Sequence[str]
-    differences: Sequence[Difference]
+    differences: Sequence[NumberDifference]
     compared: int
     cases: int
 
@@ -73,7 +73,7 @@ class Comparison:
         yield f"{self.cases} cases in both, {self.compared} numbers compared"
         for title, cases in (("missing", self.missing), ("new", self.new), ("changed", self.changed)):
             yield from (f"{title}: {case}" for case in cases)
-        of_metrics: dict[str, list[Difference]] = {}
+        of_metrics: dict[str, list[NumberDifference]] = {}
         for difference in self.differences:
             of_metrics.setdefault(difference.metric, []).append(difference)
         for metric, of_one in sorted(of_metrics.items()):
@@ -117,17 +117,19 @@ def _name(record: Record) -> str:
     return f"{record.scale} {record.case}"
 
 
-def _numbers(name: str, old: Mapping[str, Estimate], new: Mapping[str, Estimate]) -> Iterator[Difference]:
+def _numbers(name: str, old: Mapping[str, Estimate], new: Mapping[str, Estimate]) -> Iterator[NumberDifference]:
     for metric in sorted(old.keys() | new.keys()):
         before, after = old.get(metric), new.get(metric)
         for part, of in _PARTS.items():
             known = [None if estimate is None else of(estimate) for estimate in (before, after)]
             if known != [None, None]:
-                yield Difference(name, metric, part, *known)
-        yield Difference(name, metric, "n", *(None if estimate is None else estimate.n for estimate in (before, after)))
+                yield NumberDifference(name, metric, part, *known)
+        yield NumberDifference(
+            name, metric, "n", *(None if estimate is None else estimate.n for estimate in (before, after))
+        )
 
 
-def _both_nan(difference: Difference) -> bool:
+def _both_nan(difference: NumberDifference) -> bool:
     known = (difference.before, difference.after)
     return all(number is not None and math.isnan(number) for number in known)
 

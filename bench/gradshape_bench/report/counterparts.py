@@ -6,21 +6,21 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import product
 
-from gradshape_bench.report.published import Published, published
+from gradshape_bench.report.published import PublishedNumber, published_numbers
 
 STAND_INS = {"purchase100": "purchase_synthetic"}
 
 
 @dataclass(frozen=True)
-class Asked:
+class CasePatterns:
     """Which case measures a number.
 
     Attributes:
         patterns: of ids, the closest to the paper's experiment first. ``#`` stands for a number and ``*`` for anything
             within a label.
 
-    >>> asked = Asked(("digits-lr-poison_frogs_#-vanilla-one_shot_3to4", "digits-lr-poison_frogs_#-vanilla-one_shot"))
-    >>> asked.rank("digits-lr-poison_frogs_10-vanilla-one_shot"), asked.rank("digits-lr-sota_10-vanilla")
+    >>> patterns = CasePatterns(("digits-lr-sota_#-vanilla-one_shot_3to4", "digits-lr-sota_#-vanilla-one_shot"))
+    >>> patterns.rank("digits-lr-sota_10-vanilla-one_shot"), patterns.rank("digits-lr-sota_10-vanilla")
     (1, None)
     """
 
@@ -42,7 +42,7 @@ def _expression(patterns: tuple[str, ...]) -> re.Pattern[str]:
 
 
 @dataclass(frozen=True)
-class Order:
+class Conclusion:
     """What the paper concludes from a number: it may hold where the number itself cannot be compared.
 
     Attributes:
@@ -55,11 +55,11 @@ class Order:
     words: str
     relation: str
     factor: float
-    other: Asked | None = None
+    other: CasePatterns | None = None
 
 
 @dataclass(frozen=True)
-class Reading:
+class Counterpart:
     """How a published number is measured here.
 
     Attributes:
@@ -69,17 +69,17 @@ class Reading:
         tolerance: absolute difference that counts as none.
         caveat: why the comparison says nothing, although both numbers are there; empty if it does.
         note: what is to be known of a comparison that does say something.
-        order: what the paper concludes from it; ``None`` if that is the number itself.
+        conclusion: what the paper concludes from it; ``None`` if that is the number itself.
         by_definition: the value that the experiment gives the number, whatever happens; ``None`` if it is measured.
     """
 
-    cases: tuple[Asked, ...]
+    cases: tuple[CasePatterns, ...]
     metric: str
     relation: str = "="
     tolerance: float = 0.0
     caveat: str = ""
     note: str = ""
-    order: Order | None = None
+    conclusion: Conclusion | None = None
     by_definition: float | None = None
 
 
@@ -101,60 +101,62 @@ _ADAM = "the released checkpoints of this model hold Adam's moments"
 
 
 @cache
-def reading(row: Published) -> Reading | str:
+def counterpart(row: PublishedNumber) -> Counterpart | str:
     """How ``row`` is measured here, or why it is not."""
     if row.dataset == "all":
         return _CRITERION
     if row.experiment in ("fig5", "fig6", "table3"):
-        return _of_targets(row)
+        return _targets_counterpart(row)
     if row.experiment == "fig7":
-        return _of_gradients(row)
+        return _gradients_counterpart(row)
     if row.experiment == "fig4":
         attack = f"{_ATTACKS[row.attack]}_{40 if row.intensity == 'overall' else round(100 * float(row.intensity))}"
         case = f"{_FASHION}-{attack}-{_defense(row)}"
         if row.metric == "rad":
-            return Reading(_cases(case), "rad_vs_vanilla", tolerance=_of_drop(row))
+            return Counterpart(_cases(case), "rad_vs_vanilla", tolerance=_drop_tolerance(row))
         caveat = _SAME_SUM if row.optimizer.startswith("dp") else ""
         case = f"{case}-gradients"
-        return Reading(_cases(case), "magnitude_ratio", tolerance=_RATIO * row.value, caveat=caveat, note=_COUNTS_ROWS)
+        return Counterpart(
+            _cases(case), "magnitude_ratio", tolerance=_RATIO * row.value, caveat=caveat, note=_COUNTS_ROWS
+        )
     if row.experiment == "fig8":
-        return Reading(_cases(f"{_FASHION}-sota_40-vanilla-clusters"), "poison_rows", tolerance=0.5)
+        return Counterpart(_cases(f"{_FASHION}-sota_40-vanilla-clusters"), "poison_rows", tolerance=0.5)
     if row.experiment == "fig11":
         side = "poison" if "POISON" in row.note else "clean"
         case = f"{_FASHION}-{_ATTACKS[row.attack]}_{round(100 * float(row.intensity))}-vanilla-gradients"
         relation = "<" if "below" in row.note else ">"
-        return Reading(_cases(case), f"train_accuracy_{side}", relation)
+        return Counterpart(_cases(case), f"train_accuracy_{side}", relation)
     if row.experiment == "fig10":
         case = f"two_moons-mlp-no_attack-{_defense(row)}-boundary"
-        return Reading(_cases(case), "accuracy_clean", tolerance=_ACCURACY)
+        return Counterpart(_cases(case), "accuracy_clean", tolerance=_ACCURACY)
     cases = _cases(*(f"{name}-lr-label_flip_10-vanilla" for name in ("fashion_mnist", "cifar10")))
-    return Reading(cases, "accuracy_vanilla", "<")
+    return Counterpart(cases, "accuracy_vanilla", "<")
 
 
-def readings() -> Iterable[tuple[Published, Reading]]:
+def counterparts() -> Iterable[tuple[PublishedNumber, Counterpart]]:
     """All numbers that can be measured here, in the paper's order."""
-    for row in published():
-        how = reading(row)
-        if isinstance(how, Reading):
+    for row in published_numbers():
+        how = counterpart(row)
+        if isinstance(how, Counterpart):
             yield row, how
 
 
-def stand_in(row: Published, case: str) -> str | None:
+def stand_in(row: PublishedNumber, case: str) -> str | None:
     """The data set that ``case`` has in the place of the one that ``row`` is about; ``None`` if it has that one."""
     name = STAND_INS.get(row.dataset)
     return name if name is not None and case.startswith(f"{name}-") else None
 
 
-def _cases(*ids: str) -> tuple[Asked, ...]:
-    return tuple(Asked((case,)) for case in ids)
+def _cases(*ids: str) -> tuple[CasePatterns, ...]:
+    return tuple(CasePatterns((case,)) for case in ids)
 
 
-def _of_drop(row: Published) -> float:
+def _drop_tolerance(row: PublishedNumber) -> float:
     # Where two decimals are stated, the third is not known.
     return 2 * _RAD if round(row.value, 2) == row.value else _RAD
 
 
-def _defense(row: Published) -> str:
+def _defense(row: PublishedNumber) -> str:
     if row.clip_norm is None:
         return "vanilla"
     optimizer = "adam" if "adam" in row.optimizer else "sgd"
@@ -162,7 +164,7 @@ def _defense(row: Published) -> str:
     return f"dp_{optimizer}_c{row.clip_norm:g}{noise}"
 
 
-def _defenses(row: Published) -> list[str]:
+def _defenses(row: PublishedNumber) -> list[str]:
     """Labels of what ``row`` trains with, the paper's twofold learning rate first."""
     if "DP base" in row.optimizer:
         labels = ["dp_adam_c4_s0.01"]
@@ -177,18 +179,18 @@ def _defenses(row: Published) -> list[str]:
     return [f"{label}{rate}" for label in labels for rate in ("_x2", "")]
 
 
-def _asked(row: Published, experiment: str, defenses: Iterable[str], scenario: str = "") -> Asked:
+def _patterns(row: PublishedNumber, experiment: str, defenses: Iterable[str], scenario: str = "") -> CasePatterns:
     """Cases of the paper's attack; the paper's pair of classes, the paper's data set and the plain attack go first."""
     data = [row.dataset, *([STAND_INS[row.dataset]] if row.dataset in STAND_INS else [])]
     pair = "3to4" if row.dataset == "purchase100" else "#to#"
     protocols = (f"{experiment}_{pair}{scenario}", f"{experiment}{scenario}")
     labels = product(data, protocols, ("poison_frogs_#", "poison_frogs_*_#"), defenses)
-    return Asked(
+    return CasePatterns(
         tuple(f"{name}-{row.model}-{attack}-{defense}-{protocol}" for name, protocol, attack, defense in labels)
     )
 
 
-def _of_targets(row: Published) -> Reading:
+def _targets_counterpart(row: PublishedNumber) -> Counterpart:
     """Of the experiments on single targets."""
     multi = "multi" in row.attack
     experiment = "multi_poison" if multi else "one_shot"
@@ -197,49 +199,55 @@ def _of_targets(row: Published) -> Reading:
         scenario = "_defended_to_vanilla" if "DP base" in row.optimizer else scenario
         scenario = "_vanilla_to_defended" if row.clip_norm is not None else scenario
     caveat = _DEFECTS.get((row.metric, row.value), "") if row.experiment == "fig6" else ""
-    cases = (_asked(row, experiment, _defenses(row), scenario),)
+    cases = (_patterns(row, experiment, _defenses(row), scenario),)
     note = _ADAM if (row.dataset, row.model, row.optimizer) == ("purchase100", "mlp", "dp-sgd") else ""
     if row.metric == "rad":
-        order = None
+        conclusion = None
         if row.dataset in STAND_INS:
             small = row.value < 0.1
-            order = Order("at most 0.02" if small else "at least 0.5", "<=" if small else ">=", 0.02 if small else 0.5)
-        return Reading(cases, "utility_loss", tolerance=_of_drop(row), caveat=caveat, note=note, order=order)
+            conclusion = Conclusion(
+                "at most 0.02" if small else "at least 0.5", "<=" if small else ">=", 0.02 if small else 0.5
+            )
+        return Counterpart(
+            cases, "utility_loss", tolerance=_drop_tolerance(row), caveat=caveat, note=note, conclusion=conclusion
+        )
     if row.metric == "n_poisons" and not multi:
-        return Reading(cases, "success_rate", note="one at a time, by definition", by_definition=1.0)
-    order = _order(row, experiment, cases[0])
+        return Counterpart(cases, "success_rate", note="one at a time, by definition", by_definition=1.0)
+    conclusion = _conclusion(row, experiment, cases[0])
     if row.metric == "n_poisons":
-        return Reading(cases, "poisons_needed", tolerance=_RATIO * row.value, caveat=caveat, note=note, order=order)
+        return Counterpart(
+            cases, "poisons_needed", tolerance=_RATIO * row.value, caveat=caveat, note=note, conclusion=conclusion
+        )
     # A bound is rounded as it is printed.
     relation, tolerance = (">", 5e-5) if "LOWER BOUND" in row.note else ("=", _RATE)
-    return Reading(cases, "success_rate", relation, tolerance, caveat=caveat, note=note, order=order)
+    return Counterpart(cases, "success_rate", relation, tolerance, caveat=caveat, note=note, conclusion=conclusion)
 
 
-def _order(row: Published, experiment: str, own: Asked) -> Order | None:
+def _conclusion(row: PublishedNumber, experiment: str, own: CasePatterns) -> Conclusion | None:
     """What the paper says of a success rate or of a number of poison rows beside another one."""
-    vanilla = _asked(row, experiment, ["vanilla"])
+    vanilla = _patterns(row, experiment, ["vanilla"])
     if own == vanilla:
         return None
     if row.metric == "n_poisons":
         if row.experiment == "table3":
-            return Order("more than without DP", ">", 1.0, vanilla)
+            return Conclusion("more than without DP", ">", 1.0, vanilla)
         if row.clip_norm == 8.0:
             return None
-        loosest = _asked(row, experiment, ["dp_adam_c8_x2", "dp_adam_c8"])
-        return Order("at least three times that of C = 8", ">=", 3.0, loosest)
+        loosest = _patterns(row, experiment, ["dp_adam_c8_x2", "dp_adam_c8"])
+        return Conclusion("at least three times that of C = 8", ">=", 3.0, loosest)
     if row.value > 0.9:
-        return Order("at least nine tenths of that without DP", ">=", 0.9, vanilla)
+        return Conclusion("at least nine tenths of that without DP", ">=", 0.9, vanilla)
     if row.value > 0.5:
-        return Order("less than without DP", "<", 1.0, vanilla)
-    return Order("at most half of that without DP", "<=", 0.5, vanilla)
+        return Conclusion("less than without DP", "<", 1.0, vanilla)
+    return Conclusion("at most half of that without DP", "<=", 0.5, vanilla)
 
 
-def _of_gradients(row: Published) -> Reading:
+def _gradients_counterpart(row: PublishedNumber) -> Counterpart:
     """Of the gradients in re-trainings for single targets."""
-    own, vanilla = (_asked(row, "gradients_one_shot", defenses) for defenses in (_defenses(row), ["vanilla"]))
+    own, vanilla = (_patterns(row, "gradients_one_shot", defenses) for defenses in (_defenses(row), ["vanilla"]))
     defended = row.optimizer.startswith("dp")
     metric = "magnitude_ratio" if row.metric == "magnitude_ratio" else "cosine_similarity_spread"
-    order = Order("less than without DP", "<", 1.0, vanilla) if defended else None
+    conclusion = Conclusion("less than without DP", "<", 1.0, vanilla) if defended else None
     if not defended and metric == "magnitude_ratio":
-        order = Order("the poison's gradients are the larger ones", ">", 1.0)
-    return Reading((own,), metric, caveat=_SAME_SUM if defended else _SUMS_BATCHES, order=order)
+        conclusion = Conclusion("the poison's gradients are the larger ones", ">", 1.0)
+    return Counterpart((own,), metric, caveat=_SAME_SUM if defended else _SUMS_BATCHES, conclusion=conclusion)

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Self
 
 from gradshape_bench.record import Record
-from gradshape_bench.report.attack_controls import control_labels, short_of_control
+from gradshape_bench.report.attack_controls import control_labels, no_better_than_control
 from gradshape_bench.report.ordering import best_defense, case_order, defense_order
 
 
@@ -48,13 +48,13 @@ class Group:
         return control_labels(self.records)
 
     @cached_property
-    def short(self) -> frozenset[str]:
+    def no_better_than_control(self) -> frozenset[str]:
         """Attacks that do no more than their controls: what is good against them is not known to be any good."""
-        return short_of_control(self.records)
+        return no_better_than_control(self.records)
 
     def best(self, attack: str) -> Record | None:
         """The best defence against ``attack``; ``None`` where none can be told from these records."""
-        if attack in self.short:
+        if attack in self.no_better_than_control:
             return None
         return best_defense(record for record in self.records if record.attack == attack)
 

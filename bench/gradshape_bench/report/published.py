@@ -13,7 +13,7 @@ _FILE = Path(__file__).with_name("published.csv")
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedNumber:
     """One number that the paper states.
 
     Attributes:
@@ -41,15 +41,15 @@ class Published:
 
 
 @cache
-def published() -> tuple[Published, ...]:
+def published_numbers() -> tuple[PublishedNumber, ...]:
     """All of them, in the paper's order.
 
-    >>> published()[2].value, published()[2].attack
+    >>> published_numbers()[2].value, published_numbers()[2].attack
     (0.028, 'random_lf')
     """
     with _FILE.open(encoding="utf-8", newline="") as file:
         return tuple(
-            Published(
+            PublishedNumber(
                 row["experiment"],
                 row["dataset"],
                 row["model"],

@@ -89,7 +89,7 @@ class Section(Group):
             yield [f"*{markdown.escape(attack)}, control*", "", *control]
 
     def _name(self, attack: str) -> str:
-        sign = " *(control)*" if attack in self.controls else " ‡" if attack in self.short else ""
+        sign = " *(control)*" if attack in self.controls else " ‡" if attack in self.no_better_than_control else ""
         return markdown.escape(attack) + sign
 
     def _damage(self, attack: str, row: list[list[Record]]) -> Iterator[str]:

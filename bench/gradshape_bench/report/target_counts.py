@@ -24,7 +24,7 @@ _HEADERS = (
 def control(records: Iterable[Record]) -> str:
     """The cell of a control: what its re-trainings did; empty without one."""
     rates = [record.metrics[_CONTROL] for record in records if _CONTROL in record.metrics]
-    return "<br>".join(cells.estimate(rate) if rate.n else cells.NOBODY for rate in rates)
+    return "<br>".join(cells.estimate(rate) if rate.n else cells.NO_TARGET for rate in rates)
 
 
 def blocks(group: Group) -> list[str]:

@@ -15,7 +15,7 @@ from gradshape.training import SGD, Adam, Recipe, Scoring, TrainedModel, Trainin
 from gradshape_bench.case import Scale
 from gradshape_bench.engines import processors
 from gradshape_bench.speed.problems import BATCH_SIZE, MAX_NORM
-from gradshape_bench.speed.timing import waiting_for
+from gradshape_bench.speed.timing import synchronizer
 
 # A shuffle that all share, so that they see the common rows together.
 _ORDER_SEED = 7
@@ -25,7 +25,7 @@ Run = Callable[[Size, str, int], float]
 
 
 @dataclass(frozen=True)
-class Whole:
+class WholeExperiment:
     """A piece of work, of which a part is measured: its time grows with both of its numbers alike.
 
     Args:
@@ -84,7 +84,7 @@ def crafting(model: str, rate: float) -> Run:
         network = TrainedModel(recipe, base.best)
         target = Split(dataset.test.x[:targets], dataset.test.y[:targets])
         wanted = (target.y + 1) % dataset.num_classes
-        wait = waiting_for(device)
+        wait = synchronizer(device)
         began = time.perf_counter()
         PoisonFrogs(candidates)(
             dataset, seed=0, recipe=recipe, target=target, wanted=wanted, networks=[network], device=device
@@ -131,7 +131,7 @@ def _trained(
     def train(part: Sequence[Victim]) -> None:
         train_victims(dataset, part, device=device, max_memory=max(1, max_memory // workers), keep_states=False)
 
-    wait = waiting_for(device)
+    wait = synchronizer(device)
     began = time.perf_counter()
     with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         list(pool.map(train, [asked[start : start + share] for start in range(0, victims, share)]))
@@ -142,8 +142,8 @@ def _trained(
 _RETRAININGS = ("victims", "epochs")
 _PAIRS = ("targets", "candidates")
 
-WHOLES = (
-    Whole(
+WHOLE_EXPERIMENTS = (
+    WholeExperiment(
         "retraining",
         "logistic regression with clipping at the size of the original Purchase-100 (10,000 rows, 600 to 100)",
         _RETRAININGS,
@@ -152,7 +152,7 @@ WHOLES = (
         {Scale.SMOKE: (20, 1), Scale.PAPER: (200, 5)},
         {Scale.SMOKE: (200, 2), Scale.PAPER: (10_000, 50)},
     ),
-    Whole(
+    WholeExperiment(
         "one_shot_location30",
         "re-trainings of logistic regression at the size of Location-30 (4,008 rows, 446 to 30) by Adam",
         _RETRAININGS,
@@ -160,7 +160,7 @@ WHOLES = (
         retrainings(4_008, 446, 30),
         {Scale.SMOKE: (40, 1), Scale.PAPER: (200, 20)},
     ),
-    Whole(
+    WholeExperiment(
         "one_shot_purchase",
         "re-trainings of logistic regression at the size of the paper's Purchase-100 (10,000 rows, 100 to 100) by Adam",
         _RETRAININGS,
@@ -169,7 +169,7 @@ WHOLES = (
         {Scale.SMOKE: (40, 1), Scale.PAPER: (400, 5)},
         {Scale.PAPER: (10_000, 50)},
     ),
-    Whole(
+    WholeExperiment(
         "poison_frogs_lr",
         "Poison Frogs against logistic regression on `purchase_synthetic`",
         _PAIRS,
@@ -177,7 +177,7 @@ WHOLES = (
         crafting("lr", 0.04),
         {Scale.SMOKE: (2, 10), Scale.PAPER: (100, 100)},
     ),
-    Whole(
+    WholeExperiment(
         "poison_frogs_mlp",
         "Poison Frogs against the network of two hidden layers on `purchase_synthetic`",
         _PAIRS,

@@ -28,7 +28,7 @@ Parameters = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Step:
+class TimedStep:
     """One way of stepping, ready to go.
 
     Attributes:
@@ -42,10 +42,10 @@ class Step:
 
 
 # A batch and a learning rate to a step from the initial weights.
-Way = Callable[[Prepared, float], Step]
+StepMethod = Callable[[Prepared, float], TimedStep]
 
 
-def plain(prepared: Prepared, lr: float) -> Step:
+def plain(prepared: Prepared, lr: float) -> TimedStep:
     """Gradients of the mean loss, ``torch.optim.SGD``: what a user without clipping runs."""
     model = prepared.model()
     optimizer = torch.optim.SGD(model.parameters(), lr=lr)
@@ -55,10 +55,10 @@ def plain(prepared: Prepared, lr: float) -> Step:
         nn.functional.cross_entropy(model(prepared.x), prepared.y).backward()
         optimizer.step()
 
-    return Step(take, lambda: named(model))
+    return TimedStep(take, lambda: named(model))
 
 
-def function(prepared: Prepared, lr: float) -> Step:
+def function(prepared: Prepared, lr: float) -> TimedStep:
     """:func:`gradshape.clipping.clipped_gradient` on a module, and the update of SGD."""
     model = prepared.model()
     parameters = dict(model.named_parameters())
@@ -70,15 +70,15 @@ def function(prepared: Prepared, lr: float) -> Step:
             for name, parameter in parameters.items():
                 parameter.add_(mean[name], alpha=-lr)
 
-    return Step(take, lambda: named(model))
+    return TimedStep(take, lambda: named(model))
 
 
-def training(prepared: Prepared, lr: float) -> Step:
+def training(prepared: Prepared, lr: float) -> TimedStep:
     """What :func:`gradshape.training.train_victims` runs for one victim."""
     return stacked(prepared, [prepared.initial], lr)
 
 
-def stacked(prepared: Prepared, victims: Sequence[Parameters], lr: float, *, steps: int = 1) -> Step:
+def stacked(prepared: Prepared, victims: Sequence[Parameters], lr: float, *, steps: int = 1) -> TimedStep:
     """What :func:`gradshape.training.train_victims` runs for some victims.
 
     Args:
@@ -95,7 +95,7 @@ def stacked(prepared: Prepared, victims: Sequence[Parameters], lr: float, *, ste
     return _repeated([_dense(prepared, layers, some, lr) for some in chunks(victims, most)], steps)
 
 
-def _repeated(parts: Sequence[Step], steps: int) -> Step:
+def _repeated(parts: Sequence[TimedStep], steps: int) -> TimedStep:
     """One part after the other, each so often."""
 
     def take() -> None:
@@ -103,10 +103,10 @@ def _repeated(parts: Sequence[Step], steps: int) -> Step:
             for _ in range(steps):
                 part.take()
 
-    return Step(take, parts[0].parameters)
+    return TimedStep(take, parts[0].parameters)
 
 
-def _side_by_side(parts: Sequence[Step], steps: int) -> Step:
+def _side_by_side(parts: Sequence[TimedStep], steps: int) -> TimedStep:
     threads = torch.get_num_threads()
     # As the harness's engine: victims side by side, each on one processor.
     pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
@@ -114,10 +114,10 @@ def _side_by_side(parts: Sequence[Step], steps: int) -> Step:
     def take() -> None:
         wait([pool.submit(_repeated([part], steps).take) for part in parts])
 
-    return Step(take, parts[0].parameters)
+    return TimedStep(take, parts[0].parameters)
 
 
-def _dense(prepared: Prepared, layers: Sequence[nn.Linear], victims: Sequence[Parameters], lr: float) -> Step:
+def _dense(prepared: Prepared, layers: Sequence[nn.Linear], victims: Sequence[Parameters], lr: float) -> TimedStep:
     device, dtype = prepared.device, torch.float32
     widths = [layers[0].in_features, *(layer.out_features for layer in layers)]
     names = list(victims[0])
@@ -138,14 +138,14 @@ def _dense(prepared: Prepared, layers: Sequence[nn.Linear], victims: Sequence[Pa
     def take() -> None:
         replay(step)
 
-    return Step(take, lambda: stack.state(0))
+    return TimedStep(take, lambda: stack.state(0))
 
 
-def _alone(prepared: Prepared, victim: Parameters, lr: float) -> Step:
+def _alone(prepared: Prepared, victim: Parameters, lr: float) -> TimedStep:
     model = prepared.model()
     model.load_state_dict(dict(victim))
     trainer = OneVictim(model, SGD(lr), Shaper((Clip(MAX_NORM),)), seed=0, rows_per_step=len(prepared.x))
-    return Step(lambda: trainer.step(prepared.x, prepared.y), lambda: named(model))
+    return TimedStep(lambda: trainer.step(prepared.x, prepared.y), lambda: named(model))
 
 
 def named(model: nn.Module) -> Parameters:

@@ -10,12 +10,12 @@ from torch import Tensor
 from gradshape_bench import matmul_precision
 from gradshape_bench.speed import opacus_process, peak_memory, stacks
 from gradshape_bench.speed.flops import SQUARE_PRODUCT_FLOPS, layer_products, square_product, step_flops
-from gradshape_bench.speed.library_steps import LEARNING_RATE, Step, Way
+from gradshape_bench.speed.library_steps import LEARNING_RATE, StepMethod, TimedStep
 from gradshape_bench.speed.problems import Prepared, Problem
-from gradshape_bench.speed.results import Memory, StackTimes, StepTimes
-from gradshape_bench.speed.stacks import Stack
-from gradshape_bench.speed.step_methods import OPACUS, OURS, WAYS
-from gradshape_bench.speed.timing import Effort, Spread, ratios, take_turns, waiting_for
+from gradshape_bench.speed.results import PeakMemory, StackTimes, StepTimes
+from gradshape_bench.speed.stacks import TimedStack
+from gradshape_bench.speed.step_methods import OPACUS, OURS, STEP_METHODS
+from gradshape_bench.speed.timing import Effort, Spread, ratios, synchronizer, take_turns
 
 # Different orders of summation, and Opacus' 1e-6 beside the norm, stay well below it in float32.
 _TOLERANCE = 1e-4
@@ -33,8 +33,8 @@ def step_times(problem: Problem, effort: Effort, *, device: str) -> dict[str, St
     """
     prepared = problem.prepare(device=device)
     check_updates(prepared)
-    steps = {name: way(prepared, LEARNING_RATE).take for name, way in WAYS.items()}
-    seconds = take_turns(steps, effort, synchronize=waiting_for(device))
+    steps = {name: way(prepared, LEARNING_RATE).take for name, way in STEP_METHODS.items()}
+    seconds = take_turns(steps, effort, synchronize=synchronizer(device))
     best = min(OPACUS, key=lambda name: Spread.of(seconds[name]).median)
     return {
         name: StepTimes(
@@ -46,19 +46,20 @@ def step_times(problem: Problem, effort: Effort, *, device: str) -> dict[str, St
     }
 
 
-def stack_times(stack: Stack, effort: Effort, *, device: str) -> StackTimes:
+def stack_times(stack: TimedStack, effort: Effort, *, device: str) -> StackTimes:
     """Times of one stack, of Opacus on its victims one by one, and of a square matrix product.
 
     Raises:
         WrongUpdate: the first victim's update differs from what Opacus makes it.
     """
     prepared = stack.problem.prepare(device=device)
-    expected = update(prepared, WAYS["opacus_hooks"](prepared, 1.0))
+    expected = update(prepared, STEP_METHODS["opacus_hooks"](prepared, 1.0))
     one_step = update(prepared, stacks.together(replace(stack, steps=1), prepared, 1.0))
     check_update(prepared, f"the stack {stack.name}", one_step, expected)
     with ExitStack() as processes:
         opened = [
-            processes.enter_context(opacus_process.opacus(stack.name, device=device)) for _ in range(effort.processes)
+            processes.enter_context(opacus_process.start_opacus(stack.name, device=device))
+            for _ in range(effort.processes)
         ]
         one_by_one = {f"one by one {number}": process for number, process in enumerate(opened)}
         steps = {
@@ -66,7 +67,7 @@ def stack_times(stack: Stack, effort: Effort, *, device: str) -> StackTimes:
             "product": square_product(prepared.device),
             **{name: process.take for name, process in one_by_one.items()},
         }
-        seconds = take_turns(steps, effort, synchronize=waiting_for(device))
+        seconds = take_turns(steps, effort, synchronize=synchronizer(device))
     of_all = [taken / stack.steps for taken in seconds["stack"]]
     each = [taken / stack.victims for taken in of_all]
     alone = [
@@ -87,21 +88,21 @@ def stack_times(stack: Stack, effort: Effort, *, device: str) -> StackTimes:
     )
 
 
-def step_memory(way: str, problem: str, *, batch_size: int, device: str, most: int) -> Memory:
+def step_memory(way: str, problem: str, *, batch_size: int, device: str, most: int) -> PeakMemory:
     """Peak memory of one step, unless Opacus would take more than ``most`` bytes."""
     needed = peak_memory.per_sample_bytes(problem, batch_size=batch_size) if way in OPACUS else 0
     if needed > most:
-        return Memory(batch_size, None, f"would take more than {needed / 1e9:.1f} GB")
-    return Memory(batch_size, peak_memory.peak(way, problem, batch_size=batch_size, device=device))
+        return PeakMemory(batch_size, None, f"would take more than {needed / 1e9:.1f} GB")
+    return PeakMemory(batch_size, peak_memory.peak(way, problem, batch_size=batch_size, device=device))
 
 
-def check_updates(prepared: Prepared, ways: Mapping[str, Way] = WAYS) -> None:
+def check_updates(prepared: Prepared, ways: Mapping[str, StepMethod] = STEP_METHODS) -> None:
     """Compare one step of every clipping way with Opacus' default, in full float32.
 
     Raises:
         WrongUpdate: one differs; the message names it.
     """
-    expected = update(prepared, WAYS["opacus_hooks"](prepared, 1.0))
+    expected = update(prepared, STEP_METHODS["opacus_hooks"](prepared, 1.0))
     for name, way in ways.items():
         if name not in ("plain", "opacus_hooks"):
             check_update(prepared, name, update(prepared, way(prepared, 1.0)), expected)
@@ -117,7 +118,7 @@ def check_update(prepared: Prepared, name: str, found: Tensor, expected: Tensor)
         )
 
 
-def update(prepared: Prepared, step: Step) -> Tensor:
+def update(prepared: Prepared, step: TimedStep) -> Tensor:
     """What one step adds to the initial weights, as one vector, in full float32."""
     with matmul_precision.tf32(False):
         step.take()

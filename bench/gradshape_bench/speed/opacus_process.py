@@ -22,8 +22,8 @@ import torch
 
 from gradshape_bench.speed.library_steps import LEARNING_RATE
 from gradshape_bench.speed.stacks import STACKS
-from gradshape_bench.speed.step_methods import WAYS
-from gradshape_bench.speed.timing import waiting_for
+from gradshape_bench.speed.step_methods import STEP_METHODS
+from gradshape_bench.speed.timing import synchronizer
 
 _ROOT = Path(__file__).parents[2]
 _WARM_UP_CALLS = 3
@@ -31,7 +31,7 @@ _WARM_UP_CALLS = 3
 _SECONDS = 0.02
 
 
-class Apart:
+class OpacusProcess:
     """Steps of Opacus in another process.
 
     Attributes:
@@ -57,7 +57,7 @@ class Apart:
 
 
 @contextmanager
-def opacus(stack: str, *, device: str) -> Iterator[Apart]:
+def start_opacus(stack: str, *, device: str) -> Iterator[OpacusProcess]:
     """Opacus on a victim of the stack of this name.
 
     Raises:
@@ -70,7 +70,7 @@ def opacus(stack: str, *, device: str) -> Iterator[Apart]:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            yield Apart(process.stdin, process.stdout)
+            yield OpacusProcess(process.stdin, process.stdout)
         finally:
             process.kill()
 
@@ -79,9 +79,9 @@ def serve(name: str, device: str, threads: int, requests: IO[str], answers: IO[s
     """Take steps of one of a stack's victims at every line of ``requests``, and answer each with their number."""
     torch.set_num_threads(threads)
     stack = next(stack for stack in STACKS if stack.name == name)
-    step = WAYS["opacus_hooks"](stack.problem.prepare(device=device), LEARNING_RATE)
+    step = STEP_METHODS["opacus_hooks"](stack.problem.prepare(device=device), LEARNING_RATE)
 
-    synchronize = waiting_for(device)
+    synchronize = synchronizer(device)
 
     def take() -> float:
         began = time.perf_counter()

@@ -14,31 +14,31 @@ from opacus.optimizers import DPOptimizer, DPOptimizerFastGradientClipping
 from opacus.utils.fast_gradient_clipping_utils import DPLossFastGradientClipping
 from torch import Tensor, nn
 
-from gradshape_bench.speed.library_steps import Step, named
+from gradshape_bench.speed.library_steps import TimedStep, named
 from gradshape_bench.speed.problems import MAX_NORM, Prepared
 
 
-def hooks(prepared: Prepared, lr: float) -> Step:
+def hooks(prepared: Prepared, lr: float) -> TimedStep:
     """Per-sample gradients by the rules of the layers: Opacus' default."""
     return _per_sample(prepared, lr, functorch=False)
 
 
-def functorch(prepared: Prepared, lr: float) -> Step:
+def functorch(prepared: Prepared, lr: float) -> TimedStep:
     """Per-sample gradients by ``torch.func``, layer by layer."""
     return _per_sample(prepared, lr, functorch=True)
 
 
-def ghost(prepared: Prepared, lr: float) -> Step:
+def ghost(prepared: Prepared, lr: float) -> TimedStep:
     """Norms without per-sample gradients where Opacus has a rule, and a second backward pass."""
-    model = acceptable(prepared.model())
+    model = opacus_compatible(prepared.model())
     wrapped = GradSampleModuleFastGradientClipping(model, max_grad_norm=MAX_NORM)
     optimizer = _optimizer(DPOptimizerFastGradientClipping, model, prepared, lr)
     criterion = DPLossFastGradientClipping(wrapped, optimizer, nn.CrossEntropyLoss())
     return _step(wrapped, optimizer, criterion, prepared)
 
 
-def _per_sample(prepared: Prepared, lr: float, *, functorch: bool) -> Step:
-    model = acceptable(prepared.model())
+def _per_sample(prepared: Prepared, lr: float, *, functorch: bool) -> TimedStep:
+    model = opacus_compatible(prepared.model())
     wrapped = GradSampleModule(model, force_functorch=functorch)
     return _step(wrapped, _optimizer(DPOptimizer, model, prepared, lr), nn.CrossEntropyLoss(), prepared)
 
@@ -48,13 +48,13 @@ def _optimizer(kind: Any, model: nn.Module, prepared: Prepared, lr: float) -> An
     return kind(sgd, noise_multiplier=0.0, max_grad_norm=MAX_NORM, expected_batch_size=len(prepared.x))
 
 
-def _step(wrapped: Any, optimizer: Any, criterion: Callable[[Tensor, Tensor], Any], prepared: Prepared) -> Step:
+def _step(wrapped: Any, optimizer: Any, criterion: Callable[[Tensor, Tensor], Any], prepared: Prepared) -> TimedStep:
     def take() -> None:
         optimizer.zero_grad()
         criterion(wrapped(prepared.x), prepared.y).backward()
         optimizer.step()
 
-    return Step(take, lambda: plainly_named(named(wrapped._module)))
+    return TimedStep(take, lambda: with_torch_names(named(wrapped._module)))
 
 
 class _Attention(DPMultiheadAttention):  # type: ignore[misc]
@@ -73,7 +73,7 @@ class _Attention(DPMultiheadAttention):  # type: ignore[misc]
         return self.out_proj(attended.transpose(1, 2).flatten(2)), None
 
 
-def acceptable(model: nn.Module) -> nn.Module:
+def opacus_compatible(model: nn.Module) -> nn.Module:
     """``model`` as Opacus can take it: attention, if there is any, replaced in place by Opacus' own."""
     for name, module in list(model.named_modules()):
         if isinstance(module, nn.MultiheadAttention):
@@ -85,7 +85,7 @@ def acceptable(model: nn.Module) -> nn.Module:
     return model
 
 
-def plainly_named(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def with_torch_names(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """What Opacus has by the names of its parameters, by those of a network with PyTorch's attention."""
     joined = dict(values)
     for name in [name for name in joined if ".qlinear." in name]:

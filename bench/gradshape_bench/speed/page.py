@@ -7,12 +7,12 @@ from typing import TypeVar
 
 from gradshape_bench.case import Scale
 from gradshape_bench.report import markdown
-from gradshape_bench.speed.experiments import WHOLES
+from gradshape_bench.speed.experiments import WHOLE_EXPERIMENTS
 from gradshape_bench.speed.gates import TOLERANCE, Gate
 from gradshape_bench.speed.problems import BATCH_SIZE, MAX_NORM, PROBLEMS
 from gradshape_bench.speed.results import SpeedRun
 from gradshape_bench.speed.stacks import STACKS
-from gradshape_bench.speed.step_methods import WAYS
+from gradshape_bench.speed.step_methods import STEP_METHODS
 from gradshape_bench.speed.timing import Spread
 from gradshape_bench.store import write_atomically
 
@@ -32,7 +32,7 @@ every ratio is that of two turns of one round, so that it does not depend on how
 `1.23 [1.20, 1.30]` is the median over the rounds with the quartiles.
 """
 
-_WAYS = {
+_METHODS = {
     "plain": "plain training: backward pass of the mean loss, `torch.optim.SGD`",
     "clipped_gradient": "`gradshape.clipping.clipped_gradient` on a module, and the update",
     "training": "the step that `gradshape.training.train_victims` takes for one victim",
@@ -56,7 +56,7 @@ single layer are trained as one difference, which takes half of these: there the
 """
 
 
-_WHOLES = """\
+_EXPERIMENTS = """\
 Each of the trainings sees one row more than the others, as one-shot poisoning asks for: everything that
 `gradshape.training.train_victims` does, set-up and an evaluation at the end included, with the victims shared by
 the processors as in a run. Crafting is everything that the attack does once it has the victim's base model,
@@ -70,13 +70,13 @@ def render(run: SpeedRun) -> str:
     for problem, ways in _in_order(run.steps, PROBLEMS):
         blocks += [f"## One step: {markdown.escape(problem)}", _steps(run, problem)] if ways else []
     if run.steps:
-        blocks.append("\n".join(f"- {markdown.code(name)}: {meaning}" for name, meaning in _WAYS.items()))
+        blocks.append("\n".join(f"- {markdown.code(name)}: {meaning}" for name, meaning in _METHODS.items()))
     if run.stacks:
         blocks += ["## Stacks", _STACKS, _stacks(run)]
     if run.memory:
         blocks += ["## Peak memory of one step", *_memory(run)]
-    if run.wholes:
-        blocks += ["## Whole experiments", _WHOLES, _wholes(run)]
+    if run.experiments:
+        blocks += ["## Whole experiments", _EXPERIMENTS, _experiments(run)]
     blocks += ["## Gates", *_gates(run)]
     facts = [f"- {markdown.escape(f'{name}: {_plain(value)}')}" for name, value in sorted(run.environment.items())]
     blocks += ["## Where this was measured", "\n".join(facts)]
@@ -118,7 +118,7 @@ def quantity(gate: Gate, value: float | None) -> str:
 
 def _steps(run: SpeedRun, problem: str) -> str:
     rows = []
-    for way, times in _in_order(run.steps[problem], WAYS):
+    for way, times in _in_order(run.steps[problem], STEP_METHODS):
         over_opacus = "" if times.over_opacus is None else _spread(times.over_opacus)
         rows.append([markdown.escape(way), _spread(times.seconds, 1e3), _spread(times.over_plain), over_opacus])
     return markdown.table(rows, ["way", "ms a step", "of plain", "of Opacus' fastest"])
@@ -154,10 +154,10 @@ def _stacks(run: SpeedRun) -> str:
     return markdown.table(rows, headers)
 
 
-def _wholes(run: SpeedRun) -> str:
-    known = {whole.name: whole for whole in WHOLES}
+def _experiments(run: SpeedRun) -> str:
+    known = {experiment.name: experiment for experiment in WHOLE_EXPERIMENTS}
     rows = []
-    for name, done in _in_order(run.wholes, known):
+    for name, done in _in_order(run.experiments, known):
         many, each = known[name].counts if name in known else ("", "")
         (count, of_each), (full, of_each_full) = done.size, done.full
         rows.append(
@@ -176,7 +176,7 @@ def _wholes(run: SpeedRun) -> str:
 def _memory(run: SpeedRun) -> Iterator[str]:
     rows, reasons = [], []
     for problem, ways in _in_order(run.memory, PROBLEMS):
-        for way, memory in _in_order(ways, WAYS):
+        for way, memory in _in_order(ways, STEP_METHODS):
             shown = "not measured" if memory.bytes is None else f"{memory.bytes / 1e6:,.0f}"
             rows.append([markdown.escape(problem), f"{memory.batch_size:,}", markdown.escape(way), shown])
             if memory.reason is not None:

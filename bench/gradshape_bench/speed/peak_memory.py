@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from gradshape_bench.speed.problems import PROBLEMS
-from gradshape_bench.speed.step_methods import WAYS
+from gradshape_bench.speed.step_methods import STEP_METHODS
 
 _TIMEOUT_SECONDS = 300
 _ROOT = Path(__file__).parents[2]
@@ -47,7 +47,7 @@ def per_sample_bytes(problem: str, *, batch_size: int) -> int:
 def measure(way: str, problem: str, batch_size: int, device: str) -> int:
     """As :func:`peak`, in this process: right only if nothing large came before."""
     prepared = PROBLEMS[problem].prepare(device=device, batch_size=batch_size)
-    step = WAYS[way](prepared, 1e-3)
+    step = STEP_METHODS[way](prepared, 1e-3)
     if device.startswith("cuda"):
         before = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)

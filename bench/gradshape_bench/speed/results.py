@@ -54,7 +54,7 @@ class StackTimes:
 
 
 @dataclass(frozen=True)
-class Memory:
+class PeakMemory:
     """Peak memory of one step.
 
     Attributes:
@@ -69,8 +69,8 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class WholeTime:
-    """A whole piece of work; see :class:`gradshape_bench.speed.experiments.Whole`.
+class ExperimentTime:
+    """A whole piece of work; see :class:`gradshape_bench.speed.experiments.WholeExperiment`.
 
     Attributes:
         size: how much of it was done: two numbers.
@@ -99,7 +99,7 @@ class SpeedRun:
         steps: by problem and way.
         stacks: by stack.
         memory: by problem and way.
-        wholes: by piece of work.
+        experiments: by name; ``wholes`` in the document.
     """
 
     scale: Scale
@@ -107,14 +107,14 @@ class SpeedRun:
     environment: Mapping[str, Any]
     steps: dict[str, dict[str, StepTimes]] = field(default_factory=dict)
     stacks: dict[str, StackTimes] = field(default_factory=dict)
-    memory: dict[str, dict[str, Memory]] = field(default_factory=dict)
-    wholes: dict[str, WholeTime] = field(default_factory=dict)
+    memory: dict[str, dict[str, PeakMemory]] = field(default_factory=dict)
+    experiments: dict[str, ExperimentTime] = field(default_factory=dict)
 
     def value(self, subject: str, quantity: Quantity) -> float | None:
         """What a gate bounds: the median of the ratios, GB or seconds; ``None`` if it was not measured."""
         if quantity == "seconds":
-            whole = self.wholes.get(subject)
-            return None if whole is None else whole.projected
+            experiment = self.experiments.get(subject)
+            return None if experiment is None else experiment.projected
         step = self.steps.get(subject, {}).get("training")
         stack = self.stacks.get(subject)
         if quantity == "step/plain":
@@ -140,6 +140,7 @@ class SpeedRun:
     def to_json(self) -> str:
         """The document; equal runs give equal text."""
         plain = {"schema": SCHEMA, **asdict(self), "scale": self.scale.value}
+        plain["wholes"] = plain.pop("experiments")
         return json.dumps(plain, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
     @classmethod
@@ -157,16 +158,22 @@ class SpeedRun:
                 Scale.parse(plain["scale"]),
                 plain["device"],
                 plain["environment"],
-                {problem: {way: _step(of) for way, of in ways.items()} for problem, ways in plain["steps"].items()},
-                {stack: _stack(of) for stack, of in plain["stacks"].items()},
-                {problem: {way: Memory(**of) for way, of in ways.items()} for problem, ways in plain["memory"].items()},
-                {whole: _whole(of) for whole, of in plain["wholes"].items()},
+                {
+                    problem: {way: _step_times(of) for way, of in ways.items()}
+                    for problem, ways in plain["steps"].items()
+                },
+                {stack: _stack_times(of) for stack, of in plain["stacks"].items()},
+                {
+                    problem: {way: PeakMemory(**of) for way, of in ways.items()}
+                    for problem, ways in plain["memory"].items()
+                },
+                {name: _experiment_time(of) for name, of in plain["wholes"].items()},
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a document of the speed suite: {error!r}") from error
 
 
-def _step(plain: Mapping[str, Any]) -> StepTimes:
+def _step_times(plain: Mapping[str, Any]) -> StepTimes:
     over_opacus = plain["over_opacus"]
     return StepTimes(
         Spread(**plain["seconds"]),
@@ -175,14 +182,14 @@ def _step(plain: Mapping[str, Any]) -> StepTimes:
     )
 
 
-def _stack(plain: Mapping[str, Any]) -> StackTimes:
+def _stack_times(plain: Mapping[str, Any]) -> StackTimes:
     fields: dict[str, Any] = {name: Spread(**of) if isinstance(of, Mapping) else of for name, of in plain.items()}
     return StackTimes(**fields)
 
 
-def _whole(plain: Mapping[str, Any]) -> WholeTime:
+def _experiment_time(plain: Mapping[str, Any]) -> ExperimentTime:
     (many, each), (all_many, all_each) = plain["size"], plain["full"]
-    return WholeTime((many, each), (all_many, all_each), plain["seconds"])
+    return ExperimentTime((many, each), (all_many, all_each), plain["seconds"])
 
 
 def load(path: Path) -> SpeedRun:

@@ -27,7 +27,7 @@ class Benchmark(Protocol):
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.pluginmanager.register(_Reporter(), "gradshape-speed")
+    config.pluginmanager.register(_SpeedReporter(), "gradshape-speed")
 
 
 @pytest.hookimpl(trylast=True)
@@ -53,7 +53,7 @@ def speed(request: pytest.FixtureRequest) -> Iterator[SpeedSession]:
     torch.set_num_threads(before)
 
 
-class _Reporter:
+class _SpeedReporter:
     """Writes the page at the end."""
 
     def __init__(self) -> None:

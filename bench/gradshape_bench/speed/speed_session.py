@@ -15,11 +15,11 @@ from gradshape_bench.environment import describe
 from gradshape_bench.options import Settings
 from gradshape_bench.speed import measure, results
 from gradshape_bench.speed import page as speed_page
-from gradshape_bench.speed.experiments import WHOLES, Whole
+from gradshape_bench.speed.experiments import WHOLE_EXPERIMENTS, WholeExperiment
 from gradshape_bench.speed.gates import Gate
 from gradshape_bench.speed.problems import PROBLEMS
-from gradshape_bench.speed.results import Memory, SpeedRun, StackTimes, StepTimes, WholeTime
-from gradshape_bench.speed.stacks import STACKS, Stack
+from gradshape_bench.speed.results import ExperimentTime, PeakMemory, SpeedRun, StackTimes, StepTimes
+from gradshape_bench.speed.stacks import STACKS, TimedStack
 from gradshape_bench.speed.timing import Effort
 
 EFFORT = {
@@ -28,7 +28,7 @@ EFFORT = {
 }
 
 MEMORY_BATCH = 1000
-MEMORY_WAYS: Mapping[Scale, tuple[str, ...]] = {
+MEMORY_METHODS: Mapping[Scale, tuple[str, ...]] = {
     Scale.SMOKE: ("clipped_gradient",),
     Scale.PAPER: ("plain", "clipped_gradient", "opacus_hooks"),
 }
@@ -59,13 +59,13 @@ class SpeedSession:
             self.run.steps[problem] = measure.step_times(PROBLEMS[problem], self.effort, device=self.device)
         return self.run.steps[problem]
 
-    def stack(self, stack: Stack) -> StackTimes:
+    def stack(self, stack: TimedStack) -> StackTimes:
         """Times of a stack."""
         if stack.name not in self.run.stacks:
             self.run.stacks[stack.name] = measure.stack_times(stack, self.effort, device=self.device)
         return self.run.stacks[stack.name]
 
-    def memory(self, way: str, problem: str = "cnn") -> Memory:
+    def memory(self, way: str, problem: str = "cnn") -> PeakMemory:
         """Peak memory of a way's step."""
         known = self.run.memory.setdefault(problem, {})
         if way not in known:
@@ -74,18 +74,18 @@ class SpeedSession:
             )
         return known[way]
 
-    def whole(self, whole: Whole) -> WholeTime:
-        """Time of a piece of work."""
-        if whole.name not in self.run.wholes:
-            size = whole.size(self.scale, gpu=self.device != "cpu")
-            seconds = whole.run(size, self.device, self._max_memory)
-            self.run.wholes[whole.name] = WholeTime(size, whole.full, seconds)
-        return self.run.wholes[whole.name]
+    def experiment(self, experiment: WholeExperiment) -> ExperimentTime:
+        """Return the time of an experiment."""
+        if experiment.name not in self.run.experiments:
+            size = experiment.size(self.scale, gpu=self.device != "cpu")
+            seconds = experiment.run(size, self.device, self._max_memory)
+            self.run.experiments[experiment.name] = ExperimentTime(size, experiment.full, seconds)
+        return self.run.experiments[experiment.name]
 
     def value(self, gate: Gate) -> float | None:
         """What ``gate`` bounds, measured now if it was not yet."""
         if gate.quantity == "seconds":
-            self.whole(next(whole for whole in WHOLES if whole.name == gate.subject))
+            self.experiment(next(known for known in WHOLE_EXPERIMENTS if known.name == gate.subject))
         elif gate.quantity == "memory":
             self.memory("clipped_gradient", gate.subject)
         elif gate.subject in PROBLEMS:
@@ -108,8 +108,8 @@ class SpeedSession:
         return (
             self.run.steps.keys() == PROBLEMS.keys()
             and self.run.stacks.keys() == {stack.name for stack in STACKS}
-            and self.run.wholes.keys() == {whole.name for whole in WHOLES}
-            and self.run.memory.get("cnn", {}).keys() == set(MEMORY_WAYS[self.scale])
+            and self.run.experiments.keys() == {experiment.name for experiment in WHOLE_EXPERIMENTS}
+            and self.run.memory.get("cnn", {}).keys() == set(MEMORY_METHODS[self.scale])
         )
 
     def write(self) -> str:
@@ -121,14 +121,14 @@ class SpeedSession:
         page = path.with_suffix(".md")
         if not self.complete:
             return f"not everything was measured: {page} stays as it is"
-        if self.scale is Scale.SMOKE and _scale_of(path) is Scale.PAPER:
+        if self.scale is Scale.SMOKE and _stored_scale(path) is Scale.PAPER:
             return f"a smoke run does not replace one at paper scale: {page} stays as it is"
         results.save(self.run, path)
         speed_page.write(self.run, page)
         return f"speed: {page}"
 
 
-def _scale_of(path: Path) -> Scale | None:
+def _stored_scale(path: Path) -> Scale | None:
     try:
         return results.load(path).scale
     except (OSError, ValueError):

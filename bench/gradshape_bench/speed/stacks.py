@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from gradshape_bench.speed import problems
-from gradshape_bench.speed.library_steps import Parameters, Step, stacked
+from gradshape_bench.speed.library_steps import Parameters, TimedStep, stacked
 from gradshape_bench.speed.problems import Prepared, Problem
 
 # Steps that victims of small networks take before the next ones do: trainings take all of theirs, and find the weights
@@ -14,7 +14,7 @@ _STEPS = 20
 
 
 @dataclass(frozen=True)
-class Stack:
+class TimedStack:
     """``victims`` networks that differ in their weights and share the batch.
 
     Args:
@@ -34,18 +34,18 @@ class Stack:
 
 
 STACKS = (
-    Stack(problems.LR_784, 256),
-    Stack(problems.LR, 64),
-    Stack(problems.MLP, 32),
-    Stack(problems.CNN, 8, steps=1),
+    TimedStack(problems.LR_784, 256),
+    TimedStack(problems.LR, 64),
+    TimedStack(problems.MLP, 32),
+    TimedStack(problems.CNN, 8, steps=1),
 )
 
 
-def together(stack: Stack, prepared: Prepared, lr: float) -> Step:
+def together(stack: TimedStack, prepared: Prepared, lr: float) -> TimedStep:
     """The steps of all victims, as the library takes them."""
     return stacked(prepared, [prepared.initial, *_others(stack, stack.victims - 1)], lr, steps=stack.steps)
 
 
-def _others(stack: Stack, count: int) -> list[Parameters]:
+def _others(stack: TimedStack, count: int) -> list[Parameters]:
     seeds = range(1, count + 1)
     return [stack.problem.build(torch.Generator().manual_seed(seed)).state_dict() for seed in seeds]

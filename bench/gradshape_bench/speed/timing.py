@@ -70,7 +70,7 @@ def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> Spread
     return Spread.of([a / b for a, b in zip(numerators, denominators, strict=True)])
 
 
-def waiting_for(device: str) -> Callable[[], None]:
+def synchronizer(device: str) -> Callable[[], None]:
     """What waits until ``device`` has done what it was given."""
     return partial(torch.cuda.synchronize, device) if device.startswith("cuda") else lambda: None
 

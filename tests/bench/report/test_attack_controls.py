@@ -11,11 +11,11 @@ from gradshape_bench.case import Case, Scale
 from gradshape_bench.matrix import MARK, all_cases
 from gradshape_bench.protocols.from_scratch import FromScratch
 from gradshape_bench.record import Record
-from gradshape_bench.report.attack_controls import control_labels, exceeds, short_of_control
+from gradshape_bench.report.attack_controls import control_labels, exceeds, no_better_than_control
 from gradshape_bench.report.grouping import Group
 from gradshape_bench.report.leaderboard import render
 from gradshape_bench.report.summary import summarize
-from gradshape_bench.session import knowledge_of
+from gradshape_bench.session import knowledge
 from tests.bench.report.test_leaderboard import RAD, TOTAL, tables
 from tests.bench.sample import estimate, make
 
@@ -37,13 +37,13 @@ ALONE = attacked("c_20", "label_flip_20", rad=0.01)
 
 
 def test_an_attack_that_does_significantly_more_than_its_control_is_no_short_one() -> None:
-    assert short_of_control([*FLIPS, *STRONG, *WEAK]) == {"b_20"}
+    assert no_better_than_control([*FLIPS, *STRONG, *WEAK]) == {"b_20"}
     assert control_labels([*FLIPS, *STRONG, *WEAK, *ALONE]) == {"label_flip_koh90_20", "label_flip_20"}
 
 
 def test_nothing_is_known_of_an_attack_whose_control_was_not_measured() -> None:
-    assert short_of_control([*FLIPS, *ALONE]) == frozenset()
-    assert short_of_control([*FLIPS, WEAK[1]]) == frozenset()
+    assert no_better_than_control([*FLIPS, *ALONE]) == frozenset()
+    assert no_better_than_control([*FLIPS, WEAK[1]]) == frozenset()
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_the_legend_says_what_the_marks_mean() -> None:
 def test_the_page_is_the_same_in_any_order_of_the_records() -> None:
     records = [*FLIPS, *STRONG, *WEAK, *ALONE]
     assert render(records) == render(records[::-1])
-    assert Group.of(records)[0].short == Group.of(records[::-1])[0].short == {"b_20"}
+    assert Group.of(records)[0].no_better_than_control == Group.of(records[::-1])[0].no_better_than_control == {"b_20"}
 
 
 def test_the_summary_names_no_best_defence_against_it() -> None:
@@ -119,7 +119,7 @@ def test_every_attack_that_has_a_control_is_measured_beside_it_without_a_defence
                 key = (case.task.dataset, case.task.model, label, case.rows, case.vanilla)
                 assert key in undefended, f"{case.id}: {label} is not measured without a defence"
             assert case.attack.control.budget(1000) == case.attack.budget(1000)
-            assert knowledge_of(case)["attack_control"] == case.attack.control.label
+            assert knowledge(case)["attack_control"] == case.attack.control.label
 
 
 def aimed(won: Estimate, control: Estimate) -> Record:
@@ -128,6 +128,6 @@ def aimed(won: Estimate, control: Estimate) -> Record:
 
 def test_an_attack_on_single_targets_has_to_exceed_clean_rows_in_its_place() -> None:
     many, few, none = success_rate(20, 24), success_rate(4, 24), Estimate(0.0, 0.0, 1.0, 0)
-    assert short_of_control([aimed(many, few)]) == frozenset()
-    assert short_of_control([aimed(few, few)]) == {"frogs_4"}
-    assert short_of_control([aimed(none, none)]) == frozenset()  # No target, so nothing is known.
+    assert no_better_than_control([aimed(many, few)]) == frozenset()
+    assert no_better_than_control([aimed(few, few)]) == {"frogs_4"}
+    assert no_better_than_control([aimed(none, none)]) == frozenset()  # No target, so nothing is known.

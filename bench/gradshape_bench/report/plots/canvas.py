@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from gradshape.metrics import Estimate
-from gradshape_bench.report.plots.published_marks import Mark
+from gradshape_bench.report.plots.published_marks import PublishedMark
 from gradshape_bench.report.plots.style import GREY, Look
 
 _NARROWEST = 4.6
@@ -43,11 +43,11 @@ def panels(
     """
     size = max(_NARROWEST, columns * width + 0.5)
     figure = Figure(figsize=(size, rows * height + 0.5 + legend_rows * _LINE), layout="constrained")
-    headline(figure, title)
+    set_title(figure, title)
     return figure, figure.subplots(rows, columns, squeeze=False, **sharing).tolist()
 
 
-def headline(figure: Figure, title: str) -> None:
+def set_title(figure: Figure, title: str) -> None:
     """Put a title over the figure, in lines that fit."""
     letters = int(_LETTERS * float(figure.get_figwidth()))
     figure.suptitle("\n".join(textwrap.fill(line, letters) for line in title.split("\n")))
@@ -59,7 +59,7 @@ def curve(axes: Axes, places: Sequence[float], values: Sequence[Estimate | None]
     ends = [(math.nan, math.nan) if v is None or v.low is None or v.high is None else (v.low, v.high) for v in values]
     low, high = zip(*ends, strict=True) if ends else ((), ())
     axes.fill_between(places, low, high, color=look.color, alpha=0.15, linewidth=0)
-    alone = [place for place in range(len(known)) if _lonely(known, place)]
+    alone = [place for place in range(len(known)) if _isolated(known, place)]
     axes.vlines(
         [places[i] for i in alone], [low[i] for i in alone], [high[i] for i in alone], color=look.color, linewidth=0.9
     )
@@ -80,16 +80,20 @@ def curve(axes: Axes, places: Sequence[float], values: Sequence[Estimate | None]
 def _marked(values: Sequence[float | None]) -> list[int]:
     """Places that get a marker: some of many, and all that no line would show."""
     step = max(1, math.ceil(len(values) / _MARKERS))
-    return [place for place, v in enumerate(values) if v is not None and (place % step == 0 or _lonely(values, place))]
+    return [
+        place for place, v in enumerate(values) if v is not None and (place % step == 0 or _isolated(values, place))
+    ]
 
 
-def _lonely(values: Sequence[float | None], place: int) -> bool:
+def _isolated(values: Sequence[float | None], place: int) -> bool:
     """Whether a known value has no known neighbour, so that neither a line nor a band shows it."""
     around = [*values[max(0, place - 1) : place], *values[place + 1 : place + 2]]
     return values[place] is not None and all(value is None for value in around)
 
 
-def published(axes: Axes, place: float, marks: Iterable[Mark], look: Look, *, level: bool = False) -> list[Artist]:
+def draw_published(
+    axes: Axes, place: float, marks: Iterable[PublishedMark], look: Look, *, level: bool = False
+) -> list[Artist]:
     """Draw published numbers as hollow markers; returns what a legend shows for them.
 
     Args:

@@ -16,9 +16,9 @@ from gradshape_bench.record import Record
 from gradshape_bench.report import cells
 from gradshape_bench.report.plots import canvas
 from gradshape_bench.report.plots.picture import Picture
-from gradshape_bench.report.plots.plot_group import Section, sections
-from gradshape_bench.report.plots.published_marks import marks
-from gradshape_bench.report.plots.style import nth, style, text
+from gradshape_bench.report.plots.plot_group import PlotGroup, plot_groups
+from gradshape_bench.report.plots.published_marks import published_marks
+from gradshape_bench.report.plots.style import nth_look, style, text
 
 PROTOCOL = "boundary"
 _METRIC = "accuracy_clean"
@@ -29,12 +29,12 @@ _MARKERS = ("o", "^", "s", "D")
 
 
 def pictures(records: Sequence[Record]) -> Iterator[Picture]:
-    """One for each section: a panel with the training rows, and one for each defence."""
-    for section in sections(record for record in records if record.protocol.partition("_")[0] == PROTOCOL):
-        shown = [record for record in section.records if _kept(record)]
+    """One for each group: a panel with the training rows, and one for each defence."""
+    for group in plot_groups(record for record in records if record.protocol.partition("_")[0] == PROTOCOL):
+        shown = [record for record in group.records if _kept(record)]
         parts = [shown[i : i + _COLUMNS - 1] for i in range(0, len(shown), _COLUMNS - 1)]
         for number, part in enumerate(parts, start=1):
-            yield _picture(section, part, *([f"part{number}"] if len(parts) > 1 else []))
+            yield _picture(group, part, *([f"part{number}"] if len(parts) > 1 else []))
 
 
 def _kept(record: Record) -> Mapping[str, Any]:
@@ -43,12 +43,12 @@ def _kept(record: Record) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) and found.get("classes") and found.get("train") else {}
 
 
-def _picture(section: Section, records: Sequence[Record], *part: str) -> Picture:
+def _picture(group: PlotGroup, records: Sequence[Record], *part: str) -> Picture:
     with style():
         figure, grid = canvas.panels(
             1,
             1 + len(records),
-            title=section.title("Decisions of models trained on clean data\nthe paler a class' colour, the less sure"),
+            title=group.title("Decisions of models trained on clean data\nthe paler a class' colour, the less sure"),
             width=2.6,
             height=3.3,
             sharex=True,
@@ -65,14 +65,14 @@ def _picture(section: Section, records: Sequence[Record], *part: str) -> Picture
         for panel in grid[0]:
             panel.set(aspect="auto", box_aspect=1, xlim=(0, 1), ylim=(0, 1), xlabel="first feature")
         canvas.legend(figure, handles)
-    return Picture(section.file_name("fig10_boundary", *part), figure)
+    return Picture(group.file_name("fig10_boundary", *part), figure)
 
 
 def _title(record: Record) -> str:
     accuracy = record.metrics.get(_METRIC)
     if accuracy is None:
         return text(record.defense)
-    stated = " / ".join(f"{mark.words} {mark.value:g}" for mark in marks(record, _METRIC))
+    stated = " / ".join(f"{mark.words} {mark.value:g}" for mark in published_marks(record, _METRIC))
     return f"{text(record.defense)}\ntest accuracy {cells.number(accuracy.value)}{f' ({stated})' if stated else ''}"
 
 
@@ -80,7 +80,7 @@ def _rows(panel: Axes, kept: Mapping[str, Any], *, size: float) -> list[Artist]:
     """The training rows; returns what a legend shows."""
     handles: list[Artist] = []
     for place, label in enumerate(_classes(kept)):
-        color, marker = nth(place).color, _MARKERS[place % len(_MARKERS)]
+        color, marker = nth_look(place).color, _MARKERS[place % len(_MARKERS)]
         points = [(x, y) for x, y, of_row in kept["train"] if of_row == label]
         panel.scatter(
             [x for x, _ in points], [y for _, y in points], s=size, color=color, marker=marker, linewidths=0, zorder=3
@@ -105,7 +105,7 @@ def _regions(panel: Axes, kept: Mapping[str, Any]) -> None:
     known = _classes(kept)
     chance = 1 / max(2, len(known))
     sure = np.clip((confidence / 255 - chance) / (1 - chance), 0, 1)[..., None] * _DEEPEST
-    colors = np.array([to_rgb(nth(known.index(int(label))).color) for label in classes.flatten()])
+    colors = np.array([to_rgb(nth_look(known.index(int(label))).color) for label in classes.flatten()])
     image = 1 - sure * (1 - colors.reshape(side, side, 3))
     panel.imshow(image, origin="lower", extent=(0, 1, 0, 1), interpolation="nearest", zorder=1)
     centres = (np.arange(side) + 0.5) / side

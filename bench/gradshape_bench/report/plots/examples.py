@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from gradshape_bench.record import Record
 from gradshape_bench.report.plots import canvas, row_picture
 from gradshape_bench.report.plots.picture import Picture
-from gradshape_bench.report.plots.plot_group import Section, kin, sections
+from gradshape_bench.report.plots.plot_group import PlotGroup, plot_groups, without_numbers
 from gradshape_bench.report.plots.style import style, text
 
 # More pictures in a row would be too small to see anything.
@@ -20,9 +20,9 @@ _COLUMNS = 10
 
 
 def pictures(records: Sequence[Record]) -> Iterator[Picture]:
-    """One for each section: a row a family of attacks, a column an intensity."""
-    for section in sections(record for record in records if _example(record)):
-        yield _picture(section, _rows(section))
+    """One for each group: a row a family of attacks, a column an intensity."""
+    for group in plot_groups(record for record in records if _example(record)):
+        yield _picture(group, _rows(group))
 
 
 def _example(record: Record) -> Mapping[str, Any]:
@@ -31,20 +31,20 @@ def _example(record: Record) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) and found.get("pixels") else {}
 
 
-def _rows(section: Section) -> list[list[Record]]:
+def _rows(group: PlotGroup) -> list[list[Record]]:
     """The first record of each attack, by family; long families take several rows."""
     families: defaultdict[str, dict[str, Record]] = defaultdict(dict)
-    for record in section.records:
-        families[kin(record.attack)].setdefault(record.attack, record)
+    for record in group.records:
+        families[without_numbers(record.attack)].setdefault(record.attack, record)
     found = [list(family.values()) for family in families.values()]
     return [family[i : i + _COLUMNS] for family in found for i in range(0, len(family), _COLUMNS)]
 
 
-def _picture(section: Section, families: Sequence[Sequence[Record]]) -> Picture:
+def _picture(group: PlotGroup, families: Sequence[Sequence[Record]]) -> Picture:
     columns = max(map(len, families))
     with style():
         figure, grid = canvas.panels(
-            len(families), columns, title=section.title("Poison"), width=1.05, height=1.45, legend_rows=0
+            len(families), columns, title=group.title("Poison"), width=1.05, height=1.45, legend_rows=0
         )
         for panels, family in zip(grid, families, strict=True):
             common, own = shared([record.attack for record in family])
@@ -56,7 +56,7 @@ def _picture(section: Section, families: Sequence[Sequence[Record]]) -> Picture:
                 panel.set_visible(False)
             if common:
                 _name(panels[0], text(common))
-    return Picture(section.file_name("fig2_poisons"), figure)
+    return Picture(group.file_name("fig2_poisons"), figure)
 
 
 def _name(panel: Axes, words: str) -> None:

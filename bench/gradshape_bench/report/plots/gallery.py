@@ -17,7 +17,7 @@ class MissingMatplotlib(ImportError):
 
 
 @dataclass(frozen=True)
-class Kind:
+class PictureKind:
     """One kind of picture.
 
     Attributes:
@@ -30,22 +30,24 @@ class Kind:
 
 
 KINDS = (
-    Kind("gradients_by_intensity", "gradients of poison against clean rows, by epoch and intensity (Fig. 1)"),
-    Kind("sample_norms", "norms of single rows' gradients, and the ratio before clipping, by epoch"),
-    Kind("examples", "poison of each attack, by intensity (Fig. 2)"),
-    Kind("intensities", "damage over the attack's intensity, by defence (Fig. 4 a, b, d, e)"),
-    Kind("gradients_by_defense", "gradients of poison against clean rows, by epoch and defence (Fig. 4 c, f, Fig. 7)"),
-    Kind("targets_won", "targets won over clipping norm and noise (Fig. 5 and 6)"),
-    Kind("scenarios", "targets won where only one of two trainings is defended (Table 3)"),
-    Kind("poison_clusters", "poison among the clean rows in the plane of two principal components (Fig. 8)"),
-    Kind("decision_regions", "regions in which models decide for a class (Fig. 10)"),
-    Kind("training_accuracy", "training-time accuracy on clean rows and poison, by epoch (Fig. 11)"),
-    Kind("privacy_tradeoff", "utility against privacy (Fig. 12)"),
-    Kind("heat_map", "attacks against defences"),
+    PictureKind("gradients_by_intensity", "gradients of poison against clean rows, by epoch and intensity (Fig. 1)"),
+    PictureKind("sample_norms", "norms of single rows' gradients, and the ratio before clipping, by epoch"),
+    PictureKind("examples", "poison of each attack, by intensity (Fig. 2)"),
+    PictureKind("intensities", "damage over the attack's intensity, by defence (Fig. 4 a, b, d, e)"),
+    PictureKind(
+        "gradients_by_defense", "gradients of poison against clean rows, by epoch and defence (Fig. 4 c, f, Fig. 7)"
+    ),
+    PictureKind("targets_won", "targets won over clipping norm and noise (Fig. 5 and 6)"),
+    PictureKind("scenarios", "targets won where only one of two trainings is defended (Table 3)"),
+    PictureKind("poison_clusters", "poison among the clean rows in the plane of two principal components (Fig. 8)"),
+    PictureKind("decision_regions", "regions in which models decide for a class (Fig. 10)"),
+    PictureKind("training_accuracy", "training-time accuracy on clean rows and poison, by epoch (Fig. 11)"),
+    PictureKind("privacy_tradeoff", "utility against privacy (Fig. 12)"),
+    PictureKind("heat_map", "attacks against defences"),
 )
 
 
-def pictures(kind: Kind, records: Sequence[Record]) -> Iterator["Picture"]:
+def pictures(kind: PictureKind, records: Sequence[Record]) -> Iterator["Picture"]:
     """Draw the pictures of one kind; none if no record suits.
 
     Raises:
@@ -60,7 +62,7 @@ def pictures(kind: Kind, records: Sequence[Record]) -> Iterator["Picture"]:
     yield from import_module(f"gradshape_bench.report.plots.{kind.module}").pictures(records)
 
 
-def write(records: Sequence[Record], folder: Path) -> dict[Kind, list[Path]]:
+def write(records: Sequence[Record], folder: Path) -> dict[PictureKind, list[Path]]:
     """Draw every picture that the records give, as PNG and SVG. The same records give the same bytes, in any order.
 
     Args:

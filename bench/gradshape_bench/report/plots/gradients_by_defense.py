@@ -10,8 +10,8 @@ from matplotlib.artist import Artist
 from gradshape_bench.record import Record
 from gradshape_bench.report.plots import canvas, gradients_by_intensity
 from gradshape_bench.report.plots.picture import Picture
-from gradshape_bench.report.plots.plot_group import Section, sections
-from gradshape_bench.report.plots.series import has_series, of_one_shot, series
+from gradshape_bench.report.plots.plot_group import PlotGroup, plot_groups
+from gradshape_bench.report.plots.series import has_series, is_one_shot, series
 from gradshape_bench.report.plots.style import looks, style, text
 
 # More attacks would make a picture that fits on no page.
@@ -19,16 +19,16 @@ _COLUMNS = 4
 
 
 def pictures(records: Sequence[Record]) -> Iterator[Picture]:
-    """For each section: a column an attack that met several defences, a curve a defence."""
-    for section in sections(filter(has_series, records)):
-        attacks = [attack for attack in section.attacks if len(_measured(section, attack)) > 1]
+    """For each group: a column an attack that met several defences, a curve a defence."""
+    for group in plot_groups(filter(has_series, records)):
+        attacks = [attack for attack in group.attacks if len(_measured(group, attack)) > 1]
         parts = [attacks[i : i + _COLUMNS] for i in range(0, len(attacks), _COLUMNS)]
         for number, part in enumerate(parts, start=1):
-            yield _picture(section, part, *([f"part{number}"] if len(parts) > 1 else []))
+            yield _picture(group, part, *([f"part{number}"] if len(parts) > 1 else []))
 
 
-def _measured(section: Section, attack: str) -> list[Record]:
-    found = (section.find(attack, defense) for defense in section.defenses)
+def _measured(group: PlotGroup, attack: str) -> list[Record]:
+    found = (group.find(attack, defense) for defense in group.defenses)
     return [
         record
         for record in found
@@ -36,29 +36,29 @@ def _measured(section: Section, attack: str) -> list[Record]:
     ]
 
 
-def _picture(section: Section, attacks: Sequence[str], *part: str) -> Picture:
+def _picture(group: PlotGroup, attacks: Sequence[str], *part: str) -> Picture:
     # With few curves there is room for what the statistic says of clean rows.
-    alone = of_one_shot(section.records[0])
+    alone = is_one_shot(group.records[0])
     what = "Gradients of one poison row and clean rows" if alone else "Gradients of poison and clean rows"
     with style():
         figure, grid = canvas.panels(
             2,
             len(attacks),
-            title=section.title(f"{what}, as they enter the update"),
+            title=group.title(f"{what}, as they enter the update"),
             width=4.1 if alone else 3.1,
-            legend_rows=len(section.defenses) // 2 + 2,
+            legend_rows=len(group.defenses) // 2 + 2,
             sharex=True,
             sharey="row",
         )
-        look_of = looks(section.defenses)
+        look_of = looks(group.defenses)
         handles: list[Artist] = []
         for column, attack in enumerate(attacks):
             grid[0][column].set_title(text(attack))
             axes = [row[column] for row in grid]
-            for record in _measured(section, attack):
+            for record in _measured(group, attack):
                 handles += gradients_by_intensity.draw(
                     axes, record, look_of[record.defense], label=text(record.defense), placebo=alone
                 )
         gradients_by_intensity.finish(grid)
         canvas.legend(figure, gradients_by_intensity.ordered(handles))
-    return Picture(section.file_name("fig7_gradients" if alone else "fig4_gradients", *part), figure)
+    return Picture(group.file_name("fig7_gradients" if alone else "fig4_gradients", *part), figure)

@@ -14,8 +14,8 @@ from matplotlib.ticker import MaxNLocator
 from gradshape_bench.record import Record
 from gradshape_bench.report.plots import canvas
 from gradshape_bench.report.plots.picture import Picture
-from gradshape_bench.report.plots.plot_group import Section, kin, sections
-from gradshape_bench.report.plots.published_marks import marks
+from gradshape_bench.report.plots.plot_group import PlotGroup, plot_groups, without_numbers
+from gradshape_bench.report.plots.published_marks import published_marks
 from gradshape_bench.report.plots.series import Curve, epochs, has_series, series
 from gradshape_bench.report.plots.style import GREY, Look, looks, style, text
 
@@ -29,33 +29,33 @@ _WIDE = 30.0
 
 
 def pictures(records: Sequence[Record]) -> Iterator[Picture]:
-    """One for each section and family of attacks: a column a defence, a curve an intensity."""
-    for section, family, attacks, defenses in families(records, _suits):
-        yield _picture(section, family, attacks, defenses)
+    """One for each group and family of attacks: a column a defence, a curve an intensity."""
+    for group, family, attacks, defenses in families(records, _suits):
+        yield _picture(group, family, attacks, defenses)
 
 
 def families(
     records: Sequence[Record], suits: Callable[[Record], bool]
-) -> Iterator[tuple[Section, str, list[str], list[str]]]:
-    """Each section with a family of its attacks, those attacks, and the defences that have a suitable record."""
-    for section in sections(filter(has_series, records)):
-        for family in dict.fromkeys(kin(attack) for attack in section.attacks):
-            attacks = [attack for attack in section.attacks if kin(attack) == family]
-            drawn = {record.defense for record in section.records if record.attack in attacks and suits(record)}
+) -> Iterator[tuple[PlotGroup, str, list[str], list[str]]]:
+    """Each group with a family of its attacks, those attacks, and the defences that have a suitable record."""
+    for group in plot_groups(filter(has_series, records)):
+        for family in dict.fromkeys(without_numbers(attack) for attack in group.attacks):
+            attacks = [attack for attack in group.attacks if without_numbers(attack) == family]
+            drawn = {record.defense for record in group.records if record.attack in attacks and suits(record)}
             if drawn:
-                yield section, family, attacks, [defense for defense in section.defenses if defense in drawn]
+                yield group, family, attacks, [defense for defense in group.defenses if defense in drawn]
 
 
 def _suits(record: Record) -> bool:
     return any(series(record, name) for name in ROWS)
 
 
-def _picture(section: Section, family: str, attacks: Sequence[str], defenses: Sequence[str]) -> Picture:
+def _picture(group: PlotGroup, family: str, attacks: Sequence[str], defenses: Sequence[str]) -> Picture:
     with style():
         figure, grid = canvas.panels(
             2,
             len(defenses),
-            title=section.title(f"Gradients of poison and clean rows: {text(family)}"),
+            title=group.title(f"Gradients of poison and clean rows: {text(family)}"),
             legend_rows=len(attacks) // 2 + 2,
             sharex=True,
             sharey="row",
@@ -65,13 +65,13 @@ def _picture(section: Section, family: str, attacks: Sequence[str], defenses: Se
         for column, defense in enumerate(defenses):
             grid[0][column].set_title(text(defense))
             for attack in attacks:
-                record = section.find(attack, defense)
+                record = group.find(attack, defense)
                 if record is not None:
                     axes = [row[column] for row in grid]
                     handles += draw(axes, record, look_of[attack], label=text(attack), placebo=True)
         finish(grid)
         canvas.legend(figure, ordered(handles))
-    return Picture(section.file_name("fig1_gradients", family), figure)
+    return Picture(group.file_name("fig1_gradients", family), figure)
 
 
 def draw(axes: Sequence[Axes], record: Record, look: Look, *, label: str, placebo: bool) -> list[Artist]:
@@ -88,7 +88,7 @@ def draw(axes: Sequence[Axes], record: Record, look: Look, *, label: str, placeb
         found = series(record, name)
         if found:
             handles.append(canvas.curve(panel, epochs(found), found, look, label=label))
-            handles += canvas.published(panel, len(found) / 2, marks(record, name), look, level=True)
+            handles += canvas.draw_published(panel, len(found) / 2, published_marks(record, name), look, level=True)
     return handles
 
 

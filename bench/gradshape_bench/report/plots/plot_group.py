@@ -17,7 +17,7 @@ _CURVES = 6
 
 
 @dataclass(frozen=True)
-class Section(Group):
+class PlotGroup(Group):
     """A group of measured records as pictures show it."""
 
     def title(self, what: str) -> str:
@@ -33,15 +33,15 @@ class Section(Group):
         return next(iter(self.cell(attack, defense)), None)
 
 
-def sections(records: Iterable[Record]) -> list[Section]:
+def plot_groups(records: Iterable[Record]) -> list[PlotGroup]:
     """The sections of all records that were measured."""
-    return Section.of(record for record in records if record.status is Status.OK)
+    return PlotGroup.of(record for record in records if record.status is Status.OK)
 
 
-def kin(label: str) -> str:
+def without_numbers(label: str) -> str:
     """The label without its numbers: what differs in settings only has the same.
 
-    >>> kin("dp_adam_c4_s1e-07")
+    >>> without_numbers("dp_adam_c4_s1e-07")
     'dp_adam_c_s'
     """
     return _NUMBER.sub("", label).strip("_")
@@ -69,7 +69,7 @@ def defense_groups(labels: Sequence[str]) -> list[list[str]]:
     groups: defaultdict[str, list[str]] = defaultdict(list)
     for label in labels:
         if label != VANILLA:
-            groups[kin(label)].append(label)
+            groups[without_numbers(label)].append(label)
     families = [group for group in groups.values() if len(group) > 1]
     others = [label for group in groups.values() if len(group) == 1 for label in group]
     found = [group[i : i + _CURVES] for group in (*families, others) for i in range(0, len(group), _CURVES)]

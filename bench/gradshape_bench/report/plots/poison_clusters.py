@@ -18,8 +18,8 @@ from gradshape_bench.record import Record
 from gradshape_bench.report import cells
 from gradshape_bench.report.plots import canvas, row_picture
 from gradshape_bench.report.plots.picture import Picture
-from gradshape_bench.report.plots.plot_group import Section, sections
-from gradshape_bench.report.plots.style import COLORS, GREY, nth, style, text
+from gradshape_bench.report.plots.plot_group import PlotGroup, plot_groups
+from gradshape_bench.report.plots.style import COLORS, GREY, nth_look, style, text
 
 PROTOCOL = "clusters"
 # Attacks in one picture, and what stands where in a point.
@@ -45,12 +45,12 @@ _KINDS = {
 
 
 def pictures(records: Sequence[Record]) -> Iterator[Picture]:
-    """For each section: a row an attack, with its classes, its clusters, and its most frequent poisons."""
-    for section in sections(record for record in records if record.protocol == PROTOCOL):
-        shown = [record for record in section.records if _picture_of(record)]
+    """For each group: a row an attack, with its classes, its clusters, and its most frequent poisons."""
+    for group in plot_groups(record for record in records if record.protocol == PROTOCOL):
+        shown = [record for record in group.records if _picture_of(record)]
         parts = [shown[i : i + _ROWS] for i in range(0, len(shown), _ROWS)]
         for number, part in enumerate(parts, start=1):
-            yield _picture(section, part, *([f"part{number}"] if len(parts) > 1 else []))
+            yield _picture(group, part, *([f"part{number}"] if len(parts) > 1 else []))
 
 
 def _picture_of(record: Record) -> Mapping[str, Any]:
@@ -59,10 +59,10 @@ def _picture_of(record: Record) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) and found.get("clean") and found.get("poison") else {}
 
 
-def _picture(section: Section, records: Sequence[Record], *part: str) -> Picture:
+def _picture(group: PlotGroup, records: Sequence[Record], *part: str) -> Picture:
     with style():
         figure = Figure(figsize=(9.6, 3.1 * len(records) + 0.9), layout="constrained")
-        canvas.headline(figure, section.title("Poison among the clean rows, first two principal components"))
+        canvas.set_title(figure, group.title("Poison among the clean rows, first two principal components"))
         grid = figure.add_gridspec(len(records), 3, width_ratios=(3, 3, 2))
         for row, record in enumerate(records):
             left = figure.add_subplot(grid[row, 0])
@@ -71,7 +71,7 @@ def _picture(section: Section, records: Sequence[Record], *part: str) -> Picture
             _clusters(right, record)
             _poisons(figure, grid[row, 2], record)
         canvas.legend(figure, [_symbol(GREY, kind.marker, kind.words) for kind in _KINDS.values()])
-    return Picture(section.file_name("fig8_clusters", *part), figure)
+    return Picture(group.file_name("fig8_clusters", *part), figure)
 
 
 def _classes(axes: Axes, record: Record) -> None:
@@ -95,7 +95,7 @@ def _scatter(axes: Axes, record: Record, column: int, words: str, *, first_color
     values = sorted({int(point[column]) for kind in _KINDS for point in shown[kind]})
     handles: list[Artist] = []
     for place, value in enumerate(values):
-        color = nth(place + first_color).color
+        color = nth_look(place + first_color).color
         # There are more classes than colours: the next ones have other symbols.
         again = place >= len(COLORS)
         for kind, look in _KINDS.items():

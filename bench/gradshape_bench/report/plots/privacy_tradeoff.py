@@ -16,9 +16,9 @@ from gradshape_bench.record import Record
 from gradshape_bench.report import tradeoff
 from gradshape_bench.report.plots import canvas
 from gradshape_bench.report.plots.picture import Picture
-from gradshape_bench.report.plots.plot_group import VANILLA, Section, sections
-from gradshape_bench.report.plots.published_marks import marks
-from gradshape_bench.report.plots.style import BLACK, Look, nth, style, text
+from gradshape_bench.report.plots.plot_group import VANILLA, PlotGroup, plot_groups
+from gradshape_bench.report.plots.published_marks import published_marks
+from gradshape_bench.report.plots.style import BLACK, Look, nth_look, style, text
 
 METRIC = "accuracy_clean"
 EPSILONS = {"nominal_epsilon": "nominal ε", "epsilon": "ε that holds"}
@@ -61,39 +61,41 @@ class _Axis:
 
 
 def pictures(records: Sequence[Record]) -> Iterator[Picture]:
-    """One for each section without an attack whose records have a ledger."""
-    for section in sections(filter(tradeoff.concerns, records)):
-        noisy = [record for record in section.records if ledger(record).get("noise_std") and METRIC in record.metrics]
+    """One for each group without an attack whose records have a ledger."""
+    for group in plot_groups(filter(tradeoff.concerns, records)):
+        noisy = [record for record in group.records if ledger(record).get("noise_std") and METRIC in record.metrics]
         if noisy:
-            yield _picture(section)
+            yield _picture(group)
 
 
-def _picture(section: Section) -> Picture:
-    spent = [record for record in section.records if ledger(record) and METRIC in record.metrics]
+def _picture(group: PlotGroup) -> Picture:
+    spent = [record for record in group.records if ledger(record) and METRIC in record.metrics]
     curves = _curves(record for record in spent if record.defense != VANILLA)
     axis = _Axis.over([ledger(record).get(name) for record in spent for name in EPSILONS])
     deltas = " / ".join(sorted({f"{ledger(record)['delta']:g}" for record in spent if "delta" in ledger(record)}))
     with style():
         figure, grid = canvas.panels(
-            1, len(EPSILONS), title=section.title("Utility against privacy"), height=2.8, sharex=True, sharey=True
+            1, len(EPSILONS), title=group.title("Utility against privacy"), height=2.8, sharex=True, sharey=True
         )
         handles: list[Artist] = []
         compared: list[Artist] = []
         for panel, (name, words) in zip(grid[0], EPSILONS.items(), strict=True):
-            for place, (norm, group) in enumerate(curves.items()):
+            for place, (norm, at_norm) in enumerate(curves.items()):
                 label = "no clipping" if norm is None else f"C = {norm:g}"
-                handles.append(_curve(panel, axis, name, group, nth(place), label=label))
-            for record in section.records:
+                handles.append(_curve(panel, axis, name, at_norm, nth_look(place), label=label))
+            for record in group.records:
                 if record.defense == VANILLA and METRIC in record.metrics:
                     handles.append(_level(panel, record))
-                look = next((nth(place) for place, group in enumerate(curves.values()) if record in group), _PLAIN)
+                look = next(
+                    (nth_look(place) for place, at_norm in enumerate(curves.values()) if record in at_norm), _PLAIN
+                )
                 where = axis.place(ledger(record).get(name))
-                compared += canvas.published(panel, where, marks(record, METRIC), look)
+                compared += canvas.draw_published(panel, where, published_marks(record, METRIC), look)
             axis.draw(panel)
             panel.set_xlabel(f"{words} (δ = {text(deltas)})" if deltas else words)
         grid[0][0].set_ylabel("test accuracy on clean data\n(share correct)")
         canvas.legend(figure, [*handles, *compared])
-    return Picture(section.file_name("fig12_privacy"), figure)
+    return Picture(group.file_name("fig12_privacy"), figure)
 
 
 _PLAIN = Look(BLACK, "o", "--")
@@ -101,10 +103,10 @@ _PLAIN = Look(BLACK, "o", "--")
 
 def _curves(records: Iterator[Record]) -> Mapping[float | None, list[Record]]:
     """By clipping norm, the weakest first; ``None`` is no bound."""
-    groups: defaultdict[float | None, list[Record]] = defaultdict(list)
+    by_norm: defaultdict[float | None, list[Record]] = defaultdict(list)
     for record in records:
-        groups[ledger(record).get("sensitivity")].append(record)
-    return dict(sorted(groups.items(), key=lambda item: -math.inf if item[0] is None else -item[0]))
+        by_norm[ledger(record).get("sensitivity")].append(record)
+    return dict(sorted(by_norm.items(), key=lambda item: -math.inf if item[0] is None else -item[0]))
 
 
 def _curve(panel: Axes, axis: _Axis, name: str, records: Sequence[Record], look: Look, *, label: str) -> Artist:

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from functools import cache
 
 from gradshape_bench.record import Record
-from gradshape_bench.report.counterparts import readings, stand_in
+from gradshape_bench.report.counterparts import counterparts, stand_in
 
 # Its numbers are of the sizes of the paper, and say nothing of a smaller experiment.
 _SCALE = "paper"
 
 
 @dataclass(frozen=True)
-class Mark:
+class PublishedMark:
     """A published number.
 
     Attributes:
@@ -32,19 +32,19 @@ class Mark:
         return kind if self.comparable else f"{kind}, not comparable"
 
 
-def marks(record: Record, metric: str) -> Sequence[Mark]:
+def published_marks(record: Record, metric: str) -> Sequence[PublishedMark]:
     """The published numbers that ``record`` measures as ``metric``."""
     return _marks(record.case, metric) if record.scale == _SCALE else ()
 
 
 @cache
-def _marks(case: str, metric: str) -> tuple[Mark, ...]:
-    found: dict[Mark, None] = {}
-    for row, how in readings():
+def _marks(case: str, metric: str) -> tuple[PublishedMark, ...]:
+    found: dict[PublishedMark, None] = {}
+    for row, how in counterparts():
         # A number over all intensities repeats that of the highest one, rounded.
         if how.metric != metric or how.by_definition is not None or row.intensity == "overall":
             continue
         if any(asked.rank(case) is not None for asked in how.cases):
             comparable = not how.caveat and stand_in(row, case) is None
-            found[Mark(row.value, how.relation, comparable)] = None
+            found[PublishedMark(row.value, how.relation, comparable)] = None
     return tuple(found)

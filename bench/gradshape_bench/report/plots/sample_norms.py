@@ -14,7 +14,7 @@ from gradshape_bench.record import Record
 from gradshape_bench.report.plots import canvas
 from gradshape_bench.report.plots.gradients_by_intensity import dotted, families, label_epochs, ordered, scale
 from gradshape_bench.report.plots.picture import Picture
-from gradshape_bench.report.plots.plot_group import Section
+from gradshape_bench.report.plots.plot_group import PlotGroup
 from gradshape_bench.report.plots.series import epochs, series
 from gradshape_bench.report.plots.style import GREY, Look, looks, style, text
 
@@ -28,17 +28,17 @@ CLEAN, ENTERED = "clean rows (upper row)", "as it enters the update (lower row)"
 
 
 def pictures(records: Sequence[Record]) -> Iterator[Picture]:
-    """One for each section and family of attacks: a column a defence, a curve an attack."""
-    for section, family, attacks, defenses in families(records, _suits):
-        yield _picture(section, family, attacks, defenses)
+    """One for each group and family of attacks: a column a defence, a curve an attack."""
+    for group, family, attacks, defenses in families(records, _suits):
+        yield _picture(group, family, attacks, defenses)
 
 
 def _suits(record: Record) -> bool:
     return all(series(record, name) for name in NORMS)
 
 
-def _picture(section: Section, family: str, attacks: Sequence[str], defenses: Sequence[str]) -> Picture:
-    cells = [(defense, attack, section.find(attack, defense)) for defense in defenses for attack in attacks]
+def _picture(group: PlotGroup, family: str, attacks: Sequence[str], defenses: Sequence[str]) -> Picture:
+    cells = [(defense, attack, group.find(attack, defense)) for defense in defenses for attack in attacks]
     found = [(defense, attack, record) for defense, attack, record in cells if record is not None and _suits(record)]
     # Without clipping both ratios are the same, and there is nothing to compare.
     shown = [NORMS, *([(SHAPED, RAW)] if any(_differ(record) for _, _, record in found) else [])]
@@ -46,7 +46,7 @@ def _picture(section: Section, family: str, attacks: Sequence[str], defenses: Se
         figure, grid = canvas.panels(
             len(shown),
             len(defenses),
-            title=section.title(f"Gradients of single rows: {text(family)}"),
+            title=group.title(f"Gradients of single rows: {text(family)}"),
             legend_rows=len(attacks) // 2 + 2,
             sharex=True,
             sharey="row",
@@ -63,7 +63,7 @@ def _picture(section: Section, family: str, attacks: Sequence[str], defenses: Se
         for panel in grid[-1]:
             label_epochs(panel)
         canvas.legend(figure, sorted(ordered(handles), key=lambda handle: handle.get_label() in (CLEAN, ENTERED)))
-    return Picture(section.file_name("sample_norms", family), figure)
+    return Picture(group.file_name("sample_norms", family), figure)
 
 
 def _differ(record: Record) -> bool:

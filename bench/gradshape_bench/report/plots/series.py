@@ -14,7 +14,7 @@ def has_series(record: Record) -> bool:
     return PROTOCOL in record.protocol.split("_")
 
 
-def of_one_shot(record: Record) -> bool:
+def is_one_shot(record: Record) -> bool:
     """Whether the training was one for a single target, with a single poison row."""
     return has_series(record) and "_one_shot_" in f"_{record.protocol}_"
 

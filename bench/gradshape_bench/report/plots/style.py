@@ -67,11 +67,11 @@ def looks(labels: Iterable[str], *, reference: str = "vanilla") -> Mapping[str, 
     Look(color='#0072B2', marker='s', line='-')
     """
     others = [label for label in dict.fromkeys(labels) if label != reference]
-    found = {label: nth(place) for place, label in enumerate(others)}
+    found = {label: nth_look(place) for place, label in enumerate(others)}
     return {reference: REFERENCE} | found
 
 
-def nth(place: int) -> Look:
+def nth_look(place: int) -> Look:
     """The look of the curve at that place; hundreds of them differ."""
     rounds = place // len(COLORS)
     return Look(COLORS[place % len(COLORS)], MARKERS[place % len(MARKERS)], _LINES[rounds % len(_LINES)])

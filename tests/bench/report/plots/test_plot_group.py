@@ -3,7 +3,7 @@ import pytest
 pytest.importorskip("matplotlib", reason="pictures need matplotlib: install the extra plots")
 
 from gradshape_bench.record import Status
-from gradshape_bench.report.plots.plot_group import defense_groups, intensity, kin, sections
+from gradshape_bench.report.plots.plot_group import defense_groups, intensity, plot_groups, without_numbers
 from tests.bench.sample import DEFENSES, make, unmeasured
 
 
@@ -23,7 +23,11 @@ def test_intensity_is_the_last_number_of_its_own(label: str, found: tuple[str, f
 
 
 def test_settings_of_one_attack_are_kin() -> None:
-    assert kin("collision_a0.5_40") == kin("collision_a0.9_40") != kin("insertion_p4_1")
+    assert (
+        without_numbers("collision_a0.5_40")
+        == without_numbers("collision_a0.9_40")
+        != without_numbers("insertion_p4_1")
+    )
 
 
 def test_clipping_and_noise_are_different_groups() -> None:
@@ -44,10 +48,10 @@ def test_plain_training_alone_is_one_group() -> None:
 
 
 def test_what_was_not_measured_is_in_no_section() -> None:
-    assert sections([unmeasured(Status.CRASHED, None), unmeasured(Status.SKIPPED, "data: none")]) == []
+    assert plot_groups([unmeasured(Status.CRASHED, None), unmeasured(Status.SKIPPED, "data: none")]) == []
 
 
 def test_section_is_one_data_set_model_protocol_and_scale() -> None:
     others = [make(dataset="a"), make(model="b"), make(protocol="c"), make(scale="paper")]
-    found = sections([make(), make(defense="vanilla"), *others])
-    assert sorted(len(section.records) for section in found) == [1, 1, 1, 1, 2]
+    found = plot_groups([make(), make(defense="vanilla"), *others])
+    assert sorted(len(group.records) for group in found) == [1, 1, 1, 1, 2]

@@ -5,7 +5,7 @@ pytest.importorskip("matplotlib", reason="pictures need matplotlib: install the 
 import numpy as np
 
 from gradshape_bench.report.plots import privacy_tradeoff
-from gradshape_bench.report.plots.published_marks import Mark
+from gradshape_bench.report.plots.published_marks import PublishedMark
 from tests.bench.report.plots.sample import curves, hollow, legends, private, texts, tradeoff
 from tests.bench.sample import make
 
@@ -50,7 +50,9 @@ def test_equal_epsilons_are_no_trouble() -> None:
 
 def test_published_accuracies_are_marked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        privacy_tradeoff, "marks", lambda record, metric: [Mark(0.97)] if record.defense != "vanilla" else []
+        privacy_tradeoff,
+        "published_marks",
+        lambda record, metric: [PublishedMark(0.97)] if record.defense != "vanilla" else [],
     )
     records = [private("vanilla", 0.9, norm=None), private("dp_adam_c1_s1", 0.9, norm=1.0, std=1.0, nominal=5.0)]
     (picture,) = privacy_tradeoff.pictures(records)
