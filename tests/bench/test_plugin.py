@@ -590,13 +590,13 @@ class _Session:
     exitstatus: int = pytest.ExitCode.OK
 
 
-def _finish(reporter: Reporter) -> int:
+def _finish(reporter: RecordReporter) -> int:
     session: Any = _Session()
     reporter.pytest_sessionfinish(session, session.exitstatus)
     return int(session.exitstatus)
 
 
-def _reporter(tmp_path: Path, settings: Any) -> Reporter:
+def _reporter(tmp_path: Path, settings: Any) -> RecordReporter:
     return RecordReporter(settings, SessionPart(tmp_path).folder)
 
 
