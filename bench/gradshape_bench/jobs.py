@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import KW_ONLY, dataclass, fields, is_dataclass
@@ -22,6 +23,7 @@ from gradshape.training import (
     Fit,
     GradientProbe,
     OptimizerState,
+    Progress,
     Recipe,
     Scoring,
     State,
@@ -33,6 +35,10 @@ from gradshape.training import (
 from gradshape_bench.matmul_precision import tf32_settings
 
 R = TypeVar("R", covariant=True)
+# How far a stack is, or an attack, named by its label.
+JobProgress = Progress | tuple[str, Crafting]
+# Called at every step of a job; it may raise to end the job.
+Heartbeat = Callable[[JobProgress], None]
 
 
 @cache
@@ -99,13 +105,21 @@ class Job(ABC, Generic[R]):
         """Jobs with equal values are best done together."""
         return self.key
 
+    def do(self, heartbeat: Heartbeat) -> "Finished[R]":
+        """Do the job by itself. Trainings cannot: engines do them as stacks.
+
+        Raises:
+            Exception: whatever keeps the job from being done.
+        """
+        raise TypeError(f"{type(self).__name__} cannot be done by itself: expected a job that defines `do`")
+
 
 AnyJob = Job[Any]
 
 
 @dataclass(frozen=True, eq=False)
 class Finished(Generic[R]):
-    """What a job gave, and the computing time that it took (its share of the stack it ran in)."""
+    """The result of a job, and the computing time that it took: its share of that of the stack it ran in, if any."""
 
     result: R
     seconds: float
@@ -164,22 +178,24 @@ class Craft(Job[PoisonSet]):
         target = None if self.target is None else self.target.fingerprint
         return self.attack, self.recipe, self.seed, target, self.wanted, self.networks
 
-    def craft(self, progress: Callable[[Crafting], None]) -> PoisonSet:
-        """The poison; ``progress`` is called after every step of the attack.
+    def do(self, heartbeat: Heartbeat) -> Finished[PoisonSet]:
+        """Craft the poison.
 
         Raises:
             ValueError: the attack cannot be made on this data, or breaks what it promises.
         """
-        return self.attack(
+        label, began = self.attack.label, time.perf_counter()
+        poison = self.attack(
             self.dataset,
             seed=self.seed,
             recipe=self.recipe,
             target=self.target,
             wanted=self.wanted,
             networks=self.networks,
-            progress=progress,
+            progress=lambda crafting: heartbeat((label, crafting)),
             device=self.device,
         )
+        return Finished(poison, time.perf_counter() - began)
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,14 +251,14 @@ class Filter(Job[Tensor]):
         targets = None if self.targets is None else self.targets.fingerprint
         return self.defense, self.recipe, poison, self.seed, targets, self.model
 
-    def filter(self) -> tuple[Tensor, float]:
-        """The rows that the defence keeps, and the seconds that it took; see :func:`gradshape.defenses.rows_to_keep`.
+    def do(self, heartbeat: Heartbeat) -> Finished[Tensor]:
+        """Ask the defence; see :func:`gradshape.defenses.rows_to_keep`.
 
         Raises:
             ValueError: the defence gives no mask that can be used.
         """
         train = self.dataset.train
-        return rows_to_keep(
+        keep, seconds = rows_to_keep(
             self.defense,
             PoisonedRows(train) if self.poison is None else self.poison.among(train),
             num_classes=self.dataset.num_classes,
@@ -252,6 +268,7 @@ class Filter(Job[Tensor]):
             model=self.model,
             targets=self.targets,
         )
+        return Finished(keep, seconds)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ from _pytest.terminal import TerminalReporter
 
 from gradshape.attacks import Crafting
 from gradshape.training import Progress
+from gradshape_bench.jobs import JobProgress
 
 _QUIET_SECONDS = 2.0
 _INTERVAL = 0.25
@@ -37,7 +38,7 @@ class ProgressLine:
         self._written = 0.0
         self._shown = False
 
-    def update(self, bundle: object, progress: Progress | tuple[str, Crafting]) -> None:
+    def update(self, bundle: object, progress: JobProgress) -> None:
         """Take note of a bundle's progress, or of an attack's by its label; called from any thread."""
         with self._guard:
             now = self._clock()

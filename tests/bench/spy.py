@@ -6,8 +6,7 @@ from pathlib import Path
 from gradshape_bench.cache import Cache
 from gradshape_bench.case import Case
 from gradshape_bench.engines import Bundle, Done, Failed, ThreadEngine
-from gradshape_bench.engines.work import Heartbeat
-from gradshape_bench.jobs import AnyJob, Craft, Train
+from gradshape_bench.jobs import AnyJob, Craft, Heartbeat, Train
 from gradshape_bench.protocols.base import Measurement
 from gradshape_bench.schedule import Scheduler
 

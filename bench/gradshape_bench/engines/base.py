@@ -5,16 +5,14 @@ from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from gradshape.attacks import Crafting
-from gradshape.training import Progress
-from gradshape_bench.jobs import AnyJob, Finished
+from gradshape_bench.jobs import AnyJob, Finished, JobProgress
 
 # Seconds after which an idle worker asks for a bundle again, though no job has ended.
 POLL_SECONDS = 0.2
 # Jobs that are done together: the victims of a stack, or a single job.
 Bundle = Sequence[AnyJob]
-# The identity of a bundle, and how far its stack is, or an attack (by its label).
-Watch = Callable[[Hashable, Progress | tuple[str, Crafting]], None]
+# Called with the identity of a bundle and how far it is.
+Watch = Callable[[Hashable, JobProgress], None]
 
 
 @dataclass(frozen=True, eq=False)

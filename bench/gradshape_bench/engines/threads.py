@@ -7,11 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-from gradshape.attacks import Crafting
-from gradshape.training import Progress
 from gradshape_bench.engines.allocator import keep_freed_memory
 from gradshape_bench.engines.base import POLL_SECONDS, Bundle, Done, Failed, Watch
-from gradshape_bench.engines.work import Heartbeat, Stopped, one_thread, perform
+from gradshape_bench.engines.work import Stopped, one_thread, perform
+from gradshape_bench.jobs import Heartbeat, JobProgress
 
 
 class ThreadEngine:
@@ -100,7 +99,7 @@ class ThreadEngine:
     def _heartbeat(self, stop: threading.Event) -> Heartbeat:
         identity = object()
 
-        def beat(progress: Progress | tuple[str, Crafting]) -> None:
+        def beat(progress: JobProgress) -> None:
             if stop.is_set():
                 raise Stopped
             if self._watch is not None:

@@ -17,11 +17,9 @@ import cloudpickle
 from torch import Tensor
 
 from gradshape import learners, models
-from gradshape.attacks import Crafting
 from gradshape.data import Dataset
-from gradshape.training import Progress
 from gradshape_bench.engines.base import Failed, JobOutcome
-from gradshape_bench.jobs import AnyJob
+from gradshape_bench.jobs import AnyJob, JobProgress
 
 
 @dataclass(eq=False)
@@ -125,7 +123,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 # What a worker tells: what became of a job, or how far its bundle is.
-WorkerMessage = JobOutcome | Progress | tuple[str, Crafting]
+WorkerMessage = JobOutcome | JobProgress
 
 
 def pack_message(place: int, told: WorkerMessage) -> bytes:

@@ -1,20 +1,15 @@
 """Doing the jobs of one bundle, wherever that is."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from threadpoolctl import threadpool_limits
 
-from gradshape.attacks import Crafting
-from gradshape.training import Progress, train_stacks
-from gradshape_bench.engines.base import Bundle, Done, Failed
-from gradshape_bench.jobs import AnyJob, Craft, Filter, Finished, Train
-
-# Called at every step; it may raise Stopped.
-Heartbeat = Callable[[Progress | tuple[str, Crafting]], None]
+from gradshape.training import train_stacks
+from gradshape_bench.engines.base import Bundle, Done, Failed, JobOutcome
+from gradshape_bench.jobs import AnyJob, Finished, Heartbeat, Train
 
 
 class Stopped(BaseException):
@@ -35,18 +30,11 @@ def perform(bundle: Bundle, *, max_memory: int, heartbeat: Heartbeat) -> Iterato
     yield from _train([job for job in bundle if isinstance(job, Train)], max_memory, heartbeat)
 
 
-def _attempt(job: AnyJob, heartbeat: Heartbeat) -> Finished[Any] | Failed:
-    began = time.perf_counter()
+def _attempt(job: AnyJob, heartbeat: Heartbeat) -> JobOutcome:
     try:
-        if isinstance(job, Filter):
-            return Finished(*job.filter())
-        if isinstance(job, Craft):
-            label = job.attack.label
-            poison = job.craft(lambda crafting: heartbeat((label, crafting)))
-            return Finished(poison, time.perf_counter() - began)
+        return job.do(heartbeat)
     except Exception as error:
         return Failed(error)
-    return Failed(TypeError(f"{type(job).__name__} is no job that can be done: expected Craft, Filter or Train"))
 
 
 def _train(jobs: Sequence[Train], max_memory: int, heartbeat: Heartbeat) -> Iterator[Done]:

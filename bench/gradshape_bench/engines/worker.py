@@ -4,12 +4,11 @@ import signal
 import time
 from multiprocessing.connection import Connection
 
-from gradshape.attacks import Crafting
-from gradshape.training import Progress
 from gradshape_bench.engines.allocator import keep_freed_memory
 from gradshape_bench.engines.base import Failed
 from gradshape_bench.engines.transport import Receiver, pack_message
 from gradshape_bench.engines.work import one_thread, perform
+from gradshape_bench.jobs import JobProgress
 from gradshape_bench.matmul_precision import restore_tf32
 
 # Seconds between two messages on how far a bundle is.
@@ -44,7 +43,7 @@ def serve(connection: Connection, max_memory: int) -> None:
             restore_tf32(settings)
             told = 0.0
 
-            def beat(progress: Progress | tuple[str, Crafting]) -> None:
+            def beat(progress: JobProgress) -> None:
                 nonlocal told
                 if time.monotonic() - told > _INTERVAL:
                     told = time.monotonic()
