@@ -18,8 +18,8 @@ from gradshape_bench.case import Rows
 from gradshape_bench.engines import Bundle, ProcessEngine
 from gradshape_bench.jobs import Craft, Finished, Train
 from gradshape_bench.schedule import Scheduler
+from tests.bench.schedule_sample import FLIPS, GRID, TASK, Broken, case
 from tests.bench.spy import Spy
-from tests.bench.test_schedule import FLIPS, GRID, TASK, Broken, case
 
 ELSEWHERE = case(task=replace(TASK, dataset="digits_38"))
 
