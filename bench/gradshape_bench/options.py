@@ -4,7 +4,7 @@ import argparse
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,6 +34,7 @@ class Settings:
     scale: Scale
     seeds: tuple[int, ...]
     device: str
+    _: KW_ONLY
     offline: bool
     require_data: bool
     results: Path

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import KW_ONLY, asdict, dataclass, field
 from enum import Enum
 from types import UnionType
 from typing import Any
@@ -54,6 +54,7 @@ class Record:
     case: str
     fingerprint: str
     dataset: str
+    _: KW_ONLY
     dataset_fingerprint: str | None
     model: str
     protocol: str
@@ -139,7 +140,10 @@ class Record:
             metrics = {name: Estimate(**estimate) for name, estimate in document["metrics"].items()}
             judgements = tuple(
                 Judgement(
-                    Threshold(t["metric"], t["op"], t["bound"]), metrics[t["metric"]], Verdict(t["verdict"]), t["met"]
+                    Threshold(t["metric"], t["op"], t["bound"]),
+                    metrics[t["metric"]],
+                    Verdict(t["verdict"]),
+                    met=t["met"],
                 )
                 for t in document["thresholds"]
             )

@@ -4,7 +4,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Generator, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any
 
 from gradshape import _digest
@@ -39,6 +39,7 @@ class MeasuredCase:
     measurement: Measurement
     dataset_fingerprint: str
     train_rows: int
+    _: KW_ONLY
     seconds: float
     costs: Mapping[str, float] = field(default_factory=dict)
 
@@ -372,7 +373,9 @@ def _measured_case(run: _Run, measurement: Measurement) -> MeasuredCase:
         name: sum(run.spent[job.key] for job in jobs) / len(jobs) for name, jobs in measurement.timed.items() if jobs
     }
     plain = replace(measurement, timed={})
-    return MeasuredCase(plain, run.dataset.fingerprint, len(run.dataset.train), sum(run.spent.values()), costs)
+    return MeasuredCase(
+        plain, run.dataset.fingerprint, len(run.dataset.train), seconds=sum(run.spent.values()), costs=costs
+    )
 
 
 def by_id(cases: Iterable[Case]) -> Mapping[tuple[str, str], Case]:

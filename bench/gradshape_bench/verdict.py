@@ -3,7 +3,7 @@
 import math
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from enum import Enum
 
 from gradshape import _validate
@@ -73,6 +73,7 @@ class Judgement:
     threshold: Threshold
     estimate: Estimate
     verdict: Verdict
+    _: KW_ONLY
     met: bool
 
     def __str__(self) -> str:
@@ -97,4 +98,4 @@ def judge(threshold: Threshold, metrics: Mapping[str, Estimate]) -> Judgement:
         sides = {threshold.holds(estimate.low), threshold.holds(estimate.high)}
         if len(sides) == 1:
             verdict = Verdict.PASS if sides.pop() else Verdict.FAIL
-    return Judgement(threshold, estimate, verdict, met)
+    return Judgement(threshold, estimate, verdict, met=met)

@@ -44,4 +44,12 @@ def make(
     }
     every_step = {problem: steps(over_plain=over_plain) for problem in PROBLEMS}
     experiments = {each.name: ExperimentTime((100, 10), (1_000, 50), 0.05) for each in WHOLE_EXPERIMENTS}
-    return SpeedRun(scale, device, ENVIRONMENT, every_step, stacks, {"cnn": memory}, experiments)
+    return SpeedRun(
+        scale,
+        device,
+        ENVIRONMENT,
+        steps=every_step,
+        stacks=stacks,
+        memory={"cnn": memory},
+        experiments=experiments,
+    )

@@ -35,7 +35,7 @@ SMALL = Problem(
     "small",
     "6-256-3",
     lambda generator: models.build("mlp1", (6,), 3, generator=generator),
-    lambda rows, generator: torch.rand(rows, 6, generator=generator),
+    draw=lambda rows, generator: torch.rand(rows, 6, generator=generator),
     classes=3,
 )
 
@@ -223,13 +223,19 @@ def test_work_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         return 2.0
 
     whole = WholeExperiment(
-        "sums", "sums", ("rows", "columns"), (100, 20), run, {Scale.SMOKE: (10, 4)}, {Scale.SMOKE: (20, 8)}
+        "sums",
+        "sums",
+        ("rows", "columns"),
+        full=(100, 20),
+        run=run,
+        measured={Scale.SMOKE: (10, 4)},
+        on_gpus={Scale.SMOKE: (20, 8)},
     )
     monkeypatch.setattr(speed_session, "WHOLE_EXPERIMENTS", [whole])
     of_session = session(tmp_path, Scale.SMOKE)
     done = of_session.experiment(whole)
     assert done.projected == pytest.approx(2.0 * 100 * 20 / (10 * 4))
-    assert of_session.value(Gate("sums", "seconds", "<=", 120)) == done.projected
+    assert of_session.value(Gate("sums", "seconds", "<=", bound=120)) == done.projected
     assert asked == [(10, 4)]
 
 
@@ -270,7 +276,7 @@ def test_missed_gate_is_measured_once_more(tmp_path: Path, monkeypatch: pytest.M
     measured = iter([2.0, 1.0])
     monkeypatch.setattr(measure, "step_times", lambda *_, **__: make(over_plain=next(measured)).steps["lr"])
     asked = session(tmp_path, Scale.SMOKE)
-    gate = Gate("lr", "step/plain", "<=", 0.8)
+    gate = Gate("lr", "step/plain", "<=", bound=0.8)
     assert asked.value(gate) == 2.0
     assert asked.value_again(gate) == 1.0
     assert asked.value_again(gate) == 1.0

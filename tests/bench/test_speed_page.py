@@ -111,12 +111,12 @@ def test_lines_have_no_trailing_space_and_the_page_ends_once() -> None:
 @pytest.mark.parametrize(
     ("gate", "value", "strictly", "within"),
     [
-        (Gate("lr", "step/plain", "<=", 0.8), 0.8, True, True),
-        (Gate("lr", "step/plain", "<=", 0.8), 0.99, False, True),
-        (Gate("lr", "step/plain", "<=", 0.8), 1.01, False, False),
-        (Gate("lr_k64", "stack/one_by_one", ">=", 60), 60, True, True),
-        (Gate("lr_k64", "stack/one_by_one", ">=", 60), 48, False, True),
-        (Gate("lr_k64", "stack/one_by_one", ">=", 60), 47, False, False),
+        (Gate("lr", "step/plain", "<=", bound=0.8), 0.8, True, True),
+        (Gate("lr", "step/plain", "<=", bound=0.8), 0.99, False, True),
+        (Gate("lr", "step/plain", "<=", bound=0.8), 1.01, False, False),
+        (Gate("lr_k64", "stack/one_by_one", ">=", bound=60), 60, True, True),
+        (Gate("lr_k64", "stack/one_by_one", ">=", bound=60), 48, False, True),
+        (Gate("lr_k64", "stack/one_by_one", ">=", bound=60), 47, False, False),
     ],
     ids=str,
 )

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 from gradshape.metrics import Estimate
 from gradshape_bench.record import Record
@@ -59,6 +59,7 @@ class Comparison:
     missing: Sequence[str]
     new: Sequence[str]
     changed: Sequence[str]
+    _: KW_ONLY
     differences: Sequence[NumberDifference]
     compared: int
     cases: int

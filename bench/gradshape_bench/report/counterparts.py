@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import cache
 from itertools import product
 
@@ -55,6 +55,7 @@ class Conclusion:
     words: str
     relation: str
     factor: float
+    _: KW_ONLY
     other: CasePatterns | None = None
 
 
@@ -76,6 +77,7 @@ class Counterpart:
     cases: tuple[CasePatterns, ...]
     metric: str
     relation: str = "="
+    _: KW_ONLY
     tolerance: float = 0.0
     caveat: str = ""
     note: str = ""
@@ -220,7 +222,9 @@ def _targets_counterpart(row: PublishedNumber) -> Counterpart:
         )
     # A bound is rounded as it is printed.
     relation, tolerance = (">", 5e-5) if "LOWER BOUND" in row.note else ("=", _RATE)
-    return Counterpart(cases, "success_rate", relation, tolerance, caveat=caveat, note=note, conclusion=conclusion)
+    return Counterpart(
+        cases, "success_rate", relation, tolerance=tolerance, caveat=caveat, note=note, conclusion=conclusion
+    )
 
 
 def _conclusion(row: PublishedNumber, experiment: str, own: CasePatterns) -> Conclusion | None:
@@ -230,16 +234,16 @@ def _conclusion(row: PublishedNumber, experiment: str, own: CasePatterns) -> Con
         return None
     if row.metric == "n_poisons":
         if row.experiment == "table3":
-            return Conclusion("more than without DP", ">", 1.0, vanilla)
+            return Conclusion("more than without DP", ">", 1.0, other=vanilla)
         if row.clip_norm == 8.0:
             return None
         loosest = _patterns(row, experiment, ["dp_adam_c8_x2", "dp_adam_c8"])
-        return Conclusion("at least three times that of C = 8", ">=", 3.0, loosest)
+        return Conclusion("at least three times that of C = 8", ">=", 3.0, other=loosest)
     if row.value > 0.9:
-        return Conclusion("at least nine tenths of that without DP", ">=", 0.9, vanilla)
+        return Conclusion("at least nine tenths of that without DP", ">=", 0.9, other=vanilla)
     if row.value > 0.5:
-        return Conclusion("less than without DP", "<", 1.0, vanilla)
-    return Conclusion("at most half of that without DP", "<=", 0.5, vanilla)
+        return Conclusion("less than without DP", "<", 1.0, other=vanilla)
+    return Conclusion("at most half of that without DP", "<=", 0.5, other=vanilla)
 
 
 def _gradients_counterpart(row: PublishedNumber) -> Counterpart:
@@ -247,7 +251,7 @@ def _gradients_counterpart(row: PublishedNumber) -> Counterpart:
     own, vanilla = (_patterns(row, "gradients_one_shot", defenses) for defenses in (_defenses(row), ["vanilla"]))
     defended = row.optimizer.startswith("dp")
     metric = "magnitude_ratio" if row.metric == "magnitude_ratio" else "cosine_similarity_spread"
-    conclusion = Conclusion("less than without DP", "<", 1.0, vanilla) if defended else None
+    conclusion = Conclusion("less than without DP", "<", 1.0, other=vanilla) if defended else None
     if not defended and metric == "magnitude_ratio":
         conclusion = Conclusion("the poison's gradients are the larger ones", ">", 1.0)
     return Counterpart((own,), metric, caveat=_SAME_SUM if defended else _SUMS_BATCHES, conclusion=conclusion)

@@ -1,6 +1,6 @@
 """Which of a record's metrics a board shows: what the attack did, what is left of it all, what the defence costs."""
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 from gradshape.metrics import Estimate
 from gradshape_bench.record import Record
@@ -21,20 +21,25 @@ class Headline:
     damage: str
     total: str | None
     cost: str | None
+    _: KW_ONLY
     title: str = "What the poison did"
     ranks: bool = True
 
 
 _HEADLINES = (
     # What a training looked like inside is no measure of a defence.
-    Headline("magnitude_ratio", None, None, "How much larger the poison's gradients were", ranks=False),
-    Headline("distinct_poisons", None, None, "How many different poisons there were", ranks=False),
-    Headline("boundary_length", None, "utility_loss", "How long the boundary between the classes was", ranks=False),
+    Headline("magnitude_ratio", None, None, title="How much larger the poison's gradients were", ranks=False),
+    Headline("distinct_poisons", None, None, title="How many different poisons there were", ranks=False),
+    Headline(
+        "boundary_length", None, "utility_loss", title="How long the boundary between the classes was", ranks=False
+    ),
     # What a trigger does is not seen in the accuracy on rows without it.
-    Headline("backdoor_rate", None, "utility_loss", "How many test rows with the trigger went in at the back door"),
+    Headline(
+        "backdoor_rate", None, "utility_loss", title="How many test rows with the trigger went in at the back door"
+    ),
     Headline("rad", "rad_vs_vanilla", "utility_loss"),
     Headline("mse_ratio", "mse_ratio_vs_vanilla", "mse_ratio_utility"),
-    Headline("success_rate", None, "utility_loss", "How many targets were won"),
+    Headline("success_rate", None, "utility_loss", title="How many targets were won"),
 )
 
 

@@ -5,7 +5,7 @@ The same records give the same bytes, in any order.
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from enum import Enum
 from pathlib import Path
 
@@ -58,6 +58,7 @@ class Entry:
     row: PublishedNumber
     verdict: Reproduction
     ours: tuple[tuple[str, Estimate], ...] = ()
+    _: KW_ONLY
     scale: str | None = None
     reason: str = ""
 
@@ -94,7 +95,11 @@ def _entry(row: PublishedNumber, measured: Sequence[Record]) -> Entry:
     ours = tuple((record.case, estimate) for record, estimate in values)
     if scale != "paper":
         return Entry(
-            row, Reproduction.NOT_RUN, ours, scale, "measured at smoke scale only, which shrinks the experiment"
+            row,
+            Reproduction.NOT_RUN,
+            ours,
+            scale=scale,
+            reason="measured at smoke scale only, which shrinks the experiment",
         )
     records = [record for record, _ in values]
     why = [*_stand_ins(row, records), *([how.caveat] if how.caveat else [])]
@@ -102,9 +107,11 @@ def _entry(row: PublishedNumber, measured: Sequence[Record]) -> Entry:
         why.append("no target could be attacked, so nothing is known")
     remarks = [*why, *_conclusion(how, values, of_scale), *([how.note] if how.note else []), *_sizes(how, records)]
     if why:
-        return Entry(row, Reproduction.NOT_COMPARABLE, ours, scale, "; ".join(remarks))
+        return Entry(row, Reproduction.NOT_COMPARABLE, ours, scale=scale, reason="; ".join(remarks))
     same = len(ours) == len(how.cases) and all(_agrees(how, row.value, estimate) for _, estimate in ours)
-    return Entry(row, Reproduction.REPRODUCED if same else Reproduction.DIFFERS, ours, scale, "; ".join(remarks))
+    return Entry(
+        row, Reproduction.REPRODUCED if same else Reproduction.DIFFERS, ours, scale=scale, reason="; ".join(remarks)
+    )
 
 
 def _find(asked: CasePatterns, records: Iterable[Record]) -> Record | None:

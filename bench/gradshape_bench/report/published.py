@@ -1,7 +1,7 @@
 """What the paper states: every number of its text, tables and captions, from the file beside this module."""
 
 import csv
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import cache
 from pathlib import Path
 
@@ -10,6 +10,7 @@ SOURCE = (
     "with Gradient Shaping, arXiv:2002.11497"
 )
 _FILE = Path(__file__).with_name("published.csv")
+_TEXTS = ("experiment", "dataset", "model", "attack", "intensity", "optimizer", "metric", "note")
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class PublishedNumber:
     experiment: str
     dataset: str
     model: str
+    _: KW_ONLY
     attack: str
     intensity: str
     optimizer: str
@@ -50,17 +52,10 @@ def published_numbers() -> tuple[PublishedNumber, ...]:
     with _FILE.open(encoding="utf-8", newline="") as file:
         return tuple(
             PublishedNumber(
-                row["experiment"],
-                row["dataset"],
-                row["model"],
-                row["attack"],
-                row["intensity"],
-                row["optimizer"],
-                _number(row["clip_norm"]),
-                _number(row["noise_multiplier"]),
-                row["metric"],
-                float(row["value"]),
-                row["note"],
+                **{name: row[name] for name in _TEXTS},
+                clip_norm=_number(row["clip_norm"]),
+                noise=_number(row["noise_multiplier"]),
+                value=float(row["value"]),
             )
             for row in csv.DictReader(file)
         )

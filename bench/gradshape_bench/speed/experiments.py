@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 
 import torch
 
@@ -41,6 +41,7 @@ class WholeExperiment:
     name: str
     title: str
     counts: tuple[str, str]
+    _: KW_ONLY
     full: Size
     run: Run
     measured: Mapping[Scale, Size]
@@ -147,42 +148,42 @@ WHOLE_EXPERIMENTS = (
         "retraining",
         "logistic regression with clipping at the size of the original Purchase-100 (10,000 rows, 600 to 100)",
         _RETRAININGS,
-        (10_000, 50),
-        clipped_trainings,
-        {Scale.SMOKE: (20, 1), Scale.PAPER: (200, 5)},
-        {Scale.SMOKE: (200, 2), Scale.PAPER: (10_000, 50)},
+        full=(10_000, 50),
+        run=clipped_trainings,
+        measured={Scale.SMOKE: (20, 1), Scale.PAPER: (200, 5)},
+        on_gpus={Scale.SMOKE: (200, 2), Scale.PAPER: (10_000, 50)},
     ),
     WholeExperiment(
         "one_shot_location30",
         "re-trainings of logistic regression at the size of Location-30 (4,008 rows, 446 to 30) by Adam",
         _RETRAININGS,
-        (200, 20),
-        retrainings(4_008, 446, 30),
-        {Scale.SMOKE: (40, 1), Scale.PAPER: (200, 20)},
+        full=(200, 20),
+        run=retrainings(4_008, 446, 30),
+        measured={Scale.SMOKE: (40, 1), Scale.PAPER: (200, 20)},
     ),
     WholeExperiment(
         "one_shot_purchase",
         "re-trainings of logistic regression at the size of the paper's Purchase-100 (10,000 rows, 100 to 100) by Adam",
         _RETRAININGS,
-        (10_000, 50),
-        retrainings(10_000, 100, 100),
-        {Scale.SMOKE: (40, 1), Scale.PAPER: (400, 5)},
-        {Scale.PAPER: (10_000, 50)},
+        full=(10_000, 50),
+        run=retrainings(10_000, 100, 100),
+        measured={Scale.SMOKE: (40, 1), Scale.PAPER: (400, 5)},
+        on_gpus={Scale.PAPER: (10_000, 50)},
     ),
     WholeExperiment(
         "poison_frogs_lr",
         "Poison Frogs against logistic regression on `purchase_synthetic`",
         _PAIRS,
-        (100, 100),
-        crafting("lr", 0.04),
-        {Scale.SMOKE: (2, 10), Scale.PAPER: (100, 100)},
+        full=(100, 100),
+        run=crafting("lr", 0.04),
+        measured={Scale.SMOKE: (2, 10), Scale.PAPER: (100, 100)},
     ),
     WholeExperiment(
         "poison_frogs_mlp",
         "Poison Frogs against the network of two hidden layers on `purchase_synthetic`",
         _PAIRS,
-        (100, 100),
-        crafting("mlp", 0.001),
-        {Scale.SMOKE: (2, 10), Scale.PAPER: (100, 100)},
+        full=(100, 100),
+        run=crafting("mlp", 0.001),
+        measured={Scale.SMOKE: (2, 10), Scale.PAPER: (100, 100)},
     ),
 )

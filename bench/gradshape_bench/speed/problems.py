@@ -1,7 +1,7 @@
 """What is timed: networks with a batch of random rows, and their initial weights."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,7 @@ class Problem:
     name: str
     title: str
     build: Callable[[torch.Generator], nn.Module]
+    _: KW_ONLY
     draw: Draw
     classes: int
 
@@ -108,14 +109,22 @@ def _words(length: int, *, words: int) -> Draw:
     return lambda rows, generator: torch.randint(words, (rows, length), generator=generator)
 
 
-LR = Problem("lr", "logistic regression, 600 to 100", _paper_model("lr", 600, classes=100), _binary(600), classes=100)
+LR = Problem(
+    "lr", "logistic regression, 600 to 100", _paper_model("lr", 600, classes=100), draw=_binary(600), classes=100
+)
 LR_784 = Problem(
-    "lr_784", "logistic regression, 784 to 2", _paper_model("lr", 784, classes=2), _uniform(784), classes=2
+    "lr_784", "logistic regression, 784 to 2", _paper_model("lr", 784, classes=2), draw=_uniform(784), classes=2
 )
-MLP = Problem("mlp", "784-256-256-10", _paper_model("mlp", 784, classes=10), _uniform(784), classes=10)
+MLP = Problem("mlp", "784-256-256-10", _paper_model("mlp", 784, classes=10), draw=_uniform(784), classes=10)
 CNN = Problem(
-    "cnn", "the paper's Table 4, 3x32x32", _paper_model("cnn", 3, 32, 32, classes=10), _uniform(3, 32, 32), classes=10
+    "cnn",
+    "the paper's Table 4, 3x32x32",
+    _paper_model("cnn", 3, 32, 32, classes=10),
+    draw=_uniform(3, 32, 32),
+    classes=10,
 )
-TRANSFORMER = Problem("transformer", "2 blocks, width 128, 64 tokens", _transformer, _words(64, words=1000), classes=10)
+TRANSFORMER = Problem(
+    "transformer", "2 blocks, width 128, 64 tokens", _transformer, draw=_words(64, words=1000), classes=10
+)
 
 PROBLEMS: Mapping[str, Problem] = {problem.name: problem for problem in (LR, MLP, CNN, TRANSFORMER)}

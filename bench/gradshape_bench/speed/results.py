@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import KW_ONLY, asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ class StackTimes:
     seconds: Spread
     victims: int
     flops: int
+    _: KW_ONLY
     one_by_one_seconds: Spread
     over_one_by_one: Spread
     product_flops: Spread
@@ -105,6 +106,7 @@ class SpeedRun:
     scale: Scale
     device: str
     environment: Mapping[str, Any]
+    _: KW_ONLY
     steps: dict[str, dict[str, StepTimes]] = field(default_factory=dict)
     stacks: dict[str, StackTimes] = field(default_factory=dict)
     memory: dict[str, dict[str, PeakMemory]] = field(default_factory=dict)
@@ -154,20 +156,22 @@ class SpeedRun:
             plain = json.loads(text)
             if plain["schema"] != SCHEMA:
                 raise ValueError(f"schema {plain['schema']!r}: expected {SCHEMA}; run the speed suite again")
+            steps = {
+                name: {method: _step_times(of) for method, of in methods.items()}
+                for name, methods in plain["steps"].items()
+            }
+            memory = {
+                name: {method: PeakMemory(**of) for method, of in methods.items()}
+                for name, methods in plain["memory"].items()
+            }
             return cls(
                 Scale.parse(plain["scale"]),
                 plain["device"],
                 plain["environment"],
-                {
-                    problem: {way: _step_times(of) for way, of in ways.items()}
-                    for problem, ways in plain["steps"].items()
-                },
-                {stack: _stack_times(of) for stack, of in plain["stacks"].items()},
-                {
-                    problem: {way: PeakMemory(**of) for way, of in ways.items()}
-                    for problem, ways in plain["memory"].items()
-                },
-                {name: _experiment_time(of) for name, of in plain["wholes"].items()},
+                steps=steps,
+                stacks={stack: _stack_times(of) for stack, of in plain["stacks"].items()},
+                memory=memory,
+                experiments={name: _experiment_time(of) for name, of in plain["wholes"].items()},
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a document of the speed suite: {error!r}") from error
