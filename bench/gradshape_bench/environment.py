@@ -1,4 +1,4 @@
-"""What a record says about where it was measured."""
+"""The environment of a measurement, as it is recorded."""
 
 import platform
 import subprocess
@@ -15,7 +15,7 @@ from gradshape_bench.matmul_precision import tf32_settings
 
 
 def describe(device: str, root: Path) -> dict[str, Any]:
-    """Versions, device, the library's source hash and, in a git checkout, the commit."""
+    """Return versions, device, hash of the library's source and, in a git checkout, the commit."""
     where = torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.machine()
     return {
         "gradshape": gradshape.__version__,

@@ -1,4 +1,4 @@
-"""How GPUs multiply float32 matrices."""
+"""The precision with which GPUs multiply float32 matrices: full, or TF32."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,10 +8,10 @@ import torch
 
 @contextmanager
 def tf32(allowed: bool) -> Iterator[None]:
-    """Allow or forbid TF32 inside, in matrix products and in convolutions; as before afterwards.
+    """Allow or forbid TF32 within the context, in matrix products and convolutions; restore the settings after it.
 
-    TF32 keeps 10 bits of a factor instead of 23. PyTorch allows it in convolutions unless told otherwise. Both settings
-    are the process's, and do nothing on a CPU.
+    TF32 keeps 10 bits of each factor instead of 23. PyTorch allows it in convolutions by default. Both settings apply
+    to the whole process and have no effect on CPUs.
 
     >>> with tf32(True):
     ...     tf32_settings()
@@ -27,7 +27,7 @@ def tf32(allowed: bool) -> Iterator[None]:
 
 
 def tf32_settings() -> dict[str, bool]:
-    """Where TF32 is allowed now, in matrix products and in convolutions."""
+    """Return whether TF32 is allowed now, in matrix products and in convolutions."""
     return {
         "tf32": torch.backends.cuda.matmul.allow_tf32,
         "tf32_convolutions": torch.backends.cudnn.allow_tf32,
@@ -35,6 +35,6 @@ def tf32_settings() -> dict[str, bool]:
 
 
 def restore_tf32(settings: Mapping[str, bool]) -> None:
-    """Allow TF32 where :func:`tf32_settings` said, in another process, that it is."""
+    """Apply the settings that :func:`tf32_settings` returned in another process."""
     torch.backends.cuda.matmul.allow_tf32 = settings["tf32"]
     torch.backends.cudnn.allow_tf32 = settings["tf32_convolutions"]

@@ -1,4 +1,4 @@
-"""What a published page holds, read back from its Markdown: a section and a name each."""
+"""The contents of a published page, read back from its Markdown as pairs of a section and a name."""
 
 import re
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from gradshape_bench.case import Scale
 
 
 def cases_on(page: str) -> set[tuple[str, str]]:
-    """Section and id of every case on a leaderboard."""
+    """Return section and id of every case on a leaderboard."""
     found = set()
     for section, line in _lines(page, "### "):
         entry = re.match(r'- <a id="c-[0-9a-f]+"></a>\*\*(.*?)\*\*', line)
@@ -17,7 +17,7 @@ def cases_on(page: str) -> set[tuple[str, str]]:
 
 
 def settings_on(page: str) -> set[tuple[str, str]]:
-    """Section and setting of every measurement on the page about privacy."""
+    """Return section and setting of every measurement on the page about privacy."""
     return {
         (section, f"C {row[0]}, {column}")
         for section, headers, row in _rows(page)
@@ -27,7 +27,7 @@ def settings_on(page: str) -> set[tuple[str, str]]:
 
 
 def numbers_on(page: str) -> set[tuple[str, str]]:
-    """Section and setting of every number of the ledger that was measured at paper scale."""
+    """Return section and setting of every number in the ledger that was measured at paper scale."""
     return {
         (section, f"{row[0]}, {row[1]} {row[2]}")
         for section, headers, row in _rows(page)
@@ -44,7 +44,7 @@ def _lines(page: str, heading: str) -> Iterator[tuple[str, str]]:
 
 
 def _rows(page: str) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Section, headers and cells of every row of every table."""
+    """Yield section, headers and cells of every row of every table."""
     headers: list[str] = []
     for section, line in _lines(page, "## "):
         if not line.startswith("|"):

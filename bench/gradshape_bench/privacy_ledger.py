@@ -1,4 +1,4 @@
-"""The privacy ledger of a record: what one training by the case's recipe spends, as plain values."""
+"""The privacy ledger of a record: the privacy that one training by the case's recipe spends, as plain values."""
 
 import math
 from collections.abc import Mapping
@@ -12,9 +12,10 @@ KEY = "privacy"
 
 
 def recipe_ledger(recipe: AnyRecipe, rows: int) -> dict[str, Any]:
-    """The ledger of ``recipe`` on ``rows`` clean rows. What is infinite is ``None``, and ``reason`` says why.
+    """Return the ledger of a training by ``recipe`` on ``rows`` clean rows.
 
-    Empty for a recipe that is fitted by an estimator: what such a one guarantees is its own to say.
+    Infinite values are ``None``, and ``reason`` says why. The ledger of an estimator is empty: nothing is known of the
+    privacy that it guarantees.
 
     >>> from gradshape.training import Adam
     >>> ledger = recipe_ledger(Recipe("lr", Adam(0.01), batch_size=32, epochs=2), 100)
@@ -44,18 +45,18 @@ def _finite(value: float) -> float | None:
 
 
 def ledger(record: Record) -> Mapping[str, Any]:
-    """The ledger that a record holds; empty if it holds none."""
+    """Return the ledger that a record holds; empty if it holds none."""
     found = record.details.get(KEY)
     return found if isinstance(found, Mapping) else {}
 
 
 def is_noisy(record: Record) -> bool:
-    """Whether the record's recipe adds noise."""
+    """Return whether the record's recipe adds noise."""
     return bool(ledger(record).get("noise_std"))
 
 
 def epsilon(value: object) -> str:
-    """An epsilon of a ledger as a reader would write it.
+    """Format an epsilon of a ledger for a reader.
 
     >>> epsilon(12.3456), epsilon(0.0), epsilon(2.5e16), epsilon(None)
     ('12.3', '0', '2.5e+16', '∞')
@@ -64,5 +65,5 @@ def epsilon(value: object) -> str:
 
 
 def assumption(sampling: object) -> str:
-    """What the epsilons of a ledger with that sampling rest on."""
+    """Return the assumption under which the epsilons of a ledger with that sampling hold."""
     return next((text for kind, text in ASSUMPTIONS.items() if kind.value == sampling), "Batches: not recorded.")

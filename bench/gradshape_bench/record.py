@@ -1,4 +1,4 @@
-"""One case's result, as it is written to the results file: one line of JSON."""
+"""The record of a case, written to the results file as one line of JSON."""
 
 import json
 from collections.abc import Mapping
@@ -11,12 +11,12 @@ from gradshape.metrics import Estimate
 from gradshape_bench.verdict import Judgement, Threshold, Verdict
 
 SCHEMA = 1
-# What the reason of a case begins with whose data could not be had.
+# The reason begins with this if the data of the case could not be had.
 MISSING_DATA = "data:"
 
 
 class OtherSchema(ValueError):
-    """A line that another version of this project wrote."""
+    """A line was written in the schema of another version of this project."""
 
 
 class Status(Enum):
@@ -38,17 +38,17 @@ class Record:
         dataset, model, protocol, attack, defense: labels, as in the id.
         dataset_fingerprint: sha256 of the rows; ``None`` if they were never loaded.
         scale: ``smoke`` or ``paper``.
-        seeds: of the repetitions.
-        status: see :class:`Status`.
+        seeds: seeds of the repetitions.
+        status: whether the case could be measured.
         metrics: by name, see :data:`gradshape_bench.report.metric_definitions.METRICS`; ``_best`` and ``_last`` say
             which epoch's test accuracy was taken, no suffix means the protocol's choice.
-        judgements: one a threshold; empty unless ``status`` is ok.
+        judgements: one for each threshold; empty unless ``status`` is ok.
         expected_failure: why the case is expected to miss a threshold, with the source; ``None`` if it is not.
         reason: why there are no metrics; ``None`` if there are.
-        details: how it was trained and how much poison there was, as plain values.
-        seconds: computing time of its jobs, each job's share of the stack that it ran in.
-        environment: versions, device, source.
-        costs: mean seconds of a job by what it did: crafting, filtering, training.
+        details: how victims were trained and how much poison there was, as plain values.
+        seconds: computing time of the jobs; for each job its share of the stack that it ran in.
+        environment: versions, device and source.
+        costs: mean seconds of a job, by what it did: crafting, filtering or training.
     """
 
     case: str
@@ -74,22 +74,22 @@ class Record:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What identifies it among the records of a results file: a later one replaces an earlier one."""
+        """What identifies the record in a results file, where a later record replaces an earlier one."""
         return self.scale, self.case
 
     @property
     def missed(self) -> tuple[Judgement, ...]:
-        """The thresholds that are not met."""
+        """The judgements of thresholds that are not met."""
         return tuple(judgement for judgement in self.judgements if not judgement.met)
 
     @property
     def verdict(self) -> Verdict | None:
-        """The worst of its verdicts; ``None`` if there is none."""
+        """The worst verdict; ``None`` if there is none."""
         verdicts = {judgement.verdict for judgement in self.judgements}
         return next((v for v in (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS) if v in verdicts), None)
 
     def to_json(self) -> str:
-        """The record as one line."""
+        """Return the record as one line of JSON."""
         thresholds = [
             {
                 "metric": j.threshold.metric,
@@ -126,10 +126,10 @@ class Record:
 
     @classmethod
     def from_json(cls, line: str) -> "Record":
-        """The record that :meth:`to_json` wrote.
+        """Read the record that :meth:`to_json` wrote.
 
         Raises:
-            OtherSchema: the line is of another schema version; a ``ValueError``, too.
+            OtherSchema: the line has another schema version; it is a ``ValueError``, too.
             ValueError: the line is no record.
         """
         try:
@@ -182,7 +182,7 @@ _TEXTS = ("case", "fingerprint", "dataset", "model", "protocol", "attack", "defe
 
 
 def _check_types(document: Mapping[str, Any]) -> None:
-    """Raise ``TypeError`` where a value is of a type that would only fail later, when it is sorted or printed."""
+    """Raise ``TypeError`` for a value whose type would only fail later, when it is sorted or printed."""
     fields: list[tuple[str, Any, type | UnionType]] = [(name, document[name], str) for name in _TEXTS]
     fields += [(name, document[name], str | None) for name in ("dataset_fingerprint", "expected_failure", "reason")]
     fields += [(name, document[name], dict) for name in ("metrics", "details", "environment")]
@@ -195,7 +195,7 @@ def _check_types(document: Mapping[str, Any]) -> None:
     fields += [("bound", threshold["bound"], int | float) for threshold in document["thresholds"]]
     for name, value, kind in fields:
         if not isinstance(value, kind):
-            raise TypeError(f"{name} is {value!r}")
+            raise TypeError(f"{name}={value!r}: expected {getattr(kind, '__name__', kind)}")
 
 
 def _refuse(constant: str) -> float:

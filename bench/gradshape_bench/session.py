@@ -1,4 +1,4 @@
-"""One benchmark session: runs cases on demand and turns what they found into records."""
+"""A benchmark session: it runs cases on demand and makes a record of what each measured."""
 
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
@@ -29,12 +29,12 @@ _ENGINES: Mapping[EngineKind, type[ThreadEngine | ProcessEngine]] = {
 
 @dataclass(frozen=True)
 class SessionPart:
-    """Which part of a session a process does.
+    """The part of a session that a process runs.
 
     Attributes:
-        folder: scratch folder that all processes of the session share; removed at its end.
+        folder: scratch folder that all processes of the session share; removed at the end.
         processes: number of processes that run cases side by side.
-        index: number of this one, from 0.
+        index: number of this process, from 0.
     """
 
     folder: Path
@@ -43,7 +43,7 @@ class SessionPart:
 
     @classmethod
     def alone(cls) -> "SessionPart":
-        """A session of one process."""
+        """Return the whole of a session of one process."""
         return cls(Path(tempfile.mkdtemp(prefix="gradshape-")))
 
 
@@ -51,12 +51,12 @@ class BenchSession:
     """Runs the selected cases of one process.
 
     Args:
-        cases: all selected cases, those of other processes included: they may share stacks.
+        cases: all selected cases, those of other processes included, because they may share stacks.
         settings: checked options.
-        part: which part of the session this process does.
-        root: folder of the project under test, for the commit in the records.
-        progress: shown while victims are trained; ``None`` for none.
-        ahead: at most so many cases are begun before they are asked for; as many as are useful if ``None``.
+        part: the part of the session that this process runs.
+        root: folder of the project under test, whose commit is recorded.
+        progress: line that shows progress while victims are trained; ``None`` for no line.
+        ahead: how many cases may begin before they are asked for; ``None`` for as many as are useful.
 
     Raises:
         ValueError: two different cases have one id.
@@ -87,19 +87,19 @@ class BenchSession:
             engine=self._engine,
             device=settings.device,
             download=not settings.offline,
-            # Between processes nothing is begun early: a case that ends its process must end no other case.
+            # With several processes no case begins early: a case that ends its process must end no other case.
             ahead=ahead if part.processes == 1 else 0,
         )
         self._precision: ExitStack | None = None
 
     def run(self, case: Case) -> Record:
-        """The record of one case.
+        """Measure a case and return its record.
 
         Raises:
-            Unmeasured: the case could not be measured; it holds the record that says so.
+            Unmeasured: the case could not be measured; the error holds the record that says so.
         """
         if self._precision is None:
-            # Until the session is closed: jobs of the next cases run between the tests, too.
+            # It is kept until the session is closed: jobs of the next cases run between the tests, too.
             self._precision = ExitStack()
             self._precision.enter_context(tf32(self._settings.tf32))
         try:
@@ -130,11 +130,11 @@ class BenchSession:
         )
 
     def rest(self) -> None:
-        """Wait for what runs for cases that were not asked for, and begin nothing until one is asked for."""
+        """Wait for jobs that run for later cases, and begin no others until a case is asked for."""
         self._scheduler.rest()
 
     def close(self) -> None:
-        """Stop what runs for cases that were not asked for, and give back what is held."""
+        """Stop jobs that run for later cases, and release what the session holds."""
         self._scheduler.close()
         self._engine.close()
         if self._precision is not None:
@@ -147,7 +147,7 @@ class BenchSession:
 
 
 class Unmeasured(Exception):
-    """A case could not be measured."""
+    """A case could not be measured; ``record`` says why."""
 
     def __init__(self, record: Record) -> None:
         super().__init__(record.reason)
@@ -155,11 +155,11 @@ class Unmeasured(Exception):
 
 
 class ThresholdMissed(AssertionError):
-    """A case was measured and misses a threshold."""
+    """A case was measured and misses at least one threshold."""
 
 
 def knowledge(case: Case) -> dict[str, object]:
-    """What the defence is told, and what the attack knows, as plain values."""
+    """Return what the defence is told and what the attack knows, as plain values."""
     told = case.defense.assumptions
     defender = {
         "training data": told.knows_training_data,
@@ -185,7 +185,7 @@ def knowledge(case: Case) -> dict[str, object]:
 
 
 def blank_record(case: Case, status: Status, reason: str | None = None) -> Record:
-    """A record of ``case`` without measurements."""
+    """Return a record of ``case`` without measurements."""
     return Record(
         case=case.id,
         fingerprint=case.fingerprint,
@@ -204,12 +204,12 @@ def blank_record(case: Case, status: Status, reason: str | None = None) -> Recor
 
 
 class CaseOutcome:
-    """What a test gets as ``outcome``: the case is run when it is first looked at.
+    """What the fixture ``outcome`` gives a test; the case runs when its record or metrics are first asked for.
 
     Args:
         case: the case of this test.
-        measure: runs it; a test that cannot be measured skips or fails in it.
-        strict: whether INCONCLUSIVE fails.
+        measure: measures the case; it skips or fails the test if that cannot be done.
+        strict: whether a threshold whose verdict is INCONCLUSIVE is missed.
     """
 
     def __init__(self, case: Case, measure: Callable[[], Record], *, strict: bool) -> None:
@@ -225,17 +225,17 @@ class CaseOutcome:
 
     @property
     def metrics(self) -> Mapping[str, Estimate]:
-        """What was measured, by name."""
+        """The measured metrics, by name."""
         __tracebackhide__ = True
         return self.record.metrics
 
     def check(self) -> None:
         """Assert the thresholds of the case.
 
-        A threshold is met if the measured value is on its right side; the verdict says how sure that is.
+        A threshold is met if the measured value is on the right side of its bound; the verdict says how sure that is.
 
         Raises:
-            ThresholdMissed: at least one is missed; the message shows value, interval, bound and case.
+            ThresholdMissed: at least one threshold is missed; the message shows value, interval, bound and case.
         """
         __tracebackhide__ = True
         missed = [j for j in self.record.judgements if not j.met or (self._strict and j.verdict is not Verdict.PASS)]

@@ -131,7 +131,7 @@ def test_after_it_is_closed_it_goes_on_where_it_was(running: Scheduler, engine: 
 
 def test_a_case_of_another_session_is_refused(running: Scheduler) -> None:
     stranger = case(seeds=(0, 1, 2, 3))
-    with pytest.raises(ValueError, match="is no case of this session"):
+    with pytest.raises(ValueError, match="expected a case of this session"):
         running.measure(stranger)
 
 

@@ -1,4 +1,4 @@
-"""What a worker process does: it takes bundles from its connection and gives back what became of their jobs."""
+"""The main loop of a worker process: it receives bundles and sends back the outcomes of their jobs."""
 
 import signal
 import time
@@ -18,12 +18,12 @@ NOTHING_MORE = b""
 
 
 def serve(connection: Connection, max_memory: int) -> None:
-    """Do bundles until there is nothing more.
+    """Do the bundles that arrive on ``connection`` until :data:`NOTHING_MORE` arrives or the connection is closed.
 
-    Every message from here is the place of a job in its bundle and what became of it. The place is -1 for all that are
-    left, and for how far the bundle is.
+    Every message that is sent back is the place of a job in its bundle and the outcome of that job. The place is -1 if
+    the message concerns all jobs that are left, or says how far the bundle is.
     """
-    # The process that began this one is told of interrupts, too, and ends it.
+    # The process that started this one receives interrupts, too, and ends it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     keep_freed_memory()
     receiver = Receiver()

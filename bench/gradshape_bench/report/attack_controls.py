@@ -1,4 +1,4 @@
-"""Which attacks do no more than what they could trivially do: random flips of the same budget and constraints."""
+"""Which attacks do no better than their controls, such as random flips with the same budget and constraints."""
 
 import math
 from collections.abc import Sequence
@@ -11,28 +11,28 @@ _UNDEFENDED = "vanilla"
 
 
 def own_control(record: Record) -> str | None:
-    """The label of the attack that is the control of this record's attack; ``None`` if it has none."""
+    """Return the label of the attack that is the control of this record's attack; ``None`` if it has none."""
     label = record.details.get("attack_control")
     return label if isinstance(label, str) else None
 
 
 def control_labels(records: Sequence[Record]) -> frozenset[str]:
-    """The attacks that are the control of another one of these records."""
+    """Return the labels of attacks that are the control of another attack among these records."""
     return frozenset(label for record in records if (label := own_control(record)) is not None)
 
 
 def no_better_than_control(records: Sequence[Record]) -> frozenset[str]:
     """Return the attacks that do not do significantly more to the undefended victim than their controls do.
 
-    The control of an attack on single targets is in the attack's own record: what clean rows do in the place of the
-    poison. That of any other attack is another attack, with a record of its own.
+    The control of an attack on single targets is in the attack's own record: the effect of clean rows in the place of
+    the poison. The control of any other attack is another attack, with a record of its own.
 
-    An attack does more if the difference of the two means is above the root of the summed squares of their intervals'
-    half-widths that face each other. Without intervals, with a single seed, nothing is shown to do more. An attack that
-    was not measured on the undefended victim, or whose control was not, is not among them: nothing is known of it.
+    An attack does more if the difference of the two means exceeds the root of the summed squares of the half-widths of
+    their intervals on the sides that face each other. Without intervals, that is with a single seed, no attack is shown
+    to do more. An attack is left out if it or its control was not measured on the undefended victim.
 
     Args:
-        records: of one data set, model and protocol at one scale.
+        records: records of one data set, model and protocol at one scale.
     """
     undefended = {record.attack: record for record in reversed(records) if record.defense == _UNDEFENDED}
     short = set()
@@ -46,7 +46,7 @@ def no_better_than_control(records: Sequence[Record]) -> frozenset[str]:
 
 
 def exceeds(one: Estimate, other: Estimate) -> bool:
-    """Whether ``one`` is above ``other`` by more than their intervals allow for; false without intervals.
+    """Return whether ``one`` is above ``other`` by more than their intervals allow for; false without intervals.
 
     >>> exceeds(Estimate(0.10, 0.08, 0.12, 5), Estimate(0.05, 0.03, 0.07, 5))
     True

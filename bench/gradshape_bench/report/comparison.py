@@ -1,4 +1,4 @@
-"""Two results files beside each other: which cases are in one alone, and which numbers differ by how much."""
+"""Comparing two results files: which cases only one of them has, and by how much their numbers differ."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,13 +16,13 @@ _PARTS: Mapping[str, Callable[[Estimate], float | None]] = {
 
 @dataclass(frozen=True)
 class NumberDifference:
-    """A number that two records of one case do not share.
+    """A number before and after, of one case.
 
     Attributes:
         case: scale and id.
-        metric: its name.
-        part: ``value``, ``low``, ``high`` or ``n``.
-        before, after: what it was; ``None`` where there is none.
+        metric: name of the metric.
+        part: part of the estimate: ``value``, ``low``, ``high`` or ``n``.
+        before, after: the two numbers; ``None`` where there is none.
     """
 
     case: str
@@ -33,7 +33,7 @@ class NumberDifference:
 
     @property
     def size(self) -> float:
-        """How far apart they are; infinite if one of them is missing or not finite."""
+        """The absolute difference; infinite if one of the numbers is missing or not finite."""
         if self.before is None or self.after is None:
             return math.inf
         size = abs(self.after - self.before)
@@ -45,15 +45,15 @@ class NumberDifference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What two sets of records do not share.
+    """The differences between two sets of records.
 
     Attributes:
-        missing: cases that are in the first one alone.
-        new: cases that are in the second one alone.
-        changed: cases whose status or one of whose verdicts is another, in words.
-        differences: numbers that differ by more than is allowed, the largest of each metric first.
+        missing: cases that only the first set has.
+        new: cases that only the second set has.
+        changed: one line for each status and verdict that changed.
+        differences: numbers that differ by more than is allowed, the largest difference first.
         compared: how many numbers were compared.
-        cases: of how many cases.
+        cases: how many cases both sets have.
     """
 
     missing: Sequence[str]
@@ -66,30 +66,30 @@ class Comparison:
 
     @property
     def same(self) -> bool:
-        """Whether the cases that both have say the same, and the second one lacks none."""
+        """Whether no case is missing and nothing differs in the cases that both sets have."""
         return not (self.missing or self.changed or self.differences)
 
     def lines(self) -> Iterator[str]:
-        """For a reader: for each metric how many numbers differ, and the case where they do most."""
+        """Yield a summary: for each metric how many numbers differ, and the case where they differ most."""
         yield f"{self.cases} cases in both, {self.compared} numbers compared"
         for title, cases in (("missing", self.missing), ("new", self.new), ("changed", self.changed)):
             yield from (f"{title}: {case}" for case in cases)
-        of_metrics: dict[str, list[NumberDifference]] = {}
+        by_metric: dict[str, list[NumberDifference]] = {}
         for difference in self.differences:
-            of_metrics.setdefault(difference.metric, []).append(difference)
-        for metric, of_one in sorted(of_metrics.items()):
-            worst = max(of_one, key=lambda difference: difference.size)
-            yield f"{metric}: {len(of_one)} differ, most in {worst}"
+            by_metric.setdefault(difference.metric, []).append(difference)
+        for metric, found in sorted(by_metric.items()):
+            worst = max(found, key=lambda difference: difference.size)
+            yield f"{metric}: {len(found)} differ, most in {worst}"
         if self.same:
             yield "no number differs"
 
 
 def compare(before: Sequence[Record], after: Sequence[Record], *, tolerance: float = 0.0) -> Comparison:
-    """What has changed between two runs.
+    """Compare the records of two runs.
 
     Args:
-        before, after: their records.
-        tolerance: numbers that differ by no more are the same, at least 0.
+        before, after: the records of the two runs.
+        tolerance: largest difference between two numbers that counts as none, at least 0.
 
     Raises:
         ValueError: ``tolerance`` is negative or not finite.

@@ -1,4 +1,4 @@
-"""How each published number is measured here: by which case, as which metric, and what the paper concludes from it."""
+"""The counterparts of published numbers: which cases measure each, as which metric, and what the paper concludes."""
 
 import re
 from collections.abc import Iterable
@@ -13,11 +13,11 @@ STAND_INS = {"purchase100": "purchase_synthetic"}
 
 @dataclass(frozen=True)
 class CasePatterns:
-    """Which case measures a number.
+    """Patterns of the ids of cases that measure a number.
 
     Attributes:
-        patterns: of ids, the closest to the paper's experiment first. ``#`` stands for a number and ``*`` for anything
-            within a label.
+        patterns: the patterns, the closest to the paper's experiment first. ``#`` stands for a number and ``*`` for
+            anything within a label.
 
     >>> patterns = CasePatterns(("digits-lr-sota_#-vanilla-one_shot_3to4", "digits-lr-sota_#-vanilla-one_shot"))
     >>> patterns.rank("digits-lr-sota_10-vanilla-one_shot"), patterns.rank("digits-lr-sota_10-vanilla")
@@ -30,7 +30,7 @@ class CasePatterns:
         return self.patterns[0]
 
     def rank(self, case: str) -> int | None:
-        """Which pattern an id matches first, counted from 0; ``None`` if it matches none."""
+        """Return the place of the first pattern that an id matches, from 0; ``None`` if it matches none."""
         match = _expression(self.patterns).fullmatch(case)
         return None if match is None else int(match.lastgroup.removeprefix("p"))  # type: ignore[union-attr]
 
@@ -43,13 +43,14 @@ def _expression(patterns: tuple[str, ...]) -> re.Pattern[str]:
 
 @dataclass(frozen=True)
 class Conclusion:
-    """What the paper concludes from a number: it may hold where the number itself cannot be compared.
+    """A conclusion of the paper from a number, which may hold where the number itself cannot be compared.
 
     Attributes:
         words: the conclusion, for a reader.
         relation: ``<=``, ``>=``, ``<`` or ``>``.
-        factor: of the other case's value; without another case the bound itself.
-        other: whose value of the same metric is compared with; that of the same data set, model and attack counts.
+        factor: factor on the other case's value; without another case the bound itself.
+        other: case whose value of the same metric is the other side of the comparison, with the same data set, model
+            and attack; ``None`` if ``factor`` is the bound.
     """
 
     words: str
@@ -61,17 +62,17 @@ class Conclusion:
 
 @dataclass(frozen=True)
 class Counterpart:
-    """How a published number is measured here.
+    """The measurement here that corresponds to a published number.
 
     Attributes:
-        cases: which cases measure it; the number is a statement on all of them.
+        cases: the cases that measure it; the published number is a statement about all of them.
         metric: name of the metric in their records.
-        relation: how ours should stand to it: ``=``, or ``<`` or ``>`` if the paper states a bound.
-        tolerance: absolute difference that counts as none.
-        caveat: why the comparison says nothing, although both numbers are there; empty if it does.
-        note: what is to be known of a comparison that does say something.
-        conclusion: what the paper concludes from it; ``None`` if that is the number itself.
-        by_definition: the value that the experiment gives the number, whatever happens; ``None`` if it is measured.
+        relation: relation that ours should have to the number: ``=``, or ``<`` or ``>`` if the paper states a bound.
+        tolerance: largest absolute difference that counts as none.
+        caveat: why the two numbers must not be compared; empty if they may be.
+        note: remark on a comparison that may be made.
+        conclusion: what the paper concludes from the number; ``None`` if nothing beyond the number itself.
+        by_definition: value that the experiment gives the number by definition; ``None`` if it is measured.
     """
 
     cases: tuple[CasePatterns, ...]
@@ -104,7 +105,7 @@ _ADAM = "the released checkpoints of this model hold Adam's moments"
 
 @cache
 def counterpart(row: PublishedNumber) -> Counterpart | str:
-    """How ``row`` is measured here, or why it is not."""
+    """Return the counterpart of a published number, or the reason why it has none."""
     if row.dataset == "all":
         return _CRITERION
     if row.experiment in ("fig5", "fig6", "table3"):
@@ -136,7 +137,7 @@ def counterpart(row: PublishedNumber) -> Counterpart | str:
 
 
 def counterparts() -> Iterable[tuple[PublishedNumber, Counterpart]]:
-    """All numbers that can be measured here, in the paper's order."""
+    """Yield the published numbers that have a counterpart, with it, in the paper's order."""
     for row in published_numbers():
         how = counterpart(row)
         if isinstance(how, Counterpart):
@@ -144,7 +145,7 @@ def counterparts() -> Iterable[tuple[PublishedNumber, Counterpart]]:
 
 
 def stand_in(row: PublishedNumber, case: str) -> str | None:
-    """The data set that ``case`` has in the place of the one that ``row`` is about; ``None`` if it has that one."""
+    """Return the data set that ``case`` has in place of the one of ``row``; ``None`` if it has that one itself."""
     name = STAND_INS.get(row.dataset)
     return name if name is not None and case.startswith(f"{name}-") else None
 
@@ -154,7 +155,7 @@ def _cases(*ids: str) -> tuple[CasePatterns, ...]:
 
 
 def _drop_tolerance(row: PublishedNumber) -> float:
-    # Where two decimals are stated, the third is not known.
+    # If only two decimals are stated, the third is unknown.
     return 2 * _RAD if round(row.value, 2) == row.value else _RAD
 
 
@@ -167,7 +168,7 @@ def _defense(row: PublishedNumber) -> str:
 
 
 def _defenses(row: PublishedNumber) -> list[str]:
-    """Labels of what ``row`` trains with, the paper's twofold learning rate first."""
+    """Return the labels of the defence of ``row``, that with the paper's twofold learning rate first."""
     if "DP base" in row.optimizer:
         labels = ["dp_adam_c4_s0.01"]
     elif row.clip_norm is None and row.noise:
@@ -182,7 +183,7 @@ def _defenses(row: PublishedNumber) -> list[str]:
 
 
 def _patterns(row: PublishedNumber, experiment: str, defenses: Iterable[str], scenario: str = "") -> CasePatterns:
-    """Cases of the paper's attack; the paper's pair of classes, the paper's data set and the plain attack go first."""
+    """Return patterns of cases with the paper's attack; its pair of classes, data set and plain form come first."""
     data = [row.dataset, *([STAND_INS[row.dataset]] if row.dataset in STAND_INS else [])]
     pair = "3to4" if row.dataset == "purchase100" else "#to#"
     protocols = (f"{experiment}_{pair}{scenario}", f"{experiment}{scenario}")
@@ -193,7 +194,7 @@ def _patterns(row: PublishedNumber, experiment: str, defenses: Iterable[str], sc
 
 
 def _targets_counterpart(row: PublishedNumber) -> Counterpart:
-    """Of the experiments on single targets."""
+    """Return the counterpart of a number of the experiments on single targets."""
     multi = "multi" in row.attack
     experiment = "multi_poison" if multi else "one_shot"
     scenario = ""
@@ -228,7 +229,7 @@ def _targets_counterpart(row: PublishedNumber) -> Counterpart:
 
 
 def _conclusion(row: PublishedNumber, experiment: str, own: CasePatterns) -> Conclusion | None:
-    """What the paper says of a success rate or of a number of poison rows beside another one."""
+    """Return what the paper concludes from a success rate or a number of poison rows by comparing it."""
     vanilla = _patterns(row, experiment, ["vanilla"])
     if own == vanilla:
         return None
@@ -247,7 +248,7 @@ def _conclusion(row: PublishedNumber, experiment: str, own: CasePatterns) -> Con
 
 
 def _gradients_counterpart(row: PublishedNumber) -> Counterpart:
-    """Of the gradients in re-trainings for single targets."""
+    """Return the counterpart of a number on the gradients in re-trainings for single targets."""
     own, vanilla = (_patterns(row, "gradients_one_shot", defenses) for defenses in (_defenses(row), ["vanilla"]))
     defended = row.optimizer.startswith("dp")
     metric = "magnitude_ratio" if row.metric == "magnitude_ratio" else "cosine_similarity_spread"

@@ -1,4 +1,4 @@
-"""The reproduction ledger: every number that the paper states beside ours, from records alone.
+"""The reproduction ledger: every number that the paper states beside ours, made from records alone.
 
 The same records give the same bytes, in any order.
 """
@@ -35,7 +35,7 @@ the paper's scale; `#` in the name of a missing case stands for any number.
 
 
 class Reproduction(Enum):
-    """What our number says of the paper's."""
+    """Whether our measurement reproduces a number of the paper."""
 
     REPRODUCED = "reproduced"
     DIFFERS = "differs"
@@ -48,11 +48,11 @@ class Entry:
     """One line of the ledger.
 
     Attributes:
-        row: what the paper states.
-        verdict: see :class:`Reproduction`.
-        ours: what was measured, with the id of the case; empty if nothing was.
-        scale: at which scale; ``None`` if nothing was measured.
-        reason: why the verdict is none, or what is to be known of it.
+        row: the published number.
+        verdict: whether it is reproduced.
+        ours: ids of cases with what they measured; empty if nothing was measured.
+        scale: scale of these cases; ``None`` if nothing was measured.
+        reason: why the number is not compared, or remarks on the comparison.
     """
 
     row: PublishedNumber
@@ -63,12 +63,12 @@ class Entry:
     reason: str = ""
 
 
-# The size of the paper's experiments on single targets: what is smaller is said.
+# The size of the paper's experiments on single targets; the ledger remarks on smaller ones.
 _TARGETS, _CANDIDATES, _EPOCHS, _FURTHER_EPOCHS = 100, 100, 100, 50
 
 
 def entries(records: Iterable[Record]) -> list[Entry]:
-    """One entry a published number, in the paper's order.
+    """Return one entry for each published number, in the paper's order.
 
     >>> {entry.verdict for entry in entries([])} == {Reproduction.NOT_RUN, Reproduction.NOT_COMPARABLE}
     True
@@ -82,8 +82,8 @@ def _entry(row: PublishedNumber, measured: Sequence[Record]) -> Entry:
     if isinstance(how, str):
         return Entry(row, Reproduction.NOT_COMPARABLE, reason=how)
     for scale in ("paper", "smoke"):
-        of_scale = [record for record in measured if record.scale == scale]
-        found = [record for record in (_find(asked, of_scale) for asked in how.cases) if record is not None]
+        at_scale = [record for record in measured if record.scale == scale]
+        found = [record for record in (_find(asked, at_scale) for asked in how.cases) if record is not None]
         if found:
             break
     else:
@@ -105,7 +105,7 @@ def _entry(row: PublishedNumber, measured: Sequence[Record]) -> Entry:
     why = [*_stand_ins(row, records), *([how.caveat] if how.caveat else [])]
     if any(estimate.n == 0 for _, estimate in ours):
         why.append("no target could be attacked, so nothing is known")
-    remarks = [*why, *_conclusion(how, values, of_scale), *([how.note] if how.note else []), *_sizes(how, records)]
+    remarks = [*why, *_conclusion(how, values, at_scale), *([how.note] if how.note else []), *_sizes(how, records)]
     if why:
         return Entry(row, Reproduction.NOT_COMPARABLE, ours, scale=scale, reason="; ".join(remarks))
     same = len(ours) == len(how.cases) and all(_agrees(how, row.value, estimate) for _, estimate in ours)
@@ -115,7 +115,7 @@ def _entry(row: PublishedNumber, measured: Sequence[Record]) -> Entry:
 
 
 def _find(asked: CasePatterns, records: Iterable[Record]) -> Record | None:
-    """Of the records that are asked for the closest to the paper's experiment: then the one with the most poison."""
+    """Return the record that is closest to the paper's experiment; of several, the one with the most poison."""
     ranked = [(rank, record) for record in records if (rank := asked.rank(record.case)) is not None]
     if not ranked:
         return None
@@ -146,7 +146,7 @@ def _stand_ins(row: PublishedNumber, records: Iterable[Record]) -> list[str]:
 
 
 def _conclusion(how: Counterpart, values: Sequence[tuple[Record, Estimate]], records: Iterable[Record]) -> list[str]:
-    """Whether what the paper concludes from the number holds for ours, by the point estimates."""
+    """Remark whether the paper's conclusion from the number holds for ours, by the point estimates."""
     conclusion = how.conclusion
     if conclusion is None or not values or values[0][1].n == 0:
         return []
@@ -164,7 +164,7 @@ def _conclusion(how: Counterpart, values: Sequence[tuple[Record, Estimate]], rec
 
 
 def _sizes(how: Counterpart, records: Iterable[Record]) -> list[str]:
-    """How much smaller than the paper's our experiments on single targets were."""
+    """Remark how much smaller than the paper's our experiments on single targets were."""
     found = []
     for record in records:
         details = record.details
@@ -192,7 +192,7 @@ def _agrees(how: Counterpart, value: float, ours: Estimate) -> bool:
 
 
 def render(records: Iterable[Record]) -> str:
-    """The page.
+    """Render the page.
 
     >>> "Reproduction ledger" in render([])
     True
@@ -209,12 +209,12 @@ def render(records: Iterable[Record]) -> str:
 
 
 def write(records: Sequence[Record], path: Path) -> None:
-    """Write the page to ``path``, so that a reader sees either the old one or the new one."""
+    """Write the page to ``path``, so that readers see either the old page or the new."""
     write_atomically(path, [render(records)])
 
 
 def concerns(record: Record) -> bool:
-    """Whether the ledger shows ``record``."""
+    """Return whether the ledger shows ``record``."""
     return any(asked.rank(record.case) is not None for _, how in counterparts() for asked in how.cases)
 
 

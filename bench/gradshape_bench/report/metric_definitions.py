@@ -1,16 +1,16 @@
-"""What the numbers in a record mean."""
+"""The definitions of the metrics in a record."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Metric:
-    """What a number in a record means.
+    """The definition of a metric.
 
     Attributes:
-        name: its key.
-        definition: one sentence.
-        lower_is_better: the defender's direction.
+        name: key of the metric in a record.
+        definition: the definition, in one or more sentences.
+        lower_is_better: whether a lower value is better for the defender.
     """
 
     name: str

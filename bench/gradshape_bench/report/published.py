@@ -1,4 +1,4 @@
-"""What the paper states: every number of its text, tables and captions, from the file beside this module."""
+"""The numbers that the paper states in its text, tables and captions, from the file beside this module."""
 
 import csv
 from dataclasses import KW_ONLY, dataclass
@@ -18,14 +18,14 @@ class PublishedNumber:
     """One number that the paper states.
 
     Attributes:
-        experiment: figure, table or section.
-        dataset, model, attack, intensity, optimizer: of the experiment, in the paper's words; empty if not stated.
+        experiment: figure, table or section that states it.
+        dataset, model, attack, intensity, optimizer: the setting, in the paper's words; empty if not stated.
         clip_norm: clipping norm C, ``None`` without clipping or where it is not stated.
         noise: the paper's noise multiplier, which is the standard deviation on the sum of the clipped gradients;
             ``None`` if not stated.
-        metric: what the number is.
+        metric: what is measured.
         value: the number.
-        note: where it stands and how it is to be read.
+        note: where the number stands and how to read it.
     """
 
     experiment: str
@@ -44,7 +44,7 @@ class PublishedNumber:
 
 @cache
 def published_numbers() -> tuple[PublishedNumber, ...]:
-    """All of them, in the paper's order.
+    """Return all published numbers, in the paper's order.
 
     >>> published_numbers()[2].value, published_numbers()[2].attack
     (0.028, 'random_lf')

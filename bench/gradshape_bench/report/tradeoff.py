@@ -1,4 +1,4 @@
-"""Utility against privacy: a Markdown page from the records of the ``utility`` protocols alone, the paper's Fig. 12.
+"""The page on utility against privacy, made from the records of ``utility`` protocols alone: the paper's Fig. 12.
 
 The same records give the same bytes, in any order.
 """
@@ -36,12 +36,12 @@ _EMPTY = (
 
 
 def concerns(record: Record) -> bool:
-    """Whether the record is shown on this page instead of the leaderboard."""
+    """Return whether the record is shown on this page instead of the leaderboard."""
     return record.protocol.partition("_")[0] == _PROTOCOL
 
 
 def render(records: Iterable[Record]) -> str:
-    """The page; records of other protocols are left out.
+    """Render the page; records of other protocols are left out.
 
     >>> "No case" in render([])
     True
@@ -54,7 +54,7 @@ def render(records: Iterable[Record]) -> str:
 
 
 def write(records: Iterable[Record], path: Path) -> None:
-    """Write the page to ``path``, so that a reader sees either the old one or the new one."""
+    """Write the page to ``path``, so that readers see either the old page or the new."""
     write_atomically(path, [render(records)])
 
 
@@ -87,7 +87,7 @@ def _table(records: Sequence[Record]) -> str:
     for record in records:
         spent = ledger(record)
         cells[spent.get("sensitivity"), spent.get("noise_std") or 0.0].append(_cell(record))
-    # The weakest clipping first, as everywhere; None is no bound.
+    # The weakest clipping comes first, as everywhere; None is no bound.
     norms = sorted({norm for norm, _ in cells}, key=lambda norm: -float("inf") if norm is None else -norm)
     stds = sorted({std for _, std in cells})
     rows = [

@@ -1,4 +1,4 @@
-"""How long whole pieces of work take: many re-trainings, with one row of their own each, and crafting such rows."""
+"""Whole experiments that are timed: many re-trainings, each with a row of its own, and crafting such rows."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +17,7 @@ from gradshape_bench.engines import processors
 from gradshape_bench.speed.problems import BATCH_SIZE, MAX_NORM
 from gradshape_bench.speed.timing import synchronizer
 
-# A shuffle that all share, so that they see the common rows together.
+# All victims share this order, so that they see the common rows together.
 _ORDER_SEED = 7
 
 Size = tuple[int, int]
@@ -26,16 +26,16 @@ Run = Callable[[Size, str, int], float]
 
 @dataclass(frozen=True)
 class WholeExperiment:
-    """A piece of work, of which a part is measured: its time grows with both of its numbers alike.
+    """An experiment whose size is two numbers; its time is proportional to both, so that a part of it can be measured.
 
     Args:
-        name: as in test ids and in the report.
-        title: what it is.
-        counts: what its two numbers count.
-        full: the numbers that its time is given for.
-        run: does so much of it on a device, in so many bytes; gives the seconds of what counts.
-        measured: the numbers at each scale on CPUs.
-        on_gpus: the numbers at each scale on GPUs; what is not there is measured as on CPUs.
+        name: name in test ids and on the page.
+        title: a short description.
+        counts: nouns for what the two numbers count.
+        full: size of the whole experiment.
+        run: does a part of the given size on a device within a number of bytes, and returns the seconds it took.
+        measured: size of the measured part at each scale on CPUs.
+        on_gpus: size of the measured part at each scale on GPUs; by default that on CPUs.
     """
 
     name: str
@@ -48,12 +48,12 @@ class WholeExperiment:
     on_gpus: Mapping[Scale, Size] = field(default_factory=dict)
 
     def size(self, scale: Scale, *, gpu: bool) -> Size:
-        """How much of it is measured."""
+        """Return the size of the measured part."""
         return self.on_gpus.get(scale, self.measured[scale]) if gpu else self.measured[scale]
 
 
 def clipped_trainings(size: Size, device: str, max_memory: int) -> float:
-    """Victims of logistic regression from 600 to 100 with clipping, from fresh weights."""
+    """Time trainings of logistic regression from 600 features to 100 classes, with clipping and from new weights."""
     victims, epochs = size
     dataset = _random("clipped trainings", 10_000, 600, 100)
     recipe = Recipe("lr", SGD(0.1), batch_size=BATCH_SIZE, epochs=epochs, shaper=Shaper((Clip(MAX_NORM),)))
@@ -61,7 +61,7 @@ def clipped_trainings(size: Size, device: str, max_memory: int) -> float:
 
 
 def retrainings(rows: int, features: int, classes: int) -> Run:
-    """Re-trainings of logistic regression on data of that size by Adam, which goes on where it was."""
+    """Return a run of re-trainings of logistic regression by Adam, which keeps its state, on data of that size."""
 
     def run(size: Size, device: str, max_memory: int) -> float:
         victims, epochs = size
@@ -74,7 +74,7 @@ def retrainings(rows: int, features: int, classes: int) -> Run:
 
 
 def crafting(model: str, rate: float) -> Run:
-    """Poison Frogs for targets of the stand-in for Purchase-100, against a model of that kind."""
+    """Return a run of Poison Frogs for targets of the stand-in for Purchase-100, against a model of that kind."""
 
     def run(size: Size, device: str, max_memory: int) -> float:
         targets, candidates = size
@@ -111,7 +111,7 @@ def _random(name: str, rows: int, features: int, classes: int) -> Dataset:
 def _trained(
     dataset: Dataset, recipe: Recipe, victims: int, base: TrainingResult | None, device: str, max_memory: int
 ) -> float:
-    """Seconds of ``victims`` trainings, shared by the processors as the harness does."""
+    """Return the seconds of ``victims`` trainings, shared by the processors as the harness shares them."""
     own = dataset.test
     asked = [
         Victim(

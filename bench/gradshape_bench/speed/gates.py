@@ -1,4 +1,4 @@
-"""What has to be reached: bounds on ratios that are measured side by side, on memory, and on whole experiments."""
+"""Gates: bounds on ratios that are measured side by side, on memory, and on whole experiments."""
 
 from dataclasses import KW_ONLY, dataclass
 from typing import Literal
@@ -7,7 +7,7 @@ from gradshape_bench.case import Scale
 
 Quantity = Literal["step/plain", "step/opacus", "stack/one_by_one", "stack/matrix_product", "memory", "seconds"]
 
-# How far a gate may be missed before its test fails.
+# The factor by which a gate may be missed before its test fails.
 TOLERANCE = {Scale.SMOKE: 2.0, Scale.PAPER: 1.0}
 
 
@@ -16,12 +16,12 @@ class Gate:
     """A bound on one measured quantity.
 
     Args:
-        subject: name of the problem or the stack.
-        quantity: what is bounded.
-        op: which side of the bound is good.
-        bound: a ratio; for ``memory``, GB (10^9 bytes); for ``seconds``, those of the whole piece of work at the rate
-            of what was measured of it.
-        gpu: whether it is for GPUs, else for CPUs.
+        subject: name of the problem, the stack or the experiment.
+        quantity: the quantity that is bounded.
+        op: the good side of the bound.
+        bound: a ratio; for ``memory`` GB (10^9 bytes); for ``seconds`` the time of the whole experiment, projected from
+            the part that was measured.
+        gpu: whether the gate is for GPUs; otherwise it is for CPUs.
     """
 
     subject: str
@@ -33,11 +33,11 @@ class Gate:
 
     @property
     def id(self) -> str:
-        """As in test ids."""
+        """The name of the gate in test ids."""
         return f"{'gpu-' if self.gpu else ''}{self.subject}-{self.quantity.replace('/', '_over_')}"
 
     def met(self, value: float, *, tolerance: float = 1.0) -> bool:
-        """Whether ``value`` is on the good side, or beyond the bound by a factor of ``tolerance`` at most.
+        """Return whether ``value`` is on the good side, or beyond the bound by a factor of at most ``tolerance``.
 
         >>> gate = Gate("lr", "step/plain", "<=", bound=0.8)
         >>> gate.met(0.9), gate.met(0.9, tolerance=1.25)

@@ -1,4 +1,4 @@
-"""Measuring a problem, a stack or a step's memory, once it is known that the step is right."""
+"""Measuring a problem, a stack or the memory of a step, after checking that the step is right."""
 
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -17,19 +17,19 @@ from gradshape_bench.speed.stacks import TimedStack
 from gradshape_bench.speed.step_methods import OPACUS, OURS, STEP_METHODS
 from gradshape_bench.speed.timing import Effort, Spread, ratios, synchronizer, take_turns
 
-# Different orders of summation, and Opacus' 1e-6 beside the norm, stay well below it in float32.
+# Differences from the order of summation, and from the 1e-6 that Opacus adds to norms, are well below it in float32.
 _TOLERANCE = 1e-4
 
 
 class WrongUpdate(AssertionError):
-    """A step that is to be timed does not do what the others do."""
+    """A step that is to be timed gives another update than the others."""
 
 
 def step_times(problem: Problem, effort: Effort, *, device: str) -> dict[str, StepTimes]:
-    """Times of all ways on one problem.
+    """Measure the times of all ways of taking a step on one problem.
 
     Raises:
-        WrongUpdate: they do not all update the weights alike.
+        WrongUpdate: their updates of the weights differ.
     """
     prepared = problem.prepare(device=device)
     check_updates(prepared)
@@ -47,10 +47,10 @@ def step_times(problem: Problem, effort: Effort, *, device: str) -> dict[str, St
 
 
 def stack_times(stack: TimedStack, effort: Effort, *, device: str) -> StackTimes:
-    """Times of one stack, of Opacus on its victims one by one, and of a square matrix product.
+    """Measure the times of a stack, of Opacus on its victims one by one, and of a square matrix product.
 
     Raises:
-        WrongUpdate: the first victim's update differs from what Opacus makes it.
+        WrongUpdate: the first victim's update differs from that of Opacus.
     """
     prepared = stack.problem.prepare(device=device)
     expected = update(prepared, STEP_METHODS["opacus_hooks"](prepared, 1.0))
@@ -68,8 +68,8 @@ def stack_times(stack: TimedStack, effort: Effort, *, device: str) -> StackTimes
             **{name: process.take for name, process in one_by_one.items()},
         }
         seconds = take_turns(steps, effort, synchronize=synchronizer(device))
-    of_all = [taken / stack.steps for taken in seconds["stack"]]
-    each = [taken / stack.victims for taken in of_all]
+    together = [taken / stack.steps for taken in seconds["stack"]]
+    each = [taken / stack.victims for taken in together]
     alone = [
         taken / process.steps
         for taken_in_round in zip(*(seconds[name] for name in one_by_one), strict=True)
@@ -78,7 +78,7 @@ def stack_times(stack: TimedStack, effort: Effort, *, device: str) -> StackTimes
     flops = step_flops(layer_products(prepared.model(), prepared.x), len(prepared.x))
     rate = [SQUARE_PRODUCT_FLOPS / taken for taken in seconds["product"]]
     return StackTimes(
-        seconds=Spread.of(of_all),
+        seconds=Spread.of(together),
         victims=stack.victims,
         flops=flops,
         one_by_one_seconds=Spread.of(alone),
@@ -89,7 +89,7 @@ def stack_times(stack: TimedStack, effort: Effort, *, device: str) -> StackTimes
 
 
 def step_memory(way: str, problem: str, *, batch_size: int, device: str, most: int) -> PeakMemory:
-    """Peak memory of one step, unless Opacus would take more than ``most`` bytes."""
+    """Measure the peak memory of one step, unless Opacus would take more than ``most`` bytes."""
     needed = peak_memory.per_sample_bytes(problem, batch_size=batch_size) if way in OPACUS else 0
     if needed > most:
         return PeakMemory(batch_size, None, f"would take more than {needed / 1e9:.1f} GB")
@@ -97,10 +97,10 @@ def step_memory(way: str, problem: str, *, batch_size: int, device: str, most: i
 
 
 def check_updates(prepared: Prepared, ways: Mapping[str, StepMethod] = STEP_METHODS) -> None:
-    """Compare one step of every clipping way with Opacus' default, in full float32.
+    """Compare one step of every way that clips with Opacus' default, in full float32.
 
     Raises:
-        WrongUpdate: one differs; the message names it.
+        WrongUpdate: an update differs; the message names the way.
     """
     expected = update(prepared, STEP_METHODS["opacus_hooks"](prepared, 1.0))
     for name, way in ways.items():
@@ -119,7 +119,7 @@ def check_update(prepared: Prepared, name: str, found: Tensor, expected: Tensor)
 
 
 def update(prepared: Prepared, step: TimedStep) -> Tensor:
-    """What one step adds to the initial weights, as one vector, in full float32."""
+    """Return what one step in full float32 adds to the initial weights, as one vector."""
     with matmul_precision.tf32(False):
         step.take()
     after = step.parameters()

@@ -1,12 +1,13 @@
-"""Opacus on one of a stack's victims, in a process of its own.
+"""Timing Opacus on one victim of a stack, in a process of its own.
 
 ``python -m gradshape_bench.speed.opacus_process STACK DEVICE THREADS``
 
-Who trains one victim after the other takes all steps of one before the next: one tells how long they take.
+Whoever trains victims one by one takes all steps of one before those of the next, so the time of one victim tells that
+of all.
 
-Its default forms every per-sample gradient, and what the system takes to clear that memory depends on what else the
-process has allocated and freed: times of one and the same step differed threefold. So it runs as a user would run it,
-alone in a process.
+The default of Opacus forms every per-sample gradient, and how long the system takes to clear that memory depends on
+what else the process has allocated and freed: times of the same step differed threefold. So Opacus runs as users run
+it, alone in a process.
 """
 
 import math
@@ -27,15 +28,15 @@ from gradshape_bench.speed.timing import synchronizer
 
 _ROOT = Path(__file__).parents[2]
 _WARM_UP_CALLS = 3
-# What is asked for at once takes at least so long, so that asking does not count.
+# Steps that are asked for at once take at least this long, so that the time for asking does not matter.
 _SECONDS = 0.02
 
 
 class OpacusProcess:
-    """Steps of Opacus in another process.
+    """A process that takes steps of Opacus.
 
     Attributes:
-        steps: how many one call of :meth:`take` takes.
+        steps: how many steps one call of :meth:`take` takes.
     """
 
     def __init__(self, requests: IO[str], answers: IO[str]) -> None:
@@ -44,7 +45,7 @@ class OpacusProcess:
         self.steps = self._answer()
 
     def take(self) -> None:
-        """Take some steps and wait for them."""
+        """Let the process take steps, and wait for them."""
         self._requests.write("\n")
         self._requests.flush()
         self._answer()
@@ -58,10 +59,10 @@ class OpacusProcess:
 
 @contextmanager
 def start_opacus(stack: str, *, device: str) -> Iterator[OpacusProcess]:
-    """Opacus on a victim of the stack of this name.
+    """Start a process with Opacus on a victim of the stack of this name; end it with the context.
 
     Raises:
-        RuntimeError: its process failed.
+        RuntimeError: the process failed.
     """
     command = [sys.executable, "-W", "ignore", "-m", __spec__.name, stack, device, str(torch.get_num_threads())]
     with subprocess.Popen(
@@ -76,7 +77,7 @@ def start_opacus(stack: str, *, device: str) -> Iterator[OpacusProcess]:
 
 
 def serve(name: str, device: str, threads: int, requests: IO[str], answers: IO[str]) -> None:
-    """Take steps of one of a stack's victims at every line of ``requests``, and answer each with their number."""
+    """For every line of ``requests``, take steps of a victim of the stack and write their number to ``answers``."""
     torch.set_num_threads(threads)
     stack = next(stack for stack in STACKS if stack.name == name)
     step = STEP_METHODS["opacus_hooks"](stack.problem.prepare(device=device), LEARNING_RATE)

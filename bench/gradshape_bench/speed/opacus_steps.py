@@ -1,6 +1,6 @@
-"""The baselines: one step with Opacus' public classes, without noise.
+"""The baselines: steps with Opacus' public classes, without noise.
 
-PyTorch's attention is first replaced, as Opacus' validator asks for: no mode of Opacus takes it.
+PyTorch's attention is replaced first, as Opacus' validator demands, because no mode of Opacus supports it.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,17 +19,17 @@ from gradshape_bench.speed.problems import MAX_NORM, Prepared
 
 
 def hooks(prepared: Prepared, lr: float) -> TimedStep:
-    """Per-sample gradients by the rules of the layers: Opacus' default."""
+    """Use per-sample gradients by the rules of the layers, which is Opacus' default."""
     return _per_sample(prepared, lr, functorch=False)
 
 
 def functorch(prepared: Prepared, lr: float) -> TimedStep:
-    """Per-sample gradients by ``torch.func``, layer by layer."""
+    """Use per-sample gradients by ``torch.func``, layer by layer."""
     return _per_sample(prepared, lr, functorch=True)
 
 
 def ghost(prepared: Prepared, lr: float) -> TimedStep:
-    """Norms without per-sample gradients where Opacus has a rule, and a second backward pass."""
+    """Use ghost clipping: norms without per-sample gradients where Opacus has a rule, and a second backward pass."""
     model = opacus_compatible(prepared.model())
     wrapped = GradSampleModuleFastGradientClipping(model, max_grad_norm=MAX_NORM)
     optimizer = _optimizer(DPOptimizerFastGradientClipping, model, prepared, lr)
@@ -58,9 +58,9 @@ def _step(wrapped: Any, optimizer: Any, criterion: Callable[[Tensor, Tensor], An
 
 
 class _Attention(DPMultiheadAttention):  # type: ignore[misc]
-    """Opacus' attention, its layers and rules, computing what PyTorch's does with the batch first and without masks.
+    """Opacus' attention with its layers and rules, which computes what PyTorch's does, batch first and without masks.
 
-    Opacus' own up to 1.6 takes heads for words there: https://github.com/meta-pytorch/opacus/pull/825.
+    Up to 1.6 Opacus' own class confuses heads and words: https://github.com/meta-pytorch/opacus/pull/825.
     """
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, **_: object) -> tuple[Tensor, None]:
@@ -74,7 +74,7 @@ class _Attention(DPMultiheadAttention):  # type: ignore[misc]
 
 
 def opacus_compatible(model: nn.Module) -> nn.Module:
-    """``model`` as Opacus can take it: attention, if there is any, replaced in place by Opacus' own."""
+    """Return ``model`` in a form that Opacus supports: attention is replaced in place by Opacus' own."""
     for name, module in list(model.named_modules()):
         if isinstance(module, nn.MultiheadAttention):
             replacement = _Attention(module.embed_dim, module.num_heads, batch_first=True)
@@ -86,7 +86,7 @@ def opacus_compatible(model: nn.Module) -> nn.Module:
 
 
 def with_torch_names(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What Opacus has by the names of its parameters, by those of a network with PyTorch's attention."""
+    """Rename parameters from Opacus' attention to those of a network with PyTorch's."""
     joined = dict(values)
     for name in [name for name in joined if ".qlinear." in name]:
         place, _, kind = name.rpartition(".qlinear.")

@@ -1,4 +1,4 @@
-"""The page about speed, made from one run. The same run gives the same bytes."""
+"""The page about speed, made from the results of one run. The same results give the same bytes."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -65,7 +65,7 @@ for every pair of a target and a candidate. Seconds of a part are given for the 
 
 
 def render(run: SpeedRun) -> str:
-    """The page."""
+    """Render the page."""
     blocks = [_INTRODUCTION, _SCALES[run.scale]]
     for problem, ways in _in_order(run.steps, PROBLEMS):
         blocks += [f"## One step: {markdown.escape(problem)}", _steps(run, problem)] if ways else []
@@ -84,12 +84,12 @@ def render(run: SpeedRun) -> str:
 
 
 def write(run: SpeedRun, path: Path) -> None:
-    """Write the page to ``path``, so that a reader sees either the old one or the new one."""
+    """Write the page to ``path``, so that readers see either the old page or the new."""
     write_atomically(path, [render(run)])
 
 
 def stem(device: str) -> str:
-    """Name of a device's page and results file, without suffix.
+    """Return the name of a device's page and results file, without suffix.
 
     >>> stem("cpu"), stem("NVIDIA H200"), stem("NVIDIA GeForce RTX 4090")
     ('speed', 'speed-h200', 'speed-rtx-4090')
@@ -101,14 +101,14 @@ def stem(device: str) -> str:
 
 
 def standing(gate: Gate, value: float | None) -> str:
-    """Whether a gate is met, as a word and a mark."""
+    """Say whether a gate is met, with a mark."""
     if value is None:
         return "not measured"
     return "✓ met" if gate.met(value) else "✗ missed"
 
 
 def quantity(gate: Gate, value: float | None) -> str:
-    """A measured value as it is shown beside its gate."""
+    """Format a measured value for showing it beside its gate."""
     if value is None:
         return ""
     if gate.quantity == "seconds":
@@ -205,7 +205,7 @@ def _gates(run: SpeedRun) -> Iterator[str]:
 
 
 def _in_order(found: Mapping[str, Item], known: Iterable[str]) -> list[tuple[str, Item]]:
-    """In the order in which they are declared, whatever was measured first; what it no longer knows comes last."""
+    """Sort items by name in the order of ``known``; items with other names come last."""
     places = {name: place for place, name in enumerate(known)}
     return sorted(found.items(), key=lambda item: (places.get(item[0], len(places)), item[0]))
 
@@ -215,7 +215,7 @@ def _spread(spread: Spread, factor: float = 1.0) -> str:
 
 
 def _number(value: float) -> str:
-    """Three significant digits, without an exponent."""
+    """Format three significant digits, without an exponent."""
     return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
 
 

@@ -1,4 +1,4 @@
-"""Peak memory of one step, each in a process of its own.
+"""Measuring the peak memory of a step in a process of its own.
 
 ``python -m gradshape_bench.speed.peak_memory WAY MODEL BATCH DEVICE``
 """
@@ -19,12 +19,12 @@ _ROOT = Path(__file__).parents[2]
 
 
 def peak(way: str, problem: str, *, batch_size: int, device: str) -> int:
-    """Bytes by which one step raises the peak memory of a fresh process that holds the network and the batch.
+    """Return the bytes by which one step raises the peak memory of a new process that holds the network and the batch.
 
-    On a GPU, the peak of what PyTorch allocates there.
+    On a GPU this is the peak of what PyTorch allocates there.
 
     Raises:
-        RuntimeError: the process failed; the message holds the end of what it said.
+        RuntimeError: the process failed; the message ends with its last output.
     """
     command = [sys.executable, "-W", "ignore", "-m", __spec__.name, way, problem, str(batch_size), device]
     run = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS)
@@ -34,7 +34,7 @@ def peak(way: str, problem: str, *, batch_size: int, device: str) -> int:
 
 
 def per_sample_bytes(problem: str, *, batch_size: int) -> int:
-    """What a way that keeps every per-sample gradient takes at least: they and, while they are made, one layer's twice.
+    """Return the least bytes that a step takes if it keeps all per-sample gradients, and those of one layer twice.
 
     >>> per_sample_bytes("lr", batch_size=1000) // 2**20
     458
@@ -45,7 +45,7 @@ def per_sample_bytes(problem: str, *, batch_size: int) -> int:
 
 
 def measure(way: str, problem: str, batch_size: int, device: str) -> int:
-    """As :func:`peak`, in this process: right only if nothing large came before."""
+    """Do what :func:`peak` does in this process, which is right only if it has allocated nothing large before."""
     prepared = PROBLEMS[problem].prepare(device=device, batch_size=batch_size)
     step = STEP_METHODS[way](prepared, 1e-3)
     if device.startswith("cuda"):
@@ -61,9 +61,9 @@ def measure(way: str, problem: str, batch_size: int, device: str) -> int:
 
 
 def _high_water() -> int:
-    """The largest resident size so far, in bytes."""
+    """Return the largest resident size so far, in bytes."""
     try:
-        # getrusage starts from the size of the process that this one was started by, which may be larger.
+        # getrusage starts from the size of the parent process, which may be larger.
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
     except (OSError, StopIteration):
@@ -74,7 +74,7 @@ def _high_water() -> int:
 
 
 def _forget_high_water() -> None:
-    """Set it to the present size where the system lets us, so that imports do not count."""
+    """Reset the largest size to the present one if the system allows it, so that imports do not count."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 

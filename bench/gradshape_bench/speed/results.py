@@ -1,4 +1,4 @@
-"""What one run of the speed suite measured, as one JSON document."""
+"""The results of one run of the speed suite, kept as one JSON document."""
 
 import json
 import math
@@ -17,12 +17,12 @@ SCHEMA = 3
 
 @dataclass(frozen=True)
 class StepTimes:
-    """One way of stepping on one problem.
+    """Times of one way of taking a step on one problem.
 
     Attributes:
-        seconds: a step.
-        over_plain: as a multiple of the plain step, round by round.
-        over_opacus: as a multiple of Opacus' fastest mode, round by round; for this library's ways only.
+        seconds: seconds of a step.
+        over_plain: ratio to the plain step, round by round.
+        over_opacus: ratio to Opacus' fastest mode, round by round; for the ways of this library only.
     """
 
     seconds: Spread
@@ -32,16 +32,16 @@ class StepTimes:
 
 @dataclass(frozen=True)
 class StackTimes:
-    """One stack.
+    """Times of a stack.
 
     Attributes:
-        seconds: a step of all victims.
-        victims: how many they are.
-        flops: of one victim's step; see :func:`gradshape_bench.speed.flops.step_flops`.
-        one_by_one_seconds: of one victim's step with Opacus.
-        over_one_by_one: victim-steps a second, as a multiple of those of Opacus, round by round.
-        product_flops: floating-point operations a second of the square matrix product.
-        share: of that rate in the stack's own, round by round.
+        seconds: seconds of a step of all victims.
+        victims: number of victims.
+        flops: operations of one victim's step; see :func:`gradshape_bench.speed.flops.step_flops`.
+        one_by_one_seconds: seconds of one victim's step with Opacus.
+        over_one_by_one: ratio of victim-steps per second to those of Opacus, round by round.
+        product_flops: floating-point operations per second of the square matrix product.
+        share: ratio of the stack's operations per second to those of the product, round by round.
     """
 
     seconds: Spread
@@ -59,9 +59,9 @@ class PeakMemory:
     """Peak memory of one step.
 
     Attributes:
-        batch_size: rows in the batch.
+        batch_size: number of rows in the batch.
         bytes: growth of the peak; ``None`` if it was not measured.
-        reason: why not.
+        reason: why it was not measured; ``None`` if it was.
     """
 
     batch_size: int
@@ -71,12 +71,12 @@ class PeakMemory:
 
 @dataclass(frozen=True)
 class ExperimentTime:
-    """A whole piece of work; see :class:`gradshape_bench.speed.experiments.WholeExperiment`.
+    """Time of a part of an experiment; see :class:`gradshape_bench.speed.experiments.WholeExperiment`.
 
     Attributes:
-        size: how much of it was done: two numbers.
-        full: how much of it there is.
-        seconds: of what was done.
+        size: the two numbers that say how large the measured part is.
+        full: the two numbers of the whole experiment.
+        seconds: seconds of the measured part.
     """
 
     size: tuple[int, int]
@@ -85,22 +85,22 @@ class ExperimentTime:
 
     @property
     def projected(self) -> float:
-        """Seconds of all of it at this rate."""
+        """Seconds of the whole experiment at the same rate."""
         return self.seconds / math.prod(self.size) * math.prod(self.full)
 
 
 @dataclass(frozen=True)
 class SpeedRun:
-    """All that a run measured.
+    """All measurements of a run.
 
     Attributes:
-        scale: how many rounds it took.
-        device: ``cpu``, or the GPU's name.
-        environment: versions, processor, threads.
-        steps: by problem and way.
-        stacks: by stack.
-        memory: by problem and way.
-        experiments: by name; ``wholes`` in the document.
+        scale: scale of the run, which says how many rounds it took.
+        device: ``cpu``, or the name of the GPU.
+        environment: versions, processor and threads.
+        steps: times of steps, by problem and way.
+        stacks: times of stacks, by name.
+        memory: peak memory, by problem and way.
+        experiments: times of whole experiments, by name; ``wholes`` in the document.
     """
 
     scale: Scale
@@ -113,7 +113,7 @@ class SpeedRun:
     experiments: dict[str, ExperimentTime] = field(default_factory=dict)
 
     def value(self, subject: str, quantity: Quantity) -> float | None:
-        """What a gate bounds: the median of the ratios, GB or seconds; ``None`` if it was not measured."""
+        """Return the value that a gate bounds: median of the ratios, GB or seconds; ``None`` if it was not measured."""
         if quantity == "seconds":
             experiment = self.experiments.get(subject)
             return None if experiment is None else experiment.projected
@@ -132,25 +132,25 @@ class SpeedRun:
 
     @property
     def gates(self) -> list[Gate]:
-        """Those for this kind of device."""
+        """The gates for this kind of device."""
         return [gate for gate in GATES if gate.gpu == (self.device != "cpu")]
 
     def judged(self) -> list[tuple[Gate, float | None]]:
-        """Every gate of the device with what was measured."""
+        """Return every gate of the device with the measured value."""
         return [(gate, self.value(gate.subject, gate.quantity)) for gate in self.gates]
 
     def to_json(self) -> str:
-        """The document; equal runs give equal text."""
+        """Return the document; equal runs give equal text."""
         plain = {"schema": SCHEMA, **asdict(self), "scale": self.scale.value}
         plain["wholes"] = plain.pop("experiments")
         return json.dumps(plain, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "SpeedRun":
-        """The run of a document.
+        """Read the run from a document.
 
         Raises:
-            ValueError: it is none, or of another schema.
+            ValueError: ``text`` is no such document, or has another schema.
         """
         try:
             plain = json.loads(text)
@@ -197,7 +197,7 @@ def _experiment_time(plain: Mapping[str, Any]) -> ExperimentTime:
 
 
 def load(path: Path) -> SpeedRun:
-    """The run kept at ``path``; raises as :meth:`SpeedRun.from_json`, and ``OSError``."""
+    """Read the run at ``path``; raises ``OSError`` and what :meth:`SpeedRun.from_json` raises."""
     try:
         return SpeedRun.from_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -205,5 +205,5 @@ def load(path: Path) -> SpeedRun:
 
 
 def save(run: SpeedRun, path: Path) -> None:
-    """Keep ``run`` at ``path``."""
+    """Write ``run`` to ``path``."""
     write_atomically(path, [run.to_json()])

@@ -1,4 +1,4 @@
-"""Fixtures and hooks of the speed suite."""
+"""Pytest fixtures and hooks of the speed suite."""
 
 import os
 import warnings
@@ -16,11 +16,10 @@ _session = pytest.StashKey[SpeedSession]()
 
 
 class Benchmark(Protocol):
-    """What the suite uses of pytest-benchmark's fixture."""
+    """The part of pytest-benchmark's fixture that the suite uses."""
 
     group: str | None
     extra_info: dict[str, Any]
-    disabled: bool
 
     def pedantic(self, target: Callable[[], None], *, rounds: int, warmup_rounds: int) -> None:
         """Time ``rounds`` calls."""
@@ -32,13 +31,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Measure first, while the process still is as a user's own: the engine changes how it keeps memory."""
+    """Run these tests first, because the engine changes how the process keeps freed memory."""
     items.sort(key=lambda item: item.get_closest_marker("speed") is None)
 
 
 @pytest.fixture(scope="session")
 def speed(request: pytest.FixtureRequest) -> Iterator[SpeedSession]:
-    """What this session measures; every test that asks is skipped where times would mean nothing."""
+    """The measurements of this session; tests that use it are skipped where times would mean nothing."""
     config = request.config
     if "PYTEST_XDIST_WORKER" in os.environ:
         pytest.skip("times beside other tests mean nothing: run `pytest suites/test_speed.py` without -n")
@@ -54,7 +53,7 @@ def speed(request: pytest.FixtureRequest) -> Iterator[SpeedSession]:
 
 
 class _SpeedReporter:
-    """Writes the page at the end."""
+    """Writes the page about speed at the end of the session."""
 
     def __init__(self) -> None:
         self._done: str | None = None
@@ -66,7 +65,7 @@ class _SpeedReporter:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_unconfigure(self) -> None:
-        # pytest-benchmark says so under -n, too late for pytest's own filters; the skips have said it.
+        # With -n pytest-benchmark warns too late for pytest's own filters, and the skipped tests have said so.
         warnings.filterwarnings("ignore", message="Benchmarks are automatically disabled")
 
     def pytest_terminal_summary(self, terminalreporter: Any, config: pytest.Config) -> None:

@@ -1,4 +1,4 @@
-"""What a pytest session measures: every problem, stack and peak once, whoever asks first."""
+"""The measurements of a pytest session: each is made once, when it is first asked for."""
 
 import os
 from collections.abc import Mapping
@@ -36,11 +36,11 @@ _MOST_MEMORY = 8 * 10**9
 
 
 class SpeedSession:
-    """The measurements of one pytest session.
+    """Measures problems, stacks, memory and experiments of one pytest session.
 
     Args:
-        settings: scale, device, and where results go.
-        root: of the checkout.
+        settings: scale, device, and the folder of the results.
+        root: folder of the checkout, whose commit is recorded.
     """
 
     def __init__(self, settings: Settings, root: Path) -> None:
@@ -54,19 +54,19 @@ class SpeedSession:
         self.run = SpeedRun(self.scale, name, _environment(self.device, root))
 
     def steps(self, problem: str) -> dict[str, StepTimes]:
-        """Times of all ways on a problem."""
+        """Return the times of all ways of taking a step on a problem."""
         if problem not in self.run.steps:
             self.run.steps[problem] = measure.step_times(PROBLEMS[problem], self.effort, device=self.device)
         return self.run.steps[problem]
 
     def stack(self, stack: TimedStack) -> StackTimes:
-        """Times of a stack."""
+        """Return the times of a stack."""
         if stack.name not in self.run.stacks:
             self.run.stacks[stack.name] = measure.stack_times(stack, self.effort, device=self.device)
         return self.run.stacks[stack.name]
 
     def memory(self, way: str, problem: str = "cnn") -> PeakMemory:
-        """Peak memory of a way's step."""
+        """Return the peak memory of a step."""
         known = self.run.memory.setdefault(problem, {})
         if way not in known:
             known[way] = measure.step_memory(
@@ -83,7 +83,7 @@ class SpeedSession:
         return self.run.experiments[experiment.name]
 
     def value(self, gate: Gate) -> float | None:
-        """What ``gate`` bounds, measured now if it was not yet."""
+        """Return the value that ``gate`` bounds, measured now if need be."""
         if gate.quantity == "seconds":
             self.experiment(next(known for known in WHOLE_EXPERIMENTS if known.name == gate.subject))
         elif gate.quantity == "memory":
@@ -95,7 +95,7 @@ class SpeedSession:
         return self.run.value(gate.subject, gate.quantity)
 
     def value_again(self, gate: Gate) -> float | None:
-        """As :meth:`value`, from a second measurement that takes the first one's place; there is no third."""
+        """Return the value from a second measurement, which replaces the first; there is no third."""
         if gate.subject not in self._again and gate.quantity not in ("memory", "seconds"):
             self._again.add(gate.subject)
             self.run.steps.pop(gate.subject, None)
@@ -104,7 +104,7 @@ class SpeedSession:
 
     @property
     def complete(self) -> bool:
-        """Whether everything has been measured."""
+        """Whether everything that the page shows has been measured."""
         return (
             self.run.steps.keys() == PROBLEMS.keys()
             and self.run.stacks.keys() == {stack.name for stack in STACKS}
@@ -113,9 +113,9 @@ class SpeedSession:
         )
 
     def write(self) -> str:
-        """Keep a complete run and write its page; returns what was done, in a line.
+        """Write the results and the page of a complete run; return a line that says what was done.
 
-        What a larger scale measured stays, and a partial run writes nothing.
+        A partial run writes nothing, and a smoke run does not replace one at paper scale.
         """
         path = self._folder / f"{speed_page.stem(self.run.device)}.json"
         page = path.with_suffix(".md")
@@ -136,7 +136,7 @@ def _stored_scale(path: Path) -> Scale | None:
 
 
 def threads() -> int:
-    """Threads for all ways: as many as there are processors, or ``OMP_NUM_THREADS``."""
+    """Return the number of threads for all ways: ``OMP_NUM_THREADS``, or as many as there are processors."""
     return torch.get_num_threads() if "OMP_NUM_THREADS" in os.environ else processors()
 
 
@@ -147,7 +147,7 @@ def _environment(device: str, root: Path) -> dict[str, Any]:
         "processor": _processor(),
         "processors": processors(),
         "threads": threads(),
-        # The harness keeps it, a process of a user's own does not: every way takes longer there, some much longer.
+        # The harness keeps freed memory; other processes give it back, which makes every way slower, some by much.
         "freed memory": "kept" if keeps_freed_memory() else "given back",
     }
 

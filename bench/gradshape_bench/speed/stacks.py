@@ -1,4 +1,4 @@
-"""What is timed of stacks: so many victims that are trained together."""
+"""The stacks that are timed: victims that are trained together."""
 
 from dataclasses import dataclass
 
@@ -8,8 +8,8 @@ from gradshape_bench.speed import problems
 from gradshape_bench.speed.library_steps import Parameters, TimedStep, stacked
 from gradshape_bench.speed.problems import Prepared, Problem
 
-# Steps that victims of small networks take before the next ones do: trainings take all of theirs, and find the weights
-# in the cache at every step but the first.
+# How many steps victims of small networks take before the next ones do. A training takes all its steps in a row and so
+# finds the weights in the cache at every step but the first.
 _STEPS = 20
 
 
@@ -19,8 +19,8 @@ class TimedStack:
 
     Args:
         problem: network and batch.
-        victims: how many.
-        steps: how many those that are trained together take before the next ones do.
+        victims: number of victims.
+        steps: how many steps victims that fit in the cache together take before the next ones do.
     """
 
     problem: Problem
@@ -29,7 +29,7 @@ class TimedStack:
 
     @property
     def name(self) -> str:
-        """As in test ids and in the report."""
+        """The name of the stack in test ids and on the page."""
         return f"{self.problem.name}_k{self.victims}"
 
 
@@ -42,7 +42,7 @@ STACKS = (
 
 
 def together(stack: TimedStack, prepared: Prepared, lr: float) -> TimedStep:
-    """The steps of all victims, as the library takes them."""
+    """Return the steps of all victims, as the library takes them."""
     return stacked(prepared, [prepared.initial, *_others(stack, stack.victims - 1)], lr, steps=stack.steps)
 
 

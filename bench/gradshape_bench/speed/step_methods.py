@@ -1,4 +1,4 @@
-"""All ways of stepping by name. Opacus is imported when a way of its is first used: that takes seconds."""
+"""All ways of taking a step, by name. Opacus is imported when first used, because that takes seconds."""
 
 from collections.abc import Mapping
 

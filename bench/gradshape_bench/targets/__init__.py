@@ -1,4 +1,4 @@
-"""Which test rows are attacked, as which class: fixed lists, so that everybody attacks the same ones."""
+"""The test rows that targeted attacks aim at, from fixed lists, so that everybody attacks the same ones."""
 
 from gradshape_bench.targets.choice import Chosen, Targets, TooFewTargets, candidates
 from gradshape_bench.targets.listing import write_list

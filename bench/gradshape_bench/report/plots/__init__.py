@@ -1,4 +1,4 @@
-"""Pictures made from records alone; they need matplotlib, the extra ``plots``."""
+"""Pictures made from records alone. Drawing them needs matplotlib, the extra ``plots``."""
 
 from gradshape_bench.report.plots.gallery import KINDS, MissingMatplotlib, PictureKind, pictures, write
 

@@ -1,4 +1,4 @@
-"""What the pictures are drawn with: grids of panels, curves with intervals, published numbers, legends."""
+"""Drawing the parts of pictures: grids of panels, curves with intervals, published numbers, legends."""
 
 import math
 import textwrap
@@ -15,10 +15,10 @@ from gradshape_bench.report.plots.published_marks import PublishedMark
 from gradshape_bench.report.plots.style import GREY, Look
 
 _NARROWEST = 4.6
-# Letters of a title an inch, and inches of a legend's letter, its symbol and its line.
+# Letters of a title on an inch; inches of a letter, a symbol and a line of a legend.
 _LETTERS, _LETTER, _SYMBOL, _LINE = 12, 0.056, 0.5, 0.16
 _MARKERS = 12
-# Which way from a published bound the measurement should lie.
+# The arrow points from a published bound to where the measurement should lie.
 _ARROWS = {"<": "v", ">": "^"}
 
 
@@ -32,13 +32,13 @@ def panels(
     legend_rows: int = 2,
     **sharing: Any,
 ) -> tuple[Figure, list[list[Axes]]]:
-    """A figure with a grid of panels.
+    """Make a figure with a grid of panels.
 
     Args:
-        rows, columns: of the grid.
-        title: over all of them; long lines are broken.
-        width, height: of one panel, in inches.
-        legend_rows: lines of the legend below them.
+        rows, columns: size of the grid.
+        title: title over all panels; long lines are broken.
+        width, height: size of one panel, in inches.
+        legend_rows: how many lines the legend below the panels has.
         sharing: ``sharex`` and ``sharey`` of matplotlib.
     """
     size = max(_NARROWEST, columns * width + 0.5)
@@ -48,13 +48,13 @@ def panels(
 
 
 def set_title(figure: Figure, title: str) -> None:
-    """Put a title over the figure, in lines that fit."""
+    """Put a title over the figure, broken into lines that fit."""
     letters = int(_LETTERS * float(figure.get_figwidth()))
     figure.suptitle("\n".join(textwrap.fill(line, letters) for line in title.split("\n")))
 
 
 def curve(axes: Axes, places: Sequence[float], values: Sequence[Estimate | None], look: Look, *, label: str) -> Line2D:
-    """Draw a curve with its intervals as a band; what is unknown is a gap."""
+    """Draw a curve with its intervals as a band; unknown values are gaps."""
     known = [None if value is None else value.value for value in values]
     ends = [(math.nan, math.nan) if v is None or v.low is None or v.high is None else (v.low, v.high) for v in values]
     low, high = zip(*ends, strict=True) if ends else ((), ())
@@ -78,7 +78,7 @@ def curve(axes: Axes, places: Sequence[float], values: Sequence[Estimate | None]
 
 
 def _marked(values: Sequence[float | None]) -> list[int]:
-    """Places that get a marker: some of many, and all that no line would show."""
+    """Return the places that get a marker: some of many, and all that no line would show."""
     step = max(1, math.ceil(len(values) / _MARKERS))
     return [
         place for place, v in enumerate(values) if v is not None and (place % step == 0 or _isolated(values, place))
@@ -86,7 +86,7 @@ def _marked(values: Sequence[float | None]) -> list[int]:
 
 
 def _isolated(values: Sequence[float | None], place: int) -> bool:
-    """Whether a known value has no known neighbour, so that neither a line nor a band shows it."""
+    """Return whether a known value has no known neighbour, so that neither a line nor a band shows it."""
     around = [*values[max(0, place - 1) : place], *values[place + 1 : place + 2]]
     return values[place] is not None and all(value is None for value in around)
 
@@ -94,14 +94,14 @@ def _isolated(values: Sequence[float | None], place: int) -> bool:
 def draw_published(
     axes: Axes, place: float, marks: Iterable[PublishedMark], look: Look, *, level: bool = False
 ) -> list[Artist]:
-    """Draw published numbers as hollow markers; returns what a legend shows for them.
+    """Draw published numbers as hollow markers; return what the legend shows for them.
 
     Args:
-        axes: where.
-        place: on the axis of x.
-        marks: the numbers.
-        look: of the curve that measures the same; bounds have an arrow instead of its marker.
-        level: whether the number is one of all epochs, so that a line shows it, too.
+        axes: axes to draw on.
+        place: position on the x axis.
+        marks: the published numbers.
+        look: look of the curve that measures the same; bounds have an arrow instead of its marker.
+        level: whether the number holds for all epochs, so that a line shows it, too.
     """
     proxies: list[Artist] = []
     for mark in marks:
@@ -126,7 +126,7 @@ def _hollow(shape: str) -> dict[str, Any]:
 
 
 def distinct(handles: Iterable[Artist]) -> list[Artist]:
-    """The first of the handles with each label."""
+    """Return the first handle with each label."""
     found: dict[str, Artist] = {}
     for handle in handles:
         found.setdefault(str(handle.get_label()), handle)
@@ -134,7 +134,7 @@ def distinct(handles: Iterable[Artist]) -> list[Artist]:
 
 
 def legend(figure: Figure, handles: Iterable[Artist]) -> None:
-    """A legend below all panels, in as many columns as fit."""
+    """Put a legend below all panels, in as many columns as fit."""
     shown = distinct(handles)
     figure.legend(
         handles=shown,
@@ -145,7 +145,7 @@ def legend(figure: Figure, handles: Iterable[Artist]) -> None:
 
 
 def panel_legend(axes: Axes, handles: Iterable[Artist], *, width: float = 3.1) -> None:
-    """A legend below one panel and its axis' label."""
+    """Put a legend below one panel and the label of its axis."""
     shown = distinct(handles)
     axes.legend(
         handles=shown,

@@ -1,4 +1,4 @@
-"""In which regions of a plane models decide for which class, and how sure they are.
+"""The regions of a plane in which models decide for each class, and how sure they are.
 
 Hong et al. 2020, Appendix D, Fig. 10.
 """
@@ -23,13 +23,13 @@ from gradshape_bench.report.plots.style import nth_look, style, text
 PROTOCOL = "boundary"
 _METRIC = "accuracy_clean"
 _COLUMNS = 4
-# Of a class' colour in a region of which the model is certain; one that it is not sure of at all is white.
+# Share of a class' colour where the model is certain; where it is not sure at all the region is white.
 _DEEPEST = 0.65
 _MARKERS = ("o", "^", "s", "D")
 
 
 def pictures(records: Sequence[Record]) -> Iterator[Picture]:
-    """One for each group: a panel with the training rows, and one for each defence."""
+    """Draw a picture for each group: a panel with the training rows, and one for each defence."""
     for group in plot_groups(record for record in records if record.protocol.partition("_")[0] == PROTOCOL):
         shown = [record for record in group.records if _kept(record)]
         parts = [shown[i : i + _COLUMNS - 1] for i in range(0, len(shown), _COLUMNS - 1)]
@@ -38,7 +38,7 @@ def pictures(records: Sequence[Record]) -> Iterator[Picture]:
 
 
 def _kept(record: Record) -> Mapping[str, Any]:
-    """What the protocol keeps for a picture; empty if there is none."""
+    """Return what the protocol keeps for a picture; empty if there is none."""
     found = record.details.get("picture")
     return found if isinstance(found, Mapping) and found.get("classes") and found.get("train") else {}
 
@@ -77,11 +77,11 @@ def _title(record: Record) -> str:
 
 
 def _rows(panel: Axes, kept: Mapping[str, Any], *, size: float) -> list[Artist]:
-    """The training rows; returns what a legend shows."""
+    """Draw the training rows; return what the legend shows."""
     handles: list[Artist] = []
     for place, label in enumerate(_classes(kept)):
         color, marker = nth_look(place).color, _MARKERS[place % len(_MARKERS)]
-        points = [(x, y) for x, y, of_row in kept["train"] if of_row == label]
+        points = [(x, y) for x, y, own_label in kept["train"] if own_label == label]
         panel.scatter(
             [x for x, _ in points], [y for _, y in points], s=size, color=color, marker=marker, linewidths=0, zorder=3
         )
@@ -90,7 +90,7 @@ def _rows(panel: Axes, kept: Mapping[str, Any], *, size: float) -> list[Artist]:
 
 
 def _classes(kept: Mapping[str, Any]) -> list[int]:
-    """Those of the rows and those that the model decides for."""
+    """Return the classes of the rows and those that the model decides for."""
     return sorted({int(label) for _, _, label in kept["train"]} | set(_cells(kept["classes"]).tolist()))
 
 
@@ -99,7 +99,7 @@ def _cells(values: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 
 def _regions(panel: Axes, kept: Mapping[str, Any]) -> None:
-    """The plane in the classes' colours, and a line where one class ends."""
+    """Draw the plane in the classes' colours, and a line where one class ends."""
     side = kept["side"]
     classes, confidence = (_cells(kept[name]).reshape(side, side) for name in ("classes", "confidence"))
     known = _classes(kept)

@@ -1,4 +1,4 @@
-"""What poison looks like as the attack becomes more intense.
+"""Examples of poison, from weak to intense attacks.
 
 Hong et al. 2020, Fig. 2.
 """
@@ -15,24 +15,24 @@ from gradshape_bench.report.plots.picture import Picture
 from gradshape_bench.report.plots.plot_group import PlotGroup, plot_groups, without_numbers
 from gradshape_bench.report.plots.style import style, text
 
-# More pictures in a row would be too small to see anything.
+# More examples in a row would be too small to see anything.
 _COLUMNS = 10
 
 
 def pictures(records: Sequence[Record]) -> Iterator[Picture]:
-    """One for each group: a row a family of attacks, a column an intensity."""
+    """Draw a picture for each group: a row for each family of attacks, a column for each intensity."""
     for group in plot_groups(record for record in records if _example(record)):
         yield _picture(group, _rows(group))
 
 
 def _example(record: Record) -> Mapping[str, Any]:
-    """The poison that the record keeps; empty if there is none."""
+    """Return the poison that the record keeps; empty if there is none."""
     found = record.details.get("example")
     return found if isinstance(found, Mapping) and found.get("pixels") else {}
 
 
 def _rows(group: PlotGroup) -> list[list[Record]]:
-    """The first record of each attack, by family; long families take several rows."""
+    """Return the first record of each attack, by family; long families take several rows."""
     families: defaultdict[str, dict[str, Record]] = defaultdict(dict)
     for record in group.records:
         families[without_numbers(record.attack)].setdefault(record.attack, record)
@@ -60,12 +60,12 @@ def _picture(group: PlotGroup, families: Sequence[Sequence[Record]]) -> Picture:
 
 
 def _name(panel: Axes, words: str) -> None:
-    """What a row has in common, beside its first picture; an image has no axis' label."""
+    """Write what a row has in common beside its first picture, as an image has no axis label."""
     panel.text(-0.12, 0.5, words, transform=panel.transAxes, rotation=90, ha="right", va="center", fontsize=6.5)
 
 
 def shared(labels: Sequence[str]) -> tuple[str, list[str]]:
-    """What labels of one family have in common, and what each has alone; a dot stands where they differ.
+    """Return what labels of one family have in common, with a dot where they differ, and what each has alone.
 
     >>> shared(["watermark_a0.1_100rows", "watermark_a1_100rows"])
     ('watermark_·_100rows', ['a0.1', 'a1'])

@@ -1,4 +1,4 @@
-"""Which pictures there are, and how all of them are made. Importing this needs no matplotlib; drawing does."""
+"""All kinds of pictures. Importing this module needs no matplotlib; drawing does."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class MissingMatplotlib(ImportError):
-    """Pictures are asked for and matplotlib is not installed."""
+    """A picture cannot be drawn because matplotlib is not installed."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class PictureKind:
     """One kind of picture.
 
     Attributes:
-        module: of ``gradshape_bench.report.plots``; its ``pictures(records)`` yields as many as the records give.
-        shows: what there is to see, with the paper's figure where there is one.
+        module: module of ``gradshape_bench.report.plots`` whose ``pictures(records)`` draws them.
+        shows: what they show, with the paper's figure if there is one.
     """
 
     module: str
@@ -48,10 +48,10 @@ KINDS = (
 
 
 def pictures(kind: PictureKind, records: Sequence[Record]) -> Iterator["Picture"]:
-    """Draw the pictures of one kind; none if no record suits.
+    """Draw the pictures of one kind; none if there are no records for it.
 
     Raises:
-        MissingMatplotlib: there is no matplotlib.
+        MissingMatplotlib: matplotlib is not installed.
     """
     try:
         import matplotlib  # noqa: F401
@@ -63,17 +63,17 @@ def pictures(kind: PictureKind, records: Sequence[Record]) -> Iterator["Picture"
 
 
 def write(records: Sequence[Record], folder: Path) -> dict[PictureKind, list[Path]]:
-    """Draw every picture that the records give, as PNG and SVG. The same records give the same bytes, in any order.
+    """Draw all pictures, as PNG and SVG. The same records give the same bytes, in any order.
 
     Args:
-        records: one a case, in any order.
-        folder: created if it is missing; files of the same names are replaced, others stay.
+        records: one record for each case, in any order.
+        folder: folder of the files, created if it is missing; files of the same names are replaced, others stay.
 
     Returns:
-        For each kind the files that were written; none if no record suits.
+        For each kind the files that were written; none if there are no records for it.
 
     Raises:
-        MissingMatplotlib: there is no matplotlib.
+        MissingMatplotlib: matplotlib is not installed.
         OSError: a file cannot be written.
     """
     return {kind: [path for picture in pictures(kind, records) for path in picture.save(folder)] for kind in KINDS}

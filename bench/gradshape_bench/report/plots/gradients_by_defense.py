@@ -1,4 +1,4 @@
-"""The gradients of poison beside those of clean rows while a model trains, with and without a defence.
+"""Gradients of poison beside those of clean rows while a model trains, with and without a defence.
 
 Hong et al. 2020, Fig. 4 c and f, and Fig. 7.
 """
@@ -14,12 +14,12 @@ from gradshape_bench.report.plots.plot_group import PlotGroup, plot_groups
 from gradshape_bench.report.plots.series import has_series, is_one_shot, series
 from gradshape_bench.report.plots.style import looks, style, text
 
-# More attacks would make a picture that fits on no page.
+# A picture with more attacks would be too wide for a page.
 _COLUMNS = 4
 
 
 def pictures(records: Sequence[Record]) -> Iterator[Picture]:
-    """For each group: a column an attack that met several defences, a curve a defence."""
+    """Draw pictures for each group: a column for each attack against several defences, a curve for each defence."""
     for group in plot_groups(filter(has_series, records)):
         attacks = [attack for attack in group.attacks if len(_measured(group, attack)) > 1]
         parts = [attacks[i : i + _COLUMNS] for i in range(0, len(attacks), _COLUMNS)]
@@ -37,7 +37,7 @@ def _measured(group: PlotGroup, attack: str) -> list[Record]:
 
 
 def _picture(group: PlotGroup, attacks: Sequence[str], *part: str) -> Picture:
-    # With few curves there is room for what the statistic says of clean rows.
+    # With few curves there is room for the placebo of clean rows.
     alone = is_one_shot(group.records[0])
     what = "Gradients of one poison row and clean rows" if alone else "Gradients of poison and clean rows"
     with style():

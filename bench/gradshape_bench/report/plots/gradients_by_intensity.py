@@ -1,4 +1,4 @@
-"""The gradients of poison beside those of clean rows while a model trains, by the attack's intensity.
+"""Gradients of poison beside those of clean rows while a model trains, by the intensity of the attack.
 
 Hong et al. 2020, Fig. 1.
 """
@@ -24,12 +24,12 @@ ROWS = {
     "cosine_similarity": "cosine of\n" r"$g_{poison}$ and $g_{clean}$",
 }
 PLACEBO = "placebo (clean rows)"
-# From this ratio of the largest to the smallest on, small values would be flat on a linear axis.
+# If the largest value is more than this times the smallest, small ones would be flat on a linear axis.
 _WIDE = 30.0
 
 
 def pictures(records: Sequence[Record]) -> Iterator[Picture]:
-    """One for each group and family of attacks: a column a defence, a curve an intensity."""
+    """Draw a picture for each group and family of attacks: a column for each defence, a curve for each intensity."""
     for group, family, attacks, defenses in families(records, _suits):
         yield _picture(group, family, attacks, defenses)
 
@@ -37,7 +37,7 @@ def pictures(records: Sequence[Record]) -> Iterator[Picture]:
 def families(
     records: Sequence[Record], suits: Callable[[Record], bool]
 ) -> Iterator[tuple[PlotGroup, str, list[str], list[str]]]:
-    """Each group with a family of its attacks, those attacks, and the defences that have a suitable record."""
+    """Yield each group with a family of attacks, these attacks, and the defences that have a suitable record."""
     for group in plot_groups(filter(has_series, records)):
         for family in dict.fromkeys(without_numbers(attack) for attack in group.attacks):
             attacks = [attack for attack in group.attacks if without_numbers(attack) == family]
@@ -75,15 +75,15 @@ def _picture(group: PlotGroup, family: str, attacks: Sequence[str], defenses: Se
 
 
 def draw(axes: Sequence[Axes], record: Record, look: Look, *, label: str, placebo: bool) -> list[Artist]:
-    """Draw the ratio into the first panel and the cosine into the second; returns what a legend shows.
+    """Draw the ratio into the first panel and the cosine into the second; return what the legend shows.
 
-    A placebo, as many clean rows as there is poison against all others, has the colour of its attack.
+    A placebo (as many clean rows as there are poison rows, against all other rows) has the colour of its attack.
     """
     handles: list[Artist] = []
     for panel, name in zip(axes, ROWS, strict=True):
-        of_placebo = series(record, f"placebo_{name}") if placebo else ()
-        if of_placebo:
-            dotted(panel, of_placebo, look)
+        compared = series(record, f"placebo_{name}") if placebo else ()
+        if compared:
+            dotted(panel, compared, look)
             handles.append(Line2D([], [], color=GREY, linestyle=":", linewidth=1, label=PLACEBO))
         found = series(record, name)
         if found:
@@ -93,20 +93,20 @@ def draw(axes: Sequence[Axes], record: Record, look: Look, *, label: str, placeb
 
 
 def dotted(panel: Axes, found: Curve, look: Look) -> None:
-    """Draw what a curve is compared with, in its colour."""
+    """Draw what a curve is compared with, dotted and in its colour."""
     values = [float("nan") if value is None else value.value for value in found]
     panel.plot(epochs(found), values, color=look.color, linestyle=":", linewidth=1, zorder=1.5)
 
 
 def ordered(handles: Sequence[Artist]) -> list[Artist]:
-    """Curves first, then what they are compared with."""
+    """Sort handles: curves first, then what they are compared with."""
     return sorted(
         handles, key=lambda handle: (handle.get_label() == PLACEBO, str(handle.get_label()).startswith("published"))
     )
 
 
 def finish(grid: Sequence[Sequence[Axes]]) -> None:
-    """Labels and scales of a grid whose rows are :data:`ROWS`."""
+    """Set labels and scales of a grid whose rows are :data:`ROWS`."""
     for row, name in zip(grid, ROWS, strict=True):
         row[0].set_ylabel(ROWS[name])
         if name == "cosine_similarity":
@@ -118,7 +118,7 @@ def finish(grid: Sequence[Sequence[Axes]]) -> None:
 
 
 def scale(row: Sequence[Axes]) -> None:
-    """A logarithmic axis where the ratios need one; the panels of the row share it."""
+    """Make the axis that a row of panels shares logarithmic if its values need that."""
     drawn = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for panel in row for line in panel.lines])
     values = drawn[np.isfinite(drawn)]
     if len(values) and values.min() > 0 and values.max() / values.min() > _WIDE:
@@ -128,6 +128,6 @@ def scale(row: Sequence[Axes]) -> None:
 
 
 def label_epochs(panel: Axes) -> None:
-    """The axis of epochs, with whole numbers on it."""
+    """Label the axis of epochs, with whole numbers on it."""
     panel.set_xlabel("training epoch")
     panel.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))

@@ -1,4 +1,4 @@
-"""Every attack against every defence: the leaderboard's tables at one glance."""
+"""Heat maps of every attack against every defence: the leaderboard's tables at a glance."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -16,9 +16,9 @@ from gradshape_bench.report.plots.picture import Picture
 from gradshape_bench.report.plots.plot_group import PlotGroup, plot_groups
 from gradshape_bench.report.plots.style import style, text
 
-# From light (harmless) to dark; told apart with any colour vision and without any.
+# From light (harmless) to dark, which everybody can tell apart, in grey too.
 _COLORS = "YlOrBr"
-# The smallest range of colours, so that noise has no dark cells.
+# Smallest range of the colours, so that mere noise gives no dark cells.
 _RANGE = 0.05
 LEGEND = (
     "✓ meets its thresholds, ✗ misses one, ? the interval leaves it open,\n"
@@ -28,12 +28,12 @@ LEGEND = (
 
 
 def pictures(records: Sequence[Record]) -> Iterator[Picture]:
-    """One for each group that ranks defences and has at least two cells."""
+    """Draw a picture for each group that ranks defences and has at least two cells."""
     for group in plot_groups(record for record in records if not tradeoff.concerns(record)):
         names = [found for found in map(headline, group.records) if found is not None and found.ranks]
         if names:
             metric = names[0].damage
-            # A rate of nothing is no measurement.
+            # A rate over no targets is no measurement.
             shown = [record for record in group.records if metric in record.metrics and record.metrics[metric].n]
             if len(shown) > 1:
                 yield _picture(group, shown, metric)
@@ -94,6 +94,6 @@ def _words(record: Record | None, metric: str) -> str:
 
 
 def _ink(shade: float) -> str:
-    """Black on light, white on dark."""
+    """Return the colour of the text: black on light cells, white on dark ones."""
     red, green, blue, _ = colormaps[_COLORS](float(shade))
     return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"

@@ -1,4 +1,4 @@
-"""What attacks do as there is more poison, one curve a defence.
+"""Damage of attacks over the amount of poison, with a curve for each defence.
 
 Hong et al. 2020, Fig. 4 a, b, d and e.
 """
@@ -25,13 +25,13 @@ WORDS = {
     "backdoor_rate": "triggered rows taken for\nthe claimed class (share)",
     "success_rate": "targets won\n(share)",
 }
-# What metrics are where poison does nothing, if not 0.
+# Value of a metric where poison does nothing, if not 0.
 HARMLESS = {"mse_ratio": 1.0, "mse_ratio_vs_vanilla": 1.0}
 Family = Mapping[tuple[str, float], Record]
 
 
 def pictures(records: Sequence[Record]) -> Iterator[Picture]:
-    """Two for each group: the damage, and damage and defence together; a row a family of attacks."""
+    """Draw two pictures for each group, of the damage and of the total, with a row for each family of attacks."""
     for group in plot_groups(records):
         for metric in _metrics(group):
             families = _families(group, metric)
@@ -45,11 +45,11 @@ def _metrics(group: PlotGroup) -> list[str]:
 
 
 def _families(group: PlotGroup, metric: str) -> dict[str, Family]:
-    """By family of attacks the records that have the metric, by defence and intensity; at least two intensities."""
+    """Return records with the metric by family of attacks, then by defence and intensity; at least two intensities."""
     found: defaultdict[str, dict[tuple[str, float], Record]] = defaultdict(dict)
     for record in group.records:
         split = intensity(record.attack)
-        # A number of candidates is no share of the rows.
+        # The number in the label of such an attack counts candidates and is no share of the rows.
         if split is not None and metric in record.metrics and "success_rate_control" not in record.metrics:
             found[split[0]].setdefault((record.defense, split[1]), record)
     return {name: family for name, family in found.items() if len({percent for _, percent in family}) > 1}
@@ -80,10 +80,10 @@ def _picture(group: PlotGroup, metric: str, families: Mapping[str, Family]) -> P
 
 
 def _panel(axes: Axes, metric: str, name: str, family: Family, labels: Sequence[str]) -> list[Artist]:
-    """One family of attacks against one labels of defences and plain training; returns what a legend shows."""
+    """Draw one family of attacks against some defences and plain training; return what the legend shows."""
     axes.set_title(text(name))
     axes.axhline(HARMLESS.get(metric, 0.0), color="#aaaaaa", linewidth=0.8, zorder=1)
-    # Room for published numbers at the edge.
+    # Leave room for published numbers at the edge.
     axes.margins(y=0.12)
     percents = sorted({percent for _, percent in family})
     look_of = looks(labels, reference=VANILLA)

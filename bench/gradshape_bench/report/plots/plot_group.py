@@ -1,4 +1,4 @@
-"""Which records belong in one picture, and what their labels say."""
+"""Groups of records that one picture shows, and what their labels say."""
 
 import re
 from collections import defaultdict
@@ -12,7 +12,7 @@ from gradshape_bench.report.plots.style import text
 
 VANILLA = "vanilla"
 _NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
-# More curves in one panel cannot be followed.
+# With more curves in one panel the eye cannot follow them.
 _CURVES = 6
 
 
@@ -21,25 +21,25 @@ class PlotGroup(Group):
     """A group of measured records as pictures show it."""
 
     def title(self, what: str) -> str:
-        """A picture's title."""
+        """Return the title of a picture."""
         return f"{what}\n{text(self.dataset)}, {text(self.model)}, {text(self.scale)} scale ({text(self.protocol)})"
 
     def file_name(self, kind: str, *more: str) -> str:
-        """The name of a picture's files."""
+        """Return the name of a picture's files."""
         return file_name(kind, self.scale, self.dataset, self.model, self.protocol, *more)
 
     def find(self, attack: str, defense: str) -> Record | None:
-        """The first record of that combination."""
+        """Return the first record of that combination."""
         return next(iter(self.cell(attack, defense)), None)
 
 
 def plot_groups(records: Iterable[Record]) -> list[PlotGroup]:
-    """The sections of all records that were measured."""
+    """Group all records that were measured."""
     return PlotGroup.of(record for record in records if record.status is Status.OK)
 
 
 def without_numbers(label: str) -> str:
-    """The label without its numbers: what differs in settings only has the same.
+    """Return the label without its numbers, which is the same for labels that differ in settings only.
 
     >>> without_numbers("dp_adam_c4_s1e-07")
     'dp_adam_c_s'
@@ -48,7 +48,7 @@ def without_numbers(label: str) -> str:
 
 
 def intensity(label: str) -> tuple[str, float] | None:
-    """Family and intensity of an attack's label, in per cent of the clean rows; ``None`` if it has no intensity.
+    """Return family and intensity of an attack's label, in per cent of the clean rows; ``None`` without an intensity.
 
     >>> intensity("label_flip_0.5"), intensity("no_attack")
     (('label_flip', 0.5), None)
@@ -61,7 +61,7 @@ def intensity(label: str) -> tuple[str, float] | None:
 
 
 def defense_groups(labels: Sequence[str]) -> list[list[str]]:
-    """Defences that go into one panel, without plain training: those that differ in settings only, then the others.
+    """Group defences by panel, without plain training: those that differ in settings only, then the others.
 
     >>> defense_groups(["vanilla", "dp_adam_c8", "dp_adam_c4", "dp_adam_n1", "dp_adam_c4-layer"])
     [['dp_adam_c8', 'dp_adam_c4'], ['dp_adam_n1', 'dp_adam_c4-layer']]

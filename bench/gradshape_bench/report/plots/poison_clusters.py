@@ -22,13 +22,13 @@ from gradshape_bench.report.plots.plot_group import PlotGroup, plot_groups
 from gradshape_bench.report.plots.style import COLORS, GREY, nth_look, style, text
 
 PROTOCOL = "clusters"
-# Attacks in one picture, and what stands where in a point.
+# How many attacks a picture shows, and the places of label and cluster in a point.
 _ROWS, _LABEL, _CLUSTER = 3, 2, 3
 
 
 @dataclass(frozen=True)
 class _Points:
-    """How clean rows or poison are drawn."""
+    """How the points of clean rows or of poison are drawn."""
 
     words: str
     marker: str
@@ -45,7 +45,7 @@ _KINDS = {
 
 
 def pictures(records: Sequence[Record]) -> Iterator[Picture]:
-    """For each group: a row an attack, with its classes, its clusters, and its most frequent poisons."""
+    """Draw a picture for each group: a row for each attack, with classes, clusters and the most frequent poisons."""
     for group in plot_groups(record for record in records if record.protocol == PROTOCOL):
         shown = [record for record in group.records if _picture_of(record)]
         parts = [shown[i : i + _ROWS] for i in range(0, len(shown), _ROWS)]
@@ -54,7 +54,7 @@ def pictures(records: Sequence[Record]) -> Iterator[Picture]:
 
 
 def _picture_of(record: Record) -> Mapping[str, Any]:
-    """What the protocol keeps for a picture; empty if there is none."""
+    """Return what the protocol keeps for a picture; empty if there is none."""
     found = record.details.get("picture")
     return found if isinstance(found, Mapping) and found.get("clean") and found.get("poison") else {}
 
@@ -75,13 +75,13 @@ def _picture(group: PlotGroup, records: Sequence[Record], *part: str) -> Picture
 
 
 def _classes(axes: Axes, record: Record) -> None:
-    """Rows by their class; what the poison claims to be."""
+    """Draw the rows in the colours of their classes, poison in that of the class that it claims."""
     _scatter(axes, record, _LABEL, "class {}", first_color=0, first_number=0)
     axes.set_title(f"{text(record.attack)}: classes")
 
 
 def _clusters(axes: Axes, record: Record) -> None:
-    """The same rows by their k-means cluster."""
+    """Draw the same rows in the colours of their k-means clusters."""
     _scatter(axes, record, _CLUSTER, "cluster {}", first_color=2, first_number=1)
     purity = record.metrics.get("cluster_purity")
     words = f": {100 * purity.value:.0f} % of the poison in clusters of mostly poison" if purity is not None else ""
@@ -90,7 +90,7 @@ def _clusters(axes: Axes, record: Record) -> None:
 
 
 def _scatter(axes: Axes, record: Record, column: int, words: str, *, first_color: int, first_number: int) -> None:
-    """The points, coloured by what stands in that column; poison is the larger the more copies there are."""
+    """Draw the points, coloured by the value in that column; poison with more copies is larger."""
     shown = _picture_of(record)
     values = sorted({int(point[column]) for kind in _KINDS for point in shown[kind]})
     handles: list[Artist] = []
@@ -125,12 +125,12 @@ def _component(shown: Mapping[str, Any], number: int) -> str:
 
 
 def _symbol(color: str, marker: str, words: str) -> Artist:
-    """An entry of a legend."""
+    """Return an entry of the legend."""
     return Line2D([], [], color=color, marker=marker, linestyle="none", markeredgewidth=0, label=words)
 
 
 def _poisons(figure: Figure, place: SubplotSpec, record: Record) -> None:
-    """The most frequent poisons, each with its claim and its number."""
+    """Draw the most frequent poisons, each with the class that it claims and the number of copies."""
     kinds = _picture_of(record).get("kinds") or []
     grid = place.subgridspec(2, 2)
     for number, kind in enumerate(kinds[:4]):

@@ -27,7 +27,7 @@ _TICKS = 6
 
 @dataclass(frozen=True)
 class _Axis:
-    """Decades of epsilon, with places of their own for 0 and infinity: what is infinite is ``None`` in a ledger."""
+    """Decades of epsilon, with places for 0 and for infinity, which is ``None`` in a ledger."""
 
     first: int
     last: int
@@ -61,7 +61,7 @@ class _Axis:
 
 
 def pictures(records: Sequence[Record]) -> Iterator[Picture]:
-    """One for each group without an attack whose records have a ledger."""
+    """Draw a picture for each group without an attack whose records have a ledger."""
     for group in plot_groups(filter(tradeoff.concerns, records)):
         noisy = [record for record in group.records if ledger(record).get("noise_std") and METRIC in record.metrics]
         if noisy:
@@ -102,7 +102,7 @@ _PLAIN = Look(BLACK, "o", "--")
 
 
 def _curves(records: Iterator[Record]) -> Mapping[float | None, list[Record]]:
-    """By clipping norm, the weakest first; ``None`` is no bound."""
+    """Return the records by clipping norm, the weakest first; ``None`` is no bound."""
     by_norm: defaultdict[float | None, list[Record]] = defaultdict(list)
     for record in records:
         by_norm[ledger(record).get("sensitivity")].append(record)
@@ -110,7 +110,7 @@ def _curves(records: Iterator[Record]) -> Mapping[float | None, list[Record]]:
 
 
 def _curve(panel: Axes, axis: _Axis, name: str, records: Sequence[Record], look: Look, *, label: str) -> Artist:
-    """Points with error bars, joined where epsilon is a number."""
+    """Draw points with error bars, joined where epsilon is a finite number."""
     measured = [(axis.place(ledger(record).get(name)), record.metrics[METRIC]) for record in records]
     points = sorted(measured, key=lambda point: point[0])
     joined = [(place, estimate.value) for place, estimate in points if axis.first <= place <= axis.last]
@@ -133,7 +133,7 @@ def _curve(panel: Axes, axis: _Axis, name: str, records: Sequence[Record], look:
 
 
 def _level(panel: Axes, record: Record) -> Artist:
-    """Plain training, which has no epsilon."""
+    """Draw the level of plain training, which has no epsilon."""
     estimate = record.metrics[METRIC]
     if estimate.low is not None and estimate.high is not None:
         panel.axhspan(estimate.low, estimate.high, color=BLACK, alpha=0.08, linewidth=0)

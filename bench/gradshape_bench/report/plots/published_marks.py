@@ -1,4 +1,4 @@
-"""What the paper states, where it belongs in a picture."""
+"""Marks for published numbers in pictures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,18 +7,18 @@ from functools import cache
 from gradshape_bench.record import Record
 from gradshape_bench.report.counterparts import counterparts, stand_in
 
-# Its numbers are of the sizes of the paper, and say nothing of a smaller experiment.
+# Published numbers hold for the sizes of the paper, not for smaller experiments.
 _SCALE = "paper"
 
 
 @dataclass(frozen=True)
 class PublishedMark:
-    """A published number.
+    """A mark for a published number.
 
     Attributes:
         value: the number.
-        relation: how a measurement should stand to it: ``=``, or ``<`` or ``>`` of a bound.
-        comparable: whether the paper's own analysis lets it be compared.
+        relation: relation that a measurement should have to it: ``=``, or ``<`` or ``>`` for a bound.
+        comparable: whether the number may be compared with a measurement.
     """
 
     value: float
@@ -27,13 +27,13 @@ class PublishedMark:
 
     @property
     def words(self) -> str:
-        """What it is, for a legend."""
+        """The description in the legend."""
         kind = {"<": "published upper bound", ">": "published lower bound"}.get(self.relation, "published")
         return kind if self.comparable else f"{kind}, not comparable"
 
 
 def published_marks(record: Record, metric: str) -> Sequence[PublishedMark]:
-    """The published numbers that ``record`` measures as ``metric``."""
+    """Return the marks of published numbers that ``record`` measures as ``metric``."""
     return _marks(record.case, metric) if record.scale == _SCALE else ()
 
 
@@ -41,7 +41,7 @@ def published_marks(record: Record, metric: str) -> Sequence[PublishedMark]:
 def _marks(case: str, metric: str) -> tuple[PublishedMark, ...]:
     found: dict[PublishedMark, None] = {}
     for row, how in counterparts():
-        # A number over all intensities repeats that of the highest one, rounded.
+        # A number over all intensities repeats that of the highest intensity, rounded.
         if how.metric != metric or how.by_definition is not None or row.intensity == "overall":
             continue
         if any(asked.rank(case) is not None for asked in how.cases):

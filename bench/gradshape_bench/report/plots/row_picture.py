@@ -1,4 +1,4 @@
-"""Drawing one row of a data set."""
+"""Drawing a single row of a data set."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 
 def draw(axes: Axes, row: Mapping[str, Any]) -> None:
-    """Draw what :func:`gradshape_bench.protocols.snapshot.snapshot` keeps: pixels as an image, other values as bars."""
+    """Draw what :func:`gradshape_bench.protocols.snapshot.snapshot` keeps of a row: an image, or bars."""
     pixels = np.frombuffer(bytes.fromhex(row["pixels"]), dtype=np.uint8).reshape(row["shape"])
     if pixels.ndim == 3 and len(pixels) in (1, 3):
         image = pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)

@@ -1,7 +1,7 @@
-"""How large single rows' gradients are before clipping, and what clipping makes of the ratio of the means.
+"""Norms of single rows' gradients before clipping, and the ratio of the means before and after clipping.
 
-A small part of the rows has a large mean gradient either because its rows' gradients are large, or because they point
-the same way; the norms of single rows tell which.
+The mean gradient of a few rows is large either because the gradients of these rows are large, or because they point the
+same way; the norms of single rows tell which.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ CLEAN, ENTERED = "clean rows (upper row)", "as it enters the update (lower row)"
 
 
 def pictures(records: Sequence[Record]) -> Iterator[Picture]:
-    """One for each group and family of attacks: a column a defence, a curve an attack."""
+    """Draw a picture for each group and family of attacks: a column for each defence, a curve for each attack."""
     for group, family, attacks, defenses in families(records, _suits):
         yield _picture(group, family, attacks, defenses)
 
@@ -40,7 +40,7 @@ def _suits(record: Record) -> bool:
 def _picture(group: PlotGroup, family: str, attacks: Sequence[str], defenses: Sequence[str]) -> Picture:
     cells = [(defense, attack, group.find(attack, defense)) for defense in defenses for attack in attacks]
     found = [(defense, attack, record) for defense, attack, record in cells if record is not None and _suits(record)]
-    # Without clipping both ratios are the same, and there is nothing to compare.
+    # Without clipping both ratios are equal, and only the norms are drawn.
     shown = [NORMS, *([(SHAPED, RAW)] if any(_differ(record) for _, _, record in found) else [])]
     with style():
         figure, grid = canvas.panels(
@@ -67,12 +67,12 @@ def _picture(group: PlotGroup, family: str, attacks: Sequence[str], defenses: Se
 
 
 def _differ(record: Record) -> bool:
-    """Whether clipping changed the ratio."""
+    """Return whether clipping changed the ratio."""
     return bool(series(record, RAW)) and series(record, RAW) != series(record, SHAPED)
 
 
 def _draw(panel: Axes, record: Record, names: tuple[str, str], look: Look, *, label: str) -> list[Artist]:
-    """The second of the series as a curve, and the first beside it as dots."""
+    """Draw the second series as a curve and the first one dotted; return what the legend shows."""
     beside, found = (series(record, name) for name in names)
     handles: list[Artist] = []
     if beside:

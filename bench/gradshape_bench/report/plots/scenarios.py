@@ -1,4 +1,4 @@
-"""How many targets an attack wins where only one of the two trainings is defended, or both, or none.
+"""Targets that an attack wins if the base model, its re-training, both or neither are defended.
 
 Hong et al. 2020, Table 3.
 """
@@ -21,7 +21,7 @@ from gradshape_bench.report.plots.published_marks import published_marks
 from gradshape_bench.report.plots.style import BLACK, GREY, Look, nth_look, style, text
 from gradshape_bench.report.plots.targets_won import POISONS, experiment, known
 
-# Base and re-training.
+# The recipes of the base model and of its re-training.
 SCENARIOS = (("vanilla", "vanilla"), ("vanilla", "defended"), ("defended", "vanilla"), ("defended", "defended"))
 _MIXED = re.compile(r"_(vanilla|defended)_to_(vanilla|defended)")
 _PANELS = {
@@ -32,15 +32,15 @@ _PANELS = {
 _LOOKS = {"success_rate": nth_look(0), "success_rate_control": nth_look(3), POISONS: nth_look(2)}
 _ALPHA = 0.75
 Scenario = tuple[str, str]
-# By experiment and scenario.
+# Records by experiment and scenario.
 Bars = Mapping[tuple[str, Scenario], Record]
 
 
 @dataclass(frozen=True)
 class SharedSetting:
-    """Records that belong into one setting: of one defence and attack, whatever of the two trainings is defended.
+    """What the records of one picture share, whichever of the two trainings is defended.
 
-    One poison row and several may have been tried with different numbers of candidates.
+    They may differ in the number of candidates, so ``attack`` is a label without numbers.
     """
 
     scale: str
@@ -52,7 +52,7 @@ class SharedSetting:
 
 
 def pictures(records: Sequence[Record]) -> Iterator[Picture]:
-    """One for each defence that was left out of one of the trainings: a panel a number, a bar a scenario."""
+    """Draw a picture for each defence that was left out of one training: panels of numbers, bars of scenarios."""
     for setting, bars in _by_setting(records).items():
         mixed = any(base != again for _, (base, again) in bars)
         if mixed and any(known(record, "success_rate") for record in bars.values()):
@@ -71,7 +71,7 @@ def _by_setting(records: Sequence[Record]) -> Mapping[SharedSetting, Bars]:
             setting = SharedSetting(
                 group.scale, group.dataset, group.model, rest, without_numbers(record.attack), record.defense
             )
-            # Without a defence all scenarios are one.
+            # Without a defence all scenarios are the same.
             own = SCENARIOS[0] if record.defense == VANILLA else scenario
             if record.defense == VANILLA or own != SCENARIOS[0]:
                 found[setting][kind, record.attack].setdefault(own, record)
@@ -87,10 +87,10 @@ def _bars(
     defended: Mapping[tuple[str, str], Mapping[Scenario, Record]],
     undefended: Mapping[tuple[str, str], Mapping[Scenario, Record]],
 ) -> Bars:
-    """Of each experiment the number of candidates that most scenarios have, of equals the largest."""
+    """Choose, for each experiment, the number of candidates that most scenarios have; of equals the largest."""
     bars: dict[tuple[str, Scenario], Record] = {}
     for kind in dict.fromkeys(kind for kind, _ in defended):
-        attacks = [attack for of, attack in defended if of == kind]
+        attacks = [attack for own, attack in defended if own == kind]
         attack = max(attacks, key=lambda label: (len(defended[kind, label]), label_order(label)))
         cells = {**undefended.get((kind, attack), {}), **defended[kind, attack]}
         bars |= {(kind, scenario): record for scenario, record in cells.items()}
@@ -108,7 +108,7 @@ def _picture(setting: SharedSetting, bars: Bars) -> Picture:
         figure, grid = canvas.panels(1, len(shown), title=title, width=3.3, height=2.7)
         handles: list[Artist] = []
         for panel, (kind, metric) in zip(grid[0], shown, strict=True):
-            attack = next(record.attack for (of, _), record in bars.items() if of == kind)
+            attack = next(record.attack for (own, _), record in bars.items() if own == kind)
             panel.set_title(f"{_PANELS[kind, metric]}: {text(attack)}")
             handles += _panel(panel, kind, metric, bars)
         canvas.legend(figure, sorted(handles, key=lambda handle: str(handle.get_label()).startswith("published")))
@@ -169,7 +169,7 @@ def _panel(panel: Axes, kind: str, metric: str, bars: Bars) -> list[Artist]:
 
 
 def _bar(panel: Axes, at: float, width: float, record: Record, name: str, look: Look) -> list[Artist]:
-    """A bar with its interval and the published numbers; returns what a legend shows of these."""
+    """Draw a bar with its interval and the published numbers; return what the legend shows for these."""
     estimate = record.metrics[name]
     panel.bar(at, estimate.value, width * 0.92, color=look.color, alpha=_ALPHA)
     if estimate.low is not None and estimate.high is not None:

@@ -1,4 +1,4 @@
-"""How many targets an attack wins as the clipping norm shrinks and as the noise grows, and what that costs.
+"""Targets that an attack wins as the clipping norm shrinks and as the noise grows, and the cost of that.
 
 Hong et al. 2020, Fig. 5 (one poison row) and Fig. 6 (several).
 """
@@ -19,7 +19,7 @@ from gradshape_bench.report.plots.plot_group import VANILLA, PlotGroup, plot_gro
 from gradshape_bench.report.plots.published_marks import published_marks
 from gradshape_bench.report.plots.style import Look, nth_look, style, text
 
-# Figure, and the words for a title.
+# Name of the file, and words for the title.
 FIGURES = {
     "one_shot": ("fig5_one_shot", "Targets won by one poison row"),
     "multi_poison": ("fig6_multi_poison", "Targets won by several poison rows"),
@@ -36,12 +36,12 @@ _SHAPED = re.compile(rf"(?P<kind>dp_[^\W_]+)_c(?P<norm>{_NUMBER})(?:_s(?P<std>{_
 
 @dataclass(frozen=True)
 class Shaped:
-    """What a label says of training with clipped gradients.
+    """The settings of training with clipped gradients, read from a label.
 
     Attributes:
         family: the label without its numbers; settings of one family can be compared.
         norm: clipping norm.
-        std: of the noise, on the sum of the clipped gradients.
+        std: standard deviation of the noise on the sum of the clipped gradients.
     """
 
     family: str
@@ -50,7 +50,7 @@ class Shaped:
 
     @classmethod
     def of(cls, label: str) -> "Shaped | None":
-        """``None`` if the label is of something else.
+        """Read a label; ``None`` if it is of another kind.
 
         >>> Shaped.of("dp_adam_c4_s0.01_x2"), Shaped.of("vanilla")
         (Shaped(family='dp_adam_x2', norm=4.0, std=0.01), None)
@@ -63,7 +63,7 @@ class Shaped:
 
 @dataclass(frozen=True)
 class Sweep:
-    """Settings of which one grows: the records in order, and how they are named on the axis."""
+    """Records in the order of one setting that varies, and their names on the axis."""
 
     label: str
     names: tuple[str, ...]
@@ -71,7 +71,7 @@ class Sweep:
 
 
 def pictures(records: Sequence[Record]) -> Iterator[Picture]:
-    """One for each group, attack and family of settings: a row over the clipping norm, one over each norm's noise."""
+    """Draw a picture for each group, attack and family of settings: a row over the norm, one over each norm's noise."""
     for group in plot_groups(record for record in records if experiment(record) in FIGURES):
         for attack in group.attacks:
             families = _families(group, attack)
@@ -82,14 +82,14 @@ def pictures(records: Sequence[Record]) -> Iterator[Picture]:
 
 
 def experiment(record: Record) -> str | None:
-    """Which of :data:`FIGURES` a record belongs to; ``None`` for none."""
+    """Return which of :data:`FIGURES` a record belongs to; ``None`` for none."""
     if "success_rate_control" not in record.metrics:
         return None
     return next((name for name in FIGURES if f"{record.protocol}_".startswith(f"{name}_")), None)
 
 
 def known(record: Record, metric: str) -> Estimate | None:
-    """What was measured; ``None`` for a rate of nothing."""
+    """Return the estimate of a metric; ``None`` for a rate over no targets."""
     found = record.metrics.get(metric)
     return None if found is None or found.n == 0 else found
 
@@ -104,7 +104,7 @@ def _families(group: PlotGroup, attack: str) -> Mapping[str, Mapping[Shaped, Rec
 
 
 def _sweeps(vanilla: Record | None, settings: Mapping[Shaped, Record]) -> Iterator[Sweep]:
-    """Over the norms without noise, and over the noise of each norm; plain training is where either begins."""
+    """Yield the sweep over norms without noise and those over the noise of each norm, from plain training on."""
     first = [] if vanilla is None else [("none", vanilla)]
     quiet = sorted((shaped for shaped in settings if not shaped.std), key=lambda shaped: -shaped.norm)
     points = [*first, *((f"{shaped.norm:g}", settings[shaped]) for shaped in quiet)]
@@ -143,7 +143,7 @@ def _picture(group: PlotGroup, attack: str, sweeps: Sequence[Sweep], *family: st
                 panel.set_xlim(-0.4, len(sweep.names) - 0.6)
                 panel.set_xlabel(sweep.label)
         if counted:
-            # Only once all is drawn, as the panels share it.
+            # Once all is drawn, as the panels share the axis.
             grid[0][1].set_ylim(bottom=0)
         canvas.legend(figure, sorted(handles, key=lambda handle: str(handle.get_label()).startswith("published")))
     return Picture(group.file_name(name, attack, *family), figure)

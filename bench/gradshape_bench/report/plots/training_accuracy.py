@@ -1,4 +1,4 @@
-"""How well a model fits clean rows and poison while it trains.
+"""Accuracy of a model on clean training rows and on poison while it trains.
 
 Hong et al. 2020, Appendix E, Fig. 11.
 """
@@ -25,7 +25,7 @@ _COLUMNS = 4
 
 
 def pictures(records: Sequence[Record]) -> Iterator[Picture]:
-    """One for each group and defence: a panel an attack."""
+    """Draw a picture for each group and defence: a panel for each attack."""
     for group in plot_groups(filter(has_series, records)):
         for defense in group.defenses:
             found = [record for record in group.records if record.defense == defense]
