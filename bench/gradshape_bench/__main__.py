@@ -123,12 +123,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_results(command: argparse.ArgumentParser, default: Path) -> None:
     command.add_argument(
-        "results",
-        nargs="?",
-        type=Path,
-        default=default,
-        metavar="RESULTS",
-        help="results file (default: %(default)s)",
+        "results", nargs="?", type=Path, default=default, metavar="RESULTS", help="results file (default: %(default)s)"
     )
 
 

@@ -34,11 +34,8 @@ def describe(device: str, root: Path) -> dict[str, Any]:
 def _commit(root: Path) -> str | None:
     try:
         head = _git(root, "rev-parse", "--short=12", "HEAD")
-        return (
-            f"{head}+changes"
-            if _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!reports")
-            else head
-        )
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!reports")
+        return f"{head}+changes" if changed else head
     except (OSError, subprocess.SubprocessError):
         return None
 

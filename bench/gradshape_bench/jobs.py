@@ -163,14 +163,7 @@ class Craft(Job[PoisonSet]):
         """Return the job of crafting ``attack`` against a victim trained by ``recipe``."""
         known = attack.adaptive and attack.threat.algorithm.granted
         return cls(
-            dataset,
-            device,
-            attack,
-            recipe if known else None,
-            seed,
-            target=target,
-            wanted=wanted,
-            networks=networks,
+            dataset, device, attack, recipe if known else None, seed, target=target, wanted=wanted, networks=networks
         )
 
     @property

@@ -28,10 +28,7 @@ def tf32(allowed: bool) -> Iterator[None]:
 
 def tf32_settings() -> dict[str, bool]:
     """Return whether TF32 is allowed now, in matrix products and in convolutions."""
-    return {
-        "tf32": torch.backends.cuda.matmul.allow_tf32,
-        "tf32_convolutions": torch.backends.cudnn.allow_tf32,
-    }
+    return {"tf32": torch.backends.cuda.matmul.allow_tf32, "tf32_convolutions": torch.backends.cudnn.allow_tf32}
 
 
 def restore_tf32(settings: Mapping[str, bool]) -> None:

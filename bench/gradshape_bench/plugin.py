@@ -17,14 +17,7 @@ from gradshape_bench.progress import progress_line
 from gradshape_bench.record import MISSING_DATA, Record, Status
 from gradshape_bench.report import leaderboard, ledger, tradeoff
 from gradshape_bench.report.summary import summarize
-from gradshape_bench.session import (
-    BenchSession,
-    CaseOutcome,
-    SessionPart,
-    ThresholdMissed,
-    Unmeasured,
-    blank_record,
-)
+from gradshape_bench.session import BenchSession, CaseOutcome, SessionPart, ThresholdMissed, Unmeasured, blank_record
 from gradshape_bench.store import ResultsFile
 
 _PROPERTY = "gradshape_record"

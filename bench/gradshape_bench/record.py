@@ -90,16 +90,7 @@ class Record:
 
     def to_json(self) -> str:
         """Return the record as one line of JSON."""
-        thresholds = [
-            {
-                "metric": j.threshold.metric,
-                "op": j.threshold.op,
-                "bound": j.threshold.bound,
-                "verdict": j.verdict.value,
-                "met": j.met,
-            }
-            for j in self.judgements
-        ]
+        thresholds = [{**asdict(j.threshold), "verdict": j.verdict.value, "met": j.met} for j in self.judgements]
         document = {
             "schema": SCHEMA,
             "case": self.case,
@@ -147,27 +138,8 @@ class Record:
                 )
                 for t in document["thresholds"]
             )
-            same = {
-                name: document[name]
-                for name in (
-                    "case",
-                    "fingerprint",
-                    "dataset",
-                    "dataset_fingerprint",
-                    "model",
-                    "protocol",
-                    "attack",
-                    "defense",
-                    "scale",
-                    "expected_failure",
-                    "reason",
-                    "details",
-                    "seconds",
-                    "environment",
-                )
-            }
             return cls(
-                **same,
+                **{name: document[name] for name in (*_TEXTS, *_OPTIONAL_TEXTS, "details", "seconds", "environment")},
                 seeds=tuple(document["seeds"]),
                 status=Status(document["status"]),
                 metrics=metrics,
@@ -179,12 +151,13 @@ class Record:
 
 
 _TEXTS = ("case", "fingerprint", "dataset", "model", "protocol", "attack", "defense", "scale")
+_OPTIONAL_TEXTS = ("dataset_fingerprint", "expected_failure", "reason")
 
 
 def _check_types(document: Mapping[str, Any]) -> None:
     """Raise ``TypeError`` for a value whose type would only fail later, when it is sorted or printed."""
     fields: list[tuple[str, Any, type | UnionType]] = [(name, document[name], str) for name in _TEXTS]
-    fields += [(name, document[name], str | None) for name in ("dataset_fingerprint", "expected_failure", "reason")]
+    fields += [(name, document[name], str | None) for name in _OPTIONAL_TEXTS]
     fields += [(name, document[name], dict) for name in ("metrics", "details", "environment")]
     fields += [("seeds", seed, int) for seed in document["seeds"]]
     fields.append(("seconds", document["seconds"], int | float))

@@ -14,17 +14,9 @@ from torch import Tensor
 from gradshape.data import Dataset, Split, load
 from gradshape_bench import targets
 from gradshape_bench.__main__ import main
-from gradshape_bench.targets import (
-    Chosen,
-    StoredList,
-    StoredTarget,
-    Targets,
-    TooFewTargets,
-    candidates,
-    row_digest,
-    stored,
-)
+from gradshape_bench.targets import Chosen, Targets, TooFewTargets, candidates
 from gradshape_bench.targets.listing import draw_targets
+from gradshape_bench.targets.stored import StoredList, StoredTarget, row_digest, stored
 from tests.training.samples import blobs
 
 LISTS = sorted(Path(targets.__file__).parent.glob("*.json"))

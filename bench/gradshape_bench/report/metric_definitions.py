@@ -89,11 +89,7 @@ METRICS: dict[str, Metric] = {
             "Cosine of the angle between the mean gradients of poison and clean rows: mean over the epochs.",
             lower_is_better=False,
         ),
-        Metric(
-            "cosine_similarity_spread",
-            "Standard deviation of that cosine over the epochs.",
-            lower_is_better=True,
-        ),
+        Metric("cosine_similarity_spread", "Standard deviation of that cosine over the epochs.", lower_is_better=True),
         Metric("magnitude_ratio_raw", "As magnitude_ratio, of gradients before clipping.", lower_is_better=True),
         Metric("cosine_similarity_raw", "As cosine_similarity, of gradients before clipping.", lower_is_better=False),
         Metric(
@@ -163,9 +159,7 @@ METRICS: dict[str, Metric] = {
             lower_is_better=True,
         ),
         Metric(
-            "backdoor_rate_clean",
-            "The same of the clean model: what the trigger alone does.",
-            lower_is_better=True,
+            "backdoor_rate_clean", "The same of the clean model: what the trigger alone does.", lower_is_better=True
         ),
         Metric(
             "boundary_length",

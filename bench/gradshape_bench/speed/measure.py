@@ -38,9 +38,7 @@ def step_times(problem: Problem, effort: Effort, *, device: str) -> dict[str, St
     best = min(OPACUS, key=lambda name: Spread.of(seconds[name]).median)
     return {
         name: StepTimes(
-            Spread.of(own),
-            ratios(own, seconds["plain"]),
-            ratios(own, seconds[best]) if name in OURS else None,
+            Spread.of(own), ratios(own, seconds["plain"]), ratios(own, seconds[best]) if name in OURS else None
         )
         for name, own in seconds.items()
     }

@@ -157,7 +157,7 @@ class SpeedRun:
             if plain["schema"] != SCHEMA:
                 raise ValueError(f"schema {plain['schema']!r}: expected {SCHEMA}; run the speed suite again")
             steps = {
-                name: {method: _step_times(of) for method, of in methods.items()}
+                name: {method: StepTimes(**_spreads(of)) for method, of in methods.items()}
                 for name, methods in plain["steps"].items()
             }
             memory = {
@@ -169,7 +169,7 @@ class SpeedRun:
                 plain["device"],
                 plain["environment"],
                 steps=steps,
-                stacks={stack: _stack_times(of) for stack, of in plain["stacks"].items()},
+                stacks={stack: StackTimes(**_spreads(of)) for stack, of in plain["stacks"].items()},
                 memory=memory,
                 experiments={name: _experiment_time(of) for name, of in plain["wholes"].items()},
             )
@@ -177,18 +177,8 @@ class SpeedRun:
             raise ValueError(f"not a document of the speed suite: {error!r}") from error
 
 
-def _step_times(plain: Mapping[str, Any]) -> StepTimes:
-    over_opacus = plain["over_opacus"]
-    return StepTimes(
-        Spread(**plain["seconds"]),
-        Spread(**plain["over_plain"]),
-        None if over_opacus is None else Spread(**over_opacus),
-    )
-
-
-def _stack_times(plain: Mapping[str, Any]) -> StackTimes:
-    fields: dict[str, Any] = {name: Spread(**of) if isinstance(of, Mapping) else of for name, of in plain.items()}
-    return StackTimes(**fields)
+def _spreads(plain: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: Spread(**of) if isinstance(of, Mapping) else of for name, of in plain.items()}
 
 
 def _experiment_time(plain: Mapping[str, Any]) -> ExperimentTime:

@@ -7,24 +7,16 @@ from gradshape_bench.speed.library_steps import StepMethod, TimedStep
 from gradshape_bench.speed.problems import Prepared
 
 
-def _hooks(prepared: Prepared, lr: float) -> TimedStep:
-    from gradshape_bench.speed.opacus_steps import hooks
+def _opacus(name: str) -> StepMethod:
+    def method(prepared: Prepared, lr: float) -> TimedStep:
+        from gradshape_bench.speed import opacus_steps
 
-    return hooks(prepared, lr)
+        step: TimedStep = getattr(opacus_steps, name)(prepared, lr)
+        return step
 
-
-def _functorch(prepared: Prepared, lr: float) -> TimedStep:
-    from gradshape_bench.speed.opacus_steps import functorch
-
-    return functorch(prepared, lr)
-
-
-def _ghost(prepared: Prepared, lr: float) -> TimedStep:
-    from gradshape_bench.speed.opacus_steps import ghost
-
-    return ghost(prepared, lr)
+    return method
 
 
 OURS: Mapping[str, StepMethod] = {"clipped_gradient": library_steps.function, "training": library_steps.training}
-OPACUS: Mapping[str, StepMethod] = {"opacus_hooks": _hooks, "opacus_functorch": _functorch, "opacus_ghost": _ghost}
+OPACUS: Mapping[str, StepMethod] = {f"opacus_{name}": _opacus(name) for name in ("hooks", "functorch", "ghost")}
 STEP_METHODS: Mapping[str, StepMethod] = {"plain": library_steps.plain, **OURS, **OPACUS}

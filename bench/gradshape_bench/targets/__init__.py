@@ -2,17 +2,6 @@
 
 from gradshape_bench.targets.choice import Chosen, Targets, TooFewTargets, candidates
 from gradshape_bench.targets.listing import write_list
-from gradshape_bench.targets.stored import FOLDER, StoredList, StoredTarget, row_digest, stored
+from gradshape_bench.targets.stored import FOLDER
 
-__all__ = [
-    "FOLDER",
-    "Chosen",
-    "StoredList",
-    "StoredTarget",
-    "Targets",
-    "TooFewTargets",
-    "candidates",
-    "row_digest",
-    "stored",
-    "write_list",
-]
+__all__ = ["FOLDER", "Chosen", "Targets", "TooFewTargets", "candidates", "write_list"]

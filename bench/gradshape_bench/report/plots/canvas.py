@@ -116,13 +116,7 @@ def draw_published(
 
 
 def _hollow(shape: str) -> dict[str, Any]:
-    return {
-        "marker": shape,
-        "linestyle": "none",
-        "markersize": 8,
-        "markerfacecolor": "none",
-        "markeredgewidth": 1.1,
-    }
+    return {"marker": shape, "linestyle": "none", "markersize": 8, "markerfacecolor": "none", "markeredgewidth": 1.1}
 
 
 def distinct(handles: Iterable[Artist]) -> list[Artist]:

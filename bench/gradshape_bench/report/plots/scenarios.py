@@ -6,7 +6,7 @@ Hong et al. 2020, Table 3.
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -112,16 +112,7 @@ def _picture(setting: SharedSetting, bars: Bars) -> Picture:
             panel.set_title(f"{_PANELS[kind, metric]}: {text(attack)}")
             handles += _panel(panel, kind, metric, bars)
         canvas.legend(figure, sorted(handles, key=lambda handle: str(handle.get_label()).startswith("published")))
-    name = file_name(
-        "table3_scenarios",
-        setting.scale,
-        setting.dataset,
-        setting.model,
-        *([setting.protocol] if setting.protocol else []),
-        setting.attack,
-        setting.defense,
-    )
-    return Picture(name, figure)
+    return Picture(file_name("table3_scenarios", *filter(None, astuple(setting))), figure)
 
 
 def _panel(panel: Axes, kind: str, metric: str, bars: Bars) -> list[Artist]:
