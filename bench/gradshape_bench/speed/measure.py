@@ -33,7 +33,7 @@ def step_times(problem: Problem, effort: Effort, *, device: str) -> dict[str, St
     """
     prepared = problem.prepare(device=device)
     check_updates(prepared)
-    steps = {name: way(prepared, LEARNING_RATE).take for name, way in STEP_METHODS.items()}
+    steps = {name: method(prepared, LEARNING_RATE).take for name, method in STEP_METHODS.items()}
     seconds = take_turns(steps, effort, synchronize=synchronizer(device))
     best = min(OPACUS, key=lambda name: Spread.of(seconds[name]).median)
     return {
@@ -86,24 +86,24 @@ def stack_times(stack: TimedStack, effort: Effort, *, device: str) -> StackTimes
     )
 
 
-def step_memory(way: str, problem: str, *, batch_size: int, device: str, most: int) -> PeakMemory:
+def step_memory(method: str, problem: str, *, batch_size: int, device: str, most: int) -> PeakMemory:
     """Measure the peak memory of one step, unless Opacus would take more than ``most`` bytes."""
-    needed = peak_memory.per_sample_bytes(problem, batch_size=batch_size) if way in OPACUS else 0
+    needed = peak_memory.per_sample_bytes(problem, batch_size=batch_size) if method in OPACUS else 0
     if needed > most:
         return PeakMemory(batch_size, None, f"would take more than {needed / 1e9:.1f} GB")
-    return PeakMemory(batch_size, peak_memory.peak(way, problem, batch_size=batch_size, device=device))
+    return PeakMemory(batch_size, peak_memory.peak(method, problem, batch_size=batch_size, device=device))
 
 
-def check_updates(prepared: Prepared, ways: Mapping[str, StepMethod] = STEP_METHODS) -> None:
+def check_updates(prepared: Prepared, methods: Mapping[str, StepMethod] = STEP_METHODS) -> None:
     """Compare one step of every way that clips with Opacus' default, in full float32.
 
     Raises:
         WrongUpdate: an update differs; the message names the way.
     """
     expected = update(prepared, STEP_METHODS["opacus_hooks"](prepared, 1.0))
-    for name, way in ways.items():
+    for name, method in methods.items():
         if name not in ("plain", "opacus_hooks"):
-            check_update(prepared, name, update(prepared, way(prepared, 1.0)), expected)
+            check_update(prepared, name, update(prepared, method(prepared, 1.0)), expected)
 
 
 def check_update(prepared: Prepared, name: str, found: Tensor, expected: Tensor) -> None:

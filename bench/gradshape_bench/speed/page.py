@@ -67,8 +67,8 @@ for every pair of a target and a candidate. Seconds of a part are given for the 
 def render(run: SpeedRun) -> str:
     """Render the page."""
     blocks = [_INTRODUCTION, _SCALES[run.scale]]
-    for problem, ways in _in_order(run.steps, PROBLEMS):
-        blocks += [f"## One step: {markdown.escape(problem)}", _steps(run, problem)] if ways else []
+    for problem, methods in _in_order(run.steps, PROBLEMS):
+        blocks += [f"## One step: {markdown.escape(problem)}", _steps(run, problem)] if methods else []
     if run.steps:
         blocks.append("\n".join(f"- {markdown.code(name)}: {meaning}" for name, meaning in _METHODS.items()))
     if run.stacks:
@@ -118,9 +118,9 @@ def quantity(gate: Gate, value: float | None) -> str:
 
 def _steps(run: SpeedRun, problem: str) -> str:
     rows = []
-    for way, times in _in_order(run.steps[problem], STEP_METHODS):
+    for method, times in _in_order(run.steps[problem], STEP_METHODS):
         over_opacus = "" if times.over_opacus is None else _spread(times.over_opacus)
-        rows.append([markdown.escape(way), _spread(times.seconds, 1e3), _spread(times.over_plain), over_opacus])
+        rows.append([markdown.escape(method), _spread(times.seconds, 1e3), _spread(times.over_plain), over_opacus])
     return markdown.table(rows, ["way", "ms a step", "of plain", "of Opacus' fastest"])
 
 
@@ -175,12 +175,12 @@ def _experiments(run: SpeedRun) -> str:
 
 def _memory(run: SpeedRun) -> Iterator[str]:
     rows, reasons = [], []
-    for problem, ways in _in_order(run.memory, PROBLEMS):
-        for way, memory in _in_order(ways, STEP_METHODS):
+    for problem, methods in _in_order(run.memory, PROBLEMS):
+        for method, memory in _in_order(methods, STEP_METHODS):
             shown = "not measured" if memory.bytes is None else f"{memory.bytes / 1e6:,.0f}"
-            rows.append([markdown.escape(problem), f"{memory.batch_size:,}", markdown.escape(way), shown])
+            rows.append([markdown.escape(problem), f"{memory.batch_size:,}", markdown.escape(method), shown])
             if memory.reason is not None:
-                reasons.append(f"- {markdown.escape(f'{problem}, {way}: {memory.reason}')}")
+                reasons.append(f"- {markdown.escape(f'{problem}, {method}: {memory.reason}')}")
     yield (
         "Growth of the peak of a fresh process that holds the network and the batch."
         if run.device == "cpu"

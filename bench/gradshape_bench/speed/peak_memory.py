@@ -1,6 +1,6 @@
 """Measuring the peak memory of a step in a process of its own.
 
-``python -m gradshape_bench.speed.peak_memory WAY MODEL BATCH DEVICE``
+``python -m gradshape_bench.speed.peak_memory METHOD MODEL BATCH DEVICE``
 """
 
 import json
@@ -18,7 +18,7 @@ _TIMEOUT_SECONDS = 300
 _ROOT = Path(__file__).parents[2]
 
 
-def peak(way: str, problem: str, *, batch_size: int, device: str) -> int:
+def peak(method: str, problem: str, *, batch_size: int, device: str) -> int:
     """Return the bytes by which one step raises the peak memory of a new process that holds the network and the batch.
 
     On a GPU this is the peak of what PyTorch allocates there.
@@ -26,10 +26,12 @@ def peak(way: str, problem: str, *, batch_size: int, device: str) -> int:
     Raises:
         RuntimeError: the process failed; the message ends with its last output.
     """
-    command = [sys.executable, "-W", "ignore", "-m", __spec__.name, way, problem, str(batch_size), device]
+    command = [sys.executable, "-W", "ignore", "-m", __spec__.name, method, problem, str(batch_size), device]
     run = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS)
     if run.returncode:
-        raise RuntimeError(f"{way}, {problem}, {batch_size} rows: status {run.returncode}: {run.stderr[-500:].strip()}")
+        raise RuntimeError(
+            f"{method}, {problem}, {batch_size} rows: status {run.returncode}: {run.stderr[-500:].strip()}"
+        )
     return int(json.loads(run.stdout))
 
 
@@ -44,10 +46,10 @@ def per_sample_bytes(problem: str, *, batch_size: int) -> int:
     return 4 * batch_size * (sum(sizes) + max(sizes))
 
 
-def measure(way: str, problem: str, batch_size: int, device: str) -> int:
+def measure(method: str, problem: str, batch_size: int, device: str) -> int:
     """Do what :func:`peak` does in this process, which is right only if it has allocated nothing large before."""
     prepared = PROBLEMS[problem].prepare(device=device, batch_size=batch_size)
-    step = STEP_METHODS[way](prepared, 1e-3)
+    step = STEP_METHODS[method](prepared, 1e-3)
     if device.startswith("cuda"):
         before = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)

@@ -65,14 +65,14 @@ class SpeedSession:
             self.run.stacks[stack.name] = measure.stack_times(stack, self.effort, device=self.device)
         return self.run.stacks[stack.name]
 
-    def memory(self, way: str, problem: str = "cnn") -> PeakMemory:
+    def memory(self, method: str, problem: str = "cnn") -> PeakMemory:
         """Return the peak memory of a step."""
         known = self.run.memory.setdefault(problem, {})
-        if way not in known:
-            known[way] = measure.step_memory(
-                way, problem, batch_size=MEMORY_BATCH, device=self.device, most=_MOST_MEMORY
+        if method not in known:
+            known[method] = measure.step_memory(
+                method, problem, batch_size=MEMORY_BATCH, device=self.device, most=_MOST_MEMORY
             )
-        return known[way]
+        return known[method]
 
     def experiment(self, experiment: WholeExperiment) -> ExperimentTime:
         """Return the time of an experiment."""
