@@ -159,14 +159,14 @@ def _experiments(run: SpeedRun) -> str:
     rows = []
     for name, done in _in_order(run.experiments, known):
         many, each = known[name].counts if name in known else ("", "")
-        (count, of_each), (full, of_each_full) = done.size, done.full
+        (count, count_each), (full, full_each) = done.size, done.full
         rows.append(
             [
                 markdown.escape(name),
                 known[name].title if name in known else "",
-                f"{count:,} {many}, {of_each:,} {each}",
+                f"{count:,} {many}, {count_each:,} {each}",
                 f"{done.seconds:,.1f}",
-                f"{full:,} {many}, {of_each_full:,} {each}",
+                f"{full:,} {many}, {full_each:,} {each}",
                 f"{done.projected:,.0f}",
             ]
         )

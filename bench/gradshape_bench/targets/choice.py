@@ -134,10 +134,10 @@ def check(dataset: Dataset, pair: tuple[int, int] | None) -> None:
 
 def _listed(dataset: Dataset, targets: Targets) -> Chosen:
     found = stored(dataset.name, targets.pair)
-    place_of = {} if found is None else _places(dataset.test, found)
+    places = {} if found is None else _places(dataset.test, found)
     classes = set(dataset.test.y.tolist())
-    here = [entry for entry in place_of if entry.wanted in classes]
-    rows, wanted = [place_of[entry] for entry in here], [entry.wanted for entry in here]
+    here = [entry for entry in places if entry.wanted in classes]
+    rows, wanted = [places[entry] for entry in here], [entry.wanted for entry in here]
     return _chosen(dataset, _ids(rows), _ids(wanted), listed=True)
 
 

@@ -50,14 +50,14 @@ def _picture(group: PlotGroup, attacks: Sequence[str], *part: str) -> Picture:
             sharex=True,
             sharey="row",
         )
-        look_of = looks(group.defenses)
+        look_by_label = looks(group.defenses)
         handles: list[Artist] = []
         for column, attack in enumerate(attacks):
             grid[0][column].set_title(text(attack))
             axes = [row[column] for row in grid]
             for record in _measured(group, attack):
                 handles += gradients_by_intensity.draw(
-                    axes, record, look_of[record.defense], label=text(record.defense), placebo=alone
+                    axes, record, look_by_label[record.defense], label=text(record.defense), placebo=alone
                 )
         gradients_by_intensity.finish(grid)
         canvas.legend(figure, gradients_by_intensity.ordered(handles))

@@ -60,7 +60,7 @@ def _picture(group: PlotGroup, family: str, attacks: Sequence[str], defenses: Se
             sharex=True,
             sharey="row",
         )
-        look_of = looks(attacks)
+        look_by_label = looks(attacks)
         handles: list[Artist] = []
         for column, defense in enumerate(defenses):
             grid[0][column].set_title(text(defense))
@@ -68,7 +68,7 @@ def _picture(group: PlotGroup, family: str, attacks: Sequence[str], defenses: Se
                 record = group.find(attack, defense)
                 if record is not None:
                     axes = [row[column] for row in grid]
-                    handles += draw(axes, record, look_of[attack], label=text(attack), placebo=True)
+                    handles += draw(axes, record, look_by_label[attack], label=text(attack), placebo=True)
         finish(grid)
         canvas.legend(figure, ordered(handles))
     return Picture(group.file_name("fig1_gradients", family), figure)

@@ -86,7 +86,7 @@ def _panel(axes: Axes, metric: str, name: str, family: Family, labels: Sequence[
     # Leave room for published numbers at the edge.
     axes.margins(y=0.12)
     percents = sorted({percent for _, percent in family})
-    look_of = looks(labels, reference=VANILLA)
+    look_by_label = looks(labels, reference=VANILLA)
     handles: list[Artist] = []
     compared: list[Artist] = []
     for defense in (VANILLA, *labels):
@@ -94,8 +94,8 @@ def _panel(axes: Axes, metric: str, name: str, family: Family, labels: Sequence[
         values = [None if case is None else case.metrics[metric] for case in cases]
         if not any(values):
             continue
-        handles.append(canvas.curve(axes, percents, values, look_of[defense], label=text(defense)))
+        handles.append(canvas.curve(axes, percents, values, look_by_label[defense], label=text(defense)))
         for percent, case in zip(percents, cases, strict=True):
             if case is not None:
-                compared += canvas.draw_published(axes, percent, published_marks(case, metric), look_of[defense])
+                compared += canvas.draw_published(axes, percent, published_marks(case, metric), look_by_label[defense])
     return handles + compared

@@ -47,13 +47,13 @@ _KINDS = {
 def pictures(records: Sequence[Record]) -> Iterator[Picture]:
     """Draw a picture for each group: a row for each attack, with classes, clusters and the most frequent poisons."""
     for group in plot_groups(record for record in records if record.protocol == PROTOCOL):
-        shown = [record for record in group.records if _picture_of(record)]
+        shown = [record for record in group.records if _kept(record)]
         parts = [shown[i : i + _ROWS] for i in range(0, len(shown), _ROWS)]
         for number, part in enumerate(parts, start=1):
             yield _picture(group, part, *([f"part{number}"] if len(parts) > 1 else []))
 
 
-def _picture_of(record: Record) -> Mapping[str, Any]:
+def _kept(record: Record) -> Mapping[str, Any]:
     """Return what the protocol keeps for a picture; empty if there is none."""
     found = record.details.get("picture")
     return found if isinstance(found, Mapping) and found.get("clean") and found.get("poison") else {}
@@ -91,7 +91,7 @@ def _clusters(axes: Axes, record: Record) -> None:
 
 def _scatter(axes: Axes, record: Record, column: int, words: str, *, first_color: int, first_number: int) -> None:
     """Draw the points, coloured by the value in that column; poison with more copies is larger."""
-    shown = _picture_of(record)
+    shown = _kept(record)
     values = sorted({int(point[column]) for kind in _KINDS for point in shown[kind]})
     handles: list[Artist] = []
     for place, value in enumerate(values):
@@ -131,7 +131,7 @@ def _symbol(color: str, marker: str, words: str) -> Artist:
 
 def _poisons(figure: Figure, place: SubplotSpec, record: Record) -> None:
     """Draw the most frequent poisons, each with the class that it claims and the number of copies."""
-    kinds = _picture_of(record).get("kinds") or []
+    kinds = _kept(record).get("kinds") or []
     grid = place.subgridspec(2, 2)
     for number, kind in enumerate(kinds[:4]):
         axes = figure.add_subplot(grid[number // 2, number % 2])

@@ -51,11 +51,11 @@ def _picture(group: PlotGroup, family: str, attacks: Sequence[str], defenses: Se
             sharex=True,
             sharey="row",
         )
-        look_of = looks(attacks)
+        look_by_label = looks(attacks)
         handles: list[Artist] = []
         for row, names in zip(grid, shown, strict=True):
             for defense, attack, record in found:
-                handles += _draw(row[defenses.index(defense)], record, names, look_of[attack], label=text(attack))
+                handles += _draw(row[defenses.index(defense)], record, names, look_by_label[attack], label=text(attack))
             row[0].set_ylabel(WORDS[names])
             scale(row)
         for panel, defense in zip(grid[0], defenses, strict=True):
