@@ -1,7 +1,8 @@
-"""The units of work: pure functions of what they hold, named by a hash of it."""
+"""Jobs: units of work whose results depend on nothing but what they hold, each named by a hash of that."""
 
 import hashlib
 import inspect
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import KW_ONLY, dataclass, fields, is_dataclass
@@ -22,6 +23,7 @@ from gradshape.training import (
     Fit,
     GradientProbe,
     OptimizerState,
+    Progress,
     Recipe,
     Scoring,
     State,
@@ -30,14 +32,18 @@ from gradshape.training import (
     Victim,
     stack_key,
 )
-from gradshape_bench.arithmetic import tf32_settings
+from gradshape_bench.matmul_precision import tf32_settings
 
 R = TypeVar("R", covariant=True)
+# How far a stack is, or an attack, named by its label.
+JobProgress = Progress | tuple[str, Crafting]
+# Called at every step of a job; it may raise to end the job.
+Heartbeat = Callable[[JobProgress], None]
 
 
 @cache
 def library_source() -> str:
-    """sha256 (hex) over the library's source files."""
+    """Return the sha256 (hex) of the library's source files."""
     root = Path(gradshape.__file__).parent
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
@@ -72,8 +78,8 @@ class Job(ABC, Generic[R]):
     """A unit of work on one data set that gives an ``R``; equal content means equal :attr:`key`.
 
     Attributes:
-        dataset: what it works on.
-        device: where: results on different kinds of device may differ by rounding.
+        dataset: the data set that it works on.
+        device: the device that it runs on; results on different kinds of device may differ by rounding.
     """
 
     dataset: Dataset
@@ -99,13 +105,21 @@ class Job(ABC, Generic[R]):
         """Jobs with equal values are best done together."""
         return self.key
 
+    def do(self, heartbeat: Heartbeat) -> "Finished[R]":
+        """Do the job by itself. Trainings cannot: engines do them as stacks.
+
+        Raises:
+            Exception: whatever keeps the job from being done.
+        """
+        raise TypeError(f"{type(self).__name__} cannot be done by itself: expected a job that defines `do`")
+
 
 AnyJob = Job[Any]
 
 
 @dataclass(frozen=True, eq=False)
 class Finished(Generic[R]):
-    """What a job gave, and the computing time that it took (its share of the stack it ran in)."""
+    """The result of a job, and the computing time that it took: its share of that of the stack it ran in, if any."""
 
     result: R
     seconds: float
@@ -116,13 +130,13 @@ class Craft(Job[PoisonSet]):
     """Craft a poison set.
 
     Attributes:
-        attack: what crafts it.
-        recipe: the victim's, ``None`` where the attack does not know it or does not adapt to it: then all victims
-            share the poison.
-        seed: of the attack.
-        target: the test rows that a targeted attack is after.
-        wanted: ``(T,)`` int64 classes that these are to be taken for, for attacks that aim.
-        networks: what such attacks craft on.
+        attack: the attack that crafts it.
+        recipe: recipe of the victim; ``None`` where the attack does not know it or does not adapt to it, so that all
+            victims share the poison.
+        seed: seed of the attack.
+        target: test rows that a targeted attack aims at.
+        wanted: ``(T,)`` int64 classes that the attack wants these rows to be taken for.
+        networks: trained networks that such an attack crafts its poison on.
     """
 
     attack: Attack
@@ -146,17 +160,10 @@ class Craft(Job[PoisonSet]):
         wanted: Tensor | None = None,
         networks: tuple[TrainedModel, ...] = (),
     ) -> "Craft":
-        """The crafting of ``attack`` against a victim trained by ``recipe``."""
+        """Return the job of crafting ``attack`` against a victim trained by ``recipe``."""
         known = attack.adaptive and attack.threat.algorithm.granted
         return cls(
-            dataset,
-            device,
-            attack,
-            recipe if known else None,
-            seed,
-            target=target,
-            wanted=wanted,
-            networks=networks,
+            dataset, device, attack, recipe if known else None, seed, target=target, wanted=wanted, networks=networks
         )
 
     @property
@@ -164,22 +171,24 @@ class Craft(Job[PoisonSet]):
         target = None if self.target is None else self.target.fingerprint
         return self.attack, self.recipe, self.seed, target, self.wanted, self.networks
 
-    def craft(self, progress: Callable[[Crafting], None]) -> PoisonSet:
-        """The poison; ``progress`` is called after every step of the attack.
+    def do(self, heartbeat: Heartbeat) -> Finished[PoisonSet]:
+        """Craft the poison.
 
         Raises:
             ValueError: the attack cannot be made on this data, or breaks what it promises.
         """
-        return self.attack(
+        label, began = self.attack.label, time.perf_counter()
+        poison = self.attack(
             self.dataset,
             seed=self.seed,
             recipe=self.recipe,
             target=self.target,
             intended=self.wanted,
             networks=self.networks,
-            progress=progress,
+            progress=lambda crafting: heartbeat((label, crafting)),
             device=self.device,
         )
+        return Finished(poison, time.perf_counter() - began)
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,12 +196,12 @@ class Filter(Job[Tensor]):
     """Ask a defence which rows to train on. The poison, if any, stands shuffled among the others.
 
     Attributes:
-        defense: what is asked.
-        recipe: what the kept rows will be trained by, ``None`` where the defence does not know it.
+        defense: the defence that is asked.
+        recipe: recipe of the training on the kept rows; ``None`` where the defence does not know it.
         poison: crafted rows; the rows that they replace are left out.
-        seed: of the defence.
-        targets: test rows that a targeted attack is after, ``None`` where the defence does not know them.
-        model: the network that the training goes on from, ``None`` where there is none or the defence does not know it.
+        seed: seed of the defence.
+        targets: test rows that a targeted attack aims at; ``None`` where the defence does not know them.
+        model: network that the training starts from; ``None`` where there is none or the defence does not know it.
     """
 
     defense: Defense
@@ -216,7 +225,7 @@ class Filter(Job[Tensor]):
         targets: Split | None = None,
         model: TrainedModel | None = None,
     ) -> "Filter":
-        """What ``defense`` does before a training by ``recipe``."""
+        """Return the job of asking ``defense`` before a training by ``recipe``."""
         knows = defense.assumptions
         return cls(
             dataset,
@@ -235,14 +244,14 @@ class Filter(Job[Tensor]):
         targets = None if self.targets is None else self.targets.fingerprint
         return self.defense, self.recipe, poison, self.seed, targets, self.model
 
-    def filter(self) -> tuple[Tensor, float]:
-        """The rows that the defence keeps, and the seconds that it took; see :func:`gradshape.defenses.rows_to_keep`.
+    def do(self, heartbeat: Heartbeat) -> Finished[Tensor]:
+        """Ask the defence; see :func:`gradshape.defenses.rows_to_keep`.
 
         Raises:
             ValueError: the defence gives no mask that can be used.
         """
         train = self.dataset.train
-        return rows_to_keep(
+        keep, seconds = rows_to_keep(
             self.defense,
             PoisonedRows(train) if self.poison is None else self.poison.among(train),
             num_classes=self.dataset.num_classes,
@@ -252,6 +261,7 @@ class Filter(Job[Tensor]):
             model=self.model,
             targets=self.targets,
         )
+        return Finished(keep, seconds)
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,14 +269,14 @@ class Train(Job[TrainingResult]):
     """Train one victim, on poison if there is any.
 
     Attributes:
-        recipe: how.
-        seed: of the victim.
+        recipe: recipe to train by.
+        seed: seed of the victim.
         poison: rows that are added; the rows that they replace are left out.
-        keep: ``(N + n,)`` bool mask over train rows and then poison rows, or ``None`` for all.
+        keep: ``(N + n,)`` bool mask over train rows and then poison rows: which to train on; ``None`` for all.
         watch: rows to predict after every epoch.
-        initial: parameters to re-train from; freshly drawn from ``seed`` if ``None``.
-        keep_states: whether the result has parameters, for another training to begin with.
-        probe: what is measured of the gradients.
+        initial: parameters to start from; drawn from ``seed`` if ``None``.
+        keep_states: whether the result holds parameters, for another training to start from.
+        probe: what to measure of the gradients; ``None`` for nothing.
         wanted, order_seed, initial_optimizer, keep_optimizer, scoring: as for :class:`gradshape.training.Victim`.
     """
 
@@ -297,7 +307,7 @@ class Train(Job[TrainingResult]):
 
     @cached_property
     def victim(self) -> Victim:
-        """The training as the library takes it."""
+        """The victim that the library trains for this job."""
         train, poison = self.dataset.train, self.poison
         rows = PoisonedRows(train) if poison is None or not len(poison) else poison.among(train)
         removed, private = rows.shared_and_private(self.keep)

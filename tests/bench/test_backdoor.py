@@ -15,7 +15,7 @@ from gradshape_bench.case import Case, Scale, Task
 from gradshape_bench.jobs import AnyJob, Craft, Filter, Train
 from gradshape_bench.protocols import Accuracy, Backdoor, Lab, Measurement, Retrained, Scratch, meaning
 from gradshape_bench.report.headline import damage, judged
-from gradshape_bench.report.metrics import METRICS
+from gradshape_bench.report.metric_definitions import METRICS
 from tests.bench.sample import make
 from tests.bench.spy import measured
 from tests.bench.test_from_scratch import DropFirst

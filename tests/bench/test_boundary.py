@@ -16,7 +16,7 @@ from gradshape_bench.jobs import Train
 from gradshape_bench.protocols import Accuracy, DecisionBoundary, Lab, Measurement, meaning
 from gradshape_bench.report import leaderboard
 from gradshape_bench.report.headline import damage, judged
-from gradshape_bench.report.metrics import METRICS
+from gradshape_bench.report.metric_definitions import METRICS
 from tests.bench.sample import make
 from tests.bench.spy import measured
 from tests.bench.test_from_scratch import DropFirst

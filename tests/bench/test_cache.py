@@ -171,7 +171,7 @@ def test_later_result_replaces_an_earlier_one(cache: Cache) -> None:
 
 
 def test_other_result_is_refused_by_name(cache: Cache) -> None:
-    with pytest.raises(TypeError, match="str is no result of a job"):
+    with pytest.raises(TypeError, match="cannot store a str: expected a PoisonSet"):
         cache.put(KEY, Finished("text", 1.0))
 
 

@@ -14,7 +14,7 @@ from gradshape.training import Adam, AnyRecipe, Recipe, TrainingResult
 from gradshape_bench.case import Case, Scale, Task
 from gradshape_bench.jobs import AnyJob, Craft, Filter, Train
 from gradshape_bench.protocols import Accuracy, FromScratch, Lab, Measurement
-from gradshape_bench.report.metrics import METRICS
+from gradshape_bench.report.metric_definitions import METRICS
 
 MOONS = load("two_moons")
 CASE = Case(

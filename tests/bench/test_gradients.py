@@ -13,7 +13,7 @@ from gradshape.shaping import Clip
 from gradshape.training import SGD, AnyRecipe, Fit, Layers, Recipe, Weighting
 from gradshape_bench.case import Case, Scale, Task
 from gradshape_bench.protocols import GradientDifferences, Measurement, Retrained, Scratch, meaning
-from gradshape_bench.report.metrics import METRICS
+from gradshape_bench.report.metric_definitions import METRICS
 from tests.bench.spy import measured
 
 RECIPE = Recipe("lr", SGD(0.5), batch_size=32, epochs=4)

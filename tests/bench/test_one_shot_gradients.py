@@ -15,7 +15,7 @@ from gradshape.training import GradientProbe, Layers, Scoring, Weighting, train_
 from gradshape_bench.case import Case
 from gradshape_bench.jobs import Train
 from gradshape_bench.protocols import By, Counted, Measurement, OneShot, OneShotGradients, meaning
-from gradshape_bench.report.metrics import METRICS
+from gradshape_bench.report.metric_definitions import METRICS
 from gradshape_bench.report.plots.series import series
 from gradshape_bench.targets import Targets
 from tests.bench.aims_sample import (

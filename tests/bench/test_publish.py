@@ -9,7 +9,7 @@ import pytest
 
 from gradshape_bench.__main__ import main
 from gradshape_bench.case import Scale
-from gradshape_bench.held import cases_on, numbers_on, settings_on
+from gradshape_bench.page_contents import cases_on, numbers_on, settings_on
 from gradshape_bench.pending import Pending
 from gradshape_bench.publish import Refused, data_file, prepare
 from gradshape_bench.record import Record, Status

@@ -27,7 +27,7 @@ from gradshape_bench.protocols import (
     Retrained,
     meaning,
 )
-from gradshape_bench.report.metrics import METRICS
+from gradshape_bench.report.metric_definitions import METRICS
 from tests.bench.aims_sample import CLIPPED, DATA, RECIPE, DropLast, Numbered, measure
 
 FLIPS = LabelFlip(0.2)

@@ -13,17 +13,10 @@ from torch import Tensor
 
 from gradshape.data import Dataset, Split, load
 from gradshape_bench import targets
-from gradshape_bench.targets import (
-    Chosen,
-    StoredList,
-    StoredTarget,
-    Targets,
-    TooFewTargets,
-    candidates,
-    row_digest,
-    stored,
-)
-from gradshape_bench.targets.__main__ import main, targets_of
+from gradshape_bench.__main__ import main
+from gradshape_bench.targets import Chosen, Targets, TooFewTargets, candidates
+from gradshape_bench.targets.listing import draw_targets
+from gradshape_bench.targets.stored import StoredList, StoredTarget, row_digest, stored
 from tests.training.samples import blobs
 
 LISTS = sorted(Path(targets.__file__).parent.glob("*.json"))
@@ -87,13 +80,13 @@ def test_a_list_names_the_rows_of_its_data_set(path: Path) -> None:
 def test_a_list_can_be_made_again(pair: tuple[int, int] | None) -> None:
     found = stored("digits", pair)
     assert found is not None
-    again = targets_of(DIGITS, pair)
+    again = draw_targets(DIGITS, pair)
     # The likeliest wrong class may hang on rounding; which rows there are does not.
     assert [entry[:3] for entry in again] == [[entry.row, entry.digest, entry.label] for entry in found.targets]
 
 
 def test_making_a_list_writes_it_and_says_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["digits", "--pair", "3", "8", "--into", str(tmp_path)]) == 0
+    assert main(["targets", "digits", "--pair", "3", "8", "--into", str(tmp_path)]) == 0
     [path] = tmp_path.iterdir()
     assert capsys.readouterr().out.strip() == str(path)
     assert document(path) == document(next(each for each in LISTS if each.name == path.name))
@@ -271,7 +264,7 @@ def test_a_list_that_cannot_be_made_is_a_usage_error(
     arguments: list[str], problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
-        main([*arguments, "--into", str(tmp_path)])
+        main(["targets", *arguments, "--into", str(tmp_path)])
     assert problem in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
@@ -281,5 +274,5 @@ def test_a_list_for_data_of_ones_own_lies_in_the_folder_that_was_asked_for(tmp_p
     np.savez(tmp_path / "mine.npz", x_train=x, y_train=y, x_test=x, y_test=y)
     folder = tmp_path / "lists"
     folder.mkdir()
-    assert main([str(tmp_path / "mine.npz"), "--pair", "0", "1", "--into", str(folder)]) == 0
+    assert main(["targets", str(tmp_path / "mine.npz"), "--pair", "0", "1", "--into", str(folder)]) == 0
     assert len(list(folder.iterdir())) == 1

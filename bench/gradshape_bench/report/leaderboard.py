@@ -7,7 +7,7 @@ from pathlib import Path
 from gradshape_bench.protocols import meaning
 from gradshape_bench.record import Record
 from gradshape_bench.report import cells, markdown, tradeoff
-from gradshape_bench.report.metrics import METRICS
+from gradshape_bench.report.metric_definitions import METRICS
 from gradshape_bench.report.section import Section
 from gradshape_bench.store import write_atomically
 
@@ -69,15 +69,15 @@ _SCALE_NOTES = {
     "smoke": "Small enough to run in minutes: it shows that everything works, not how well a defence does.",
 }
 
-# Whatever of these differs within a section makes its cells hard to compare.
 _ELSEWHERE = "What privacy costs without an attack is on a page of its own: [privacy.md](privacy.md)."
 
 
 def render(records: Sequence[Record]) -> str:
-    """The page.
+    """Render the page.
 
     Args:
-        records: one a case, in any order. Those without an attack are on :mod:`gradshape_bench.report.tradeoff`'s page.
+        records: one record for each case, in any order; those without an attack are left to
+            :mod:`gradshape_bench.report.tradeoff`.
 
     Raises:
         ValueError: two records are of the same case and scale.
@@ -106,7 +106,7 @@ def render(records: Sequence[Record]) -> str:
 
 
 def write(records: Sequence[Record], path: Path) -> None:
-    """Write the page to ``path``, so that a reader sees either the old one or the new one."""
+    """Write the page to ``path``, so that readers see either the old page or the new."""
     write_atomically(path, [render(records)])
 
 
