@@ -200,7 +200,8 @@ def judges_the_same_from_the_same_seed(trials: Trials) -> None:
     """A mask is determined by rows and seed."""
     for trial in trials:
         if trial.mask is not None:
-            apart = int((trial.keep() != trial.mask).sum())
+            again = trial.keep()
+            apart = len(trial.mask) if again is None else int((again != trial.mask).sum())
             demand(not apart, f"two masks from the same seed on {trial.name} differ in {apart} rows")
 
 
