@@ -1,6 +1,7 @@
 """A module is public if its package exports something from it; the name of every other module has an underscore."""
 
 import ast
+import importlib
 import pkgutil
 from pathlib import Path
 
@@ -8,10 +9,8 @@ import pytest
 
 import gradshape
 
-# Packages whose private modules are not marked yet: none is to be added.
-UNMARKED = {"analysis", "clipping", "data", "shaping", "training"}
 [ROOT] = map(Path, gradshape.__path__)
-PACKAGES = sorted({found.name for found in pkgutil.iter_modules([str(ROOT)]) if found.ispkg} - UNMARKED)
+PACKAGES = sorted(found.name for found in pkgutil.iter_modules([str(ROOT)]) if found.ispkg)
 
 
 def modules_without_underscore(package: str) -> set[str]:
@@ -21,10 +20,17 @@ def modules_without_underscore(package: str) -> set[str]:
 
 
 def modules_exported_from(package: str) -> set[str]:
-    """Modules of the package from which its ``__init__`` takes names."""
-    tree = ast.parse((ROOT / package / "__init__.py").read_text())
-    taken = {node.module or "" for node in tree.body if isinstance(node, ast.ImportFrom)}
+    """Modules of the package from which its ``__init__``, or that of a public room in it, takes names."""
+    public = [path for path in (ROOT / package).rglob("__init__.py") if not path.parent.name.startswith("_")]
+    taken = set().union(*map(_modules_of_exports, public))
     return {module for module in taken if module.startswith(f"gradshape.{package}.")}
+
+
+def _modules_of_exports(init: Path) -> set[str]:
+    """Modules that the names in ``__all__`` are imported from."""
+    exports = getattr(importlib.import_module(".".join(init.parent.relative_to(ROOT.parent).parts)), "__all__", [])
+    imports = [node for node in ast.parse(init.read_text()).body if isinstance(node, ast.ImportFrom)]
+    return {node.module or "" for node in imports if any(alias.name in exports for alias in node.names)}
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -14,8 +14,7 @@ from gradshape.defenses.base import FILTER, Assumptions, Defense, Suspect
 from gradshape.learners.linear import Penalty, fit_linear
 from gradshape.learners.logistic import fit_logistic, linear_scores
 from gradshape.learners.margin_loss import Logistic, MarginLoss, SmoothedHinge
-from gradshape.training import AnyRecipe, Fit
-from gradshape.training.penalty import known_penalty, penalty_of
+from gradshape.training import AnyRecipe, Fit, known_penalty, penalty_of
 
 _CENTRING_FILTERS = 4
 _REGRESSION_ROUNDS, _CLASSIFICATION_ROUNDS = 4, 2

@@ -11,8 +11,7 @@ from gradshape.data import Dataset
 from gradshape.defenses._assumed import assumed_label, poison_rows, set_assumed_fraction
 from gradshape.defenses.base import FILTER, Assumptions, Defense, Suspect
 from gradshape.learners.linear import LinearFit, Penalty, fit_linear, training_objective
-from gradshape.training import AnyRecipe
-from gradshape.training.penalty import known_penalty, penalty_of
+from gradshape.training import AnyRecipe, known_penalty, penalty_of
 
 _MOST_ROUNDS = 400
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from gradshape import models
 from gradshape.attacks import Attack, PoisonSet, TargetedAttack, VictimView
 from gradshape.data import Dataset, Split
-from gradshape.testing.datasets import blobs, plane, words
+from gradshape.testing._datasets import blobs, plane, words
 from gradshape.testing.promise import (
     Check,
     check_label,

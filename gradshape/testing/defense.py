@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gradshape.data import Dataset, PoisonedRows, Split
 from gradshape.defenses import Assumptions, Defense, Suspect, rows_to_keep
-from gradshape.testing.datasets import blobs, plane
+from gradshape.testing._datasets import blobs, plane
 from gradshape.testing.promise import (
     Check,
     check_label,

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gradshape import models
 from gradshape.data import Dataset, Split
-from gradshape.testing.datasets import blobs
+from gradshape.testing._datasets import blobs
 from gradshape.testing.promise import Check, checks, demand, untouched
 from gradshape.training import AnyRecipe, Family, Recipe, TrainingResult, Victim, Workload, train_stacks, train_victims
 from gradshape.training.state import load_state

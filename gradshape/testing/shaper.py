@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gradshape.shaping import Bounded, Clip, Noise, Part, QuantileClip, SampleWeights, Shaper, ShaperStack
 from gradshape.shaping.part import is_per_layer
-from gradshape.testing.datasets import blobs
+from gradshape.testing._datasets import blobs
 from gradshape.testing.promise import Check, check_label, check_sent, check_value, checks, demand, untouched
 from gradshape.training import SGD, Recipe, Victim, train_victims
 

@@ -1,9 +1,9 @@
 """Training victims: what is trained (Recipe, Victim) and training many of them at once."""
 
-from gradshape.training._curves import Score
-from gradshape.training._plan import stack_key
-from gradshape.training.family import Family, Learned, Needs, Stack
+from gradshape.training.family import Family, Learned, Needs, Score, Stack
 from gradshape.training.optimizers import SGD, Adam, Optimizer
+from gradshape.training.penalty import known_penalty, penalty_of
+from gradshape.training.plan import stack_key
 from gradshape.training.probe import SIDES, GradientProbe, Layers, SideGradients, Weighting
 from gradshape.training.recipe import AnyRecipe, Fit, Recipe, Sampling, steps_per_epoch
 from gradshape.training.run import Progress, train_stacks, train_victims
@@ -40,6 +40,8 @@ __all__ = [
     "Victim",
     "Weighting",
     "Workload",
+    "known_penalty",
+    "penalty_of",
     "stack_key",
     "steppers",
     "steps_per_epoch",

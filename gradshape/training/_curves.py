@@ -1,28 +1,15 @@
 """What is written down after every epoch, the same for every way of training."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from gradshape.training.family import Score
 from gradshape.training.victim import TrainingResult, Victim
 
 # Stands for every class where a victim wants none in particular.
 _ANY = -2
-
-
-@dataclass(frozen=True, eq=False)
-class Score:
-    """What ``k`` victims make of the test rows after an epoch.
-
-    Attributes:
-        accuracy: ``(k,)`` float64 share of the test rows that each of them classifies correctly; NaN for regression.
-        finite: ``(k,)`` bool, whether all of its test logits are finite.
-    """
-
-    accuracy: Tensor
-    finite: Tensor
 
 
 def score(predict: Callable[[Tensor], Tensor], parts: Iterable[tuple[Tensor, Tensor]]) -> Score:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from gradshape.data import Dataset
-from gradshape.training._curves import Score
 from gradshape.training.probe import SideGradients
 from gradshape.training.state import State
 from gradshape.training.victim import OptimizerState, Victim
@@ -33,6 +32,19 @@ class Needs:
     def victims(self, max_memory: int) -> int:
         """How many victims share a stack within ``max_memory`` bytes; at least 1."""
         return min(max(1, (max_memory - self.common) // self.per_victim), self.at_most)
+
+
+@dataclass(frozen=True, eq=False)
+class Score:
+    """What ``k`` victims make of the test rows after an epoch.
+
+    Attributes:
+        accuracy: ``(k,)`` float64 share of the test rows that each of them classifies correctly; NaN for regression.
+        finite: ``(k,)`` bool, whether all of its test logits are finite.
+    """
+
+    accuracy: Tensor
+    finite: Tensor
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,8 +9,8 @@ from gradshape import _validate, models
 from gradshape.clipping import release_workspaces
 from gradshape.data import Dataset
 from gradshape.training._epochs import train_stack
-from gradshape.training._plan import FAMILIES, ONE_BY_ONE, plan
 from gradshape.training.family import Family
+from gradshape.training.plan import FAMILIES, ONE_BY_ONE, plan
 from gradshape.training.recipe import Recipe
 from gradshape.training.victim import TrainingResult, Victim, check_victim
 from gradshape.training.workload import Workload

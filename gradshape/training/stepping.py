@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from gradshape.training._architecture import architecture
 from gradshape.training._dense.family import most_in_cache
 from gradshape.training._dense.stack import DenseBatch, DenseStack
-from gradshape.training._plan import chunks
 from gradshape.training._rows.matrix import RowMatrix
 from gradshape.training._single.stepper import SingleStepper
 from gradshape.training._stacked.stepper import StackStepper
 from gradshape.training._vmapped.family import pays
 from gradshape.training._vmapped.stack import ModuleBatch, ModuleStack
+from gradshape.training.plan import chunks
 from gradshape.training.state import State, load_state, state_of
 from gradshape.training.victim import Victim
 

@@ -8,7 +8,7 @@ import torch
 from gradshape import features, models
 from gradshape.defenses import DeepKNN, Defense, NoDefense, SpectralSignatures, Suspect
 from gradshape.defenses._feature_space import suspect_features
-from gradshape.testing.datasets import plane
+from gradshape.testing._datasets import plane
 from gradshape.training import SGD, AnyRecipe, Fit, Recipe, TrainedModel, Victim, train_victims
 from tests.defenses.rows import labelled
 from tests.training.samples import blobs

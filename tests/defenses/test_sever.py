@@ -11,7 +11,7 @@ from gradshape.defenses import Sever, Suspect
 from gradshape.defenses.sever import sever_classification, sever_regression
 from gradshape.learners.linear import Penalty, fit_linear
 from gradshape.learners.margin_loss import Logistic, MarginLoss, SmoothedHinge
-from gradshape.testing.datasets import plane
+from gradshape.testing._datasets import plane
 from gradshape.training import SGD, AnyRecipe, Fit, Recipe, Victim, train_victims
 from tests.training.samples import blobs
 

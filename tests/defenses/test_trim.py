@@ -9,7 +9,7 @@ from gradshape.data import Dataset, Split, load
 from gradshape.defenses import TRIM, Suspect
 from gradshape.defenses.trim import trim
 from gradshape.learners.linear import Penalty, fit_linear, training_objective
-from gradshape.testing.datasets import plane, plane_rows
+from gradshape.testing._datasets import plane, plane_rows
 from gradshape.training import SGD, AnyRecipe, Fit, Recipe
 
 RIDGE = Penalty(l2=1e-3)

@@ -13,8 +13,8 @@ from gradshape.attacks import Aims, Attack, Knowledge, LabelFlip, PoisonSet, Tar
 from gradshape.attacks.threat import ON_TARGETS
 from gradshape.data import Dataset
 from gradshape.testing import BrokenPromise, attack_checks, check_attack
+from gradshape.testing._datasets import blobs
 from gradshape.testing.attack import PROMISES, gives_the_same_on_the_device
-from gradshape.testing.datasets import blobs
 from tests.pretend import NAME, pretend_device
 from tests.testing.broken import broken_by, names
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from gradshape.data import Dataset
 from gradshape.defenses import FILTER, Assumptions, Defense, Suspect
 from gradshape.testing import BrokenPromise, check_defense, defense_checks
-from gradshape.testing.datasets import blobs
+from gradshape.testing._datasets import blobs
 from gradshape.testing.defense import PROMISES
 from gradshape.training import SGD, AnyRecipe, Recipe
 from tests.testing.broken import broken_by, names

@@ -12,7 +12,7 @@ from torch import Tensor
 from gradshape.data import Dataset
 from gradshape.shaping import Clip, Noise
 from gradshape.testing import Check, family_checks
-from gradshape.testing.datasets import blobs, plane
+from gradshape.testing._datasets import blobs, plane
 from gradshape.testing.family import PROMISES
 from gradshape.training import SGD, Adam, AnyRecipe, Family, Fit, Learned, Needs, Recipe, Score, Stack, Victim, Workload
 from gradshape.training._dense.family import DenseFamily

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from gradshape import models
 from gradshape.data import Dataset, Split
 from gradshape.shaping import AdaptiveNoise, Clip, Noise, Normalize, QuantileClip, Reweight, Shaper, Statistic
-from gradshape.testing.datasets import blobs as blobs
+from gradshape.testing._datasets import blobs as blobs
 from gradshape.training import SGD, Adam, Optimizer, Recipe, Sampling, State, TrainingResult, Victim
 from gradshape.training._noise import NoiseBlocks
 from gradshape.training._rows.order import CommonRows, PoissonRows

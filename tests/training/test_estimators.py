@@ -10,7 +10,7 @@ from sklearn.svm import SVC
 from gradshape.data import Dataset, Split
 from gradshape.learners import registry
 from gradshape.learners.registry import Array
-from gradshape.testing.datasets import plane
+from gradshape.testing._datasets import plane
 from gradshape.training import SGD, Fit, Recipe, Victim, train_victims
 from tests.training.samples import blobs, random_rows
 

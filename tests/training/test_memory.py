@@ -12,7 +12,7 @@ from gradshape.data import Dataset
 from gradshape.shaping import AdaptiveNoise, Clip, Noise, Shaper, Statistic
 from gradshape.training import SGD, Adam, Recipe, Victim, train_stacks
 from gradshape.training._dense.family import DenseFamily
-from gradshape.training._plan import family_of
+from gradshape.training.plan import family_of
 from gradshape.training.workload import Workload
 from tests.training.samples import blobs, random_rows
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from gradshape.shaping import AdaptiveNoise, Clip, Noise, Shaper, Statistic
 from gradshape.training import SGD, Recipe, Victim, train_victims
 from gradshape.training._noise import NoiseBlocks
-from gradshape.training._plan import family_of
+from gradshape.training.plan import family_of
 from gradshape.training.workload import Workload, initial_model
 from tests.clipping.naive import PER_SAMPLE_LOSS, norm, per_sample_gradients
 from tests.training.by_hand import ShapingByHand

@@ -13,9 +13,9 @@ from gradshape.data import Dataset
 from gradshape.shaping import Clip, Noise, Shaper
 from gradshape.training import SGD, Adam, Recipe, Sampling, Victim, stack_key, train_stacks, train_victims
 from gradshape.training._architecture import architecture_of
-from gradshape.training._plan import family_of
 from gradshape.training._vmapped.family import VmappedFamily
 from gradshape.training._vmapped.stack import ModuleStack
+from gradshape.training.plan import family_of
 from gradshape.training.workload import Workload
 from tests.training.architectures import ARCHITECTURES
 from tests.training.samples import (

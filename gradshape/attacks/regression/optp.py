@@ -14,7 +14,7 @@ from gradshape.attacks.regression._one_hot import Groups, check_groups, snap
 from gradshape.attacks.regression.harm import Harm, RegressionHarm, ascend
 from gradshape.attacks.threat import ON_REGRESSION, Knowledge, ThreatModel
 from gradshape.learners.linear import Penalty
-from gradshape.training.penalty import known_penalty
+from gradshape.training import known_penalty
 
 
 class PoisonStart(Enum):

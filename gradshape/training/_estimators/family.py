@@ -9,8 +9,8 @@ from torch import Tensor
 from gradshape import _seeds, learners
 from gradshape.data import Dataset
 from gradshape.learners.registry import Array
-from gradshape.training._curves import Score, score
-from gradshape.training.family import Learned, Needs
+from gradshape.training._curves import score
+from gradshape.training.family import Learned, Needs, Score
 from gradshape.training.recipe import Fit
 from gradshape.training.victim import Victim
 from gradshape.training.workload import Workload

@@ -10,11 +10,11 @@ from torch import Tensor
 from gradshape import _seeds
 from gradshape._randomness import process_randomness, random_state, set_random_state
 from gradshape.data import Dataset
-from gradshape.training._curves import Score, classes, score
+from gradshape.training._curves import classes, score
 from gradshape.training._probe.recorder import ProbeRecorder
 from gradshape.training._rows.device_rows import epoch_ids
 from gradshape.training._single.stepper import SingleStepper, draws_numbers
-from gradshape.training.family import Learned, Needs
+from gradshape.training.family import Learned, Needs, Score
 from gradshape.training.recipe import Recipe
 from gradshape.training.state import state_of
 from gradshape.training.victim import Victim

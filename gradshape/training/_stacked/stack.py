@@ -6,9 +6,9 @@ from typing import Generic, Protocol
 import torch
 from torch import Tensor
 
-from gradshape.training._curves import Score, score
+from gradshape.training._curves import score
 from gradshape.training._stacked.stepper import BatchT, StackStepper
-from gradshape.training.family import Learned
+from gradshape.training.family import Learned, Score
 from gradshape.training.victim import Victim
 
 

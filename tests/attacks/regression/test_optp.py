@@ -9,9 +9,8 @@ from gradshape.attacks.regression.harm import HarmAscent, RegressionHarm, ascend
 from gradshape.attacks.regression.optp import draw_start
 from gradshape.data import Dataset, Split
 from gradshape.learners.linear import LinearFit, Penalty, fit_linear
-from gradshape.testing.datasets import plane, plane_rows
-from gradshape.training import SGD, AnyRecipe, Fit, Recipe, Victim, train_victims
-from gradshape.training.penalty import penalty_of
+from gradshape.testing._datasets import plane, plane_rows
+from gradshape.training import SGD, AnyRecipe, Fit, Recipe, Victim, penalty_of, train_victims
 
 DATA = plane(rows=150, noise=0.05)
 X, Y = plane_rows(60, noise=0.1)

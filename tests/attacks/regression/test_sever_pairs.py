@@ -6,7 +6,7 @@ from gradshape.attacks import SeverPairs
 from gradshape.attacks.regression.sever_pairs import cancelling_rows
 from gradshape.data import Dataset, Split
 from gradshape.learners.linear import LinearFit, Penalty, fit_linear
-from gradshape.testing.datasets import plane, plane_rows
+from gradshape.testing._datasets import plane, plane_rows
 from gradshape.training import Fit, Victim, train_victims
 
 X, Y = plane_rows(200, features=6)

@@ -4,7 +4,7 @@ import torch
 from gradshape.attacks import PoisonSet, StatP
 from gradshape.data import Dataset, Split
 from gradshape.learners.linear import Penalty, fit_linear
-from gradshape.testing.datasets import plane
+from gradshape.testing._datasets import plane
 from gradshape.training import Fit, Victim, train_victims
 
 DATA = plane(rows=150, noise=0.05)

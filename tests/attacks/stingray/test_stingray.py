@@ -13,7 +13,7 @@ from gradshape.attacks import Crafting, Insertion, Knowledge, Nudge, PoisonSet, 
 from gradshape.attacks.stingray._negative_impact import HeldOutLoss
 from gradshape.attacks.stingray.insertion import random_subset
 from gradshape.data import Dataset, Split
-from gradshape.testing.datasets import plane, words
+from gradshape.testing._datasets import plane, words
 from gradshape.training import SGD, Recipe, TrainedModel, Victim, train_victims
 from tests.training.samples import blobs
 

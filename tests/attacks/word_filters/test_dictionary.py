@@ -5,7 +5,7 @@ import torch
 
 from gradshape.attacks import DictionaryAttack, frequent_words
 from gradshape.data import Dataset, Split, load
-from gradshape.testing.datasets import words
+from gradshape.testing._datasets import words
 from gradshape.training import Fit, Victim, train_victims
 from tests.attacks.attacks import DATASETS
 from tests.training.samples import blobs

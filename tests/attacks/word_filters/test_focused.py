@@ -8,7 +8,7 @@ import torch
 from gradshape.attacks import FocusedAttack, Goal, PoisonSet
 from gradshape.data import Split
 from gradshape.defenses import NoDefense
-from gradshape.testing.datasets import words
+from gradshape.testing._datasets import words
 from gradshape.training import Fit
 from gradshape_bench.cache import Cache
 from gradshape_bench.case import Case, Scale, Task
