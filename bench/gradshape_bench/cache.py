@@ -16,7 +16,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 from torch import Tensor
 
 from gradshape.attacks import Aims, PoisonSet
-from gradshape.training import Layers, OptimizerState, SideGradients, TrainingResult
+from gradshape.training import Layers, OptimizerState, SubsetGradients, TrainingResult
 from gradshape_bench.jobs import Finished
 
 _log = logging.getLogger(__name__)
@@ -168,7 +168,7 @@ def _optimizer(meta: Sequence[int] | None, tensors: Mapping[str, Tensor]) -> Opt
     return OptimizerState(steps, tuple(_below(str(number), tensors) for number in range(slots)))
 
 
-def _gradients(meta: Mapping[str, Any] | None, tensors: Mapping[str, Tensor]) -> SideGradients | None:
+def _gradients(meta: Mapping[str, Any] | None, tensors: Mapping[str, Tensor]) -> SubsetGradients | None:
     if meta is None:
         return None
-    return SideGradients(Layers(meta["layers"]), tuple(meta["parameters"]), **tensors)
+    return SubsetGradients(Layers(meta["layers"]), tuple(meta["parameters"]), **tensors)

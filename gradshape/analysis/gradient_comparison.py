@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gradshape import _validate
-from gradshape.training import SIDES, Layers, SideGradients, Weighting
+from gradshape.training import SUBSETS, Layers, SubsetGradients, Weighting
 
 
 class Division(Enum):
@@ -90,7 +90,7 @@ def cosine_similarity(poison: Tensor, clean: Tensor) -> float | None:
 
 
 def gradient_differences(
-    measured: SideGradients,
+    measured: SubsetGradients,
     division: Division = Division.POISON,
     *,
     shaped: bool = False,
@@ -103,7 +103,7 @@ def gradient_differences(
     The defaults are the statistic of the paper's Fig. 1 as its code computes it: the gradient of the last dense layer's
     kernel, without its bias and the layers before it, as the mean over batches of means over rows. Rows are told apart
     by what they are and not by their pixels, and every gradient is that of its own rows alone. The released analysis of
-    clipped training sums the whole batch for either side, so that its ratios (2.221 and 3.645 in Fig. 4 c and f) and
+    clipped training sums the whole batch for either subset, so that its ratios (2.221 and 3.645 in Fig. 4 c and f) and
     its positive cosines say nothing of the poison.
 
     Near a stationary point of the training loss the ratio only tells how many rows there are, see
@@ -126,9 +126,9 @@ def gradient_differences(
         raise ValueError("layers=Layers.ALL: the probe looked at the last layer only: use GradientProbe(Layers.ALL)")
     chosen = _parameters(measured.parameters, layers, bias=bias)
     products = (measured.shaped if shaped else measured.raw)[:, list(Weighting).index(weighting), chosen].sum(1)
-    one, other = (SIDES.index(side) for side in division.value)
-    sides = torch.tensor([one, other])
-    epochs = [_differences(epoch) for epoch in products[:, sides][:, :, sides]]
+    one, other = (SUBSETS.index(subset) for subset in division.value)
+    subsets = torch.tensor([one, other])
+    epochs = [_differences(epoch) for epoch in products[:, subsets][:, :, subsets]]
     return Differences(tuple(ratio for ratio, _ in epochs), tuple(cosine for _, cosine in epochs))
 
 

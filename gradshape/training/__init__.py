@@ -4,7 +4,7 @@ from gradshape.training.family import Family, Learned, Needs, Score, Stack
 from gradshape.training.optimizers import SGD, Adam, Optimizer
 from gradshape.training.penalty import known_penalty, penalty_of
 from gradshape.training.plan import stack_key
-from gradshape.training.probe import SIDES, GradientProbe, Layers, SideGradients, Weighting
+from gradshape.training.probe import SUBSETS, GradientProbe, Layers, SubsetGradients, Weighting
 from gradshape.training.recipe import AnyRecipe, Fit, Recipe, Sampling, steps_per_epoch
 from gradshape.training.run import Progress, train_stacks, train_victims
 from gradshape.training.state import State
@@ -15,7 +15,7 @@ from gradshape.training.workload import Workload
 
 __all__ = [
     "SGD",
-    "SIDES",
+    "SUBSETS",
     "Adam",
     "AnyRecipe",
     "Family",
@@ -31,10 +31,10 @@ __all__ = [
     "Sampling",
     "Score",
     "Scoring",
-    "SideGradients",
     "Stack",
     "State",
     "Stepper",
+    "SubsetGradients",
     "TrainedModel",
     "TrainingResult",
     "Victim",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gradshape.data import Dataset
-from gradshape.training.probe import SideGradients
+from gradshape.training.probe import SubsetGradients
 from gradshape.training.state import State
 from gradshape.training.victim import OptimizerState, Victim
 from gradshape.training.workload import Workload
@@ -56,7 +56,7 @@ class Learned:
     best: State | None = None
     last_optimizer: OptimizerState | None = None
     best_optimizer: OptimizerState | None = None
-    gradients: SideGradients | None = None
+    gradients: SubsetGradients | None = None
     mse: float | None = None
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gradshape.data import Dataset, Split
-from gradshape.training.probe import GradientProbe, SideGradients
+from gradshape.training.probe import GradientProbe, SubsetGradients
 from gradshape.training.recipe import AnyRecipe, Fit, Recipe
 from gradshape.training.state import State, check_state
 
@@ -124,7 +124,7 @@ class TrainingResult:
     best: State | None = None
     diverged: int | None = None
     mse: float | None = None
-    gradients: SideGradients | None = None
+    gradients: SubsetGradients | None = None
     last_optimizer: OptimizerState | None = None
     best_optimizer: OptimizerState | None = None
 

@@ -21,7 +21,7 @@ from gradshape.analysis import (
 from gradshape.attacks import LabelFlip
 from gradshape.data import Split
 from gradshape.shaping import Clip, Shaper
-from gradshape.training import SGD, GradientProbe, Layers, Recipe, SideGradients, Victim, Weighting, train_victims
+from gradshape.training import SGD, GradientProbe, Layers, Recipe, SubsetGradients, Victim, Weighting, train_victims
 from tests.training.samples import blobs
 
 DATA = blobs(rows=120, spread=0.4)
@@ -29,7 +29,7 @@ FLIPS = LabelFlip(0.4)(DATA, seed=0)
 vectors = st.lists(st.floats(-1e6, 1e6), min_size=3, max_size=3).map(lambda v: torch.tensor(v, dtype=torch.float64))
 
 
-def train(recipe: Recipe, layers: Layers = Layers.LAST) -> SideGradients:
+def train(recipe: Recipe, layers: Layers = Layers.LAST) -> SubsetGradients:
     victim = Victim(recipe, 1, private=Split(FLIPS.x, FLIPS.y), probe=GradientProbe(layers))
     [result] = train_victims(DATA, [victim], dtype=torch.float64)
     assert result.gradients is not None
@@ -37,13 +37,13 @@ def train(recipe: Recipe, layers: Layers = Layers.LAST) -> SideGradients:
 
 
 @pytest.fixture(scope="module")
-def converged() -> SideGradients:
+def converged() -> SubsetGradients:
     """Logistic regression, in full batches, on data that no line separates."""
     return train(Recipe("lr", SGD(2.0, momentum=0.9), batch_size=1000, epochs=400))
 
 
 @pytest.fixture(scope="module")
-def measured() -> SideGradients:
+def measured() -> SubsetGradients:
     return train(Recipe("mlp1", SGD(0.1), batch_size=30, epochs=3, shaper=Shaper((Clip(0.5),))), Layers.ALL)
 
 
@@ -51,7 +51,7 @@ def measured() -> SideGradients:
 @pytest.mark.parametrize("weighting", Weighting)
 @pytest.mark.parametrize("bias", [False, True])
 def test_a_converged_linear_model_counts_rows(
-    converged: SideGradients, division: Division, weighting: Weighting, bias: bool
+    converged: SubsetGradients, division: Division, weighting: Weighting, bias: bool
 ) -> None:
     found = gradient_differences(converged, division, weighting=weighting, bias=bias)
     ratio, cosine = found.ratio[-1], found.cosine[-1]
@@ -59,7 +59,7 @@ def test_a_converged_linear_model_counts_rows(
     assert cosine == pytest.approx(-1, abs=1e-4)
 
 
-def test_where_a_training_began_it_does_not_count_rows(converged: SideGradients) -> None:
+def test_where_a_training_began_it_does_not_count_rows(converged: SubsetGradients) -> None:
     assert gradient_differences(converged).ratio[0] != pytest.approx(stationary_ratio(120, 48), rel=0.01)
 
 
@@ -79,7 +79,7 @@ def test_clipped_training_counts_rows_by_clipped_gradients_only(division: Divisi
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("layers", Layers)
 def test_choices_pick_their_inner_products(
-    measured: SideGradients, division: Division, shaped: bool, weighting: Weighting, bias: bool, layers: Layers
+    measured: SubsetGradients, division: Division, shaped: bool, weighting: Weighting, bias: bool, layers: Layers
 ) -> None:
     found = gradient_differences(measured, division, shaped=shaped, weighting=weighting, bias=bias, layers=layers)
     one, other = {Division.POISON: (1, 0), Division.PLACEBO: (2, 3)}[division]
@@ -94,19 +94,19 @@ def test_choices_pick_their_inner_products(
         assert found.cosine[epoch] == pytest.approx(common / math.sqrt(p * c), rel=1e-12)
 
 
-def test_defaults_are_those_of_the_papers_code(measured: SideGradients) -> None:
+def test_defaults_are_those_of_the_papers_code(measured: SubsetGradients) -> None:
     expected = gradient_differences(
         measured, Division.POISON, shaped=False, weighting=Weighting.BATCH, layers=Layers.LAST, bias=False
     )
     assert gradient_differences(measured) == expected
 
 
-def test_all_layers_have_to_be_measured(converged: SideGradients) -> None:
+def test_all_layers_have_to_be_measured(converged: SubsetGradients) -> None:
     with pytest.raises(ValueError, match=r"layers=Layers.ALL: .* use GradientProbe\(Layers.ALL\)"):
         gradient_differences(converged, layers=Layers.ALL)
 
 
-def test_a_layer_of_a_bias_only_needs_it(converged: SideGradients) -> None:
+def test_a_layer_of_a_bias_only_needs_it(converged: SubsetGradients) -> None:
     only = replace(converged, parameters=("head.bias",), raw=converged.raw[:, :, 1:])
     with pytest.raises(ValueError, match=r"bias=False: no parameter is left of \['head.bias'\]"):
         gradient_differences(only)
@@ -136,7 +136,7 @@ def test_what_is_not_known_is_none(
     products[..., 0, 1] = products[..., 1, 0] = common
     none = torch.zeros(1, 4)
     found = gradient_differences(
-        SideGradients(Layers.LAST, ("head.weight",), products, products, none, none, none, none, None)
+        SubsetGradients(Layers.LAST, ("head.weight",), products, products, none, none, none, none, None)
     )
     assert (found.ratio, found.cosine) == ((expected[0],), (expected[1],))
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gradshape.analysis import Division, gradient_differences, mean_over_epochs, spread_over_epochs
 from gradshape.metrics import Estimate, mean_over_seeds
-from gradshape.training import SIDES, Layers, TrainingResult, Weighting
+from gradshape.training import SUBSETS, Layers, TrainingResult, Weighting
 
 Series = Sequence[float | None]
 
@@ -30,7 +30,7 @@ def series_of(result: TrainingResult, *, layers: Layers, weighting: Weighting, b
     ratio, cosine = differences(Division.POISON, shaped=True)
     raw_ratio, raw_cosine = differences(Division.POISON, shaped=False)
     placebo_ratio, placebo_cosine = differences(Division.PLACEBO, shaped=True)
-    clean, poison = SIDES.index("clean"), SIDES.index("poison")
+    clean, poison = SUBSETS.index("clean"), SUBSETS.index("poison")
     return {
         "magnitude_ratio": ratio,
         "cosine_similarity": cosine,

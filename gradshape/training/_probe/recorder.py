@@ -6,16 +6,16 @@ from torch import Tensor, nn
 from gradshape import _seeds
 from gradshape.models import Classifier
 from gradshape.training._curves import classes
-from gradshape.training._probe.sums import SidesOfEpoch, SideSums
+from gradshape.training._probe.sums import EpochSums, SubsetSums
 from gradshape.training._rows.device_rows import DeviceRows
 from gradshape.training._rows.order import CommonRows
-from gradshape.training.probe import SIDES, GradientProbe, Layers, SideGradients
+from gradshape.training.probe import SUBSETS, GradientProbe, Layers, SubsetGradients
 
 _EVALUATION_ROWS = 1000
 
 
 class ProbeRecorder:
-    """Knows which side every row is on, and keeps what is measured epoch by epoch.
+    """Knows which subset every row is in, and keeps what is measured epoch by epoch.
 
     Args:
         probe: what is measured.
@@ -45,14 +45,14 @@ class ProbeRecorder:
         }
         self._names = tuple(parameters)
         self._device = next(model.parameters()).device
-        self.sums = SideSums(parameters, reweights=reweights)
+        self.sums = SubsetSums(parameters, reweights=reweights)
         self._all_rows = torch.cat([order.kept, order.private]).to(rows.home)
         self._members = _members(probe, order, len(rows)).to(rows.home)
-        self._epochs: list[SidesOfEpoch] = []
+        self._epochs: list[EpochSums] = []
         self._accuracy: list[Tensor] = []
 
     def members(self, ids: Tensor) -> Tensor:
-        """``(S, B)`` bool on the model's device: which side the rows with these ids are on."""
+        """``(S, B)`` bool on the model's device: which subsets the rows with these ids are in."""
         return self._members[:, ids].to(self._device)
 
     def end_epoch(self) -> None:
@@ -63,24 +63,24 @@ class ProbeRecorder:
 
     @torch.no_grad()
     def _evaluate(self) -> Tensor:
-        hits = torch.zeros(len(SIDES), dtype=torch.float64, device=self._device)
+        hits = torch.zeros(len(SUBSETS), dtype=torch.float64, device=self._device)
         for ids in self._all_rows.split(_EVALUATION_ROWS):
             x, y = self._rows[ids]
             hits += self.members(ids).double() @ (classes(self._model(x)) == y).double()
         return hits.cpu() / self._members.sum(1).cpu()
 
-    def result(self) -> SideGradients:
+    def result(self) -> SubsetGradients:
         """What was measured in the epochs so far."""
         whole = {
             name: torch.stack([getattr(epoch, name) for epoch in self._epochs])
             for name in ("raw", "shaped", "norms", "shaped_norms", "rows", "batches")
         }
         accuracy = torch.stack(self._accuracy) if self._accuracy else None
-        return SideGradients(self._probe.layers, self._names, **whole, accuracy=accuracy)
+        return SubsetGradients(self._probe.layers, self._names, **whole, accuracy=accuracy)
 
 
 def _members(probe: GradientProbe, order: CommonRows, rows: int) -> Tensor:
-    """``(S, rows)`` bool, which side each row of the table is on."""
+    """``(S, rows)`` bool, which subset each row of the table is in."""
     kept = order.kept
     count = min(len(order.private), len(kept)) if probe.placebo is None else probe.placebo
     drawn = kept[torch.randperm(len(kept), generator=_seeds.stream(order.seed, "placebo"))[:count]]

@@ -1,4 +1,4 @@
-"""The gradients of the sides of a training's rows, summed over the batches of an epoch."""
+"""The gradients of the subsets of a training's rows, summed over the batches of an epoch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,17 +7,17 @@ import torch
 from torch import Tensor
 
 from gradshape.clipping.protocol import PerSample, layer_names
-from gradshape.training.probe import OTHER_SIDE, SIDES
+from gradshape.training.probe import COMPLEMENT, SUBSETS
 
-_CLEAN, _POISON, _PLACEBO, _REST = range(len(SIDES))
-# Sums are taken of all rows, of the poison and of the placebo; the other two sides are what is left of the first.
+_CLEAN, _POISON, _PLACEBO, _REST = range(len(SUBSETS))
+# Sums are taken of all rows, of the poison and of the placebo; the other two subsets are what is left of the first.
 _SUMMED = (_POISON, _PLACEBO)
-_SIDE_OF_SUMS = ((1.0, -1.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 0.0, -1.0))
+_SUBSET_OF_SUMS = ((1.0, -1.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 0.0, -1.0))
 
 
 @dataclass(frozen=True, eq=False)
-class SidesOfEpoch:
-    """One epoch of :class:`gradshape.training.SideGradients`, whose fields these are."""
+class EpochSums:
+    """One epoch of :class:`gradshape.training.SubsetGradients`, whose fields these are."""
 
     raw: Tensor
     shaped: Tensor
@@ -27,8 +27,8 @@ class SidesOfEpoch:
     batches: Tensor
 
 
-class SideSums:
-    """Adds up the gradients of the sides: a step calls :meth:`add` for its rows, all at once or in parts, then
+class SubsetSums:
+    """Adds up the gradients of the subsets: a step calls :meth:`add` for its rows, all at once or in parts, then
     :meth:`end_step`; an epoch ends with :meth:`end_epoch`.
 
     Args:
@@ -46,19 +46,19 @@ class SideSums:
         self._sizes = {name: p.numel() for name, p in parameters.items()}
         self._layers = layer_names(parameters)
         dtype = torch.promote_types(first.dtype, torch.float32)
-        self._coefficients = torch.tensor(_SIDE_OF_SUMS, device=first.device, dtype=dtype)
+        self._coefficients = torch.tensor(_SUBSET_OF_SUMS, device=first.device, dtype=dtype)
         # Raw gradients, and weighted ones where that is another thing.
         self._kinds, size = 2 if reweights else 1, sum(self._sizes.values())
         self._of_step = self._coefficients.new_zeros(self._kinds, 3, size)
         self._whole = torch.zeros_like(self._of_step)
-        self._by_batch = self._coefficients.new_zeros(self._kinds, len(SIDES), size)
+        self._by_batch = self._coefficients.new_zeros(self._kinds, len(SUBSETS), size)
         self._by_shared = torch.zeros_like(self._by_batch)
-        self._norms = torch.zeros(2, len(SIDES), device=first.device, dtype=torch.float64)
-        self._rows_of_step = torch.zeros(len(SIDES), device=first.device, dtype=torch.int64)
+        self._norms = torch.zeros(2, len(SUBSETS), device=first.device, dtype=torch.float64)
+        self._rows_of_step = torch.zeros(len(SUBSETS), device=first.device, dtype=torch.int64)
         self._rows = torch.zeros_like(self._rows_of_step)
         self._batches = torch.zeros_like(self._rows_of_step)
         self._shared = torch.zeros_like(self._rows_of_step)
-        self._other_side = torch.tensor(OTHER_SIDE, device=first.device)
+        self._complement = torch.tensor(COMPLEMENT, device=first.device)
 
     def add(self, samples: PerSample, weights: Tensor, members: Tensor, trained: Mapping[str, Tensor]) -> None:
         """Add the rows of a step, or some of them.
@@ -66,28 +66,28 @@ class SideSums:
         Args:
             samples: their gradients.
             weights: ``(B,)`` or ``(L, B)`` weights in training.
-            members: ``(S, B)`` bool, which side each is on.
+            members: ``(S, B)`` bool, which subsets each is in.
             trained: their sum under these weights.
         """
-        of_sides = members.to(weights.dtype)
+        in_subsets = members.to(weights.dtype)
         if self._kinds == 2:
-            self._add_sums(1, samples, weights, of_sides, trained)
-            plain = torch.ones_like(of_sides[0])
-            self._add_sums(0, samples, plain, of_sides, samples.weighted_sum(plain, only=self._layers))
+            self._add_sums(1, samples, weights, in_subsets, trained)
+            plain = torch.ones_like(in_subsets[0])
+            self._add_sums(0, samples, plain, in_subsets, samples.weighted_sum(plain, only=self._layers))
         else:
-            self._add_sums(0, samples, weights, of_sides, trained)
+            self._add_sums(0, samples, weights, in_subsets, trained)
         squares = samples.squares
-        self._norms[0] += of_sides.double() @ samples.norms.double()
-        self._norms[1] += of_sides.double() @ (weights.square() * squares).sum(0).sqrt().double()
+        self._norms[0] += in_subsets.double() @ samples.norms.double()
+        self._norms[1] += in_subsets.double() @ (weights.square() * squares).sum(0).sqrt().double()
         self._rows_of_step += members.sum(1)
 
     def _add_sums(
-        self, kind: int, samples: PerSample, weights: Tensor, of_sides: Tensor, whole: Mapping[str, Tensor]
+        self, kind: int, samples: PerSample, weights: Tensor, in_subsets: Tensor, whole: Mapping[str, Tensor]
     ) -> None:
         sums = self._of_step[kind]
         sums[0] += self._flat(whole)
-        for place, side in enumerate(_SUMMED, start=1):
-            sums[place] += self._flat(samples.weighted_sum(weights * of_sides[side], only=self._layers))
+        for place, subset in enumerate(_SUMMED, start=1):
+            sums[place] += self._flat(samples.weighted_sum(weights * in_subsets[subset], only=self._layers))
 
     def _flat(self, sums: Mapping[str, Tensor]) -> Tensor:
         return torch.cat([sums[name].flatten() for name in self._sizes])
@@ -96,7 +96,7 @@ class SideSums:
         """The rows added since the last call were one batch."""
         present = self._rows_of_step > 0
         share = torch.where(present, self._rows_of_step.to(self._coefficients.dtype).reciprocal(), 0)
-        both = present & present[self._other_side]
+        both = present & present[self._complement]
         coefficients = (self._coefficients * share.unsqueeze(1)).expand(self._kinds, -1, -1)
         self._by_batch.baddbmm_(coefficients, self._of_step)
         self._by_shared.baddbmm_(coefficients * both.unsqueeze(1), self._of_step)
@@ -107,7 +107,7 @@ class SideSums:
         self._of_step.zero_()
         self._rows_of_step.zero_()
 
-    def end_epoch(self) -> SidesOfEpoch:
+    def end_epoch(self) -> EpochSums:
         """What the steps since the last call were, on the CPU."""
         means = torch.stack(
             [
@@ -120,7 +120,7 @@ class SideSums:
         parts = means.split(list(self._sizes.values()), dim=-1)
         products = torch.stack([part @ part.mT for part in parts], dim=2).cpu()
         norms = (self._norms / self._rows).cpu()
-        found = SidesOfEpoch(
+        found = EpochSums(
             raw=products[0],
             shaped=products[-1],
             norms=norms[0],

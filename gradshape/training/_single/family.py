@@ -62,7 +62,7 @@ class _SingleStack:
             seed=victim.seed,
             rows_per_step=order.rows_per_step,
             max_memory=work.max_memory,
-            sides=None if self._probe is None else self._probe.sums,
+            subsets=None if self._probe is None else self._probe.sums,
         )
         if victim.initial_optimizer is not None:
             self._stepper.restore_optimizer(victim.initial_optimizer)

@@ -11,7 +11,7 @@ from gradshape.shaping import Shaper, ShaperStack
 from gradshape.training._architecture import row_sizes
 from gradshape.training._memory import rows_at_once
 from gradshape.training._noise import NoiseBlocks
-from gradshape.training._probe.sums import SideSums
+from gradshape.training._probe.sums import SubsetSums
 from gradshape.training._replay import Replay
 from gradshape.training.optimizers import Optimizer
 from gradshape.training.state import State
@@ -45,7 +45,7 @@ class SingleStepper:
         max_memory: bytes that the training may take, by estimate: batches that take more are taken a few rows at a
             time, which changes results by rounding, and where the model draws random numbers the numbers that it gets.
             A model that normalises by the batch takes it whole, whatever it needs.
-        sides: told the gradients of every step. That changes the training by no more than rounding.
+        subsets: told the gradients of every step. That changes the training by no more than rounding.
 
     >>> from gradshape.shaping import Clip, Noise
     >>> from gradshape.training import SGD
@@ -62,7 +62,7 @@ class SingleStepper:
         seed: int,
         rows_per_step: int,
         max_memory: int | None = None,
-        sides: SideSums | None = None,
+        subsets: SubsetSums | None = None,
     ) -> None:
         self.model = model
         self._parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -70,9 +70,9 @@ class SingleStepper:
         self._settings = optimizer
         self._optimizer = optimizer.over(trained)
         self._max_memory = max_memory
-        self._sides = sides
+        self._subsets = subsets
         # Gradients of single samples draw other random numbers than a plain pass, which then is what trains.
-        self._by_sample = shaper.needs_norms or (sides is not None and not draws_numbers(model))
+        self._by_sample = shaper.needs_norms or (subsets is not None and not draws_numbers(model))
         self._most_rows: int | None = None
         first = trained[0]
         dtype = torch.promote_types(first.dtype, torch.float32)
@@ -80,25 +80,25 @@ class SingleStepper:
         self._shaping = ShaperStack([shaper], device=first.device, dtype=dtype, rows_per_step=rows_per_step)
         self._rows_per_step = rows_per_step
         self._noise = self._draws(seed)
-        repeats = sides is None and self._shaping.repeats and not draws_numbers(model)
+        repeats = subsets is None and self._shaping.repeats and not draws_numbers(model)
         self._replay = Replay(first.device, repeats=repeats)
 
     def step(self, x: Tensor, y: Tensor, members: Tensor | None = None) -> None:
         """Train on ``x (B, *shape)`` and ``y (B,)``, on the model's device and in its dtype. ``B`` may be 0.
 
-        With ``sides``, ``members (S, B)`` says which of them each row is on.
+        With ``subsets``, ``members (S, B)`` says which of them each row is in.
         """
         gradients: list[Tensor]
         if len(x) == 0:
             gradients = [torch.zeros_like(parameter) for parameter in self._parameters.values()]
         else:
             gradients = self._replay(self._gradients, x, y, members)
-            if self._sides is not None and not self._by_sample:
+            if self._subsets is not None and not self._by_sample:
                 before = random_state(x.device)
                 self._shaped(x, y, self._rows_at_once(x), members)
                 set_random_state(before, x.device)
-            if self._sides is not None:
-                self._sides.end_step()
+            if self._subsets is not None:
+                self._subsets.end_step()
         if self._shaper.noisy:
             noise = next(self._noise)
             if self._shaper.adaptive_noises:
@@ -131,7 +131,7 @@ class SingleStepper:
                 row_sizes(self.model, x[:1]),
                 sum(p.numel() for p in self.model.parameters()),
                 self._settings,
-                shaped=self._by_sample or self._sides is not None,
+                shaped=self._by_sample or self._subsets is not None,
                 item=x.element_size(),
                 max_memory=self._max_memory,
             )
@@ -155,14 +155,14 @@ class SingleStepper:
         at_once = size if self._shaping.samplewise else len(x)
         sums: dict[str, Tensor] = {}
         squares = []
-        of_sides = iter(members.split(at_once, dim=1)) if members is not None else None
+        in_subsets = iter(members.split(at_once, dim=1)) if members is not None else None
         for rows, labels in zip(x.split(at_once), y.split(at_once), strict=True):
             samples = per_sample(self.model, _LOSS, rows, labels, microbatch=size)
             squares.append(samples.squares.unsqueeze(1))
             weights = self._shaping.weights(squares[-1]).squeeze(-2)
             part = samples.weighted_sum(weights)
-            if self._sides is not None and of_sides is not None:
-                self._sides.add(samples, weights, next(of_sides), part)
+            if self._subsets is not None and in_subsets is not None:
+                self._subsets.add(samples, weights, next(in_subsets), part)
             sums = {name: sums[name].add_(more) for name, more in part.items()} if sums else part
         self._shaping.observe(squares[0] if len(squares) == 1 else torch.cat(squares, dim=-1))
         return [sums[name].div_(self._rows_per_step) for name in self._parameters]
