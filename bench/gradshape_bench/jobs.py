@@ -135,7 +135,7 @@ class Craft(Job[PoisonSet]):
             victims share the poison.
         seed: seed of the attack.
         target: test rows that a targeted attack aims at.
-        wanted: ``(T,)`` int64 classes that the attack wants these rows to be taken for.
+        intended: ``(T,)`` int64 classes that the attack intends these rows to be taken for.
         networks: trained networks that such an attack crafts its poison on.
     """
 
@@ -144,7 +144,7 @@ class Craft(Job[PoisonSet]):
     seed: int
     _: KW_ONLY
     target: Split | None = None
-    wanted: Tensor | None = None
+    intended: Tensor | None = None
     networks: tuple[TrainedModel, ...] = ()
 
     @classmethod
@@ -157,19 +157,26 @@ class Craft(Job[PoisonSet]):
         seed: int,
         *,
         target: Split | None = None,
-        wanted: Tensor | None = None,
+        intended: Tensor | None = None,
         networks: tuple[TrainedModel, ...] = (),
     ) -> "Craft":
         """Return the job of crafting ``attack`` against a victim trained by ``recipe``."""
         known = attack.adaptive and attack.threat.algorithm.granted
         return cls(
-            dataset, device, attack, recipe if known else None, seed, target=target, wanted=wanted, networks=networks
+            dataset,
+            device,
+            attack,
+            recipe if known else None,
+            seed,
+            target=target,
+            intended=intended,
+            networks=networks,
         )
 
     @property
     def content(self) -> tuple[Any, ...]:
         target = None if self.target is None else self.target.fingerprint
-        return self.attack, self.recipe, self.seed, target, self.wanted, self.networks
+        return self.attack, self.recipe, self.seed, target, self.intended, self.networks
 
     def do(self, heartbeat: Heartbeat) -> Finished[PoisonSet]:
         """Craft the poison.
@@ -183,7 +190,7 @@ class Craft(Job[PoisonSet]):
             seed=self.seed,
             recipe=self.recipe,
             target=self.target,
-            intended=self.wanted,
+            intended=self.intended,
             networks=self.networks,
             progress=lambda crafting: heartbeat((label, crafting)),
             device=self.device,
@@ -277,7 +284,7 @@ class Train(Job[TrainingResult]):
         initial: parameters to start from; drawn from ``seed`` if ``None``.
         keep_states: whether the result holds parameters, for another training to start from.
         probe: what to measure of the gradients; ``None`` for nothing.
-        wanted, order_seed, initial_optimizer, keep_optimizer, scoring: as for :class:`gradshape.training.Victim`.
+        intended, order_seed, initial_optimizer, keep_optimizer, scoring: as for :class:`gradshape.training.Victim`.
     """
 
     recipe: AnyRecipe
@@ -289,7 +296,7 @@ class Train(Job[TrainingResult]):
     initial: State | None = None
     keep_states: bool = False
     probe: GradientProbe | None = None
-    wanted: Tensor | None = None
+    intended: Tensor | None = None
     order_seed: int | None = None
     initial_optimizer: OptimizerState | None = None
     keep_optimizer: bool = False
@@ -302,7 +309,7 @@ class Train(Job[TrainingResult]):
         watch = None if self.watch is None else self.watch.fingerprint
         return (
             *(self.recipe, self.seed, poison, self.keep, watch, self.initial, self.keep_states, self.probe),
-            *(self.wanted, self.order_seed, self.initial_optimizer, self.keep_optimizer, self.scoring),
+            *(self.intended, self.order_seed, self.initial_optimizer, self.keep_optimizer, self.scoring),
         )
 
     @cached_property
@@ -319,7 +326,7 @@ class Train(Job[TrainingResult]):
             initial=self.initial,
             order_seed=self.order_seed,
             watch=None if self.watch is None else self.watch.x,
-            wanted=self.wanted,
+            intended=self.intended,
             probe=self.probe,
             initial_optimizer=self.initial_optimizer,
             keep_optimizer=self.keep_optimizer,

@@ -184,16 +184,16 @@ def knows_nothing_of_removed_rows(trial: FamilyTrial) -> None:
 
 
 def lets_victims_leave(trial: FamilyTrial) -> None:
-    """A victim whose watched rows are predicted as wanted ends, and the others go on as if it had stayed."""
+    """A victim whose watched rows are predicted as intended ends, and the others go on as if it had stayed."""
     if trial.dataset.regression:
         return
     expected = trial.train(trial.victims)
     first = expected[0].predictions
     assert first is not None
-    leaving = replace(trial.victims[0], wanted=first[0].clone())
+    leaving = replace(trial.victims[0], intended=first[0].clone())
     found = trial.train([leaving, *trial.victims[1:]])
     ended = len(found[0].accuracy)
-    demand(ended == 1, f"a victim that predicts what is wanted after epoch 1 was trained for {ended} epochs")
+    demand(ended == 1, f"a victim that predicts what is intended after epoch 1 was trained for {ended} epochs")
     for seed in (1, 2):
         _demand_same(found[seed], expected[seed], f"seed {seed}, after another victim has left")
 

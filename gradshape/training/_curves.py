@@ -8,7 +8,7 @@ from torch import Tensor
 from gradshape.training.family import Score
 from gradshape.training.victim import TrainingResult, Victim
 
-# Stands for every class where a victim wants none in particular.
+# Stands for every class where none in particular is intended.
 _ANY = -2
 
 
@@ -32,15 +32,15 @@ def score(predict: Callable[[Tensor], Tensor], parts: Iterable[tuple[Tensor, Ten
 
 
 class Curves:
-    """Test accuracies and predictions of some victims, epoch by epoch, and which of them have what they wanted."""
+    """Test accuracies and predictions of some victims, epoch by epoch, and which of them predict what is intended."""
 
     def __init__(self, victims: Sequence[Victim]) -> None:
         self._watched = [None if victim.watch is None else len(victim.watch) for victim in victims]
-        self._wants = torch.tensor([victim.wanted is not None for victim in victims])
-        self._wanted = torch.full((len(victims), max((rows or 0 for rows in self._watched), default=0)), _ANY)
+        self._wants = torch.tensor([victim.intended is not None for victim in victims])
+        self._intended = torch.full((len(victims), max((rows or 0 for rows in self._watched), default=0)), _ANY)
         for k, victim in enumerate(victims):
-            if victim.wanted is not None:
-                self._wanted[k, : len(victim.wanted)] = victim.wanted
+            if victim.intended is not None:
+                self._intended[k, : len(victim.intended)] = victim.intended
         self._accuracy: list[Tensor] = []
         self._predictions: list[Tensor] = []
         self._epochs = [0] * len(victims)
@@ -56,7 +56,7 @@ class Curves:
                 count.
 
         Returns:
-            Places in ``victims`` of those that have what they wanted.
+            Places in ``victims`` of those that predict what is intended.
         """
         index = torch.tensor(list(victims))
         self._accuracy.append(torch.full(self._best.shape, torch.nan, dtype=torch.float64))
@@ -67,8 +67,8 @@ class Curves:
         predictions = torch.full((len(self._epochs), watched.shape[1]), -1)
         predictions[index] = watched[: len(index)].cpu()
         self._predictions.append(predictions)
-        wanted = self._wanted[index]
-        done = self._wants[index] & ((predictions[index] == wanted) | (wanted == _ANY)).all(1)
+        intended = self._intended[index]
+        done = self._wants[index] & ((predictions[index] == intended) | (intended == _ANY)).all(1)
         return done.nonzero().flatten().tolist()
 
     def score(self, victims: Sequence[int], seen: Score) -> list[int]:

@@ -113,7 +113,7 @@ def per_victim(
     elements += of_step if work.device.type == "cpu" else 2 * of_step
     if any(shaper.noisy for shaper in largest.shapers):
         # Once more where victims leave the stack.
-        leave = any(victim.wanted is not None for victim in group)
+        leave = any(victim.intended is not None for victim in group)
         elements += (1 + leave) * of_noise
     # Ids, places and masks of rows; predictions.
     rows = 6 * largest.private + 4 * largest.steps + 2 * recipe.epochs * largest.watched

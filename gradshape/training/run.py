@@ -27,7 +27,7 @@ class Progress:
         victims: number of victims in the present stack that this epoch trained.
         model: what is trained.
         work_done, work: victim-epochs done and to do in the whole call. Those that a victim no longer needs, because it
-            predicts what was wanted, count as done.
+            predicts what was intended, count as done.
     """
 
     epoch: int

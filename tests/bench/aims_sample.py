@@ -265,7 +265,7 @@ def runs_of(job: Train) -> list[Run]:
 
 def _answer(job: AnyJob, fate: Fate, missed: int) -> Any:
     if isinstance(job, Craft):
-        return job.attack(job.dataset, seed=job.seed, target=job.target, intended=job.wanted, networks=job.networks)
+        return job.attack(job.dataset, seed=job.seed, target=job.target, intended=job.intended, networks=job.networks)
     if isinstance(job, Filter):
         keep = torch.ones(len(job.dataset.train) + (0 if job.poison is None else len(job.poison)), dtype=torch.bool)
         keep[-1] = False
@@ -275,13 +275,13 @@ def _answer(job: AnyJob, fate: Fate, missed: int) -> Any:
         return _trained(job, missed)
     assert job.watch is not None
     became = [fate(run) for run in runs_of(job)]
-    wanted = (job.watch.y + 1) % 3
+    intended = (job.watch.y + 1) % 3
     before = [job.watch.y] * (became[0].epochs - 1)
     won = torch.tensor([one.won for one in became])
     accuracy = [1.0] * len(before) if job.scoring is Scoring.EVERY_EPOCH else []
     return TrainingResult(
         torch.tensor([*accuracy, became[0].accuracy], dtype=torch.float64),
-        predictions=torch.stack([*before, torch.where(won, wanted, job.watch.y)]),
+        predictions=torch.stack([*before, torch.where(won, intended, job.watch.y)]),
     )
 
 

@@ -136,9 +136,9 @@ def test_what_the_control_wins_is_not_the_attacks() -> None:
 
 def test_a_training_ends_when_it_wins_unless_the_last_epoch_counts() -> None:
     jobs = [run.job for run in play(case(SHOTS)).attacks]
-    assert all(job.wanted is not None and job.wanted.tolist() == [1] for job in jobs)
+    assert all(job.intended is not None and job.intended.tolist() == [1] for job in jobs)
     last = play(case(replace(SHOTS, counted=Counted.LAST_EPOCH)))
-    assert all(run.job.wanted is None for run in last.runs)
+    assert all(run.job.intended is None for run in last.runs)
     assert all(job.scoring is Scoring.AT_END for job in jobs)
 
 

@@ -65,7 +65,7 @@ def test_controls_of_several_targets_with_the_same_rows_are_one_training(protoco
         assert job.watch is not None
         assert len(job.watch) == 3
         # It goes on for the others when one target is won, whose accuracy then has to be known.
-        assert job.wanted is None
+        assert job.intended is None
         assert job.scoring is Scoring.EVERY_EPOCH
 
 

@@ -139,7 +139,7 @@ def test_gradients_are_of_all_parameters_in_the_batches_that_the_poison_is_in(sh
 @pytest.mark.usefixtures("vanilla")
 def test_trainings_go_on_to_their_end_and_are_scored_every_epoch(jobs: Jobs) -> None:
     for job in jobs["vanilla"]:
-        assert (job.wanted, job.scoring, job.recipe.epochs) == (None, Scoring.EVERY_EPOCH, 6)
+        assert (job.intended, job.scoring, job.recipe.epochs) == (None, Scoring.EVERY_EPOCH, 6)
 
 
 def test_poison_that_a_filter_removes_has_no_gradients(tmp_path: Path) -> None:

@@ -64,8 +64,8 @@ def test_no_row_is_listed_twice(path: Path) -> None:
 @each_list
 def test_wanted_is_another_class(path: Path) -> None:
     pair = document(path)["pair"]
-    assert all(entry.wanted != entry.label for entry in list_of(path).targets)
-    assert pair is None or {(entry.label, entry.wanted) for entry in list_of(path).targets} == {tuple(pair)}
+    assert all(entry.intended != entry.label for entry in list_of(path).targets)
+    assert pair is None or {(entry.label, entry.intended) for entry in list_of(path).targets} == {tuple(pair)}
 
 
 @each_embedded_list
@@ -97,7 +97,7 @@ def test_no_list_is_no_error() -> None:
 
 
 def rows_of(chosen: Chosen) -> Iterator[tuple[Tensor, int, int]]:
-    yield from zip(chosen.x, chosen.y.tolist(), chosen.wanted.tolist(), strict=True)
+    yield from zip(chosen.x, chosen.y.tolist(), chosen.intended.tolist(), strict=True)
 
 
 def test_in_the_whole_split_rows_are_those_of_the_list_in_its_order() -> None:
@@ -106,7 +106,7 @@ def test_in_the_whole_split_rows_are_those_of_the_list_in_its_order() -> None:
     assert chosen.listed[: len(found.targets)].all()
     assert chosen.rows.tolist() == [entry.row for entry in found.targets]
     assert torch.equal(chosen.x, DIGITS.test.x[chosen.rows])
-    assert {(label, wanted) for _, label, wanted in rows_of(chosen)} == {(3, 8)}
+    assert {(label, intended) for _, label, intended in rows_of(chosen)} == {(3, 8)}
 
 
 def test_in_a_part_of_the_split_the_same_rows_are_found_by_their_values() -> None:
@@ -117,7 +117,7 @@ def test_in_a_part_of_the_split_the_same_rows_are_found_by_their_values() -> Non
     here = {row_digest(x) for x in part.test.x}
     expected = [entry for entry in found.targets if entry.digest in here]
     assert [(row_digest(x), *labels) for x, *labels in rows_of(chosen)] == [
-        (entry.digest, entry.label, entry.wanted) for entry in expected
+        (entry.digest, entry.label, entry.intended) for entry in expected
     ]
     assert torch.equal(chosen.x, part.test.x[chosen.rows])
 
@@ -126,27 +126,27 @@ def test_in_another_order_of_the_split_the_same_rows_are_found() -> None:
     turned = replace(DIGITS, test=Split(DIGITS.test.x.flip(0), DIGITS.test.y.flip(0)))
     one, other = (candidates(data, Targets(10)) for data in (DIGITS, turned))
     assert torch.equal(one.x, other.x)
-    assert torch.equal(one.wanted, other.wanted)
+    assert torch.equal(one.intended, other.intended)
 
 
 def test_without_a_list_rows_are_drawn_alike_every_time() -> None:
     one, other = (candidates(BLOBS, Targets(3, (0, 2))) for _ in range(2))
     assert not one.listed.any()
     assert torch.equal(one.rows, other.rows)
-    assert (len(one), set(one.y.tolist()), set(one.wanted.tolist())) == (20, {0}, {2})
+    assert (len(one), set(one.y.tolist()), set(one.intended.tolist())) == (20, {0}, {2})
     assert torch.equal(one.x, BLOBS.test.x[one.rows])
 
 
 def test_without_a_pair_targets_are_of_any_class_and_another_one_is_wanted() -> None:
     chosen = candidates(BLOBS, Targets(20))
     assert set(chosen.y.tolist()) == {0, 1, 2}
-    assert bool((chosen.y != chosen.wanted).all())
+    assert bool((chosen.y != chosen.intended).all())
 
 
 def test_only_classes_with_test_rows_are_wanted() -> None:
     few = BLOBS.test.y != 2
     data = replace(BLOBS, test=Split(BLOBS.test.x[few], BLOBS.test.y[few]))
-    assert set(candidates(data, Targets(20)).wanted.tolist()) == {0, 1}
+    assert set(candidates(data, Targets(20)).intended.tolist()) == {0, 1}
 
 
 def test_few_rows_are_few_targets() -> None:
@@ -184,8 +184,8 @@ def listing(entries: list[StoredTarget], monkeypatch: pytest.MonkeyPatch) -> Non
     )
 
 
-def entry(row: int, wanted: int) -> StoredTarget:
-    return StoredTarget(row, row_digest(BLOBS.test.x[row]), int(BLOBS.test.y[row]), wanted)
+def entry(row: int, intended: int) -> StoredTarget:
+    return StoredTarget(row, row_digest(BLOBS.test.x[row]), int(BLOBS.test.y[row]), intended)
 
 
 def test_a_list_that_is_too_short_is_filled_up_by_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,7 +204,7 @@ def test_a_listed_target_that_is_to_be_taken_for_a_class_without_test_rows_is_le
     part = replace(BLOBS, test=Split(BLOBS.test.x[kept], BLOBS.test.y[kept]))
     pool = candidates(part, Targets(3))
     assert int(pool.listed.sum()) == 1
-    assert set(pool.wanted.tolist()) == {0, 1}
+    assert set(pool.intended.tolist()) == {0, 1}
 
 
 @pytest.mark.parametrize(

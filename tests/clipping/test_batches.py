@@ -111,9 +111,9 @@ def test_sums_of_some_layers_do_not_see_the_size_of_microbatches(of: Case) -> No
 def assert_parts_of_the_sum(got: PerSample, rows: int) -> None:
     weights = randn(len(got.layers), rows, seed=26)
     whole = got.weighted_sum(weights)
-    for wanted in ([], got.layers[:1], got.layers[1:], got.layers):
-        expected = {name: total for name, total in whole.items() if name.rpartition(".")[0] in wanted}
-        assert_equal(got.weighted_sum(weights, only=wanted), expected)
+    for intended in ([], got.layers[:1], got.layers[1:], got.layers):
+        expected = {name: total for name, total in whole.items() if name.rpartition(".")[0] in intended}
+        assert_equal(got.weighted_sum(weights, only=intended), expected)
 
 
 @every_whole

@@ -327,7 +327,7 @@ def test_measurement_ends_with_the_training() -> None:
     watch = DATA.test.x[:1]
     [plain] = train_victims(DATA, [Victim(recipe, 3, private=POISON, watch=watch)])
     assert plain.predictions is not None
-    found = measure(replace(VICTIM, recipe=recipe, watch=watch, wanted=plain.predictions[0]))
+    found = measure(replace(VICTIM, recipe=recipe, watch=watch, intended=plain.predictions[0]))
     assert len(found.raw) == 1
 
 

@@ -125,7 +125,7 @@ def test_rows_of_their_own_and_victims_that_leave(device: torch.device, monkeypa
     victims = [Victim(recipe, seed, random_rows(data, 3, seed=seed), order_seed=7, watch=watch) for seed in range(3)]
     seen = train_victims(data, victims, dtype=torch.float64)[1].predictions
     assert seen is not None
-    victims[1] = replace(victims[1], wanted=seen[1])
+    victims[1] = replace(victims[1], intended=seen[1])
     monkeypatch.setattr(_replay, "CALLS_BEFORE", 1)
     replays = count_replays(monkeypatch)
     on_cpu = train_victims(data, victims, dtype=torch.float64)

@@ -161,19 +161,19 @@ def test_victims_that_are_done_leave_the_others_bits_alone(model: str, own_rows:
     whole = train_victims(DATA, plain)
     wanting = []
     for k, (victim, result) in enumerate(zip(plain, whole, strict=True)):
-        wanted = None if k % 2 or result.predictions is None else result.predictions[k % 3]
-        wanting.append(replace(victim, wanted=wanted))
+        intended = None if k % 2 or result.predictions is None else result.predictions[k % 3]
+        wanting.append(replace(victim, intended=intended))
     assert len(list(train_stacks(DATA, wanting))) == 1
     some = train_victims(DATA, wanting)
     assert any(len(result.accuracy) < 4 for result in some)
     for victim, long, short in zip(wanting, whole, some, strict=True):
         epochs = len(short.accuracy)
-        assert victim.wanted is not None or epochs == 4
+        assert victim.intended is not None or epochs == 4
         assert torch.equal(short.accuracy, long.accuracy[:epochs])
         if epochs == 4:
             assert_results_equal([short], [long], tolerance=0)
         else:
-            shorter = replace(victim, wanted=None, recipe=replace(victim.descent, epochs=epochs))
+            shorter = replace(victim, intended=None, recipe=replace(victim.descent, epochs=epochs))
             assert_results_equal([short], train_victims(DATA, [shorter]), tolerance=0)
 
 

@@ -41,7 +41,7 @@ class Attacked:
         known: dict[tuple[int, int], list[float]] = {}
         for target, value in zip(self.found.targets, values, strict=True):
             if value is not None:
-                known.setdefault((target.row, int(target.wanted)), []).append(value)
+                known.setdefault((target.row, int(target.intended)), []).append(value)
         return [sum(of) / len(of) for of in known.values()]
 
     def measurement(self, metrics: Mapping[str, Estimate], **details: Any) -> Measurement:

@@ -48,17 +48,20 @@ class Lab:
         *,
         seeds: Sequence[int] | None = None,
         targets: Sequence[Split] | None = None,
-        wanted: Sequence[Tensor] | None = None,
+        intended: Sequence[Tensor] | None = None,
         networks: Sequence[tuple[TrainedModel, ...]] | None = None,
     ) -> Group[PoisonSet]:
         """Poison against victims trained by ``recipe``; the other arguments are those of :class:`Craft`, one a job."""
         seeds = self.case.seeds if seeds is None else seeds
         n = len(seeds)
-        known = zip(seeds, _each(targets, n), _each(wanted, n), _each(networks, n), strict=True)
+        known = zip(seeds, _each(targets, n), _each(intended, n), _each(networks, n), strict=True)
         return Group(
             [
                 Craft.against(
-                    *(self.dataset, self.device, attack, recipe, seed), target=target, wanted=classes, networks=of or ()
+                    *(self.dataset, self.device, attack, recipe, seed),
+                    target=target,
+                    intended=classes,
+                    networks=of or (),
                 )
                 for seed, target, classes, of in known
             ]

@@ -40,14 +40,14 @@ _MEANINGS = {
 }
 _OF_TARGETS = {
     "one_shot": "For each target a base model is trained further with one poison row after another, until one makes it "
-    "take the target for the wanted class.",
+    "take the target for the intended class.",
     "multi_poison": "For each target a base model is trained further with the first poison row, the first two, and so "
-    "on, until it takes the target for the wanted class.",
+    "on, until it takes the target for the intended class.",
     "gradients_one_shot": "For each target a base model is trained further with the first poison row, and the "
     "gradients of that row and of the clean rows of its batches are told apart.",
 }
 _LABEL = re.compile(
-    r"(?P<name>one_shot|multi_poison|gradients_one_shot)(?:_(?P<target>\d+)to(?P<wanted>\d+))?"
+    r"(?P<name>one_shot|multi_poison|gradients_one_shot)(?:_(?P<target>\d+)to(?P<intended>\d+))?"
     r"(?:_(?P<base>vanilla|defended)_to_(?P<again>vanilla|defended))?"
     r"(?P<afresh>_afresh)?(?P<last>_last_epoch)?(?:_rad(?P<allowed>[\d.e-]+))?"
 )
@@ -67,7 +67,7 @@ def meaning(label: str) -> str | None:
     base, again = match["base"] or By.DEFENDED.value, match["again"] or By.DEFENDED.value
     sentences = [
         _OF_TARGETS[match["name"]],
-        f"Targets are of class {match['target']}, to be taken for {match['wanted']}."
+        f"Targets are of class {match['target']}, to be taken for {match['intended']}."
         if match["target"]
         else "Targets are of any class, to be taken for the wrong class that is likeliest to logistic regression.",
         f"Both trainings are by the {base} recipe."

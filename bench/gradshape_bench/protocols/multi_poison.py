@@ -66,7 +66,7 @@ def _needed(target: PoisonedTarget, attack: Tries) -> list[Any]:
         target.base.seed,
         target.row,
         int(target.split.y),
-        int(target.wanted),
+        int(target.intended),
         len(target.poison),
         None if winner is None else len(winner[0].places),
     ]

@@ -53,4 +53,4 @@ def _winner(target: PoisonedTarget, attack: Tries) -> list[Any]:
     winner = attack.winner(target)
     assert winner is not None
     shot, success = winner
-    return [target.base.seed, target.row, int(target.split.y), int(target.wanted), shot.places[0], success.epoch]
+    return [target.base.seed, target.row, int(target.split.y), int(target.intended), shot.places[0], success.epoch]

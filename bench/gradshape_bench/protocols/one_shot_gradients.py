@@ -87,7 +87,7 @@ def _outcome(target: PoisonedTarget, success: Success, series: dict[str, differe
         "seed": target.base.seed,
         "row": target.row,
         "class": int(target.split.y),
-        "wanted": int(target.wanted),
+        "wanted": int(target.intended),
         "won": success.won,
         "won_raw": success.won_raw,
         "epoch": success.epoch,

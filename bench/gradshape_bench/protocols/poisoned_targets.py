@@ -26,7 +26,7 @@ class PoisonedTarget:
         row: place of the target in the test split.
         listed: whether the target is from a stored list.
         split: that row with its true label.
-        wanted: ``(1,)`` int64, the intended class: the one that it is to be taken for.
+        intended: ``(1,)`` int64, the intended class: the one that it is to be taken for.
         poison: rows in the order in which the attack uses them, at least 1.
     """
 
@@ -34,7 +34,7 @@ class PoisonedTarget:
     row: int
     listed: bool
     split: Split
-    wanted: Tensor
+    intended: Tensor
     poison: PoisonSet
 
 
@@ -103,7 +103,7 @@ def poisoned_targets(lab: Lab, start: Retrained, targets: Targets) -> Part[Poiso
             recipe,
             seeds=[base.seed for base, _, _ in attacked],
             targets=[right.split for _, right, _ in attacked],
-            wanted=[right.wanted for _, right, _ in attacked],
+            intended=[right.intended for _, right, _ in attacked],
             networks=[networks for _, _, networks in attacked],
         )
     )
@@ -135,5 +135,5 @@ def _target(base: Base, right: Chosen, place: int, poison: PoisonSet) -> Poisone
     one = slice(place, place + 1)
     split = Split(right.x[one], right.y[one])
     return PoisonedTarget(
-        base, int(right.rows[place]), bool(right.listed[place]), split, right.wanted[one], poison.against(place)
+        base, int(right.rows[place]), bool(right.listed[place]), split, right.intended[one], poison.against(place)
     )

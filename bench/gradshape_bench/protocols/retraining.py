@@ -126,7 +126,7 @@ class Retraining:
             run.rows,
             watch=Split(torch.cat([split.x for split in splits]), torch.cat([split.y for split in splits])),
             initial=base.result.best,
-            wanted=run.targets[0].wanted if self._ends_with_success(run) else None,
+            intended=run.targets[0].intended if self._ends_with_success(run) else None,
             probe=self.probe,
             # All of a seed see the clean rows in one order, so that they share their products.
             order_seed=_seeds.derive(base.seed, "re-training order"),
@@ -139,7 +139,7 @@ class Retraining:
         predictions = result.predictions
         at_end = self._scoring(run) is Scoring.AT_END
         return [
-            self._success(target, predictions[:, place] == target.wanted, result, at_end=at_end)
+            self._success(target, predictions[:, place] == target.intended, result, at_end=at_end)
             for place, target in enumerate(run.targets)
         ]
 

@@ -84,11 +84,11 @@ def crafting(model: str, rate: float) -> Run:
         assert base.best is not None
         network = TrainedModel(recipe, base.best)
         target = Split(dataset.test.x[:targets], dataset.test.y[:targets])
-        wanted = (target.y + 1) % dataset.num_classes
+        intended = (target.y + 1) % dataset.num_classes
         wait = synchronizer(device)
         began = time.perf_counter()
         PoisonFrogs(candidates)(
-            dataset, seed=0, recipe=recipe, target=target, intended=wanted, networks=[network], device=device
+            dataset, seed=0, recipe=recipe, target=target, intended=intended, networks=[network], device=device
         )
         wait()
         return time.perf_counter() - began

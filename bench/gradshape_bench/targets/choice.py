@@ -24,7 +24,7 @@ class Targets:
     Raises:
         ValueError: ``count`` is not positive, or ``pair`` is not two different class ids.
 
-    Hong et al. 2020, section 6.3, have 100 targets of one class and one wanted class.
+    Hong et al. 2020, section 6.3, have 100 targets of one class and one intended class.
 
     >>> Targets(100, (3, 4)).label, Targets(20).label
     ('3to4', '')
@@ -60,21 +60,21 @@ class Chosen:
     Attributes:
         rows: ``(M,)`` int64 places in the test split.
         x, y: the rows and their labels.
-        wanted: ``(M,)`` int64 classes that they are to be taken for.
+        intended: ``(M,)`` int64 classes that they are to be taken for.
         listed: ``(M,)`` bool: whether a row is from a stored list.
     """
 
     rows: Tensor
     x: Tensor
     y: Tensor
-    wanted: Tensor
+    intended: Tensor
     listed: Tensor
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, places: Tensor) -> "Chosen":
-        return Chosen(self.rows[places], self.x[places], self.y[places], self.wanted[places], self.listed[places])
+        return Chosen(self.rows[places], self.x[places], self.y[places], self.intended[places], self.listed[places])
 
     @property
     def split(self) -> Split:
@@ -108,9 +108,9 @@ def candidates(dataset: Dataset, targets: Targets) -> Chosen:
     check(dataset, targets.pair)
     classes = set(dataset.test.y.tolist())
     if len(classes) < 2 or (targets.pair is not None and targets.pair[1] not in classes):
-        wanted = "another one" if targets.pair is None else str(targets.pair[1])
+        intended = "another one" if targets.pair is None else str(targets.pair[1])
         raise TooFewTargets(
-            f"{dataset.name}: its test rows are of the classes {sorted(classes)}: expected some of class {wanted}, "
+            f"{dataset.name}: its test rows are of the classes {sorted(classes)}: expected some of class {intended}, "
             "which targets are to be taken for"
         )
     found = _listed(dataset, targets)
@@ -136,9 +136,9 @@ def _listed(dataset: Dataset, targets: Targets) -> Chosen:
     found = stored(dataset.name, targets.pair)
     places = {} if found is None else _places(dataset.test, found)
     classes = set(dataset.test.y.tolist())
-    here = [entry for entry in places if entry.wanted in classes]
-    rows, wanted = [places[entry] for entry in here], [entry.wanted for entry in here]
-    return _chosen(dataset, _ids(rows), _ids(wanted), listed=True)
+    here = [entry for entry in places if entry.intended in classes]
+    rows, intended = [places[entry] for entry in here], [entry.intended for entry in here]
+    return _chosen(dataset, _ids(rows), _ids(intended), listed=True)
 
 
 def _places(test: Split, listed: StoredList) -> dict[StoredTarget, int]:
@@ -183,8 +183,8 @@ def nearest_wrong_class(dataset: Dataset, rows: Tensor) -> Tensor:
     return logits.argmax(1)
 
 
-def _chosen(dataset: Dataset, rows: Tensor, wanted: Tensor, *, listed: bool) -> Chosen:
-    return Chosen(rows, dataset.test.x[rows], dataset.test.y[rows], wanted, torch.full(rows.shape, listed))
+def _chosen(dataset: Dataset, rows: Tensor, intended: Tensor, *, listed: bool) -> Chosen:
+    return Chosen(rows, dataset.test.x[rows], dataset.test.y[rows], intended, torch.full(rows.shape, listed))
 
 
 def _ids(values: list[int]) -> Tensor:

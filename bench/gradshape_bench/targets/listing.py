@@ -18,9 +18,9 @@ def draw_targets(dataset: Dataset, pair: tuple[int, int] | None) -> list[list[ob
     test = dataset.test
     rows = torch.arange(len(test)) if pair is None else (test.y == pair[0]).nonzero().squeeze(1)
     rows = rows[torch.randperm(len(rows), generator=_seeds.stream(0, "targets", dataset.name))]
-    wanted = nearest_wrong_class(dataset, rows) if pair is None else torch.full_like(rows, pair[1])
+    intended = nearest_wrong_class(dataset, rows) if pair is None else torch.full_like(rows, pair[1])
     entries: dict[str, list[object]] = {}
-    for row, label in zip(rows.tolist(), wanted.tolist(), strict=True):
+    for row, label in zip(rows.tolist(), intended.tolist(), strict=True):
         digest = row_digest(test.x[row])
         entries.setdefault(digest, [row, digest, int(test.y[row]), label])
         if len(entries) == _MOST:
@@ -48,7 +48,7 @@ def write_list(name: str, pair: tuple[int, int] | None, folder: Path) -> Path:
         "dataset": dataset.name,
         "pair": pair,
         "rows": len(dataset.test),
-        "order": "by a fixed seed; wanted is the likeliest wrong class to logistic regression, unless a pair is given",
+        "order": "by a fixed seed; without a pair the intended class is the likeliest wrong one to logistic regression",
     }
     path = folder / f"{list_name(dataset.name, pair)}.json"
     lines = ",\n".join(json.dumps(entry) for entry in draw_targets(dataset, pair))

@@ -21,13 +21,13 @@ class StoredTarget:
         row: number of the row in the data set's whole test split.
         digest: digest of the row's values, by which it is also found in a part of the split.
         label: class of the row.
-        wanted: class that the row is to be taken for.
+        intended: class that the row is to be taken for.
     """
 
     row: int
     digest: str
     label: int
-    wanted: int
+    intended: int
 
 
 def row_digest(x: Tensor) -> str:

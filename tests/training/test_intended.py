@@ -1,4 +1,4 @@
-"""Training that ends when the watched rows are predicted as wanted."""
+"""Training that ends when the watched rows are predicted as intended."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -36,7 +36,7 @@ def _with_wanted(victims: list[Victim], *, dtype: torch.dtype) -> list[Victim]:
     wanting = []
     for k, (victim, result) in enumerate(zip(victims, results, strict=True)):
         assert result.predictions is not None
-        wanting.append(victim if k % 2 else replace(victim, wanted=result.predictions[k % EPOCHS]))
+        wanting.append(victim if k % 2 else replace(victim, intended=result.predictions[k % EPOCHS]))
     return wanting
 
 
@@ -53,8 +53,8 @@ def test_training_ends_with_the_first_epoch_that_has_what_is_wanted(model: str, 
         assert long.predictions is not None
         assert short.predictions is not None
         epochs = EPOCHS
-        if victim.wanted is not None:
-            epochs = 1 + int((long.predictions == victim.wanted).all(1).nonzero()[0])
+        if victim.intended is not None:
+            epochs = 1 + int((long.predictions == victim.intended).all(1).nonzero()[0])
         assert len(short.accuracy) == len(short.predictions) == epochs
         assert torch.equal(short.accuracy, long.accuracy[:epochs])
         assert torch.equal(short.predictions, long.predictions[:epochs])
@@ -70,7 +70,7 @@ def test_victims_that_are_done_leave_the_others_bits_alone(model: str, own_rows:
     assert len(list(train_stacks(DATA, wanting))) == 1
     whole, some = train_victims(DATA, plain), train_victims(DATA, wanting)
     assert len({len(result.accuracy) for result in some}) > 2
-    stayed = [k for k, victim in enumerate(wanting) if victim.wanted is None]
+    stayed = [k for k, victim in enumerate(wanting) if victim.intended is None]
     assert_results_equal([some[k] for k in stayed], [whole[k] for k in stayed], tolerance=0)
 
 
@@ -79,7 +79,7 @@ def test_the_states_of_a_victim_that_is_done_are_those_of_its_epochs(stacked: bo
     wanting = _with_wanted(_victims("mlp1", own_rows=True), dtype=torch.float64)
     results = train_victims(DATA, wanting, dtype=torch.float64, stacked=stacked)
     for victim, result in zip(wanting, results, strict=True):
-        shorter = replace(victim, wanted=None, recipe=replace(victim.descent, epochs=len(result.accuracy)))
+        shorter = replace(victim, intended=None, recipe=replace(victim.descent, epochs=len(result.accuracy)))
         [expected] = train_victims(DATA, [shorter], dtype=torch.float64, stacked=stacked)
         assert_results_equal([result], [expected], tolerance=1e-9)
 
@@ -88,14 +88,14 @@ def test_what_is_never_predicted_is_trained_for_to_the_end() -> None:
     [plain] = train_victims(DATA, [_victims("lr", own_rows=False)[0]])
     assert plain.predictions is not None
     missing = (set(range(3)) - set(plain.predictions.flatten().tolist())).pop()
-    victim = replace(_victims("lr", own_rows=False)[0], wanted=torch.tensor([missing]))
+    victim = replace(_victims("lr", own_rows=False)[0], intended=torch.tensor([missing]))
     [result] = train_victims(DATA, [victim])
     assert len(result.accuracy) == EPOCHS
 
 
 def test_a_victim_that_diverges_never_has_what_is_wanted() -> None:
     recipe = Recipe("mlp1", SGD(1e30), batch_size=8, epochs=3)
-    victims = [Victim(recipe, 1, watch=DATA.test.x[:2], wanted=torch.tensor([k, k])) for k in range(3)]
+    victims = [Victim(recipe, 1, watch=DATA.test.x[:2], intended=torch.tensor([k, k])) for k in range(3)]
     for result in train_victims(DATA, victims):
         assert len(result.accuracy) == 3
         assert result.diverged == 1
@@ -117,12 +117,12 @@ WATCHED = Victim(Recipe("lr", SGD(0.1), batch_size=8, epochs=1, shaper=Shaper())
 @pytest.mark.parametrize(
     ("victim", "message"),
     [
-        (replace(WATCHED, watch=None, wanted=torch.tensor([0])), "of no watched rows"),
-        (replace(WATCHED, watch=DATA.test.x[:0], wanted=torch.empty(0, dtype=torch.int64)), "of no watched rows"),
-        (replace(WATCHED, wanted=torch.tensor([0])), r"shape \(1,\).*expected \(2,\) int64"),
-        (replace(WATCHED, wanted=torch.tensor([0.0, 1.0])), r"dtype torch.float32: expected \(2,\) int64"),
-        (replace(WATCHED, wanted=torch.tensor([0, 3])), r"outside \[0, 3\)"),
-        (replace(WATCHED, wanted=torch.tensor([-1, 0])), r"outside \[0, 3\)"),
+        (replace(WATCHED, watch=None, intended=torch.tensor([0])), "of no watched rows"),
+        (replace(WATCHED, watch=DATA.test.x[:0], intended=torch.empty(0, dtype=torch.int64)), "of no watched rows"),
+        (replace(WATCHED, intended=torch.tensor([0])), r"shape \(1,\).*expected \(2,\) int64"),
+        (replace(WATCHED, intended=torch.tensor([0.0, 1.0])), r"dtype torch.float32: expected \(2,\) int64"),
+        (replace(WATCHED, intended=torch.tensor([0, 3])), r"outside \[0, 3\)"),
+        (replace(WATCHED, intended=torch.tensor([-1, 0])), r"outside \[0, 3\)"),
     ],
     ids=["nothing-watched", "no-rows-watched", "count", "dtype", "high", "low"],
 )
@@ -133,7 +133,7 @@ def test_wanted_classes_have_to_fit(victim: Victim, message: str) -> None:
 
 def test_best_states_survive_that_others_leave() -> None:
     wanting = _with_wanted(_victims("lr", own_rows=False), dtype=torch.float32)
-    plain = train_victims(DATA, [replace(victim, wanted=None) for victim in wanting])
+    plain = train_victims(DATA, [replace(victim, intended=None) for victim in wanting])
     for victim, one, other in zip(wanting, train_victims(DATA, wanting), plain, strict=True):
-        if victim.wanted is None:
+        if victim.intended is None:
             assert_states_equal(one.best, other.best, tolerance=0)
