@@ -222,5 +222,7 @@ def test_the_view_asks_for_what_was_not_given() -> None:
 
 
 def test_targeted_attacks_are_for_classification() -> None:
-    values = Dataset("values", Split(torch.rand(9, 2), torch.rand(9)), Split(torch.rand(9, 2), torch.rand(9)), 0)
+    values = Dataset(
+        "values", Split(torch.rand(9, 2), torch.rand(9)), Split(torch.rand(9, 2), torch.rand(9)), num_classes=0
+    )
     assert all(attack.unsuitable(values) for attack in TARGETED)

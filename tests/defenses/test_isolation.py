@@ -33,7 +33,7 @@ def rows(count: int, seed: int) -> Split:
     return Split(x, torch.arange(count) % 2)
 
 
-DATA = Dataset("marked", rows(CLEAN, 0), rows(50, 1), 2)
+DATA = Dataset("marked", rows(CLEAN, 0), rows(50, 1), num_classes=2)
 
 
 def poison(count: int = POISONS, *, replaced: int = 0, label: int = 1) -> PoisonSet:

@@ -112,7 +112,7 @@ def filtered(defense: Sever, dataset: Dataset, poison: Split, recipe: AnyRecipe)
 
 
 def mse(dataset: Dataset, recipe: AnyRecipe, rows: Split) -> float:
-    [result] = train_victims(Dataset("rows", rows, dataset.test, 0), [Victim(recipe, 0)])
+    [result] = train_victims(Dataset("rows", rows, dataset.test, num_classes=0), [Victim(recipe, 0)])
     assert result.mse is not None
     return result.mse
 

@@ -155,7 +155,7 @@ def test_removed_poisoned_rows_do_no_harm() -> None:
     y = TWO.train.y.clone()
     y[:40] = 1 - y[:40]
     poisoned = replace(TWO, train=Split(TWO.train.x, y))
-    few = Dataset("few", Split(TWO.train.x[40:], TWO.train.y[40:]), TWO.test, 2)
+    few = Dataset("few", Split(TWO.train.x[40:], TWO.train.y[40:]), TWO.test, num_classes=2)
     victim = Victim(Fit("logistic"), 0, removed=torch.arange(40))
     assert accuracy(poisoned, victim) == accuracy(few, Victim(Fit("logistic"), 0)) > 0.8
 

@@ -7,7 +7,7 @@ import io
 import pickle
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from types import FunctionType
@@ -79,7 +79,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if name in self.known or name in self.sent:
             return name, None
         self.sent.add(name)
-        return name, (value.name, value.train, value.test, value.num_classes, value.description)
+        return name, {each.name: getattr(value, each.name) for each in fields(value)}
 
     def reducer_override(self, value: Any) -> Any:
         if isinstance(value, type | FunctionType) and not _found_by_name(value.__module__):
@@ -118,7 +118,7 @@ class _Unpickler(pickle.Unpickler):
     def persistent_load(self, name: Any) -> Dataset:
         fingerprint, rows = name
         if rows is not None:
-            self.datasets[fingerprint] = Dataset(*rows)
+            self.datasets[fingerprint] = Dataset(**rows)
         return self.datasets[fingerprint]
 
 

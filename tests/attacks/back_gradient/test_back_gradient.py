@@ -170,7 +170,7 @@ def test_a_victim_is_hurt_more_than_by_the_flips_that_points_start_from() -> Non
 
 
 def test_test_rows_play_no_part() -> None:
-    other = Dataset(DIGITS.name, DIGITS.train, Split(1 - DIGITS.test.x, 1 - DIGITS.test.y), 2)
+    other = Dataset(DIGITS.name, DIGITS.train, Split(1 - DIGITS.test.x, 1 - DIGITS.test.y), num_classes=2)
     attack = BackGradient(0.05, points=2, steps=2, descent=10)
     assert attack(DIGITS, seed=0).fingerprint == attack(other, seed=0).fingerprint
 

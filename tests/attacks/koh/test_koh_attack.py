@@ -45,7 +45,7 @@ def test_the_attackers_learner_errs_more_than_without_poison(attack: Koh) -> Non
 
 @each_attack
 def test_the_test_rows_are_never_looked_at(attack: Koh) -> None:
-    blind = Dataset("blind", PAIR.train, Split(torch.zeros_like(PAIR.test.x), 1 - PAIR.test.y), 2)
+    blind = Dataset("blind", PAIR.train, Split(torch.zeros_like(PAIR.test.x), 1 - PAIR.test.y), num_classes=2)
     assert attack(blind, seed=3).fingerprint == attack(PAIR, seed=3).fingerprint
 
 
@@ -72,7 +72,7 @@ def test_a_budget_of_one_row_is_kept(attack: Koh) -> None:
 def test_data_of_one_class_is_refused(attack: Koh) -> None:
     split = Split(PAIR.train.x, torch.zeros_like(PAIR.train.y))
     with pytest.raises(ValueError, match="all training rows are of one class"):
-        attack(Dataset("one", split, split, 2), seed=0)
+        attack(Dataset("one", split, split, num_classes=2), seed=0)
 
 
 @each_attack

@@ -134,7 +134,7 @@ def test_flipped_rows_replace_their_originals(goal: Availability | Integrity) ->
 
 
 def test_test_rows_play_no_part() -> None:
-    other = Dataset("other", BLOBS.train, Split(BLOBS.test.x.flip(0), BLOBS.test.y), 2)
+    other = Dataset("other", BLOBS.train, Split(BLOBS.test.x.flip(0), BLOBS.test.y), num_classes=2)
     attack = LabelContamination(0.1)
     assert attack(other, seed=0).fingerprint == attack(BLOBS, seed=0).fingerprint
 

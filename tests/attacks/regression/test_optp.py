@@ -111,7 +111,7 @@ def test_victims_suffer_more_than_from_the_start_alone(recipe: Fit) -> None:
 @each_recipe
 def test_the_harm_reached_is_that_of_the_victim(recipe: Fit) -> None:
     poison = OptP(0.2)(DATA, seed=0, recipe=recipe)
-    on_train = Dataset("train", DATA.train, DATA.train, 0)
+    on_train = Dataset("train", DATA.train, DATA.train, num_classes=0)
     assert mse(on_train, recipe, poison) == pytest.approx(poison.notes["harm_reached"], rel=1e-3)
     assert mse(on_train, recipe) == pytest.approx(poison.notes["harm_clean"], rel=0.05)
 
@@ -139,7 +139,7 @@ def test_a_victim_that_is_no_linear_regression_is_refused() -> None:
 
 
 def test_test_rows_are_not_looked_at() -> None:
-    other = Dataset("other", DATA.train, Split(DATA.test.x.flip(0) * 0, DATA.test.y * 0), 0)
+    other = Dataset("other", DATA.train, Split(DATA.test.x.flip(0) * 0, DATA.test.y * 0), num_classes=0)
     for harm in Harm:
         attack = OptP(0.1, harm=harm)
         assert attack(DATA, seed=0, recipe=Fit("ridge")).x.equal(attack(other, seed=0, recipe=Fit("ridge")).x)
@@ -153,7 +153,7 @@ def test_values_stay_where_only_rows_move() -> None:
 def test_categories_stay_categories() -> None:
     x = DATA.train.x.clone()
     x[:, :3] = torch.nn.functional.one_hot(torch.arange(len(x)) % 3, 3).float()
-    dataset = Dataset("categories", Split(x, DATA.train.y), DATA.test, 0)
+    dataset = Dataset("categories", Split(x, DATA.train.y), DATA.test, num_classes=0)
     poison = OptP(0.2, one_hot=((0, 1, 2),))(dataset, seed=0, recipe=Fit("ridge"))
     assert ((poison.x[:, :3] == 0) | (poison.x[:, :3] == 1)).all()
     assert (poison.x[:, :3].sum(1) == 1).all()
@@ -183,7 +183,7 @@ def test_more_poison_than_rows_can_be_made() -> None:
 
 
 def test_it_is_for_regressions_only() -> None:
-    classes = Dataset("classes", Split(X.float(), (Y > 0.5).long()), Split(X.float(), (Y > 0.5).long()), 2)
+    classes = Dataset("classes", Split(X.float(), (Y > 0.5).long()), Split(X.float(), (Y > 0.5).long()), num_classes=2)
     assert OptP(0.1).unsuitable(DATA) is None
     assert "regression" in str(OptP(0.1).unsuitable(classes))
 

@@ -11,7 +11,7 @@ from gradshape.training import Fit, Victim, train_victims
 
 X, Y = plane_rows(200, features=6)
 # One feature decides: its covariance is more than a few rows in a box can make up for.
-STEEP = Dataset("steep", Split(X.float(), X[:, 0].float()), Split(X.float(), X[:, 0].float()), 0)
+STEEP = Dataset("steep", Split(X.float(), X[:, 0].float()), Split(X.float(), X[:, 0].float()), num_classes=0)
 
 
 def _generator() -> torch.Generator:

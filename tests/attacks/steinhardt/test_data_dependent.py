@@ -72,7 +72,7 @@ def test_what_the_clip_leaves_inside_is_noted(on_digits: PoisonSet) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_in_the_box_the_rows_pass_the_filter_as_they_are_added(seed: int) -> None:
     edge = Split((2 * PAIR.train.x - 0.5).clamp(0, 1), PAIR.train.y)
-    dataset = Dataset("edge", edge, edge, 2)
+    dataset = Dataset("edge", edge, edge, num_classes=2)
     assert BRIEF(dataset, seed=seed).notes["share_feasible"] < 1
     notes = replace(BRIEF, boxed=True)(dataset, seed=seed).notes
     assert notes["share_feasible"] == 1
@@ -173,7 +173,7 @@ def test_more_poison_does_not_do_less_to_trained_victims() -> None:
 def test_data_of_one_class_is_refused() -> None:
     alone = Split(PAIR.train.x, torch.zeros_like(PAIR.train.y))
     with pytest.raises(ValueError, match="sota_30 cannot be made on alone: all training rows are of one class"):
-        BRIEF(Dataset("alone", alone, PAIR.test, 2), seed=0)
+        BRIEF(Dataset("alone", alone, PAIR.test, num_classes=2), seed=0)
 
 
 def test_more_than_two_classes_are_refused() -> None:

@@ -140,7 +140,7 @@ def test_a_victim_that_is_an_svm_is_hurt() -> None:
 
 
 def test_test_rows_play_no_part() -> None:
-    other = Dataset(DIGITS.name, DIGITS.train, Split(1 - DIGITS.test.x, 1 - DIGITS.test.y), 2)
+    other = Dataset(DIGITS.name, DIGITS.train, Split(1 - DIGITS.test.x, 1 - DIGITS.test.y), num_classes=2)
     attack = SvmAscent(0.05, steps=5)
     assert attack(DIGITS, seed=0).fingerprint == attack(other, seed=0).fingerprint
 
