@@ -33,6 +33,7 @@ from gradshape.attacks.targeted_attack import TargetedAttack, poison_by_target
 from gradshape.attacks.threat import (
     BLACK_BOX,
     ON_REGRESSION,
+    ON_SVM,
     ON_TARGETS,
     WHITE_BOX,
     Goal,
@@ -48,6 +49,7 @@ from gradshape.attacks.word_filters.focused import FocusedAttack
 __all__ = [
     "BLACK_BOX",
     "ON_REGRESSION",
+    "ON_SVM",
     "ON_TARGETS",
     "WHITE_BOX",
     "Aims",

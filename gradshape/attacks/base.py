@@ -69,11 +69,17 @@ class PoisonSet:
 
     @classmethod
     def added(
-        cls, x: Tensor, y: Tensor, *, source: Tensor | None = None, notes: Mapping[str, float] | None = None
+        cls,
+        x: Tensor,
+        y: Tensor,
+        *,
+        source: Tensor | None = None,
+        notes: Mapping[str, float] | None = None,
+        aims: Aims | None = None,
     ) -> "PoisonSet":
         """Rows that are added to the train rows; ``source`` is -1 for every row if omitted."""
         origin = torch.full((len(y),), -1, dtype=torch.int64) if source is None else source
-        return cls(x, y, origin, torch.empty(0, dtype=torch.int64), notes or {})
+        return cls(x, y, origin, torch.empty(0, dtype=torch.int64), notes or {}, aims)
 
     def __len__(self) -> int:
         return len(self.y)
@@ -86,8 +92,7 @@ class PoisonSet:
     def select(self, rows: Tensor) -> "PoisonSet":
         """The poison rows at these places, ``(m,)`` int64, as a set that is added; its notes are left out."""
         aims = None if self.aims is None else self.aims[rows]
-        none = torch.empty(0, dtype=torch.int64)
-        return PoisonSet(self.x[rows], self.y[rows], self.source[rows], none, {}, aims)
+        return PoisonSet.added(self.x[rows], self.y[rows], source=self.source[rows], aims=aims)
 
     def against(self, target: int) -> "PoisonSet":
         """The rows that are for the target at this place, in the order in which the attack would use them.

@@ -1,12 +1,12 @@
 """No attack at all."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 
 from gradshape.attacks.base import Attack, PoisonSet, VictimView
-from gradshape.attacks.threat import Goal, Injection, Knowledge, Mechanism, ThreatModel
+from gradshape.attacks.threat import BLACK_BOX, Injection, Knowledge, Mechanism, ThreatModel
 
 
 @dataclass(frozen=True)
@@ -18,21 +18,15 @@ class NoAttack(Attack):
     0
     """
 
-    threat: ClassVar[ThreatModel] = ThreatModel(
-        goal=Goal.INDISCRIMINATE,
+    threat: ClassVar[ThreatModel] = replace(
+        BLACK_BOX,
         training_data=Knowledge.NONE,
         features=Knowledge.NONE,
-        algorithm=Knowledge.NONE,
-        parameters=Knowledge.NONE,
         multiple_poisons=False,
         injection=Injection.EITHER,
-        binary=True,
-        multiclass=True,
-        victims="any",
         mechanism=Mechanism.NONE,
         magnitude="-",
         orientation="-",
-        source="-",
     )
 
     @property
@@ -47,5 +41,4 @@ class NoAttack(Attack):
         return 0
 
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
-        none = torch.empty(0, dtype=torch.int64)
-        return PoisonSet(torch.empty(0, *victim.input_shape), none, none, none)
+        return PoisonSet.added(torch.empty(0, *victim.input_shape), torch.empty(0, dtype=torch.int64))

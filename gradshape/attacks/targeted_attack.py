@@ -121,6 +121,4 @@ def poison_by_target(poison_x: Tensor, intended: Tensor, target: Tensor, base: T
     by_distance = distance.argsort(stable=True)
     order = by_distance[target[by_distance].argsort(stable=True)]
     aims = Aims(target[order], base[order], distance[order].float())
-    source = torch.full((len(order),), -1, dtype=torch.int64, device=poison_x.device)
-    none = torch.empty(0, dtype=torch.int64, device=poison_x.device)
-    return PoisonSet(poison_x[order], intended[order], source, none, {}, aims)
+    return PoisonSet.added(poison_x[order], intended[order], aims=aims)

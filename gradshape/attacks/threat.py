@@ -95,6 +95,8 @@ WHITE_BOX = ThreatModel(
     orientation="High",
     source="-",
 )
+# The same against support vector machines of two classes.
+ON_SVM = replace(WHITE_BOX, multiclass=False, victims="SVM")
 # Knows the rows, and nothing of the learner.
 BLACK_BOX = replace(WHITE_BOX, algorithm=Knowledge.NONE, parameters=Knowledge.NONE)
 # The same against linear regression.

@@ -191,13 +191,8 @@ class TrialLearners:
             yield asked @ a[..., :rows, :] + _cross(added, queries).unsqueeze(-1) * a[..., rows:, :]
 
     def _fit(self) -> Tensor:
-        return fit_dual_softmax(
-            _inner(self.x, self.x),
-            self.y,
-            num_classes=self.num_classes,
-            decay=self.decay,
-            tolerance=_TOLERANCE,
-        )
+        gram = _inner(self.x, self.x)
+        return fit_dual_softmax(gram, self.y, num_classes=self.num_classes, decay=self.decay, tolerance=_TOLERANCE)
 
 
 def _inner(left: Tensor, right: Tensor) -> Tensor:

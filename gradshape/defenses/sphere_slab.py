@@ -57,7 +57,7 @@ class SphereSlabFilter(Defense):
 
 
 @dataclass(frozen=True)
-class OracleSphereSlabFilter(Defense):
+class OracleSphereSlabFilter(SphereSlabFilter):
     """The certified defence with centroids and radii of the clean rows, which poison cannot move.
 
     Only this form has a certificate, an upper bound of the loss of a linear classifier under every attack, which an
@@ -81,23 +81,14 @@ class OracleSphereSlabFilter(Defense):
     tensor(True)
     """
 
-    quantile: float = 0.7
-
     assumptions: ClassVar[Assumptions] = replace(
-        FILTER,
-        knows_model=True,
+        SphereSlabFilter.assumptions,
         source="Steinhardt, Koh and Liang 2017, Certified defenses for data poisoning attacks, section 3.1",
         knows_clean=True,
     )
 
-    def __post_init__(self) -> None:
-        _validate.positive_fraction(quantile=self.quantile)
-
     def label(self, recipe: AnyRecipe) -> str:
         return f"oracle_sphere_slab_q{100 * self.quantile:g}"
-
-    def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:
-        return lacks_classes(dataset)
 
     def keep(self, train: Suspect, *, generator: torch.Generator) -> Tensor:
         return inside_sphere_and_slab(train, quantile=self.quantile, statistics=train.clean)

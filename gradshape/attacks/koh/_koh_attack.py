@@ -14,7 +14,7 @@ from gradshape.attacks.koh._decoys import Decoy, check_grid, find_decoys
 from gradshape.attacks.koh._regularised_hinge import AddedRows, RegularisedHinge
 from gradshape.attacks.koh._rounding import round_inside
 from gradshape.attacks.label_flip import LabelFlip
-from gradshape.attacks.threat import WHITE_BOX, ThreatModel
+from gradshape.attacks.threat import ON_SVM, ThreatModel
 from gradshape.constraints import FLOAT32_MARGIN, FeasibleSets
 from gradshape.data import Split
 from gradshape.learners.hinge import signed_rows
@@ -145,9 +145,7 @@ class KohAttack(ProportionalAttack):
 
     name: ClassVar[str]
     threat: ClassVar[ThreatModel] = replace(
-        WHITE_BOX,
-        multiclass=False,
-        victims="SVM",
+        ON_SVM,
         source="Koh, Steinhardt and Liang 2018, Stronger data poisoning attacks break data sanitization defenses",
     )
     # It knows its own learner, whatever is trained on its rows.

@@ -12,7 +12,7 @@ from gradshape.attacks._evaluation import Evaluation
 from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
 from gradshape.attacks.label_contamination.label_ascent import Relaxation, contaminate
 from gradshape.attacks.label_flip import LabelFlip
-from gradshape.attacks.threat import WHITE_BOX, Knowledge, ThreatModel
+from gradshape.attacks.threat import ON_SVM, Knowledge, ThreatModel
 from gradshape.learners.logistic import fit_logistic
 from gradshape.learners.margin_loss import Logistic, SmoothedHinge, SquaredMargin
 
@@ -97,10 +97,8 @@ class LabelContamination(ProportionalAttack):
 
     adaptive: ClassVar[bool] = False
     threat: ClassVar[ThreatModel] = replace(
-        WHITE_BOX,
+        ON_SVM,
         parameters=Knowledge.NONE,
-        multiclass=False,
-        victims="SVM",
         source="Zhao et al. 2017, Efficient label contamination attacks against black-box learning models",
     )
 

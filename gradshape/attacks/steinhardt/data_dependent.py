@@ -20,7 +20,7 @@ from gradshape.attacks.steinhardt._poison_points import (
     place_points,
     pull_into_box,
 )
-from gradshape.attacks.threat import WHITE_BOX, ThreatModel
+from gradshape.attacks.threat import ON_SVM, ThreatModel
 from gradshape.learners.hinge import HingeFit, fit_hinge, hinge_losses
 
 # Gap in the mean loss of the learner that judges; candidates differ by far more.
@@ -106,9 +106,7 @@ class DataDependentSteinhardt(ProportionalAttack):
     rungs: tuple[float, ...] = (0.1, 0.2, 0.3)
 
     threat: ClassVar[ThreatModel] = replace(
-        WHITE_BOX,
-        multiclass=False,
-        victims="SVM",
+        ON_SVM,
         source="Steinhardt, Koh and Liang 2017, Certified defenses for data poisoning attacks, section 4.2",
     )
     # It knows the learner that it plays against, whatever is trained on its rows.
@@ -222,14 +220,8 @@ class DataDependentSteinhardt(ProportionalAttack):
         x, y = search.x, search.y
         rows = torch.cat([x, _in_the_box(points).double()])
         weights = torch.cat([x.new_full((len(x),), 1 / len(x)), points.masses])
-        fit = fit_hinge(
-            rows,
-            torch.cat([y, points.y]),
-            rho=self.judge_rho,
-            weights=weights,
-            tolerance=_GAP,
-            start=search.clean,
-        )
+        labels = torch.cat([y, points.y])
+        fit = fit_hinge(rows, labels, rho=self.judge_rho, weights=weights, tolerance=_GAP, start=search.clean)
         return float(hinge_losses(x, y, fit.w, fit.b).mean())
 
 

@@ -11,7 +11,7 @@ from gradshape import _validate
 from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
 from gradshape.attacks.label_flip import LabelFlip
 from gradshape.attacks.steinhardt._certificate import certify
-from gradshape.attacks.threat import WHITE_BOX, ThreatModel
+from gradshape.attacks.threat import ON_SVM, ThreatModel
 from gradshape.constraints import FLOAT32_MARGIN, FeasibleSets
 from gradshape.learners.hinge import fit_hinge
 
@@ -70,9 +70,7 @@ class Steinhardt(ProportionalAttack):
     clip_afterwards: bool = False
 
     threat: ClassVar[ThreatModel] = replace(
-        WHITE_BOX,
-        multiclass=False,
-        victims="SVM",
+        ON_SVM,
         source="Steinhardt, Koh and Liang 2017, Certified defenses for data poisoning attacks",
     )
     # It knows the learner of the certificate, whatever is trained on its rows.

@@ -128,10 +128,8 @@ class StingRay(TargetedAttack):
         x, base = torch.cat([x for x, _ in parts]), torch.cat([base for _, base in parts])
         numbers = torch.tensor([len(base) for _, base in parts], device=x.device)
         target = torch.arange(len(parts), device=x.device).repeat_interleave(numbers)
-        source = torch.full((len(x),), -1, dtype=torch.int64, device=x.device)
-        none = torch.empty(0, dtype=torch.int64, device=x.device)
         aims = Aims(target, base, self._distance(victim, x, target))
-        return PoisonSet(x, victim.intended[target], source, none, {}, aims)
+        return PoisonSet.added(x, victim.intended[target], aims=aims)
 
     def _known_features(self, features: int, seed: int) -> Tensor:
         known = torch.zeros(features, dtype=torch.bool)

@@ -12,7 +12,7 @@ from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
 from gradshape.attacks.label_flip import LabelFlip
 from gradshape.attacks.svm._poisoned_svm import PoisonedSvm
 from gradshape.attacks.svm.kernels import Kernel, LinearKernel
-from gradshape.attacks.threat import WHITE_BOX, ThreatModel
+from gradshape.attacks.threat import ON_SVM, ThreatModel
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,7 @@ class SvmAscent(ProportionalAttack):
 
     adaptive: ClassVar[bool] = False
     threat: ClassVar[ThreatModel] = replace(
-        WHITE_BOX,
-        multiclass=False,
-        victims="SVM",
+        ON_SVM,
         source="Biggio, Nelson and Laskov 2012, Poisoning attacks against support vector machines",
     )
 
