@@ -51,7 +51,7 @@ class Lab:
         wanted: Sequence[Tensor] | None = None,
         networks: Sequence[tuple[TrainedModel, ...]] | None = None,
     ) -> Group[PoisonSet]:
-        """Poison against victims trained by ``recipe``; the other arguments are those of :class:`Craft`, one a job."""
+        """Craft poison against victims trained by ``recipe``; the other arguments are :class:`Craft`'s, one a job."""
         seeds = self.case.seeds if seeds is None else seeds
         n = len(seeds)
         known = zip(seeds, _each(targets, n), _each(wanted, n), _each(networks, n), strict=True)
@@ -72,7 +72,7 @@ class Lab:
         keep_states: bool = False,
         keep_optimizer: bool = False,
     ) -> Trainings:
-        """Trainings on all clean rows, whatever the defence would filter; the arguments are those of :class:`Train`."""
+        """Train on all clean rows, whatever the defence would filter; the arguments are those of :class:`Train`."""
         seeds = self.case.seeds
         return Trainings(
             [
@@ -98,7 +98,7 @@ class Lab:
         probe: GradientProbe | None = None,
         keep_states: bool = False,
     ) -> Trainings:
-        """Trainings on the clean rows and the poison, less what the case's defence removes.
+        """Train on the clean rows and the poison, less what the case's defence removes.
 
         Args:
             recipe: how.
@@ -129,7 +129,7 @@ class Lab:
     def filtered(
         self, jobs: Sequence[Train], *, bases: Sequence[Base] | None, targets: Sequence[Split] | None
     ) -> Trainings:
-        """These trainings, less the rows that the case's defence removes; arguments as for :meth:`train`."""
+        """Take the rows that the case's defence removes out of some trainings; arguments as for :meth:`train`."""
         defense, n = self.case.defense, len(jobs)
         if not defense.filters:
             return Trainings(jobs)
@@ -184,7 +184,7 @@ class Lab:
     # What is recorded.
 
     def setting(self, recipe: AnyRecipe, accuracy: Accuracy) -> dict[str, Any]:
-        """How trainings by ``recipe`` were done and measured, as plain values."""
+        """Return how trainings by ``recipe`` were done and measured, as plain values."""
         return {
             "accuracy": accuracy.value,
             "train_rows": len(self.dataset.train),
@@ -203,7 +203,7 @@ class Lab:
         counted: Sequence[Sequence[TrainingResult]] = (),
         **details: Any,
     ) -> Measurement:
-        """What an experiment found, with what all experiments record.
+        """Return what an experiment found, with what all experiments record.
 
         Args:
             metrics: by name.
@@ -236,9 +236,9 @@ class Lab:
         accuracy: Accuracy,
         **details: Any,
     ) -> Measurement:
-        """What an experiment found that does the same trainings without and with poison.
+        """Return what an experiment found that does the same trainings without and with poison.
 
-        That is what poison and defence do to the accuracy or the mean squared error, what a filter removed, and what
+        This is what poison and defence do to the accuracy or the mean squared error, what a filter removed, and what
         the attack notes of its poison.
 
         Args:
@@ -280,12 +280,12 @@ class Protocol(Interface):
         ...
 
     def run(self, case: Subject, lab: Lab) -> Experiment:
-        """The experiment of one case."""
+        """Run the experiment of one case."""
         ...
 
 
 def experiment(protocol: Protocol, case: Subject, dataset: Dataset, device: str) -> Experiment:
-    """The experiment of one case on its data.
+    """Run the experiment of one case on its data.
 
     Raises:
         ValueError: the case's defence cannot be used on this data.
@@ -297,7 +297,7 @@ def experiment(protocol: Protocol, case: Subject, dataset: Dataset, device: str)
 
 
 def setup_of(recipe: AnyRecipe) -> dict[str, Any]:
-    """How a recipe trains, as plain values for records.
+    """Return how a recipe trains, as plain values for records.
 
     >>> from gradshape.training import Fit
     >>> setup_of(Fit("svm_linear", c=1.0))
@@ -316,5 +316,5 @@ def setup_of(recipe: AnyRecipe) -> dict[str, Any]:
 
 
 def _each(items: Sequence[Item] | None, count: int) -> Sequence[Item | None]:
-    """One item for each job; ``None`` for each where there are none."""
+    """Return one item for each job: ``None`` for all of them if there are no items."""
     return [None] * count if items is None else items
