@@ -72,19 +72,9 @@ class Lab:
         keep_states: bool = False,
         keep_optimizer: bool = False,
     ) -> Trainings:
-        """Train on all clean rows, whatever the defence would filter; the arguments are those of :class:`Train`."""
-        seeds = self.case.seeds
-        return Trainings(
-            [
-                Train(
-                    *(self.dataset, self.device, recipe, seed),
-                    watch=rows,
-                    keep_states=keep_states,
-                    keep_optimizer=keep_optimizer,
-                )
-                for seed, rows in zip(seeds, _each(watch, len(seeds)), strict=True)
-            ]
-        )
+        """Train on all clean rows, whatever the defence would filter; arguments as for :meth:`train`."""
+        jobs = self.train(recipe, watch=watch, keep_states=keep_states, keep_optimizer=keep_optimizer).jobs
+        return Trainings(jobs)
 
     def train(
         self,
@@ -97,6 +87,7 @@ class Lab:
         targets: Sequence[Split] | None = None,
         probe: GradientProbe | None = None,
         keep_states: bool = False,
+        keep_optimizer: bool = False,
     ) -> Trainings:
         """Train on the clean rows and the poison, less what the case's defence removes.
 
@@ -108,7 +99,7 @@ class Lab:
             watch: test rows that each job predicts.
             targets: what the attacker is after in each job, for defences that know it.
             probe: what is measured of the gradients.
-            keep_states: whether the results have parameters.
+            keep_states, keep_optimizer: whether the results have parameters, and what the optimizer remembers.
         """
         seeds = self.case.seeds if seeds is None else seeds
         n = len(seeds)
@@ -121,6 +112,7 @@ class Lab:
                 initial_optimizer=None if base is None else base.result.best_optimizer,
                 probe=probe,
                 keep_states=keep_states,
+                keep_optimizer=keep_optimizer,
             )
             for seed, poison, base, rows in known
         ]
