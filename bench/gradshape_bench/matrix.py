@@ -29,7 +29,7 @@ class Sized(Generic[Value]):
     paper: Value
 
     def at(self, scale: Scale) -> Value:
-        """What there is at one scale."""
+        """Return what is used at one scale."""
         return self.smoke if scale is Scale.SMOKE else self.paper
 
 
@@ -51,13 +51,13 @@ class Expect:
     scales: Sequence[Scale] = (Scale.SMOKE, Scale.PAPER)
 
     def covers(self, case: Case) -> bool:
-        """Whether it speaks of ``case``."""
+        """Say whether it speaks of ``case``."""
         return case.scale in self.scales and all(
             listed is None or any(_is(item, *own) for item in listed) for listed, own in self._axes(case)
         )
 
     def idle(self, cases: Iterable[Case]) -> list[str]:
-        """What is listed and in none of the cases that it speaks of; itself, if it speaks of none.
+        """Return what is listed and in none of the cases that it covers; itself, if it covers none.
 
         >>> Expect(ExpectedFailure("weak", "here"), attacks=["label_flop_10"]).idle([])
         ["Expect('weak', attacks=['label_flop_10'])"]
@@ -79,7 +79,7 @@ class Expect:
         return f"Expect({self.failure.reason!r}{lists})"
 
     def _axes(self, case: Case) -> list[tuple[Sequence[object] | None, tuple[object, str]]]:
-        """What is listed of each axis, and what the case has there, itself and by its label."""
+        """Return for each axis what is listed, and what the case has there: the value and its label."""
         return [
             (self.tasks, (case.task, f"{case.task.dataset}-{case.task.model}")),
             (self.attacks, (case.attack, case.attack.label)),
@@ -101,7 +101,7 @@ class Matrix:
         tasks, attacks, defenses: the axes.
         thresholds: what every case asserts.
         expected_failures: the first that covers a case counts.
-        protocol: the experiment.
+        protocol: the experiment of every case.
         scales: scales at which these cases exist.
     """
 
@@ -115,7 +115,7 @@ class Matrix:
     scales: Sequence[Scale] = (Scale.SMOKE, Scale.PAPER)
 
     def cases(self, scale: Scale, seeds: Sequence[int]) -> list[Case]:
-        """The cases at one scale, in the order of the axes."""
+        """Return the cases at one scale, in the order of the axes."""
         if scale not in self.scales:
             return []
         thresholds, protocol = tuple(_at(self.thresholds, scale)), _at(self.protocol, scale)
@@ -157,5 +157,5 @@ def benchmark_cases(*matrices: Matrix) -> Callable[[Test], Test]:
 
 
 def all_cases(matrices: Iterable[Matrix], scale: Scale, seeds: Sequence[int]) -> list[Case]:
-    """The cases of several matrices at one scale; a case that two of them declare alike stands once."""
+    """Return the cases of several matrices at one scale; a case that two of them declare alike stands once."""
     return list(dict.fromkeys(case for matrix in matrices for case in matrix.cases(scale, seeds)))

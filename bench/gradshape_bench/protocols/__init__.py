@@ -2,19 +2,6 @@
 
 A protocol is a frozen dataclass with a label and an experiment: a generator that asks its :class:`Lab` for groups of
 jobs, and is given their results in the same groups. Planning, sharing and caching are not its business.
-
->>> from dataclasses import dataclass
->>> from gradshape.metrics import mean_over_seeds, relative_accuracy_drop
->>> @dataclass(frozen=True)
-... class WithoutReference:
-...     label: str = "without_reference"
-...
-...     def run(self, case: Subject, lab: Lab) -> Experiment:
-...         clean, poisons = yield from lab.ask(lab.train(case.recipe), lab.craft(case.attack, case.recipe))
-...         poisoned = yield from lab.ask(lab.train(case.recipe, poisons))
-...         rads = map(relative_accuracy_drop, Accuracy.BEST.of_each(clean), Accuracy.BEST.of_each(poisoned))
-...         metrics = {"rad": mean_over_seeds(list(rads))}
-...         return lab.measurement(metrics, recipe=case.recipe, poisons=poisons, poisoned=poisoned)
 """
 
 from gradshape_bench.protocols.accuracy import Accuracy

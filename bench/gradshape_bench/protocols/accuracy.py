@@ -15,18 +15,18 @@ class Accuracy(Enum):
 
     @property
     def suffix(self) -> str:
-        """The end of the label of a protocol that measures that epoch; nothing for the best one."""
+        """What the label of a protocol that measures this epoch ends with; nothing for the best one."""
         return "" if self is Accuracy.BEST else f"_{self.value}"
 
     def of_each(self, results: Iterable[TrainingResult]) -> list[float]:
-        """Return the test accuracies after that epoch."""
+        """Return each training's test accuracy after this epoch."""
         return [result.best_accuracy if self is Accuracy.BEST else result.last_accuracy for result in results]
 
     def estimates(self, values: Callable[["Accuracy"], Mapping[str, Sequence[float]]]) -> dict[str, Estimate]:
-        """Return means over the seeds: by this epoch, and by either of them with a suffix that says which.
+        """Return means over the seeds: of this epoch by their names, and of either epoch with its name as suffix.
 
         Args:
-            values: of an epoch, by name: one value a seed.
+            values: gives what is measured after an epoch, by name, one value a seed.
 
         >>> found = Accuracy.LAST.estimates(lambda epoch: {"rad": [0.1 if epoch is Accuracy.BEST else 0.3]})
         >>> {name: estimate.value for name, estimate in found.items()}

@@ -103,7 +103,7 @@ class Attacked:
         return rate(self.by_target([float(won(target)) for target in self.found.targets]))
 
     def _by_seed(self, values: Sequence[Sequence[float]]) -> list[float]:
-        """Of each seed that has any, the mean of the values of its targets."""
+        """Return the mean of the values of each seed's targets, without the seeds that have none."""
         of_seeds = [
             [
                 value
@@ -116,8 +116,9 @@ class Attacked:
         return [sum(of) / len(of) for of in of_seeds if of]
 
     def _removed(self, train_rows: int) -> dict[str, Estimate]:
-        """What a filter left out of the poison and of the clean rows, in the mean of a seed's re-trainings; nothing
-        without a filter.
+        """Return the shares of poison and of clean rows that a filter left out, in the mean of a seed's re-trainings.
+
+        Without a filter there are none.
         """
         masks: dict[Base, list[Tensor]] = {base: [] for base in self.found.bases}
         for done in self.attack.rounds:
@@ -131,11 +132,11 @@ class Attacked:
 
 
 def rate(shares: Sequence[float]) -> Estimate:
-    """A success rate with Wilson's interval; of no target nothing succeeded and nothing is known.
+    """Return a success rate with Wilson's interval; without a target it is 0, and may be anything from 0 to 1.
 
     Args:
-        shares: of each distinct target, the share of the seeds that won it: seeds that attack the same row are no
-            further targets.
+        shares: the share of the seeds that won it, for each distinct target: a row that several seeds attack is one
+            target.
 
     >>> str(rate([])), str(rate([1, 0.5, 0, 0]))
     ('0.0000 [0.0000, 1.0000] (n=0)', '0.3750 [0.0919, 0.7806] (n=4)')

@@ -50,7 +50,7 @@ class Backdoor:
         return f"backdoor{self.start.label}{self.accuracy.suffix}"
 
     def run(self, case: Subject, lab: Lab) -> Experiment:
-        """The experiment of one case.
+        """Run the experiment of one case.
 
         Raises:
             ValueError: the attack has no trigger or adds no poison, no test row can carry the trigger, or an estimator
@@ -93,14 +93,14 @@ class Backdoor:
         )
 
     def _watched(self, triggered: Split, seed: int) -> Split:
-        """Some of the rows, in their order."""
+        """Draw the rows to watch, and keep their order."""
         order = torch.randperm(len(triggered), generator=_seeds.stream(seed, "triggered"))
         chosen = order[: self.rows].sort().values
         return Split(triggered.x[chosen], triggered.y[chosen])
 
 
 def _triggered(attack: Attack, dataset: Dataset, protocol: str) -> tuple[Split, int]:
-    """Test rows with the trigger, and the class that they are to be taken for."""
+    """Return the test rows with the trigger, and the class that they are to be taken for."""
     reason = attack.unsuitable(dataset)
     if reason is not None:
         raise ValueError(f"{attack.label} cannot be made on {dataset.name}: {reason}")
@@ -116,7 +116,7 @@ def _triggered(attack: Attack, dataset: Dataset, protocol: str) -> tuple[Split, 
 
 
 def _rate(result: TrainingResult, claimed: int, accuracy: Accuracy) -> float:
-    """Share of the watched rows that are taken for the claimed class."""
+    """Return the share of the watched rows that are taken for the claimed class."""
     assert result.predictions is not None
     place = result.best_epoch - 1 if accuracy is Accuracy.BEST else -1
     return float((result.predictions[place] == claimed).double().mean())

@@ -48,7 +48,7 @@ class DecisionBoundary:
         return f"boundary{self.accuracy.suffix}"
 
     def run(self, case: Subject, lab: Lab) -> Experiment:
-        """The experiment of one case.
+        """Run the experiment of one case.
 
         Raises:
             ValueError: the data has not two features and classes, the case has an attack or a recipe without
@@ -83,14 +83,14 @@ class DecisionBoundary:
         )
 
     def _regions(self, recipe: Recipe, result: TrainingResult, dataset: Dataset) -> Regions:
-        """What the model decides."""
+        """Return what a trained model decides at every point of the plane."""
         state = result.best if self.accuracy is Accuracy.BEST else result.last
         assert state is not None
         return decision_regions(classifier(recipe, state, num_classes=dataset.num_classes), side=self.side)
 
 
 def _picture(regions: Regions, train: Split) -> dict[str, Any]:
-    """What a plot needs of the first seed, as plain values: a byte a cell, in hexadecimal, from below and left."""
+    """Return what a plot needs, as plain values; cells are bytes in hexadecimal, row by row from the lower left."""
     x, y = train.x[:_POINTS], train.y[:_POINTS]
     return {
         "side": regions.side,

@@ -42,7 +42,7 @@ class Clusters:
         return "clusters"
 
     def run(self, case: Subject, lab: Lab) -> Experiment:
-        """The experiment of one case.
+        """Run the experiment of one case.
 
         Raises:
             ValueError: the attack adds no poison.
@@ -71,7 +71,7 @@ class Clusters:
 
 
 def _kinds(poison: PoisonSet) -> tuple[torch.Tensor, torch.Tensor]:
-    """Places of the first row of each distinct poison, the most frequent first, and how often each occurs."""
+    """Return where each distinct poison row first occurs, the most frequent first, and how often it occurs."""
     rows = torch.cat([poison.x.flatten(1), poison.y.unsqueeze(1).float()], dim=1)
     _, inverse, counts = rows.unique(dim=0, return_inverse=True, return_counts=True)
     first = torch.full((len(counts),), len(rows)).scatter_reduce_(0, inverse, torch.arange(len(rows)), "amin")
@@ -82,7 +82,7 @@ def _kinds(poison: PoisonSet) -> tuple[torch.Tensor, torch.Tensor]:
 def _picture(
     dataset: Dataset, poison: PoisonSet, found: ClusterMap, first: torch.Tensor, counts: torch.Tensor, *, seed: int
 ) -> dict[str, Any]:
-    """What a plot needs, as plain values: some points of the plane, and the most frequent poisons."""
+    """Return what a plot needs, as plain values: some points of the plane, and the most frequent poison rows."""
     clean = torch.randperm(len(found.clean), generator=_seeds.stream(seed, "picture"))[:_POINTS].sort().values
     shown = first[:_POINTS]
     return {
@@ -98,7 +98,7 @@ def _picture(
 
 
 def _points(points: torch.Tensor, labels: torch.Tensor, clusters: torch.Tensor) -> list[list[float]]:
-    """``[x, y, label, cluster]`` of each point."""
+    """Return ``[x, y, label, cluster]`` of each point."""
     return [
         [round(x, 3), round(y, 3), label, cluster]
         for (x, y), label, cluster in zip(points.tolist(), labels.tolist(), clusters.tolist(), strict=True)

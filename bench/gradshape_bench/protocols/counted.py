@@ -4,7 +4,7 @@ from enum import Enum
 
 
 class Counted(Enum):
-    """After which epochs of a training the target is looked at; it is won if it is misled after any of them."""
+    """The epochs after which a target is looked at: it is won if the attack succeeds after one of them."""
 
     ANY_EPOCH = "any_epoch"
     LAST_EPOCH = "last_epoch"

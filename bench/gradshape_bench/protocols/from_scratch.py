@@ -45,7 +45,7 @@ class FromScratch:
         return f"from_scratch{self.accuracy.suffix}"
 
     def run(self, case: Subject, lab: Lab) -> Experiment:
-        """The experiment of one case.
+        """Run the experiment of one case.
 
         Raises:
             CertificateContradicted: the attack reached more than its certificate allows.
@@ -64,7 +64,7 @@ class FromScratch:
 
 
 def _certificate(poisons: Sequence[PoisonSet]) -> dict[str, Estimate]:
-    """The certified bound beside what was reached, where the attack knows both."""
+    """Return the certified bound and what was reached, if the attack knows both."""
     notes: Sequence[Mapping[str, float]] = [poison.notes for poison in poisons]
     names = ("certified_bound", "objective_reached")
     if not all(name in note for note in notes for name in names):

@@ -45,7 +45,7 @@ class GradientDifferences:
         return f"gradients{self.start.label}{layers}{_WEIGHTINGS[self.weighting]}{bias}"
 
     def run(self, case: Subject, lab: Lab) -> Experiment:
-        """The experiment of one case.
+        """Run the experiment of one case.
 
         Raises:
             ValueError: the case has no attack or a recipe without gradients.

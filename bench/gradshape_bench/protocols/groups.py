@@ -25,7 +25,7 @@ class Group(Generic[R]):
     filters: Sequence[Filter] = ()
 
     def filtered(self, masks: Sequence[Tensor]) -> Sequence[Job[R]]:
-        """The jobs, once the filters have said which rows to keep."""
+        """Return the jobs as they are done, now that the filters have said which rows to keep."""
         return self.jobs
 
 
@@ -36,7 +36,7 @@ class Trainings(Group[TrainingResult]):
     jobs: Sequence[Train]
 
     def filtered(self, masks: Sequence[Tensor]) -> Sequence[Train]:
-        """The trainings on the rows that are kept."""
+        """Return the trainings on the rows that are kept."""
         return [replace(job, keep=mask) for job, mask in zip(self.jobs, masks, strict=True)] if masks else self.jobs
 
 

@@ -51,7 +51,7 @@ class Lab:
         intended: Sequence[Tensor] | None = None,
         networks: Sequence[tuple[TrainedModel, ...]] | None = None,
     ) -> Group[PoisonSet]:
-        """Poison against victims trained by ``recipe``; the other arguments are those of :class:`Craft`, one a job."""
+        """Craft poison against victims trained by ``recipe``; the other arguments are :class:`Craft`'s, one a job."""
         seeds = self.case.seeds if seeds is None else seeds
         n = len(seeds)
         known = zip(seeds, _each(targets, n), _each(intended, n), _each(networks, n), strict=True)
@@ -75,19 +75,9 @@ class Lab:
         keep_states: bool = False,
         keep_optimizer: bool = False,
     ) -> Trainings:
-        """Trainings on all clean rows, whatever the defence would filter; the arguments are those of :class:`Train`."""
-        seeds = self.case.seeds
-        return Trainings(
-            [
-                Train(
-                    *(self.dataset, self.device, recipe, seed),
-                    watch=rows,
-                    keep_states=keep_states,
-                    keep_optimizer=keep_optimizer,
-                )
-                for seed, rows in zip(seeds, _each(watch, len(seeds)), strict=True)
-            ]
-        )
+        """Train on all clean rows, whatever the defence would filter; arguments as for :meth:`train`."""
+        jobs = self.train(recipe, watch=watch, keep_states=keep_states, keep_optimizer=keep_optimizer).jobs
+        return Trainings(jobs)
 
     def train(
         self,
@@ -100,8 +90,9 @@ class Lab:
         targets: Sequence[Split] | None = None,
         probe: GradientProbe | None = None,
         keep_states: bool = False,
+        keep_optimizer: bool = False,
     ) -> Trainings:
-        """Trainings on the clean rows and the poison, less what the case's defence removes.
+        """Train on the clean rows and the poison, less what the case's defence removes.
 
         Args:
             recipe: how.
@@ -111,7 +102,7 @@ class Lab:
             watch: test rows that each job predicts.
             targets: what the attacker is after in each job, for defences that know it.
             probe: what is measured of the gradients.
-            keep_states: whether the results have parameters.
+            keep_states, keep_optimizer: whether the results have parameters, and what the optimizer remembers.
         """
         seeds = self.case.seeds if seeds is None else seeds
         n = len(seeds)
@@ -124,6 +115,7 @@ class Lab:
                 initial_optimizer=None if base is None else base.result.best_optimizer,
                 probe=probe,
                 keep_states=keep_states,
+                keep_optimizer=keep_optimizer,
             )
             for seed, poison, base, rows in known
         ]
@@ -132,7 +124,7 @@ class Lab:
     def filtered(
         self, jobs: Sequence[Train], *, bases: Sequence[Base] | None, targets: Sequence[Split] | None
     ) -> Trainings:
-        """These trainings, less the rows that the case's defence removes; arguments as for :meth:`train`."""
+        """Take the rows that the case's defence removes out of some trainings; arguments as for :meth:`train`."""
         defense, n = self.case.defense, len(jobs)
         if not defense.filters:
             return Trainings(jobs)
@@ -187,7 +179,7 @@ class Lab:
     # What is recorded.
 
     def setting(self, recipe: AnyRecipe, accuracy: Accuracy) -> dict[str, Any]:
-        """How trainings by ``recipe`` were done and measured, as plain values."""
+        """Return how trainings by ``recipe`` were done and measured, as plain values."""
         return {
             "accuracy": accuracy.value,
             "train_rows": len(self.dataset.train),
@@ -206,7 +198,7 @@ class Lab:
         counted: Sequence[Sequence[TrainingResult]] = (),
         **details: Any,
     ) -> Measurement:
-        """What an experiment found, with what all experiments record.
+        """Return what an experiment found, with what all experiments record.
 
         Args:
             metrics: by name.
@@ -239,9 +231,9 @@ class Lab:
         accuracy: Accuracy,
         **details: Any,
     ) -> Measurement:
-        """What an experiment found that does the same trainings without and with poison.
+        """Return what an experiment found that does the same trainings without and with poison.
 
-        That is what poison and defence do to the accuracy or the mean squared error, what a filter removed, and what
+        This is what poison and defence do to the accuracy or the mean squared error, what a filter removed, and what
         the attack notes of its poison.
 
         Args:
@@ -283,12 +275,12 @@ class Protocol(Interface):
         ...
 
     def run(self, case: Subject, lab: Lab) -> Experiment:
-        """The experiment of one case."""
+        """Run the experiment of one case."""
         ...
 
 
 def experiment(protocol: Protocol, case: Subject, dataset: Dataset, device: str) -> Experiment:
-    """The experiment of one case on its data.
+    """Run the experiment of one case on its data.
 
     Raises:
         ValueError: the case's defence cannot be used on this data.
@@ -300,7 +292,7 @@ def experiment(protocol: Protocol, case: Subject, dataset: Dataset, device: str)
 
 
 def setup_of(recipe: AnyRecipe) -> dict[str, Any]:
-    """How a recipe trains, as plain values for records.
+    """Return how a recipe trains, as plain values for records.
 
     >>> from gradshape.training import Fit
     >>> setup_of(Fit("svm_linear", c=1.0))
@@ -319,5 +311,5 @@ def setup_of(recipe: AnyRecipe) -> dict[str, Any]:
 
 
 def _each(items: Sequence[Item] | None, count: int) -> Sequence[Item | None]:
-    """One item for each job; ``None`` for each where there are none."""
+    """Return one item for each job: ``None`` for all of them if there are no items."""
     return [None] * count if items is None else items

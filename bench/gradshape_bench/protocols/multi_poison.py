@@ -41,7 +41,7 @@ class MultiPoison(SingleTargets):
         _validate.positive_int(at_once=self.at_once)
 
     def run(self, case: Subject, lab: Lab) -> Experiment:
-        """The experiment of one case.
+        """Run the experiment of one case.
 
         Raises:
             ValueError: as :meth:`SingleTargets.attack`.
@@ -60,7 +60,7 @@ class MultiPoison(SingleTargets):
 
 
 def _needed(target: PoisonedTarget, attack: Tries) -> list[Any]:
-    """Seed, row, class, intended class, poison rows that there were, and how many were needed, ``None`` if none won."""
+    """Return seed, row, class, intended class, the number of poison rows, and how many won it: ``None`` if none did."""
     winner = attack.winner(target)
     return [
         target.base.seed,

@@ -33,7 +33,7 @@ class OneShot(SingleTargets):
     name: ClassVar[str] = "one_shot"
 
     def run(self, case: Subject, lab: Lab) -> Experiment:
-        """The experiment of one case.
+        """Run the experiment of one case.
 
         Raises:
             ValueError: as :meth:`SingleTargets.attack`.
@@ -44,12 +44,12 @@ class OneShot(SingleTargets):
 
 
 def shots(target: PoisonedTarget) -> list[Try]:
-    """Every row of the poison for a target, alone."""
+    """Try every poison row for a target alone."""
     return [Try(f"poison {place}", [place]) for place in range(len(target.poison))]
 
 
 def _winner(target: PoisonedTarget, attack: Tries) -> list[Any]:
-    """Seed, row, class, intended class, place of the poison, epoch."""
+    """Return seed, row, class, intended class, place of the poison, and epoch."""
     winner = attack.winner(target)
     assert winner is not None
     shot, success = winner

@@ -43,7 +43,7 @@ class OneShotGradients(SingleTargets):
     name: ClassVar[str] = "gradients_one_shot"
 
     def run(self, case: Subject, lab: Lab) -> Experiment:
-        """The experiment of one case.
+        """Run the experiment of one case.
 
         Raises:
             ValueError: as :meth:`SingleTargets.attack`.
@@ -80,7 +80,7 @@ def _first(target: PoisonedTarget) -> list[Try]:
 
 
 def _outcome(target: PoisonedTarget, success: Success, series: dict[str, differences.Series]) -> dict[str, Any]:
-    """What one target's re-training did, as plain values: known means are those over the epochs."""
+    """Return what one target's re-training did, as plain values, with means over the epochs where they are known."""
     values = differences.summary(series)
     names = ("magnitude_ratio", "cosine_similarity", "cosine_similarity_spread")
     return {

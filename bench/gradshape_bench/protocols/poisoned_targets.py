@@ -122,7 +122,7 @@ def poisoned_targets(lab: Lab, start: Retrained, targets: Targets) -> Part[Poiso
 
 
 def _classified(base: Base, considered: Chosen, count: int) -> tuple[Chosen, int]:
-    """The rows that the base classifies correctly, at most ``count``, and how many before them it does not."""
+    """Return at most ``count`` rows that the base classifies correctly, and how many it misclassifies before them."""
     result = base.result
     assert result.predictions is not None
     right = result.predictions[result.best_epoch - 1] == considered.y

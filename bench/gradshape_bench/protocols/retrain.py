@@ -44,7 +44,7 @@ class Retrain:
         return f"retrain{self.start.label.removeprefix('_retrained')}{self.accuracy.suffix}"
 
     def run(self, case: Subject, lab: Lab) -> Experiment:
-        """The experiment of one case.
+        """Run the experiment of one case.
 
         Raises:
             ValueError: the attack aims at single targets, or a recipe is fitted by an estimator.

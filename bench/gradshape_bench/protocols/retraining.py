@@ -54,7 +54,7 @@ class Run:
 
     @property
     def base(self) -> Base:
-        """What is trained further."""
+        """The model that is trained further."""
         return self.targets[0].base
 
 
@@ -94,7 +94,7 @@ class Retraining:
 
     @property
     def recipe(self) -> Recipe:
-        """Of the second training."""
+        """The recipe of the second training."""
         return self.start.recipes(self.lab.case, "re-training")[1]
 
     def run(self, runs: Sequence[Run]) -> Part[Round]:

@@ -1,4 +1,4 @@
-"""What the protocols on single targets are told alike, what they are called, and how they go about it."""
+"""What the protocols on single targets have in common: their settings, their labels, and how targets are attacked."""
 
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
@@ -52,7 +52,7 @@ class SingleTargets:
 
     @property
     def label(self) -> str:
-        """Which classes, whose recipes, and what counts, where these are not the paper's.
+        """The name, with the classes, the recipes and what counts as won where these are not the paper's.
 
         Numbers of targets, epochs and tries do not show: cases that differ in these alone need tasks of two names.
         """

@@ -17,7 +17,7 @@ class Scratch:
         return ""
 
     def recipes(self, case: Subject, what: str) -> tuple[Recipe, Recipe]:
-        """The recipes of the training on clean data and of the one with poison; both are the defended one.
+        """Return the recipes of the training on clean data and of the one with poison: the defended one, twice.
 
         Args:
             case: whose recipes.
@@ -32,7 +32,7 @@ class Scratch:
 
 
 class By(Enum):
-    """Whose recipe a training is by."""
+    """Whose recipe a model is trained by."""
 
     VANILLA = "vanilla"
     DEFENDED = "defended"
@@ -76,7 +76,7 @@ class Retrained:
         return f"_{how}{'_remembering' if self.remembers else ''}"
 
     def recipes(self, case: Subject, what: str) -> tuple[Recipe, Recipe]:
-        """The recipes of the base model and of what goes on from it.
+        """Return the recipes of the base model and of the training that goes on from it.
 
         Args:
             case: whose recipes.
@@ -115,12 +115,12 @@ class Base:
 
     @property
     def accuracy(self) -> float:
-        """Test accuracy of the best state, which is what is trained further."""
+        """The test accuracy of the best state, from which training goes on."""
         return self.result.best_accuracy
 
 
 def best_of(recipe: Recipe, result: TrainingResult) -> TrainedModel:
-    """The state after the epoch with the best test accuracy."""
+    """Return the model after the epoch with the best test accuracy."""
     assert result.best is not None
     return TrainedModel(recipe, result.best)
 

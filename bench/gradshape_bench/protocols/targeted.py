@@ -48,7 +48,7 @@ class Targeted:
         return "targeted" if self.counted is Counted.LAST_EPOCH else "targeted_any"
 
     def run(self, case: Subject, lab: Lab) -> Experiment:
-        """The experiment of one case.
+        """Run the experiment of one case.
 
         Raises:
             ValueError: no test row of the class is classified correctly.

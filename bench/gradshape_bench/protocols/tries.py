@@ -47,19 +47,19 @@ class Tries:
         return sum(map(len, self.of.values()))
 
     def successes(self, target: PoisonedTarget) -> list[Success]:
-        """What became of the tries against a target."""
+        """Return what became of the tries against a target."""
         return [success for _, success in self.of[target]]
 
     def winner(self, target: PoisonedTarget) -> tuple[Try, Success] | None:
-        """The try that won a target, within the accuracy that it may cost; ``None`` if none did."""
+        """Return the try that won a target within the accuracy that it may cost; ``None`` if none did."""
         return next((each for each in self.of[target] if each[1].won), None)
 
     def won(self, target: PoisonedTarget) -> bool:
-        """Whether a try won a target, within the accuracy that it may cost."""
+        """Say whether a try won a target within the accuracy that it may cost."""
         return self.winner(target) is not None
 
     def won_raw(self, target: PoisonedTarget) -> bool:
-        """Whether a try won a target, whatever it cost."""
+        """Say whether a try won a target, whatever accuracy it cost."""
         return any(success.won_raw for success in self.successes(target))
 
 
@@ -100,7 +100,7 @@ def until_won(
 
 
 def with_clean_rows(retraining: Retraining, targets: Sequence[PoisonedTarget], tries_for: TriesFor) -> Part[Tries]:
-    """The control: the same tries with the clean rows that the poison was made from in its place.
+    """Make the same tries, as a control, with the clean rows that the poison was made from in its place.
 
     It has every try that the attack may have, and ends as that does: with no more tries than the attack needed, it
     would have fewer chances. Nothing in such a re-training is made for a target, so that those of several targets with
@@ -144,7 +144,7 @@ class _Clean:
     known_to_filter: PoisonedTarget | None
 
     def run(self, targets: Sequence[PoisonedTarget], test: Split) -> Run:
-        """The re-training, watched for these targets; its rows are from ``test``."""
+        """Return the re-training, watched for these targets, with its rows from ``test``."""
         ids = list(self.rows)
         return Run(targets, PoisonSet.added(test.x[ids], test.y[ids]), ("clean rows", *ids, "again", self.again))
 

@@ -33,7 +33,7 @@ class Utility:
         return f"utility{self.accuracy.suffix}"
 
     def run(self, case: Subject, lab: Lab) -> Experiment:
-        """The experiment of one case.
+        """Run the experiment of one case.
 
         Raises:
             ValueError: the case has an attack.
