@@ -117,8 +117,8 @@ WATCHED = Victim(Recipe("lr", SGD(0.1), batch_size=8, epochs=1, shaper=Shaper())
 @pytest.mark.parametrize(
     ("victim", "message"),
     [
-        (replace(WATCHED, watch=None, intended=torch.tensor([0])), "of no watched rows"),
-        (replace(WATCHED, watch=DATA.test.x[:0], intended=torch.empty(0, dtype=torch.int64)), "of no watched rows"),
+        (replace(WATCHED, watch=None, intended=torch.tensor([0])), "those of watched rows"),
+        (replace(WATCHED, watch=DATA.test.x[:0], intended=torch.empty(0, dtype=torch.int64)), "those of watched rows"),
         (replace(WATCHED, intended=torch.tensor([0])), r"shape \(1,\).*expected \(2,\) int64"),
         (replace(WATCHED, intended=torch.tensor([0.0, 1.0])), r"dtype torch.float32: expected \(2,\) int64"),
         (replace(WATCHED, intended=torch.tensor([0, 3])), r"outside \[0, 3\)"),
@@ -126,7 +126,7 @@ WATCHED = Victim(Recipe("lr", SGD(0.1), batch_size=8, epochs=1, shaper=Shaper())
     ],
     ids=["nothing-watched", "no-rows-watched", "count", "dtype", "high", "low"],
 )
-def test_wanted_classes_have_to_fit(victim: Victim, message: str) -> None:
+def test_intended_classes_have_to_fit(victim: Victim, message: str) -> None:
     with pytest.raises(ValueError, match=f"victim 0: .*{message}"):
         train_victims(DATA, [victim])
 
