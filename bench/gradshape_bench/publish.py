@@ -250,8 +250,9 @@ def _beside(records: Iterable[Record], merged: Mapping[Scale, Sequence[Record]])
     return [record for at_scale in merged.values() for record in at_scale if _group(record) in new]
 
 
-def _group(record: Record) -> tuple[str, str, str, str]:
-    return record.scale, record.dataset, record.model, record.protocol
+def _group(record: Record) -> tuple[str, str, str]:
+    # Some pictures show several protocols side by side.
+    return record.scale, record.dataset, record.model
 
 
 def _figures(records: Sequence[Record], folder: Path) -> list[Change]:

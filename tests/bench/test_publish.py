@@ -218,9 +218,11 @@ def test_figures_are_drawn_of_all_that_shares_them(tmp_path: Path, into: Path, m
         return {"kind": [folder / "one.png"]}
 
     monkeypatch.setattr(plots, "write", draw)
-    published(measured(tmp_path, [*PAPER, make(scale="paper", dataset="other")]), into)
+    # One picture may show several protocols on one task.
+    task = [*PAPER, make(scale="paper", protocol="another")]
+    published(measured(tmp_path, [*task, make(scale="paper", dataset="other")]), into)
     publication = prepare(measured(tmp_path / "later", PAPER[:1]), into)
-    assert drawn == [ids(PAPER)]
+    assert drawn == [ids(task)]
     assert [str(change) for change in publication.changes] == [f"creates {into / 'figures' / 'one.png'}"]
 
 
