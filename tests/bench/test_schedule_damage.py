@@ -52,17 +52,16 @@ def test_damaged_entry_is_replaced(tmp_path: Path, caplog: pytest.LogCaptureFixt
 
 
 def test_full_disk_is_reported_and_the_run_goes_on(
-    whole: tuple[Path, Spy, dict[str, Any]],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    expected = metrics([case()], tmp_path / "whole")
+
     def full(*arguments: Any, **named: Any) -> NoReturn:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(np, "savez", full)
     engine = Spy()
-    outcome = scheduler([case()], tmp_path, engine).measure(case())
+    outcome = scheduler([case()], tmp_path / "full", engine).measure(case())
     assert "No space left on device" in caplog.text
-    assert outcome.measurement.metrics == whole[2][case().id]
+    assert outcome.measurement.metrics == expected[case().id]
     assert len(engine.keys) == len(set(engine.keys))

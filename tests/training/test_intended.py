@@ -30,25 +30,25 @@ def _victims(model: str, *, own_rows: bool) -> list[Victim]:
     ]
 
 
-def _with_wanted(victims: list[Victim], *, dtype: torch.dtype) -> list[Victim]:
+def _with_intended(victims: list[Victim], *, dtype: torch.dtype) -> list[Victim]:
     """Every other one wants what it once predicts, in various epochs."""
     results = train_victims(DATA, victims, dtype=dtype)
-    wanting = []
+    stopping = []
     for k, (victim, result) in enumerate(zip(victims, results, strict=True)):
         assert result.predictions is not None
-        wanting.append(victim if k % 2 else replace(victim, intended=result.predictions[k % EPOCHS]))
-    return wanting
+        stopping.append(victim if k % 2 else replace(victim, intended=result.predictions[k % EPOCHS]))
+    return stopping
 
 
 @pytest.mark.parametrize("stacked", [True, False])
 @pytest.mark.parametrize("model", MODELS)
-def test_training_ends_with_the_first_epoch_that_has_what_is_wanted(model: str, stacked: bool) -> None:
+def test_training_ends_with_the_first_epoch_that_has_what_is_intended(model: str, stacked: bool) -> None:
     plain = _victims(model, own_rows=True)
-    wanting = _with_wanted(plain, dtype=torch.float64)
+    stopping = _with_intended(plain, dtype=torch.float64)
     whole = train_victims(DATA, plain, dtype=torch.float64)
     lengths = []
     for victim, long, short in zip(
-        wanting, whole, train_victims(DATA, wanting, dtype=torch.float64, stacked=stacked), strict=True
+        stopping, whole, train_victims(DATA, stopping, dtype=torch.float64, stacked=stacked), strict=True
     ):
         assert long.predictions is not None
         assert short.predictions is not None
@@ -66,19 +66,19 @@ def test_training_ends_with_the_first_epoch_that_has_what_is_wanted(model: str, 
 @pytest.mark.parametrize("model", MODELS)
 def test_victims_that_are_done_leave_the_others_bits_alone(model: str, own_rows: bool) -> None:
     plain = _victims(model, own_rows=own_rows)
-    wanting = _with_wanted(plain, dtype=torch.float32)
-    assert len(list(train_stacks(DATA, wanting))) == 1
-    whole, some = train_victims(DATA, plain), train_victims(DATA, wanting)
+    stopping = _with_intended(plain, dtype=torch.float32)
+    assert len(list(train_stacks(DATA, stopping))) == 1
+    whole, some = train_victims(DATA, plain), train_victims(DATA, stopping)
     assert len({len(result.accuracy) for result in some}) > 2
-    stayed = [k for k, victim in enumerate(wanting) if victim.intended is None]
+    stayed = [k for k, victim in enumerate(stopping) if victim.intended is None]
     assert_results_equal([some[k] for k in stayed], [whole[k] for k in stayed], tolerance=0)
 
 
 @pytest.mark.parametrize("stacked", [True, False])
 def test_the_states_of_a_victim_that_is_done_are_those_of_its_epochs(stacked: bool) -> None:
-    wanting = _with_wanted(_victims("mlp1", own_rows=True), dtype=torch.float64)
-    results = train_victims(DATA, wanting, dtype=torch.float64, stacked=stacked)
-    for victim, result in zip(wanting, results, strict=True):
+    stopping = _with_intended(_victims("mlp1", own_rows=True), dtype=torch.float64)
+    results = train_victims(DATA, stopping, dtype=torch.float64, stacked=stacked)
+    for victim, result in zip(stopping, results, strict=True):
         shorter = replace(victim, intended=None, recipe=replace(victim.descent, epochs=len(result.accuracy)))
         [expected] = train_victims(DATA, [shorter], dtype=torch.float64, stacked=stacked)
         assert_results_equal([result], [expected], tolerance=1e-9)
@@ -93,7 +93,7 @@ def test_what_is_never_predicted_is_trained_for_to_the_end() -> None:
     assert len(result.accuracy) == EPOCHS
 
 
-def test_a_victim_that_diverges_never_has_what_is_wanted() -> None:
+def test_a_victim_that_diverges_never_has_what_is_intended() -> None:
     recipe = Recipe("mlp1", SGD(1e30), batch_size=8, epochs=3)
     victims = [Victim(recipe, 1, watch=DATA.test.x[:2], intended=torch.tensor([k, k])) for k in range(3)]
     for result in train_victims(DATA, victims):
@@ -102,11 +102,11 @@ def test_a_victim_that_diverges_never_has_what_is_wanted() -> None:
 
 
 def test_epochs_that_are_not_needed_count_as_done() -> None:
-    wanting = _with_wanted(_victims("lr", own_rows=False), dtype=torch.float32)
+    stopping = _with_intended(_victims("lr", own_rows=False), dtype=torch.float32)
     for stacked in (True, False):
         reports: list[Progress] = []
-        results = train_victims(DATA, wanting, stacked=stacked, progress=reports.append)
-        assert reports[-1].work_done == reports[-1].work == EPOCHS * len(wanting)
+        results = train_victims(DATA, stopping, stacked=stacked, progress=reports.append)
+        assert reports[-1].work_done == reports[-1].work == EPOCHS * len(stopping)
         assert all(one.work_done < other.work_done for one, other in pairwise(reports))
         assert sum(report.victims for report in reports) == sum(len(result.accuracy) for result in results)
 
@@ -132,8 +132,8 @@ def test_intended_classes_have_to_fit(victim: Victim, message: str) -> None:
 
 
 def test_best_states_survive_that_others_leave() -> None:
-    wanting = _with_wanted(_victims("lr", own_rows=False), dtype=torch.float32)
-    plain = train_victims(DATA, [replace(victim, intended=None) for victim in wanting])
-    for victim, one, other in zip(wanting, train_victims(DATA, wanting), plain, strict=True):
+    stopping = _with_intended(_victims("lr", own_rows=False), dtype=torch.float32)
+    plain = train_victims(DATA, [replace(victim, intended=None) for victim in stopping])
+    for victim, one, other in zip(stopping, train_victims(DATA, stopping), plain, strict=True):
         if victim.intended is None:
             assert_states_equal(one.best, other.best, tolerance=0)
