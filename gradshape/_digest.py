@@ -1,4 +1,4 @@
-"""Names for contents: sha256 over tensors and over values made of dataclasses."""
+"""Names of contents: sha256 over tensors, and over values made of dataclasses."""
 
 import dataclasses
 import hashlib
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def of(*tensors: Tensor) -> str:
-    """sha256 (hex) over dtypes, shapes and bytes."""
+    """Return the sha256 (hex) of the tensors' dtypes, shapes and bytes."""
     digest = hashlib.sha256()
     for tensor in tensors:
         array = np.ascontiguousarray(tensor.cpu().numpy())
@@ -20,10 +20,10 @@ def of(*tensors: Tensor) -> str:
 
 
 def plain(value: object) -> object:
-    """``value`` as JSON types: a dataclass becomes its class and fields, a tensor its hash.
+    """Turn ``value`` into JSON types: a dataclass into its class and fields, a tensor into its hash.
 
     Raises:
-        TypeError: a part of it is of no such type, so that it could not be named reliably.
+        TypeError: a part of it is of another type, so that it could not be named reliably.
     """
     if value is None or isinstance(value, bool | int | str):
         return value
@@ -46,5 +46,5 @@ def plain(value: object) -> object:
 
 
 def name(value: object) -> str:
-    """sha256 (hex) over ``plain(value)``."""
+    """Return the sha256 (hex) of ``plain(value)``."""
     return hashlib.sha256(json.dumps(plain(value), sort_keys=True).encode()).hexdigest()

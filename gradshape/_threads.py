@@ -4,9 +4,9 @@ import torch
 
 
 def even_share(most: int) -> int:
-    """``most``, or less, so that each of torch's threads has equally many of a batch's products; at least 1.
+    """Return the largest number up to ``most`` that torch's threads can share evenly, or ``most`` if they are more.
 
-    Batched products are shared out one by one: where some threads have one more, the others wait for it.
+    Batched products are given to threads one by one: if some threads have one more, the others wait for them.
     """
     threads = torch.get_num_threads()
     return most - most % threads if most > threads else max(1, most)

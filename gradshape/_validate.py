@@ -3,14 +3,33 @@
 import difflib
 import math
 from collections.abc import Iterable
+from enum import Enum
+from typing import TypeVar
+
+E = TypeVar("E", bound=Enum)
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> ValueError:
-    """A ``ValueError`` for a name that is not among ``known``, listing the nearest ones first."""
+    """Return a ``ValueError`` for a name that is not among ``known``, which lists the nearest ones first."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
     return ValueError(f"unknown {kind} {name!r}: {hint}known: {', '.join(names)}")
+
+
+def member(kind: type[Enum], **values: object) -> None:
+    """Raise ``ValueError`` unless every value is a member of ``kind``."""
+    for name, value in values.items():
+        if not isinstance(value, kind):
+            raise ValueError(f"{name}={value!r}: expected one of {', '.join(map(str, kind))}")
+
+
+def member_called(name: str, kind: type[E], value: str) -> E:
+    """The member of ``kind`` with this value; a ``ValueError`` that lists near matches if there is none."""
+    members: dict[str, E] = {one.value: one for one in kind}
+    if value not in members:
+        raise unknown(name, value, members)
+    return members[value]
 
 
 def positive(**values: float) -> None:

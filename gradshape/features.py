@@ -1,25 +1,25 @@
-"""Rows as networks see them: their penultimate features, a part of the rows at a time."""
+"""Penultimate features of many rows, taken a part of the rows at a time to bound memory."""
 
 import torch
 from torch import Tensor, nn
 
 from gradshape import models
 
-# Bytes that a pass over rows may take.
+# Bytes that one pass over rows may take.
 _AT_ONCE = 1 << 26
 
 
-def features_of(network: nn.Module, x: Tensor) -> Tensor:
-    """Penultimate features ``(n, f)`` of rows ``x (n, *shape)``, taken a part at a time and without gradients.
+def penultimate_features(network: nn.Module, x: Tensor) -> Tensor:
+    """Return the penultimate features ``(n, f)`` of rows ``x (n, *shape)``, without gradients.
 
     Raises:
-        ValueError: features are not finite numbers; distances from these would say nothing.
+        ValueError: a feature is not a finite number, so that distances would say nothing.
 
-    >>> features_of(nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2)), torch.rand(4, 3)).shape
+    >>> penultimate_features(nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2)), torch.rand(4, 3)).shape
     torch.Size([4, 5])
     """
     with torch.no_grad():
-        features = torch.cat([models.penultimate(network, part) for part in x.split(rows_at_once(network, x))])
+        features = torch.cat([models.penultimate(network, part) for part in x.split(rows_per_pass(network, x))])
     broken = int((~features.isfinite().flatten(1).all(1)).sum())
     if broken:
         raise ValueError(
@@ -29,13 +29,13 @@ def features_of(network: nn.Module, x: Tensor) -> Tensor:
     return features
 
 
-def rows_at_once(network: nn.Module, x: Tensor, *, copies: int = 8) -> int:
-    """How many rows fit some tens of megabytes, with what a network keeps of them to differentiate; at least 1.
+def rows_per_pass(network: nn.Module, x: Tensor, *, copies: int = 8) -> int:
+    """Return how many rows to differentiate at once, so that a pass takes 64 MiB at most; at least 1.
 
     Args:
-        network: any.
+        network: the network, of which is measured how much it keeps of a row to differentiate.
         x: ``(n, *shape)`` rows, at least 1.
-        copies: that are made of every row beside that.
+        copies: the number of copies that the caller makes of every row beside that.
     """
     kept = [0]
 
@@ -44,7 +44,7 @@ def rows_at_once(network: nn.Module, x: Tensor, *, copies: int = 8) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor), torch.enable_grad():
-        # Weights are kept too, whatever the number of rows.
+        # Weights are kept too, but equally much for any number of rows.
         for rows in (1, 2):
             kept.append(0)
             models.penultimate(network, x[:1].expand(rows, *x.shape[1:]).detach().clone().requires_grad_())

@@ -1,8 +1,8 @@
-"""What is measured: relative accuracy drops, success rates, and how sure one may be of them."""
+"""Metrics: relative accuracy drops and success rates, with confidence intervals."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 from scipy import stats
@@ -17,12 +17,13 @@ class Estimate:
     Attributes:
         value: the point estimate.
         low, high: its 95 % interval, or ``None`` where none can be given (a single seed).
-        n: number of observations (seeds, or trials of a rate).
+        n: the number of observations (seeds, or trials of a rate).
     """
 
     value: float
     low: float | None
     high: float | None
+    _: KW_ONLY
     n: int
 
     def __str__(self) -> str:
@@ -32,16 +33,16 @@ class Estimate:
 
 
 def relative_accuracy_drop(reference: float, accuracy: float) -> float:
-    """``(reference - accuracy) / reference``: 0 is no drop, 1 is a model that is always wrong; negative is a gain.
+    """Return ``(reference - accuracy) / reference``: 0 is no drop, 1 is a model that is always wrong, < 0 is a gain.
 
     Args:
-        reference: accuracy of the model that is compared with, in (0, 1].
+        reference: accuracy of the model to compare with, in (0, 1].
         accuracy: accuracy of the model in question, in [0, 1].
 
     Raises:
         ValueError: a value is outside its range.
 
-    Which models are compared gives three metrics (``rad``, ``utility_loss``, ``rad_vs_vanilla``).
+    The choice of the two models gives three metrics: ``rad``, ``utility_loss`` and ``rad_vs_vanilla``.
     Hong et al. 2020, section 6.1.
 
     >>> relative_accuracy_drop(0.5, 0.375)
@@ -54,11 +55,11 @@ def relative_accuracy_drop(reference: float, accuracy: float) -> float:
 
 
 def mean_over_seeds(values: Sequence[float], *, confidence: float = 0.95) -> Estimate:
-    """Mean with Student's t interval over independent repetitions.
+    """Return the mean over independent repetitions with Student's t interval.
 
     Args:
-        values: one a seed, at least one. A single value has no interval.
-        confidence: in (0, 1).
+        values: one value a seed, at least one. A single value has no interval.
+        confidence: confidence of the interval, in (0, 1).
 
     Raises:
         ValueError: no value, a value that is not finite, or a confidence outside (0, 1).
@@ -74,19 +75,19 @@ def mean_over_seeds(values: Sequence[float], *, confidence: float = 0.95) -> Est
         raise ValueError(f"confidence={confidence!r}: expected a number in (0, 1)")
     mean, n = math.fsum(values) / len(values), len(values)
     if n == 1:
-        return Estimate(mean, None, None, 1)
+        return Estimate(mean, None, None, n=1)
     half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * float(np.std(values, ddof=1)) / math.sqrt(n)
-    return Estimate(mean, mean - half, mean + half, n)
+    return Estimate(mean, mean - half, mean + half, n=n)
 
 
 def success_rate(successes: float, trials: int, *, confidence: float = 0.95) -> Estimate:
-    """Share of successes with Wilson's score interval.
+    """Return the share of successes with Wilson's score interval.
 
     Args:
-        successes: in ``[0, trials]``; not a whole number where trials were repeated, and each counts by its share of
-            successes.
-        trials: at least 1.
-        confidence: in (0, 1).
+        successes: number of successes in ``[0, trials]``; a fraction where trials were repeated and each counts by its
+            share of successes.
+        trials: number of trials, at least 1.
+        confidence: confidence of the interval, in (0, 1).
 
     Raises:
         ValueError: a value is outside its range.
@@ -104,5 +105,5 @@ def success_rate(successes: float, trials: int, *, confidence: float = 0.95) -> 
     middle = share + z * z / (2 * trials)
     half = z * math.sqrt(share * (1 - share) / trials + (z / (2 * trials)) ** 2)
     low, high = ((middle + side) / (1 + z * z / trials) for side in (-half, half))
-    # What rounding leaves: Wilson's bounds are 0 and 1 where nothing and where all succeeded.
-    return Estimate(share, max(0.0, low) if successes else 0.0, min(1.0, high) if successes < trials else 1.0, trials)
+    # Wilson's bounds are exactly 0 if nothing succeeded and 1 if all did, which rounding would miss.
+    return Estimate(share, max(0.0, low) if successes else 0.0, min(1.0, high) if successes < trials else 1.0, n=trials)

@@ -1,8 +1,8 @@
 """The paper's networks: logistic regression, multi-layer perceptrons and the small convolutional network.
 
-Sizes follow the released code (two hidden layers of 256 in the MLP, no dropout in the CNN); the forms of the
-paper's Table 4 that differ have names of their own. Initial weights are Glorot-uniform and biases zero, the
-defaults of the framework that the paper used.
+Sizes follow the released code (two hidden layers of 256 in the MLP, no dropout in the CNN); where the paper's Table 4
+differs, its forms have names of their own. Initial weights are Glorot-uniform and biases zero, the defaults of the
+framework that the paper used.
 """
 
 import itertools
@@ -22,7 +22,7 @@ class Classifier(nn.Module):
 
     Args:
         body: everything below the last layer; maps ``(B, *shape)`` to ``(B, F)``.
-        head: ``F -> num_classes``.
+        head: the last layer; maps ``(B, F)`` to ``(B, num_classes)``.
     """
 
     def __init__(self, body: nn.Sequential, head: nn.Linear) -> None:
@@ -31,12 +31,12 @@ class Classifier(nn.Module):
         self.head = head
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(B, *shape)`` inputs to ``(B, num_classes)`` logits."""
+        """Map ``(B, *shape)`` inputs to ``(B, num_classes)`` logits."""
         logits: Tensor = self.head(self.body(x))
         return logits
 
     def features(self, x: Tensor) -> Tensor:
-        """``(B, *shape)`` inputs to the penultimate representation, ``(B, F)``.
+        """Map ``(B, *shape)`` inputs to the penultimate representation, ``(B, F)``.
 
         A model without hidden layers has none, so its logits stand in, as in the paper's code.
         """
@@ -89,21 +89,22 @@ _BUILDERS: dict[str, Builder] = {
     "cnn": _convolutional(dropout=0.0),
     "cnn_dropout": _convolutional(dropout=0.5),
 }
-# These draw nothing as they build.
+_OWN = frozenset(_BUILDERS)
+# These builders draw no random numbers.
 _DRAW_NOTHING = frozenset(_BUILDERS.values())
 
 
 def names() -> list[str]:
-    """Names that :func:`build` knows."""
+    """Return the names that :func:`build` knows."""
     return sorted(_BUILDERS)
 
 
 def register(name: str, builder: Builder) -> None:
-    """Make ``builder(input_shape, num_classes) -> nn.Module`` known as ``name``.
+    """Register ``builder(input_shape, num_classes) -> nn.Module`` under ``name``.
 
-    Its ``nn.Linear`` and ``nn.Conv2d`` layers are initialised by :func:`build`, unless their weights take no gradients.
-    All other layers, and frozen ones such as those of a pretrained body, keep what the builder gave them. If the
-    builder draws from the process's random generators, these are seeded by the ``generator`` of :func:`build`.
+    :func:`build` initialises the ``nn.Linear`` and ``nn.Conv2d`` layers of its models, unless their weights take no
+    gradients. All other layers, and frozen ones such as those of a pretrained body, keep what the builder gave them. If
+    the builder draws from the random generators of the process, the ``generator`` of :func:`build` seeds these.
 
     Raises:
         ValueError: the name is taken.
@@ -114,17 +115,17 @@ def register(name: str, builder: Builder) -> None:
 
 
 def registered() -> dict[str, Builder]:
-    """The builders that joined by :func:`register`, by name."""
-    return {name: builder for name, builder in _BUILDERS.items() if builder not in _DRAW_NOTHING}
+    """Return the builders that were added by :func:`register`, by name."""
+    return {name: builder for name, builder in _BUILDERS.items() if name not in _OWN}
 
 
 def restore(builders: Mapping[str, Builder]) -> None:
-    """Make what :func:`registered` gave in another process known in this one."""
+    """Register in this process the builders that :func:`registered` returned in another."""
     _BUILDERS.update(builders)
 
 
 def builder(name: str) -> Builder:
-    """The builder registered as ``name``.
+    """Return the builder that is registered as ``name``.
 
     Raises:
         ValueError: no model has this name; the message lists near matches.
@@ -137,7 +138,7 @@ def builder(name: str) -> Builder:
 def build(
     name: str, input_shape: tuple[int, ...], num_classes: int, *, generator: torch.Generator | None = None
 ) -> nn.Module:
-    """A freshly initialised model.
+    """Build a freshly initialised model.
 
     Args:
         name: ``lr`` (softmax regression), ``mlp`` (two hidden layers of 256, ReLU), ``mlp1`` (one, as in Table 4),
@@ -145,7 +146,7 @@ def build(
             or a registered one.
         input_shape: shape of one row, without the sample axis.
         num_classes: number of logits, at least 2.
-        generator: source of the initial weights; a fresh one seeded with 0 if omitted.
+        generator: source of the initial weights; a new one seeded with 0 if omitted.
 
     Raises:
         ValueError: unknown name (near matches are listed), fewer than 2 classes, or a shape that the model cannot take.
@@ -171,7 +172,7 @@ def build(
 def _built(make: Builder, input_shape: tuple[int, ...], num_classes: int, generator: torch.Generator) -> nn.Module:
     if make in _DRAW_NOTHING:
         return make(input_shape, num_classes)
-    # From a copy: what the layers above are initialised with does not hang on who drew before.
+    # The seed is drawn from a copy, so that the weights that build() draws do not depend on whether one was needed.
     copy = torch.Generator().set_state(generator.get_state())
     seed = int(torch.randint(2**62, (), generator=copy))
     with process_randomness(torch.device("cpu"), seed):
@@ -179,22 +180,22 @@ def _built(make: Builder, input_shape: tuple[int, ...], num_classes: int, genera
 
 
 def penultimate(model: nn.Module, x: Tensor) -> Tensor:
-    """The penultimate representation of rows: what feature collisions collide in, and feature filters look at.
+    """Return the penultimate representation of rows, in which feature collisions collide and feature filters look.
 
-    It is what the model's own ``features`` gives, if it has such a method; else what goes into the ``nn.Linear`` that
-    gives the logits, flattened from its second axis on. If that layer has all of the network's parameters, its logits
-    stand in for features, as in logistic regression.
+    If the model has a method ``features``, this is what it returns; else it is the input of the ``nn.Linear`` that
+    the logits, flattened from its second axis on. If that layer has all of the network's parameters, as in logistic
+    regression, the logits stand in for features.
 
     Args:
-        model: maps ``(B, *shape)`` to logits ``(B, num_classes)``. Its mode stays as it is: set ``eval()`` first where
-            dropout or batch statistics are not wanted.
+        model: maps ``(B, *shape)`` to logits ``(B, num_classes)``. Its mode stays as it is: call ``eval()`` first to do
+            without dropout or batch statistics.
         x: ``(B, *shape)``.
 
     Returns:
         ``(B, F)``, differentiable in ``x`` and in the parameters.
 
     Raises:
-        ValueError: the model has no ``features``, and its logits are not what an ``nn.Linear`` gives.
+        ValueError: the model has no ``features``, and its logits do not come from an ``nn.Linear``.
 
     Shafahi et al. 2018, section 2; for logistic regression, Hong et al. 2020 take the logits.
 
@@ -202,7 +203,7 @@ def penultimate(model: nn.Module, x: Tensor) -> Tensor:
     torch.Size([4, 5])
     """
     own = getattr(model, "features", None)
-    # Some networks call a submodule of theirs `features`: what a submodule gives need not be penultimate.
+    # Some networks have a submodule called `features`, whose output need not be penultimate.
     if callable(own) and not isinstance(own, nn.Module):
         features: Tensor = own(x)
         return features.flatten(1)
@@ -212,10 +213,10 @@ def penultimate(model: nn.Module, x: Tensor) -> Tensor:
 
 
 def through_head(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor, nn.Linear]:
-    """What goes into the ``nn.Linear`` that gives the logits, what the model returns, and that layer.
+    """Return the input of the ``nn.Linear`` that gives the logits, the logits, and that layer.
 
-    It is the one that is called last in a forward pass. That it gives the logits is checked: the model may return them
-    as they are, shifted, or as logarithms of probabilities.
+    That layer is the one that is called last in a forward pass. It is checked that it gives the logits: the model may
+    return them as they are, shifted, or as logarithms of probabilities.
 
     Args:
         model: maps ``(B, *shape)`` to logits ``(B, num_classes)``. Its mode stays as it is.
@@ -225,7 +226,7 @@ def through_head(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor, nn.Linear
         ``(B, F)``, the logits ``(B, num_classes)``, and the layer.
 
     Raises:
-        ValueError: a forward pass calls no ``nn.Linear``, or the model returns something else than the last one gives.
+        ValueError: a forward pass calls no ``nn.Linear``, or the model returns other logits than the last one gives.
 
     >>> below, logits, _ = through_head(build("lr", (2, 3), 5), torch.rand(4, 2, 3))
     >>> below.shape, logits.shape
@@ -236,7 +237,7 @@ def through_head(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor, nn.Linear
     def remember(layer: nn.Module, arguments: tuple[Tensor, ...], named: dict[str, Tensor], out: Tensor) -> None:
         assert isinstance(layer, nn.Linear)
         below = arguments[0] if arguments else named["input"]
-        # What a layer was given may be changed in place later.
+        # Later layers may change these in place.
         calls.append((layer, below.clone(), out.clone()))
 
     hooks = [m.register_forward_hook(remember, with_kwargs=True) for m in model.modules() if isinstance(m, nn.Linear)]
@@ -257,7 +258,7 @@ def through_head(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor, nn.Linear
 
 
 def _alike(one: Tensor, other: Tensor) -> bool:
-    """Whether two forms of logits ``(B, classes)`` stand for the same probabilities."""
+    """Whether two tensors of logits ``(B, classes)`` stand for the same probabilities."""
     one, other = one.detach(), other.detach()
     return torch.equal(one, other) or torch.allclose(
         one.double().softmax(1), other.double().softmax(1), rtol=1e-4, atol=1e-6, equal_nan=True
@@ -265,7 +266,7 @@ def _alike(one: Tensor, other: Tensor) -> bool:
 
 
 def dense_layers(model: nn.Module) -> list[nn.Linear] | None:
-    """The layers of a plain ReLU network (an optional Flatten, then Linear layers with ReLU between), else ``None``."""
+    """Return the layers of a plain ReLU network (optional Flatten, then Linear with ReLU between), else ``None``."""
     if not isinstance(model, Classifier):
         return None
     modules = [*model.body, model.head]

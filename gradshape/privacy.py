@@ -1,18 +1,18 @@
-"""The privacy ledger: which (epsilon, delta) a training by a recipe spends.
+"""The privacy ledger: how much (epsilon, delta) a training by a recipe spends.
 
 A mechanism is (epsilon, delta)-differentially private if, for neighbouring data sets ``D`` and ``D'`` and every set
 ``S`` of outcomes, ``P[M(D) in S] <= exp(epsilon) P[M(D') in S] + delta``. The outcome is everything that a training
-releases: the parameters after every step. What happened before it (an initial state that was trained on the same rows)
-and after it (which epoch's accuracy is reported) is not in the ledger; neither is rounding, nor how good the random
-generator is.
+releases: the parameters after every step. The ledger leaves out what happened before (an initial state that was trained
+on the same rows) and after (the choice of the epoch whose accuracy is reported), as well as rounding and the quality of
+the random generator.
 
-How the rows of a step are chosen decides what can be said, so :func:`spent` gives two numbers:
+What can be proved depends on how the rows of a step are chosen, so :func:`spent` gives two numbers:
 
 ``nominal``
-    What Opacus, TF-Privacy and the paper report: the accountant's epsilon as if every batch were a Poisson sample.
-    Neighbours differ by one row that is added or removed.
+    The number that Opacus, TF-Privacy and the paper report: the accountant's epsilon as if every batch were a Poisson
+    sample. Neighbours differ by one row that is added or removed.
 ``epsilon``
-    What holds for the sampler that the recipe has. Under ``Sampling.POISSON`` it is the nominal number. Under
+    The number that holds for the recipe's sampler. Under ``Sampling.POISSON`` it is the nominal number. Under
     ``Sampling.SHUFFLE`` it is the number below, without any amplification by sampling.
 
 *Shuffled batches.* The neighbours ``D`` and ``D'`` have ``N`` rows each and differ in one, which is replaced (were it
@@ -39,8 +39,7 @@ from scipy import optimize, special
 
 from gradshape import _validate
 from gradshape.shaping import Shaper
-from gradshape.training import Recipe, Sampling
-from gradshape.training.order import steps_per_epoch
+from gradshape.training import Recipe, Sampling, steps_per_epoch
 
 DEFAULT_DELTA = 1e-5
 
@@ -76,16 +75,16 @@ class Accountant(Enum):
 
 @dataclass(frozen=True)
 class Privacy:
-    """What a training spends; see the module for the two epsilons.
+    """What a training spends; the module's docstring explains the two epsilons.
 
     Attributes:
-        epsilon: what holds, at least 0; infinity where nothing does, or where it exceeds floating point.
-        nominal: as if every batch were a Poisson sample; equal to ``epsilon`` if they are.
-        delta: of both.
-        accountant: whose number ``nominal`` is. RDP also where PRV was asked for and its numerics do not reach.
+        epsilon: the number that holds, at least 0; infinity if none does, or if it exceeds floating point.
+        nominal: the number as if every batch were a Poisson sample; equal to ``epsilon`` if they are.
+        delta: the delta of both.
+        accountant: the accountant that computed ``nominal``: RDP also where PRV was asked for but cannot compute it.
         sampling: how the rows of a step are chosen.
         sensitivity: largest norm ``C`` of a single shaped gradient.
-        noise_std: standard deviation of the noise on their sum.
+        noise_std: standard deviation of the noise on the sum of the shaped gradients.
         sample_rate: expected share of the rows in a batch, in (0, 1].
         steps, epochs: how often noise is added, and in how many passes over the rows.
         reason: why one of the two is infinite; ``None`` if both are finite.
@@ -110,12 +109,12 @@ class Privacy:
 
     @property
     def assumption(self) -> str:
-        """What both numbers rest on, in words."""
+        """The assumptions of both numbers, in words."""
         return ASSUMPTIONS[self.sampling]
 
 
 def noise_multiplier(std: float, sensitivity: float) -> float:
-    """The noise multiplier ``z = std / C`` of Opacus and TF-Privacy.
+    """Return the noise multiplier ``z = std / C`` of Opacus and TF-Privacy.
 
     Args:
         std: standard deviation of the noise on the *sum* of the shaped gradients, as in
@@ -134,8 +133,7 @@ def noise_multiplier(std: float, sensitivity: float) -> float:
 
 
 def noise_std(multiplier: float, sensitivity: float) -> float:
-    """The standard deviation for :class:`~gradshape.shaping.Noise`, ``std = z C``: the inverse of
-    :func:`noise_multiplier`.
+    """Return the standard deviation for :class:`~gradshape.shaping.Noise`, ``std = z C``, from the noise multiplier.
 
     Args:
         multiplier: Opacus' noise multiplier ``z``, finite, at least 0.
@@ -153,7 +151,7 @@ def noise_std(multiplier: float, sensitivity: float) -> float:
 
 
 def gaussian_epsilon(mu: float, delta: float) -> float:
-    """The smallest epsilon for which all ``mu``-Gaussian differentially private mechanisms are (epsilon, delta)-DP.
+    """Return the smallest epsilon for which every ``mu``-Gaussian DP mechanism is (epsilon, delta)-DP.
 
     It is the root of ``delta = Phi(mu/2 - epsilon/mu) - exp(epsilon) Phi(-mu/2 - epsilon/mu)``, solved for
     ``a = mu/2 - epsilon/mu``, in which nothing overflows.
@@ -196,14 +194,14 @@ def spent(
     accountant: Accountant = Accountant.RDP,
     epochs: int | None = None,
 ) -> Privacy:
-    """What one training by ``recipe`` on ``rows`` rows spends.
+    """Return what one training by ``recipe`` on ``rows`` rows spends.
 
     Args:
-        recipe: with clipping and noise, or both epsilons are infinite and ``reason`` says why.
-        rows: training rows, at least 1.
-        delta: in (0, 1); below ``1 / rows`` to mean anything.
-        accountant: for the nominal epsilon.
-        epochs: as if it had stopped after so many; the recipe's if ``None``.
+        recipe: the recipe. Without both clipping and noise, the epsilons are infinite and ``reason`` says why.
+        rows: number of training rows, at least 1.
+        delta: in (0, 1); it means something only below ``1 / rows``.
+        accountant: the accountant of the nominal epsilon.
+        epochs: the number of epochs after which the training stopped; the recipe's if ``None``.
 
     Raises:
         ValueError: a value is outside its range.
@@ -244,7 +242,7 @@ def _check_delta(delta: float) -> None:
 
 
 def _unlimited(shaper: Shaper) -> str | None:
-    """Why the shaper bounds no epsilon; ``None`` if it does."""
+    """Say why the shaper bounds no epsilon; return ``None`` if it bounds one."""
     bound = shaper.sensitivity
     if shaper.adaptive:
         return "the clipping or the noise depends on gradients of earlier steps"
@@ -261,13 +259,13 @@ def _unlimited(shaper: Shaper) -> str | None:
 def _poisson_epsilon(
     multiplier: float, rate: float, steps: int, delta: float, accountant: Accountant
 ) -> tuple[float, Accountant]:
-    """The accountant's epsilon, at least 0, and the accountant that could compute it."""
+    """Return the accountant's epsilon, at least 0, and the accountant that could compute it."""
     if math.isinf(multiplier):
         return 0.0, accountant
     epsilon = _rdp(multiplier, rate, steps, delta)
     if accountant is Accountant.RDP or epsilon > _PRV_LIMIT:
         return epsilon, Accountant.RDP
-    # Both are bounds, and where epsilon is tiny the error that PRV adds is larger than what it gains.
+    # Both are bounds, and for a tiny epsilon PRV adds a larger error than it gains.
     return min(epsilon, _prv(multiplier, rate, steps, delta, error=epsilon * _PRV_RELATIVE_ERROR)), accountant
 
 
@@ -282,7 +280,7 @@ def _rdp(multiplier: float, rate: float, steps: int, delta: float) -> float:
     accountant.history = [(min(multiplier, largest), rate, steps)]
     orders = [order for order in RDPAccountant.DEFAULT_ALPHAS if float(order).is_integer()]
     with warnings.catch_warnings():
-        # "Optimal order is the smallest (largest) alpha": the bound holds, it is only not the tightest.
+        # It warns that the optimal order is the smallest or largest: the bound holds, but is not the tightest.
         warnings.simplefilter("ignore")
         epsilon = accountant.get_epsilon(delta, alphas=orders if multiplier > _WHOLE_ORDERS_ABOVE else None)
     return max(0.0, float(epsilon))
@@ -292,7 +290,7 @@ def _prv(multiplier: float, rate: float, steps: int, delta: float, *, error: flo
     from opacus.accountants import PRVAccountant  # its import takes seconds
 
     accountant = PRVAccountant()
-    # It uses fractional orders itself; less noise than there is gives a bound, too.
+    # It uses fractional orders itself, and assuming less noise than there is gives a bound, too.
     accountant.history = [(min(multiplier, _WHOLE_ORDERS_ABOVE), rate, steps)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

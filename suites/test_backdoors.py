@@ -7,12 +7,8 @@ from gradshape.attacks import BadNetsPatch
 from gradshape.defenses import GradientShaping, NoDefense
 from gradshape.shaping import Clip, Noise
 from gradshape.training import SGD, Adam, Recipe
-from gradshape_bench.case import Scale, Task
-from gradshape_bench.matrix import Matrix, benchmark_cases
-from gradshape_bench.protocols.backdoor import Backdoor
-from gradshape_bench.protocols.start import Retrained
-from gradshape_bench.session import CaseOutcome
-from gradshape_bench.verdict import Threshold
+from gradshape_bench import CaseOutcome, Matrix, Scale, Task, Threshold, benchmark_cases
+from gradshape_bench.protocols import Backdoor, Retrained
 from suites.tasks import FASHION_MLP
 
 DIGITS = Task("digits", Recipe("mlp", Adam(0.005), batch_size=50, epochs=15))

@@ -4,17 +4,13 @@ The paper's Fig. 1 and 2 (interpolated pictures and patches over their intensity
 attack of Steinhardt et al., plain and clipped), Fig. 8 (where that poison lies) and Fig. 11 (what is learned of it).
 """
 
-from gradshape.attacks import BadNetsPatch, DataDependentSteinhardt, LabelFlip, Watermark
+from gradshape.attacks import BadNetsPatch, Watermark
 from gradshape.defenses import GradientShaping, NoDefense
 from gradshape.shaping import Clip
 from gradshape.training import SGD, Layers, Weighting
-from gradshape_bench.case import Scale, Smoke, Task
-from gradshape_bench.matrix import Matrix, Sized, benchmark_cases
-from gradshape_bench.protocols.clusters import Clusters
-from gradshape_bench.protocols.gradients import GradientDifferences
-from gradshape_bench.protocols.start import Retrained
-from gradshape_bench.session import CaseOutcome
-from gradshape_bench.verdict import Threshold
+from gradshape_bench import CaseOutcome, Matrix, Sized, Smoke, Task, Threshold, benchmark_cases
+from gradshape_bench.protocols import Clusters, GradientDifferences, Retrained
+from suites.attacks import DRAGGED, FLIPPED, FLIPPED_AND_DRAGGED
 from suites.tasks import DIGITS_38, FASHION_34, FASHION_MLP
 
 ALPHAS, SIZES = (0.1, 0.2, 0.4, 0.6, 0.8, 1), (1, 4, 7, 10, 14)
@@ -30,16 +26,19 @@ FASHION = Task(
 OVERLAYS = [Watermark(alpha, count=100) for alpha in ALPHAS]
 OVERLAYS_OF_TEN = [Watermark(alpha, count=100, classes=(DRESS, COAT)) for alpha in ALPHAS]
 PATCHES = [BadNetsPatch(size, claimed=COAT) for size in SIZES]
-FLIPS, DRAGGED = LabelFlip(0.4), DataDependentSteinhardt(0.4)
-# At smoke scale a search of seconds, which does about as much to these tasks as one of a minute.
-BRIEFLY_DRAGGED = DataDependentSteinhardt(0.4, steps=24, splits=6, rungs=(0.2,))
-
-SMOKE, PAPER = [Scale.SMOKE], [Scale.PAPER]
 
 OPPOSED = [Threshold("cosine_similarity", "<", 0)]
 LARGER_AND_OPPOSED = [Threshold("magnitude_ratio", ">", 1), *OPPOSED]
 MANY_KINDS, FEW_KINDS = [Threshold("distinct_poisons", ">", 100)], [Threshold("distinct_poisons", "<=", 6)]
 LEARNED = [Threshold("magnitude_ratio_first_epoch", ">", 1)]
+
+
+def retraining(optimizer: SGD) -> Sized[GradientDifferences]:
+    """Base models trained further, on few epochs at smoke scale."""
+    return Sized(
+        smoke=GradientDifferences(Retrained(epochs=5, optimizer=optimizer)),
+        paper=GradientDifferences(Retrained(epochs=20, optimizer=optimizer)),
+    )
 
 
 @benchmark_cases(
@@ -50,44 +49,14 @@ def test_collision_from_scratch(outcome: CaseOutcome) -> None:
 
 
 @benchmark_cases(
-    Matrix(
-        [FASHION],
-        OVERLAYS_OF_TEN,
-        [NoDefense()],
-        LARGER_AND_OPPOSED,
-        protocol=GradientDifferences(Retrained(epochs=5, optimizer=SGD(0.04))),
-        scales=SMOKE,
-    ),
-    Matrix(
-        [FASHION],
-        OVERLAYS_OF_TEN,
-        [NoDefense()],
-        LARGER_AND_OPPOSED,
-        protocol=GradientDifferences(Retrained(epochs=20, optimizer=SGD(0.04))),
-        scales=PAPER,
-    ),
+    Matrix([FASHION], OVERLAYS_OF_TEN, [NoDefense()], LARGER_AND_OPPOSED, protocol=retraining(SGD(0.04))),
 )
 def test_collision_in_retraining(outcome: CaseOutcome) -> None:
     outcome.check()
 
 
 @benchmark_cases(
-    Matrix(
-        [FASHION],
-        PATCHES,
-        [NoDefense()],
-        LEARNED,
-        protocol=GradientDifferences(Retrained(epochs=5, optimizer=SGD(0.01))),
-        scales=SMOKE,
-    ),
-    Matrix(
-        [FASHION],
-        PATCHES,
-        [NoDefense()],
-        LEARNED,
-        protocol=GradientDifferences(Retrained(epochs=20, optimizer=SGD(0.01))),
-        scales=PAPER,
-    ),
+    Matrix([FASHION], PATCHES, [NoDefense()], LEARNED, protocol=retraining(SGD(0.01))),
 )
 def test_insertion_in_retraining(outcome: CaseOutcome) -> None:
     outcome.check()
@@ -96,14 +65,14 @@ def test_insertion_in_retraining(outcome: CaseOutcome) -> None:
 @benchmark_cases(
     Matrix(
         [DIGITS_38, FASHION_34],
-        Sized(smoke=[FLIPS, BRIEFLY_DRAGGED], paper=[FLIPS, DRAGGED]),
+        FLIPPED_AND_DRAGGED,
         [NoDefense(), GradientShaping(Clip(4))],
         OPPOSED,
         protocol=GradientDifferences(),
     ),
     Matrix(
         [DIGITS_38],
-        [FLIPS],
+        [FLIPPED],
         [NoDefense()],
         OPPOSED,
         protocol=GradientDifferences(layers=Layers.ALL, weighting=Weighting.SAMPLE, bias=True),
@@ -115,10 +84,10 @@ def test_indiscriminate_poison(outcome: CaseOutcome) -> None:
 
 # Flipped rows are as many as there are; the state of the art is a few, repeated.
 @benchmark_cases(
-    Matrix([DIGITS_38, FASHION_34], [FLIPS], [NoDefense()], MANY_KINDS, protocol=Clusters()),
+    Matrix([DIGITS_38, FASHION_34], [FLIPPED], [NoDefense()], MANY_KINDS, protocol=Clusters()),
     Matrix(
         [DIGITS_38, FASHION_34],
-        Sized(smoke=[BRIEFLY_DRAGGED], paper=[DRAGGED]),
+        Sized(smoke=[DRAGGED.smoke], paper=[DRAGGED.paper]),
         [NoDefense()],
         FEW_KINDS,
         protocol=Clusters(),

@@ -5,16 +5,14 @@ multi-layer perceptron and convolutional network over the clipping norm C and th
 deviation on the sum of the clipped gradients.
 """
 
+from collections.abc import Sequence
+
 from gradshape.attacks import NoAttack
 from gradshape.defenses import Defense, GradientShaping, NoDefense
 from gradshape.shaping import Clip, Noise
 from gradshape.training import SGD, Recipe
-from gradshape_bench.case import Scale, Smoke, Task
-from gradshape_bench.matrix import Matrix, Sized, benchmark_cases
-from gradshape_bench.protocols.boundary import DecisionBoundary
-from gradshape_bench.protocols.utility import Utility
-from gradshape_bench.session import CaseOutcome
-from gradshape_bench.verdict import Threshold
+from gradshape_bench import CaseOutcome, Matrix, Scale, Sized, Smoke, Task, Threshold, benchmark_cases
+from gradshape_bench.protocols import DecisionBoundary, Utility
 from suites.tasks import FASHION_MLP, PICTURES_CNN, RECORDS_LR
 
 NORMS, FEW_NORMS = (8, 4, 2, 1, 0.1), (4, 0.1)
@@ -25,14 +23,14 @@ def noisy(norms: tuple[float, ...], *stds: float) -> list[Defense]:
     return [GradientShaping(Clip(norm) | Noise(std)) for norm in norms for std in stds]
 
 
-CLIPPED: Sized[Defense] = Sized(
+CLIPPED: Sized[Sequence[Defense]] = Sized(
     smoke=[GradientShaping(Clip(norm)) for norm in FEW_NORMS], paper=[GradientShaping(Clip(norm)) for norm in NORMS]
 )
 FAINT = Sized(smoke=noisy(FEW_NORMS, 0.01), paper=noisy(NORMS, 0.001, 0.01, 0.1))
 LOUDEST = (0.4, 0.8, 1, 2, 4)
 LOUD = Sized(smoke=noisy((4,), 0.4, 4), paper=noisy((8, 4, 2, 1), *LOUDEST))
 LOUD_AND_TIGHT = Sized(smoke=noisy((0.1,), 0.4, 4), paper=noisy((0.1,), *LOUDEST))
-GRID: Sized[Defense] = Sized(
+GRID: Sized[Sequence[Defense]] = Sized(
     smoke=[NoDefense(), *CLIPPED.smoke, *FAINT.smoke, *LOUD.smoke, *LOUD_AND_TIGHT.smoke],
     paper=[NoDefense(), *CLIPPED.paper, *FAINT.paper, *LOUD.paper, *LOUD_AND_TIGHT.paper],
 )

@@ -14,16 +14,16 @@ from dataclasses import asdict
 import pytest
 
 from gradshape_bench.case import Scale
-from gradshape_bench.speed import report
-from gradshape_bench.speed.catalogue import WAYS
+from gradshape_bench.speed import page
+from gradshape_bench.speed.experiments import WHOLE_EXPERIMENTS, WholeExperiment
 from gradshape_bench.speed.gates import GATES, TOLERANCE, Gate
-from gradshape_bench.speed.plugin import Benchmark
+from gradshape_bench.speed.library_steps import LEARNING_RATE, TimedStep
 from gradshape_bench.speed.problems import PROBLEMS
-from gradshape_bench.speed.session import MEMORY_WAYS, SpeedSession
-from gradshape_bench.speed.stacks import STACKS, Stack, together
-from gradshape_bench.speed.timing import waiting_for
-from gradshape_bench.speed.ways import LEARNING_RATE, Step
-from gradshape_bench.speed.wholes import WHOLES, Whole
+from gradshape_bench.speed.speed_plugin import Benchmark
+from gradshape_bench.speed.speed_session import MEMORY_METHODS, SpeedSession
+from gradshape_bench.speed.stacks import STACKS, TimedStack, together
+from gradshape_bench.speed.step_methods import STEP_METHODS
+from gradshape_bench.speed.timing import synchronizer
 
 pytestmark = [
     pytest.mark.speed,
@@ -38,18 +38,20 @@ SECONDS = {Scale.SMOKE: 0.2, Scale.PAPER: 5.0}
 
 
 @pytest.mark.benchmark(disable_gc=True)
-@pytest.mark.parametrize(("problem", "way"), [pytest.param(p, w, id=f"{p}-{w}") for p in PROBLEMS for w in WAYS])
+@pytest.mark.parametrize(
+    ("problem", "way"), [pytest.param(p, w, id=f"{p}-{w}") for p in PROBLEMS for w in STEP_METHODS]
+)
 def test_step(speed: SpeedSession, benchmark: Benchmark, problem: str, way: str) -> None:
     times = speed.steps(problem)[way]
     benchmark.group = f"step {problem}"
     benchmark.extra_info.update(asdict(times))
-    step = WAYS[way](PROBLEMS[problem].prepare(device=speed.device), LEARNING_RATE)
+    step = STEP_METHODS[way](PROBLEMS[problem].prepare(device=speed.device), LEARNING_RATE)
     measure_again(speed, benchmark, step, times.seconds.median)
 
 
 @pytest.mark.benchmark(disable_gc=True)
 @pytest.mark.parametrize("stack", STACKS, ids=lambda stack: stack.name)
-def test_stack(speed: SpeedSession, benchmark: Benchmark, stack: Stack) -> None:
+def test_stack(speed: SpeedSession, benchmark: Benchmark, stack: TimedStack) -> None:
     times = speed.stack(stack)
     benchmark.group = f"stack {stack.name}"
     benchmark.extra_info.update(asdict(times))
@@ -57,8 +59,8 @@ def test_stack(speed: SpeedSession, benchmark: Benchmark, stack: Stack) -> None:
     measure_again(speed, benchmark, step, times.seconds.median * stack.steps)
 
 
-def measure_again(speed: SpeedSession, benchmark: Benchmark, step: Step, seconds: float) -> None:
-    wait = waiting_for(speed.device)
+def measure_again(speed: SpeedSession, benchmark: Benchmark, step: TimedStep, seconds: float) -> None:
+    wait = synchronizer(speed.device)
 
     def take() -> None:
         step.take()
@@ -68,18 +70,18 @@ def measure_again(speed: SpeedSession, benchmark: Benchmark, step: Step, seconds
     benchmark.pedantic(take, rounds=rounds, warmup_rounds=1)
 
 
-@pytest.mark.parametrize("way", MEMORY_WAYS[Scale.PAPER])
+@pytest.mark.parametrize("way", MEMORY_METHODS[Scale.PAPER])
 def test_memory(speed: SpeedSession, way: str) -> None:
-    if way not in MEMORY_WAYS[speed.scale]:
+    if way not in MEMORY_METHODS[speed.scale]:
         pytest.skip(f"measured at paper scale only: {way} is there to compare with")
     memory = speed.memory(way)
     if memory.bytes is None:
         pytest.skip(f"{way}: {memory.reason}")
 
 
-@pytest.mark.parametrize("whole", WHOLES, ids=lambda whole: whole.name)
-def test_whole(speed: SpeedSession, whole: Whole) -> None:
-    assert speed.whole(whole).seconds > 0
+@pytest.mark.parametrize("whole", WHOLE_EXPERIMENTS, ids=lambda whole: whole.name)
+def test_whole(speed: SpeedSession, whole: WholeExperiment) -> None:
+    assert speed.experiment(whole).seconds > 0
 
 
 @pytest.mark.parametrize("gate", GATES, ids=lambda gate: gate.id)
@@ -95,5 +97,5 @@ def test_gate(speed: SpeedSession, gate: Gate) -> None:
         value = speed.value_again(gate)
         assert value is not None
     assert gate.met(value, tolerance=tolerance), (
-        f"{gate.subject} {gate}: measured {report.quantity(gate, value)} (tolerance: a factor of {tolerance:g})"
+        f"{gate.subject} {gate}: measured {page.quantity(gate, value)} (tolerance: a factor of {tolerance:g})"
     )

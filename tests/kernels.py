@@ -29,12 +29,12 @@ SOLVERS_OF_ATTACKS = (
     "tests/attacks/back_gradient/test_unrolled.py",
     "tests/attacks/feature_collision/test_simplex.py",
     "tests/attacks/koh/test_balance.py",
-    "tests/attacks/koh/test_decayed.py",
+    "tests/attacks/koh/test_regularised_hinge.py",
     "tests/attacks/koh/test_decoys.py",
-    "tests/attacks/steinhardt/test_atoms.py",
+    "tests/attacks/steinhardt/test_poison_points.py",
     "tests/attacks/steinhardt/test_certificate.py",
-    "tests/attacks/svm/test_gradient.py",
-    "tests/attacks/svm/test_solution.py",
+    "tests/attacks/svm/test_hinge_gradient.py",
+    "tests/attacks/svm/test_svm_solver.py",
 )
 # The oldest that x86-64 machines have, which differ most, get what searches and what solves, the others what solves.
 OLDEST = Kernels("Nehalem", "default", (*SHARED_SOLVERS, "tests/attacks"))

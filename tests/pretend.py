@@ -174,7 +174,7 @@ _record: _Record | None = None
 
 
 def record(function: Callable[[], Any], device: torch.device) -> tuple[Any, Callable[[], None]]:
-    """A :data:`gradshape.training.replay.Recorder`."""
+    """A :data:`gradshape.training._replay.Recorder`."""
     global _record
     made = _record = _Record()
     try:

@@ -52,11 +52,11 @@ def test_the_interval_of_a_mean_is_students(values: list[float], confidence: flo
 
 
 def test_a_single_seed_has_no_interval() -> None:
-    assert mean_over_seeds([0.3]) == Estimate(0.3, None, None, 1)
+    assert mean_over_seeds([0.3]) == Estimate(0.3, None, None, n=1)
 
 
 def test_equal_values_have_an_interval_of_no_width() -> None:
-    assert mean_over_seeds([0.25, 0.25, 0.25]) == Estimate(0.25, 0.25, 0.25, 3)
+    assert mean_over_seeds([0.25, 0.25, 0.25]) == Estimate(0.25, 0.25, 0.25, n=3)
 
 
 def test_the_mean_of_nothing_is_refused() -> None:
@@ -116,5 +116,5 @@ def test_counts_that_make_no_rate_are_named(successes: int, trials: int) -> None
 
 
 def test_an_estimate_reads_well_and_has_no_negative_zero() -> None:
-    assert str(Estimate(-1e-9, None, None, 1)) == "0.0000 (n=1)"
-    assert str(Estimate(0.5, 0.25, 0.75, 4)) == "0.5000 [0.2500, 0.7500] (n=4)"
+    assert str(Estimate(-1e-9, None, None, n=1)) == "0.0000 (n=1)"
+    assert str(Estimate(0.5, 0.25, 0.75, n=4)) == "0.5000 [0.2500, 0.7500] (n=4)"

@@ -199,6 +199,12 @@ def test_frozen_layers_stay_as_the_builder_made_them() -> None:
 
 
 @pytest.mark.usefixtures("_own_registry")
+def test_what_joined_is_known_whoever_made_it() -> None:
+    models.register("mine", models.builder("lr"))
+    assert models.registered() == {"mine": models.builder("lr")}
+
+
+@pytest.mark.usefixtures("_own_registry")
 def test_a_name_is_registered_once() -> None:
     with pytest.raises(ValueError, match="'mlp' exists already"):
         models.register("mlp", models.builder("lr"))

@@ -7,14 +7,15 @@ import pytest
 import torch
 
 from gradshape import models
-from gradshape.attacks import Attack, TargetedAttack
+from gradshape.attacks import Attack
 from gradshape.clipping import per_sample
-from gradshape.data import Dataset
 from gradshape.shaping import AdaptiveNoise, Clip, Noise, Normalize, QuantileClip, Shaper
-from gradshape.training import SGD, Adam, Fit, Recipe, Victim, train_victims
-from tests.attacks.attacks import aim, pairs
+from gradshape.testing import Check, attack_checks, shaper_checks
+from gradshape.training import SGD, Adam, Recipe, Victim, train_victims
+from tests.attacks.attacks import ATTACKS
 from tests.clipping.naive import PER_SAMPLE_LOSS, filled, labels, randn
 from tests.pretend import NAME, pretend_device
+from tests.shaping.parts import SHAPERS as ALL_SHAPERS
 from tests.training.samples import blobs, random_rows
 
 SHAPERS = {
@@ -102,16 +103,16 @@ def test_per_sample_gradients_wait_for_nothing() -> None:
         assert not waits
 
 
-@pytest.mark.parametrize(("attack", "dataset"), pairs())
-def test_poison_is_that_of_the_cpu(attack: Attack, dataset: Dataset, device: str) -> None:
-    recipe = Fit("ridge") if dataset.regression else Recipe("lr", SGD(0.1), batch_size=20, epochs=1)
-    aimed = aim(attack, dataset, targets=2 if isinstance(attack, TargetedAttack) else 1)
-    on_cpu, there = (attack(dataset, seed=1, recipe=recipe, device=where, **aimed) for where in ("cpu", device))
-    assert there.x.device.type == "cpu"
-    for name in ("x", "y", "source", "replaced"):
-        torch.testing.assert_close(getattr(there, name), getattr(on_cpu, name), rtol=1e-6, atol=1e-6)
-    assert (there.aims is None) == (on_cpu.aims is None)
-    if there.aims is not None and on_cpu.aims is not None:
-        for name in ("target", "base", "distance"):
-            torch.testing.assert_close(getattr(there.aims, name), getattr(on_cpu.aims, name), rtol=1e-5, atol=1e-5)
-    assert there.notes == pytest.approx(dict(on_cpu.notes), rel=1e-6)
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.label)
+def test_poison_is_that_of_the_cpu(attack: Attack, device: str) -> None:
+    gives_the_same_on_the_device(attack_checks(attack, device=device))
+
+
+@pytest.mark.parametrize("shaper", ALL_SHAPERS, ids=lambda shaper: shaper.label or "none")
+def test_weights_are_those_of_the_cpu(shaper: Shaper, device: str) -> None:
+    gives_the_same_on_the_device(shaper_checks(shaper, device=device))
+
+
+def gives_the_same_on_the_device(checks: list[Check]) -> None:
+    (check,) = (check for check in checks if check.promise == "gives-the-same-on-the-device")
+    check()

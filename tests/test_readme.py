@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", README, re.MULTILINE | re.DOTALL))
-OWN = "Adding an attack or a defence"
+OWN = "Adding an attack, a defence or a protocol"
 
 
 def blocks(text: str) -> list[str]:

@@ -1,5 +1,6 @@
 import math
 from collections.abc import Callable
+from enum import Enum
 
 import pytest
 
@@ -42,3 +43,14 @@ def test_an_unknown_name_comes_with_the_nearest_and_all_known_ones() -> None:
 
 def test_a_name_like_no_other_comes_with_the_known_ones_only() -> None:
     assert str(_validate.unknown("model", "xyz", ["mlp", "cnn"])) == "unknown model 'xyz': known: cnn, mlp"
+
+
+class Size(Enum):
+    SMALL = "small"
+    LARGE = "large"
+
+
+def test_what_is_no_member_of_a_choice_is_named() -> None:
+    _validate.member(Size, size=Size.LARGE)
+    with pytest.raises(ValueError, match=r"^size='large': expected one of Size.SMALL, Size.LARGE$"):
+        _validate.member(Size, size="large")

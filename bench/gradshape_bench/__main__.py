@@ -1,153 +1,199 @@
-"""``gradshape REPORT [RESULTS] [--output PATH]``: make a report again from the results file.
-
-``gradshape publish [RESULTS] [--into FOLDER]`` takes what complete runs measured into the tracked reports.
-``gradshape diff BEFORE AFTER`` says which cases and which numbers two results files do not share.
-"""
+"""The command ``gradshape``: what can be done with results once they are measured, and with lists of targets."""
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from gradshape_bench import publish
+from gradshape_bench import publish, targets
 from gradshape_bench.case import Scale
 from gradshape_bench.record import Record
 from gradshape_bench.report import comparison, leaderboard, ledger, plots, tradeoff
+from gradshape_bench.speed import page as speed_page
+from gradshape_bench.speed import results as speed_results
 from gradshape_bench.store import ResultsFile
 
 _RESULTS = Path("results", "results.jsonl")
+_SPEED_RESULTS = Path("results", "speed.json")
 _PUBLISHED = Path("reports")
-_REPORTS = {
-    "leaderboard": (leaderboard.write, "write the Markdown leaderboard and print where it is"),
-    "privacy": (tradeoff.write, "write what privacy costs on clean data as Markdown and print where it is"),
-    "ledger": (ledger.write, "write the reproduction ledger as Markdown and print where it is"),
-}
-
-_PAGES = {"ledger": "reproduction.md", "figures": "figures"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns 0, or 1 after one line on stderr. ``diff`` returns 1 for differences, 2 after an error.
+    """Run one command and return its exit status.
 
-    Bad usage exits with 2.
+    An error is one line on stderr and status 1, or 2 of ``diff``, whose 1 says that there are differences. Bad usage
+    exits with 2.
     """
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    if options.command == "diff":
-        return _diff(options)
-    results: Path = options.results
-    if options.command == "publish":
-        return _publish(options)
-    page: Path = options.output or results.with_name(_PAGES.get(options.command, f"{options.command}.md"))
-    if page.resolve() == results.resolve():
-        parser.error(f"--output {page}: this is the results file itself: name another")
+    options = _parser().parse_args(arguments)
     try:
-        records = _records(results)
-        if options.command == "figures":
-            _draw(records, page)
-        else:
-            write, _ = _REPORTS[options.command]
-            write(records, page)
-            print(page)
-    except (OSError, plots.MissingMatplotlib) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
-    return 0
+        status: int = options.run(options)
+    except (OSError, ValueError, publish.Refused, plots.MissingMatplotlib) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if options.command == "diff" else 1
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="gradshape",
+        description="Make pages and figures from measured results, publish or compare results, and list targets.",
+        epilog="`gradshape COMMAND --help` describes a command. Cases are run by pytest: `pytest suites/`.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
+
+    def add(name: str, purpose: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.")
+        command.set_defaults(run=run, parser=command)
+        return command
+
+    for name, page, write, purpose in (
+        ("leaderboard", "leaderboard.md", leaderboard.write, "write the leaderboard as Markdown and print its path"),
+        (
+            "privacy",
+            "privacy.md",
+            tradeoff.write,
+            "write what privacy costs on clean data as Markdown and print its path",
+        ),
+        ("ledger", "reproduction.md", ledger.write, "write the reproduction ledger as Markdown and print its path"),
+    ):
+        command = add(name, purpose, _write_page)
+        command.set_defaults(write=write, load=_records)
+        _add_results(command, _RESULTS)
+        _add_output(command, "FILE", page)
+    command = add("speed", "write the page about speed as Markdown and print its path", _write_page)
+    command.set_defaults(write=speed_page.write, load=speed_results.load)
+    _add_results(command, _SPEED_RESULTS)
+    _add_output(command, "FILE", None)
+
+    command = add("figures", "draw the results as PNG and SVG and print the paths (needs the extra `plots`)", _draw)
+    _add_results(command, _RESULTS)
+    _add_output(command, "FOLDER", "figures")
+
+    command = add(
+        "publish", "take complete runs into the tracked reports and say what that replaces (needs `plots`)", _publish
+    )
+    _add_results(command, _RESULTS)
+    command.add_argument(
+        "--into",
+        type=Path,
+        default=_PUBLISHED,
+        metavar="FOLDER",
+        help="folder of the tracked reports (default: %(default)s)",
+    )
+    command.add_argument(
+        "--scale", choices=[scale.value for scale in Scale], help="publish this scale only (default: both scales)"
+    )
+    command.add_argument(
+        "--replace", action="store_true", help="drop what is published at the runs' scales and is not in these runs"
+    )
+    command.add_argument("--dry-run", action="store_true", help="say what would be written, and write nothing")
+
+    command = add(
+        "diff", "list the cases and numbers in which two results files differ (exit status 0 if there are none)", _diff
+    )
+    command.add_argument("before", type=Path, metavar="BEFORE", help="results file to compare with")
+    command.add_argument("after", type=Path, metavar="AFTER", help="results file to compare")
+    command.add_argument(
+        "--tolerance",
+        type=float,
+        default=0.0,
+        metavar="T",
+        help="largest difference between two numbers that counts as none (default: %(default)s)",
+    )
+
+    command = add("targets", "draw a list of test rows to attack and print the path of its file", _list_targets)
+    command.add_argument("dataset", metavar="DATASET", help="name of a data set, or path of an .npz file")
+    command.add_argument(
+        "--pair",
+        type=int,
+        nargs=2,
+        metavar=("TARGET", "WANTED"),
+        help="class of the targets, and class that they are to be taken for (default: targets of all classes, each to "
+        "be taken for its likeliest wrong class)",
+    )
+    command.add_argument(
+        "--into",
+        type=Path,
+        default=targets.FOLDER,
+        metavar="FOLDER",
+        help="folder of the list (default: the harness's own)",
+    )
+    return parser
+
+
+def _add_results(command: argparse.ArgumentParser, default: Path) -> None:
+    command.add_argument(
+        "results", nargs="?", type=Path, default=default, metavar="RESULTS", help="results file (default: %(default)s)"
+    )
+
+
+def _add_output(command: argparse.ArgumentParser, kind: str, beside: str | None) -> None:
+    shown = "the results file's name with .md" if beside is None else f"{beside} beside the results file"
+    command.add_argument("--output", type=Path, metavar=kind, help=f"where to write (default: {shown})")
+    command.set_defaults(beside=beside)
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such results file: run `pytest suites/` first, or name another")
+    return path
 
 
 def _records(path: Path) -> list[Record]:
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such results file: run `pytest suites/` first, or name another")
-    return ResultsFile(path).records()
+    return ResultsFile(_existing(path)).records()
+
+
+def _output(options: argparse.Namespace) -> Path:
+    results: Path = options.results
+    output: Path = options.output or results.with_name(options.beside or f"{results.stem}.md")
+    if output.resolve() == results.resolve():
+        options.parser.error(f"--output {output}: this is the results file itself: name another")
+    return output
+
+
+def _write_page(options: argparse.Namespace) -> int:
+    page = _output(options)
+    options.write(options.load(_existing(options.results)), page)
+    print(page)
+    return 0
+
+
+def _draw(options: argparse.Namespace) -> int:
+    folder = _output(options)
+    for kind, files in plots.write(_records(options.results), folder).items():
+        for file in files:
+            print(file)
+        if not files:
+            print(f"not drawn, because no result has it: {kind.shows}", file=sys.stderr)
+    return 0
+
+
+def _publish(options: argparse.Namespace) -> int:
+    scales = tuple(Scale) if options.scale is None else (Scale(options.scale),)
+    publication = publish.prepare(options.results, options.into, scales=scales, replace=options.replace)
+    for line in (*publication.changes, *publication.remarks):
+        print(line)
+    if not publication.changes:
+        print(f"{options.into} holds all of it already")
+    elif not options.dry_run:
+        publication.write()
+    return 0
 
 
 def _diff(options: argparse.Namespace) -> int:
-    try:
-        found = comparison.compare(_records(options.before), _records(options.after), tolerance=options.tolerance)
-    except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    found = comparison.compare(_records(options.before), _records(options.after), tolerance=options.tolerance)
     for line in found.lines():
         print(line)
     return 0 if found.same else 1
 
 
-def _publish(options: argparse.Namespace) -> int:
-    scales = tuple(Scale) if options.scale is None else (Scale(options.scale),)
+def _list_targets(options: argparse.Namespace) -> int:
+    pair = None if options.pair is None else (options.pair[0], options.pair[1])
     try:
-        publication = publish.prepare(options.results, options.into, scales=scales, replace=options.replace)
-        for line in (*publication.changes, *publication.remarks):
-            print(line)
-        if not publication.changes:
-            print(f"{options.into} holds all of it already")
-        elif not options.dry_run:
-            publication.write()
-    except (OSError, publish.Refused, plots.MissingMatplotlib, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        print(targets.write_list(options.dataset, pair, options.into))
+    except (OSError, ValueError) as error:
+        options.parser.error(str(error))
     return 0
-
-
-def _draw(records: Sequence[Record], folder: Path) -> None:
-    for kind, files in plots.write(records, folder).items():
-        for file in files:
-            print(file)
-        if not files:
-            print(f"not drawn, because no result has it: {kind.shows}", file=sys.stderr)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="gradshape", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name, (_, purpose) in _REPORTS.items():
-        _add(commands.add_parser(name, help=purpose), "FILE", "Markdown file (default: beside the results file)")
-    _add(
-        commands.add_parser("figures", help="draw the results as PNG and SVG, print where; needs the extra `plots`"),
-        "FOLDER",
-        "folder of the pictures (default: figures, beside the results file)",
-    )
-    publishing = commands.add_parser(
-        "publish", help="take complete runs into the tracked reports, and say what that replaces; needs `plots`"
-    )
-    _add_results(publishing)
-    publishing.add_argument(
-        "--into", type=Path, default=_PUBLISHED, metavar="FOLDER", help="published pages (default: %(default)s)"
-    )
-    publishing.add_argument("--scale", choices=[scale.value for scale in Scale], help="this scale alone (default: all)")
-    publishing.add_argument(
-        "--replace", action="store_true", help="publish these runs alone: what else is published at their scales goes"
-    )
-    publishing.add_argument("--dry-run", action="store_true", help="say what it would do, and write nothing")
-    comparing = commands.add_parser(
-        "diff",
-        help="which cases and numbers two results files do not share; exit status 0 if they say the same, else 1",
-    )
-    comparing.add_argument("before", type=Path, metavar="BEFORE", help="results file")
-    comparing.add_argument("after", type=Path, metavar="AFTER", help="results file")
-    comparing.add_argument(
-        "--tolerance",
-        type=float,
-        default=0.0,
-        metavar="T",
-        help="numbers this close are the same (default: %(default)s)",
-    )
-    return parser
-
-
-def _add_results(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "results",
-        nargs="?",
-        type=Path,
-        default=_RESULTS,
-        metavar="RESULTS",
-        help="results file (default: %(default)s)",
-    )
-
-
-def _add(command: argparse.ArgumentParser, output: str, meaning: str) -> None:
-    _add_results(command)
-    command.add_argument("--output", type=Path, metavar=output, help=meaning)
 
 
 if __name__ == "__main__":

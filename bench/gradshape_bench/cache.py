@@ -1,4 +1,4 @@
-"""Results of finished jobs on disk, one checked file a job."""
+"""The cache: results of finished jobs on disk, one checked file a job."""
 
 import json
 import logging
@@ -16,13 +16,13 @@ from filelock import BaseFileLock, FileLock, Timeout
 from torch import Tensor
 
 from gradshape.attacks import Aims, PoisonSet
-from gradshape.training import Layers, OptimizerState, SideGradients, TrainingResult
+from gradshape.training import Layers, OptimizerState, SubsetGradients, TrainingResult
 from gradshape_bench.jobs import Finished
 
 _log = logging.getLogger(__name__)
 
 _OPTIMIZERS = ("last_optimizer", "best_optimizer")
-# What a damaged archive makes zipfile, numpy and json raise, by the byte that is hit.
+# A damaged archive makes zipfile, numpy and json raise one of these, depending on the byte that is hit.
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
@@ -40,7 +40,7 @@ class Cache:
         self.folder = folder
 
     def get(self, key: str) -> Finished[Any] | None:
-        """The finished job of that key, or ``None``."""
+        """Return the finished job with that key; ``None`` if it is not stored or damaged."""
         path = self._path(key)
         try:
             # Opened here: numpy leaves a file that it cannot read open.
@@ -55,7 +55,7 @@ class Cache:
             return None
 
     def put(self, key: str, finished: Finished[Any]) -> None:
-        """Store a finished job. If the disk takes no more, this is reported and the run goes on."""
+        """Store a finished job. If it cannot be written, log a warning and go on."""
         path = self._path(key)
         meta, arrays = _encode(finished.result)
         document = json.dumps({**meta, "seconds": finished.seconds})
@@ -71,9 +71,10 @@ class Cache:
             temporary.unlink(missing_ok=True)
 
     def claim(self, name: str) -> "Claim | None":
-        """The right to do the jobs that ``name`` stands for, against other processes; ``None`` while one has it.
+        """Claim the jobs that ``name`` stands for against other processes; ``None`` while another one holds the claim.
 
-        Where the folder takes no lock (a full or read-only disk), this is reported and the jobs may be done twice.
+        If the folder cannot hold a lock (the disk is full or read-only), log a warning and grant the claim: the jobs
+        may be done twice.
         """
         lock = FileLock(self.folder / "locks" / f"{name[:32]}.lock", blocking=False, thread_local=False)
         try:
@@ -91,12 +92,12 @@ class Cache:
 
 @dataclass(frozen=True)
 class Claim:
-    """The right to do some jobs; it ends with the process, if it is not given back before."""
+    """The exclusive right to do some jobs, held until it is released or the process ends."""
 
     lock: BaseFileLock
 
     def release(self) -> None:
-        """Give it back."""
+        """Release the claim."""
         self.lock.release()
 
 
@@ -120,14 +121,13 @@ def _encode(result: Any) -> tuple[dict[str, Any], dict[str, Any]]:
             for number, slot in enumerate(memory.slots if memory is not None else ()):
                 tensors |= {f"{which}/{number}/{name}": tensor for name, tensor in slot.items()}
         if result.gradients is not None:
-            of_sides = vars(result.gradients)
-            measured = {name: value for name, value in of_sides.items() if isinstance(value, Tensor)}
+            measured = {name: value for name, value in vars(result.gradients).items() if isinstance(value, Tensor)}
             tensors |= {f"gradients/{name}": tensor for name, tensor in measured.items()}
             meta["gradients"] = {"layers": result.gradients.layers.value, "parameters": result.gradients.parameters}
         return meta, _arrays(tensors)
     if isinstance(result, Tensor):
         return {"kind": "mask"}, _arrays({"mask": result})
-    raise TypeError(f"{type(result).__name__} is no result of a job")
+    raise TypeError(f"cannot store a {type(result).__name__}: expected a PoisonSet, a TrainingResult or a mask")
 
 
 def _arrays(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -154,7 +154,7 @@ def _decode(meta: Mapping[str, Any], arrays: Mapping[str, Any]) -> Any:
         )
     if kind == "mask":
         return tensors["mask"]
-    raise ValueError(f"unknown kind of entry {kind!r}")
+    raise ValueError(f"unknown kind of entry {kind!r}: expected poison, training or mask")
 
 
 def _below(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -168,7 +168,7 @@ def _optimizer(meta: Sequence[int] | None, tensors: Mapping[str, Tensor]) -> Opt
     return OptimizerState(steps, tuple(_below(str(number), tensors) for number in range(slots)))
 
 
-def _gradients(meta: Mapping[str, Any] | None, tensors: Mapping[str, Tensor]) -> SideGradients | None:
+def _gradients(meta: Mapping[str, Any] | None, tensors: Mapping[str, Tensor]) -> SubsetGradients | None:
     if meta is None:
         return None
-    return SideGradients(Layers(meta["layers"]), tuple(meta["parameters"]), **tensors)
+    return SubsetGradients(Layers(meta["layers"]), tuple(meta["parameters"]), **tensors)

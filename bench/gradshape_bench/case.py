@@ -10,8 +10,7 @@ from gradshape.attacks import Attack
 from gradshape.data import Dataset, load
 from gradshape.defenses import Defense
 from gradshape.training import AnyRecipe, Recipe
-from gradshape_bench.protocols.base import Protocol
-from gradshape_bench.protocols.from_scratch import FromScratch
+from gradshape_bench.protocols import FromScratch, Protocol
 from gradshape_bench.verdict import Threshold
 
 
@@ -23,7 +22,7 @@ class Scale(Enum):
 
     @classmethod
     def parse(cls, name: str) -> "Scale":
-        """The scale of that name.
+        """Return the scale of that name.
 
         Raises:
             ValueError: there is none; near matches are listed.
@@ -70,13 +69,13 @@ class Task:
         return f"{self.recipe.model}_{self.variant}" if self.variant else self.recipe.model
 
     def at(self, scale: Scale) -> "Rows":
-        """The rows that the task is run on at ``scale``."""
+        """Return the rows that the task is run on at ``scale``."""
         if scale is Scale.PAPER:
             return Rows(self.dataset, None, None)
         return Rows(self.dataset, self.smoke.train_rows, self.smoke.test_rows)
 
     def recipe_at(self, scale: Scale) -> AnyRecipe:
-        """The vanilla recipe at ``scale``."""
+        """Return the vanilla recipe at ``scale``."""
         epochs = self.smoke.epochs if scale is Scale.SMOKE else None
         if epochs is None or not isinstance(self.recipe, Recipe):
             return self.recipe
@@ -92,7 +91,7 @@ class Rows:
     test: int | None
 
     def load(self, *, download: bool) -> Dataset:
-        """The rows themselves; raises as :func:`gradshape.data.load`."""
+        """Load the rows; raises as :func:`gradshape.data.load`."""
         return load(self.dataset, download=download).subset(train=self.train, test=self.test)
 
 
@@ -118,10 +117,10 @@ class Case:
 
     Args:
         task: what is learned.
-        attack, defense: who stands against whom.
+        attack, defense: what is set against what.
         scale: the size that it is run at.
         seeds: one repetition each.
-        thresholds: what has to hold.
+        thresholds: the bounds that its metrics have to keep.
         protocol: the experiment.
         expected_failure: why a threshold is expected to be missed.
     """
@@ -137,7 +136,7 @@ class Case:
 
     @property
     def id(self) -> str:
-        """Readable and stable; unique within a scale."""
+        """A readable and stable name, unique within a scale."""
         parts = [self.task.dataset.replace("/", "_"), self.task.model, self.attack.label, self.defense_label]
         if self.protocol != FromScratch():
             parts.append(self.protocol.label)
@@ -168,7 +167,7 @@ class Case:
 
     @property
     def labels(self) -> Mapping[str, Any]:
-        """What a marker and a record call it by."""
+        """The names of its parts, as markers and records have them."""
         return {
             "dataset": self.task.dataset,
             "model": self.task.model,

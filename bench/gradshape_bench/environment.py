@@ -1,4 +1,4 @@
-"""What a record says about where it was measured."""
+"""The environment of a measurement, as it is recorded."""
 
 import platform
 import subprocess
@@ -10,12 +10,12 @@ import numpy
 import torch
 
 import gradshape
-from gradshape_bench.arithmetic import tf32_settings
 from gradshape_bench.jobs import library_source
+from gradshape_bench.matmul_precision import tf32_settings
 
 
 def describe(device: str, root: Path) -> dict[str, Any]:
-    """Versions, device, the library's source hash and, in a git checkout, the commit."""
+    """Return versions, device, hash of the library's source and, in a git checkout, the commit."""
     where = torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.machine()
     return {
         "gradshape": gradshape.__version__,
@@ -34,11 +34,8 @@ def describe(device: str, root: Path) -> dict[str, Any]:
 def _commit(root: Path) -> str | None:
     try:
         head = _git(root, "rev-parse", "--short=12", "HEAD")
-        return (
-            f"{head}+changes"
-            if _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!reports")
-            else head
-        )
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!reports")
+        return f"{head}+changes" if changed else head
     except (OSError, subprocess.SubprocessError):
         return None
 

@@ -1,7 +1,8 @@
-"""The units of work: pure functions of what they hold, named by a hash of it."""
+"""Jobs: units of work whose results depend on nothing but what they hold, each named by a hash of that."""
 
 import hashlib
 import inspect
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import KW_ONLY, dataclass, fields, is_dataclass
@@ -22,6 +23,7 @@ from gradshape.training import (
     Fit,
     GradientProbe,
     OptimizerState,
+    Progress,
     Recipe,
     Scoring,
     State,
@@ -30,14 +32,18 @@ from gradshape.training import (
     Victim,
     stack_key,
 )
-from gradshape_bench.arithmetic import tf32_settings
+from gradshape_bench.matmul_precision import tf32_settings
 
 R = TypeVar("R", covariant=True)
+# How far a stack is, or an attack, named by its label.
+JobProgress = Progress | tuple[str, Crafting]
+# Called at every step of a job; it may raise to end the job.
+Heartbeat = Callable[[JobProgress], None]
 
 
 @cache
 def library_source() -> str:
-    """sha256 (hex) over the library's source files."""
+    """Return the sha256 (hex) of the library's source files."""
     root = Path(gradshape.__file__).parent
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
@@ -72,8 +78,8 @@ class Job(ABC, Generic[R]):
     """A unit of work on one data set that gives an ``R``; equal content means equal :attr:`key`.
 
     Attributes:
-        dataset: what it works on.
-        device: where: results on different kinds of device may differ by rounding.
+        dataset: the data set that it works on.
+        device: the device that it runs on; results on different kinds of device may differ by rounding.
     """
 
     dataset: Dataset
@@ -99,13 +105,21 @@ class Job(ABC, Generic[R]):
         """Jobs with equal values are best done together."""
         return self.key
 
+    def do(self, heartbeat: Heartbeat) -> "Finished[R]":
+        """Do the job by itself. Trainings cannot: engines do them as stacks.
+
+        Raises:
+            Exception: whatever keeps the job from being done.
+        """
+        raise TypeError(f"{type(self).__name__} cannot be done by itself: expected a job that defines `do`")
+
 
 AnyJob = Job[Any]
 
 
 @dataclass(frozen=True, eq=False)
 class Finished(Generic[R]):
-    """What a job gave, and the computing time that it took (its share of the stack it ran in)."""
+    """The result of a job, and the computing time that it took: its share of that of the stack it ran in, if any."""
 
     result: R
     seconds: float
@@ -116,13 +130,13 @@ class Craft(Job[PoisonSet]):
     """Craft a poison set.
 
     Attributes:
-        attack: what crafts it.
-        recipe: the victim's, ``None`` where the attack does not know it or does not adapt to it: then all victims
-            share the poison.
-        seed: of the attack.
-        target: the test rows that a targeted attack is after.
-        wanted: ``(T,)`` int64 classes that these are to be taken for, for attacks that aim.
-        networks: what such attacks craft on.
+        attack: the attack that crafts it.
+        recipe: recipe of the victim; ``None`` where the attack does not know it or does not adapt to it, so that all
+            victims share the poison.
+        seed: seed of the attack.
+        target: test rows that a targeted attack aims at.
+        intended: ``(T,)`` int64 classes that the attack intends these rows to be taken for.
+        networks: trained networks that such an attack crafts its poison on.
     """
 
     attack: Attack
@@ -130,7 +144,7 @@ class Craft(Job[PoisonSet]):
     seed: int
     _: KW_ONLY
     target: Split | None = None
-    wanted: Tensor | None = None
+    intended: Tensor | None = None
     networks: tuple[TrainedModel, ...] = ()
 
     @classmethod
@@ -143,10 +157,10 @@ class Craft(Job[PoisonSet]):
         seed: int,
         *,
         target: Split | None = None,
-        wanted: Tensor | None = None,
+        intended: Tensor | None = None,
         networks: tuple[TrainedModel, ...] = (),
     ) -> "Craft":
-        """The crafting of ``attack`` against a victim trained by ``recipe``."""
+        """Return the job of crafting ``attack`` against a victim trained by ``recipe``."""
         known = attack.adaptive and attack.threat.algorithm.granted
         return cls(
             dataset,
@@ -155,31 +169,33 @@ class Craft(Job[PoisonSet]):
             recipe if known else None,
             seed,
             target=target,
-            wanted=wanted,
+            intended=intended,
             networks=networks,
         )
 
     @property
     def content(self) -> tuple[Any, ...]:
         target = None if self.target is None else self.target.fingerprint
-        return self.attack, self.recipe, self.seed, target, self.wanted, self.networks
+        return self.attack, self.recipe, self.seed, target, self.intended, self.networks
 
-    def craft(self, progress: Callable[[Crafting], None]) -> PoisonSet:
-        """The poison; ``progress`` is called after every step of the attack.
+    def do(self, heartbeat: Heartbeat) -> Finished[PoisonSet]:
+        """Craft the poison.
 
         Raises:
             ValueError: the attack cannot be made on this data, or breaks what it promises.
         """
-        return self.attack(
+        label, began = self.attack.label, time.perf_counter()
+        poison = self.attack(
             self.dataset,
             seed=self.seed,
             recipe=self.recipe,
             target=self.target,
-            wanted=self.wanted,
+            intended=self.intended,
             networks=self.networks,
-            progress=progress,
+            progress=lambda crafting: heartbeat((label, crafting)),
             device=self.device,
         )
+        return Finished(poison, time.perf_counter() - began)
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,12 +203,12 @@ class Filter(Job[Tensor]):
     """Ask a defence which rows to train on. The poison, if any, stands shuffled among the others.
 
     Attributes:
-        defense: what is asked.
-        recipe: what the kept rows will be trained by, ``None`` where the defence does not know it.
+        defense: the defence that is asked.
+        recipe: recipe of the training on the kept rows; ``None`` where the defence does not know it.
         poison: crafted rows; the rows that they replace are left out.
-        seed: of the defence.
-        targets: test rows that a targeted attack is after, ``None`` where the defence does not know them.
-        model: the network that the training goes on from, ``None`` where there is none or the defence does not know it.
+        seed: seed of the defence.
+        targets: test rows that a targeted attack aims at; ``None`` where the defence does not know them.
+        model: network that the training starts from; ``None`` where there is none or the defence does not know it.
     """
 
     defense: Defense
@@ -216,7 +232,7 @@ class Filter(Job[Tensor]):
         targets: Split | None = None,
         model: TrainedModel | None = None,
     ) -> "Filter":
-        """What ``defense`` does before a training by ``recipe``."""
+        """Return the job of asking ``defense`` before a training by ``recipe``."""
         knows = defense.assumptions
         return cls(
             dataset,
@@ -235,14 +251,14 @@ class Filter(Job[Tensor]):
         targets = None if self.targets is None else self.targets.fingerprint
         return self.defense, self.recipe, poison, self.seed, targets, self.model
 
-    def filter(self) -> tuple[Tensor, float]:
-        """The rows that the defence keeps, and the seconds that it took; see :func:`gradshape.defenses.rows_to_keep`.
+    def do(self, heartbeat: Heartbeat) -> Finished[Tensor]:
+        """Ask the defence; see :func:`gradshape.defenses.rows_to_keep`.
 
         Raises:
             ValueError: the defence gives no mask that can be used.
         """
         train = self.dataset.train
-        return rows_to_keep(
+        keep, seconds = rows_to_keep(
             self.defense,
             PoisonedRows(train) if self.poison is None else self.poison.among(train),
             num_classes=self.dataset.num_classes,
@@ -252,6 +268,7 @@ class Filter(Job[Tensor]):
             model=self.model,
             targets=self.targets,
         )
+        return Finished(keep, seconds)
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,15 +276,15 @@ class Train(Job[TrainingResult]):
     """Train one victim, on poison if there is any.
 
     Attributes:
-        recipe: how.
-        seed: of the victim.
+        recipe: recipe to train by.
+        seed: seed of the victim.
         poison: rows that are added; the rows that they replace are left out.
-        keep: ``(N + n,)`` bool mask over train rows and then poison rows, or ``None`` for all.
+        keep: ``(N + n,)`` bool mask over train rows and then poison rows: which to train on; ``None`` for all.
         watch: rows to predict after every epoch.
-        initial: parameters to re-train from; freshly drawn from ``seed`` if ``None``.
-        keep_states: whether the result has parameters, for another training to begin with.
-        probe: what is measured of the gradients.
-        wanted, order_seed, initial_optimizer, keep_optimizer, scoring: as for :class:`gradshape.training.Victim`.
+        initial: parameters to start from; drawn from ``seed`` if ``None``.
+        keep_states: whether the result holds parameters, for another training to start from.
+        probe: what to measure of the gradients; ``None`` for nothing.
+        intended, order_seed, initial_optimizer, keep_optimizer, scoring: as for :class:`gradshape.training.Victim`.
     """
 
     recipe: AnyRecipe
@@ -279,7 +296,7 @@ class Train(Job[TrainingResult]):
     initial: State | None = None
     keep_states: bool = False
     probe: GradientProbe | None = None
-    wanted: Tensor | None = None
+    intended: Tensor | None = None
     order_seed: int | None = None
     initial_optimizer: OptimizerState | None = None
     keep_optimizer: bool = False
@@ -292,12 +309,12 @@ class Train(Job[TrainingResult]):
         watch = None if self.watch is None else self.watch.fingerprint
         return (
             *(self.recipe, self.seed, poison, self.keep, watch, self.initial, self.keep_states, self.probe),
-            *(self.wanted, self.order_seed, self.initial_optimizer, self.keep_optimizer, self.scoring),
+            *(self.intended, self.order_seed, self.initial_optimizer, self.keep_optimizer, self.scoring),
         )
 
     @cached_property
     def victim(self) -> Victim:
-        """The training as the library takes it."""
+        """The victim that the library trains for this job."""
         train, poison = self.dataset.train, self.poison
         rows = PoisonedRows(train) if poison is None or not len(poison) else poison.among(train)
         removed, private = rows.shared_and_private(self.keep)
@@ -309,7 +326,7 @@ class Train(Job[TrainingResult]):
             initial=self.initial,
             order_seed=self.order_seed,
             watch=None if self.watch is None else self.watch.x,
-            wanted=self.wanted,
+            intended=self.intended,
             probe=self.probe,
             initial_optimizer=self.initial_optimizer,
             keep_optimizer=self.keep_optimizer,

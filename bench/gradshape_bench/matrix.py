@@ -9,24 +9,27 @@ import pytest
 from gradshape.attacks import Attack
 from gradshape.defenses import Defense
 from gradshape_bench.case import Case, ExpectedFailure, Scale, Task
-from gradshape_bench.protocols.base import Protocol
-from gradshape_bench.protocols.from_scratch import FromScratch
+from gradshape_bench.protocols import FromScratch, Protocol
 from gradshape_bench.verdict import Threshold
 
 MARK = "matrix"
 Test = TypeVar("Test", bound=Callable[..., None])
-Item = TypeVar("Item")
+Value = TypeVar("Value", covariant=True)
 
 
 @dataclass(frozen=True)
-class Sized(Generic[Item]):
-    """Attacks, defences or thresholds that differ between the scales."""
+class Sized(Generic[Value]):
+    """Tasks, attacks, defences, thresholds or a protocol that differ between the scales.
 
-    smoke: Sequence[Item]
-    paper: Sequence[Item]
+    >>> Sized(smoke=[1], paper=[1, 2, 3]).at(Scale.PAPER)
+    [1, 2, 3]
+    """
 
-    def at(self, scale: Scale) -> Sequence[Item]:
-        """Those of one scale."""
+    smoke: Value
+    paper: Value
+
+    def at(self, scale: Scale) -> Value:
+        """Return what is used at one scale."""
         return self.smoke if scale is Scale.SMOKE else self.paper
 
 
@@ -48,13 +51,13 @@ class Expect:
     scales: Sequence[Scale] = (Scale.SMOKE, Scale.PAPER)
 
     def covers(self, case: Case) -> bool:
-        """Whether it speaks of ``case``."""
+        """Say whether it speaks of ``case``."""
         return case.scale in self.scales and all(
             listed is None or any(_is(item, *own) for item in listed) for listed, own in self._axes(case)
         )
 
     def idle(self, cases: Iterable[Case]) -> list[str]:
-        """What is listed and in none of the cases that it speaks of; itself, if it speaks of none.
+        """Return what is listed and in none of the cases that it covers; itself, if it covers none.
 
         >>> Expect(ExpectedFailure("weak", "here"), attacks=["label_flop_10"]).idle([])
         ["Expect('weak', attacks=['label_flop_10'])"]
@@ -76,7 +79,7 @@ class Expect:
         return f"Expect({self.failure.reason!r}{lists})"
 
     def _axes(self, case: Case) -> list[tuple[Sequence[object] | None, tuple[object, str]]]:
-        """What is listed of each axis, and what the case has there, itself and by its label."""
+        """Return for each axis what is listed, and what the case has there: the value and its label."""
         return [
             (self.tasks, (case.task, f"{case.task.dataset}-{case.task.model}")),
             (self.attacks, (case.attack, case.attack.label)),
@@ -92,31 +95,33 @@ def _is(item: object, value: object, label: str) -> bool:
 class Matrix:
     """Every attack against every defence on every task.
 
+    Where something differs between the scales it is :class:`Sized`.
+
     Args:
-        tasks, attacks, defenses: the axes; all but the tasks may be :class:`Sized`.
-        thresholds: what every case asserts; may be :class:`Sized`.
+        tasks, attacks, defenses: the axes.
+        thresholds: what every case asserts.
         expected_failures: the first that covers a case counts.
-        protocol: the experiment.
+        protocol: the experiment of every case.
         scales: scales at which these cases exist.
     """
 
-    tasks: Sequence[Task]
-    attacks: Sequence[Attack] | Sized[Attack]
-    defenses: Sequence[Defense] | Sized[Defense]
-    thresholds: Sequence[Threshold] | Sized[Threshold]
+    tasks: Sequence[Task] | Sized[Sequence[Task]]
+    attacks: Sequence[Attack] | Sized[Sequence[Attack]]
+    defenses: Sequence[Defense] | Sized[Sequence[Defense]]
+    thresholds: Sequence[Threshold] | Sized[Sequence[Threshold]]
     _: KW_ONLY
     expected_failures: Sequence[Expect] = ()
-    protocol: Protocol = field(default=FromScratch())
+    protocol: Protocol | Sized[Protocol] = field(default=FromScratch())
     scales: Sequence[Scale] = (Scale.SMOKE, Scale.PAPER)
 
     def cases(self, scale: Scale, seeds: Sequence[int]) -> list[Case]:
-        """The cases at one scale, in the order of the axes."""
+        """Return the cases at one scale, in the order of the axes."""
         if scale not in self.scales:
             return []
-        thresholds = tuple(_at(self.thresholds, scale))
+        thresholds, protocol = tuple(_at(self.thresholds, scale)), _at(self.protocol, scale)
         return [
-            self._expecting(Case(task, attack, defense, scale, tuple(seeds), thresholds, self.protocol))
-            for task in self.tasks
+            self._expecting(Case(task, attack, defense, scale, tuple(seeds), thresholds, protocol))
+            for task in _at(self.tasks, scale)
             for attack in _at(self.attacks, scale)
             for defense in _at(self.defenses, scale)
         ]
@@ -126,8 +131,8 @@ class Matrix:
         return case if failure is None else replace(case, expected_failure=failure)
 
 
-def _at(items: Sequence[Item] | Sized[Item], scale: Scale) -> Sequence[Item]:
-    return items.at(scale) if isinstance(items, Sized) else items
+def _at(value: Value | Sized[Value], scale: Scale) -> Value:
+    return value.at(scale) if isinstance(value, Sized) else value
 
 
 def benchmark_cases(*matrices: Matrix) -> Callable[[Test], Test]:
@@ -152,5 +157,5 @@ def benchmark_cases(*matrices: Matrix) -> Callable[[Test], Test]:
 
 
 def all_cases(matrices: Iterable[Matrix], scale: Scale, seeds: Sequence[int]) -> list[Case]:
-    """The cases of several matrices at one scale; a case that two of them declare alike stands once."""
+    """Return the cases of several matrices at one scale; a case that two of them declare alike stands once."""
     return list(dict.fromkeys(case for matrix in matrices for case in matrix.cases(scale, seeds)))

@@ -1,10 +1,10 @@
-"""The command line options of the harness, and what they mean once they are checked."""
+"""The command line options of the harness, and the settings that they give once they are checked."""
 
 import argparse
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +21,7 @@ Value = TypeVar("Value")
 
 
 class EngineKind(Enum):
-    """Where jobs run: in threads of pytest's process, or in worker processes."""
+    """What runs jobs: threads of pytest's process, or worker processes."""
 
     THREADS = "threads"
     PROCESSES = "processes"
@@ -29,11 +29,12 @@ class EngineKind(Enum):
 
 @dataclass(frozen=True)
 class Settings:
-    """Checked options; see the help texts below."""
+    """The values of the options, checked; their help texts say what they mean."""
 
     scale: Scale
     seeds: tuple[int, ...]
     device: str
+    _: KW_ONLY
     offline: bool
     require_data: bool
     results: Path
@@ -46,7 +47,7 @@ class Settings:
 
 
 def add_options(parser: pytest.Parser) -> None:
-    """Add the options to pytest's: each as ``--gradshape-NAME``, and as ``--NAME`` if no other plugin has that."""
+    """Add the options to pytest: each as ``--gradshape-NAME``, and as ``--NAME`` unless another plugin has that."""
     group = parser.getgroup("gradshape", "gradshape: robustness benchmarks")
 
     def add(name: str, *, dest: str | None = None, **attributes: Any) -> None:
@@ -61,51 +62,51 @@ def add_options(parser: pytest.Parser) -> None:
         "scale",
         default=Scale.SMOKE.value,
         metavar="smoke|paper",
-        help="size of the cases: 'smoke' (minutes) or 'paper' (the paper's own sizes); default: smoke",
+        help="size of the cases: 'smoke' takes minutes, 'paper' has the sizes of the paper (default: smoke)",
     )
-    add("seeds", metavar="N", help="repetitions of every case; default: 3 at smoke, 5 at paper scale")
+    add("seeds", metavar="N", help="number of repetitions of every case (default: 3 at smoke scale, 5 at paper scale)")
     add(
         "device",
         default="auto",
         metavar="auto|cpu|cuda[:i]",
-        help="where poison is crafted and victims are trained; default: auto",
+        help="device that crafts poison and trains victims (default: auto, which takes a GPU if there is one)",
     )
     add(
         "tf32",
         action="store_true",
-        help="let GPUs round the factors of float32 products to 10 bits (TF32): faster, less exact; off by default",
+        help="let GPUs round the factors of float32 products to 10 bits (TF32), which is faster and less exact",
     )
-    add("no-tf32", action="store_false", dest="tf32", help="full float32 products; the default")
-    add("offline", action="store_true", help="forbid the network: data that is missing is skipped")
-    add("require-data", action="store_true", help="a case whose data cannot be had is an error, not a skip")
-    add("results", metavar="FILE", help="results file; default: results/results.jsonl")
-    add("cache-dir", metavar="DIR", help="finished jobs are kept here; default: .gradshape")
-    add("no-cache", action="store_true", help="neither use nor keep finished jobs")
+    add("no-tf32", action="store_false", dest="tf32", help="compute float32 products in full precision (the default)")
+    add("offline", action="store_true", help="use no network: skip cases whose data is missing")
+    add("require-data", action="store_true", help="fail cases whose data is missing, instead of skipping them")
+    add("results", metavar="FILE", help="file that records are appended to (default: results/results.jsonl)")
+    add("cache-dir", metavar="DIR", help="folder that keeps finished jobs (default: .gradshape)")
+    add("no-cache", action="store_true", help="neither use finished jobs of earlier runs nor keep those of this one")
     add(
         "max-memory",
         default="4G",
         metavar="SIZE",
-        help="memory that the stacks of victims may take, like 800M or 4G; default: 4G",
+        help="memory that all stacks of victims together may take, such as 800M or 4G (default: 4G)",
     )
     add(
         "engine",
         default=EngineKind.THREADS.value,
         metavar="threads|processes",
-        help="where jobs run: in threads of this process, or in worker processes, any of which may crash without "
-        "ending the run; default: threads",
+        help="what runs jobs: threads of this process, or worker processes, any of which may crash without ending the "
+        "run (default: threads)",
     )
     add(
         "strict-verdicts",
         action="store_true",
-        help="a threshold whose verdict is INCONCLUSIVE fails, even if the measured value meets it",
+        help="fail thresholds whose verdict is INCONCLUSIVE, even if the measured value meets them",
     )
 
 
 def read(config: pytest.Config) -> Settings:
-    """The options' values, checked.
+    """Read and check the values of the options.
 
     Raises:
-        pytest.UsageError: a value is not understood; the message names option, value and expectation.
+        pytest.UsageError: a value is not valid; the message names option, value and expectation.
     """
 
     def checked(option: str, parse: Callable[[str], Value], text: str) -> Value:
@@ -140,10 +141,10 @@ def _path(given: str | None, default: Path) -> Path:
 
 
 def parse_count(text: str) -> int:
-    """A number of at least 1.
+    """Parse a whole number of at least 1.
 
     Raises:
-        ValueError: it is none.
+        ValueError: ``text`` is no such number.
     """
     if not text.isdecimal() or int(text) < 1:
         raise ValueError(f"{text!r}: expected a whole number of at least 1")
@@ -151,10 +152,10 @@ def parse_count(text: str) -> int:
 
 
 def parse_size(text: str) -> int:
-    """Bytes from a number with K, M, G or T, with or without B.
+    """Parse a size in bytes: a number with K, M, G or T, with or without B.
 
     Raises:
-        ValueError: not understood, or not greater than 0.
+        ValueError: ``text`` is no size, or less than one byte.
 
     >>> parse_size("1.5G")
     1610612736
@@ -171,10 +172,10 @@ def parse_size(text: str) -> int:
 
 
 def parse_engine(text: str) -> EngineKind:
-    """Where jobs run.
+    """Parse the name of an engine.
 
     Raises:
-        ValueError: it is no such place.
+        ValueError: there is no such engine.
 
     >>> parse_engine("processes")
     <EngineKind.PROCESSES: 'processes'>
@@ -186,10 +187,10 @@ def parse_engine(text: str) -> EngineKind:
 
 
 def parse_device(text: str) -> str:
-    """``cpu``, ``cuda`` or ``cuda:i``; ``auto`` is a GPU if there is one, the next one in each pytest-xdist worker.
+    """Parse a device: ``cpu``, ``cuda`` or ``cuda:i``; ``auto`` is a GPU if there is one, another in each xdist worker.
 
     Raises:
-        ValueError: not understood, or there is no such device.
+        ValueError: ``text`` is no device, or the device is not there.
     """
     if text == "auto":
         if not torch.cuda.is_available():

@@ -1,4 +1,4 @@
-"""Which cases were selected and are not measured yet: what tells a complete run from a part of one."""
+"""The cases that were selected and are not measured yet, which tell a complete run from a partial one."""
 
 import json
 from collections.abc import Iterable
@@ -12,10 +12,10 @@ Key = tuple[str, str]
 
 
 class Pending:
-    """The cases, as scale and id, in a file beside the results file.
+    """Scale and id of each pending case, in a file beside the results file.
 
-    A session adds what it selects before it runs anything, and takes out what it measured when it ends. A session that
-    is killed leaves its cases here until they are run again; what it finished comes from the cache then.
+    A session adds the cases that it selects before it runs any, and removes those that it measured when it ends. A
+    session that is killed leaves its cases here until they are run again; its finished jobs are then in the cache.
 
     Args:
         results: the results file.
@@ -26,24 +26,24 @@ class Pending:
         self._lock = results.with_name(f"{results.name}.lock")
 
     def keys(self) -> set[Key] | None:
-        """The cases; ``None`` if no session ever said what it selects.
+        """Return the pending cases; ``None`` if no session has ever added any.
 
         Raises:
-            ValueError: the file holds something else.
+            ValueError: the file is no list of cases.
         """
         try:
             return {(str(scale), str(case)) for scale, case in json.loads(self.path.read_text(encoding="utf-8"))}
         except FileNotFoundError:
             return None
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{self.path} is no list of cases: {error}: delete it and run them again") from error
+            raise ValueError(f"{self.path} is no list of cases: {error}: delete it and run the cases again") from error
 
     def add(self, keys: Iterable[Key]) -> None:
-        """Say that these are selected."""
+        """Add cases that are selected."""
         self._change(keys, ())
 
     def discard(self, keys: Iterable[Key]) -> None:
-        """Say that these are measured."""
+        """Remove cases that are measured."""
         self._change((), keys)
 
     def _change(self, more: Iterable[Key], fewer: Iterable[Key]) -> None:

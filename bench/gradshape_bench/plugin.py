@@ -1,4 +1,4 @@
-"""The pytest plugin: options, cases as tests, and reports at the end."""
+"""The pytest plugin: it adds options, runs cases as tests, and writes reports at the end."""
 
 import json
 import logging
@@ -17,22 +17,15 @@ from gradshape_bench.progress import progress_line
 from gradshape_bench.record import MISSING_DATA, Record, Status
 from gradshape_bench.report import leaderboard, ledger, tradeoff
 from gradshape_bench.report.summary import summarize
-from gradshape_bench.session import (
-    BenchSession,
-    CaseOutcome,
-    Place,
-    ThresholdMissed,
-    Unmeasured,
-    blank_record,
-)
+from gradshape_bench.session import BenchSession, CaseOutcome, SessionPart, ThresholdMissed, Unmeasured, blank_record
 from gradshape_bench.store import ResultsFile
 
 _PROPERTY = "gradshape_record"
 _STUBS = "cases.json"
 _settings = pytest.StashKey[Settings]()
-_place = pytest.StashKey[Place]()
+_part = pytest.StashKey[SessionPart]()
 _session = pytest.StashKey[BenchSession]()
-_reporter = pytest.StashKey["Reporter"]()
+_reporter = pytest.StashKey["RecordReporter"]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -50,13 +43,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_settings] = settings
     worker = getattr(config, "workerinput", None)
     if worker is not None:
-        config.stash[_place] = Place(Path(worker["gradshape_folder"]), worker["workercount"], _worker_index(config))
+        config.stash[_part] = SessionPart(
+            Path(worker["gradshape_folder"]), worker["workercount"], _worker_index(config)
+        )
         return
-    config.stash[_place] = Place.alone()
-    reporter = Reporter(settings, config.stash[_place].folder)
+    config.stash[_part] = SessionPart.alone()
+    reporter = RecordReporter(settings, config.stash[_part].folder)
     config.stash[_reporter] = reporter
     config.pluginmanager.register(reporter, "gradshape-reporter")
-    config.add_cleanup(lambda: shutil.rmtree(config.stash[_place].folder, ignore_errors=True))
+    config.add_cleanup(lambda: shutil.rmtree(config.stash[_part].folder, ignore_errors=True))
 
 
 def _worker_index(config: pytest.Config) -> int:
@@ -65,8 +60,8 @@ def _worker_index(config: pytest.Config) -> int:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Tell a worker process where the session's folder is."""
-    node.workerinput["gradshape_folder"] = str(node.config.stash[_place].folder)
+    """Send a worker process the path of the session's folder."""
+    node.workerinput["gradshape_folder"] = str(node.config.stash[_part].folder)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -81,7 +76,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def _parameter(case: Case) -> Any:
     marks = [pytest.mark.case(**case.labels)]
     if case.expected_failure is not None:
-        # Not strict: an unexpected pass near the bound is reported, it does not fail the run.
+        # Not strict: an unexpected pass near the bound is reported and does not fail the run.
         marks.append(pytest.mark.xfail(reason=str(case.expected_failure), raises=ThresholdMissed, strict=False))
     return pytest.param(case, id=case.id, marks=marks)
 
@@ -91,31 +86,31 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     cases = {item.nodeid: case for item in session.items if (case := _case(item)) is not None}
     if not cases or config.option.collectonly:
         return
-    place = config.stash[_place]
+    part = config.stash[_part]
     try:
         running = BenchSession(
             cases.values(),
             config.stash[_settings],
-            place,
+            part,
             config.rootpath,
             progress_line(config),
-            # Who stops at the first failure does not want what comes after it.
+            # Whoever stops at the first failure does not want later cases to run.
             ahead=1 if config.option.maxfail else None,
         )
     except ValueError as error:
         raise pytest.UsageError(str(error)) from error
     config.stash[_session] = running
     config.add_cleanup(running.close)
-    if place.index == 0:
+    if part.index == 0:
         Pending(config.stash[_settings].results).add((case.scale.value, case.id) for case in cases.values())
-    if hasattr(config, "workerinput") and place.index == 0:
-        # If a worker dies, only the controller is left to tell which case it was at.
+    if hasattr(config, "workerinput") and part.index == 0:
+        # If a worker dies, only the controller can record which case it was running.
         stubs = {nodeid: blank_record(case, Status.CRASHED).to_json() for nodeid, case in cases.items()}
-        (place.folder / _STUBS).write_text(json.dumps(stubs), encoding="utf-8")
+        (part.folder / _STUBS).write_text(json.dumps(stubs), encoding="utf-8")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Leave the processors to a test that measures time."""
+    """Stop background jobs before a test that measures time."""
     running = item.config.stash.get(_session, None)
     if running is not None and "benchmark" in getattr(item, "fixturenames", ()):
         running.rest()
@@ -131,7 +126,7 @@ def _case(item: pytest.Item) -> Case | None:
 def outcome(request: pytest.FixtureRequest, case: Case) -> CaseOutcome:
     """The outcome of this test's case.
 
-    It is computed when the test first looks at it, in the test's own phase, so that pytest reports it as the test.
+    The case runs when the test first looks at the outcome, so that pytest reports it as part of the test's own phase.
     """
     config, node = request.config, request.node
 
@@ -153,12 +148,12 @@ def outcome(request: pytest.FixtureRequest, case: Case) -> CaseOutcome:
 
 
 def _attach(node: pytest.Item, record: Record) -> None:
-    # One string: worker processes can send nothing but plain types.
+    # As one string: worker processes can send plain types only.
     node.user_properties.append((_PROPERTY, record.to_json()))
 
 
-class Reporter:
-    """Stores records as they come in and writes the reports; it lives in the process that the user started."""
+class RecordReporter:
+    """Stores records as tests report them and writes the reports, in the process that the user started."""
 
     def __init__(self, settings: Settings, folder: Path) -> None:
         self._results = ResultsFile(settings.results)
@@ -195,7 +190,7 @@ class Reporter:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:
-        """Remember what the workers are to report."""
+        """Remember which tests the workers must report."""
         self._expected.update(ids)
 
     @pytest.hookimpl(tryfirst=True)
@@ -204,7 +199,7 @@ class Reporter:
         stopped = bool(session.shouldstop or session.shouldfail)
         self._lost = 0 if stopped else len(self._expected - self._reported)
         if self._lost and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
-            # A worker that dies in an internal error can leave exit status 0 and lost tests behind.
+            # A worker that dies of an internal error can leave unreported tests and exit status 0.
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
         if self._records:
             self._pending.discard(record.key for record in self._records.values())
@@ -217,7 +212,7 @@ class Reporter:
                 ledger.write(records, self._ledger)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """Show the records of this run and where the reports are."""
+        """Summarize the records of this run and show where the reports are."""
         if self._lost:
             terminalreporter.write_line(f"gradshape: {self._lost} selected tests were never reported", red=True)
         if not self._records:

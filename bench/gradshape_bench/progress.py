@@ -1,4 +1,4 @@
-"""The line that tells how far a long computation is."""
+"""The progress line of a long computation."""
 
 import threading
 import time
@@ -10,18 +10,19 @@ from _pytest.terminal import TerminalReporter
 
 from gradshape.attacks import Crafting
 from gradshape.training import Progress
+from gradshape_bench.jobs import JobProgress
 
 _QUIET_SECONDS = 2.0
 _INTERVAL = 0.25
 
 
 class ProgressLine:
-    """One line below pytest's own output, on a terminal only; it vanishes when the work is done.
+    """A line below pytest's own output, on a terminal only; it disappears when the work is done.
 
     Args:
-        write: puts text on the screen as it is.
-        column: where pytest's own line stands now.
-        clock: seconds.
+        write: writes text to the terminal unchanged.
+        column: returns the column in which pytest will go on writing.
+        clock: returns the time in seconds.
     """
 
     def __init__(
@@ -37,8 +38,8 @@ class ProgressLine:
         self._written = 0.0
         self._shown = False
 
-    def update(self, bundle: object, progress: Progress | tuple[str, Crafting]) -> None:
-        """Take note of a bundle's progress, or of an attack's by its label; called from any thread."""
+    def update(self, bundle: object, progress: JobProgress) -> None:
+        """Note how far a bundle is, and show it now and then; may be called from any thread."""
         with self._guard:
             now = self._clock()
             if self._began is None:
@@ -53,7 +54,7 @@ class ProgressLine:
                 self._show(self._text(now - self._began))
 
     def clear(self) -> None:
-        """Remove the line: the work is done."""
+        """Remove the line when the work is done."""
         with self._guard:
             if self._shown:
                 self._show("")
@@ -75,13 +76,13 @@ class ProgressLine:
         return f"training {victims} {latest.model} victims: {epoch}, about {left:.0f} s left"
 
     def _show(self, text: str) -> None:
-        # One line down, write, and back to where pytest goes on writing.
+        # Move one line down, write, and move back to where pytest goes on writing.
         self._write(f"\n\x1b[2K{text[:78]}\x1b[A\x1b[{self._column() + 1}G")
         self._shown = True
 
 
 def progress_line(config: pytest.Config) -> ProgressLine | None:
-    """The line for this session; ``None`` where it would disturb: no terminal, ``-q``, CI logs, worker processes."""
+    """Return the line for this session; ``None`` without a terminal, with ``-q`` and in worker processes."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     if not isinstance(reporter, TerminalReporter) or hasattr(config, "workerinput"):
         return None

@@ -1,7 +1,7 @@
-"""Publishing: what complete runs measured goes into the tracked reports, and nothing that stands there is lost.
+"""Publishing: taking the records of complete runs into the tracked reports, without losing what is there.
 
-The records behind the published pages are tracked beside them, one file a scale, so that a run of some cases renews
-these and leaves the others.
+The records behind the published pages are tracked beside them, in one file for each scale, so that a run of some cases
+renews these and keeps the others.
 """
 
 import json
@@ -14,27 +14,27 @@ from pathlib import Path
 from typing import Any
 
 from gradshape_bench.case import Scale
-from gradshape_bench.held import cases_on, numbers_on, settings_on
+from gradshape_bench.page_contents import cases_on, numbers_on, settings_on
 from gradshape_bench.pending import Pending
 from gradshape_bench.record import Record, Status
 from gradshape_bench.report import cells, leaderboard, ledger, plots, tradeoff
-from gradshape_bench.speed import report
+from gradshape_bench.speed import page as speed_page
 from gradshape_bench.speed import results as speed_results
 from gradshape_bench.store import ResultsFile
 
-# Pages show three or four decimals; the data behind them stay small.
+# Pages show three or four decimals, and the files of records should stay small.
 _DIGITS = 6
 _SHOWN = 3
 _LEADERBOARDS = {Scale.PAPER: "leaderboard.md", Scale.SMOKE: "leaderboard-smoke.md"}
 
 
 class Refused(Exception):
-    """Nothing was published, and why."""
+    """Publishing was refused, for the reason that the message gives."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """A file that publishing writes, and how it says so."""
+    """A file that publishing writes, and a note on what that changes."""
 
     path: Path
     content: bytes
@@ -46,18 +46,18 @@ class Change:
 
 @dataclass(frozen=True)
 class Publication:
-    """What publishing a run does.
+    """The changes that publishing a run makes.
 
     Attributes:
-        changes: the files whose content is another afterwards.
-        remarks: what of the run is not published, a line each.
+        changes: the files whose content changes.
+        remarks: what is not published, one line for each reason.
     """
 
     changes: Sequence[Change]
     remarks: Sequence[str]
 
     def write(self) -> None:
-        """Write the files."""
+        """Write the changed files."""
         for change in self.changes:
             change.path.parent.mkdir(parents=True, exist_ok=True)
             temporary = change.path.with_name(f".{change.path.name}.tmp")
@@ -66,7 +66,7 @@ class Publication:
 
 
 def data_file(into: Path, scale: Scale) -> Path:
-    """Where the records behind the published pages of one scale are."""
+    """Return the path of the records behind the published pages of one scale."""
     # In a folder of their own, since `gradshape leaderboard FILE` writes its page beside the file.
     return into / "data" / f"{scale.value}.jsonl"
 
@@ -74,21 +74,21 @@ def data_file(into: Path, scale: Scale) -> Path:
 def prepare(
     results: Path, into: Path, *, scales: Collection[Scale] = tuple(Scale), replace: bool = False, figures: bool = True
 ) -> Publication:
-    """What publishing does; nothing is written yet.
+    """Prepare the changes that publishing makes, and write nothing yet.
 
-    A record takes the place of the published one of its case, unless that one has more seeds. Cases that were skipped
-    are left out: why says something of this machine only.
+    A record replaces the published one of its case, unless that one has more seeds. Cases that were skipped are left
+    out, because the reason concerns this machine only.
 
     Args:
-        results: the results file of the runs; pages about speed lie beside it.
+        results: results file of the runs; the results of the speed suite lie beside it.
         into: folder of the published pages.
-        scales: which scales' records are taken.
-        replace: publish these runs alone: cases of their scales that they do not have go.
-        figures: whether the figures are drawn, too.
+        scales: the scales whose records are published.
+        replace: whether to drop published cases of these scales that the runs do not have.
+        figures: whether to draw the figures, too.
 
     Raises:
-        Refused: the runs are not complete, or a page would lose what has no data behind it.
-        MissingMatplotlib: figures are asked for and there is no matplotlib.
+        Refused: the runs are not complete, or a page would lose entries for which there are no records.
+        MissingMatplotlib: figures are asked for and matplotlib is not installed.
         OSError: a file cannot be read.
     """
     complete = [record for record in ResultsFile(results).records() if record.scale in {s.value for s in scales}]
@@ -119,8 +119,8 @@ def _check_complete(records: Iterable[Record], pending: Pending, scales: Collect
     selected = pending.keys()
     if selected is None:
         raise Refused(
-            f"{pending.path} is not there, which says what the runs selected: run the cases again, "
-            "what is finished comes from the cache"
+            f"{pending.path}: there is no such file to say which cases were selected: run the cases again, finished "
+            "jobs come from the cache"
         )
     open_cases = sorted(case for scale, case in selected if scale in {s.value for s in scales})
     if open_cases:
@@ -163,24 +163,24 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, float):
         return float(f"{value:.{_DIGITS}g}")
     if isinstance(value, dict):
-        return {name: _rounded(of) for name, of in value.items()}
-    return [_rounded(of) for of in value] if isinstance(value, list) else value
+        return {name: _rounded(item) for name, item in value.items()}
+    return [_rounded(item) for item in value] if isinstance(value, list) else value
 
 
 @dataclass(frozen=True)
 class _Page:
-    """A page, and what it holds.
+    """A published page.
 
     Attributes:
-        name: of the file.
-        render: makes it from records.
-        held: names what a page's text holds, a section and a name each.
-        noun: what these are.
+        name: name of its file.
+        render: renders the page from records.
+        contents: reads section and name of each entry back from the text of the page.
+        noun: what an entry is.
     """
 
     name: str
     render: Callable[[Sequence[Record]], str]
-    held: Callable[[str], set[tuple[str, str]]]
+    contents: Callable[[str], set[tuple[str, str]]]
     noun: str
 
 
@@ -200,7 +200,7 @@ def _pages(
             yield _data(data_file(into, scale), merged[scale], known[scale])
     if any(map(tradeoff.concerns, records)):
         pages.append((_Page("privacy.md", tradeoff.render, settings_on, "setting"), everything))
-    # Smoke scale only fills the ledger's gaps.
+    # Smoke scale only fills gaps in the ledger.
     if any(ledger.concerns(record) and record.scale == Scale.PAPER.value for record in records):
         pages.append((_Page("reproduction.md", ledger.render, numbers_on, "number at paper scale"), everything))
     lost: list[str] = []
@@ -208,14 +208,12 @@ def _pages(
         path = into / page.name
         old = path.read_text(encoding="utf-8") if path.exists() else ""
         text = page.render(of)
-        before, after = page.held(old), page.held(text)
+        before, after = page.contents(old), page.contents(text)
         missing = _by_section(before - after)
         lost += [f"{path}, {section}: {_some(names)}" for section, names in missing.items()]
         yield Change(path, text.encode(), _note(page, before, after, old, text))
     if lost and not replace:
-        raise Refused(
-            "\n".join(["these would be lost, for which there is no data here; --replace lets them go:", *lost])
-        )
+        raise Refused("\n".join(["these would be lost, as there are no records of them; --replace drops them:", *lost]))
 
 
 def _data(path: Path, merged: Sequence[Record], known: Sequence[Record]) -> Change:
@@ -232,24 +230,24 @@ def _data(path: Path, merged: Sequence[Record], known: Sequence[Record]) -> Chan
 
 
 def _note(page: _Page, before: Collection[object], after: Collection[object], old: str, new: str) -> str:
-    def described(held: Collection[object], text: str) -> str:
+    def described(entries: Collection[object], text: str) -> str:
         commits = sorted(set(re.findall(r"\bcommit (\S+?)(?=,|\s)", text)))
-        return cells.count(len(held), page.noun) + (f" (commit {', '.join(commits)})" if commits else "")
+        return cells.count(len(entries), page.noun) + (f" (commit {', '.join(commits)})" if commits else "")
 
     return f"{described(before, old)} by {described(after, new)}" if old else described(after, new)
 
 
-def _by_section(held: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+def _by_section(entries: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     sections: defaultdict[str, list[str]] = defaultdict(list)
-    for section, name in sorted(held):
+    for section, name in sorted(entries):
         sections[section].append(name)
     return {section: [f"{len(names)} ({_some(names)})"] for section, names in sections.items()}
 
 
 def _beside(records: Iterable[Record], merged: Mapping[Scale, Sequence[Record]]) -> list[Record]:
-    """Everything that shares a picture with one of ``records``."""
+    """Return all records that share a picture with one of ``records``."""
     new = {_group(record) for record in records}
-    return [record for of_scale in merged.values() for record in of_scale if _group(record) in new]
+    return [record for at_scale in merged.values() for record in at_scale if _group(record) in new]
 
 
 def _group(record: Record) -> tuple[str, str, str]:
@@ -259,12 +257,12 @@ def _group(record: Record) -> tuple[str, str, str]:
 
 def _figures(records: Sequence[Record], folder: Path) -> list[Change]:
     with tempfile.TemporaryDirectory() as drawn:
-        files = [file for of_kind in plots.write(records, Path(drawn)).values() for file in of_kind]
+        files = [file for written in plots.write(records, Path(drawn)).values() for file in written]
         return [Change(folder / file.name, file.read_bytes(), "") for file in files]
 
 
 def _speed_pages(folder: Path, into: Path, scales: Collection[Scale], remarks: list[str]) -> Iterator[Change]:
-    """The pages about speed, which only complete runs write; smoke scale is not for quoting."""
+    """Yield the pages about speed of runs at paper scale; those at smoke scale are not for quoting."""
     for source in sorted(folder.glob("speed*.json")):
         try:
             run = speed_results.load(source)
@@ -281,4 +279,4 @@ def _speed_pages(folder: Path, into: Path, scales: Collection[Scale], remarks: l
             except ValueError:
                 note = f"another version by {note}"
         yield Change(kept, run.to_json().encode(), note)
-        yield Change(kept.with_suffix(".md"), report.render(run).encode(), note)
+        yield Change(kept.with_suffix(".md"), speed_page.render(run).encode(), note)

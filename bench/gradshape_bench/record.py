@@ -1,8 +1,8 @@
-"""One case's result, as it is written to the results file: one line of JSON."""
+"""The record of a case, written to the results file as one line of JSON."""
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import KW_ONLY, asdict, dataclass, field
 from enum import Enum
 from types import UnionType
 from typing import Any
@@ -11,12 +11,12 @@ from gradshape.metrics import Estimate
 from gradshape_bench.verdict import Judgement, Threshold, Verdict
 
 SCHEMA = 1
-# What the reason of a case begins with whose data could not be had.
+# The reason begins with this if the data of the case could not be had.
 MISSING_DATA = "data:"
 
 
 class OtherSchema(ValueError):
-    """A line that another version of this project wrote."""
+    """A line was written in the schema of another version of this project."""
 
 
 class Status(Enum):
@@ -38,22 +38,23 @@ class Record:
         dataset, model, protocol, attack, defense: labels, as in the id.
         dataset_fingerprint: sha256 of the rows; ``None`` if they were never loaded.
         scale: ``smoke`` or ``paper``.
-        seeds: of the repetitions.
-        status: see :class:`Status`.
-        metrics: by name, see :data:`gradshape_bench.report.metrics.METRICS`; ``_best`` and ``_last`` say which epoch's
-            test accuracy was taken, no suffix means the protocol's choice.
-        judgements: one a threshold; empty unless ``status`` is ok.
+        seeds: seeds of the repetitions.
+        status: whether the case could be measured.
+        metrics: by name, see :data:`gradshape_bench.report.metric_definitions.METRICS`; ``_best`` and ``_last`` say
+            which epoch's test accuracy was taken, no suffix means the protocol's choice.
+        judgements: one for each threshold; empty unless ``status`` is ok.
         expected_failure: why the case is expected to miss a threshold, with the source; ``None`` if it is not.
         reason: why there are no metrics; ``None`` if there are.
-        details: how it was trained and how much poison there was, as plain values.
-        seconds: computing time of its jobs, each job's share of the stack that it ran in.
-        environment: versions, device, source.
-        costs: mean seconds of a job by what it did: crafting, filtering, training.
+        details: how victims were trained and how much poison there was, as plain values.
+        seconds: computing time of the jobs; for each job its share of the stack that it ran in.
+        environment: versions, device and source.
+        costs: mean seconds of a job, by what it did: crafting, filtering or training.
     """
 
     case: str
     fingerprint: str
     dataset: str
+    _: KW_ONLY
     dataset_fingerprint: str | None
     model: str
     protocol: str
@@ -73,32 +74,23 @@ class Record:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What identifies it among the records of a results file: a later one replaces an earlier one."""
+        """What identifies the record in a results file, where a later record replaces an earlier one."""
         return self.scale, self.case
 
     @property
     def missed(self) -> tuple[Judgement, ...]:
-        """The thresholds that are not met."""
+        """The judgements of thresholds that are not met."""
         return tuple(judgement for judgement in self.judgements if not judgement.met)
 
     @property
     def verdict(self) -> Verdict | None:
-        """The worst of its verdicts; ``None`` if there is none."""
+        """The worst verdict; ``None`` if there is none."""
         verdicts = {judgement.verdict for judgement in self.judgements}
         return next((v for v in (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS) if v in verdicts), None)
 
     def to_json(self) -> str:
-        """The record as one line."""
-        thresholds = [
-            {
-                "metric": j.threshold.metric,
-                "op": j.threshold.op,
-                "bound": j.threshold.bound,
-                "verdict": j.verdict.value,
-                "met": j.met,
-            }
-            for j in self.judgements
-        ]
+        """Return the record as one line of JSON."""
+        thresholds = [{**asdict(j.threshold), "verdict": j.verdict.value, "met": j.met} for j in self.judgements]
         document = {
             "schema": SCHEMA,
             "case": self.case,
@@ -125,10 +117,10 @@ class Record:
 
     @classmethod
     def from_json(cls, line: str) -> "Record":
-        """The record that :meth:`to_json` wrote.
+        """Read the record that :meth:`to_json` wrote.
 
         Raises:
-            OtherSchema: the line is of another schema version; a ``ValueError``, too.
+            OtherSchema: the line has another schema version; it is a ``ValueError``, too.
             ValueError: the line is no record.
         """
         try:
@@ -139,31 +131,15 @@ class Record:
             metrics = {name: Estimate(**estimate) for name, estimate in document["metrics"].items()}
             judgements = tuple(
                 Judgement(
-                    Threshold(t["metric"], t["op"], t["bound"]), metrics[t["metric"]], Verdict(t["verdict"]), t["met"]
+                    Threshold(t["metric"], t["op"], t["bound"]),
+                    metrics[t["metric"]],
+                    Verdict(t["verdict"]),
+                    met=t["met"],
                 )
                 for t in document["thresholds"]
             )
-            same = {
-                name: document[name]
-                for name in (
-                    "case",
-                    "fingerprint",
-                    "dataset",
-                    "dataset_fingerprint",
-                    "model",
-                    "protocol",
-                    "attack",
-                    "defense",
-                    "scale",
-                    "expected_failure",
-                    "reason",
-                    "details",
-                    "seconds",
-                    "environment",
-                )
-            }
             return cls(
-                **same,
+                **{name: document[name] for name in (*_TEXTS, *_OPTIONAL_TEXTS, "details", "seconds", "environment")},
                 seeds=tuple(document["seeds"]),
                 status=Status(document["status"]),
                 metrics=metrics,
@@ -175,12 +151,13 @@ class Record:
 
 
 _TEXTS = ("case", "fingerprint", "dataset", "model", "protocol", "attack", "defense", "scale")
+_OPTIONAL_TEXTS = ("dataset_fingerprint", "expected_failure", "reason")
 
 
 def _check_types(document: Mapping[str, Any]) -> None:
-    """Raise ``TypeError`` where a value is of a type that would only fail later, when it is sorted or printed."""
+    """Raise ``TypeError`` for a value whose type would only fail later, when it is sorted or printed."""
     fields: list[tuple[str, Any, type | UnionType]] = [(name, document[name], str) for name in _TEXTS]
-    fields += [(name, document[name], str | None) for name in ("dataset_fingerprint", "expected_failure", "reason")]
+    fields += [(name, document[name], str | None) for name in _OPTIONAL_TEXTS]
     fields += [(name, document[name], dict) for name in ("metrics", "details", "environment")]
     fields += [("seeds", seed, int) for seed in document["seeds"]]
     fields.append(("seconds", document["seconds"], int | float))
@@ -191,7 +168,7 @@ def _check_types(document: Mapping[str, Any]) -> None:
     fields += [("bound", threshold["bound"], int | float) for threshold in document["thresholds"]]
     for name, value, kind in fields:
         if not isinstance(value, kind):
-            raise TypeError(f"{name} is {value!r}")
+            raise TypeError(f"{name}={value!r}: expected {getattr(kind, '__name__', kind)}")
 
 
 def _refuse(constant: str) -> float:

@@ -1,10 +1,10 @@
-"""Runs the experiments of cases: shared jobs once, finished jobs never again, trainings in stacks."""
+"""The scheduler: it runs the experiments of cases, equal jobs once, finished jobs never again, trainings in stacks."""
 
 import logging
 import time
 from collections import deque
 from collections.abc import Generator, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any
 
 from gradshape import _digest
@@ -13,44 +13,45 @@ from gradshape_bench.cache import Cache, Claim
 from gradshape_bench.case import Case, Rows
 from gradshape_bench.engines import Bundle, Done, Engine, Failed
 from gradshape_bench.jobs import AnyJob, Finished, Train
-from gradshape_bench.protocols.base import Experiment, Measurement
+from gradshape_bench.protocols import Experiment, Measurement, experiment
 
 _log = logging.getLogger(__name__)
 
-# Victims that are worth a stack of their own: fewer gain less by another processor than they lose by smaller products.
+# Least size of a stack's share: fewer victims gain less by another processor than they lose by smaller products.
 _LEAST_PART = 8
-# Cases that are begun early, for each worker: as many poison sets and networks may have to be held in memory.
+# How many cases to begin early for each worker: poison sets and networks of all of them may have to fit in memory.
 _AHEAD = 4
-# How long to wait for a job that another process does, before looking again.
-_PATIENCE = 0.1
+# Seconds to wait for a job that another process does before looking for it again.
+_WAIT_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a case's experiment found, and what it cost.
+class MeasuredCase:
+    """What the experiment of a case measured, and what that cost.
 
     Attributes:
-        measurement: what it found; it holds no jobs any more.
-        dataset_fingerprint, train_rows: of the clean data.
-        seconds: computing time of its jobs.
-        costs: mean computing time of a job by what it did, in seconds.
+        measurement: what the experiment measured; it refers to no jobs any more.
+        dataset_fingerprint, train_rows: fingerprint of the clean data, and how many training rows there are.
+        seconds: computing time of all its jobs.
+        costs: mean computing time of a job in seconds, by what the job did.
     """
 
     measurement: Measurement
     dataset_fingerprint: str
     train_rows: int
+    _: KW_ONLY
     seconds: float
     costs: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
 class _Run:
-    """A case's experiment under way.
+    """The experiment of a case under way.
 
     Attributes:
-        pending: the jobs whose results it waits for; ``None`` until it is begun.
-        missing: those of them that are not finished, by key.
-        spent: seconds of its jobs, by key.
+        pending: jobs whose results it waits for; ``None`` until it has begun.
+        missing: those of these jobs that are not finished, by key.
+        spent: computing time of its jobs in seconds, by key.
     """
 
     case: Case
@@ -63,31 +64,31 @@ class _Run:
 
 @dataclass(eq=False)
 class _Taken:
-    """A bundle that the engine has: what it has not given back, and the right to do it."""
+    """A bundle that the engine has taken: keys of the jobs that it has not given back, and the claim on them."""
 
     keys: set[str]
     claim: Claim
 
 
 class Scheduler:
-    """Gives the outcome of any of its cases.
+    """Measures any of its cases when it is asked for.
 
-    It computes what that case needs and what shares its stacks; while workers are idle, also what the next cases need,
-    in their order.
+    It does the jobs that this case needs and those that share their stacks; while workers are idle, it also does the
+    jobs that the next cases need, in the order of the cases.
 
-    Only the thread that asks for outcomes touches anything in here, and that thread alone claims jobs, reads and writes
-    the cache, and resumes experiments. The engine's workers are handed plain bundles and give back plain results, by
-    way of the generator that :meth:`Engine.run <gradshape_bench.engines.Engine.run>` is: it asks for the next bundle,
-    and hands on results, only while that thread advances it. So there is nothing to guard. Other processes may use the
-    same cache at the same time: a bundle is claimed before it is handed out, and looked up again once it is claimed.
+    Only the thread that asks for cases touches anything in here: that thread alone claims jobs, reads and writes the
+    cache, and resumes experiments. The engine's workers receive plain bundles and return plain results through the
+    generator :meth:`Engine.run <gradshape_bench.engines.Engine.run>`, which asks for the next bundle and hands on
+    results only while that thread advances it. So nothing needs a lock. Other processes may use the same cache at the
+    same time: a bundle is claimed before it is handed out, and looked up once more after it is claimed.
 
     Args:
         cases: all cases of this session; they may be asked for in any order.
-        cache: finished jobs.
-        engine: where jobs run.
+        cache: where finished jobs are kept.
+        engine: what runs the jobs.
         device: ``cpu``, ``cuda`` or ``cuda:i``.
         download: whether missing data may be downloaded.
-        ahead: at most so many of the next cases are begun before they are asked for; by default a few for each worker.
+        ahead: how many of the next cases may begin before they are asked for; by default a few for each worker.
     """
 
     def __init__(
@@ -111,12 +112,12 @@ class Scheduler:
 
         self._loaded: tuple[Rows, Dataset] | None = None
         self._unavailable: dict[Rows, Exception] = {}
-        self._outcomes: dict[Case, Outcome] = {}
-        # Of the data set that is held: experiments under way, results, and who waits for what.
+        self._measured: dict[Case, MeasuredCase] = {}
+        # For the data set in memory: experiments under way, finished jobs by key, and which experiments wait for a key.
         self._runs: dict[Case, _Run] = {}
         self._finished: dict[str, Finished[Any]] = {}
         self._waiting: dict[str, list[_Run]] = {}
-        # What failed beside another case is left alone until it is asked for.
+        # Cases that failed while another one was asked for: they are left alone until they are asked for.
         self._broken: set[Case] = set()
 
         self._asked: _Run | None = None
@@ -124,16 +125,16 @@ class Scheduler:
         self._taken: dict[str, _Taken] = {}
         self._results: Generator[Done, None, None] | None = None
 
-    def outcome(self, case: Case) -> Outcome:
-        """The outcome of ``case``.
+    def measure(self, case: Case) -> MeasuredCase:
+        """Measure ``case``, or return what it measured before.
 
         Raises:
             gradshape.data.DataUnavailable: its data cannot be had.
             Exception: whatever its jobs raise.
         """
-        if case not in self._outcomes:
+        if case not in self._measured:
             if case not in self._cases.get(case.rows, ()):
-                raise ValueError(f"{case.id} is no case of this session")
+                raise ValueError(f"case={case.id!r}: expected a case of this session")
             self._asked = self._run(case, self._dataset(case.rows))
             try:
                 while not self._advance(self._asked):
@@ -144,15 +145,15 @@ class Scheduler:
                 self._asked = None
                 if not self._taken:
                     self.close()
-        return self._outcomes[case]
+        return self._measured[case]
 
     def rest(self) -> None:
-        """Wait for what is running; nothing more is begun until a case is asked for."""
+        """Wait for running jobs, and begin no others until a case is asked for."""
         while self._results is not None:
             self._step(None)
 
     def close(self) -> None:
-        """Stop what is running; what is not finished is begun anew when it is asked for."""
+        """Stop running jobs; they begin anew when a case that needs them is asked for."""
         try:
             if self._results is not None:
                 self._results.close()
@@ -160,7 +161,7 @@ class Scheduler:
             self._abandon()
 
     def _dataset(self, rows: Rows) -> Dataset:
-        # One data set is held at a time: the cases of a suite stand together, and pictures are large.
+        # Only one data set is kept in memory: the cases of a suite stand together, and images are large.
         if rows in self._unavailable:
             raise self._unavailable[rows]
         if self._loaded is None or self._loaded[0] != rows:
@@ -178,11 +179,11 @@ class Scheduler:
 
     def _run(self, case: Case, dataset: Dataset) -> _Run:
         if case not in self._runs:
-            self._runs[case] = _Run(case, case.protocol.run(case, dataset, self._device), dataset)
+            self._runs[case] = _Run(case, experiment(case.protocol, case, dataset, self._device), dataset)
         return self._runs[case]
 
     def _advance(self, run: _Run) -> bool:
-        """Resume the experiment as often as the results that it waits for are there; whether it is at its end."""
+        """Resume the experiment as long as all results that it waits for are there; return whether it has ended."""
         while not run.missing:
             done = {job.key: self._finished[job.key] for job in run.pending or ()}
             run.spent.update({key: finished.seconds for key, finished in done.items()})
@@ -192,11 +193,11 @@ class Scheduler:
                 else:
                     run.pending = run.experiment.send([done[job.key].result for job in run.pending])
             except StopIteration as stop:
-                self._outcomes[run.case] = _outcome(run, stop.value)
+                self._measured[run.case] = _measured_case(run, stop.value)
                 self._drop(run)
                 return True
             except BaseException:
-                # A generator that raised is spent: who asks for the case again begins anew.
+                # A generator that raised cannot be resumed: whoever asks for the case again begins anew.
                 self._drop(run)
                 raise
             for job in run.pending:
@@ -216,7 +217,7 @@ class Scheduler:
                 self._waiting.pop(key, None)
 
     def _known(self, job: AnyJob) -> bool:
-        """Whether a job is finished; found in the cache, if need be."""
+        """Return whether a job is finished; look it up in the cache if need be."""
         if job.key not in self._finished:
             cached = self._cache.get(job.key)
             if cached is None:
@@ -229,10 +230,8 @@ class Scheduler:
         for run in self._waiting.pop(key, ()):
             del run.missing[key]
 
-    # What is handed out.
-
     def _plan(self, run: _Run) -> None:
-        """Queue what a run waits for, with what other cases need of the same stacks."""
+        """Queue the jobs that a run waits for, with the jobs of other cases that share their stacks."""
         planned = {job.key for bundle in self._queue for job in bundle} | self._taken.keys()
         needed = [job for key, job in run.missing.items() if key not in planned]
         if not needed:
@@ -247,27 +246,27 @@ class Scheduler:
             self._queue += self._parts(list(bundle.values()), len(bundles))
 
     def _companions(self, run: _Run) -> Iterator[Train]:
-        """Unfinished trainings of the other cases on the same data."""
+        """Yield the unfinished trainings of the other cases on the same data."""
         for other in self._cases.get(run.case.rows, ()):
             beside = self._begun(other, run.dataset)
             if beside is not None and beside is not run:
                 yield from (job for job in beside.missing.values() if isinstance(job, Train))
 
     def _begun(self, case: Case, dataset: Dataset) -> _Run | None:
-        """A case's experiment, as far as it gets; ``None`` if it is over or cannot be made."""
-        if case in self._outcomes or case in self._broken:
+        """Return the experiment of a case, advanced as far as it gets; ``None`` if it has ended or cannot be made."""
+        if case in self._measured or case in self._broken:
             return None
         try:
             run = self._run(case, dataset)
             return None if self._advance(run) else run
         except Exception as error:
-            # It will be raised where it belongs: when that case is asked for.
+            # It is raised when that case is asked for.
             _log.debug("%s cannot be prepared: %s", case.id, error)
             self._broken.add(case)
             return None
 
     def _parts(self, bundle: list[AnyJob], bundles: int) -> list[list[AnyJob]]:
-        """A bundle, or where there are fewer bundles than workers and many trainings in it, an even share for each."""
+        """Split a bundle of many trainings into even shares if there are fewer bundles than workers."""
         most = min(self._engine.workers // bundles, len(bundle) // _LEAST_PART)
         if most < 2 or not isinstance(bundle[0], Train):
             return [bundle]
@@ -282,7 +281,7 @@ class Scheduler:
             yield bundle
 
     def _next(self) -> Bundle | None:
-        """The next bundle that no other process has: of the case that is asked for, if there is one."""
+        """Return the next bundle that no other process has claimed; those of the case that is asked for come first."""
         if self._asked is None:
             return None
         asked = self._asked.missing.keys()
@@ -291,7 +290,7 @@ class Scheduler:
             if claim is None:
                 continue
             self._queue.remove(bundle)
-            # Another process may have done some of them, and whoever wanted others may have failed.
+            # Another process may have done some of these jobs, and the experiments that wanted others may have failed.
             jobs = [job for job in bundle if job.key in self._waiting and not self._known(job)]
             if jobs:
                 taken = _Taken({job.key for job in jobs}, claim)
@@ -301,7 +300,7 @@ class Scheduler:
         return None
 
     def _plan_ahead(self) -> bool:
-        """Queue what the next case needs of which nothing is queued yet; whether there is one."""
+        """Queue the jobs of the next case that needs any; return whether there is one."""
         if self._asked is None:
             return False
         cases = self._cases[self._asked.case.rows]
@@ -315,10 +314,8 @@ class Scheduler:
                 return True
         return False
 
-    # What comes back.
-
     def _step(self, asked: _Run | None) -> bool:
-        """Wait until something has become of one job; whether what is missing is still on its way."""
+        """Wait until one job has ended; return whether all that is missing is still being computed."""
         if self._results is None:
             self._results = self._engine.run(self._bundles())
         try:
@@ -326,8 +323,8 @@ class Scheduler:
         except StopIteration:
             self._results = None
             if asked is not None and asked.missing:
-                # Another process is at it.
-                time.sleep(_PATIENCE)
+                # Another process does these jobs.
+                time.sleep(_WAIT_SECONDS)
                 for missing in list(asked.missing.values()):
                     self._known(missing)
             return False
@@ -341,7 +338,7 @@ class Scheduler:
                 raise done.error
             return True
         self._cache.put(job.key, done)
-        # What was begun on a data set that is no longer held is looked up if it is needed again.
+        # A job on a data set that is no longer in memory is looked up in the cache if it is needed again.
         if self._loaded is not None and job.dataset is self._loaded[1]:
             self._arrived(job.key, done)
         return job.key not in self._waiting
@@ -367,16 +364,18 @@ class Scheduler:
         self._taken.clear()
 
 
-def _outcome(run: _Run, measurement: Measurement) -> Outcome:
+def _measured_case(run: _Run, measurement: Measurement) -> MeasuredCase:
     costs = {
         name: sum(run.spent[job.key] for job in jobs) / len(jobs) for name, jobs in measurement.timed.items() if jobs
     }
     plain = replace(measurement, timed={})
-    return Outcome(plain, run.dataset.fingerprint, len(run.dataset.train), sum(run.spent.values()), costs)
+    return MeasuredCase(
+        plain, run.dataset.fingerprint, len(run.dataset.train), seconds=sum(run.spent.values()), costs=costs
+    )
 
 
 def by_id(cases: Iterable[Case]) -> Mapping[tuple[str, str], Case]:
-    """Cases by scale and id.
+    """Return the cases by scale and id.
 
     Raises:
         ValueError: two different cases have one id.

@@ -1,4 +1,4 @@
-"""One benchmark session: runs cases on demand and turns what they found into records."""
+"""A benchmark session: it runs cases on demand and makes a record of what each measured."""
 
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
@@ -10,12 +10,12 @@ from pathlib import Path
 from gradshape.data import DataUnavailable
 from gradshape.metrics import Estimate
 from gradshape_bench import environment
-from gradshape_bench.arithmetic import tf32
 from gradshape_bench.cache import Cache
 from gradshape_bench.case import Case
 from gradshape_bench.engines import ProcessEngine, ThreadEngine, processors
+from gradshape_bench.matmul_precision import tf32
 from gradshape_bench.options import EngineKind, Settings
-from gradshape_bench.privacy import privacy_of
+from gradshape_bench.privacy_ledger import recipe_ledger
 from gradshape_bench.progress import ProgressLine
 from gradshape_bench.record import MISSING_DATA, Record, Status
 from gradshape_bench.schedule import Scheduler, by_id
@@ -28,13 +28,13 @@ _ENGINES: Mapping[EngineKind, type[ThreadEngine | ProcessEngine]] = {
 
 
 @dataclass(frozen=True)
-class Place:
-    """Which part of a session a process does.
+class SessionPart:
+    """The part of a session that a process runs.
 
     Attributes:
-        folder: scratch folder that all processes of the session share; removed at its end.
+        folder: scratch folder that all processes of the session share; removed at the end.
         processes: number of processes that run cases side by side.
-        index: number of this one, from 0.
+        index: number of this process, from 0.
     """
 
     folder: Path
@@ -42,8 +42,8 @@ class Place:
     index: int = 0
 
     @classmethod
-    def alone(cls) -> "Place":
-        """A session of one process."""
+    def alone(cls) -> "SessionPart":
+        """Return the whole of a session of one process."""
         return cls(Path(tempfile.mkdtemp(prefix="gradshape-")))
 
 
@@ -51,12 +51,12 @@ class BenchSession:
     """Runs the selected cases of one process.
 
     Args:
-        cases: all selected cases, those of other processes included: they may share stacks.
+        cases: all selected cases, those of other processes included, because they may share stacks.
         settings: checked options.
-        place: which part of the session this process does.
-        root: folder of the project under test, for the commit in the records.
-        progress: shown while victims are trained; ``None`` for none.
-        ahead: at most so many cases are begun before they are asked for; as many as are useful if ``None``.
+        part: the part of the session that this process runs.
+        root: folder of the project under test, whose commit is recorded.
+        progress: line that shows progress while victims are trained; ``None`` for no line.
+        ahead: how many cases may begin before they are asked for; ``None`` for as many as are useful.
 
     Raises:
         ValueError: two different cases have one id.
@@ -66,7 +66,7 @@ class BenchSession:
         self,
         cases: Iterable[Case],
         settings: Settings,
-        place: Place,
+        part: SessionPart,
         root: Path,
         progress: ProgressLine | None,
         *,
@@ -77,34 +77,34 @@ class BenchSession:
         self._root = root
         self._progress = progress
         self._engine = _ENGINES[settings.engine](
-            workers=max(1, processors() // place.processes),
-            max_memory=settings.max_memory // place.processes,
+            workers=max(1, processors() // part.processes),
+            max_memory=settings.max_memory // part.processes,
             watch=None if progress is None else progress.update,
         )
         self._scheduler = Scheduler(
             selected,
-            cache=Cache(settings.cache_dir / "jobs" if settings.use_cache else place.folder / "jobs"),
+            cache=Cache(settings.cache_dir / "jobs" if settings.use_cache else part.folder / "jobs"),
             engine=self._engine,
             device=settings.device,
             download=not settings.offline,
-            # Between processes nothing is begun early: a case that ends its process must end no other case.
-            ahead=ahead if place.processes == 1 else 0,
+            # With several processes no case begins early: a case that ends its process must end no other case.
+            ahead=ahead if part.processes == 1 else 0,
         )
-        self._arithmetic: ExitStack | None = None
+        self._precision: ExitStack | None = None
 
     def run(self, case: Case) -> Record:
-        """The record of one case.
+        """Measure a case and return its record.
 
         Raises:
-            Unmeasured: the case could not be measured; it holds the record that says so.
+            Unmeasured: the case could not be measured; the error holds the record that says so.
         """
-        if self._arithmetic is None:
-            # Until the session is closed: jobs of the next cases run between the tests, too.
-            self._arithmetic = ExitStack()
-            self._arithmetic.enter_context(tf32(self._settings.tf32))
+        if self._precision is None:
+            # It is kept until the session is closed: jobs of the next cases run between the tests, too.
+            self._precision = ExitStack()
+            self._precision.enter_context(tf32(self._settings.tf32))
         try:
-            outcome = self._scheduler.outcome(case)
-            metrics = outcome.measurement.metrics
+            measured = self._scheduler.measure(case)
+            metrics = measured.measurement.metrics
             judgements = tuple(judge(threshold, metrics) for threshold in case.thresholds)
         except DataUnavailable as error:
             status = Status.FAILED if self._settings.require_data else Status.SKIPPED
@@ -116,30 +116,30 @@ class BenchSession:
                 self._progress.clear()
         return replace(
             blank_record(case, Status.OK),
-            dataset_fingerprint=outcome.dataset_fingerprint,
+            dataset_fingerprint=measured.dataset_fingerprint,
             metrics=metrics,
             judgements=judgements,
             details={
-                **outcome.measurement.details,
-                **knowledge_of(case),
-                "privacy": privacy_of(case.recipe, outcome.train_rows),
+                **measured.measurement.details,
+                **knowledge(case),
+                "privacy": recipe_ledger(case.recipe, measured.train_rows),
             },
-            seconds=round(outcome.seconds, 3),
-            costs={name: round(seconds, 4) for name, seconds in outcome.costs.items()},
+            seconds=round(measured.seconds, 3),
+            costs={name: round(seconds, 4) for name, seconds in measured.costs.items()},
             environment=environment.describe(self._settings.device, self._root),
         )
 
     def rest(self) -> None:
-        """Wait for what runs for cases that were not asked for, and begin nothing until one is asked for."""
+        """Wait for jobs that run for later cases, and begin no others until a case is asked for."""
         self._scheduler.rest()
 
     def close(self) -> None:
-        """Stop what runs for cases that were not asked for, and give back what is held."""
+        """Stop jobs that run for later cases, and release what the session holds."""
         self._scheduler.close()
         self._engine.close()
-        if self._arithmetic is not None:
-            self._arithmetic.close()
-            self._arithmetic = None
+        if self._precision is not None:
+            self._precision.close()
+            self._precision = None
 
     def _blank(self, case: Case, status: Status, reason: str) -> Record:
         record = blank_record(case, status, reason)
@@ -147,7 +147,7 @@ class BenchSession:
 
 
 class Unmeasured(Exception):
-    """A case could not be measured."""
+    """A case could not be measured; ``record`` says why."""
 
     def __init__(self, record: Record) -> None:
         super().__init__(record.reason)
@@ -155,11 +155,11 @@ class Unmeasured(Exception):
 
 
 class ThresholdMissed(AssertionError):
-    """A case was measured and misses a threshold."""
+    """A case was measured and misses at least one threshold."""
 
 
-def knowledge_of(case: Case) -> dict[str, object]:
-    """What the defence is told, and what the attack knows, as plain values."""
+def knowledge(case: Case) -> dict[str, object]:
+    """Return what the defence is told and what the attack knows, as plain values."""
     told = case.defense.assumptions
     defender = {
         "training data": told.knows_training_data,
@@ -185,7 +185,7 @@ def knowledge_of(case: Case) -> dict[str, object]:
 
 
 def blank_record(case: Case, status: Status, reason: str | None = None) -> Record:
-    """A record of ``case`` without measurements."""
+    """Return a record of ``case`` without measurements."""
     return Record(
         case=case.id,
         fingerprint=case.fingerprint,
@@ -204,12 +204,12 @@ def blank_record(case: Case, status: Status, reason: str | None = None) -> Recor
 
 
 class CaseOutcome:
-    """What a test gets as ``outcome``: the case is run when it is first looked at.
+    """What the fixture ``outcome`` gives a test; the case runs when its record or metrics are first asked for.
 
     Args:
         case: the case of this test.
-        measure: runs it; a test that cannot be measured skips or fails in it.
-        strict: whether INCONCLUSIVE fails.
+        measure: measures the case; it skips or fails the test if that cannot be done.
+        strict: whether a threshold whose verdict is INCONCLUSIVE is missed.
     """
 
     def __init__(self, case: Case, measure: Callable[[], Record], *, strict: bool) -> None:
@@ -225,17 +225,17 @@ class CaseOutcome:
 
     @property
     def metrics(self) -> Mapping[str, Estimate]:
-        """What was measured, by name."""
+        """The measured metrics, by name."""
         __tracebackhide__ = True
         return self.record.metrics
 
     def check(self) -> None:
         """Assert the thresholds of the case.
 
-        A threshold is met if the measured value is on its right side; the verdict says how sure that is.
+        A threshold is met if the measured value is on the right side of its bound; the verdict says how sure that is.
 
         Raises:
-            ThresholdMissed: at least one is missed; the message shows value, interval, bound and case.
+            ThresholdMissed: at least one threshold is missed; the message shows value, interval, bound and case.
         """
         __tracebackhide__ = True
         missed = [j for j in self.record.judgements if not j.met or (self._strict and j.verdict is not Verdict.PASS)]

@@ -1,4 +1,4 @@
-"""The results file: one JSON record a line, the latest record of a case counts."""
+"""The results file: one JSON record on each line, of which the latest of a case counts."""
 
 import logging
 import os
@@ -13,20 +13,20 @@ _log = logging.getLogger(__name__)
 
 
 class ResultsFile:
-    """Records on disk, appended one by one so that a killed run keeps every finished case.
+    """A file of records, which are appended one by one so that a killed run keeps every finished case.
 
     Args:
-        path: the ``.jsonl`` file; it and its folder are created on the first record.
+        path: the ``.jsonl`` file; the first record creates it and its folder.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def append(self, record: Record) -> None:
-        """Add one record and push it to disk."""
+        """Append one record and flush it to disk."""
         line = record.to_json().encode() + b"\n"
         with self._lock(), self.path.open("ab+") as file:
-            # A run that was killed while it wrote leaves half a line: end it, so that it spoils no other.
+            # A run that was killed while writing leaves half a line: end it, so that it does not spoil the next one.
             if file.tell() and _last_byte(self.path) != b"\n":
                 line = b"\n" + line
             file.write(line)
@@ -34,11 +34,11 @@ class ResultsFile:
             os.fsync(file.fileno())
 
     def records(self) -> list[Record]:
-        """The latest record of every case, sorted by scale and id; lines that are no records are reported, left out."""
+        """Return the latest record of every case, sorted by scale and id; skip other lines with a warning."""
         return self._read()[0]
 
     def compact(self) -> None:
-        """Rewrite the file with the latest record of every case only; what another version wrote is kept."""
+        """Rewrite the file with only the latest record of every case, keeping records of other schema versions."""
         if not self.path.exists():
             return
         with self._lock():
@@ -46,7 +46,7 @@ class ResultsFile:
             write_atomically(self.path, (f"{line}\n" for line in (*foreign, *(r.to_json() for r in records))))
 
     def _read(self) -> tuple[list[Record], list[str]]:
-        """The latest record of every case, sorted, and the lines with records of other schema versions."""
+        """Return the latest record of every case, sorted, and the lines with records of other schema versions."""
         latest: dict[tuple[str, str], Record] = {}
         foreign: list[str] = []
         if self.path.exists():
@@ -75,7 +75,7 @@ def _last_byte(path: Path) -> bytes:
 
 
 def write_atomically(path: Path, text: Iterable[str]) -> None:
-    """Write ``text`` to ``path`` so that a reader sees either the old content or the new one."""
+    """Write ``text`` to ``path`` so that readers see either the old content or the new."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

@@ -1,9 +1,9 @@
-"""Thresholds, and what a measurement says about them."""
+"""Thresholds, and the verdict of a measurement on each."""
 
 import math
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from enum import Enum
 
 from gradshape import _validate
@@ -18,7 +18,7 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
 
 
 class Verdict(Enum):
-    """What an interval says about a bound: it lies wholly on the right side, wholly on the wrong one, or on both."""
+    """Where an interval lies: wholly on the right side of a bound, wholly on the wrong side, or on both."""
 
     PASS = "PASS"
     FAIL = "FAIL"
@@ -32,10 +32,10 @@ class Threshold:
     Args:
         metric: name of a metric of the record.
         op: ``<``, ``<=``, ``>`` or ``>=``.
-        bound: what the metric is compared with, finite.
+        bound: finite number that the metric is compared with.
 
     Raises:
-        ValueError: unknown operator, or a bound that is not finite.
+        ValueError: the operator is unknown, or the bound is not finite.
 
     >>> str(Threshold("rad", "<", 0.05))
     'rad < 0.05'
@@ -55,24 +55,25 @@ class Threshold:
         return f"{self.metric} {self.op} {self.bound:g}"
 
     def holds(self, value: float) -> bool:
-        """Whether ``value`` is on the right side of the bound."""
+        """Return whether ``value`` is on the right side of the bound."""
         return _OPERATORS[self.op](value, self.bound)
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """A threshold and what was measured against it.
+    """A threshold and the measurement that it was compared with.
 
     Attributes:
-        threshold: the bound.
-        estimate: what was measured.
-        verdict: what the interval says; without an interval always INCONCLUSIVE.
-        met: whether the point estimate is on the right side: this decides whether the test passes.
+        threshold: the threshold.
+        estimate: the measurement.
+        verdict: verdict of the interval; without an interval always INCONCLUSIVE.
+        met: whether the point estimate is on the right side, which decides whether the test passes.
     """
 
     threshold: Threshold
     estimate: Estimate
     verdict: Verdict
+    _: KW_ONLY
     met: bool
 
     def __str__(self) -> str:
@@ -83,9 +84,9 @@ def judge(threshold: Threshold, metrics: Mapping[str, Estimate]) -> Judgement:
     """Judge one threshold.
 
     Raises:
-        ValueError: the case does not measure that metric; near matches are listed.
+        ValueError: the case does not measure that metric; the message lists near matches.
 
-    >>> judge(Threshold("rad", "<", 0.05), {"rad": Estimate(0.02, 0.01, 0.03, 5)}).verdict
+    >>> judge(Threshold("rad", "<", 0.05), {"rad": Estimate(0.02, 0.01, 0.03, n=5)}).verdict
     <Verdict.PASS: 'PASS'>
     """
     if threshold.metric not in metrics:
@@ -97,4 +98,4 @@ def judge(threshold: Threshold, metrics: Mapping[str, Estimate]) -> Judgement:
         sides = {threshold.holds(estimate.low), threshold.holds(estimate.high)}
         if len(sides) == 1:
             verdict = Verdict.PASS if sides.pop() else Verdict.FAIL
-    return Judgement(threshold, estimate, verdict, met)
+    return Judgement(threshold, estimate, verdict, met=met)

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from gradshape import _validate
+from gradshape.attacks._drawing import draw_rows
 from gradshape.attacks.base import Attack, PoisonSet, VictimView
-from gradshape.attacks.drawing import draw_rows
 from gradshape.attacks.threat import BLACK_BOX, Goal, Injection, Mechanism, ThreatModel
 from gradshape.data import Dataset, Split
 

@@ -51,7 +51,7 @@ class PoisonSet:
         source: ``(n,)`` int64 ids of the train rows that they were made from, -1 where there is none.
         replaced: ``(m,)`` int64 ids of train rows that they take the place of; empty if they are added.
         notes: finite numbers that the attack knows of its poison, such as a certified bound; they go into records.
-        aims: whom each row is for, if an attack is after several targets at once; else ``None``.
+        aims: which target each row is for, if the attack has several targets at once; else ``None``.
     """
 
     x: Tensor
@@ -69,11 +69,17 @@ class PoisonSet:
 
     @classmethod
     def added(
-        cls, x: Tensor, y: Tensor, *, source: Tensor | None = None, notes: Mapping[str, float] | None = None
+        cls,
+        x: Tensor,
+        y: Tensor,
+        *,
+        source: Tensor | None = None,
+        notes: Mapping[str, float] | None = None,
+        aims: Aims | None = None,
     ) -> "PoisonSet":
         """Rows that are added to the train rows; ``source`` is -1 for every row if omitted."""
         origin = torch.full((len(y),), -1, dtype=torch.int64) if source is None else source
-        return cls(x, y, origin, torch.empty(0, dtype=torch.int64), notes or {})
+        return cls(x, y, origin, torch.empty(0, dtype=torch.int64), notes or {}, aims)
 
     def __len__(self) -> int:
         return len(self.y)
@@ -86,8 +92,7 @@ class PoisonSet:
     def select(self, rows: Tensor) -> "PoisonSet":
         """The poison rows at these places, ``(m,)`` int64, as a set that is added; its notes are left out."""
         aims = None if self.aims is None else self.aims[rows]
-        none = torch.empty(0, dtype=torch.int64)
-        return PoisonSet(self.x[rows], self.y[rows], self.source[rows], none, {}, aims)
+        return PoisonSet.added(self.x[rows], self.y[rows], source=self.source[rows], aims=aims)
 
     def against(self, target: int) -> "PoisonSet":
         """The rows that are for the target at this place, in the order in which the attack would use them.
@@ -116,11 +121,11 @@ class PoisonSet:
 
 @dataclass(frozen=True)
 class Crafting:
-    """How far an attack is.
+    """The progress of an attack.
 
     Attributes:
-        step, steps: done, and at most to do.
-        objective: what it maximises, so far.
+        step, steps: steps done, and steps at most.
+        objective: what the attack maximises, at its value so far.
     """
 
     step: int
@@ -132,7 +137,7 @@ Progress = Callable[[Crafting], None]
 
 
 class VictimView:
-    """The view of the victim that an attack crafts with: what its threat model does not grant raises.
+    """What an attack sees of its victim while it crafts; asking for what its threat model does not grant raises.
 
     Attributes:
         input_shape, num_classes, regression: always known.
@@ -143,12 +148,13 @@ class VictimView:
         self,
         threat: ThreatModel,
         dataset: Dataset,
+        *,
         recipe: AnyRecipe | None = None,
         parameters: State | None = None,
         progress: Progress | None = None,
         target: Split | None = None,
         device: torch.device | str = "cpu",
-        wanted: Tensor | None = None,
+        intended: Tensor | None = None,
         networks: Sequence[TrainedModel] = (),
     ) -> None:
         self.device = torch.device(device)
@@ -161,7 +167,7 @@ class VictimView:
         self._train = dataset.train.to(self.device)
         self._recipe = recipe
         self._parameters = parameters and {name: value.to(self.device) for name, value in parameters.items()}
-        self._wanted = None if wanted is None else wanted.to(self.device)
+        self._intended = None if intended is None else intended.to(self.device)
         self._networks = networks
         self._test = dataset.test.to(self.device)
 
@@ -198,11 +204,11 @@ class VictimView:
         return self._target
 
     @property
-    def wanted(self) -> Tensor:
+    def intended(self) -> Tensor:
         """``(T,)`` int64, the class that each target is to be taken for."""
-        if self._wanted is None:
-            raise ValueError("no wanted classes were given to the attack: pass wanted=...")
-        return self._wanted
+        if self._intended is None:
+            raise ValueError("no intended classes were given to the attack: pass intended=...")
+        return self._intended
 
     @property
     def candidates(self) -> Split:
@@ -214,10 +220,10 @@ class VictimView:
         """The networks that poison is crafted on, in evaluation mode: the victim's base model, or substitutes."""
         if not self._networks:
             raise ValueError("no networks were given to the attack: pass networks=[TrainedModel(...)]")
-        return [of.module(self.input_shape, self.num_classes, device=self.device) for of in self._networks]
+        return [one.module(self.input_shape, self.num_classes, device=self.device) for one in self._networks]
 
     def report(self, step: int, steps: int, objective: float) -> None:
-        """Tell that ``step`` of at most ``steps`` steps are done; raises if the run is interrupted."""
+        """Report that ``step`` of at most ``steps`` steps are done; this raises if the run is interrupted."""
         if self._progress is not None:
             self._progress(Crafting(step, steps, objective))
 
@@ -229,7 +235,7 @@ class Attack(ABC):
     """
 
     threat: ClassVar[ThreatModel]
-    # Whether it crafts anew for every recipe that it knows, else one poison set serves all victims of a data set.
+    # Whether poison is crafted anew for every recipe; if not, one poison set serves all victims of a data set.
     adaptive: ClassVar[bool] = True
 
     @property
@@ -258,14 +264,14 @@ class Attack(ABC):
 
     @abstractmethod
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
-        """``count`` (> 0) poison rows, all randomness from ``generator``.
+        """Return ``count`` (> 0) poison rows, with all randomness from ``generator``.
 
-        The generator is the CPU's, so that a seed draws the same everywhere: what is drawn has to be moved to
-        ``victim.device``. What is returned may be there or on the CPU.
+        The generator is the CPU's, so that a seed draws the same numbers everywhere: move what is drawn to
+        ``victim.device``. The rows may be returned on that device or on the CPU.
         """
 
     def unsuitable(self, dataset: Dataset) -> str | None:
-        """Why it cannot be made on this data; ``None`` if it can. By default what the threat model says of tasks."""
+        """Why it cannot be made on this data; ``None`` if it can. By default the tasks of the threat model decide."""
         if dataset.regression:
             return None if self.threat.regression else "it attacks classifiers, and this is a regression task"
         classes = dataset.num_classes
@@ -302,20 +308,18 @@ class Attack(ABC):
         target: Split | None = None,
         progress: Progress | None = None,
         device: torch.device | str = "cpu",
-        wanted: Tensor | None = None,
+        intended: Tensor | None = None,
         networks: Sequence[TrainedModel] = (),
     ) -> PoisonSet:
         """Craft poison for ``dataset``.
 
         Args:
-            dataset: the clean data.
-            seed: source of all randomness: the same seed gives the same poison.
-            recipe, parameters: the victim's, for attacks that know them.
-            target: test rows to be misclassified, for targeted attacks.
-            progress: called as the attack proceeds.
-            device: where it computes. The poison is on the CPU, and the same up to rounding wherever it is crafted.
-            wanted: ``(T,)`` int64 classes that the ``T`` target rows are to be taken for, for attacks that aim.
-            networks: what such attacks craft on: the victim's base model, or substitutes for it.
+            dataset: the clean data. seed: source of all randomness: the same seed gives the same poison. recipe,
+            parameters: the victim's, for attacks that know them. target: test rows to be misclassified, for targeted
+            attacks. progress: called as the attack proceeds. device: where it computes. The poison is on the CPU, and
+            the same up to rounding wherever it is crafted. intended: ``(T,)`` int64 classes that the ``T`` targets are
+            to be taken for, for targeted attacks that craft for them. networks: what such attacks craft on: the
+            victim's base model, or substitutes for it.
 
         Raises:
             ValueError: the attack cannot be made on this data, or ``craft`` broke a rule (number of
@@ -329,8 +333,18 @@ class Attack(ABC):
         reason = self.unsuitable(dataset)
         if reason is not None:
             raise ValueError(f"{self.label} cannot be made on {dataset.name}: {reason}")
-        self._check_call(dataset, target, wanted, networks)
-        view = VictimView(self.threat, dataset, recipe, parameters, progress, target, device, wanted, networks)
+        self._check_call(dataset, target, intended, networks)
+        view = VictimView(
+            self.threat,
+            dataset,
+            recipe=recipe,
+            parameters=parameters,
+            progress=progress,
+            target=target,
+            device=device,
+            intended=intended,
+            networks=networks,
+        )
         poison = self.craft(view, count, generator=_seeds.stream(seed, "craft", self.stream)).cpu()
         self._check_count(poison, count)
         if len(poison):
@@ -338,7 +352,7 @@ class Attack(ABC):
         return poison
 
     def _check_call(  # noqa: B027
-        self, dataset: Dataset, target: Split | None, wanted: Tensor | None, networks: Sequence[TrainedModel]
+        self, dataset: Dataset, target: Split | None, intended: Tensor | None, networks: Sequence[TrainedModel]
     ) -> None:
         """Raise ``ValueError`` if what a call was given does not fit this kind of attack."""
 
@@ -358,8 +372,8 @@ class Attack(ABC):
             f"rows of shape {tuple(poison.x.shape[1:])}, expected {dataset.input_shape}",
         )
         require(poison.x.dtype == torch.float32, f"x of {poison.x.dtype}, expected torch.float32")
-        of_labels = torch.float32 if dataset.regression else torch.int64
-        for name, expected in (("y", of_labels), ("source", torch.int64), ("replaced", torch.int64)):
+        label_dtype = torch.float32 if dataset.regression else torch.int64
+        for name, expected in (("y", label_dtype), ("source", torch.int64), ("replaced", torch.int64)):
             dtype = getattr(poison, name).dtype
             require(dtype == expected, f"{name} of {dtype}, expected {expected}")
         require(bool(poison.x.isfinite().all()), "values that are not finite")

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from gradshape import _validate
+from gradshape.attacks._drawing import draw_rows
 from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
-from gradshape.attacks.drawing import draw_rows
 from gradshape.attacks.threat import BLACK_BOX, ThreatModel
 from gradshape.constraints import FLOAT32_MARGIN, SphereSlab
 from gradshape.data import Split

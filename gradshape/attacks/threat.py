@@ -1,6 +1,6 @@
-"""What an attack knows and can do: the columns of the paper's Table 1."""
+"""Threat models, what an attack knows and can do: the columns of the paper's Table 1."""
 
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from enum import Enum
 
 
@@ -58,6 +58,7 @@ class ThreatModel:
         source: where the attack is published.
     """
 
+    _: KW_ONLY
     goal: Goal
     training_data: Knowledge
     features: Knowledge
@@ -94,6 +95,8 @@ WHITE_BOX = ThreatModel(
     orientation="High",
     source="-",
 )
+# The same against support vector machines of two classes.
+ON_SVM = replace(WHITE_BOX, multiclass=False, victims="SVM")
 # Knows the rows, and nothing of the learner.
 BLACK_BOX = replace(WHITE_BOX, algorithm=Knowledge.NONE, parameters=Knowledge.NONE)
 # The same against linear regression.

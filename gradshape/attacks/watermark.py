@@ -1,14 +1,14 @@
-"""Rows of one class with rows of another shining through: poison that collides with clean features."""
+"""Rows of one class blended with rows of another: poison that collides with clean features."""
 
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from gradshape import _validate
+from gradshape.attacks._drawing import draw_rows
 from gradshape.attacks.base import Attack, PoisonSet, VictimView
-from gradshape.attacks.drawing import draw_rows
 from gradshape.attacks.threat import BLACK_BOX, Injection, ThreatModel
 from gradshape.data import Dataset
 
@@ -25,7 +25,7 @@ class Watermark(Attack):
             second class.
         fraction: poison rows relative to the number of *clean* rows, >= 0. 0 is valid and adds nothing.
         count: the number of poison rows instead of ``fraction``, >= 0; the paper has 100.
-        classes: the class that is claimed, and the one that shines through.
+        classes: the class that poison is labelled as, and the class that is blended in.
 
     Raises:
         ValueError: not exactly one of ``fraction`` and ``count`` is given, a value is outside its range, or the two
@@ -42,6 +42,7 @@ class Watermark(Attack):
     alpha: float
     fraction: float | None = None
     count: int | None = None
+    _: KW_ONLY
     classes: tuple[int, int] = (0, 1)
 
     threat: ClassVar[ThreatModel] = replace(

@@ -3,7 +3,24 @@
 Nothing here keeps a gradient per sample where a closed form gives norm and sum without it.
 """
 
-from gradshape.clipping.gradient import clipped_gradient, per_sample, per_sample_norms, weighted_gradient
+from gradshape.clipping.ensemble import ModelEnsemble
+from gradshape.clipping.mixing import normalizes_by_batch
+from gradshape.clipping.per_sample_gradients import clipped_gradient, per_sample, per_sample_norms, weighted_gradient
+from gradshape.clipping.protocol import LossFn, PerSample
+from gradshape.clipping.structure import Structure
 from gradshape.clipping.weights import clip_weights
+from gradshape.clipping.workspace import release_workspaces
 
-__all__ = ["clip_weights", "clipped_gradient", "per_sample", "per_sample_norms", "weighted_gradient"]
+__all__ = [
+    "LossFn",
+    "ModelEnsemble",
+    "PerSample",
+    "Structure",
+    "clip_weights",
+    "clipped_gradient",
+    "normalizes_by_batch",
+    "per_sample",
+    "per_sample_norms",
+    "release_workspaces",
+    "weighted_gradient",
+]

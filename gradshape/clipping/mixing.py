@@ -7,13 +7,13 @@ from gradshape.clipping.structure import Structure
 
 
 def normalizes_by_batch(module: nn.Module) -> bool:
-    """Whether a module, as it is now, normalises with the statistics of the batch."""
-    # Without running statistics it uses those of the batch in eval mode too.
+    """Whether a module, in its present mode, normalises with the statistics of the batch."""
+    # Without running statistics it uses those of the batch also in eval mode.
     return isinstance(module, _BatchNorm) and (module.training or module.running_mean is None)
 
 
 def refuse_mixing(structure: Structure) -> None:
-    """Raise ``ValueError`` if a module normalises with the statistics of the batch, or changes by what it looks up."""
+    """Raise ``ValueError`` if a module normalises with the statistics of the batch, or rescales what it looks up."""
     for name, module in structure.modules.items():
         if normalizes_by_batch(module):
             remedy = "GroupNorm in its place" + ("" if module.running_mean is None else ", or model.eval()")

@@ -1,4 +1,4 @@
-"""The seam between the public functions and the ways of getting at per-sample gradients."""
+"""What every way of taking per-sample gradients provides, and what they share."""
 
 from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
@@ -34,23 +34,23 @@ class PerSample(Protocol):
     def weighted_sum(self, weights: Tensor, *, only: Collection[str] | None = None) -> dict[str, Tensor]:
         """``sum_i weights_i g_i`` for ``(B,)`` weights, or ``(L, B)``: one detached tensor per trainable parameter.
 
-        ``only`` names the layers whose parameters are wanted, which saves the work of the others; ``None`` for all.
+        ``only`` names the layers whose sums are returned, which saves the work for the others; ``None`` for all.
         """
         ...
 
 
 def owner(name: str) -> str:
-    """The module that owns the parameter of this name: its layer."""
+    """Return the name of the module that owns the parameter of this name: its layer."""
     return name.rpartition(".")[0]
 
 
-def layers_of(names: Iterable[str]) -> tuple[str, ...]:
-    """The layers of parameters, in their order."""
+def layer_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the layers of the parameters of these names, in the order of their first parameters."""
     return tuple(dict.fromkeys(owner(name) for name in names))
 
 
 def row_norms(rows: Tensor, *, dtype: torch.dtype) -> Tensor:
-    """``(B,)`` Euclidean norms of ``(B, ...)``, accumulated in ``dtype``."""
+    """Return the ``(B,)`` Euclidean norms of ``(B, ...)`` rows, accumulated in ``dtype``."""
     if rows.dim() != 2:
         rows = rows.flatten(1) if rows.dim() > 1 else rows.unsqueeze(1)
     norms: Tensor = torch.linalg.vector_norm(rows, dim=1, dtype=dtype)
@@ -58,7 +58,7 @@ def row_norms(rows: Tensor, *, dtype: torch.dtype) -> Tensor:
 
 
 def one_loss_per_sample(losses: object, batch_size: int) -> Tensor:
-    """``losses`` unchanged, once its shape is known to be ``(batch_size,)``."""
+    """Return ``losses`` unchanged, or raise ``ValueError`` if its shape is not ``(batch_size,)``."""
     if isinstance(losses, Tensor) and losses.shape == (batch_size,):
         return losses
     found = f"shape {tuple(losses.shape)}" if isinstance(losses, Tensor) else repr(losses)

@@ -1,4 +1,4 @@
-"""What a model is made of, found in one walk, since small models are walked in about the time that they compute."""
+"""What a model is made of, found in a single walk: walking a small model takes about as long as running it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,12 +18,12 @@ class Structure:
     """A model's modules, and the parameters and buffers that they own.
 
     Attributes:
-        model: the whole.
+        model: the model itself.
         modules: all modules by name, parents first; one that has several names comes under the first.
-        parameters: the trainable ones by name; one that has several names comes under the first.
-        aliases: all names of those parameters that several modules hold, by the first.
-        buffers: by name.
-        dtype: the widest floating-point dtype of the parameters, float32 at least: that of norms.
+        parameters: the trainable parameters by name; one that has several names comes under the first.
+        aliases: all names of the parameters that several modules hold, by their first name.
+        buffers: all buffers by name.
+        dtype: the dtype of norms: the widest floating-point dtype of the parameters, float32 at least.
     """
 
     model: nn.Module = field(repr=False)
@@ -35,7 +35,7 @@ class Structure:
 
     @classmethod
     def of(cls, model: nn.Module) -> "Structure":
-        """The structure of ``model`` as it is now."""
+        """Find the structure of ``model`` as it is now."""
         modules: dict[str, nn.Module] = {}
         parameters: Parameters = {}
         buffers: dict[str, Tensor] = {}
@@ -67,15 +67,15 @@ class Structure:
             children = [(prefix + key, child) for key, child in module._modules.items() if child is not None]
             open_modules += children[::-1]
         dtype = reduce(torch.promote_types, (d for d in dtypes if d.is_floating_point), torch.float32)
-        aliases = {of_one[0]: of_one for of_one in names.values() if len(of_one) > 1}
+        aliases = {several[0]: several for several in names.values() if len(several) > 1}
         return cls(model, modules, parameters, aliases, buffers, dtype)
 
     def call(self, values: Mapping[str, Tensor], args: Sequence[Any], kwargs: Mapping[str, Any] | None = None) -> Any:
-        """The model's output with ``values`` for some parameters; neither it nor its buffers change.
+        """Return the model's output with ``values`` in place of some parameters; model and buffers stay as they are.
 
         Args:
-            values: by name.
-            args, kwargs: of the call.
+            values: the parameters to replace, by name.
+            args, kwargs: the arguments of the call.
         """
         if not values and not self.buffers:
             return self.model(*args, **(kwargs or {}))
@@ -83,12 +83,12 @@ class Structure:
         for name, value in values.items():
             state |= dict.fromkeys(self.aliases.get(name, (name,)), value)
         with self._recurrent_weights_restored():
-            # Names are resolved here: torch's own tying leaves copies behind in a module that has two names.
+            # Aliases are resolved above: torch's own tying leaves copies behind in a module that has two names.
             return functional_call(self.model, state, tuple(args), dict(kwargs or {}), tie_weights=False)
 
     @contextmanager
     def _recurrent_weights_restored(self) -> Iterator[None]:
-        # Recurrent layers list their weights a second time, and a functional call leaves its own in that list.
+        # Recurrent layers list their weights a second time, and a functional call leaves its replacements in that list.
         lists = [module for module in self.modules.values() if isinstance(module, nn.RNNBase)]
         before = [(list(module._flat_weights), module._flat_weight_refs) for module in lists]
         try:
@@ -96,3 +96,11 @@ class Structure:
         finally:
             for module, (weights, references) in zip(lists, before, strict=True):
                 module._flat_weights, module._flat_weight_refs = weights, references
+
+
+def tensors_in(value: Any) -> list[Tensor]:
+    """Return ``[value]`` if it is a tensor, else all tensors in its lists, tuples and dicts."""
+    if isinstance(value, Tensor):
+        return [value]
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, tuple | list) else ()
+    return [tensor for part in parts for tensor in tensors_in(part)]

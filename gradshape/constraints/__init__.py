@@ -1,4 +1,4 @@
-"""Where rows must lie that pass a filter: sphere and slab of a class, inside the unit box; and optimising over them."""
+"""The sets of rows that pass a filter, sphere and slab of a class inside the unit box, and optimisation over them."""
 
 from gradshape.constraints.capped import maximise_capped
 from gradshape.constraints.feasible import FLOAT32_MARGIN, FeasibleSets, Maximum, SphereSlab

@@ -1,4 +1,4 @@
-"""Maximise over a sphere-and-slab set from which a half-space is cut, many problems at once."""
+"""Maximisation over the part of a sphere-and-slab set in a half-space, many problems at once."""
 
 import torch
 from torch import Tensor
@@ -23,9 +23,9 @@ def maximise_capped(one: SphereSlab, g: Tensor, *, normal: Tensor, least: Tensor
         tolerance: stop where the maximum is known up to this times ``|g| radius``.
 
     Returns:
-        ``(B, d)`` points of the set. Where the set has no point in the half-space: one near the half-space.
+        ``(B, d)`` points of the set. Where no point of the set is in the half-space, the point is near the half-space.
 
-    >>> disc = SphereSlab(torch.zeros(2).double(), 1.0, torch.zeros(2).double(), 0.0)
+    >>> disc = SphereSlab(torch.zeros(2).double(), 1.0, torch.zeros(2).double(), half_width=0.0)
     >>> right, up = torch.eye(2, dtype=torch.float64)[:, None]
     >>> [round(value, 3) for value in maximise_capped(disc, right, normal=up, least=torch.tensor([0.6]))[0].tolist()]
     [0.8, 0.6]
@@ -46,7 +46,7 @@ def _on_the_cap(one: SphereSlab, g: Tensor, outside: Tensor, normal: Tensor, lea
     length = g.norm(dim=1).clamp_min(_TINY)
     low = torch.zeros_like(length)
     high = length / normal.norm(dim=1).clamp_min(_TINY)
-    # Where even the farthest point falls short, it is the answer.
+    # Where even the farthest point falls short of the half-space, it is returned.
     farthest = one.maximise(normal).x
     inside, reachable = farthest, above(farthest) >= 0
     met = ~reachable

@@ -1,13 +1,13 @@
-"""Sphere-and-slab sets: where rows must lie that pass an outlier filter, and what can be done inside them."""
+"""Sphere-and-slab sets, in which rows pass an outlier filter: membership, projection, maximisation."""
 
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 
 import torch
 from torch import Tensor
 
-from gradshape.constraints.boxed_ball import maximise_boxed
+from gradshape.constraints._boxed_ball import maximise_boxed
 
-# Rows are drawn towards their centroid by this share, so that rounding to float32 does not take them out of the set.
+# Rows move towards their centroid by this share, so that rounding to float32 does not take them out of the set.
 FLOAT32_MARGIN = 1e-6
 
 
@@ -17,8 +17,8 @@ class Maximum:
 
     Attributes:
         x: ``(B, d)`` points of the set.
-        value: ``(B,)`` what the functions are there.
-        bound: ``(B,)`` what they are nowhere in the set above: ``value <= max <= bound``.
+        value: ``(B,)`` values of the functions there.
+        bound: ``(B,)`` upper bounds of the functions on the set: ``value <= max <= bound``.
     """
 
     x: Tensor
@@ -33,13 +33,13 @@ class SphereSlab:
     Attributes:
         centroid: ``(d,)`` float64.
         radius: at least 0.
-        axis: ``(d,)`` float64 of length 1; or 0, which takes the slab away.
+        axis: ``(d,)`` float64 of length 1; or 0 for no slab.
         half_width: at least 0, on the scale of the unit axis.
         boxed: whether points also lie in ``[0, 1]^d``; the centroid must then.
 
     Steinhardt, Koh and Liang 2017, section 3.1.
 
-    >>> one = SphereSlab(torch.zeros(2).double(), 1.0, torch.tensor([1.0, 0.0]).double(), 0.5)
+    >>> one = SphereSlab(torch.zeros(2).double(), 1.0, torch.tensor([1.0, 0.0]).double(), half_width=0.5)
     >>> one.contains(torch.tensor([[0.4, 0.9], [0.6, 0.0]])).tolist()
     [True, False]
     >>> one.project(torch.tensor([[3.0, 0.0]])).tolist()
@@ -51,6 +51,7 @@ class SphereSlab:
     centroid: Tensor
     radius: float
     axis: Tensor
+    _: KW_ONLY
     half_width: float
     boxed: bool = False
 
@@ -67,7 +68,7 @@ class SphereSlab:
 
     @classmethod
     def around(cls, rows: Tensor, *, opposite: Tensor, quantile: float, boxed: bool = False) -> "SphereSlab":
-        """The set whose radius and half-width are quantiles over ``rows``.
+        """Make the set whose radius and half-width are quantiles over ``rows``.
 
         The axis is the *unit* vector from ``opposite`` to the centroid, so that the half-width is a distance (as in
         the authors' Python code; their MATLAB code multiplies by the length of the difference). Quantiles interpolate
@@ -77,7 +78,7 @@ class SphereSlab:
             rows: ``(n, d)``, n at least 1.
             opposite: ``(d,)`` centroid of the other class.
             quantile: of the distances of the rows, in [0, 1].
-            boxed: whether to stay in ``[0, 1]^d``.
+            boxed: whether points also lie in ``[0, 1]^d``.
 
         Raises:
             ValueError: there is no row, or the quantile is out of range.
@@ -96,7 +97,7 @@ class SphereSlab:
         offset = inside - centroid
         radius = float(offset.norm(dim=1).quantile(quantile))
         half_width = float((offset @ axis).abs().quantile(quantile))
-        return cls(centroid, radius, axis, half_width, boxed)
+        return cls(centroid, radius, axis, half_width=half_width, boxed=boxed)
 
     def contains(self, x: Tensor, *, tolerance: float = 1e-6) -> Tensor:
         """``(n,)`` bool: which rows of ``x`` ``(n, d)`` are in the set, up to an absolute distance ``tolerance``."""
@@ -124,20 +125,20 @@ class SphereSlab:
         along = offset @ self.axis
         across = offset - along[:, None] * self.axis
         height = across.norm(dim=1)
-        # In the plane of the axis and the row: the slab alone, else the disc alone, else the corner of both.
+        # In the plane of the axis and the row, the nearest point is on the slab, on the disc, or at their corner.
         clamped = along.clamp(-self.half_width, self.half_width)
         shrink = self.radius / torch.hypot(along, height).clamp_min(self.radius).clamp_min(_TINY)
         in_disc = torch.hypot(clamped, height) <= self.radius
         in_slab = (along * shrink).abs() <= self.half_width
         new_along = torch.where(in_disc, clamped, torch.where(in_slab, along * shrink, clamped))
-        new_height = torch.where(in_disc, height, torch.where(in_slab, shrink * height, self._height_of_corner()))
+        new_height = torch.where(in_disc, height, torch.where(in_slab, shrink * height, self._corner_height()))
         return self.centroid + new_along[:, None] * self.axis + new_height[:, None] * _unit(across, height)
 
     def maximise(self, directions: Tensor) -> Maximum:
         """Maximise ``g . x`` over the set, for every row ``g`` of ``directions`` ``(B, d)``.
 
         Exact up to rounding without the box. With it the dual is solved until value and bound differ by less than
-        1e-9 of ``|g| radius``, or as near as rounding allows; the bound is valid wherever it stops.
+        1e-9 of ``|g| radius``, or as close as rounding allows; the bound always holds.
         """
         g = directions.double()
         middle = g @ self.centroid
@@ -151,16 +152,16 @@ class SphereSlab:
         along = u @ self.axis
         component = g @ self.axis
         across = g - component[:, None] * self.axis
-        # What is left of a direction along the axis is rounding, and need not be orthogonal to it.
+        # The rest of a direction along the axis is rounding, which need not be orthogonal to the axis.
         across = torch.where((across.norm(dim=1) > 1e-12 * length)[:, None], across, torch.zeros_like(across))
         across = across - (across @ self.axis)[:, None] * self.axis
         edge = self.half_width * component.sign()
-        capped = edge[:, None] * self.axis + self._height_of_corner() * _unit(across, across.norm(dim=1))
+        capped = edge[:, None] * self.axis + self._corner_height() * _unit(across, across.norm(dim=1))
         u = torch.where((along.abs() > self.half_width)[:, None], capped, u)
         value = middle + (g * u).sum(1)
         return Maximum(self.centroid + u, value, value)
 
-    def _height_of_corner(self) -> float:
+    def _corner_height(self) -> float:
         return float(max(self.radius**2 - self.half_width**2, 0.0) ** 0.5)
 
 
@@ -168,13 +169,13 @@ _TINY = torch.finfo(torch.float64).tiny
 
 
 def _unit(vectors: Tensor, length: Tensor) -> Tensor:
-    """Rows of length 1, or 0 where ``length`` is."""
+    """Divide vectors by their lengths; those of length 0 stay 0."""
     return vectors / length.clamp_min(_TINY)[:, None]
 
 
 @dataclass(frozen=True, eq=False)
 class FeasibleSets:
-    """Where rows of each of two classes must lie.
+    """The sets in which rows of either class must lie.
 
     Attributes:
         negative, positive: the sets of class 0 and of class 1.
@@ -185,7 +186,7 @@ class FeasibleSets:
 
     @classmethod
     def from_rows(cls, x: Tensor, y: Tensor, *, quantile: float, boxed: bool = False) -> "FeasibleSets":
-        """The sets whose radii and half-widths are class-wise quantiles of the distances of ``x``.
+        """Make the sets whose radii and half-widths are quantiles of the distances of ``x``, class by class.
 
         Args:
             x: ``(n, d)`` rows.
@@ -200,7 +201,8 @@ class FeasibleSets:
 
         >>> rows = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
         >>> sets = FeasibleSets.from_rows(rows, torch.tensor([0, 0, 1, 1]), quantile=1.0)
-        >>> sets.of(1).centroid.tolist(), sets.of(1).radius, sets.of(1).axis.tolist(), sets.of(1).half_width
+        >>> positive = sets.for_class(1)
+        >>> positive.centroid.tolist(), positive.radius, positive.axis.tolist(), positive.half_width
         ([1.0, 0.5], 0.5, [1.0, 0.0], 0.0)
         """
         if not bool(((y == 0) | (y == 1)).all()):
@@ -216,12 +218,12 @@ class FeasibleSets:
         )
         return cls(negative, positive)
 
-    def of(self, label: int) -> SphereSlab:
+    def for_class(self, label: int) -> SphereSlab:
         """The set of class ``label``, 0 or 1."""
         return self.positive if label else self.negative
 
     def within_box(self, boxed: bool = True) -> "FeasibleSets":
-        """The same sets, inside ``[0, 1]^d`` or not."""
+        """The same sets, with or without the box ``[0, 1]^d``."""
         return FeasibleSets(replace(self.negative, boxed=boxed), replace(self.positive, boxed=boxed))
 
     def contains(self, x: Tensor, y: Tensor, *, tolerance: float = 1e-6) -> Tensor:
@@ -234,10 +236,10 @@ class FeasibleSets:
         rows = x.double().clone()
         for label in (0, 1):
             members = y == label
-            rows[members] = self.of(label).project(rows[members])
+            rows[members] = self.for_class(label).project(rows[members])
         return rows
 
     def shrink(self, x: Tensor, y: Tensor, *, share: float) -> Tensor:
-        """``(n, d)`` float64: rows moved by ``share`` of the way to the centroid of their class, so deeper inside."""
+        """Move rows deeper inside, by ``share`` of the way to the centroid of their class; ``(n, d)`` float64."""
         centroid = torch.where(y[:, None] == 1, self.positive.centroid, self.negative.centroid)
         return torch.lerp(x.double(), centroid, share)

@@ -1,10 +1,10 @@
 """Data sets by name: ``load("digits")``, ``load("fashion_mnist_34")``, ``load("my/rows.npz")``."""
 
 from gradshape.data.base import Dataset, Split
-from gradshape.data.catalogue import fetch, info, load, names
 from gradshape.data.errors import DataError, DataUnavailable
-from gradshape.data.poisoned import PoisonedRows
-from gradshape.data.source import PublishedFile, Rows, Source, register
+from gradshape.data.loading import fetch, info, load, names
+from gradshape.data.poisoned_rows import PoisonedRows
+from gradshape.data.source import PublishedFile, RawSplit, Source, register
 
 __all__ = [
     "DataError",
@@ -12,7 +12,7 @@ __all__ = [
     "Dataset",
     "PoisonedRows",
     "PublishedFile",
-    "Rows",
+    "RawSplit",
     "Source",
     "Split",
     "fetch",

@@ -1,4 +1,4 @@
-"""``python -m gradshape.data list | info NAME | fetch NAME``: what can be loaded, and getting it."""
+"""``python -m gradshape.data list | info NAME | fetch NAME``: list, describe or fetch data sets."""
 
 import argparse
 import sys
@@ -7,14 +7,14 @@ from pathlib import Path
 
 from tabulate import tabulate
 
+from gradshape.data._storage import data_root
 from gradshape.data.base import Split
-from gradshape.data.catalogue import fetch, info, load, names
+from gradshape.data.loading import fetch, info, load, names
 from gradshape.data.source import Source
-from gradshape.data.storage import data_root
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns 0, or 1 after one line on stderr. Bad usage exits with 2."""
+    """Run one command; return 0, or 1 after one line on stderr. Bad usage exits with 2."""
     options = _parser().parse_args(arguments)
     root: Path = data_root(getattr(options, "root", None))
     download = not getattr(options, "offline", False)
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif options.command == "info":
             print(_sheet(info(options.name), options.name, root))
         else:
-            # An explicit root belongs into the command that an error suggests; the default one does not.
+            # The command that an error suggests names a root only if one was given.
             where = fetch(options.name, getattr(options, "root", None), download=download)
             print(where if where is not None else f"{options.name} is embedded: there is nothing to fetch")
     except (ValueError, OSError) as error:
@@ -39,9 +39,9 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--offline", action="store_true", help="never use the network")
     parser = argparse.ArgumentParser(prog="python -m gradshape.data", description=__doc__, parents=[common])
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", parents=[common], help="the registered data sets, and whether they are here")
+    commands.add_parser("list", parents=[common], help="list the registered data sets, and whether they are present")
     for command, purpose in (
-        ("info", "what is known about a data set; never downloads it"),
+        ("info", "show what is known about a data set; never downloads it"),
         ("fetch", "download what is missing and print where it lies"),
     ):
         commands.add_parser(command, parents=[common], help=purpose).add_argument("name", metavar="NAME")

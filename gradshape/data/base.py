@@ -1,6 +1,6 @@
-"""What a data set is: two labelled splits whose values were checked once, and a hash of them."""
+"""What a data set is: two labelled splits whose values are checked once, and a hash of them."""
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 
 import torch
@@ -30,7 +30,7 @@ class Split:
         return _digest.of(self.x, self.y)
 
     def to(self, device: torch.device) -> "Split":
-        """The same rows on ``device``."""
+        """Return the same rows on ``device``."""
         return Split(self.x.to(device), self.y.to(device))
 
 
@@ -42,7 +42,7 @@ class Dataset:
     names them in caches and records.
 
     Attributes:
-        name: the name it was loaded by; of a file, its name without the suffix.
+        name: the name it was loaded by, or the name of its file without the suffix.
         train, test: the splits; their rows have one shape.
         num_classes: labels are in ``[0, num_classes)``; 0 for regression.
         description: one line on what this is and where it comes from.
@@ -56,6 +56,7 @@ class Dataset:
     train: Split
     test: Split
     num_classes: int
+    _: KW_ONLY
     description: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
@@ -83,7 +84,7 @@ class Dataset:
         return _digest.name([self.num_classes, self.train.fingerprint, self.test.fingerprint])
 
     def subset(self, *, train: int | None = None, test: int | None = None, seed: int = 0) -> "Dataset":
-        """The same task with at most ``train`` and ``test`` rows, drawn by seed and balanced by class.
+        """Return the same task with at most ``train`` and ``test`` rows, drawn by seed and balanced by class.
 
         A split that has no more rows than asked for is kept whole. Classes keep their shares as
         closely as whole rows allow; rows of a regression task are drawn uniformly.
@@ -116,14 +117,14 @@ def _draw(split: Split, count: int | None, num_classes: int, seed: int) -> Split
 
 def _check_split(where: str, split: Split, num_classes: int) -> None:
     x, y = split.x, split.y
-    of_labels = torch.int64 if num_classes else torch.float32
-    if x.dtype != torch.float32 or y.dtype != of_labels:
-        raise ValueError(f"{where}: x is {x.dtype} and y is {y.dtype}: expected torch.float32 and {of_labels}")
+    label_dtype = torch.int64 if num_classes else torch.float32
+    if x.dtype != torch.float32 or y.dtype != label_dtype:
+        raise ValueError(f"{where}: x is {x.dtype} and y is {y.dtype}: expected torch.float32 and {label_dtype}")
     if y.ndim != 1 or x.ndim < 2 or len(x) != len(y):
         raise ValueError(f"{where}: x has shape {tuple(x.shape)} and y {tuple(y.shape)}: expected (N, ...) and (N,)")
     if len(y) == 0:
         raise ValueError(f"{where}: has no rows: expected at least 1")
-    low, high = x.aminmax()  # NaN if any value is, so that good data is read once only
+    low, high = x.aminmax()  # NaN if any value is NaN, so that good data is read only once
     if not (torch.isfinite(low) and torch.isfinite(high)):
         row = int((~torch.isfinite(x)).flatten(1).any(1).nonzero()[0])
         raise ValueError(f"{where}: x has a value that is not finite in row {row}: expected values in [0, 1]")

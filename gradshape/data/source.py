@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ class PublishedFile:
 
     Attributes:
         name: its path below the folder of its data set.
-        url: where it is downloaded from.
+        url: the address that it is downloaded from.
         hash: ``"md5:..."`` or ``"sha256:..."`` of the download. ``None`` if no hash is known: the first
             download then records its sha256 beside the file, and later downloads must match that.
         instead: files that together make this one unnecessary, such as its unpacked content.
@@ -25,18 +25,19 @@ class PublishedFile:
     name: str
     url: str
     hash: str | None
+    _: KW_ONLY
     instead: tuple[str, ...] = ()
 
     def present(self, folder: Path) -> bool:
-        """Whether this file, or all of what may stand for it, lies in ``folder``."""
+        """Whether this file, or all files that may stand for it, are in ``folder``."""
         if (folder / self.name).exists():
             return True
         return bool(self.instead) and all((folder / name).exists() for name in self.instead)
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
-    """Labelled rows as they lie in their file, in its own number type, so that pictures stay bytes.
+class RawSplit:
+    """Labelled rows as their file holds them, in its own number type, so that pictures stay bytes.
 
     Attributes:
         x: ``(N, *shape)`` numbers which, divided by the ``scale`` of their source, lie in [0, 1].
@@ -60,19 +61,20 @@ class Source:
         description: one line on what this is and where it comes from.
         read: reads the train and the test rows from the folder that holds the files. It may trust
             that the files exist, and nothing else about them: bad content is a ``DataError``.
-        scale: what ``x`` is divided by: 255 for pixels in bytes.
-        shape: of one row; ``None`` if only loading tells.
+        scale: the number that ``x`` is divided by: 255 for pixels in bytes.
+        shape: shape of one row; ``None`` if only loading tells.
         num_classes: labels are in ``[0, num_classes)``; ``None`` if only loading tells; 0 for regression.
-        rows: train and test rows; ``None`` if only loading tells.
+        rows: numbers of train and test rows; ``None`` if only loading tells.
         files: the published files; none for an embedded set, which needs neither file nor network.
-        folder: its folder below the data root; empty for its own name.
-        unpack: called after the files are there, to unpack an archive once.
+        folder: its folder below the data root; empty if the folder has the name of the set.
+        unpack: called once the files are present, to unpack an archive the first time.
         path: the file itself, for a set that was named by its path.
     """
 
     name: str
     description: str
-    read: Callable[[Path], tuple[Rows, Rows]]
+    read: Callable[[Path], tuple[RawSplit, RawSplit]]
+    _: KW_ONLY
     scale: int = 1
     shape: tuple[int, ...] | None = None
     num_classes: int | None = None
@@ -88,11 +90,11 @@ class Source:
         return not self.files and self.path is None
 
     def location(self, root: Path) -> Path:
-        """The folder that holds its files (the file, for a set that was named by its path)."""
+        """Return the folder that holds its files, or the file of a set that was named by its path."""
         return self.path if self.path is not None else root / (self.folder or self.name)
 
     def missing(self, root: Path) -> tuple[PublishedFile, ...]:
-        """The published files that are not below ``root``."""
+        """Return the published files that are not below ``root``."""
         return tuple(file for file in self.files if not file.present(self.location(root)))
 
 
@@ -114,5 +116,5 @@ def register(source: Source) -> Source:
 
 
 def registered() -> dict[str, Source]:
-    """All registered sources by name, in the order of registration."""
+    """Return all registered sources by name, in the order of registration."""
     return dict(_registry)

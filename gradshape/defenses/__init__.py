@@ -1,17 +1,17 @@
-"""Defences: what one is, and the defences."""
+"""Defences, which change the recipe or filter the training rows, and the base class that checks their filters."""
 
 from gradshape.defenses.base import CONTROL, FILTER, Assumptions, Defense, DefenseKind, Suspect
-from gradshape.defenses.controls import PerfectFilter, RandomFilter
+from gradshape.defenses.blind_filtering import rows_to_keep
+from gradshape.defenses.control_filters import PerfectFilter, RandomFilter
 from gradshape.defenses.deep_knn import DeepKNN
-from gradshape.defenses.filtering import rows_to_keep
+from gradshape.defenses.gradient_shaping import GradientShaping
 from gradshape.defenses.inclusion import Calibrated
 from gradshape.defenses.knn import NearestNeighborFilter
 from gradshape.defenses.loss import LossFilter
-from gradshape.defenses.none import NoDefense
+from gradshape.defenses.no_defense import NoDefense
 from gradshape.defenses.removal import ShareFilter
 from gradshape.defenses.roni import RONI
 from gradshape.defenses.sever import Sever
-from gradshape.defenses.shaping import GradientShaping
 from gradshape.defenses.slab import SlabFilter
 from gradshape.defenses.spectral_signatures import SpectralSignatures
 from gradshape.defenses.sphere import SphereFilter

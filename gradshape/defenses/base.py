@@ -1,7 +1,7 @@
-"""What every defence is: a change of the recipe, a filter of the training rows, or both."""
+"""The base of all defences: a change of the recipe, a filter of the training rows, or both."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from enum import Enum
 from typing import Any, ClassVar, cast, final
 
@@ -23,20 +23,21 @@ class DefenseKind(Enum):
 
 @dataclass(frozen=True)
 class Assumptions:
-    """One row of Table 2 of Hong et al. 2020: what a defence works by, and what it has to know.
+    """One row of Table 2 of Hong et al. 2020: the mechanism of a defence, and what it has to know.
 
     Attributes:
         kind: mechanism.
         indiscriminate, targeted: attacks that it was made for.
-        knows_training_data, knows_model, knows_targets: what it needs to know: the rows that will be trained on (every
-            filter does), how they will be, and what the attacker is after.
+        knows_training_data, knows_model, knows_targets: whether it has to know the rows that will be trained on (every
+            filter does), how the victim is trained, and the attacker's targets.
         overhead: whether it costs more than plain training.
         source: where it is published.
         knows_budget: whether it is told how many rows were added.
         knows_clean: whether it is given the rows before the attack, to trust or to take statistics from.
-        knows_poison: whether it is told which rows are poison: no defence, but a control that bounds all of them.
+        knows_poison: whether it is told which rows are poison; only a control is, which bounds all defences.
     """
 
+    _: KW_ONLY
     kind: DefenseKind
     indiscriminate: bool
     targeted: bool
@@ -68,10 +69,10 @@ CONTROL = replace(FILTER, kind=DefenseKind.CONTROL, targeted=True, overhead=Fals
 
 
 class Suspect(Split):
-    """The training rows as a defence sees them: clean ones and poison, mixed.
+    """The training rows as a defence sees them: clean rows and poison, mixed.
 
-    It is a :class:`~gradshape.data.Split` of copies. What the defence's assumptions do not grant is not in it at all,
-    and asking for it raises ``PermissionError``.
+    It is a :class:`~gradshape.data.Split` of copies. It does not hold what the defence's assumptions do not grant, and
+    asking for that raises ``PermissionError``.
 
     Attributes:
         num_classes: number of classes; 0 for regression.
@@ -121,7 +122,7 @@ class Suspect(Split):
 
     @property
     def recipe(self) -> AnyRecipe:
-        """How the rows will be trained on; needs ``knows_model``."""
+        """The recipe that the rows will be trained by; needs ``knows_model``."""
         return cast("AnyRecipe", self._grant("recipe", self._assumed.knows_model))
 
     @property
@@ -196,7 +197,7 @@ class Defense(ABC):
 
     @final
     def filter(self, train: Split, *, generator: torch.Generator) -> Tensor | None:
-        """As :meth:`keep`, checked. A plain split is taken as rows of which nothing else is known.
+        """Call :meth:`keep` and check its mask. A plain split is taken as rows of which nothing else is known.
 
         Raises:
             ValueError: the mask has another shape or dtype, or removes every row or all rows of a class.

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from gradshape import _validate
 from gradshape.data import Dataset
+from gradshape.defenses._feature_space import lacks_features, suspect_features
 from gradshape.defenses.base import FILTER, Assumptions, Defense, Suspect
-from gradshape.defenses.feature_space import features_of, no_features
 from gradshape.training import AnyRecipe
 
 
@@ -17,10 +17,10 @@ from gradshape.training import AnyRecipe
 class DeepKNN(Defense):
     """Leave out a row if another label than its own is the most frequent among its nearest rows in feature space.
 
-    Poison whose features collide with a target's lies among rows of the target's class, which outvote it. It stays if
-    there are as many poison rows around a target as rows of the target's class: the number ``K`` of rows that vote has
-    to be at least twice that of the poison rows. With ``K = 2 budget N / C`` (for ``N`` rows of ``C`` classes, rounded)
-    it is, if all poison is for one target.
+    Poison whose features collide with a target's lies among rows of the target's class, which outvote it, unless there
+    are as many poison rows around the target as rows of its class. So the number ``K`` of rows that vote has to be at
+    least twice that of the poison rows, as ``K = 2 budget N / C`` is (for ``N`` rows of ``C`` classes, rounded) if all
+    poison is for one target.
 
     ``K`` is at least 3, since nobody is outvoted by fewer, and for each row at most the number of rows of its own
     class: a class with fewer rows than ``K`` could be outvoted everywhere. A class all of whose rows are outvoted keeps
@@ -28,8 +28,8 @@ class DeepKNN(Defense):
 
     Args:
         budget: poison rows that are assumed, as a share of the mean number of rows of a class, above 0 and at most 1.
-        k: how many rows vote, the row itself among them, at least 1; the same cap holds. Of 1 or 2, no row is left
-            out. ``None`` to reckon it from the budget.
+        k: number of rows that vote, the row itself among them, at least 1; the same cap holds. With 1 or 2, no row is
+            left out. ``None`` to compute it from the budget.
 
     Raises:
         ValueError: a number is out of range.
@@ -70,11 +70,11 @@ class DeepKNN(Defense):
         return f"deep_knn_{100 * self.budget:g}{'' if self.k is None else f'_k{self.k}'}"
 
     def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:
-        return no_features(dataset, recipe)
+        return lacks_features(dataset, recipe)
 
     def keep(self, train: Suspect, *, generator: torch.Generator) -> Tensor:
         k = self.k or voters(train.y, budget=self.budget)
-        features = features_of(train, generator=generator)
+        features = suspect_features(train, generator=generator)
         return with_every_class(agrees_with_neighbors(features, train.y, k=k), features, train.y)
 
 
@@ -88,10 +88,10 @@ def voters(y: Tensor, *, budget: float) -> int:
 
 
 def agrees_with_neighbors(features: Tensor, y: Tensor, *, k: int) -> Tensor:
-    """Whether no label is more frequent than a row's own among the row and its ``k - 1`` nearest others.
+    """Tell for each row whether its label is a most frequent one among the row and its ``k - 1`` nearest others.
 
-    All pairs are measured, in float64, some rows at a time: the time grows with ``N^2 F``, the memory with ``N F``. Of
-    rows at the same distance, which of them count as nearest is not determined.
+    All pairs are measured, in float64, some rows at a time: the time grows with ``N^2 F``, the memory with ``N F``.
+    Which rows of the same distance count as nearest is not determined.
 
     Args:
         features: ``(N, F)``.
@@ -132,7 +132,7 @@ def agrees_with_neighbors(features: Tensor, y: Tensor, *, k: int) -> Tensor:
 
 
 def with_every_class(keep: Tensor, features: Tensor, y: Tensor) -> Tensor:
-    """``keep``, and of each class that it leaves out as a whole the row that is nearest to the class's centroid.
+    """Add to ``keep``, for each class that it leaves out as a whole, the row that is nearest to the class's centroid.
 
     Args:
         keep: ``(N,)`` bool.
@@ -155,7 +155,7 @@ def with_every_class(keep: Tensor, features: Tensor, y: Tensor) -> Tensor:
     return whole
 
 
-# With ties decided for the row, two voters outvote nobody.
+# Ties are decided in favour of the row, so that two voters outvote nobody.
 _FEWEST_VOTERS = 3
-# Distances that are held at a time.
+# Number of distances that are held at a time.
 _CHUNK_ELEMENTS = 4_000_000

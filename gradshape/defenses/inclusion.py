@@ -1,4 +1,4 @@
-"""What a learner that was trained on a few trusted rows makes of some queries, without and with one more row."""
+"""Small learners trained on a few trusted rows, and what they predict without and with one more row."""
 
 import math
 from collections.abc import Iterator
@@ -12,18 +12,18 @@ from gradshape import _validate
 from gradshape.data import Dataset, Split
 from gradshape.learners import fit_dual_softmax
 
-# Numbers that one chunk of candidates may hold in its largest array.
+# Size of the largest array that a chunk of candidates may take, in numbers.
 _CHUNK_ELEMENTS = 4_000_000
 _TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
 class Calibrated:
-    """Reject what falls below the median over trusted rows by more than some standard deviations.
+    """Reject rows whose impact is below the median over trusted rows by more than some standard deviations.
 
     Args:
-        rows: how many trusted rows are measured, at least 2. They are in no base and no quiz set.
-        deviations: how many standard deviations, at least 0.
+        rows: number of trusted rows that are measured, at least 2. They are in no base and no quiz set.
+        deviations: number of standard deviations, at least 0.
 
     Raises:
         ValueError: a number is out of range.
@@ -47,26 +47,26 @@ class Calibrated:
         return f"{self.rows}x{self.deviations:g}"
 
     def threshold(self, impacts: Tensor) -> float:
-        """The least impact that is accepted, given those of the trusted rows."""
+        """The least impact that is accepted, given the impacts of the trusted rows."""
         return float(impacts.double().quantile(0.5) - self.deviations * impacts.double().std())
 
 
-Threshold = float | Calibrated
+ImpactThreshold = float | Calibrated
 
 
-def check_threshold(threshold: Threshold) -> None:
+def check_threshold(threshold: ImpactThreshold) -> None:
     """Raise ``ValueError`` unless it is calibrated or a finite number."""
     if not isinstance(threshold, Calibrated) and not math.isfinite(threshold):
         raise ValueError(f"threshold={threshold!r}: expected Calibrated() or a finite number")
 
 
-def rows_to_calibrate(threshold: Threshold) -> int:
-    """Number of trusted rows that it takes."""
+def rows_to_calibrate(threshold: ImpactThreshold) -> int:
+    """The number of trusted rows that a threshold is calibrated on."""
     return threshold.rows if isinstance(threshold, Calibrated) else 0
 
 
 def settings_label(defense: Any) -> str:
-    """What distinguishes a dataclass from its defaults, for ids: ``_trials10_quiz20``; empty if nothing does."""
+    """The settings of a dataclass that are not its defaults, for ids: ``_trials10_quiz20``; empty if there are none."""
     changed = [(field.name, getattr(defense, field.name)) for field in fields(defense)]
     return "".join(
         f"_{name}{value:g}" if isinstance(value, float) else f"_{name}{value}"
@@ -75,7 +75,7 @@ def settings_label(defense: Any) -> str:
     )
 
 
-def lacking(dataset: Dataset, *, base: int, rows: int) -> str | None:
+def lacks_rows(dataset: Dataset, *, base: int, rows: int) -> str | None:
     """Why trials with ``base`` base rows and ``rows`` trusted rows in all cannot be made; ``None`` if they can."""
     if dataset.regression:
         return "it trains classifiers, and this is a regression task"
@@ -87,13 +87,13 @@ def lacking(dataset: Dataset, *, base: int, rows: int) -> str | None:
 
 
 @dataclass(frozen=True, eq=False)
-class Trusted:
-    """Trusted rows: ids into the clean rows.
+class TrustedRows:
+    """Ids of trusted rows among the clean ones.
 
     Attributes:
-        base: ``(T, b)``, what the learner of each trial is trained on.
-        quiz: ``(T, q)``, what it is then asked.
-        calibration: ``(m,)``, rows that are in none of them.
+        base: ``(T, b)``, the rows that the learner of each trial is trained on.
+        quiz: ``(T, q)``, the rows that it then predicts.
+        calibration: ``(m,)``, rows that are in no base and no quiz set.
     """
 
     base: Tensor
@@ -103,11 +103,11 @@ class Trusted:
     @classmethod
     def draw(
         cls, y: Tensor, *, base: int, quiz: int, trials: int, calibration: int, generator: torch.Generator
-    ) -> "Trusted":
+    ) -> "TrustedRows":
         """Draw a pool of ``trials (base + quiz)`` rows, or of all but the calibration rows if there are no more, and
         from it, for each trial anew, base and quiz sets without a row in common.
 
-        Classes are in equal numbers as far as they have rows.
+        Classes have equal numbers of rows, as far as there are enough.
 
         Raises:
             ValueError: fewer than ``base + quiz + calibration`` rows.
@@ -134,7 +134,7 @@ def _balanced(y: Tensor, generator: torch.Generator) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Learners:
+class TrialLearners:
     """One regularised softmax regression a trial, bias included, trained on that trial's base set.
 
     Attributes:
@@ -149,16 +149,16 @@ class Learners:
     decay: float
 
     @classmethod
-    def on(cls, clean: Split, base: Tensor, *, num_classes: int, decay: float) -> "Learners":
-        """Learners of the base sets whose ids into ``clean`` are ``base``, ``(T, b)``."""
+    def on(cls, clean: Split, base: Tensor, *, num_classes: int, decay: float) -> "TrialLearners":
+        """Make the learners of the base sets with the ids ``base``, ``(T, b)``, of ``clean`` rows."""
         return cls(clean.x[base].flatten(2).double(), clean.y[base], num_classes, decay)
 
-    def without(self, queries: Tensor) -> Tensor:
-        """``(T, q, C)`` logits of the queries ``(T, q, d)``, float64, by the learners as they are."""
+    def logits(self, queries: Tensor) -> Tensor:
+        """``(T, q, C)`` logits of the queries ``(T, q, d)``, float64, without any row added."""
         return _inner(queries, self.x) @ self._fit()
 
-    def with_each(self, x: Tensor, y: Tensor, queries: Tensor) -> Iterator[Tensor]:
-        """Logits ``(n, T, q, C)`` of the queries by learners that were trained on one more row, for every row.
+    def logits_with_each(self, x: Tensor, y: Tensor, queries: Tensor) -> Iterator[Tensor]:
+        """Yield logits ``(n, T, q, C)`` of the queries by learners that are trained on one more row, for every row.
 
         Args:
             x, y: ``(N, *shape)`` and ``(N,)`` rows to add, one at a time.
@@ -191,13 +191,8 @@ class Learners:
             yield asked @ a[..., :rows, :] + _cross(added, queries).unsqueeze(-1) * a[..., rows:, :]
 
     def _fit(self) -> Tensor:
-        return fit_dual_softmax(
-            _inner(self.x, self.x),
-            self.y,
-            num_classes=self.num_classes,
-            decay=self.decay,
-            tolerance=_TOLERANCE,
-        )
+        gram = _inner(self.x, self.x)
+        return fit_dual_softmax(gram, self.y, num_classes=self.num_classes, decay=self.decay, tolerance=_TOLERANCE)
 
 
 def _inner(left: Tensor, right: Tensor) -> Tensor:
@@ -207,7 +202,7 @@ def _inner(left: Tensor, right: Tensor) -> Tensor:
 
 
 def _cross(added: Tensor, sets: Tensor) -> Tensor:
-    """Inner products ``(N, T, m)`` of each of ``(N, d)`` with each of ``(T, m, d)``."""
+    """Inner products ``(N, T, m)`` of each row of ``(N, d)`` with each row of ``(T, m, d)``, plus 1 for the bias."""
     products: Tensor = (added @ sets.flatten(0, 1).T).unflatten(1, sets.shape[:2]) + 1
     return products
 

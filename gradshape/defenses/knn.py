@@ -17,12 +17,12 @@ class NearestNeighborFilter(ShareFilter):
     """Leave out the rows that are farthest from the other rows around them.
 
     A row's score is the sum of its distances to its nearest neighbours among *all* other rows, whatever their class,
-    as in the paper: it looks for rows in empty places, and does not see wrong labels. The highest scores of every class
-    go. The authors' code counts the row itself as the first neighbour; here it is left out of account.
+    as in the paper: it finds rows in empty places, and does not see wrong labels. The rows with the highest scores of
+    every class are left out. The authors' code counts the row itself as the first neighbour; here it does not count.
 
     Args:
         removed: share of each class to leave out, above 0 and below 1; 0.05 in the paper.
-        neighbors: how many neighbours count, at least 1; all of them if there are fewer.
+        neighbors: number of neighbours that count, at least 1; all of them if there are fewer.
 
     Raises:
         ValueError: a number is out of range.
@@ -78,5 +78,5 @@ def distances_to_neighbors(x: Tensor, *, neighbors: int) -> Tensor:
     return torch.cat([*sums, rows.new_empty(0)])
 
 
-# Distances that are held at a time.
+# Number of distances that are held at a time.
 _CHUNK_ELEMENTS = 4_000_000

@@ -1,4 +1,4 @@
-"""The loss defence: leave out the rows that a model trained on all of them fits worst."""
+"""The loss defence: leave out the rows with the largest losses of a model that is trained on all of them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class LossFilter(ShareFilter):
 
     Args:
         removed: share of each class to leave out, above 0 and below 1; 0.05 in the paper.
-        decay: weight decay of the model, see :func:`losses`, above 0.
+        decay: weight decay of the model, see :func:`softmax_losses`, above 0.
 
     Raises:
         ValueError: a number is out of range.
@@ -48,10 +48,10 @@ class LossFilter(ShareFilter):
         _validate.positive(decay=self.decay)
 
     def scores(self, train: Suspect) -> Tensor:
-        return losses(train, decay=self.decay)
+        return softmax_losses(train, decay=self.decay)
 
 
-def losses(rows: Split, *, decay: float) -> Tensor:
+def softmax_losses(rows: Split, *, decay: float) -> Tensor:
     """``(N,)`` float64 cross-entropies, in natural logarithms, of the softmax regression that is fitted to the rows.
 
     It minimises the *mean* cross-entropy plus ``decay/2 |W|^2``, without decay of the bias.
@@ -64,7 +64,7 @@ def losses(rows: Split, *, decay: float) -> Tensor:
         ValueError: ``decay`` is out of range.
 
     >>> x = torch.tensor([[0.0], [0.0], [1.0], [1.0], [0.0]])
-    >>> int(losses(Split(x, torch.tensor([0, 0, 1, 1, 1])), decay=0.01).argmax())
+    >>> int(softmax_losses(Split(x, torch.tensor([0, 0, 1, 1, 1])), decay=0.01).argmax())
     4
     """
     _validate.positive(decay=decay)
@@ -75,8 +75,8 @@ def losses(rows: Split, *, decay: float) -> Tensor:
     model = LogisticRegression(C=1 / (decay * len(rows)), max_iter=_MOST_STEPS, tol=1e-6).fit(x, rows.y.numpy())
     log_probability = torch.from_numpy(model.predict_log_proba(x))
     place = torch.searchsorted(classes, rows.y)
-    of_rows: Tensor = -log_probability.gather(1, place.unsqueeze(1)).squeeze(1)
-    return of_rows
+    losses: Tensor = -log_probability.gather(1, place.unsqueeze(1)).squeeze(1)
+    return losses
 
 
 _MOST_STEPS = 10_000

@@ -1,4 +1,4 @@
-"""Leave out a share of the rows of every class: those that score highest."""
+"""The base of the defences that leave out the share of every class that scores highest."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -24,8 +24,8 @@ class ShareFilter(Defense):
         removed: share of each class to leave out, above 0 and below 1; 0.05 in the paper.
 
     Attributes:
-        name: of the kind, in labels.
-        letters: of the other parameters, in labels, where they are not their defaults.
+        name: of the defence, in labels.
+        letters: the letters that stand for the other parameters in labels, where they are not their defaults.
 
     Raises:
         ValueError: the share is out of range.
@@ -48,7 +48,7 @@ class ShareFilter(Defense):
 
     @abstractmethod
     def scores(self, train: Suspect) -> Tensor:
-        """``(N,)`` how much each row looks like poison; none is NaN."""
+        """``(N,)`` scores, the higher the more a row looks like poison; none is NaN."""
 
     def label(self, recipe: AnyRecipe) -> str:
         changed = [
@@ -59,7 +59,7 @@ class ShareFilter(Defense):
         return f"{self.name}_{100 * self.removed:g}{''.join(changed)}"
 
     def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:
-        return no_classes(dataset)
+        return lacks_classes(dataset)
 
     @final
     def keep(self, train: Suspect, *, generator: torch.Generator) -> Tensor:
@@ -69,8 +69,8 @@ class ShareFilter(Defense):
 def keep_lowest(scores: Tensor, y: Tensor, *, removed: float) -> Tensor:
     """Keep, of the ``m`` rows of every class, the ``round((1 - removed) m)`` with the lowest scores.
 
-    Halves are rounded to even, as ``round`` does. Among equal scores the rows that come first are kept. A class of
-    which that leaves nothing is left out as a whole.
+    Halves are rounded to even, as ``round`` does. Among equal scores the rows that come first are kept. A class may
+    be left out as a whole.
 
     Args:
         scores: ``(N,)``, none of them NaN.
@@ -99,6 +99,6 @@ def keep_lowest(scores: Tensor, y: Tensor, *, removed: float) -> Tensor:
     return keep
 
 
-def no_classes(dataset: Dataset) -> str | None:
+def lacks_classes(dataset: Dataset) -> str | None:
     """Why rows cannot be told apart by class; ``None`` if they can."""
     return "it goes by class, and this is a regression task" if dataset.regression else None

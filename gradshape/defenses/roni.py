@@ -1,6 +1,6 @@
 """RONI: reject training rows that make a small model worse."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import ClassVar
 
 import torch
@@ -11,11 +11,11 @@ from gradshape.data import Dataset, Split
 from gradshape.defenses.base import FILTER, Assumptions, Defense, Suspect
 from gradshape.defenses.inclusion import (
     Calibrated,
-    Learners,
-    Threshold,
-    Trusted,
+    ImpactThreshold,
+    TrialLearners,
+    TrustedRows,
     check_threshold,
-    lacking,
+    lacks_rows,
     rows_to_calibrate,
     settings_label,
 )
@@ -58,7 +58,8 @@ class RONI(Defense):
     base: int = 20
     quiz: int = 50
     trials: int = 5
-    threshold: Threshold = field(default=Calibrated())
+    _: KW_ONLY
+    threshold: ImpactThreshold = field(default=Calibrated())
     decay: float = 0.1
 
     assumptions: ClassVar[Assumptions] = replace(
@@ -74,11 +75,11 @@ class RONI(Defense):
         return "roni" + settings_label(self)
 
     def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:
-        return lacking(dataset, base=self.base, rows=self.base + self.quiz + rows_to_calibrate(self.threshold))
+        return lacks_rows(dataset, base=self.base, rows=self.base + self.quiz + rows_to_calibrate(self.threshold))
 
     def keep(self, train: Suspect, *, generator: torch.Generator) -> Tensor:
         clean = train.clean
-        trusted = Trusted.draw(
+        trusted = TrustedRows.draw(
             clean.y,
             base=self.base,
             quiz=self.quiz,
@@ -86,7 +87,7 @@ class RONI(Defense):
             calibration=rows_to_calibrate(self.threshold),
             generator=generator,
         )
-        learners = Learners.on(clean, trusted.base, num_classes=train.num_classes, decay=self.decay)
+        learners = TrialLearners.on(clean, trusted.base, num_classes=train.num_classes, decay=self.decay)
         quiz = Split(clean.x[trusted.quiz], clean.y[trusted.quiz])
         impact = quiz_impact(learners, train, quiz)
         least = self.threshold
@@ -96,8 +97,8 @@ class RONI(Defense):
         return impact >= least
 
 
-def quiz_impact(learners: Learners, rows: Split, quiz: Split) -> Tensor:
-    """By how much each row changes the accuracy on the quiz sets when it is added, averaged over the trials.
+def quiz_impact(learners: TrialLearners, rows: Split, quiz: Split) -> Tensor:
+    """Measure by how much each row changes the accuracy on the quiz sets when it is added, averaged over the trials.
 
     Args:
         learners: of ``T`` trials.
@@ -108,8 +109,8 @@ def quiz_impact(learners: Learners, rows: Split, quiz: Split) -> Tensor:
         ``(N,)`` float64 in [-1, 1]; a multiple of ``1 / (T q)``. Negative: the row does harm.
     """
     asked = quiz.x.flatten(2).double()
-    before = _correct(learners.without(asked), quiz.y)
-    after = [_correct(logits, quiz.y) for logits in learners.with_each(rows.x, rows.y, asked)]
+    before = _correct(learners.logits(asked), quiz.y)
+    after = [_correct(logits, quiz.y) for logits in learners.logits_with_each(rows.x, rows.y, asked)]
     return (torch.cat([*after, before.new_empty(0)]) - before) / quiz.y.numel()
 
 

@@ -1,6 +1,6 @@
 """SEVER: leave out the rows whose gradients lie far out along the direction in which gradients differ most."""
 
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -8,18 +8,17 @@ from torch import Tensor
 
 from gradshape import _validate
 from gradshape.data import Dataset
-from gradshape.defenses.assumed import assume, assumed_label, poison_rows
+from gradshape.defenses._assumed import assumed_label, poison_rows, set_assumed_fraction
+from gradshape.defenses._spectral_outliers import spectral_outliers
 from gradshape.defenses.base import FILTER, Assumptions, Defense, Suspect
-from gradshape.defenses.spectral_outliers import spectral_outliers
 from gradshape.learners.linear import Penalty, fit_linear
-from gradshape.learners.logistic import apply, fit_logistic
+from gradshape.learners.logistic import fit_logistic, linear_scores
 from gradshape.learners.margin_loss import Logistic, MarginLoss, SmoothedHinge
-from gradshape.training import AnyRecipe, Fit
-from gradshape.training.penalty import known_penalty, penalty_of
+from gradshape.training import AnyRecipe, Fit, known_penalty, penalty_of
 
 _CENTRING_FILTERS = 4
 _REGRESSION_ROUNDS, _CLASSIFICATION_ROUNDS = 4, 2
-# A filter that takes more than half of the rows takes poison for the rule.
+# A filter that leaves out more than half of the rows would take poison for the rule.
 _MOST_SHARE = 0.5
 
 
@@ -32,22 +31,21 @@ class Sever(Defense):
     :func:`sever_classification`; several filters together may leave out more rows than are poison.
 
     Args:
-        fraction: poison rows relative to *clean* rows that are assumed, >= 0; if ``None`` the number of poison rows is
-            told to it, which nobody can outside of experiments.
+        fraction: assumed poison rows relative to *clean* rows, >= 0; if ``None``, the defence is told the number of
+            poison rows, which is possible in experiments only.
         rounds: number of filters, at least 1; if ``None`` 4 for regression, as in the paper (8 in its code), and 2 for
             classification.
-        penalty: of the regression; the victim's own if ``None``. Of no use for classes.
+        penalty: of the regression; the victim's own if ``None``. Not used for classification.
         loss: of the classifier, which is one against the rest for more than two classes; if ``None`` the hinge (rounded
             off over a tenth of the margin) for a victim that is a support vector machine, and the logistic loss for
-            others. Of no use for regression.
-        c: weight of the sum of the classifier's losses beside half the squared norm of its parameters, > 0.
+            others. Not used for regression.
+        c: weight of the sum of the classifier's losses relative to half the squared norm of its parameters, > 0.
 
     Raises:
         ValueError: a number is out of range; when it filters, the task is a regression, the victim is no linear one,
             and no penalty was given.
 
-    Table 2 counts the training data as known: SEVER works on all of it, poison included, and takes no look at clean
-    rows.
+    Table 2 counts the training data as known: SEVER works on all of it, poison included, and is given no clean rows.
 
     Diakonikolas et al. 2019, SEVER: a robust meta-algorithm for stochastic optimization; Hong et al. 2020, Table 2.
 
@@ -60,6 +58,7 @@ class Sever(Defense):
     fraction: float | None = None
     rounds: int | None = None
     penalty: Penalty | None = None
+    _: KW_ONLY
     loss: MarginLoss | None = None
     c: float = 1.0
 
@@ -74,7 +73,7 @@ class Sever(Defense):
         if self.rounds is not None:
             _validate.positive_int(rounds=self.rounds)
         _validate.positive(c=self.c)
-        assume(self, self.fraction)
+        set_assumed_fraction(self, self.fraction)
 
     def label(self, recipe: AnyRecipe) -> str:
         name = assumed_label("sever", self.fraction)
@@ -104,13 +103,13 @@ class Sever(Defense):
             num_classes=train.num_classes,
             share=poison / len(train),
             rounds=self.rounds or _CLASSIFICATION_ROUNDS,
-            loss=self.loss or _loss_of(train.recipe),
+            loss=self.loss or _victim_loss(train.recipe),
             ridge=1 / self.c,
             generator=generator,
         )
 
 
-def _loss_of(recipe: AnyRecipe) -> MarginLoss:
+def _victim_loss(recipe: AnyRecipe) -> MarginLoss:
     return SmoothedHinge() if isinstance(recipe, Fit) and recipe.model.startswith("svm") else Logistic()
 
 
@@ -190,7 +189,7 @@ def sever_classification(
     theta: Tensor | None = None
     for _ in range(rounds):
         theta = fit_logistic(with_bias[kept], signs[:, kept], ridge=ridge, loss=loss, start=theta)
-        slopes = signs * loss.slope(signs * apply(with_bias, theta))
+        slopes = signs * loss.slope(signs * linear_scores(with_bias, theta))
         left = []
         for label in range(num_classes):
             members = kept[y[kept] == label]

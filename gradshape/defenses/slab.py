@@ -5,8 +5,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from gradshape.defenses._centroids import distances_between_centroids
 from gradshape.defenses.base import Suspect
-from gradshape.defenses.centroids import distances_between_centroids
 from gradshape.defenses.removal import ShareFilter
 
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from gradshape.data import Dataset
+from gradshape.defenses._feature_space import lacks_features, suspect_features
 from gradshape.defenses.base import FILTER, Assumptions, Defense, Suspect
-from gradshape.defenses.feature_space import features_of, no_features
 from gradshape.defenses.removal import keep_lowest
 from gradshape.training import AnyRecipe
 
@@ -61,16 +61,16 @@ class SpectralSignatures(Defense):
         return f"spectral_{100 * self.budget:g}"
 
     def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:
-        return no_features(dataset, recipe)
+        return lacks_features(dataset, recipe)
 
     def keep(self, train: Suspect, *, generator: torch.Generator) -> Tensor:
-        scores = spectral_scores(features_of(train, generator=generator), train.y)
+        scores = spectral_scores(suspect_features(train, generator=generator), train.y)
         return keep_lowest(scores, train.y, removed=_OVERESTIMATE * self.budget)
 
 
 def spectral_scores(features: Tensor, y: Tensor) -> Tensor:
-    """``((phi - mu_y) . v_y)^2``: how far a row lies from the mean of its class, along the right singular vector
-    ``v_y`` of the largest singular value of the centred features of the class.
+    """Score rows by ``((phi - mu_y) . v_y)^2``, the squared distance from the mean of their class along the right
+    singular vector ``v_y`` of the largest singular value of the centred features of the class.
 
     Args:
         features: ``(N, F)``.
@@ -90,11 +90,11 @@ def spectral_scores(features: Tensor, y: Tensor) -> Tensor:
         members = y == label
         rows = features[members].double()
         rows = rows - rows.mean(0)
-        # Decomposed, not iterated: where two directions spread nearly the same, iterations end anywhere between them.
+        # Where two directions spread nearly the same, a power iteration would end anywhere between them.
         _, _, directions = torch.linalg.svd(rows, full_matrices=False)
         scores[members] = (rows @ directions[0]).square()
     return scores
 
 
-# How many times the assumed budget is left out.
+# The multiple of the assumed budget that is left out.
 _OVERESTIMATE = 1.5

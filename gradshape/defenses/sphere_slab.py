@@ -9,16 +9,15 @@ from torch import Tensor
 from gradshape import _validate
 from gradshape.constraints import SphereSlab
 from gradshape.data import Dataset, Split
+from gradshape.defenses._centroids import Centroids
 from gradshape.defenses.base import FILTER, Assumptions, Defense, Suspect
-from gradshape.defenses.centroids import Centroids
-from gradshape.defenses.removal import no_classes
+from gradshape.defenses.removal import lacks_classes
 from gradshape.training import AnyRecipe
 
 
 @dataclass(frozen=True)
 class SphereSlabFilter(Defense):
-    """The certified defence with what the rows themselves say: centroids and radii are those of clean rows and poison
-    together, so poison can move them.
+    """The certified defence with centroids and radii of clean rows and poison together, which poison can move.
 
     Args:
         quantile: of the distances of a class's rows, in (0, 1]; 0.7 in the paper. Rows within it stay, see
@@ -51,14 +50,14 @@ class SphereSlabFilter(Defense):
         return f"sphere_slab_q{100 * self.quantile:g}"
 
     def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:
-        return no_classes(dataset)
+        return lacks_classes(dataset)
 
     def keep(self, train: Suspect, *, generator: torch.Generator) -> Tensor:
         return inside_sphere_and_slab(train, quantile=self.quantile)
 
 
 @dataclass(frozen=True)
-class OracleSphereSlabFilter(Defense):
+class OracleSphereSlabFilter(SphereSlabFilter):
     """The certified defence with centroids and radii of the clean rows, which poison cannot move.
 
     Only this form has a certificate, an upper bound of the loss of a linear classifier under every attack, which an
@@ -82,30 +81,21 @@ class OracleSphereSlabFilter(Defense):
     tensor(True)
     """
 
-    quantile: float = 0.7
-
     assumptions: ClassVar[Assumptions] = replace(
-        FILTER,
-        knows_model=True,
+        SphereSlabFilter.assumptions,
         source="Steinhardt, Koh and Liang 2017, Certified defenses for data poisoning attacks, section 3.1",
         knows_clean=True,
     )
 
-    def __post_init__(self) -> None:
-        _validate.positive_fraction(quantile=self.quantile)
-
     def label(self, recipe: AnyRecipe) -> str:
         return f"oracle_sphere_slab_q{100 * self.quantile:g}"
-
-    def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:
-        return no_classes(dataset)
 
     def keep(self, train: Suspect, *, generator: torch.Generator) -> Tensor:
         return inside_sphere_and_slab(train, quantile=self.quantile, statistics=train.clean)
 
 
 def inside_sphere_and_slab(rows: Split, *, quantile: float, statistics: Split | None = None) -> Tensor:
-    """Which rows lie in the sphere of their class and in the slab between it and the class they are nearest to besides.
+    """Find the rows in the sphere of their class and in the slab between it and the nearest other class.
 
     For class ``c`` with centroid ``mu_c`` the sphere is ``|x - mu_c| <= r_c``; the slab against class ``k`` is
     ``|v . (x - mu_c)| <= s_ck`` with ``v = (mu_c - mu_k) / |mu_c - mu_k|``, so that the half-width is a distance.
@@ -128,16 +118,16 @@ def inside_sphere_and_slab(rows: Split, *, quantile: float, statistics: Split | 
     >>> inside_sphere_and_slab(Split(x, torch.tensor([0, 0, 0, 1, 1, 1])), quantile=0.7).tolist()
     [True, True, True, True, True, False]
     """
-    of = rows if statistics is None else statistics
-    centroids = Centroids.of(of)
-    x, known = rows.x.flatten(1).double(), of.x.flatten(1)
+    known = rows if statistics is None else statistics
+    centroids = Centroids.from_rows(known)
+    x, known_x = rows.x.flatten(1).double(), known.x.flatten(1)
     own, other = centroids.own(rows.y), centroids.nearest_other(rows)
     keep = torch.zeros(len(rows), dtype=torch.bool)
     for place, label in enumerate(centroids.classes.tolist()):
-        of_class = known[of.y == label].double()
+        class_rows = known_x[known.y == label].double()
         members = own == place
         for against in other[members].unique().tolist():
-            inside = SphereSlab.around(of_class, opposite=centroids.means[against], quantile=quantile)
+            inside = SphereSlab.around(class_rows, opposite=centroids.means[against], quantile=quantile)
             judged = (members & (other == against)).nonzero().squeeze(1)
             keep[judged] = inside.contains(x[judged])
     return keep

@@ -1,4 +1,4 @@
-"""The SVD defence: leave out the rows that few directions of the others explain."""
+"""The SVD defence: leave out the rows that lie farthest outside the leading subspace of all rows."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from gradshape.defenses.removal import ShareFilter
 
 @dataclass(frozen=True)
 class SVDFilter(ShareFilter):
-    """Leave out the rows that lie farthest outside the subspace that holds most of what the rows are.
+    """Leave out the rows that lie farthest outside the subspace that holds most of the spectrum of the rows.
 
     The subspace is spanned by the fewest leading right singular vectors of the matrix of all rows, poison and every
-    class together and not centred, that hold a share of the squared singular values. A row's score is the length of
-    what is outside. Of every class the highest scores go. (The authors' code takes one vector fewer than the paper, and
-    adds the centroids of the classes.)
+    class together and not centred, that hold a share of the squared singular values. A row's score is the length of its
+    part outside. The rows with the highest scores of every class are left out. (The authors' code takes one vector
+    fewer than the paper, and adds the centroids of the classes.)
 
     Args:
         removed: share of each class to leave out, above 0 and below 1; 0.05 in the paper.
@@ -47,11 +47,11 @@ class SVDFilter(ShareFilter):
         _validate.positive_fraction(spectrum=self.spectrum)
 
     def scores(self, train: Suspect) -> Tensor:
-        return residuals(train.x, spectrum=self.spectrum)
+        return subspace_residuals(train.x, spectrum=self.spectrum)
 
 
-def residuals(x: Tensor, *, spectrum: float) -> Tensor:
-    """``(N,)`` float64 lengths ``|x - V V^T x|`` of what is outside the leading subspace ``V`` of the rows.
+def subspace_residuals(x: Tensor, *, spectrum: float) -> Tensor:
+    """``(N,)`` float64 lengths ``|x - V V^T x|`` of the parts of the rows outside their leading subspace ``V``.
 
     ``V`` holds the smallest number of leading right singular vectors whose squared singular values sum to at least
     ``spectrum`` of those of all. Rows are not centred.
@@ -66,15 +66,15 @@ def residuals(x: Tensor, *, spectrum: float) -> Tensor:
     Koh, Steinhardt and Liang 2018, section 3.
 
     >>> rows = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 0.25]])
-    >>> residuals(rows, spectrum=0.9).tolist()
+    >>> subspace_residuals(rows, spectrum=0.9).tolist()
     [0.0, 0.0, 0.25]
     """
     _validate.positive_fraction(spectrum=spectrum)
     rows = x.flatten(1).double()
-    # Eigenvectors of the product of the matrix with itself: exact enough for a subspace that is cut at a share.
+    # Eigenvectors of the Gram matrix are exact enough for a subspace that is cut at a share.
     values, vectors = torch.linalg.eigh(rows.T @ rows)
     held = values.flip(0).clamp_min(0).cumsum(0)
-    # Rounding must not ask for more than all there is.
+    # Rounding must not ask for more than the whole spectrum.
     count = int((held < spectrum * held[-1] * (1 - 1e-12)).sum()) + 1
     basis = vectors[:, -count:]
     outside: Tensor = (rows - rows @ basis @ basis.T).norm(dim=1)

@@ -1,6 +1,6 @@
-"""TRIM: fit a linear regression to the rows that it fits best."""
+"""TRIM: keep the rows that a linear regression fits best."""
 
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -8,11 +8,10 @@ from torch import Tensor
 
 from gradshape import _validate
 from gradshape.data import Dataset
-from gradshape.defenses.assumed import assume, assumed_label, poison_rows
+from gradshape.defenses._assumed import assumed_label, poison_rows, set_assumed_fraction
 from gradshape.defenses.base import FILTER, Assumptions, Defense, Suspect
 from gradshape.learners.linear import LinearFit, Penalty, fit_linear, training_objective
-from gradshape.training import AnyRecipe
-from gradshape.training.penalty import known_penalty, penalty_of
+from gradshape.training import AnyRecipe, known_penalty, penalty_of
 
 _MOST_ROUNDS = 400
 
@@ -26,9 +25,9 @@ class TRIM(Defense):
     :func:`trim`.
 
     Args:
-        fraction: poison rows relative to *clean* rows that are assumed, >= 0; if ``None`` the number of poison rows is
-            told to it, which nobody can outside of experiments.
-        starts: at least 1; the authors have 1.
+        fraction: assumed poison rows relative to *clean* rows, >= 0; if ``None``, the defence is told the number of
+            poison rows, which is possible in experiments only.
+        starts: number of starts, at least 1; the authors have 1.
         first: rows that a start begins with, at least 1; if ``None`` as many as are clean, as the authors have. Few of
             them, a little more than there are features, and many starts find a better end where poison is consistent
             with itself: some start is then free of it (as in Rousseeuw and Van Driessen 2006, FAST-LTS).
@@ -38,8 +37,7 @@ class TRIM(Defense):
         ValueError: a number is out of range; when it filters, the victim is no linear regression and no penalty was
             given.
 
-    Table 2 counts the training data as known: TRIM works on all of it, poison included, and takes no look at clean
-    rows.
+    Table 2 counts the training data as known: TRIM works on all of it, poison included, and is given no clean rows.
 
     Jagielski et al. 2018, Manipulating machine learning, section IV; Hong et al. 2020, Table 2.
 
@@ -52,6 +50,7 @@ class TRIM(Defense):
     fraction: float | None = None
     starts: int = 5
     first: int | None = None
+    _: KW_ONLY
     penalty: Penalty | None = None
 
     assumptions: ClassVar[Assumptions] = replace(
@@ -65,7 +64,7 @@ class TRIM(Defense):
         _validate.positive_int(starts=self.starts)
         if self.first is not None:
             _validate.positive_int(first=self.first)
-        assume(self, self.fraction)
+        set_assumed_fraction(self, self.fraction)
 
     def label(self, recipe: AnyRecipe) -> str:
         name = assumed_label("trim", self.fraction)
@@ -90,7 +89,7 @@ class TRIM(Defense):
 
 @dataclass(frozen=True, eq=False)
 class Trimmed:
-    """Where one start of TRIM ended.
+    """The end of one start of TRIM.
 
     Attributes:
         keep: ``(N,)`` bool, the rows chosen.

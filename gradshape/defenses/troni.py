@@ -1,6 +1,6 @@
 """tRONI: reject training rows that turn small models against known targets."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import ClassVar
 
 import torch
@@ -11,11 +11,11 @@ from gradshape.data import Dataset, Split
 from gradshape.defenses.base import FILTER, Assumptions, Defense, Suspect
 from gradshape.defenses.inclusion import (
     Calibrated,
-    Learners,
-    Threshold,
-    Trusted,
+    ImpactThreshold,
+    TrialLearners,
+    TrustedRows,
     check_threshold,
-    lacking,
+    lacks_rows,
     rows_to_calibrate,
     settings_label,
 )
@@ -61,7 +61,8 @@ class TargetedRONI(Defense):
 
     base: int = 20
     trials: int = 5
-    threshold: Threshold = field(default=Calibrated())
+    threshold: ImpactThreshold = field(default=Calibrated())
+    _: KW_ONLY
     decay: float = 0.1
 
     assumptions: ClassVar[Assumptions] = replace(
@@ -82,13 +83,13 @@ class TargetedRONI(Defense):
         return "troni" + settings_label(self)
 
     def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:
-        return lacking(dataset, base=self.base, rows=self.base + rows_to_calibrate(self.threshold))
+        return lacks_rows(dataset, base=self.base, rows=self.base + rows_to_calibrate(self.threshold))
 
     def keep(self, train: Suspect, *, generator: torch.Generator) -> Tensor:
         clean, targets = train.clean, train.targets
         if len(targets) == 0:
             raise ValueError("targets: 0 rows: expected at least 1")
-        trusted = Trusted.draw(
+        trusted = TrustedRows.draw(
             clean.y,
             base=self.base,
             quiz=0,
@@ -96,7 +97,7 @@ class TargetedRONI(Defense):
             calibration=rows_to_calibrate(self.threshold),
             generator=generator,
         )
-        learners = Learners.on(clean, trusted.base, num_classes=train.num_classes, decay=self.decay)
+        learners = TrialLearners.on(clean, trusted.base, num_classes=train.num_classes, decay=self.decay)
         change, flips = target_impact(learners, train, targets)
         least = self.threshold
         if isinstance(least, Calibrated):
@@ -105,8 +106,8 @@ class TargetedRONI(Defense):
         return (change >= least) & ~flips
 
 
-def target_impact(learners: Learners, rows: Split, targets: Split) -> tuple[Tensor, Tensor]:
-    """What each row does to the targets when it is added.
+def target_impact(learners: TrialLearners, rows: Split, targets: Split) -> tuple[Tensor, Tensor]:
+    """Measure what each row does to the targets when it is added.
 
     Args:
         learners: of ``T`` trials.
@@ -119,9 +120,9 @@ def target_impact(learners: Learners, rows: Split, targets: Split) -> tuple[Tens
         have it wrong with it.
     """
     asked = targets.x.flatten(1).double().expand(len(learners.x), -1, -1)
-    before, right_before = _answers(learners.without(asked), targets.y)
+    before, right_before = _answers(learners.logits(asked), targets.y)
     changes, flips = [], []
-    for logits in learners.with_each(rows.x, rows.y, asked):
+    for logits in learners.logits_with_each(rows.x, rows.y, asked):
         after, right_after = _answers(logits, targets.y)
         changes.append((after - before).amin(-1))
         flips.append((right_before & ~right_after).any(-1))

@@ -1,10 +1,12 @@
-"""Learners that attacks, defences and the harness train beside networks, and the names that they are known by."""
+"""Learners that are no networks, for attacks, defences and victims, and the registry of their names."""
 
 from gradshape.learners.dual_softmax import fit_dual_softmax
 from gradshape.learners.hinge import HingeFit, fit_hinge
+from gradshape.learners.implicit import adjoint, label_gradient, mixture_gradient, row_gradient
 from gradshape.learners.linear import LinearFit, Penalty, fit_linear
+from gradshape.learners.logistic import fit_logistic
 from gradshape.learners.margin_loss import Logistic, MarginLoss, SmoothedHinge, SquaredMargin
-from gradshape.learners.private import ObjectivePerturbation, OutputPerturbation
+from gradshape.learners.private import ObjectivePerturbation, OutputPerturbation, PrivateNoise
 from gradshape.learners.registry import (
     Estimator,
     Factory,
@@ -17,6 +19,7 @@ from gradshape.learners.registry import (
     registered,
     restore,
 )
+from gradshape.learners.spambayes import SpamBayes
 
 __all__ = [
     "Estimator",
@@ -28,17 +31,24 @@ __all__ = [
     "ObjectivePerturbation",
     "OutputPerturbation",
     "Penalty",
+    "PrivateNoise",
     "Setting",
     "SmoothedHinge",
+    "SpamBayes",
     "SquaredMargin",
+    "adjoint",
     "build",
     "check_predictions",
     "factory",
     "fit_dual_softmax",
     "fit_hinge",
     "fit_linear",
+    "fit_logistic",
+    "label_gradient",
+    "mixture_gradient",
     "names",
     "register",
     "registered",
     "restore",
+    "row_gradient",
 ]

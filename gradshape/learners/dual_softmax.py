@@ -1,4 +1,4 @@
-"""Softmax regression on few rows, many problems at once, in the span of their rows."""
+"""Softmax regression on few rows, in the span of the rows, many problems at once."""
 
 import torch
 from torch import Tensor
@@ -18,10 +18,11 @@ def fit_dual_softmax(
     start: Tensor | None = None,
     tolerance: float = 1e-8,
 ) -> Tensor:
-    """Coefficients ``a`` of the weights ``W = sum_i a_i x_i^T`` that minimise ``sum_i CE(W x_i, y_i) + decay/2 |W|^2``.
+    """Minimise ``sum_i CE(W x_i, y_i) + decay/2 |W|^2`` over weights ``W = sum_i a_i x_i^T``, by the coefficients
+    ``a``.
 
-    By the representer theorem the minimum lies in the span of the rows, so inner products are all that is needed: the
-    cost does not depend on the number of features. Every step is an exact, damped Newton step; its ``n C`` equations
+    By the representer theorem the minimum lies in the span of the rows, so that inner products are enough: the cost
+    does not depend on the number of features. Every step is an exact, damped Newton step; its ``n C`` equations
     are solved with ``C + 1`` Cholesky factors of ``n x n`` matrices. A bias that is regularised like the weights is a
     feature of 1: add 1 to every inner product.
 
@@ -52,19 +53,19 @@ def fit_dual_softmax(
     if not bool(gram.isfinite().all()):
         raise ValueError("gram: has values that are not finite: expected finite inner products")
     kernel = gram / decay
-    wanted = one_hot(y, num_classes).to(gram.dtype)
-    scaled = torch.zeros_like(wanted) if start is None else start * decay
+    onehot = one_hot(y, num_classes).to(gram.dtype)
+    scaled = torch.zeros_like(onehot) if start is None else start * decay
     logits = kernel @ scaled
-    value = _objective(scaled, logits, wanted)
+    value = _objective(scaled, logits, onehot)
     for _ in range(_MOST_STEPS):
         probability = logits.softmax(-1)
-        if bool((scaled - wanted + probability).abs().amax() <= tolerance):
+        if bool((scaled - onehot + probability).abs().amax() <= tolerance):
             return scaled / decay
-        step = _newton(kernel, logits, probability, wanted) - scaled
+        step = _newton(kernel, logits, probability, onehot) - scaled
         change = kernel @ step
         length = torch.ones(*value.shape, 1, 1, dtype=gram.dtype, device=gram.device)
         for _ in range(_MOST_HALVINGS):
-            reached = _objective(scaled + length * step, logits + length * change, wanted)
+            reached = _objective(scaled + length * step, logits + length * change, onehot)
             worse = reached > value + 1e-12 * (1 + value.abs())
             if not worse.any():
                 break
@@ -76,16 +77,16 @@ def fit_dual_softmax(
     )
 
 
-def _objective(scaled: Tensor, logits: Tensor, wanted: Tensor) -> Tensor:
+def _objective(scaled: Tensor, logits: Tensor, onehot: Tensor) -> Tensor:
     norm = (scaled * logits).sum((-1, -2)) / 2
-    losses = logits.logsumexp(-1) - (wanted * logits).sum(-1)
+    losses = logits.logsumexp(-1) - (onehot * logits).sum(-1)
     value: Tensor = norm + losses.sum(-1)
     return value
 
 
-def _newton(kernel: Tensor, logits: Tensor, probability: Tensor, wanted: Tensor) -> Tensor:
-    """The coefficients, times decay, that minimise the quadratic model at ``logits``."""
-    # Class by class: the Hessian of the losses is block-diagonal but for a term that all classes share.
+def _newton(kernel: Tensor, logits: Tensor, probability: Tensor, onehot: Tensor) -> Tensor:
+    """Find the coefficients, times decay, that minimise the quadratic model at ``logits``."""
+    # The Hessian of the losses is block-diagonal by class, but for a term that all classes share.
     root = probability.mT.sqrt()
     system = root.unsqueeze(-1) * kernel.unsqueeze(-3) * root.unsqueeze(-2)
     system.diagonal(dim1=-2, dim2=-1).add_(1)
@@ -93,7 +94,7 @@ def _newton(kernel: Tensor, logits: Tensor, probability: Tensor, wanted: Tensor)
     half = torch.linalg.solve_triangular(factor, torch.diag_embed(root), upper=False)
     blocks = half.mT @ half
     shared = torch.linalg.cholesky(blocks.sum(-3))
-    b = probability * (logits - (probability * logits).sum(-1, keepdim=True)) + wanted - probability
+    b = probability * (logits - (probability * logits).sum(-1, keepdim=True)) + onehot - probability
     c = blocks @ (kernel @ b).mT.unsqueeze(-1)
     correction = torch.cholesky_solve(c.sum(-3), shared)
     coefficients: Tensor = b - (c - blocks @ correction.unsqueeze(-3)).squeeze(-1).mT

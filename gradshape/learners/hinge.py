@@ -1,4 +1,4 @@
-"""Hinge-loss risk minimisation over a ball, exact up to a certified gap."""
+"""Minimisation of the hinge loss over a ball, exact up to a certified gap."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from gradshape import _validate
 
 _MOST_STEPS, _MOST_SHIFTS = 200, 60
 _FIRST_WIDTH, _NARROWER = 1.0, 0.2
-# From near the minimum little smoothing is needed, and few rows are within it.
+# A start near the minimum needs little smoothing, which few rows are then within.
 _WIDTH_FROM_NEAR = 0.04
 
 
@@ -21,7 +21,7 @@ class HingeFit:
         w: ``(d,)`` float64 weights.
         b: bias.
         objective: its weighted sum of hinge losses.
-        lower: what no classifier in the ball is below: a dual value.
+        lower: lower bound on the objective of every classifier in the ball: a dual value.
     """
 
     w: Tensor
@@ -31,8 +31,20 @@ class HingeFit:
 
     @property
     def gap(self) -> float:
-        """How far the objective is from the least one, at most; at least 0 up to rounding."""
+        """Upper bound on the excess of the objective over the least one; at least 0 up to rounding."""
         return self.objective - self.lower
+
+
+def signed_rows(x: Tensor, y: Tensor) -> Tensor:
+    """``(n, d + 1)`` float64 rows of ``x`` ``(n, d)`` with a 1 appended, times 1 for class 1 and -1 for class 0.
+
+    Their products with weights and bias are the margins.
+
+    >>> signed_rows(torch.tensor([[0.5], [0.25]]), torch.tensor([1, 0])).tolist()
+    [[0.5, 1.0], [-0.25, -1.0]]
+    """
+    sign = (2 * y - 1).double()[:, None]
+    return torch.cat([sign * x.double(), sign], dim=1)
 
 
 def hinge_losses(x: Tensor, y: Tensor, w: Tensor, b: float) -> Tensor:
@@ -66,7 +78,7 @@ def fit_hinge(
         weights: ``(n,)`` the ``c``, at least 0; ``1 / n`` each if omitted. A row that occurs ``k`` times is one row of
             ``k`` times the weight.
         tolerance: stop where the gap is at most this times the sum of the weights.
-        start: the fit to like rows, from which it is several times as fast; what it comes to has the same gap.
+        start: the fit to similar rows, which makes it several times as fast; the gap that is reached is the same.
 
     Raises:
         ValueError: ``rho`` or the weights are out of range, a label is not 0 or 1, there are no rows, or the gap is
@@ -88,8 +100,7 @@ def fit_hinge(
         raise ValueError(f"weights of shape {tuple(c.shape)}: expected {len(x)} finite numbers of at least 0")
     used = c > 0
     c = c[used]
-    sign = (2 * y[used] - 1).double()[:, None]
-    rows = torch.cat([sign * x[used].double(), sign], dim=1)
+    rows = signed_rows(x[used], y[used])
     theta = torch.zeros(rows.shape[1], dtype=rows.dtype, device=rows.device)
     if start is not None:
         theta = torch.cat([start.w, start.w.new_tensor([start.b])])
@@ -99,9 +110,9 @@ def fit_hinge(
 
 
 def _fit(rows: Tensor, c: Tensor, rho: float, tolerance: float, theta: Tensor, width: float) -> HingeFit:
-    """As :func:`fit_hinge`, for rows that are multiplied by their signs and end with them."""
+    """As :func:`fit_hinge`, for rows of :func:`signed_rows`."""
     margins = rows @ theta
-    # Weights of 0 are in every ball.
+    # Parameters of 0 are in every ball.
     best, objective, lower = torch.zeros_like(theta), float(c.sum()), 0.0
     for _ in range(_MOST_STEPS):
         slope = ((1 - margins) / width).clamp(0, 1)
@@ -153,7 +164,7 @@ def _in_the_ball(hessian: Tensor, linear: Tensor, rho: float) -> Tensor:
 
 
 def _best_share(margins: Tensor, change: Tensor, c: Tensor, width: float) -> float:
-    """Where between 0 and 1 the smoothed loss at ``margins + share * change`` is least."""
+    """Find the share in [0, 1] at which the smoothed loss of ``margins + share * change`` is least."""
     low, high = 0.0, 1.0
     weighted = c * change
 

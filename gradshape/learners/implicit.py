@@ -1,4 +1,4 @@
-"""How a fitted linear classifier moves with its training labels and rows: gradients through its optimality condition.
+"""Gradients through a linear classifier's optimality condition: how the fit moves with its training labels and rows.
 
 For parameters that minimise ``sum_i loss(z_i (theta . x_i)) + ridge/2 |theta|^2 + tilt . theta`` and an objective
 ``A(theta)``, every such gradient is one linear solve, ``q = H^-1 dA/dtheta`` with the Hessian ``H`` of the training
@@ -8,7 +8,7 @@ objective, and a product with the derivative of its gradient.
 import torch
 from torch import Tensor
 
-from gradshape.learners.logistic import apply, hessian, solve
+from gradshape.learners.logistic import hessian, linear_scores, solve
 from gradshape.learners.margin_loss import MarginLoss
 
 
@@ -22,20 +22,19 @@ def adjoint(
         signs: ``(n,)`` or ``(K, n)`` labels, -1 to 1.
         theta: ``(K, d)`` the minima.
         outer: ``(K, d)`` gradients ``dA/dtheta``.
-        ridge: as the minima were fitted with.
-        loss: likewise.
+        ridge, loss: those that the minima were fitted with.
 
     Returns:
         ``(K, d)``.
     """
     penalty = torch.as_tensor(ridge, dtype=x.dtype, device=x.device)
-    return solve(hessian(x, signs.square() * loss.curvature(signs * apply(x, theta)), penalty), outer)
+    return solve(hessian(x, signs.square() * loss.curvature(signs * linear_scores(x, theta)), penalty), outer)
 
 
 def label_gradient(x: Tensor, signs: Tensor, theta: Tensor, q: Tensor, *, loss: MarginLoss) -> Tensor:
     """``dA/dz_i = -(loss'(m_i) + m_i loss''(m_i)) (x_i . q)`` for the labels ``z``, with margins ``m = z (theta . x)``.
 
-    Arguments as for :func:`adjoint`, whose result is ``q``.
+    Arguments are as for :func:`adjoint`, whose result is ``q``.
 
     Returns:
         ``(K, n)``, each problem's own gradient.
@@ -49,8 +48,8 @@ def label_gradient(x: Tensor, signs: Tensor, theta: Tensor, q: Tensor, *, loss: 
     >>> label_gradient(x, z, theta, q, loss=SquaredMargin()).item()  # d theta / dz = (2 - 8 z^2) / (4 z^2 + 1)^2
     -0.0
     """
-    margins = signs * apply(x, theta)
-    return -(loss.slope(margins) + margins * loss.curvature(margins)) * apply(x, q)
+    margins = signs * linear_scores(x, theta)
+    return -(loss.slope(margins) + margins * loss.curvature(margins)) * linear_scores(x, q)
 
 
 def mixture_gradient(x: Tensor, theta: Tensor, q: Tensor, *, loss: MarginLoss) -> Tensor:
@@ -60,7 +59,8 @@ def mixture_gradient(x: Tensor, theta: Tensor, q: Tensor, *, loss: MarginLoss) -
     The learner's gradient is linear in such a label: unlike :func:`label_gradient`, which is near 0 for a row far on
     the right side, it tells what a whole flip does.
 
-    Arguments as for :func:`adjoint`, whose result is ``q``; at labels of -1 and 1 both relaxations have that Hessian.
+    Arguments are as for :func:`adjoint`, whose result is ``q``; at labels of -1 and 1 both relaxations have that
+    Hessian.
 
     Returns:
         ``(K, n)``, each problem's own gradient.
@@ -70,16 +70,16 @@ def mixture_gradient(x: Tensor, theta: Tensor, q: Tensor, *, loss: MarginLoss) -
     >>> mixture_gradient(torch.eye(2), theta, q, loss=Logistic()).tolist()
     [[0.5, 0.5]]
     """
-    scores = apply(x, theta)
-    return -(loss.slope(scores) + loss.slope(-scores)) / 2 * apply(x, q)
+    scores = linear_scores(x, theta)
+    return -(loss.slope(scores) + loss.slope(-scores)) / 2 * linear_scores(x, q)
 
 
 def row_gradient(x: Tensor, signs: Tensor, theta: Tensor, q: Tensor, *, loss: MarginLoss) -> Tensor:
     """``dA/dx_i = -(z_i loss'(m_i) q + z_i^2 loss''(m_i) (x_i . q) theta)`` for the rows ``x``, with margins
     ``m = z (theta . x)``, summed over the problems that share them.
 
-    Arguments as for :func:`adjoint`, whose result is ``q``; or only those rows (and their labels) whose gradient is
-    asked for.
+    Arguments are as for :func:`adjoint`, whose result is ``q``; ``x`` and ``signs`` may be limited to the rows whose
+    gradients are needed.
 
     Returns:
         ``(n, d)``.
@@ -93,7 +93,7 @@ def row_gradient(x: Tensor, signs: Tensor, theta: Tensor, q: Tensor, *, loss: Ma
     >>> round(row_gradient(x, z, theta, q, loss=SquaredMargin()).item(), 6)  # d theta / dx = (1 - x^2) / (1 + x^2)^2
     -0.12
     """
-    margins = signs * apply(x, theta)
+    margins = signs * linear_scores(x, theta)
     along_q = signs * loss.slope(margins)
-    along_theta = signs.square() * loss.curvature(margins) * apply(x, q)
+    along_theta = signs.square() * loss.curvature(margins) * linear_scores(x, q)
     return -(along_q.mT @ q + along_theta.mT @ theta)

@@ -1,4 +1,4 @@
-"""Linear regression with an intercept: ordinary, ridge, lasso, elastic net; and how fits move with their rows."""
+"""Linear regression with an intercept (ordinary, ridge, lasso, elastic net), and how fits move with their rows."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class Penalty:
-    """What is added to half the *mean* of the squared errors: ``l1 |w|_1 + l2/2 |w|^2``. The intercept is free.
+    """The term ``l1 |w|_1 + l2/2 |w|^2`` that is added to half the *mean* squared error. The intercept is free.
 
     Args:
         l1: at least 0. It is the ``alpha`` of scikit-learn's ``Lasso``.
@@ -24,7 +24,7 @@ class Penalty:
     Raises:
         ValueError: a weight is negative or not finite.
 
-    Zero of both is ordinary least squares, both together an elastic net.
+    Without either it is ordinary least squares, with both an elastic net.
 
     >>> Penalty(l1=0.5, l2=2.0).value(torch.tensor([1.0, -1.0])).item()
     3.0
@@ -38,7 +38,7 @@ class Penalty:
 
     @property
     def label(self) -> str:
-        """Name for ids: ``l1-0.5_l2-2``, without what is 0."""
+        """Name for ids, such as ``l1-0.5_l2-2``; weights of 0 are left out."""
         parts = [f"{name}-{weight:g}" for name, weight in (("l1", self.l1), ("l2", self.l2)) if weight]
         return "_".join(parts) or "ols"
 
@@ -76,7 +76,7 @@ class _Moments:
     with_y: Tensor
 
     @classmethod
-    def of(cls, x: Tensor, y: Tensor, weights: Tensor | None) -> "_Moments":
+    def from_rows(cls, x: Tensor, y: Tensor, weights: Tensor | None) -> "_Moments":
         if len(x) == 0 or len(x) != len(y):
             raise ValueError(f"x of {len(x)} rows, y of {len(y)}: expected equal numbers of at least 1")
         share = torch.full((len(y),), 1 / len(y), dtype=torch.float64, device=x.device)
@@ -123,7 +123,7 @@ def fit_linear(
     >>> round(fit.w.item(), 6), round(fit.b.item(), 6)
     (2.0, 1.0)
     """
-    moments = _Moments.of(x, y, weights)
+    moments = _Moments.from_rows(x, y, weights)
     system = moments.covariance.clone()
     system.diagonal().add_(penalty.l2)
     if penalty.l1 == 0:
@@ -136,7 +136,7 @@ def fit_linear(
 def training_objective(
     x: Tensor, y: Tensor, fit: LinearFit, *, penalty: Penalty = Penalty(), weights: Tensor | None = None
 ) -> float:
-    """What :func:`fit_linear` minimises, at ``fit``.
+    """Return the objective that :func:`fit_linear` minimises, at ``fit``.
 
     >>> x, y = torch.tensor([[0.0], [1.0]]), torch.tensor([0.0, 2.0])
     >>> training_objective(x, y, LinearFit(torch.zeros(1).double(), torch.tensor(0.0).double()))
@@ -157,7 +157,7 @@ def row_gradients(
     penalty: Penalty = Penalty(),
     weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of an objective ``A(w, b)`` of the fit by the rows and values that it was fitted to.
+    """Return the gradients of an objective ``A(w, b)`` with respect to the rows and values that were fitted to.
 
     With ``q = H^-1 (dA/dw, dA/db)``, ``H`` the Hessian of the training objective, and the residuals
     ``r = w . x + b - y``, ``dA/dx_i = -c_i ((q_w . x_i + q_b) w + r_i q_w)`` and ``dA/dy_i = c_i (q_w . x_i + q_b)``;
@@ -180,7 +180,7 @@ def row_gradients(
     >>> row_gradients(x, y, fit, torch.ones(1).double(), torch.tensor(0.0).double())[1].tolist()
     [-1.0, 1.0]
     """
-    moments = _Moments.of(x, y, weights)
+    moments = _Moments.from_rows(x, y, weights)
     share = torch.full_like(y, 1 / len(y), dtype=torch.float64) if weights is None else weights.double()
     share = share / share.sum()
     active = fit.w != 0 if penalty.l1 else torch.ones_like(fit.w, dtype=torch.bool)
@@ -195,7 +195,7 @@ def row_gradients(
 
 
 def _solve(system: Tensor, right: Tensor) -> Tensor:
-    """``system^-1 right`` for a symmetric system, the least solution if there are many."""
+    """Compute ``system^-1 right`` for a symmetric system; of several solutions, the shortest."""
     factor, failed = torch.linalg.cholesky_ex(system)
     diagonal = factor.diagonal()
     if len(right) and (int(failed) or float(diagonal.min()) <= 1e-6 * float(diagonal.max())):
@@ -227,7 +227,7 @@ def _signed(system: Tensor, linear: Tensor, l1: float, start: Tensor | None) -> 
 
 
 def _towards(w: Tensor, goal: Tensor, system: Tensor, linear: Tensor, l1: float) -> Tensor:
-    """The best point between ``w`` and ``goal`` among the goal and those at which a weight changes its sign."""
+    """Find the best of the goal and of the points between ``w`` and it at which a weight changes its sign."""
     crossing = (w * goal < 0).nonzero().squeeze(1)
     points = [goal]
     for feature in crossing.tolist():

@@ -1,4 +1,4 @@
-"""L2-regularised logistic regression by Newton's method, many problems at once; other smooth margin losses, too."""
+"""L2-regularised logistic regression, and other smooth margin losses, by Newton's method, many problems at once."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ from gradshape import _validate
 from gradshape.learners.margin_loss import Logistic, MarginLoss
 
 _MOST_STEPS, _MOST_HALVINGS = 200, 50
-# Products x x^T of all rows are kept where they are smaller than this: then all Hessians are one matrix product.
+# Where the products x x^T of all rows have fewer numbers than this, all Hessians are one matrix product.
 _MOST_PRODUCTS = 4_000_000
 
 
@@ -21,7 +21,7 @@ def fit_logistic(
     start: Tensor | None = None,
     tolerance: float = 1e-10,
 ) -> Tensor:
-    """The ``theta`` that minimises ``sum_i loss(z_i (theta . x_i)) + ridge/2 |theta|^2 + tilt . theta``.
+    """Find the ``theta`` that minimises ``sum_i loss(z_i (theta . x_i)) + ridge/2 |theta|^2 + tilt . theta``.
 
     Damped Newton steps with exact Hessians; all problems of a batch step together. There is no bias: append a feature
     of 1 for one that is regularised like the weights.
@@ -65,14 +65,14 @@ def fit_logistic(
     if start is not None:
         theta += start
     linear = x.new_zeros(1) if tilt is None else tilt
-    scores = apply(x, theta)
+    scores = linear_scores(x, theta)
     value = _objective(signs * scores, theta, loss, penalty, linear)
     for _ in range(_MOST_STEPS):
         margins = signs * scores
-        gradient = combine(x, signs * loss.slope(margins)) + penalty * theta + linear
+        gradient = weighted_sum(x, signs * loss.slope(margins)) + penalty * theta + linear
         step = -solve(hessian(x, signs.square() * loss.curvature(margins), penalty), gradient)
         gain = -(gradient * step).sum(-1)
-        change = apply(x, step)
+        change = linear_scores(x, step)
         length = torch.ones_like(value)
         for _ in range(_MOST_HALVINGS):
             reached = _objective(
@@ -91,13 +91,13 @@ def fit_logistic(
     )
 
 
-def apply(x: Tensor, theta: Tensor) -> Tensor:
+def linear_scores(x: Tensor, theta: Tensor) -> Tensor:
     """Scores ``(K, n)`` of rows ``x`` ``(n, d)`` or ``(K, n, d)`` by parameters ``theta (K, d)``."""
     return theta @ x.mT if x.ndim == 2 else (x @ theta.unsqueeze(-1)).squeeze(-1)
 
 
-def combine(x: Tensor, weights: Tensor) -> Tensor:
-    """``sum_i weights_i x_i``, ``(K, d)``, of rows ``x`` ``(n, d)`` or ``(K, n, d)`` with weights ``(K, n)``."""
+def weighted_sum(x: Tensor, weights: Tensor) -> Tensor:
+    """Sum ``weights_i x_i`` to ``(K, d)``, for rows ``x`` ``(n, d)`` or ``(K, n, d)`` with weights ``(K, n)``."""
     return weights @ x if x.ndim == 2 else (weights.unsqueeze(-2) @ x).squeeze(-2)
 
 
@@ -111,8 +111,8 @@ def hessian(x: Tensor, weights: Tensor, ridge: Tensor) -> Tensor:
         products = (x.unsqueeze(-1) * x.unsqueeze(-2)).flatten(1)
         total = (weights @ products).unflatten(1, (width, width))
     elif x.ndim == 2:
-        # One at a time: a batched product would copy the rows for every problem.
-        total = torch.stack([x.mT @ (of_one.unsqueeze(-1) * x) for of_one in weights])
+        # The problems go one at a time, as a batched product would copy the rows for each.
+        total = torch.stack([x.mT @ (own.unsqueeze(-1) * x) for own in weights])
     else:
         total = x.mT @ (weights.unsqueeze(-1) * x)
     total.diagonal(dim1=-2, dim2=-1).add_(ridge)

@@ -1,6 +1,4 @@
-"""Smooth losses of a margin: what linear classifiers are fitted by, with the two derivatives that Newton's method and
-implicit differentiation need.
-"""
+"""Smooth losses of a margin, with the derivatives that Newton's method and implicit differentiation need."""
 
 from dataclasses import dataclass
 from typing import Protocol

@@ -1,27 +1,46 @@
-"""Differentially-private linear learners: perturbed objectives and perturbed outputs.
+"""Differentially private linear learners, with perturbed objectives or perturbed outputs.
 
 Neighbouring data sets differ in one row, whose features lie in the unit ball and whose label is -1 or 1 (or between,
-for regression). A learner is a deterministic function of rows and one random vector: an attacker can follow both.
+for regression). A learner is a deterministic function of the rows and of one random vector, so that an attacker can
+differentiate it.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
+from enum import Enum
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from gradshape import _validate
+from gradshape.learners._private_noise import GaussianNoise, LaplaceNoise, NormNoise, Perturbation, gaussian_std
 from gradshape.learners.implicit import adjoint
 from gradshape.learners.logistic import fit_logistic, hessian, solve
 from gradshape.learners.margin_loss import Logistic, MarginLoss, SquaredMargin
-from gradshape.learners.private_noise import ByNorm, Gaussian, PerCoordinate, Perturbation, gaussian_std
 
-NOISES = ("norm", "laplace", "gaussian")
+
+class PrivateNoise(Enum):
+    """The distribution of the random vector of a private learner; the learners say what each kind protects with.
+
+    Attributes:
+        NORM: the density falls exponentially with the Euclidean norm.
+        LAPLACE: every coordinate is of the Laplace distribution.
+        GAUSSIAN: every coordinate is normal.
+    """
+
+    NORM = "norm"
+    LAPLACE = "laplace"
+    GAUSSIAN = "gaussian"
+
+    @property
+    def label(self) -> str:
+        """What it adds in front of the label of a learner: nothing for ``NORM``."""
+        return "" if self is PrivateNoise.NORM else f"{self.value}_"
 
 
 def to_ball(x: Tensor) -> Tensor:
-    """``(2 x - 1) / sqrt(d)``, float64: the box ``[0, 1]^d`` moved and shrunk into the unit ball, whatever the data.
+    """Move and shrink the box ``[0, 1]^d`` into the unit ball, whatever the data: ``(2 x - 1) / sqrt(d)``, float64.
 
     >>> to_ball(torch.tensor([[1.0, 0.0, 0.5, 0.5]])).tolist()
     [[0.5, -0.5, 0.0, 0.0]]
@@ -35,12 +54,12 @@ def from_ball(u: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Solution:
-    """What a learner found, for ``K`` random vectors.
+class PrivateSolution:
+    """The parameters that a learner finds, for ``K`` random vectors.
 
     Attributes:
         minima: ``(K, d)`` or ``(1, d)`` minima of the objective.
-        released: ``(K, d)`` parameters that leave the learner.
+        released: ``(K, d)`` parameters that the learner releases.
         active: whether the bound on the norm of the minimum binds.
         penalty: weight of half the squared norm at the minimum: the ridge, and the multiplier of the bound.
     """
@@ -64,28 +83,27 @@ class PrivateLearner(Protocol):
 
     @property
     def loss(self) -> MarginLoss:
-        """What its objective sums over the rows."""
+        """The loss of a row in its objective."""
         ...
 
     def perturbation(self, rows: int) -> Perturbation:
-        """What its random vector is drawn from, for ``rows`` training rows."""
+        """The distribution of its random vector for ``rows`` training rows."""
         ...
 
-    def solve(self, x: Tensor, signs: Tensor, noise: Tensor, *, start: Tensor | None = None) -> Solution:
+    def solve(self, x: Tensor, signs: Tensor, noise: Tensor, *, start: Tensor | None = None) -> PrivateSolution:
         """Train on rows ``(n, d)`` of norm at most 1 with labels ``(n,)``, for every row of ``noise`` ``(K, d)``."""
         ...
 
-    def pull(self, x: Tensor, signs: Tensor, solution: Solution, outer: Tensor) -> Tensor:
-        """``q``, as :func:`gradshape.learners.implicit.row_gradient` needs it, from gradients ``outer`` ``(K, d)`` by
-        the released parameters; of the shape of the minima, summed over vectors that share one.
+    def adjoint(self, x: Tensor, signs: Tensor, solution: PrivateSolution, outer: Tensor) -> Tensor:
+        """Return ``q`` for :func:`gradshape.learners.implicit.row_gradient`, given gradients ``outer`` ``(K, d)`` with
+        respect to the released parameters; it has the shape of the minima and sums over vectors that share one.
         """
         ...
 
 
-def _check(epsilon: float, delta: float | None, ridge: float, noise: str) -> None:
+def _check(epsilon: float, delta: float | None, ridge: float, noise: PrivateNoise) -> None:
     _validate.positive(epsilon=epsilon, ridge=ridge)
-    if noise not in NOISES:
-        raise _validate.unknown("noise", noise, NOISES)
+    _validate.member(PrivateNoise, noise=noise)
     if delta is not None and not 0 < delta < 1:
         raise ValueError(f"delta={delta!r}: expected None or a number in (0, 1)")
 
@@ -99,18 +117,18 @@ class ObjectivePerturbation:
     Args:
         epsilon: greater than 0.
         ridge: beside the *sum* of the losses, greater than 0.
-        noise: what ``b`` is drawn from.
+        noise: the distribution of ``b``.
 
-            * ``"norm"``: density proportional to ``exp(-e |b| / 2)`` with ``e = epsilon - 2 log(1 + 1 / (4 ridge))``:
+            * ``NORM``: density proportional to ``exp(-e |b| / 2)`` with ``e = epsilon - 2 log(1 + 1 / (4 ridge))``:
               the release is ``epsilon``-differentially private.
-            * ``"laplace"``: every coordinate of the Laplace distribution with scale ``2 / epsilon``, as in the code of
+            * ``LAPLACE``: every coordinate of the Laplace distribution with scale ``2 / epsilon``, as in the code of
               Ma et al. It protects with about ``sqrt(d) epsilon``.
-            * ``"gaussian"``: every coordinate normal with variance ``(8 ln(2 / delta) + 4 epsilon) / epsilon^2``:
+            * ``GAUSSIAN``: every coordinate normal with variance ``(8 ln(2 / delta) + 4 epsilon) / epsilon^2``:
               ``(epsilon, delta)``-differentially private for neighbours of which one lacks a row of the other.
-        delta: for Gaussian noise; ``1 / n`` if omitted.
+        delta: for GaussianNoise noise; ``1 / n`` if omitted.
 
     Raises:
-        ValueError: an argument is out of range, or ``ridge`` is too small for ``epsilon``: the first kind needs
+        ValueError: an argument is out of range, or ``ridge`` is too small for ``epsilon``: ``NORM`` needs
             ``e > 0``, the others ``ridge >= 1 / (2 epsilon)``.
 
     Chaudhuri, Monteleoni and Sarwate 2011, Differentially private empirical risk minimization, theorem 9 (for losses
@@ -122,44 +140,45 @@ class ObjectivePerturbation:
 
     epsilon: float
     ridge: float = 10.0
-    noise: str = "norm"
+    noise: PrivateNoise = PrivateNoise.NORM
+    _: KW_ONLY
     delta: float | None = None
 
     def __post_init__(self) -> None:
         _check(self.epsilon, self.delta, self.ridge, self.noise)
-        if self.noise == "norm" and self._left <= 0:
+        if self.noise is PrivateNoise.NORM and self._left <= 0:
             least = 1 / (4 * math.expm1(self.epsilon / 2))
             raise ValueError(f"ridge={self.ridge!r}: expected more than {least:g} at epsilon={self.epsilon!r}")
-        if self.noise != "norm" and self.ridge < 1 / (2 * self.epsilon):
+        if self.noise is not PrivateNoise.NORM and self.ridge < 1 / (2 * self.epsilon):
             least = 1 / (2 * self.epsilon)
             raise ValueError(f"ridge={self.ridge!r}: expected at least {least:g} at epsilon={self.epsilon!r}")
 
     @property
     def _left(self) -> float:
-        """What is left of epsilon for the noise: the rest goes into the change of the Hessian."""
+        """The part of epsilon that is left for the noise; the rest covers the change of the Hessian."""
         return self.epsilon - 2 * math.log1p(1 / (4 * self.ridge))
 
     @property
     def label(self) -> str:
-        return f"{'' if self.noise == 'norm' else self.noise + '_'}eps{self.epsilon:g}"
+        return f"{self.noise.label}eps{self.epsilon:g}"
 
     @property
     def loss(self) -> MarginLoss:
         return Logistic()
 
     def perturbation(self, rows: int) -> Perturbation:
-        if self.noise == "norm":
-            return ByNorm(self._left / 2)
-        if self.noise == "laplace":
-            return PerCoordinate(2 / self.epsilon)
+        if self.noise is PrivateNoise.NORM:
+            return NormNoise(self._left / 2)
+        if self.noise is PrivateNoise.LAPLACE:
+            return LaplaceNoise(2 / self.epsilon)
         delta = self.delta or 1 / rows
-        return Gaussian(math.sqrt(8 * math.log(2 / delta) + 4 * self.epsilon) / self.epsilon)
+        return GaussianNoise(math.sqrt(8 * math.log(2 / delta) + 4 * self.epsilon) / self.epsilon)
 
-    def solve(self, x: Tensor, signs: Tensor, noise: Tensor, *, start: Tensor | None = None) -> Solution:
+    def solve(self, x: Tensor, signs: Tensor, noise: Tensor, *, start: Tensor | None = None) -> PrivateSolution:
         minima = fit_logistic(x, signs, ridge=self.ridge, tilt=noise, start=start, tolerance=1e-8)
-        return Solution(minima, minima, False, self.ridge)
+        return PrivateSolution(minima, minima, False, self.ridge)
 
-    def pull(self, x: Tensor, signs: Tensor, solution: Solution, outer: Tensor) -> Tensor:
+    def adjoint(self, x: Tensor, signs: Tensor, solution: PrivateSolution, outer: Tensor) -> Tensor:
         return adjoint(x, signs, solution.minima, outer, ridge=self.ridge, loss=self.loss)
 
 
@@ -175,13 +194,13 @@ class OutputPerturbation:
         epsilon: greater than 0.
         ridge: beside the *sum* of the losses, greater than 0.
         bound: on the norm of the parameters, greater than 0.
-        noise: what ``b`` is drawn from, scaled to that distance.
+        noise: the distribution of ``b``, scaled to that distance.
 
-            * ``"norm"``: density proportional to ``exp(-epsilon |b| / distance)``: ``epsilon``-differentially private.
-            * ``"laplace"``: every coordinate with scale ``distance / epsilon``. It protects with ``sqrt(d) epsilon``.
-            * ``"gaussian"``: ``(epsilon, delta)``-differentially private, see
-              :func:`gradshape.learners.private_noise.gaussian_std`.
-        delta: for Gaussian noise; ``1 / n`` if omitted.
+            * ``NORM``: density proportional to ``exp(-epsilon |b| / distance)``: ``epsilon``-differentially private.
+            * ``LAPLACE``: every coordinate with scale ``distance / epsilon``. It protects with ``sqrt(d) epsilon``.
+            * ``GAUSSIAN``: ``(epsilon, delta)``-differentially private, by the analytic
+              Gaussian mechanism of Balle and Wang 2018.
+        delta: for GaussianNoise noise; ``1 / n`` if omitted.
 
     Raises:
         ValueError: an argument is out of range.
@@ -189,13 +208,14 @@ class OutputPerturbation:
     Chaudhuri, Monteleoni and Sarwate 2011, algorithm 1; Ma, Zhu and Hsu 2019, whose loss and bound these are.
 
     >>> OutputPerturbation(1.0, ridge=100.0).perturbation(100)
-    ByNorm(rate=25.0)
+    NormNoise(rate=25.0)
     """
 
     epsilon: float
     ridge: float = 10.0
     bound: float = 1.0
-    noise: str = "norm"
+    _: KW_ONLY
+    noise: PrivateNoise = PrivateNoise.NORM
     delta: float | None = None
 
     def __post_init__(self) -> None:
@@ -204,7 +224,7 @@ class OutputPerturbation:
 
     @property
     def label(self) -> str:
-        return f"ridge_{'' if self.noise == 'norm' else self.noise + '_'}eps{self.epsilon:g}"
+        return f"ridge_{self.noise.label}eps{self.epsilon:g}"
 
     @property
     def loss(self) -> MarginLoss:
@@ -212,24 +232,24 @@ class OutputPerturbation:
 
     def perturbation(self, rows: int) -> Perturbation:
         distance = 2 * (1 + self.bound) / self.ridge
-        if self.noise == "norm":
-            return ByNorm(self.epsilon / distance)
-        if self.noise == "laplace":
-            return PerCoordinate(distance / self.epsilon)
-        return Gaussian(gaussian_std(distance, epsilon=self.epsilon, delta=self.delta or 1 / rows))
+        if self.noise is PrivateNoise.NORM:
+            return NormNoise(self.epsilon / distance)
+        if self.noise is PrivateNoise.LAPLACE:
+            return LaplaceNoise(distance / self.epsilon)
+        return GaussianNoise(gaussian_std(distance, epsilon=self.epsilon, delta=self.delta or 1 / rows))
 
-    def solve(self, x: Tensor, signs: Tensor, noise: Tensor, *, start: Tensor | None = None) -> Solution:
+    def solve(self, x: Tensor, signs: Tensor, noise: Tensor, *, start: Tensor | None = None) -> PrivateSolution:
         gram, moment = x.mT @ x, signs @ x
         theta, penalty = _bounded(gram, moment, self.ridge, self.bound)
-        return Solution(theta[None], theta + noise, penalty > self.ridge, penalty)
+        return PrivateSolution(theta[None], theta + noise, penalty > self.ridge, penalty)
 
-    def pull(self, x: Tensor, signs: Tensor, solution: Solution, outer: Tensor) -> Tensor:
+    def adjoint(self, x: Tensor, signs: Tensor, solution: PrivateSolution, outer: Tensor) -> Tensor:
         weights = x.new_ones(1, len(x))
         matrix = hessian(x, weights, x.new_tensor(solution.penalty))
         q = solve(matrix, outer.sum(0, keepdim=True))
         if not solution.active:
             return q
-        # On the sphere the minimum moves along it only.
+        # A minimum on the sphere moves along the sphere only.
         along = solve(matrix, solution.minima)
         return q - along * ((q * solution.minima).sum() / (along * solution.minima).sum())
 

@@ -1,6 +1,6 @@
-"""Which learners there are: any object with ``fit`` and ``predict``, known by a name.
+"""The registry of learners: objects with ``fit`` and ``predict``, built by name.
 
-scikit-learn's classifiers and regressors are registered; others join by :func:`register`.
+Some of scikit-learn's classifiers and regressors are registered; add others with :func:`register`.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ Setting = bool | int | float | str
 
 
 class Estimator(Protocol):
-    """What is trained by ``fit`` and asked by ``predict``, as in scikit-learn.
+    """A learner with scikit-learn's ``fit`` and ``predict``.
 
     ``x`` is ``(N, D)`` float64 in [0, 1]; ``y`` is ``(N,)`` int64 class ids, or float64 values for regression.
     """
@@ -36,13 +36,13 @@ Factory = Callable[..., Estimator]
 def _svm_linear(seed: int, *, c: float = 1.0) -> Estimator:
     from sklearn.svm import SVC
 
-    return SVC(kernel="linear", C=c)  # type: ignore[no-any-return]
+    return SVC(kernel="linear", C=c, random_state=0)  # type: ignore[no-any-return]
 
 
 def _svm_rbf(seed: int, *, c: float = 1.0, gamma: float | str = "scale") -> Estimator:
     from sklearn.svm import SVC
 
-    return SVC(kernel="rbf", C=c, gamma=gamma)  # type: ignore[no-any-return]
+    return SVC(kernel="rbf", C=c, gamma=gamma, random_state=0)  # type: ignore[no-any-return]
 
 
 def _logistic(seed: int, *, c: float = 1.0) -> Estimator:
@@ -60,25 +60,28 @@ def _naive_bayes(seed: int, *, alpha: float = 1.0) -> Estimator:
 def _spambayes(seed: int, *, variant: str = "released", cutoff: float | None = None, **constants: float) -> Estimator:
     from dataclasses import replace
 
-    from gradshape.learners.spambayes import VARIANTS, SpamBayes
+    from gradshape.learners.spambayes import PAPER, RELEASED, SpamBayes
 
-    if variant not in VARIANTS:
-        raise _validate.unknown("variant", variant, VARIANTS)
-    return SpamBayes(replace(VARIANTS[variant], **constants), cutoff=cutoff)  # type: ignore[arg-type]
-
-
-def _dp_logistic_objective(seed: int, *, epsilon: float = 1.0, **settings: Any) -> Estimator:
-    from gradshape.learners.private import ObjectivePerturbation
-    from gradshape.learners.private_estimator import PrivateEstimator
-
-    return PrivateEstimator(ObjectivePerturbation(epsilon, **settings), seed=seed)
+    variants = {"released": RELEASED, "paper": PAPER}
+    if variant not in variants:
+        raise _validate.unknown("variant", variant, variants)
+    return SpamBayes(replace(variants[variant], **constants), cutoff=cutoff)  # type: ignore[arg-type]
 
 
-def _dp_ridge_output(seed: int, *, epsilon: float = 1.0, **settings: Any) -> Estimator:
-    from gradshape.learners.private import OutputPerturbation
-    from gradshape.learners.private_estimator import PrivateEstimator
+def _dp_logistic_objective(seed: int, *, epsilon: float = 1.0, noise: str = "norm", **settings: Any) -> Estimator:
+    from gradshape.learners._private_estimator import PrivateEstimator
+    from gradshape.learners.private import ObjectivePerturbation, PrivateNoise
 
-    return PrivateEstimator(OutputPerturbation(epsilon, **settings), seed=seed)
+    kind = _validate.member_called("noise", PrivateNoise, noise)
+    return PrivateEstimator(ObjectivePerturbation(epsilon, noise=kind, **settings), seed=seed)
+
+
+def _dp_ridge_output(seed: int, *, epsilon: float = 1.0, noise: str = "norm", **settings: Any) -> Estimator:
+    from gradshape.learners._private_estimator import PrivateEstimator
+    from gradshape.learners.private import OutputPerturbation, PrivateNoise
+
+    kind = _validate.member_called("noise", PrivateNoise, noise)
+    return PrivateEstimator(OutputPerturbation(epsilon, noise=kind, **settings), seed=seed)
 
 
 def _linear(seed: int) -> Estimator:
@@ -137,12 +140,12 @@ def register(name: str, factory: Factory) -> None:
 
 
 def registered() -> dict[str, Factory]:
-    """The factories that joined by :func:`register`, by name."""
+    """The factories that were added with :func:`register`, by name."""
     return {name: factory for name, factory in _FACTORIES.items() if name not in _OWN}
 
 
 def restore(factories: Mapping[str, Factory]) -> None:
-    """Make what :func:`registered` gave in another process known in this one."""
+    """Register the factories that :func:`registered` returned in another process."""
     _FACTORIES.update(factories)
 
 

@@ -1,6 +1,6 @@
 """The SpamBayes filter: Robinson's token scores from counts, combined by Fisher's method over the tokens present."""
 
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from enum import IntEnum
 from typing import Any
 
@@ -13,21 +13,21 @@ from gradshape import _validate
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
 
-# Rows scored at once: bounds the memory that a large corpus takes.
+# Number of rows scored at once, which bounds the memory that a large corpus takes.
 _ROWS = 2048
 
 
 @dataclass(frozen=True)
-class Constants:
+class SpamBayesConstants:
     """The constants of the filter.
 
     Attributes:
-        strength: ``s``, how many messages the prior counts for, > 0.
+        strength: ``s``, the number of messages that the prior counts for, > 0.
         prior: ``x0``, the score of a token that was never seen, in (0, 1).
-        least_distance: tokens whose score is nearer to 0.5 are no evidence, in [0, 0.5].
-        most_tokens: of the evidence only so many tokens count, those farthest from 0.5, at least 1.
-        ham_cutoff, spam_cutoff: a message that scores below the first is ham, from the second on spam, between them
-            unsure; ``0 <= ham_cutoff <= spam_cutoff <= 1``.
+        least_distance: tokens whose score is nearer to 0.5 than this, in [0, 0.5], are no evidence.
+        most_tokens: number of tokens that count as evidence, those farthest from 0.5, at least 1.
+        ham_cutoff, spam_cutoff: a message is ham if it scores below the first, spam from the second on, and unsure
+            between them; ``0 <= ham_cutoff <= spam_cutoff <= 1``.
 
     Raises:
         ValueError: a value is outside its range.
@@ -36,6 +36,7 @@ class Constants:
     strength: float = 0.45
     prior: float = 0.5
     least_distance: float = 0.1
+    _: KW_ONLY
     most_tokens: int = 150
     ham_cutoff: float = 0.20
     spam_cutoff: float = 0.90
@@ -54,12 +55,13 @@ class Constants:
             )
 
 
-# "released" is the SpamBayes program. "paper" is what is quoted from Nelson et al. 2008 for the same filter.
-VARIANTS = {"released": Constants(), "paper": Constants(strength=1.0, ham_cutoff=0.15)}
+# The SpamBayes program's, and those that Nelson et al. 2008 are quoted with for the same filter.
+RELEASED = SpamBayesConstants()
+PAPER = SpamBayesConstants(strength=1.0, ham_cutoff=0.15)
 
 
-class Verdict(IntEnum):
-    """What the filter says of a message."""
+class Classification(IntEnum):
+    """The filter's classification of a message."""
 
     HAM = 0
     UNSURE = 1
@@ -68,7 +70,7 @@ class Verdict(IntEnum):
 
 @dataclass(frozen=True, eq=False)
 class TokenCounts:
-    """All that the filter learns: how many messages of each kind there were, and how many held each token.
+    """All that the filter learns: the number of messages of each kind, and of those with each token.
 
     Attributes:
         ham, spam: ``(V,)`` float64 ``N_H(w)``, ``N_S(w)``.
@@ -81,7 +83,7 @@ class TokenCounts:
     spam_messages: int
 
     @classmethod
-    def of(cls, x: Array, y: Array) -> "TokenCounts":
+    def from_messages(cls, x: Array, y: Array) -> "TokenCounts":
         """Count the messages ``x (N, V)``, where a token is present if its value is above 0.5; ``y`` is 1 for spam.
 
         Raises:
@@ -93,16 +95,16 @@ class TokenCounts:
         if not np.isin(y, (0, 1)).all():
             raise ValueError(f"y has the labels {np.unique(y).tolist()}: expected 0 (ham) and 1 (spam)")
         spam = y == 1
-        of_ham, of_spam = ((x[rows] > 0.5).sum(0, dtype=np.float64) for rows in (~spam, spam))
-        return cls(of_ham, of_spam, int((~spam).sum()), int(spam.sum()))
+        ham_counts, spam_counts = ((x[rows] > 0.5).sum(0, dtype=np.float64) for rows in (~spam, spam))
+        return cls(ham_counts, spam_counts, int((~spam).sum()), int(spam.sum()))
 
     def with_spam(self, tokens: Array, copies: int) -> "TokenCounts":
-        """The counts after ``copies`` more spam messages that hold ``tokens (V,)`` bool: training without the rows."""
+        """Add ``copies`` spam messages that hold ``tokens (V,)`` bool to the counts, without making the rows."""
         return replace(self, spam=self.spam + copies * np.asarray(tokens), spam_messages=self.spam_messages + copies)
 
 
-def token_scores(counts: TokenCounts, constants: Constants = VARIANTS["released"]) -> Floats:
-    """How much each token speaks for spam: ``f(w) = (s x0 + N(w) P(w)) / (s + N(w))``.
+def token_scores(counts: TokenCounts, constants: SpamBayesConstants = RELEASED) -> Floats:
+    """Score how much each token speaks for spam: ``f(w) = (s x0 + N(w) P(w)) / (s + N(w))``.
 
     ``P(w)`` is the share of spam messages with ``w`` over the sum of that share and the share of ham messages with
     ``w``; ``N(w)`` counts the messages with ``w``.
@@ -130,8 +132,8 @@ def token_scores(counts: TokenCounts, constants: Constants = VARIANTS["released"
     return scores
 
 
-def message_scores(x: Array, scores: Array, constants: Constants = VARIANTS["released"]) -> Floats:
-    """How much each message is spam: Fisher's method on both sides, ``(1 + S - H) / 2``.
+def message_scores(x: Array, scores: Array, constants: SpamBayesConstants = RELEASED) -> Floats:
+    """Score how much each message looks like spam, by Fisher's method on both sides, ``(1 + S - H) / 2``.
 
     The evidence of a message are its present tokens at least ``least_distance`` from 0.5, the ``most_tokens`` farthest
     of them; of equally far ones the higher score goes first, then the later token. With ``m`` of them,
@@ -152,7 +154,7 @@ def message_scores(x: Array, scores: Array, constants: Constants = VARIANTS["rel
     [0.9, 0.5]
     """
     distance = np.abs(scores - 0.5)
-    # One order for all messages: what is left is to count off the tokens that are present.
+    # All messages share one order of tokens; the first tokens of it that are present are their evidence.
     order = np.lexsort((np.arange(len(scores)), scores, distance))[::-1]
     order = order[distance[order] >= constants.least_distance]
     for_ham, for_spam = -np.log(scores[order]), -np.log1p(-scores[order])
@@ -174,7 +176,7 @@ class SpamBayes:
     """The filter as an estimator: class 0 is ham, class 1 is spam.
 
     Args:
-        constants: see :class:`Constants`; ``VARIANTS`` has the published ones.
+        constants: see :class:`SpamBayesConstants`; ``RELEASED`` and ``PAPER`` are the published ones.
         cutoff: :meth:`predict` says 1 from this score on, in [0, 1]; the ham cutoff if omitted, so that 1 means "not
             delivered as ham".
 
@@ -185,22 +187,22 @@ class SpamBayes:
     >>> filter = SpamBayes().fit(x, y)
     >>> filter.score(x).round(2).tolist(), filter.predict(x).tolist()
     ([0.16, 0.5, 0.91, 0.91], [0, 1, 1, 1])
-    >>> [verdict.name for verdict in map(Verdict, filter.verdict(x))]
+    >>> [verdict.name for verdict in map(Classification, filter.classify(x))]
     ['HAM', 'UNSURE', 'SPAM', 'SPAM']
     """
 
-    def __init__(self, constants: Constants = VARIANTS["released"], *, cutoff: float | None = None) -> None:
+    def __init__(self, constants: SpamBayesConstants = RELEASED, *, cutoff: float | None = None) -> None:
         self.constants = constants
         self.cutoff = constants.ham_cutoff if cutoff is None else cutoff
         _validate.fraction(cutoff=self.cutoff)
         self._tokens: Floats | None = None
 
     def fit(self, x: Array, y: Array, /) -> "SpamBayes":
-        """Count the messages ``x (N, V)``; see :meth:`TokenCounts.of`."""
-        return self.fit_counts(TokenCounts.of(x, y))
+        """Count the messages ``x (N, V)``; see :meth:`TokenCounts.from_messages`."""
+        return self.fit_counts(TokenCounts.from_messages(x, y))
 
     def fit_counts(self, counts: TokenCounts) -> "SpamBayes":
-        """Train on messages that were counted before."""
+        """Train on messages that are already counted."""
         self._tokens = token_scores(counts, self.constants)
         return self
 
@@ -230,7 +232,7 @@ class SpamBayes:
         """``(N,)`` 1 where the score is at least the cutoff, else 0."""
         return (self.score(x) >= self.cutoff).astype(np.int64)
 
-    def verdict(self, x: Array, /) -> NDArray[np.int64]:
-        """``(N,)`` values of :class:`Verdict`."""
+    def classify(self, x: Array, /) -> NDArray[np.int64]:
+        """``(N,)`` values of :class:`Classification`."""
         score, constants = self.score(x), self.constants
         return (score >= constants.ham_cutoff).astype(np.int64) + (score >= constants.spam_cutoff)

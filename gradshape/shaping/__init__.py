@@ -1,18 +1,18 @@
-"""What may happen to per-sample gradients before the optimizer sees them, as small parts that compose.
+"""Shaping of per-sample gradients before the optimizer sees them, by small parts that compose.
 
 A shaper turns the per-sample gradients ``g_i`` of a batch of ``B`` rows into the gradient of the step:
 
     g = (sum_i w_i g_i + N(0, std^2 I)) / B,        w_i = weights(|g_i|)
 
-``Clip(4.0) | Noise(0.1)`` composes two parts. ``Shaper()``, with no parts, is plain training. Parts are values; what a
-part learns while it is used (:class:`QuantileClip`, :class:`AdaptiveNoise`) lives in a :class:`ShaperStack`.
+``Clip(4.0) | Noise(0.1)`` composes two parts. ``Shaper()``, with no parts, is plain training. Parts are values; what
+:class:`QuantileClip` and :class:`AdaptiveNoise` learn during a training is kept in a :class:`ShaperStack`.
 """
 
 from gradshape.shaping.adaptive_noise import AdaptiveNoise, Statistic
 from gradshape.shaping.clip import Clip
 from gradshape.shaping.noise import Noise
 from gradshape.shaping.normalize import Normalize
-from gradshape.shaping.part import Bounded, RunningWeights, SampleWeights, Stackable
+from gradshape.shaping.part import Bounded, FixedNoise, LearnedNoise, RunningWeights, SampleWeights, Stackable
 from gradshape.shaping.quantile_clip import QuantileClip
 from gradshape.shaping.reweight import Reweight
 from gradshape.shaping.shaper import Part, Shaper
@@ -22,6 +22,8 @@ __all__ = [
     "AdaptiveNoise",
     "Bounded",
     "Clip",
+    "FixedNoise",
+    "LearnedNoise",
     "Noise",
     "Normalize",
     "Part",

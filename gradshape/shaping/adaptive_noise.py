@@ -1,48 +1,49 @@
-"""Noise that follows the norms of the gradients."""
+"""Noise whose standard deviation follows the norms of the gradients."""
 
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from enum import Enum
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from gradshape import _validate
-from gradshape.shaping.composable import Composable
-from gradshape.shaping.part import short
+from gradshape.shaping.part import RunningNoise, short
+from gradshape.shaping.shaper import Composable
 
 
 class Statistic(Enum):
-    """What stands for the norms of an epoch."""
+    """Which statistic sums up the norms of an epoch."""
 
     MEAN = "mean"
-    #: The lower of the two middle ones of an even number.
+    #: Of an even number of norms, the lower of the two in the middle.
     MEDIAN = "median"
 
 
 @dataclass(frozen=True)
 class AdaptiveNoise(Composable):
-    """Add Gaussian noise whose standard deviation on the sum follows the norms of the epoch before.
+    """Add Gaussian noise whose standard deviation on the sum follows the norms of the previous epoch.
 
-    With the norms ``n_i`` that the parts before it left in epoch ``e``, one a row and step,
+    With the norms ``n_i`` that the parts before it left in epoch ``e``, one for each row of each step,
 
         m_e = statistic_i min(n_i, max_norm),      std_(e+1) = clip(ratio * m_e, low, high).
 
-    In the first epoch the standard deviation is ``start``, or, without it, that of the rows seen so far, those of the
-    present batch included.
+    In the first epoch the standard deviation is ``start``. Without ``start`` it follows the rows seen so far, those of
+    the present batch included.
 
-    Formal guarantee: by the mean, one sample among ``N`` moves ``m_e`` by ``max_norm / N`` at most, or by ``C / N``
-    behind ``Clip(C)``. Without such a bound a single sample can raise the noise as far as ``high``; the median stands
-    up to it by itself. The noise gives **no differential privacy**: its size tells of the data.
+    Formal guarantee: with the mean, one sample among ``N`` moves ``m_e`` by at most ``max_norm / N``, or ``C / N``
+    behind ``Clip(C)``. Without such a bound a single sample can raise the noise as far as ``high``; the median resists
+    this by itself. The noise gives **no differential privacy**: its size tells of the data.
 
-    Edge cases: norms that are not finite, after ``max_norm``, do not count; an epoch without rows leaves the standard
+    Edge cases: norms that are not finite after ``max_norm`` do not count; an epoch without rows leaves the standard
     deviation as it is; before any row it is ``low``.
 
     Args:
-        ratio: standard deviation a unit of ``m_e``, > 0 and finite.
+        ratio: standard deviation per unit of ``m_e``, > 0 and finite.
         low, high: bounds of the standard deviation, 0 <= low <= high.
-        max_norm: > 0: longer gradients count as this long.
+        max_norm: > 0; gradients that are longer count as this long.
         statistic: mean or median.
         start: standard deviation of the first epoch, finite and at least 0.
 
@@ -92,13 +93,18 @@ class AdaptiveNoise(Composable):
 
     @property
     def kind(self) -> Hashable:
-        """Noises of equal kinds can be kept in one pass."""
         return AdaptiveNoise, self.statistic
 
+    @property
+    def keeps_norms(self) -> bool:
+        return self.statistic is Statistic.MEDIAN
 
-class RunningNoise:
-    """The adaptive noise of ``k`` victims: ``parts`` are one a victim and of one kind."""
+    @classmethod
+    def running(cls, parts: Sequence[Self], *, device: torch.device) -> RunningNoise:
+        return _RunningAdaptiveNoise(parts, device=device)
 
+
+class _RunningAdaptiveNoise:
     def __init__(self, parts: Sequence[AdaptiveNoise], *, device: torch.device) -> None:
         def numbers(values: Sequence[float]) -> Tensor:
             return torch.tensor(values, device=device, dtype=torch.float64)
@@ -115,26 +121,23 @@ class RunningNoise:
         self.std = torch.where(self._given, numbers([start or 0.0 for start in starts]), self._low)
 
     def observe(self, norms: Tensor) -> None:
-        """Take in the ``(k, n)`` norms that the parts before it left of a step's rows."""
         capped = norms.double().minimum(self._max_norm.unsqueeze(1))
         self._norms.add(torch.where(capped.isfinite(), capped, torch.nan))
         if self._first_epoch and not self._all_given:
-            self.std = torch.where(self._given, self.std, self._of_norms())
+            self.std = torch.where(self._given, self.std, self._std_from_norms())
 
     def end_epoch(self) -> None:
-        """Make what was seen the standard deviation of the next epoch."""
-        self.std = self._of_norms()
+        self.std = self._std_from_norms()
         self._norms = type(self._norms)()
         self._first_epoch = False
 
     def keep(self, victims: Tensor) -> None:
-        """Go on with these victims only."""
         self._ratio, self._low, self._high, self._max_norm, self._given, self.std = (
-            of_all[victims] for of_all in (self._ratio, self._low, self._high, self._max_norm, self._given, self.std)
+            values[victims] for values in (self._ratio, self._low, self._high, self._max_norm, self._given, self.std)
         )
         self._norms.keep(victims)
 
-    def _of_norms(self) -> Tensor:
+    def _std_from_norms(self) -> Tensor:
         size = self._norms.size()
         if size is None:
             return self.std
@@ -143,7 +146,7 @@ class RunningNoise:
 
 
 class _Mean:
-    """Mean of the numbers seen, NaN where there are none. Sums are in float64: the order of rows hardly matters."""
+    """The mean of the norms seen, NaN where there are none. Sums are float64, so the order of rows hardly matters."""
 
     def __init__(self) -> None:
         self._sum: Tensor | None = None
@@ -163,7 +166,7 @@ class _Mean:
 
 
 class _Median:
-    """Median of the numbers seen, NaN where there are none."""
+    """The median of the norms seen, NaN where there are none."""
 
     def __init__(self) -> None:
         self._seen: list[Tensor] = []

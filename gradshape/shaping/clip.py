@@ -2,15 +2,15 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from gradshape import _validate
 from gradshape.clipping import clip_weights
-from gradshape.shaping.composable import Composable
 from gradshape.shaping.part import RunningWeights, column, short
+from gradshape.shaping.shaper import Composable
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,9 @@ class Clip(Composable):
     tensor([1.0000, 0.5000, 0.2500, 0.1250])
     """
 
+    samplewise: ClassVar[bool] = True
+    learns: ClassVar[bool] = False
+
     max_norm: float
     _: KW_ONLY
     per_layer: bool = False
@@ -47,33 +50,25 @@ class Clip(Composable):
         return f"c{short(self.max_norm)}" + ("-layer" if self.per_layer else "")
 
     @property
-    def samplewise(self) -> bool:
-        return True
-
-    @property
-    def learns(self) -> bool:
-        return False
-
-    @property
     def kind(self) -> Hashable:
         return Clip, self.per_layer
 
     def weights(self, norms: Tensor) -> Tensor:
-        """``(..., B)`` norms, per layer ``(L, ..., B)``, to as many weights in [0, 1]."""
+        """Map ``(..., B)`` norms, or ``(L, ..., B)`` if ``per_layer``, to as many weights in [0, 1]."""
         return clip_weights(norms, self.max_norm / max(1, len(norms)) ** 0.5 if self.per_layer else self.max_norm)
 
     def bound(self, before: float) -> float:
-        """The norm left of gradients of norm ``before`` at most."""
+        """Return the largest norm that is left of gradients of norm ``before`` at most."""
         return min(before, self.max_norm)
 
     @classmethod
     def over(cls, parts: Sequence[Self], *, device: torch.device, dtype: torch.dtype) -> RunningWeights:
         limits = column([part.max_norm for part in parts], device=device, dtype=dtype)
-        return RunningClip(limits, per_layer=parts[0].per_layer)
+        return _RunningClip(limits, per_layer=parts[0].per_layer)
 
 
-class RunningClip:
-    """Clipping of ``k`` victims to the norms ``limits (k, 1)``."""
+class _RunningClip:
+    """Clipping of ``k`` victims, each to its own of the ``(k, 1)`` clipping norms ``limits``."""
 
     def __init__(self, limits: Tensor, *, per_layer: bool) -> None:
         self._limits = limits
@@ -91,9 +86,9 @@ class RunningClip:
 
 
 def clip_in_place(norms: Tensor, limits: Tensor) -> Tensor:
-    """As :func:`gradshape.clipping.clip_weights`, but for one limit a row, and written over ``norms``.
+    """Write the weights of :func:`gradshape.clipping.clip_weights` over ``norms``, with one limit a row.
 
-    A norm that overflowed counts as the largest number: an infinite limit leaves its gradient as it is.
+    A norm that overflowed counts as the largest number, so that an infinite limit leaves its gradient as it is.
     """
     numbers = torch.finfo(norms.dtype)
     return torch.div(limits, norms.clamp_(numbers.tiny, numbers.max), out=norms).clamp_max_(1)

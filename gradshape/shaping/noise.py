@@ -3,17 +3,16 @@
 from dataclasses import dataclass
 
 from gradshape import _validate
-from gradshape.shaping.composable import Composable
 from gradshape.shaping.part import short
+from gradshape.shaping.shaper import Composable
 
 
 @dataclass(frozen=True)
 class Noise(Composable):
     """Add Gaussian noise of standard deviation ``std`` to the *sum* of the shaped gradients.
 
-    This is the paper's sigma (its code adds ``N(0, (C z)^2)`` to the sum with ``z = sigma / C``);
-    Opacus' noise multiplier is ``std / max_norm``. After the division by the batch size the standard
-    deviation of the step's gradient is ``std / B``.
+    This is the paper's sigma: its code adds ``N(0, (C z)^2)`` to the sum with ``z = sigma / C``. Opacus' noise
+    multiplier is ``std / max_norm``. After the division by the batch size, a step's gradient has noise ``std / B``.
 
     Raises:
         ValueError: ``std`` is negative, infinite or NaN.

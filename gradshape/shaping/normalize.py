@@ -2,14 +2,14 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from gradshape import _validate
-from gradshape.shaping.composable import Composable
 from gradshape.shaping.part import RunningWeights, column, short
+from gradshape.shaping.shaper import Composable
 
 _STABILIZER = 0.01
 
@@ -18,15 +18,15 @@ _STABILIZER = 0.01
 class Normalize(Composable):
     """Scale every per-sample gradient to a norm just below ``max_norm``: ``w = max_norm / (|g| + stabilizer)``.
 
-    Formal guarantee: what is left of a gradient is shorter than ``max_norm``, and the longer the gradient was. Unlike
-    clipping it also makes small gradients longer, up to ``max_norm / stabilizer`` times: samples have nearly equal
-    influence, poisons among them.
+    Formal guarantee: every scaled gradient is shorter than ``max_norm``, and longer gradients stay longer. Unlike
+    clipping, this also makes small gradients longer, up to ``max_norm / stabilizer`` times, so that all samples have
+    nearly equal influence, poison among them.
 
     Edge cases: a zero gradient stays zero; one whose norm overflows to infinity is removed; NaN gives NaN.
 
     Args:
         max_norm: ``R`` > 0, finite.
-        stabilizer: ``gamma`` > 0, finite: what tells short gradients from long ones.
+        stabilizer: ``gamma`` > 0, finite; the larger it is, the more the lengths of short gradients still differ.
 
     Raises:
         ValueError: a number is not finite or not greater than 0.
@@ -37,6 +37,9 @@ class Normalize(Composable):
     >>> Normalize(2.0, stabilizer=1.0).weights(torch.tensor([0.0, 1.0, 3.0]))
     tensor([2.0000, 1.0000, 0.5000])
     """
+
+    samplewise: ClassVar[bool] = True
+    learns: ClassVar[bool] = False
 
     max_norm: float = 1.0
     stabilizer: float = _STABILIZER
@@ -49,23 +52,15 @@ class Normalize(Composable):
         return f"n{short(self.max_norm)}" + ("" if self.stabilizer == _STABILIZER else f"-{short(self.stabilizer)}")
 
     @property
-    def samplewise(self) -> bool:
-        return True
-
-    @property
-    def learns(self) -> bool:
-        return False
-
-    @property
     def kind(self) -> Hashable:
         return Normalize
 
     def weights(self, norms: Tensor) -> Tensor:
-        """``(..., B)`` norms to ``(..., B)`` weights in [0, max_norm / stabilizer]."""
+        """Map ``(..., B)`` norms to ``(..., B)`` weights in [0, max_norm / stabilizer]."""
         return self.max_norm / (norms + self.stabilizer)
 
     def bound(self, before: float) -> float:
-        """The norm left of gradients of norm ``before`` at most."""
+        """Return the largest norm that is left of gradients of norm ``before`` at most."""
         return self.max_norm if before == float("inf") else self.max_norm * (before / (before + self.stabilizer))
 
     @classmethod
@@ -82,8 +77,8 @@ class _RunningNormalize:
         self._stabilizer = stabilizer
 
     def weights(self, norms: Tensor) -> Tensor:
-        whole = norms + self._stabilizer
-        return torch.div(self._max_norm, whole, out=whole)
+        stabilized = norms + self._stabilizer
+        return torch.div(self._max_norm, stabilized, out=stabilized)
 
     def observe(self, norms: Tensor) -> None:
         pass

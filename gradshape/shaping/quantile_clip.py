@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -10,8 +10,8 @@ from torch import Tensor
 from gradshape import _validate
 from gradshape.clipping import clip_weights
 from gradshape.shaping.clip import clip_in_place
-from gradshape.shaping.composable import Composable
 from gradshape.shaping.part import RunningWeights, column, short
+from gradshape.shaping.shaper import Composable
 
 _START, _RATE = 0.1, 0.2
 
@@ -20,16 +20,16 @@ _START, _RATE = 0.1, 0.2
 class QuantileClip(Composable):
     """Clip to a norm ``C`` that moves to a quantile of the norms: ``C <- C exp(-rate (b - quantile))`` after each step.
 
-    ``b`` is the fraction of the batch's norms that are at most ``C``. Every victim has a ``C`` of its own. There is no
-    privacy in it: the fraction is taken as it is, without the noise of the paper.
+    Here ``b`` is the fraction of the batch's norms that are at most ``C``. Every victim has its own ``C``. This gives
+    no differential privacy, as ``b`` is used without the noise of the paper.
 
     Edge cases: a batch without rows leaves ``C`` as it is; norms that are not finite do not count; ``C`` stays within
     the positive numbers of the norms' dtype.
 
     Args:
-        quantile: in [0, 1]; where ``C`` settles, so many of the gradients are left as they are.
+        quantile: in [0, 1]: the fraction of gradients that are left as they are once ``C`` has settled.
         start: ``C`` of the first step, > 0 and finite.
-        rate: > 0, finite: how far ``C`` moves in a step.
+        rate: how far ``C`` moves in a step, > 0 and finite.
 
     Raises:
         ValueError: a number is out of its range.
@@ -40,6 +40,9 @@ class QuantileClip(Composable):
     >>> QuantileClip(0.5, start=2.0).weights(torch.tensor([0.0, 1.0, 4.0]))
     tensor([1.0000, 1.0000, 0.5000])
     """
+
+    samplewise: ClassVar[bool] = True
+    learns: ClassVar[bool] = True
 
     quantile: float
     _: KW_ONLY
@@ -56,19 +59,11 @@ class QuantileClip(Composable):
         return f"q{short(self.quantile)}-c{short(self.start)}{rate}"
 
     @property
-    def samplewise(self) -> bool:
-        return True
-
-    @property
-    def learns(self) -> bool:
-        return True
-
-    @property
     def kind(self) -> Hashable:
         return QuantileClip
 
     def weights(self, norms: Tensor) -> Tensor:
-        """``(..., B)`` norms to ``(..., B)`` weights in [0, 1], those of the first step."""
+        """Map ``(..., B)`` norms to the ``(..., B)`` weights of the first step, in [0, 1]."""
         return clip_weights(norms, self.start)
 
     @classmethod
@@ -100,5 +95,5 @@ class _RunningQuantileClip:
 
     def keep(self, victims: Tensor) -> None:
         self._limits, self._quantile, self._rate = (
-            of_all[victims] for of_all in (self._limits, self._quantile, self._rate)
+            values[victims] for values in (self._limits, self._quantile, self._rate)
         )

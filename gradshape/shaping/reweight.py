@@ -1,4 +1,4 @@
-"""Any function of norms as a part."""
+"""A part made of any function of norms."""
 
 import re
 from collections.abc import Callable
@@ -6,20 +6,20 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from gradshape.shaping.code import code_name
-from gradshape.shaping.composable import Composable
+from gradshape.shaping._code_name import code_name
+from gradshape.shaping.shaper import Composable
 
 
 @dataclass(frozen=True, init=False, repr=False)
 class Reweight(Composable):
-    """A part made of a plain function of norms to weights.
+    """A part made of a plain function that maps norms to weights.
 
-    Two of them are equal if label, settings and code are. The code is the function's module, name, bytecode, constants,
-    defaults, and the plain values and functions that it closes over or reads from its module; so that a cache knows a
-    function that was changed from what it was.
+    Two such parts are equal if their labels, settings and codes are. The code names the function's module, name,
+    bytecode, constants and defaults, and the plain values and functions that it closes over or reads from its module.
+    So a cache tells a function that was changed from what it was.
 
     Args:
-        fn: ``(..., B)`` norms to ``(..., B)`` weights, each from its own batch's norms only; a ``def`` or a ``lambda``.
+        fn: maps ``(..., B)`` norms to ``(..., B)`` weights, each from its own batch's norms; a ``def`` or a ``lambda``.
         label: short name for ids: letters, digits, ``.``, ``-`` and ``_``.
         samplewise: whether every weight depends on its own sample's norm alone.
         per_layer: whether ``fn`` takes and returns a leading axis of layers.
@@ -47,14 +47,14 @@ class Reweight(Composable):
         for name, value in (("label", label), ("samplewise", samplewise), ("per_layer", per_layer)):
             object.__setattr__(self, name, value)
         object.__setattr__(self, "code", code_name(fn))
-        # No field: functions are compared by their code.
+        # Not a field, as functions are compared by their code.
         object.__setattr__(self, "_fn", fn)
 
     def __repr__(self) -> str:
         return f"Reweight({self.label!r}, samplewise={self.samplewise}, per_layer={self.per_layer})"
 
     def weights(self, norms: Tensor) -> Tensor:
-        """``(..., B)`` norms to ``(..., B)`` weights."""
+        """Map ``(..., B)`` norms to ``(..., B)`` weights."""
         weights: Tensor = self._fn(norms)  # type: ignore[attr-defined]
         if weights.shape != norms.shape:
             raise ValueError(

@@ -2,31 +2,38 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from gradshape.shaping.adaptive_noise import AdaptiveNoise
-from gradshape.shaping.chain import Link, weigh
-from gradshape.shaping.noise import Noise
-from gradshape.shaping.part import Bounded, SampleWeights, Stackable, is_per_layer, is_samplewise
+from gradshape.shaping._chain import Link, weigh
+from gradshape.shaping.part import Bounded, FixedNoise, LearnedNoise, SampleWeights, is_per_layer, is_samplewise, learns
 
-Part = SampleWeights | Noise | AdaptiveNoise
+Part = SampleWeights | FixedNoise | LearnedNoise
+
+
+class Composable:
+    """Base of parts that are joined to shapers by ``part | other``."""
+
+    __slots__ = ()
+
+    def __or__(self, other: "Part | Shaper") -> "Shaper":
+        return Shaper((self,)) | other  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
 class Shaper:
     """Parts applied in order.
 
-    Every part that weights samples sees the norms that the parts before it left. The variances of
-    several noises add up.
+    Every part that weights samples sees the norms that the parts before it left. Variances of several noises add up.
 
     Raises:
-        TypeError: a part is no noise and has not both ``label`` and ``weights``.
-        ValueError: a part that weights samples follows a noise: the noise is on the sum, where
-            single samples can no longer be weighted.
+        TypeError: a part is no noise, and lacks ``label`` or ``weights``.
+        ValueError: a part that weights samples follows a noise. Noise is added to the sum, in which single samples can
+            no longer be weighted.
 
-    >>> from gradshape.shaping import Clip
+    >>> from gradshape.shaping import Clip, Noise
     >>> shaper = Clip(4.0) | Noise(0.1)
     >>> shaper.label, shaper.noise_std, shaper.sensitivity
     ('c4_s0.1', 0.1, 4.0)
@@ -39,30 +46,32 @@ class Shaper:
     def __post_init__(self) -> None:
         noisy = False
         for part in self.parts:
-            if isinstance(part, Noise | AdaptiveNoise):
+            if isinstance(part, SampleWeights):
+                if noisy:
+                    raise ValueError(f"{part!r} follows a Noise: put every part that weights samples before the noise")
+            elif isinstance(part, FixedNoise | LearnedNoise):
                 noisy = True
-            elif not isinstance(part, SampleWeights):
+            else:
                 raise TypeError(f"shaper part {part!r}: expected Noise or an object with label and weights(norms)")
-            elif noisy:
-                raise ValueError(f"{part!r} follows a Noise: put every part that weights samples before the noise")
 
     def __or__(self, other: "Part | Shaper") -> "Shaper":
         return Shaper(self.parts + (other.parts if isinstance(other, Shaper) else (other,)))
 
     @property
     def label(self) -> str:
-        """Names of the parts joined by ``_``; empty for plain training."""
+        """The labels of the parts joined by ``_``; empty for plain training."""
         return "_".join(part.label for part in self.parts)
 
-    @property
+    @cached_property
     def weighting(self) -> tuple[SampleWeights, ...]:
         """The parts that weight samples."""
-        return tuple(part for part in self.parts if not isinstance(part, Noise | AdaptiveNoise))
+        return tuple(part for part in self.parts if isinstance(part, SampleWeights))
 
-    @property
-    def adaptive_noises(self) -> tuple[AdaptiveNoise, ...]:
+    @cached_property
+    def adaptive_noises(self) -> tuple[LearnedNoise, ...]:
         """The noises that follow the norms."""
-        return tuple(part for part in self.parts if isinstance(part, AdaptiveNoise))
+        noises = self.parts[len(self.weighting) :]
+        return tuple(part for part in noises if isinstance(part, LearnedNoise))
 
     @property
     def is_vanilla(self) -> bool:
@@ -92,19 +101,20 @@ class Shaper:
     @property
     def noise_std(self) -> float:
         """Standard deviation, on the sum of the shaped gradients, of the noise that does not depend on the data."""
-        return float(sum(part.std**2 for part in self.parts if isinstance(part, Noise)) ** 0.5)
+        noises = self.parts[len(self.weighting) :]
+        return float(sum(part.std**2 for part in noises if isinstance(part, FixedNoise)) ** 0.5)
 
     @property
     def adaptive(self) -> bool:
-        """Whether a weight or the noise depends on gradients of earlier steps: what is learned is not private."""
+        """Whether a weight or the noise depends on gradients of earlier steps, and so is not private."""
         return bool(self.adaptive_noises) or any(learns(part) for part in self.weighting)
 
     @property
     def sensitivity(self) -> float:
-        """The most, in Euclidean norm, that adding or removing one sample changes the sum of the shaped gradients.
+        """The largest Euclidean norm by which adding or removing one sample changes the sum of the shaped gradients.
 
-        That is the largest norm of one sample's shaped gradient, if that is bounded whatever the data are and the
-        sample has no say in the weights of others. Else it is infinity: with :class:`QuantileClip`, with parts of
+        This is the largest norm of one sample's shaped gradient if that norm is bounded for all data and the sample
+        does not influence the weights of others. It is infinity otherwise: with :class:`QuantileClip`, with parts of
         which it is not known, or without any part that bounds norms.
 
         >>> from gradshape.shaping import Clip, Normalize, QuantileClip
@@ -121,15 +131,10 @@ class Shaper:
         return norm
 
     def weights(self, norms: Tensor) -> Tensor:
-        """``(..., B)`` per-sample gradient norms to ``(..., B)`` weights, those of the first step.
+        """Map ``(..., B)`` per-sample gradient norms to the ``(..., B)`` weights of the first step.
 
-        With a part that is ``per_layer``, norms of layers ``(L, ..., B)`` to as many weights.
+        With a part that is ``per_layer``, map ``(L, ..., B)`` norms of layers to as many weights.
         """
         links = [Link(part, is_per_layer(part)) for part in self.weighting]
         weights = weigh(links, norms, layers=self.per_layer)
         return torch.ones_like(norms) if weights is None else weights
-
-
-def learns(part: SampleWeights) -> bool:
-    """Whether the part's weights depend on gradients of earlier steps."""
-    return isinstance(part, Stackable) and part.learns

@@ -1,11 +1,11 @@
-"""The shapers of victims that are trained together, and what they have learned."""
+"""The shapers of victims that are trained together, with what they have learned."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from gradshape.shaping.chain import Chain, kind, sum_layers
+from gradshape.shaping._chain import Chain, kind, sum_layers
 from gradshape.shaping.clip import Clip, clip_in_place
 from gradshape.shaping.shaper import Shaper
 
@@ -14,21 +14,21 @@ class ShaperStack:
     """The shapers of ``K`` victims in use, applied in one pass where they are of one kind.
 
     A step calls :meth:`weights`, then :meth:`observe`, then :meth:`noise_std`; an epoch ends with :meth:`end_epoch`.
-    What a victim's parts learn depends on its own batches alone. None of these waits for the device, but for
-    :meth:`weights` and :meth:`observe` with a ``member`` where ``rows_per_step`` was not given.
+    What a victim's parts learn depends on its own batches alone. No method waits for the device, except
+    :meth:`weights` and :meth:`observe` with a ``member`` if ``rows_per_step`` is not given.
 
     Args:
         shapers: one a victim.
-        device, dtype: of the squared norms that :meth:`weights` will get.
-        rows_per_step: rows in every victim's batch, where that is known.
+        device, dtype: device and dtype of the squared norms that :meth:`weights` will get.
+        rows_per_step: the number of rows in every victim's batch, if it is known.
 
     Attributes:
         needs_norms: whether any shaper needs per-sample norms.
-        per_layer: whether any looks at single layers.
+        per_layer: whether any shaper looks at single layers.
         samplewise: whether every weight depends on its own sample's norm alone, given what was learned so far.
         adaptive_noise: whether any noise follows the norms.
-        repeats: whether :meth:`weights` does the same work at every step, and :meth:`observe` none: all parts are known
-            to learn nothing.
+        repeats: whether all parts are known to learn nothing, so that :meth:`weights` does the same work at every step
+            and :meth:`observe` does none.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class ShaperStack:
         self._rows_per_step = rows_per_step
         self._device = device
         self._fixed = torch.tensor([s.noise_std**2 for s in shapers], device=device, dtype=torch.float64)
-        # Plain clipping, by far the most frequent, is one pass for all.
+        # Plain clipping, by far the most frequent case, takes one pass for all.
         limits = [_single_limit(shaper) for shaper in shapers]
         self._limits: Tensor | None = None
         self._chains: list[Chain] = []
@@ -51,10 +51,10 @@ class ShaperStack:
         if all(limit is not None for limit in limits):
             self._limits = torch.tensor(limits, device=device, dtype=dtype).unsqueeze(1)
         else:
-            of_kind: dict[tuple[object, ...], list[int]] = {}
+            by_kind: dict[tuple[object, ...], list[int]] = {}
             for k, shaper in enumerate(shapers):
-                of_kind.setdefault(kind(shaper.weighting, shaper.adaptive_noises), []).append(k)
-            for members in of_kind.values():
+                by_kind.setdefault(kind(shaper.weighting, shaper.adaptive_noises), []).append(k)
+            for members in by_kind.values():
                 own = [shapers[k] for k in members]
                 weighting, noises = [s.weighting for s in own], [s.adaptive_noises for s in own]
                 self._chains.append(Chain(weighting, noises, device=device, dtype=dtype))
@@ -74,16 +74,16 @@ class ShaperStack:
         return len(self._shapers)
 
     def weights(self, squares: Tensor, member: Tensor | None = None) -> Tensor:
-        """Weights, each row by its own victim's shaper, as it is after what it has learned so far.
+        """Weight each victim's rows by its own shaper, after what that has learned so far.
 
         Args:
-            squares: ``(L, K, B)`` squared norms of the layers. Where not :attr:`per_layer`, those of all layers
-                together ``(1, K, B)`` do as well.
-            member: ``(K, B)``: not 0 where the row is in the victim's batch, in equally many places of each victim;
-                shapers see no other norms. Where it is 0 the weights mean nothing. ``None`` if all are.
+            squares: ``(L, K, B)`` squared norms of the layers. Unless :attr:`per_layer`, the squared norms over all
+                layers, ``(1, K, B)``, do as well.
+            member: ``(K, B)``, not 0 where the row is in the victim's batch, for equally many rows of each victim.
+                Shapers see no other norms, and other rows get weights without meaning. ``None`` if all rows are.
 
         Returns:
-            ``(K, B)``, or ``(L, K, B)`` where :attr:`per_layer`: a new tensor.
+            A new tensor ``(K, B)``, or ``(L, K, B)`` if :attr:`per_layer`.
         """
         if self._limits is not None:
             return clip_in_place(sum_layers(squares).sqrt(), self._limits)
@@ -94,7 +94,7 @@ class ShaperStack:
             if member is None or chain.samplewise:
                 weights = chain.weights(norms)
             else:
-                weights = self._weights_of_own(chain, norms, member[members])
+                weights = self._member_weights(chain, norms, member[members])
             if weights is not None:
                 total[..., members, :] = weights
         return total
@@ -108,11 +108,11 @@ class ShaperStack:
                 continue
             norms = self._norms(chain, squares, members)
             if member is not None:
-                norms = _gather(norms, self._own_rows(member[members]))
+                norms = _gather(norms, self._member_rows(member[members]))
             chain.observe(norms)
 
     def noise_std(self) -> Tensor:
-        """``(K,)`` float64 standard deviations of the noise on the sums of this step."""
+        """Return the ``(K,)`` float64 standard deviations of the noise on the sums of this step."""
         variance = self._fixed
         if self.adaptive_noise:
             variance = variance.clone()
@@ -123,12 +123,12 @@ class ShaperStack:
         return variance.sqrt()
 
     def end_epoch(self) -> None:
-        """Tell the parts that learn by the epoch."""
+        """End the epoch for the parts that learn by the epoch."""
         for chain in self._chains:
             chain.end_epoch()
 
     def keep(self, victims: Sequence[int]) -> None:
-        """Go on with these victims only, in this order."""
+        """Keep these victims only, in this order."""
         self._shapers = [self._shapers[k] for k in victims]
         index = torch.tensor(list(victims), device=self._device)
         self._fixed = self._fixed[index]
@@ -137,11 +137,11 @@ class ShaperStack:
         chains, kept_members = [], []
         for chain, members in zip(self._chains, self._members, strict=True):
             place = {k: place for place, k in enumerate(members)}
-            of_chain = [(new, place[old]) for new, old in enumerate(victims) if old in place]
-            if of_chain:
-                chain.keep(torch.tensor([old for _, old in of_chain], device=self._device))
+            kept = [(new, place[old]) for new, old in enumerate(victims) if old in place]
+            if kept:
+                chain.keep(torch.tensor([old for _, old in kept], device=self._device))
                 chains.append(chain)
-                kept_members.append([new for new, _ in of_chain])
+                kept_members.append([new for new, _ in kept])
         self._chains, self._members = chains, kept_members
         self._arrange()
 
@@ -149,16 +149,16 @@ class ShaperStack:
         own = squares if len(self._chains) == 1 else squares[:, members]
         return own.sqrt() if chain.per_layer else sum_layers(own).sqrt()
 
-    def _weights_of_own(self, chain: Chain, norms: Tensor, member: Tensor) -> Tensor | None:
-        rows = self._own_rows(member)
+    def _member_weights(self, chain: Chain, norms: Tensor, member: Tensor) -> Tensor | None:
+        rows = self._member_rows(member)
         weights = chain.weights(_gather(norms, rows))
         if weights is None:
             return None
         whole = torch.zeros_like(norms) if weights.dim() == norms.dim() else torch.zeros_like(norms[0])
         return whole.scatter_(-1, rows.expand_as(weights), weights)
 
-    def _own_rows(self, member: Tensor) -> Tensor:
-        """``(k, n)`` places of the rows that are in each victim's batch, in order."""
+    def _member_rows(self, member: Tensor) -> Tensor:
+        """Return the ``(k, n)`` places of the rows in each victim's batch, in order."""
         inside = (member != 0).to(torch.uint8)
         count = self._rows_per_step if self._rows_per_step is not None else int(inside[0].sum())
         return inside.argsort(dim=1, descending=True, stable=True)[:, :count]

@@ -5,16 +5,16 @@ from enum import Enum
 
 from torch import Tensor
 
-SIDES = ("clean", "poison", "placebo", "rest")
-"""The sides that the rows of a training have, in the order of every tensor of :class:`SideGradients`.
+SUBSETS = ("clean", "poison", "placebo", "rest")
+"""The subsets that the rows of a training have, in the order of every tensor of :class:`SubsetGradients`.
 
 The train rows; the private rows; train rows drawn at random, as many as there are private ones; and all that were not
 drawn, private rows included. Clean and poison rows are all rows, and so are the placebo and the rest: two divisions
 into parts of the same sizes, of which the second knows nothing of the poison.
 """
 
-OTHER_SIDE = (1, 0, 3, 2)
-"""For each of the :data:`SIDES` the place of the one that makes up all rows with it."""
+COMPLEMENT = (1, 0, 3, 2)
+"""For each of the :data:`SUBSETS` the place of the one that makes up all rows with it."""
 
 
 class Layers(Enum):
@@ -36,7 +36,7 @@ class Weighting(Enum):
         BATCH: the mean over the rows of each batch, and of these the mean over the batches that have such rows, as in
             the paper's code.
         SAMPLE: the mean over all rows.
-        SHARED: as ``BATCH``, of the batches alone that have rows of both sides of a division. A few poison rows are
+        SHARED: as ``BATCH``, of the batches alone that have rows of both subsets of a division. A few poison rows are
             in a few batches: the mean over all batches has hardly any noise left in it for clean rows, and all of it
             for poison.
     """
@@ -48,7 +48,7 @@ class Weighting(Enum):
 
 @dataclass(frozen=True)
 class GradientProbe:
-    """Measure the gradients of the sides in the passes that train the victim; its training stays as it is.
+    """Measure the gradients of the subsets in the passes that train the victim; its training stays as it is.
 
     Args:
         layers: of which parameters. Those of the last layer cost next to nothing, those of all layers about as much
@@ -82,22 +82,22 @@ class GradientProbe:
 
 
 @dataclass(frozen=True, eq=False)
-class SideGradients:
-    """What a :class:`GradientProbe` measured in each of ``E`` epochs, for the ``S`` :data:`SIDES`.
+class SubsetGradients:
+    """What a :class:`GradientProbe` measured in each of ``E`` epochs, for the ``S`` :data:`SUBSETS`.
 
-    Gradients are taken at the parameters before the update that they are part of. What a side has none of in an epoch
+    Gradients are taken at the parameters before the update that they are part of. What a subset has none of in an epoch
     is NaN. :mod:`gradshape.analysis` makes ratios and angles of it.
 
     Attributes:
         layers: whose parameters were looked at.
         parameters: names of the ``P`` parameters, in the model's order.
-        raw: ``(E, W, P, S, S)`` float64 inner products of the sides' mean gradients, by :class:`Weighting` and
-            parameter: the squared norm of a side's gradient stands on the diagonal.
+        raw: ``(E, W, P, S, S)`` float64 inner products of the subsets' mean gradients, by :class:`Weighting` and
+            parameter: the squared norm of a subset's gradient stands on the diagonal.
         shaped: the same of gradients as the shaper weights them, before noise; ``raw`` if it weights none.
         norms, shaped_norms: ``(E, S)`` float64 mean of the norms of single samples' gradients, over all trainable
             parameters: before and after the weighting.
         rows, batches: ``(E, S)`` int64 rows that were trained on, and batches with such rows.
-        accuracy: ``(E, S)`` float64 share of the side's rows, whether they were in a batch or not, that the model
+        accuracy: ``(E, S)`` float64 share of the subset's rows, whether they were in a batch or not, that the model
             classifies correctly after the epoch, when the test rows are evaluated, too; ``None`` if not measured.
     """
 

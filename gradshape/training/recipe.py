@@ -24,11 +24,20 @@ class Sampling(Enum):
     POISSON = "poisson"
 
 
+def steps_per_epoch(rows: int, batch_size: int) -> int:
+    """Number of steps that an epoch on so many rows has.
+
+    >>> steps_per_epoch(450, 200), steps_per_epoch(50, 200)
+    (2, 1)
+    """
+    return max(1, rows // batch_size)
+
+
 @dataclass(frozen=True)
 class Recipe:
     """A training procedure, from the architecture to the gradient shaping.
 
-    One epoch is ``max(1, N // batch_size)`` steps on the ``N`` training rows, and every step divides by
+    One epoch is :func:`steps_per_epoch` steps on the ``N`` training rows, and every step divides by
     ``min(batch_size, N)``. The loss is cross-entropy.
 
     Args:

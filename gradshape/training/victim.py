@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gradshape.data import Dataset, Split
-from gradshape.training.probe import GradientProbe, SideGradients
+from gradshape.training.probe import GradientProbe, SubsetGradients
 from gradshape.training.recipe import AnyRecipe, Fit, Recipe
 from gradshape.training.state import State, check_state
 
@@ -52,8 +52,8 @@ class Victim:
         order_seed: source of the shuffles of the train rows; ``seed`` if ``None``. Victims with the same one see the
             same train rows at the same time, whatever private rows each of them has.
         watch: inputs ``(M, *shape)`` to predict after every epoch.
-        wanted: ``(M,)`` int64 classes: training ends after the first epoch in which every watched row is predicted as
-            the class that is wanted for it. ``None`` to train to the end.
+        intended: ``(M,)`` int64 classes: training ends after the first epoch in which every watched row is predicted as
+            the class that is intended for it. ``None`` to train to the end.
         probe: measures the gradients of its private rows apart from those of the train rows; it is trained on its own.
         initial_optimizer: what the optimizer remembers from the training that ``initial`` comes from; it begins afresh
             if ``None``.
@@ -69,7 +69,7 @@ class Victim:
     initial: Mapping[str, Tensor] | None = None
     order_seed: int | None = None
     watch: Tensor | None = None
-    wanted: Tensor | None = None
+    intended: Tensor | None = None
     probe: GradientProbe | None = None
     initial_optimizer: OptimizerState | None = None
     keep_optimizer: bool = False
@@ -124,7 +124,7 @@ class TrainingResult:
     best: State | None = None
     diverged: int | None = None
     mse: float | None = None
-    gradients: SideGradients | None = None
+    gradients: SubsetGradients | None = None
     last_optimizer: OptimizerState | None = None
     best_optimizer: OptimizerState | None = None
 
@@ -168,8 +168,8 @@ def check_victim(victim: Victim, dataset: Dataset, where: str, *, template: nn.M
         raise ValueError(
             f"{where}: watched rows have shape {tuple(victim.watch.shape)}: expected (M, *{dataset.input_shape})"
         )
-    if victim.wanted is not None:
-        _check_wanted(victim.wanted, victim.watch, dataset.num_classes, where)
+    if victim.intended is not None:
+        _check_intended(victim.intended, victim.watch, dataset.num_classes, where)
     if victim.probe is not None:
         _check_probe(victim.probe, victim.recipe, rows - removed, where)
     if isinstance(victim.recipe, Fit):
@@ -220,13 +220,13 @@ def _check_probe(probe: GradientProbe, recipe: AnyRecipe, clean_rows: int, where
         raise ValueError(f"{where}: placebo={probe.placebo}: expected at most the number of train rows, {clean_rows}")
 
 
-def _check_wanted(wanted: Tensor, watch: Tensor | None, num_classes: int, where: str) -> None:
+def _check_intended(intended: Tensor, watch: Tensor | None, num_classes: int, where: str) -> None:
     if watch is None or len(watch) == 0:
-        raise ValueError(f"{where}: classes are wanted of no watched rows: set watch, or leave wanted None")
-    if tuple(wanted.shape) != (len(watch),) or wanted.dtype != torch.int64:
+        raise ValueError(f"{where}: intended classes are those of watched rows: set watch, or leave intended None")
+    if tuple(intended.shape) != (len(watch),) or intended.dtype != torch.int64:
         raise ValueError(
-            f"{where}: wanted classes have shape {tuple(wanted.shape)} and dtype {wanted.dtype}: "
+            f"{where}: intended classes have shape {tuple(intended.shape)} and dtype {intended.dtype}: "
             f"expected ({len(watch)},) int64, one a watched row"
         )
-    if wanted.min() < 0 or wanted.max() >= num_classes:
-        raise ValueError(f"{where}: a wanted class lies outside [0, {num_classes})")
+    if intended.min() < 0 or intended.max() >= num_classes:
+        raise ValueError(f"{where}: a intended class lies outside [0, {num_classes})")

@@ -98,7 +98,7 @@ def test_the_label_says_the_percentage(attack: LabelFlip, label: str, family: st
 
 def _one_class() -> Dataset:
     split = Split(torch.rand(4, 2, generator=torch.Generator().manual_seed(0)), torch.zeros(4, dtype=torch.int64))
-    return Dataset("one", split, split, 1)
+    return Dataset("one", split, split, num_classes=1)
 
 
 @pytest.mark.parametrize("quantile", [None, 0.9])

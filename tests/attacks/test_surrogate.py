@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gradshape.attacks.surrogate import Crowd, hold_out
+from gradshape.attacks._surrogate import PointBudget, hold_out
 from gradshape.data import Split
 from tests.training.samples import blobs
 
@@ -60,13 +60,13 @@ def test_a_surrogate_of_one_class_is_refused() -> None:
 @pytest.mark.parametrize("budget", [1, 7, 60, 4320])
 @pytest.mark.parametrize("most", [1, 3, 20])
 def test_points_weigh_what_the_budget_is_at_the_attackers_size(budget: int, most: int) -> None:
-    crowd = Crowd.of(budget, own_rows=100, victim_rows=10_800, most_points=most)
-    assert 1 <= crowd.points <= min(budget, most)
-    assert crowd.points * crowd.weight == pytest.approx(budget * 100 / 10_800)
+    shared = PointBudget.shared(budget, own_rows=100, victim_rows=10_800, most_points=most)
+    assert 1 <= shared.points <= min(budget, most)
+    assert shared.points * shared.weight == pytest.approx(budget * 100 / 10_800)
 
 
 @pytest.mark.parametrize("budget", [5, 6, 11])
 def test_points_fill_the_budget_evenly(budget: int) -> None:
-    counts = torch.bincount(Crowd(5, 1.0).fill(budget), minlength=5)
+    counts = torch.bincount(PointBudget(5, 1.0).fill(budget), minlength=5)
     assert counts.sum() == budget
     assert counts.max() - counts.min() <= 1

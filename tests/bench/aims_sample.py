@@ -9,15 +9,14 @@ import torch
 from torch import Tensor
 
 from gradshape.attacks import PoisonFrogs, PoisonSet, TargetedAttack, ThreatModel, VictimView
-from gradshape.attacks.targeted import aimed
+from gradshape.attacks.targeted_attack import poison_by_target
 from gradshape.data import Dataset, Split
 from gradshape.defenses import Assumptions, Defense, DefenseKind, GradientShaping, NoDefense, Suspect
 from gradshape.shaping import Clip
 from gradshape.training import Adam, AnyRecipe, OptimizerState, Recipe, Scoring, TrainingResult
 from gradshape_bench.case import Case, Scale, Smoke, Task
 from gradshape_bench.jobs import AnyJob, Craft, Filter, Train
-from gradshape_bench.protocols.base import Measurement, Protocol
-from gradshape_bench.protocols.start import By, Retrained
+from gradshape_bench.protocols import By, Lab, Measurement, Protocol, Retrained
 from gradshape_bench.targets import Targets
 from tests.bench.spy import Spy, measured
 from tests.training.samples import blobs
@@ -50,15 +49,17 @@ class Numbered(TargetedAttack):
 
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         places, bases = [], []
-        for place, wanted in enumerate(victim.wanted.tolist()):
+        for place, intended in enumerate(victim.intended.tolist()):
             if place not in self.without:
-                rows = (victim.candidates.y == wanted).nonzero().squeeze(1)[:count].tolist()
+                rows = (victim.candidates.y == intended).nonzero().squeeze(1)[:count].tolist()
                 places += [place] * len(rows)
                 bases += rows
         target = torch.tensor(places, dtype=torch.int64)
         numbers = torch.tensor([places[:i].count(place) for i, place in enumerate(places)], dtype=torch.float32)
         x = (numbers / 100).view(-1, *[1] * len(victim.input_shape)).expand(-1, *victim.input_shape).contiguous()
-        return aimed(x, victim.wanted[target], target, torch.tensor(bases, dtype=torch.int64), numbers / 10)
+        return poison_by_target(
+            x, victim.intended[target], target, torch.tensor(bases, dtype=torch.int64), numbers / 10
+        )
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Guessing(Numbered):
 
 @dataclass(frozen=True)
 class Copies(TargetedAttack):
-    """Copies of the target under the wanted label."""
+    """Copies of the target under the label of the intended class."""
 
     threat: ClassVar[ThreatModel] = PoisonFrogs.threat
 
@@ -86,10 +87,10 @@ class Copies(TargetedAttack):
         return f"copies_{self.poisons}"
 
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
-        target = torch.arange(len(victim.wanted)).repeat_interleave(count)
-        wanted = victim.wanted[target]
-        base = torch.stack([(victim.candidates.y == label).nonzero()[0, 0] for label in wanted.tolist()])
-        return aimed(victim.target.x[target], wanted, target, base, torch.zeros(len(target)))
+        target = torch.arange(len(victim.intended)).repeat_interleave(count)
+        intended = victim.intended[target]
+        base = torch.stack([(victim.candidates.y == label).nonzero()[0, 0] for label in intended.tolist()])
+        return poison_by_target(victim.target.x[target], intended, target, base, torch.zeros(len(target)))
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ class Became:
     """What a re-training came to.
 
     Attributes:
-        won: whether its target is taken for the wanted class in the end.
+        won: whether its target is taken for the intended class in the end.
         accuracy: test accuracy in the end; that of the base is 1.
         epochs: that it was trained.
     """
@@ -243,7 +244,7 @@ def play(case: Case, fate: Fate = nothing, *, missed: int = 0, data: Dataset = D
         missed: how many of the first rows that are considered the base models misclassify.
         data: what it is run on.
     """
-    experiment = case.protocol.run(case, data, "cpu")
+    experiment = case.protocol.run(case, Lab(case, data, "cpu"))
     rounds = [next(experiment)]
     while True:
         try:
@@ -264,7 +265,7 @@ def runs_of(job: Train) -> list[Run]:
 
 def _answer(job: AnyJob, fate: Fate, missed: int) -> Any:
     if isinstance(job, Craft):
-        return job.attack(job.dataset, seed=job.seed, target=job.target, wanted=job.wanted, networks=job.networks)
+        return job.attack(job.dataset, seed=job.seed, target=job.target, intended=job.intended, networks=job.networks)
     if isinstance(job, Filter):
         keep = torch.ones(len(job.dataset.train) + (0 if job.poison is None else len(job.poison)), dtype=torch.bool)
         keep[-1] = False
@@ -274,13 +275,13 @@ def _answer(job: AnyJob, fate: Fate, missed: int) -> Any:
         return _trained(job, missed)
     assert job.watch is not None
     became = [fate(run) for run in runs_of(job)]
-    wanted = (job.watch.y + 1) % 3
+    intended = (job.watch.y + 1) % 3
     before = [job.watch.y] * (became[0].epochs - 1)
     won = torch.tensor([one.won for one in became])
     accuracy = [1.0] * len(before) if job.scoring is Scoring.EVERY_EPOCH else []
     return TrainingResult(
         torch.tensor([*accuracy, became[0].accuracy], dtype=torch.float64),
-        predictions=torch.stack([*before, torch.where(won, wanted, job.watch.y)]),
+        predictions=torch.stack([*before, torch.where(won, intended, job.watch.y)]),
     )
 
 

@@ -19,8 +19,8 @@ ENVIRONMENT = {"gradshape": "0.1.0", "torch": "2.13.0", "device": "cpu", "commit
 
 def estimate(value: float, *, half: float | None = 0.004, n: int = 5) -> Estimate:
     if half is None:
-        return Estimate(value, None, None, 1)
-    return Estimate(value, value - half, value + half, n)
+        return Estimate(value, None, None, n=1)
+    return Estimate(value, value - half, value + half, n=n)
 
 
 def make(
@@ -89,7 +89,7 @@ def unmeasured(status: Status, reason: str | None, **fields: Any) -> Record:
 
 def rate(won: int, of: int) -> Estimate:
     """A success rate; of nothing, too."""
-    return success_rate(won, of) if of else Estimate(0.0, 0.0, 1.0, 0)
+    return success_rate(won, of) if of else Estimate(0.0, 0.0, 1.0, n=0)
 
 
 def aimed(

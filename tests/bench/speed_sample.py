@@ -1,12 +1,12 @@
 """A run of the speed suite as it would be kept, for the tests of what shows it."""
 
 from gradshape_bench.case import Scale
-from gradshape_bench.speed.catalogue import WAYS
+from gradshape_bench.speed.experiments import WHOLE_EXPERIMENTS
 from gradshape_bench.speed.problems import PROBLEMS
-from gradshape_bench.speed.results import Memory, SpeedRun, StackTimes, StepTimes, WholeTime
+from gradshape_bench.speed.results import ExperimentTime, PeakMemory, SpeedRun, StackTimes, StepTimes
 from gradshape_bench.speed.stacks import STACKS
+from gradshape_bench.speed.step_methods import STEP_METHODS
 from gradshape_bench.speed.timing import Spread
-from gradshape_bench.speed.wholes import WHOLES
 
 ENVIRONMENT = {"torch": "2.13.0", "opacus": "1.6.0", "threads": 2, "processor": "A | B", "commit": None}
 
@@ -18,7 +18,7 @@ def spread(median: float, n: int = 15) -> Spread:
 def steps(*, over_plain: float = 0.5, over_opacus: float = 0.125) -> dict[str, StepTimes]:
     ours = StepTimes(spread(0.001), spread(over_plain), spread(over_opacus))
     others = StepTimes(spread(0.008), spread(4.0))
-    return {way: ours if way in ("clipped_gradient", "training") else others for way in WAYS}
+    return {way: ours if way in ("clipped_gradient", "training") else others for way in STEP_METHODS}
 
 
 def make(
@@ -38,10 +38,18 @@ def make(
         for stack in STACKS
     }
     memory = {
-        "plain": Memory(1000, 600_000_000),
-        "clipped_gradient": Memory(1000, round(gigabytes * 1e9)),
-        "opacus_hooks": Memory(1000, None, "would take more than 9.9 GB"),
+        "plain": PeakMemory(1000, 600_000_000),
+        "clipped_gradient": PeakMemory(1000, round(gigabytes * 1e9)),
+        "opacus_hooks": PeakMemory(1000, None, "would take more than 9.9 GB"),
     }
     every_step = {problem: steps(over_plain=over_plain) for problem in PROBLEMS}
-    wholes = {whole.name: WholeTime((100, 10), (1_000, 50), 0.05) for whole in WHOLES}
-    return SpeedRun(scale, device, ENVIRONMENT, every_step, stacks, {"cnn": memory}, wholes)
+    experiments = {each.name: ExperimentTime((100, 10), (1_000, 50), 0.05) for each in WHOLE_EXPERIMENTS}
+    return SpeedRun(
+        scale,
+        device,
+        ENVIRONMENT,
+        steps=every_step,
+        stacks=stacks,
+        memory={"cnn": memory},
+        experiments=experiments,
+    )

@@ -6,9 +6,8 @@ from pathlib import Path
 from gradshape_bench.cache import Cache
 from gradshape_bench.case import Case
 from gradshape_bench.engines import Bundle, Done, Failed, ThreadEngine
-from gradshape_bench.engines.work import Heartbeat
-from gradshape_bench.jobs import AnyJob, Craft, Train
-from gradshape_bench.protocols.base import Measurement
+from gradshape_bench.jobs import AnyJob, Craft, Heartbeat, Train
+from gradshape_bench.protocols import Measurement
 from gradshape_bench.schedule import Scheduler
 
 
@@ -69,4 +68,4 @@ class Spy(ThreadEngine):
 def measured(folder: Path, case: Case, *beside: Case, engine: Spy | None = None) -> Measurement:
     """What a case's experiment finds, with other cases in the same session."""
     scheduler = Scheduler([*beside, case], cache=Cache(folder), engine=engine or Spy())
-    return scheduler.outcome(case).measurement
+    return scheduler.measure(case).measurement

@@ -13,12 +13,9 @@ from gradshape.shaping import Clip
 from gradshape.training import SGD, Adam, Fit, Recipe, TrainingResult
 from gradshape_bench.case import Case, Scale, Task
 from gradshape_bench.jobs import AnyJob, Craft, Filter, Train
-from gradshape_bench.protocols import DEFINITIONS
-from gradshape_bench.protocols.backdoor import Backdoor
-from gradshape_bench.protocols.base import Measurement
-from gradshape_bench.protocols.start import Retrained
+from gradshape_bench.protocols import Accuracy, Backdoor, Lab, Measurement, Retrained, Scratch, meaning
 from gradshape_bench.report.headline import damage, judged
-from gradshape_bench.report.metrics import METRICS
+from gradshape_bench.report.metric_definitions import METRICS
 from tests.bench.sample import make
 from tests.bench.spy import measured
 from tests.bench.test_from_scratch import DropFirst
@@ -62,7 +59,7 @@ def answer(job: AnyJob, case: Case) -> Any:
 
 def experiment(case: Case = CASE, dataset: Dataset = DIGITS) -> tuple[list[Sequence[AnyJob]], Measurement]:
     """What the protocol asks for, in rounds, and what it finds."""
-    running = case.protocol.run(case, dataset, "cpu")
+    running = case.protocol.run(case, Lab(case, dataset, "cpu"))
     rounds = [next(running)]
     while True:
         try:
@@ -173,12 +170,12 @@ def test_metrics_are_those_of_the_definitions(name: str, best: float, last: floa
     assert name in METRICS
 
 
-@pytest.mark.parametrize("epoch", ["best", "last"])
-def test_metrics_without_suffix_are_those_of_the_chosen_epoch(epoch: str) -> None:
+@pytest.mark.parametrize("epoch", Accuracy)
+def test_metrics_without_suffix_are_those_of_the_chosen_epoch(epoch: Accuracy) -> None:
     found = experiment(replace(CASE, protocol=Backdoor(accuracy=epoch, rows=4)))[1].metrics
     names = {name.removesuffix("_best") for name in found if name.endswith("_best")}
     assert {"backdoor_rate", "rad"} <= names
-    assert all(found[name] == found[f"{name}_{epoch}"] for name in names)
+    assert all(found[name] == found[f"{name}_{epoch.value}"] for name in names)
 
 
 def test_metrics_are_over_seeds() -> None:
@@ -213,10 +210,9 @@ def test_details_say_how_much_there_was_and_show_a_poison() -> None:
 
 
 def test_labels_tell_the_options_apart_and_are_defined() -> None:
-    protocols = [Backdoor(), Backdoor(Retrained()), Backdoor(accuracy="last"), Backdoor(Retrained(), "last")]
-    labels = [protocol.label for protocol in protocols]
+    labels = [Backdoor(start, accuracy).label for accuracy in Accuracy for start in (Scratch(), Retrained())]
     assert labels == ["backdoor", "backdoor_retrained", "backdoor_last", "backdoor_retrained_last"]
-    assert set(labels) <= DEFINITIONS.keys()
+    assert all(map(meaning, labels))
 
 
 def test_a_board_shows_the_rate_and_ranks_by_it() -> None:
@@ -255,7 +251,8 @@ def test_an_estimator_can_have_a_back_door_but_is_not_trained_further() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "problem"), [({"rows": 0}, "rows=0"), ({"accuracy": "bets"}, "did you mean 'best'")]
+    ("values", "problem"),
+    [({"rows": 0}, "rows=0"), ({"accuracy": "last"}, "accuracy='last': expected one of Accuracy.BEST")],
 )
 def test_bad_settings_are_refused(values: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValueError, match=problem):

@@ -13,12 +13,10 @@ from gradshape.shaping import Clip, Noise
 from gradshape.training import SGD, Fit, Recipe
 from gradshape_bench.case import Case, Scale, Task
 from gradshape_bench.jobs import Train
-from gradshape_bench.protocols import DEFINITIONS
-from gradshape_bench.protocols.base import Measurement
-from gradshape_bench.protocols.boundary import DecisionBoundary
+from gradshape_bench.protocols import Accuracy, DecisionBoundary, Lab, Measurement, meaning
 from gradshape_bench.report import leaderboard
 from gradshape_bench.report.headline import damage, judged
-from gradshape_bench.report.metrics import METRICS
+from gradshape_bench.report.metric_definitions import METRICS
 from tests.bench.sample import make
 from tests.bench.spy import measured
 from tests.bench.test_from_scratch import DropFirst
@@ -60,10 +58,10 @@ def test_the_upper_moon_is_one_class_and_the_lower_one_the_other(tmp_path: Path)
     assert cells(picture, "confidence").min() >= 127
 
 
-@pytest.mark.parametrize("accuracy", ["best", "last"])
-def test_state_is_that_of_the_chosen_epoch(accuracy: str) -> None:
+@pytest.mark.parametrize("accuracy", Accuracy)
+def test_state_is_that_of_the_chosen_epoch(accuracy: Accuracy) -> None:
     case = replace(CASE, protocol=DecisionBoundary(accuracy, side=2), seeds=(0,))
-    running = case.protocol.run(case, MOONS, "cpu")
+    running = case.protocol.run(case, Lab(case, MOONS, "cpu"))
     jobs = next(running)
     assert all(isinstance(job, Train) and job.keep_states for job in jobs)
     from gradshape.training import TrainingResult
@@ -75,8 +73,8 @@ def test_state_is_that_of_the_chosen_epoch(accuracy: str) -> None:
     with pytest.raises(StopIteration) as stop:
         running.send([result] * len(jobs))
     picture = stop.value.value.details["picture"]
-    assert picture["classes"] == {"best": "01" * 4, "last": "00" * 4}[accuracy]
-    assert stop.value.value.metrics["accuracy_clean"].value == {"best": 0.9, "last": 0.8}[accuracy]
+    assert picture["classes"] == {Accuracy.BEST: "01" * 4, Accuracy.LAST: "00" * 4}[accuracy]
+    assert stop.value.value.metrics["accuracy_clean"].value == {Accuracy.BEST: 0.9, Accuracy.LAST: 0.8}[accuracy]
 
 
 def test_picture_is_plain_and_whole(tmp_path: Path) -> None:
@@ -88,7 +86,7 @@ def test_picture_is_plain_and_whole(tmp_path: Path) -> None:
 
 def test_a_defence_that_filters_is_asked(tmp_path: Path) -> None:
     case = replace(CASE, defense=DropFirst())
-    running = case.protocol.run(case, MOONS, "cpu")
+    running = case.protocol.run(case, Lab(case, MOONS, "cpu"))
     keep = torch.arange(700) > 0
     trained = running.send([keep for _ in next(running)])
     assert [job.keep is keep for job in trained if isinstance(job, Train)] == [False, False, True, True]
@@ -100,9 +98,9 @@ def test_every_metric_is_defined(tmp_path: Path) -> None:
 
 
 def test_labels_are_defined() -> None:
-    labels = [DecisionBoundary().label, DecisionBoundary("last").label]
+    labels = [DecisionBoundary().label, DecisionBoundary(Accuracy.LAST).label]
     assert labels == ["boundary", "boundary_last"]
-    assert set(labels) <= DEFINITIONS.keys()
+    assert all(map(meaning, labels))
     assert replace(CASE, defense=NOISY).id == "two_moons-lr-no_attack-dp_sgd_c1_s1-boundary"
 
 
@@ -122,22 +120,24 @@ def test_a_board_shows_the_length_and_ranks_nothing(tmp_path: Path) -> None:
 )
 def test_other_data_is_refused(name: str, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
-        next(CASE.protocol.run(CASE, load(name), "cpu"))
+        next(CASE.protocol.run(CASE, Lab(CASE, load(name), "cpu")))
 
 
 def test_an_attack_is_refused() -> None:
     case = replace(CASE, attack=LabelFlip(0.1))
     with pytest.raises(ValueError, match="attack 'label_flip_10': boundary trains on clean data only"):
-        next(case.protocol.run(case, MOONS, "cpu"))
+        next(case.protocol.run(case, Lab(case, MOONS, "cpu")))
 
 
 def test_an_estimator_is_refused() -> None:
     case = replace(CASE, task=Task("two_moons", Fit("logistic")))
     with pytest.raises(ValueError, match="'logistic' is fitted by an estimator: boundary needs a recipe"):
-        next(case.protocol.run(case, MOONS, "cpu"))
+        next(case.protocol.run(case, Lab(case, MOONS, "cpu")))
 
 
-@pytest.mark.parametrize(("values", "problem"), [({"side": 0}, "side=0"), ({"accuracy": "bets"}, "mean 'best'")])
+@pytest.mark.parametrize(
+    ("values", "problem"), [({"side": 0}, "side=0"), ({"accuracy": "last"}, "expected one of Accuracy.BEST")]
+)
 def test_bad_settings_are_refused(values: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         DecisionBoundary(**values)

@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from gradshape.attacks import Aims, PoisonSet
-from gradshape.training import Layers, OptimizerState, SideGradients, TrainingResult
+from gradshape.training import Layers, OptimizerState, SubsetGradients, TrainingResult
 from gradshape_bench.cache import Cache
 from gradshape_bench.jobs import Finished
 
@@ -29,7 +29,7 @@ TRAINED = TrainingResult(
 )
 BARE = TrainingResult(torch.tensor([0.5], dtype=torch.float64))
 MASK = torch.tensor([True, False, True])
-PROBED = SideGradients(
+PROBED = SubsetGradients(
     Layers.ALL,
     ("body.1.weight", "head.weight"),
     raw=torch.rand(3, 2, 2, 4, 4, dtype=torch.float64),
@@ -171,7 +171,7 @@ def test_later_result_replaces_an_earlier_one(cache: Cache) -> None:
 
 
 def test_other_result_is_refused_by_name(cache: Cache) -> None:
-    with pytest.raises(TypeError, match="str is no result of a job"):
+    with pytest.raises(TypeError, match="cannot store a str: expected a PoisonSet"):
         cache.put(KEY, Finished("text", 1.0))
 
 

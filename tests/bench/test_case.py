@@ -8,7 +8,7 @@ from gradshape.defenses import GradientShaping, NoDefense
 from gradshape.shaping import Clip, Noise
 from gradshape.training import SGD, Adam, Recipe
 from gradshape_bench.case import Case, ExpectedFailure, Rows, Scale, Smoke, Task
-from gradshape_bench.protocols.from_scratch import FromScratch
+from gradshape_bench.protocols import Accuracy, FromScratch
 from gradshape_bench.verdict import Threshold
 
 RECIPE = Recipe("lr", Adam(0.01), batch_size=32, epochs=40)
@@ -29,7 +29,7 @@ def test_variant_tells_two_recipes_apart() -> None:
 
 
 def test_protocol_other_than_the_default_is_named() -> None:
-    assert replace(CASE, protocol=FromScratch("last")).id == f"{CASE.id}-from_scratch_last"
+    assert replace(CASE, protocol=FromScratch(Accuracy.LAST)).id == f"{CASE.id}-from_scratch_last"
 
 
 def test_id_of_a_file_has_no_slash() -> None:
@@ -52,7 +52,7 @@ CHANGES = {
     "scale": {"scale": Scale.PAPER},
     "seeds": {"seeds": (0,)},
     "thresholds": {"thresholds": (Threshold("rad", "<", 0.05),)},
-    "protocol": {"protocol": FromScratch("last")},
+    "protocol": {"protocol": FromScratch(Accuracy.LAST)},
     "expected_failure": {"expected_failure": ExpectedFailure("why", "where")},
 }
 

@@ -7,8 +7,7 @@ from gradshape.attacks import Attack, LabelFlip, NoAttack
 from gradshape.defenses import NoDefense
 from gradshape.training import Adam, Recipe
 from gradshape_bench.case import Case, Scale, Task
-from gradshape_bench.protocols.base import Measurement
-from gradshape_bench.protocols.clusters import Clusters
+from gradshape_bench.protocols import Clusters, Measurement
 from tests.bench.spy import measured
 
 TASK = Task("digits_38", Recipe("lr", Adam(0.05), batch_size=32, epochs=3))

@@ -80,7 +80,7 @@ CHANGES: list[tuple[Any, str, Any]] = [
     (train, "initial", STATE),
     (train, "keep_states", True),
     (train, "probe", GradientProbe()),
-    (train, "wanted", torch.tensor([1])),
+    (train, "intended", torch.tensor([1])),
     (train, "order_seed", 0),
     (train, "initial_optimizer", MEMORY),
     (train, "keep_optimizer", True),
@@ -91,7 +91,7 @@ CHANGES: list[tuple[Any, str, Any]] = [
     (craft, "recipe", RECIPE),
     (craft, "seed", 1),
     (craft, "target", MOONS.test),
-    (craft, "wanted", torch.tensor([1])),
+    (craft, "intended", torch.tensor([1])),
     (craft, "networks", (TrainedModel(RECIPE, STATE),)),
     (filtering, "dataset", changed_dataset()),
     (filtering, "defense", GradientShaping(Clip(1))),
@@ -312,7 +312,7 @@ def test_retrained_victim_begins_with_the_given_state() -> None:
 
 def test_what_a_training_is_given_is_what_its_victim_gets() -> None:
     given = {
-        "wanted": torch.tensor([1]),
+        "intended": torch.tensor([1]),
         "order_seed": 3,
         "initial_optimizer": MEMORY,
         "keep_optimizer": True,

@@ -18,8 +18,8 @@ from gradshape_bench.case import Rows
 from gradshape_bench.engines import Bundle, ProcessEngine
 from gradshape_bench.jobs import Craft, Finished, Train
 from gradshape_bench.schedule import Scheduler
+from tests.bench.schedule_sample import FLIPS, GRID, TASK, Broken, case
 from tests.bench.spy import Spy
-from tests.bench.test_schedule import FLIPS, GRID, TASK, Broken, case
 
 ELSEWHERE = case(task=replace(TASK, dataset="digits_38"))
 
@@ -33,7 +33,7 @@ def engine() -> Spy:
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The metrics of all cases, one after another."""
     running = Scheduler(GRID, cache=Cache(tmp_path_factory.mktemp("found")), engine=Spy())
-    return {case.id: running.outcome(case).measurement.metrics for case in GRID}
+    return {case.id: running.measure(case).measurement.metrics for case in GRID}
 
 
 @pytest.fixture
@@ -48,13 +48,13 @@ def crafted(engine: Spy) -> set[Any]:
 
 
 def test_an_idle_worker_begins_what_the_next_cases_need(running: Scheduler, engine: Spy) -> None:
-    running.outcome(GRID[0])
+    running.measure(GRID[0])
     running.rest()
     assert crafted(engine) == set(FLIPS)
 
 
 def test_what_is_asked_for_comes_first(running: Scheduler, engine: Spy) -> None:
-    running.outcome(GRID[0])
+    running.measure(GRID[0])
     running.rest()
     first = [job for bundle in engine.bundles[:2] for job in bundle]
     assert {job.attack for job in first if isinstance(job, Craft)} <= {FLIPS[0]}
@@ -63,20 +63,20 @@ def test_what_is_asked_for_comes_first(running: Scheduler, engine: Spy) -> None:
 def test_it_looks_no_further_than_it_may(tmp_path: Path, engine: Spy) -> None:
     # The next case has the same poison, that after the next two another one.
     running = Scheduler(GRID, cache=Cache(tmp_path), engine=engine, ahead=1)
-    running.outcome(GRID[0])
+    running.measure(GRID[0])
     running.rest()
     assert crafted(engine) == {FLIPS[0]}
 
 
 def test_it_does_not_look_back(tmp_path: Path, engine: Spy) -> None:
     running = Scheduler(GRID, cache=Cache(tmp_path), engine=engine)
-    running.outcome(GRID[-1])
+    running.measure(GRID[-1])
     running.rest()
     assert crafted(engine) == {FLIPS[1]}
 
 
 def test_other_data_is_not_begun(running: Scheduler, engine: Spy) -> None:
-    running.outcome(GRID[-1])
+    running.measure(GRID[-1])
     running.rest()
     assert {job.dataset.name for job in engine.done} == {"two_moons"}
 
@@ -84,14 +84,14 @@ def test_other_data_is_not_begun(running: Scheduler, engine: Spy) -> None:
 def test_numbers_are_the_same_however_far_it_looks(tmp_path: Path, found: dict[str, Any]) -> None:
     for ahead in (0, 1, 100):
         running = Scheduler(GRID, cache=Cache(tmp_path / str(ahead)), engine=Spy(workers=3), ahead=ahead)
-        assert {case.id: running.outcome(case).measurement.metrics for case in GRID} == found
+        assert {case.id: running.measure(case).measurement.metrics for case in GRID} == found
 
 
 def test_numbers_are_the_same_in_worker_processes(tmp_path: Path, found: dict[str, Any]) -> None:
     engine = ProcessEngine(workers=2, max_memory=1 << 28)
     try:
         running = Scheduler(GRID, cache=Cache(tmp_path), engine=engine)
-        assert {case.id: running.outcome(case).measurement.metrics for case in GRID} == found
+        assert {case.id: running.measure(case).measurement.metrics for case in GRID} == found
         running.close()
     finally:
         engine.close()
@@ -99,40 +99,40 @@ def test_numbers_are_the_same_in_worker_processes(tmp_path: Path, found: dict[st
 
 def test_nothing_is_done_twice(running: Scheduler, engine: Spy) -> None:
     for each in GRID:
-        running.outcome(each)
+        running.measure(each)
     assert len(engine.keys) == len(set(engine.keys))
 
 
 def test_what_fails_ahead_fails_where_it_is_asked_for(tmp_path: Path) -> None:
     broken = replace(case(), protocol=Broken())
     running = Scheduler([GRID[0], broken, *GRID[1:]], cache=Cache(tmp_path), engine=Spy(workers=2))
-    assert running.outcome(GRID[0]).measurement.metrics
+    assert running.measure(GRID[0]).measurement.metrics
     with pytest.raises(RuntimeError, match="broken experiment"):
-        running.outcome(broken)
-    assert running.outcome(GRID[1]).measurement.metrics
+        running.measure(broken)
+    assert running.measure(GRID[1]).measurement.metrics
     running.close()
 
 
 def test_nothing_is_begun_while_it_rests(running: Scheduler, engine: Spy) -> None:
-    running.outcome(GRID[0])
+    running.measure(GRID[0])
     running.rest()
     before = len(engine.bundles)
     time.sleep(0.5)
     assert len(engine.bundles) == before
-    running.outcome(GRID[-1])
+    running.measure(GRID[-1])
     assert len(engine.bundles) > before
 
 
 def test_after_it_is_closed_it_goes_on_where_it_was(running: Scheduler, engine: Spy, found: dict[str, Any]) -> None:
-    running.outcome(GRID[0])
+    running.measure(GRID[0])
     running.close()
-    assert {case.id: running.outcome(case).measurement.metrics for case in GRID} == found
+    assert {case.id: running.measure(case).measurement.metrics for case in GRID} == found
 
 
 def test_a_case_of_another_session_is_refused(running: Scheduler) -> None:
     stranger = case(seeds=(0, 1, 2, 3))
-    with pytest.raises(ValueError, match="is no case of this session"):
-        running.outcome(stranger)
+    with pytest.raises(ValueError, match="expected a case of this session"):
+        running.measure(stranger)
 
 
 class Holder:
@@ -154,27 +154,27 @@ class Holder:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_what_another_process_does_is_waited_for_and_not_done_again(workers: int, tmp_path: Path) -> None:
     first = Spy()
-    Scheduler([GRID[0]], cache=Cache(tmp_path / "first"), engine=first).outcome(GRID[0])
+    Scheduler([GRID[0]], cache=Cache(tmp_path / "first"), engine=first).measure(GRID[0])
     engine = Spy(workers=workers)
     holder = Holder(tmp_path / "shared", first.bundles[0], Spy())
     finishing = threading.Timer(0.5, holder.finish)
     finishing.start()
     running = Scheduler(GRID, cache=Cache(tmp_path / "shared"), engine=engine)
-    running.outcome(GRID[0])
+    running.measure(GRID[0])
     running.close()
     assert not set(engine.keys) & {job.key for job in first.bundles[0]}
 
 
 def test_while_another_process_is_at_it_the_next_cases_are_begun(tmp_path: Path) -> None:
     first = Spy()
-    Scheduler([GRID[0]], cache=Cache(tmp_path / "first"), engine=first).outcome(GRID[0])
+    Scheduler([GRID[0]], cache=Cache(tmp_path / "first"), engine=first).measure(GRID[0])
     crafts = [bundle for bundle in first.bundles if not isinstance(bundle[0], Train)]
     holders = [Holder(tmp_path / "shared", bundle, Spy()) for bundle in crafts]
     for holder in holders:
         threading.Timer(1.0, holder.finish).start()
     engine = Spy()
     running = Scheduler(GRID, cache=Cache(tmp_path / "shared"), engine=engine)
-    running.outcome(GRID[0])
+    running.measure(GRID[0])
     assert crafted(engine) == {FLIPS[1]}
 
 
@@ -192,7 +192,7 @@ def test_one_data_set_is_in_memory_at_a_time(running: Scheduler, monkeypatch: py
 
     monkeypatch.setattr(Rows, "load", watched)
     for each in (GRID[0], ELSEWHERE, GRID[1]):
-        running.outcome(each)
+        running.measure(each)
         running.rest()
         engine.done.clear()
         engine.bundles.clear()

@@ -12,7 +12,7 @@ from gradshape.shaping import Clip
 from gradshape.training import Adam, Recipe
 from gradshape_bench.case import Case, ExpectedFailure, Scale, Task
 from gradshape_bench.matrix import MARK, Expect, Matrix, Sized, all_cases, benchmark_cases
-from gradshape_bench.protocols.from_scratch import FromScratch
+from gradshape_bench.protocols import Accuracy, FromScratch
 from gradshape_bench.schedule import by_id
 from gradshape_bench.verdict import Threshold
 
@@ -57,10 +57,10 @@ def test_cases_stand_in_the_order_of_the_axes() -> None:
 
 
 def test_cases_carry_what_the_matrix_declares() -> None:
-    matrix = replace(MATRIX, protocol=FromScratch("last"))
+    matrix = replace(MATRIX, protocol=FromScratch(Accuracy.LAST))
     case = matrix.cases(Scale.PAPER, [3, 5])[0]
     assert case == Case(
-        TASKS[0], FLIPS[0], DEFENSES[0], Scale.PAPER, (3, 5), (Threshold("rad", "<", 0.05),), FromScratch("last")
+        TASKS[0], FLIPS[0], DEFENSES[0], Scale.PAPER, (3, 5), (Threshold("rad", "<", 0.05),), FromScratch(Accuracy.LAST)
     )
 
 
@@ -74,6 +74,14 @@ def test_sized_defenses_differ_between_scales() -> None:
     matrix = replace(MATRIX, tasks=TASKS[:1], attacks=FLIPS[:1], defenses=Sized(smoke=DEFENSES[1:], paper=DEFENSES))
     assert ids(matrix, Scale.SMOKE) == ["digits-lr-label_flip_10-dp_adam_c4"]
     assert ids(matrix, Scale.PAPER) == ["digits-lr-label_flip_10-vanilla", "digits-lr-label_flip_10-dp_adam_c4"]
+
+
+def test_sized_tasks_and_protocols_differ_between_scales() -> None:
+    protocol = Sized(smoke=FromScratch(Accuracy.LAST), paper=FromScratch())
+    tasks = Sized(smoke=TASKS[:1], paper=TASKS)
+    matrix = replace(MATRIX, tasks=tasks, attacks=FLIPS[:1], defenses=DEFENSES[:1], protocol=protocol)
+    assert ids(matrix, Scale.SMOKE) == ["digits-lr-label_flip_10-vanilla-from_scratch_last"]
+    assert ids(matrix, Scale.PAPER) == ["digits-lr-label_flip_10-vanilla", "two_moons-lr-label_flip_10-vanilla"]
 
 
 def test_matrix_of_one_scale_has_no_cases_at_the_other() -> None:

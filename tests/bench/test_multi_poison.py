@@ -10,10 +10,8 @@ import torch
 
 from gradshape.defenses import GradientShaping
 from gradshape.shaping import Clip
-from gradshape_bench.protocols.base import Measurement
-from gradshape_bench.protocols.multi_poison import MultiPoison
-from gradshape_bench.protocols.start import By, Retrained
-from gradshape_bench.report.metrics import METRICS
+from gradshape_bench.protocols import By, Measurement, MultiPoison, Retrained
+from gradshape_bench.report.metric_definitions import METRICS
 from gradshape_bench.targets import Targets, candidates
 from tests.bench.aims_sample import (
     CLIPPED,

@@ -14,13 +14,8 @@ from gradshape.shaping import Clip
 from gradshape.training import GradientProbe, Layers, Scoring, Weighting, train_victims
 from gradshape_bench.case import Case
 from gradshape_bench.jobs import Train
-from gradshape_bench.protocols import DEFINITIONS
-from gradshape_bench.protocols.aiming import Counted
-from gradshape_bench.protocols.base import Measurement
-from gradshape_bench.protocols.one_shot import OneShot
-from gradshape_bench.protocols.one_shot_gradients import OneShotGradients
-from gradshape_bench.protocols.start import By
-from gradshape_bench.report.metrics import METRICS
+from gradshape_bench.protocols import By, Counted, Measurement, OneShot, OneShotGradients, meaning
+from gradshape_bench.report.metric_definitions import METRICS
 from gradshape_bench.report.plots.series import series
 from gradshape_bench.targets import Targets
 from tests.bench.aims_sample import (
@@ -144,7 +139,7 @@ def test_gradients_are_of_all_parameters_in_the_batches_that_the_poison_is_in(sh
 @pytest.mark.usefixtures("vanilla")
 def test_trainings_go_on_to_their_end_and_are_scored_every_epoch(jobs: Jobs) -> None:
     for job in jobs["vanilla"]:
-        assert (job.wanted, job.scoring, job.recipe.epochs) == (None, Scoring.EVERY_EPOCH, 6)
+        assert (job.intended, job.scoring, job.recipe.epochs) == (None, Scoring.EVERY_EPOCH, 6)
 
 
 def test_poison_that_a_filter_removes_has_no_gradients(tmp_path: Path) -> None:
@@ -190,7 +185,7 @@ def test_what_is_no_one_shot_attack_is_refused() -> None:
 def test_labels_tell_the_options_apart_and_are_defined() -> None:
     papers = OneShotGradients(Targets(5))
     assert papers.label == "gradients_one_shot"
-    assert papers.label in DEFINITIONS
+    assert meaning(papers.label)
     assert GRADIENTS.label == "gradients_one_shot_0to1"
     assert replace(papers, counted=Counted.LAST_EPOCH).label == "gradients_one_shot_last_epoch"
     assert replace(papers, start=replace(papers.start, base=By.VANILLA)).label == (

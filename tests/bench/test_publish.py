@@ -9,7 +9,7 @@ import pytest
 
 from gradshape_bench.__main__ import main
 from gradshape_bench.case import Scale
-from gradshape_bench.held import cases_on, numbers_on, settings_on
+from gradshape_bench.page_contents import cases_on, numbers_on, settings_on
 from gradshape_bench.pending import Pending
 from gradshape_bench.publish import Refused, data_file, prepare
 from gradshape_bench.record import Record, Status
@@ -175,7 +175,7 @@ def test_an_interrupted_run_at_another_scale_is_none_of_its_business(tmp_path: P
 def test_a_run_that_did_not_say_what_it_selects_is_refused(tmp_path: Path, into: Path) -> None:
     results = measured(tmp_path, PAPER)
     Pending(results).path.unlink()
-    with pytest.raises(Refused, match="what the runs selected: run the cases again"):
+    with pytest.raises(Refused, match="to say which cases were selected: run"):
         published(results, into)
 
 

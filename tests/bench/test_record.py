@@ -43,7 +43,7 @@ def test_is_one_line_with_the_promised_fields() -> None:
 
 
 def test_numbers_that_json_does_not_have_are_not_written() -> None:
-    record = dataclasses.replace(make(), metrics={"rad": Estimate(math.nan, None, None, 1)})
+    record = dataclasses.replace(make(), metrics={"rad": Estimate(math.nan, None, None, n=1)})
     with pytest.raises(ValueError, match="not JSON compliant"):
         record.to_json()
 

@@ -15,13 +15,19 @@ from gradshape.defenses import Defense, NoDefense
 from gradshape.training import SGD, Adam, Fit, OptimizerState, Recipe, TrainingResult
 from gradshape_bench.case import Case, Scale, Task
 from gradshape_bench.jobs import AnyJob, Craft, Filter, Train
-from gradshape_bench.protocols import DEFINITIONS
-from gradshape_bench.protocols.backdoor import Backdoor
-from gradshape_bench.protocols.base import Measurement, Protocol
-from gradshape_bench.protocols.gradients import GradientDifferences
-from gradshape_bench.protocols.retrain import Retrain
-from gradshape_bench.protocols.start import By, Retrained
-from gradshape_bench.report.metrics import METRICS
+from gradshape_bench.protocols import (
+    Accuracy,
+    Backdoor,
+    By,
+    GradientDifferences,
+    Lab,
+    Measurement,
+    Protocol,
+    Retrain,
+    Retrained,
+    meaning,
+)
+from gradshape_bench.report.metric_definitions import METRICS
 from tests.bench.aims_sample import CLIPPED, DATA, RECIPE, DropLast, Numbered, measure
 
 FLIPS = LabelFlip(0.2)
@@ -58,7 +64,7 @@ def answer(job: AnyJob) -> Any:
 
 def play(chosen: Case, dataset: Dataset = DATA) -> tuple[list[Sequence[AnyJob]], Measurement]:
     """What the protocol asks for, in rounds, and what it finds."""
-    running = chosen.protocol.run(chosen, dataset, "cpu")
+    running = chosen.protocol.run(chosen, Lab(chosen, dataset, "cpu"))
     rounds = [next(running)]
     while True:
         try:
@@ -117,12 +123,12 @@ def test_training_goes_on_from_the_best_state_with_what_the_optimizer_remembered
         ("accuracy_poisoned", 0.3, 0.2),
     ],
 )
-@pytest.mark.parametrize("epoch", ["best", "last"])
-def test_metrics_are_those_of_the_definitions(name: str, best: float, last: float, epoch: str) -> None:
+@pytest.mark.parametrize("epoch", Accuracy)
+def test_metrics_are_those_of_the_definitions(name: str, best: float, last: float, epoch: Accuracy) -> None:
     start = replace(START, base=By.DEFENDED)
     found = play(case(protocol=Retrain(start, epoch)))[1].metrics
     assert (found[f"{name}_best"].value, found[f"{name}_last"].value) == pytest.approx((best, last))
-    assert found[name] == found[f"{name}_{epoch}"]
+    assert found[name] == found[f"{name}_{epoch.value}"]
     assert found["accuracy_base"].value == 0.9
     assert {key.removesuffix("_best").removesuffix("_last") for key in found} <= METRICS.keys()
     assert {estimate.n for estimate in found.values()} == {2}
@@ -169,7 +175,7 @@ def test_poison_harms_a_trained_model_and_the_same_seeds_give_the_same_numbers(t
         NoDefense(),
         Scale.PAPER,
         (0, 1),
-        protocol=Retrain(Retrained(epochs=6), "last"),
+        protocol=Retrain(Retrained(epochs=6), Accuracy.LAST),
     )
     found = [measure(tmp_path / name, chosen).metrics for name in ("one", "other")]
     assert found[0]["rad"].value > 0.05
@@ -181,7 +187,7 @@ def test_labels_tell_the_options_apart_and_are_defined() -> None:
     starts = [Retrained(base=base, again=again) for base in By for again in By]
     labels = [Retrain(start).label for start in starts]
     assert len(set(labels)) == 4
-    assert {*labels, Retrain(accuracy="last").label} <= DEFINITIONS.keys()
+    assert all(map(meaning, [*labels, Retrain(accuracy=Accuracy.LAST).label]))
     assert Retrain(START).label == "retrain_remembering"
 
 
@@ -201,8 +207,8 @@ def test_another_kind_of_optimizer_has_nothing_to_remember() -> None:
 
 
 def test_bad_settings_are_refused() -> None:
-    with pytest.raises(ValueError, match="did you mean 'best'"):
-        Retrain(accuracy="bets")
+    with pytest.raises(ValueError, match=r"accuracy='best': expected one of Accuracy.BEST"):
+        Retrain(accuracy="best")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("again", By)
@@ -213,7 +219,7 @@ def test_other_protocols_that_go_on_combine_the_same_recipes(kind: Any, base: By
     task = Task("digits", RECIPE)
     chosen = Case(task, BadNetsPatch(3, fraction=0.05), CLIPPED, Scale.PAPER, (0,), protocol=protocol)
     of = {By.VANILLA: RECIPE, By.DEFENDED: CLIPPED.shape(RECIPE)}
-    running = protocol.run(chosen, load("digits").subset(train=60, test=60), "cpu")
+    running = protocol.run(chosen, Lab(chosen, load("digits").subset(train=60, test=60), "cpu"))
     first = next(running)
     second = running.send([answer(job) for job in first])
     assert {job.recipe for job in trainings(first) if job.keep_states} == {of[base]}

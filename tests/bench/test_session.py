@@ -11,14 +11,14 @@ from gradshape.defenses import GradientShaping, NoDefense
 from gradshape.metrics import Estimate
 from gradshape.shaping import Clip, Noise
 from gradshape.training import Adam, Recipe
-from gradshape_bench.arithmetic import tf32_settings
 from gradshape_bench.case import Case, ExpectedFailure, Scale, Task
+from gradshape_bench.matmul_precision import tf32_settings
 from gradshape_bench.options import Settings
-from gradshape_bench.privacy import privacy_of
+from gradshape_bench.privacy_ledger import recipe_ledger
 from gradshape_bench.progress import ProgressLine
-from gradshape_bench.protocols.base import Subject
+from gradshape_bench.protocols import Experiment, Lab, Subject
 from gradshape_bench.record import Record, Status
-from gradshape_bench.session import BenchSession, CaseOutcome, Place, ThresholdMissed, Unmeasured, blank_record
+from gradshape_bench.session import BenchSession, CaseOutcome, SessionPart, ThresholdMissed, Unmeasured, blank_record
 from gradshape_bench.verdict import Threshold, Verdict, judge
 
 TASK = Task("two_moons", Recipe("lr", Adam(0.05), batch_size=64, epochs=2))
@@ -44,38 +44,38 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path / "scratch")
+def place(tmp_path: Path) -> SessionPart:
+    return SessionPart(tmp_path / "scratch")
 
 
-def run(case: Case, settings: Settings, place: Place, progress: ProgressLine | None = None) -> Record:
+def run(case: Case, settings: Settings, place: SessionPart, progress: ProgressLine | None = None) -> Record:
     return BenchSession([case], settings, place, place.folder, progress).run(case)
 
 
-def unmeasured(case: Case, settings: Settings, place: Place) -> Record:
+def unmeasured(case: Case, settings: Settings, place: SessionPart) -> Record:
     with pytest.raises(Unmeasured) as caught:
         run(case, settings, place)
     return caught.value.record
 
 
-def test_record_is_of_its_case(settings: Settings, place: Place) -> None:
+def test_record_is_of_its_case(settings: Settings, place: SessionPart) -> None:
     record = run(CASE, settings, place)
     assert (record.case, record.fingerprint, record.status) == (CASE.id, CASE.fingerprint, Status.OK)
 
 
-def test_record_has_its_thresholds_judged(settings: Settings, place: Place) -> None:
+def test_record_has_its_thresholds_judged(settings: Settings, place: SessionPart) -> None:
     record = run(CASE, settings, place)
     assert record.judgements == (judge(CASE.thresholds[0], record.metrics),)
 
 
-def test_record_says_where_it_was_measured(settings: Settings, place: Place) -> None:
+def test_record_says_where_it_was_measured(settings: Settings, place: SessionPart) -> None:
     environment = run(CASE, settings, place).environment
     assert {"gradshape", "source", "commit", "python", "torch", "numpy", "device"} <= set(environment)
     assert environment["device"].startswith("cpu")
 
 
 @pytest.mark.parametrize("allowed", [True, False])
-def test_tf32_is_set_for_the_run_recorded_and_restored(settings: Settings, place: Place, allowed: bool) -> None:
+def test_tf32_is_set_for_the_run_recorded_and_restored(settings: Settings, place: SessionPart, allowed: bool) -> None:
     before = tf32_settings()
     environment = run(CASE, replace(settings, tf32=allowed), place).environment
     assert (environment["tf32"], environment["tf32_convolutions"]) == (allowed, allowed)
@@ -83,31 +83,31 @@ def test_tf32_is_set_for_the_run_recorded_and_restored(settings: Settings, place
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.5])
-def test_record_has_the_ledger_of_its_recipe(settings: Settings, place: Place, noise: float) -> None:
+def test_record_has_the_ledger_of_its_recipe(settings: Settings, place: SessionPart, noise: float) -> None:
     case = replace(CASE, defense=GradientShaping(Clip(1) | Noise(noise)))
     record = Record.from_json(run(case, settings, place).to_json())
-    assert record.details["privacy"] == privacy_of(case.recipe, 700)
+    assert record.details["privacy"] == recipe_ledger(case.recipe, 700)
     assert (record.details["privacy"]["epsilon"] is None) == (noise == 0)
     assert (record.details["privacy"]["reason"] is None) == (noise > 0)
 
 
-def test_record_survives_json(settings: Settings, place: Place) -> None:
+def test_record_survives_json(settings: Settings, place: SessionPart) -> None:
     record = run(CASE, settings, place)
     assert Record.from_json(record.to_json()) == record
 
 
-def test_finished_jobs_lie_in_the_cache(settings: Settings, place: Place) -> None:
+def test_finished_jobs_lie_in_the_cache(settings: Settings, place: SessionPart) -> None:
     run(CASE, settings, place)
     assert len(list(settings.cache_dir.rglob("*.npz"))) == 6
     assert not place.folder.exists()
 
 
-def test_without_cache_nothing_is_kept(settings: Settings, place: Place) -> None:
+def test_without_cache_nothing_is_kept(settings: Settings, place: SessionPart) -> None:
     run(CASE, replace(settings, use_cache=False), place)
     assert not settings.cache_dir.exists()
 
 
-def test_without_cache_nothing_is_used(settings: Settings, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_cache_nothing_is_used(settings: Settings, place: SessionPart, monkeypatch: pytest.MonkeyPatch) -> None:
     before = run(CASE, settings, place)
     for path in settings.cache_dir.rglob("*.npz"):
         path.write_bytes(b"")
@@ -116,13 +116,13 @@ def test_without_cache_nothing_is_used(settings: Settings, place: Place, monkeyp
     assert all(path.stat().st_size == 0 for path in settings.cache_dir.rglob("*.npz"))
 
 
-def test_without_cache_processes_of_one_session_share_jobs(settings: Settings, place: Place) -> None:
+def test_without_cache_processes_of_one_session_share_jobs(settings: Settings, place: SessionPart) -> None:
     uncached = replace(settings, use_cache=False)
     first = run(CASE, uncached, place)
-    assert run(CASE, uncached, Place(place.folder, processes=2, index=1)).seconds == first.seconds
+    assert run(CASE, uncached, SessionPart(place.folder, processes=2, index=1)).seconds == first.seconds
 
 
-def test_missing_data_is_skipped_with_the_command(settings: Settings, place: Place) -> None:
+def test_missing_data_is_skipped_with_the_command(settings: Settings, place: SessionPart) -> None:
     record = unmeasured(MISSING, settings, place)
     assert record.status is Status.SKIPPED
     assert record.reason is not None
@@ -130,28 +130,28 @@ def test_missing_data_is_skipped_with_the_command(settings: Settings, place: Pla
     assert "python -m gradshape.data fetch location30" in record.reason
 
 
-def test_required_data_that_is_missing_fails(settings: Settings, place: Place) -> None:
+def test_required_data_that_is_missing_fails(settings: Settings, place: SessionPart) -> None:
     assert unmeasured(MISSING, replace(settings, require_data=True), place).status is Status.FAILED
 
 
-def test_unknown_data_set_fails_with_near_matches(settings: Settings, place: Place) -> None:
+def test_unknown_data_set_fails_with_near_matches(settings: Settings, place: SessionPart) -> None:
     record = unmeasured(replace(CASE, task=replace(TASK, dataset="two_mons")), settings, place)
     assert record.status is Status.FAILED
     assert "did you mean 'two_moons'" in str(record.reason)
 
 
-def test_unknown_model_fails_with_near_matches(settings: Settings, place: Place) -> None:
+def test_unknown_model_fails_with_near_matches(settings: Settings, place: SessionPart) -> None:
     other = replace(TASK, recipe=replace(TASK.recipe, model="mpl"))
     assert "did you mean 'mlp'" in str(unmeasured(replace(CASE, task=other), settings, place).reason)
 
 
-def test_unknown_metric_fails_with_near_matches(settings: Settings, place: Place) -> None:
+def test_unknown_metric_fails_with_near_matches(settings: Settings, place: SessionPart) -> None:
     record = unmeasured(replace(CASE, thresholds=(Threshold("rat", "<", 0.1),)), settings, place)
     assert record.status is Status.FAILED
     assert "did you mean 'rad'" in str(record.reason)
 
 
-def test_two_cases_of_one_id_are_refused(settings: Settings, place: Place) -> None:
+def test_two_cases_of_one_id_are_refused(settings: Settings, place: SessionPart) -> None:
     other = replace(CASE, seeds=(5,))
     with pytest.raises(ValueError, match=f"two different cases are called '{CASE.id}'"):
         BenchSession([CASE, other], settings, place, place.folder, None)
@@ -163,12 +163,12 @@ class Interrupting:
 
     label: str = "interrupting"
 
-    def run(self, case: Subject, dataset: Any, device: str) -> Any:
+    def run(self, case: Subject, lab: Lab) -> Experiment:
         raise KeyboardInterrupt
         yield
 
 
-def test_interrupt_is_no_failure_of_the_case(settings: Settings, place: Place) -> None:
+def test_interrupt_is_no_failure_of_the_case(settings: Settings, place: SessionPart) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(replace(CASE, protocol=Interrupting()), settings, place)
 
@@ -187,14 +187,14 @@ class Cleared(ProgressLine):
         self.clears += 1
 
 
-def test_progress_is_told_and_cleared(settings: Settings, place: Place) -> None:
+def test_progress_is_told_and_cleared(settings: Settings, place: SessionPart) -> None:
     line = Cleared()
     run(CASE, settings, place, line)
     assert line.updates > 0
     assert line.clears == 1
 
 
-def test_progress_is_cleared_after_a_failure(settings: Settings, place: Place) -> None:
+def test_progress_is_cleared_after_a_failure(settings: Settings, place: SessionPart) -> None:
     line = Cleared()
     with pytest.raises(Unmeasured):
         run(MISSING, settings, place, line)
@@ -209,7 +209,7 @@ def test_blank_record_has_the_labels_of_the_case() -> None:
 
 
 def test_every_session_has_its_own_scratch_folder() -> None:
-    one, other = Place.alone(), Place.alone()
+    one, other = SessionPart.alone(), SessionPart.alone()
     try:
         assert one.folder != other.folder
     finally:
@@ -218,9 +218,9 @@ def test_every_session_has_its_own_scratch_folder() -> None:
 
 
 METRICS: Mapping[str, Estimate] = {
-    "rad": Estimate(0.04, 0.03, 0.06, 2),
-    "utility_loss": Estimate(0.01, 0.005, 0.015, 2),
-    "rad_last": Estimate(0.5, 0.4, 0.6, 2),
+    "rad": Estimate(0.04, 0.03, 0.06, n=2),
+    "utility_loss": Estimate(0.01, 0.005, 0.015, n=2),
+    "rad_last": Estimate(0.5, 0.4, 0.6, n=2),
 }
 
 

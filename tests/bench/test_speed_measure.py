@@ -11,18 +11,17 @@ from torch import nn
 from gradshape import models
 from gradshape_bench.case import Scale
 from gradshape_bench.options import Settings
-from gradshape_bench.speed import apart, measure, memory, results, stacks
-from gradshape_bench.speed import session as speed_session
-from gradshape_bench.speed.catalogue import WAYS
+from gradshape_bench.speed import measure, opacus_process, peak_memory, results, speed_session, stacks
+from gradshape_bench.speed.experiments import WHOLE_EXPERIMENTS, WholeExperiment
 from gradshape_bench.speed.flops import layer_products, step_flops
 from gradshape_bench.speed.gates import Gate
+from gradshape_bench.speed.library_steps import LEARNING_RATE, StepMethod, TimedStep
 from gradshape_bench.speed.measure import WrongUpdate, check_update, check_updates, update
 from gradshape_bench.speed.problems import PROBLEMS, Prepared, Problem
-from gradshape_bench.speed.session import SpeedSession
-from gradshape_bench.speed.stacks import STACKS, Stack
+from gradshape_bench.speed.speed_session import SpeedSession
+from gradshape_bench.speed.stacks import STACKS, TimedStack
+from gradshape_bench.speed.step_methods import STEP_METHODS
 from gradshape_bench.speed.timing import Effort
-from gradshape_bench.speed.ways import LEARNING_RATE, Step, Way
-from gradshape_bench.speed.wholes import WHOLES, Whole
 from tests.bench.speed_sample import make
 
 pytestmark = [
@@ -36,7 +35,7 @@ SMALL = Problem(
     "small",
     "6-256-3",
     lambda generator: models.build("mlp1", (6,), 3, generator=generator),
-    lambda rows, generator: torch.rand(rows, 6, generator=generator),
+    draw=lambda rows, generator: torch.rand(rows, 6, generator=generator),
     classes=3,
 )
 
@@ -76,22 +75,22 @@ def test_all_ways_make_the_same_update(problem: Problem) -> None:
 
 
 @pytest.mark.parametrize("stack", STACKS, ids=lambda stack: stack.name)
-def test_stack_and_opacus_make_the_same_update(stack: Stack) -> None:
+def test_stack_and_opacus_make_the_same_update(stack: TimedStack) -> None:
     prepared = stack.problem.prepare(device="cpu", batch_size=4)
     two = replace(stack, victims=2, steps=1)
-    alone = update(prepared, WAYS["opacus_hooks"](prepared, 1.0))
+    alone = update(prepared, STEP_METHODS["opacus_hooks"](prepared, 1.0))
     check_update(prepared, "the stack", update(prepared, stacks.together(two, prepared, 1.0)), alone)
 
 
 @pytest.mark.parametrize("bytes_in_cache", [1, 1 << 20], ids=["one-by-one", "together"])
 def test_every_victim_of_a_stack_takes_its_steps(bytes_in_cache: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gradshape.training.memory._IN_CACHE", bytes_in_cache)
+    monkeypatch.setattr("gradshape.training._dense.family._IN_CACHE", bytes_in_cache)
     prepared = SMALL.prepare(device="cpu", batch_size=4)
-    once = stacks.together(Stack(SMALL, 3, steps=1), prepared, 1.0)
+    once = stacks.together(TimedStack(SMALL, 3, steps=1), prepared, 1.0)
     for _ in range(2):
         once.take()
     expected = update(prepared, once)
-    at_once = stacks.together(Stack(SMALL, 3, steps=3), prepared, 1.0)
+    at_once = stacks.together(TimedStack(SMALL, 3, steps=3), prepared, 1.0)
     check_update(prepared, "the stack", update(prepared, at_once), expected)
 
 
@@ -113,17 +112,17 @@ def test_problems_leave_the_random_numbers_of_the_process_alone() -> None:
 def test_wrong_update_is_never_timed() -> None:
     prepared = SMALL.prepare(device="cpu", batch_size=4)
 
-    def twice_as_far(prepared: Prepared, lr: float) -> Step:
-        return WAYS["clipped_gradient"](prepared, 2 * lr)
+    def twice_as_far(prepared: Prepared, lr: float) -> TimedStep:
+        return STEP_METHODS["clipped_gradient"](prepared, 2 * lr)
 
-    ways: Mapping[str, Way] = {"opacus_hooks": WAYS["opacus_hooks"], "wrong": twice_as_far}
+    ways: Mapping[str, StepMethod] = {"opacus_hooks": STEP_METHODS["opacus_hooks"], "wrong": twice_as_far}
     with pytest.raises(WrongUpdate, match="small: the update of wrong differs by 1 of its length"):
         check_updates(prepared, ways)
 
 
 def test_ratios_are_those_to_plain_and_to_the_fastest_mode_of_opacus() -> None:
     times = measure.step_times(SMALL, ONCE, device="cpu")
-    assert list(times) == list(WAYS)
+    assert list(times) == list(STEP_METHODS)
     plain, ours = times["plain"], times["training"]
     fastest = min(times[name].seconds.median for name in times if name.startswith("opacus"))
     assert plain.over_plain.median == 1
@@ -134,17 +133,17 @@ def test_ratios_are_those_to_plain_and_to_the_fastest_mode_of_opacus() -> None:
 
 
 class _InThisProcess:
-    """What :class:`gradshape_bench.speed.apart.Apart` does, for a problem that another process would not know."""
+    """Does what :class:`opacus_process.OpacusProcess` does, for a problem that another process would not know."""
 
-    def __init__(self, stack: Stack) -> None:
-        self.take = WAYS["opacus_hooks"](stack.problem.prepare(device="cpu"), LEARNING_RATE).take
+    def __init__(self, stack: TimedStack) -> None:
+        self.take = STEP_METHODS["opacus_hooks"](stack.problem.prepare(device="cpu"), LEARNING_RATE).take
         self.steps = 1
 
 
 def test_rates_of_a_stack_fit_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    stack = Stack(SMALL, 3, steps=2)
+    stack = TimedStack(SMALL, 3, steps=2)
     here = _InThisProcess(stack)
-    monkeypatch.setattr(apart, "opacus", lambda name, device: nullcontext(here))
+    monkeypatch.setattr(opacus_process, "start_opacus", lambda name, device: nullcontext(here))
     times = measure.stack_times(stack, ONCE, device="cpu")
     a_victim = times.seconds.median / 3
     assert times.flops == step_flops([6 * 256, 256 * 3], 100)
@@ -155,18 +154,18 @@ def test_rates_of_a_stack_fit_together(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere the peak of the parent counts, too")
 def test_peak_is_that_of_the_step_alone() -> None:
     ballast = torch.ones(2**26)  # 256 MiB here must not count there.
-    peak = memory.peak("clipped_gradient", "lr", batch_size=2000, device="cpu")
+    peak = peak_memory.peak("clipped_gradient", "lr", batch_size=2000, device="cpu")
     assert 2000 * 100 * 4 <= peak < 2**27 < ballast.nbytes
 
 
 def test_process_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(RuntimeError, match="plain, lr, 1 rows: status 1"):
-        memory.peak("plain", "lr", batch_size=1, device="cpu")
+        peak_memory.peak("plain", "lr", batch_size=1, device="cpu")
 
 
 def test_opacus_is_not_asked_for_more_memory_than_there_is() -> None:
-    skipped = measure.peak_memory("opacus_hooks", "cnn", batch_size=1000, device="cpu", most=10**9)
+    skipped = measure.step_memory("opacus_hooks", "cnn", batch_size=1000, device="cpu", most=10**9)
     assert skipped.bytes is None
     assert skipped.reason == "would take more than 4.2 GB"
 
@@ -203,7 +202,7 @@ def test_complete_run_is_kept_and_shown(tmp_path: Path) -> None:
     assert (tmp_path / "speed.md").exists()
 
 
-@pytest.mark.parametrize("part", ["steps", "stacks", "memory", "wholes"])
+@pytest.mark.parametrize("part", ["steps", "stacks", "memory", "experiments"])
 def test_partial_run_writes_nothing(tmp_path: Path, part: str) -> None:
     partial = finished(tmp_path, Scale.PAPER)
     getattr(partial.run, part).popitem()
@@ -211,8 +210,8 @@ def test_partial_run_writes_nothing(tmp_path: Path, part: str) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("whole", WHOLES, ids=lambda whole: whole.name)
-def test_work_is_done_and_timed(whole: Whole) -> None:
+@pytest.mark.parametrize("whole", WHOLE_EXPERIMENTS, ids=lambda whole: whole.name)
+def test_work_is_done_and_timed(whole: WholeExperiment) -> None:
     assert whole.run((3, 1), "cpu", 10**8) > 0
 
 
@@ -223,17 +222,25 @@ def test_work_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         asked.append(size)
         return 2.0
 
-    whole = Whole("sums", "sums", ("rows", "columns"), (100, 20), run, {Scale.SMOKE: (10, 4)}, {Scale.SMOKE: (20, 8)})
-    monkeypatch.setattr(speed_session, "WHOLES", [whole])
+    whole = WholeExperiment(
+        "sums",
+        "sums",
+        ("rows", "columns"),
+        full=(100, 20),
+        run=run,
+        measured={Scale.SMOKE: (10, 4)},
+        on_gpus={Scale.SMOKE: (20, 8)},
+    )
+    monkeypatch.setattr(speed_session, "WHOLE_EXPERIMENTS", [whole])
     of_session = session(tmp_path, Scale.SMOKE)
-    done = of_session.whole(whole)
+    done = of_session.experiment(whole)
     assert done.projected == pytest.approx(2.0 * 100 * 20 / (10 * 4))
-    assert of_session.value(Gate("sums", "seconds", "<=", 120)) == done.projected
+    assert of_session.value(Gate("sums", "seconds", "<=", bound=120)) == done.projected
     assert asked == [(10, 4)]
 
 
 def test_gpus_may_do_more_of_the_work() -> None:
-    whole = next(whole for whole in WHOLES if whole.name == "retraining")
+    whole = next(whole for whole in WHOLE_EXPERIMENTS if whole.name == "retraining")
     assert whole.size(Scale.PAPER, gpu=True) == whole.full
     assert whole.size(Scale.PAPER, gpu=False) < whole.full
 
@@ -269,7 +276,7 @@ def test_missed_gate_is_measured_once_more(tmp_path: Path, monkeypatch: pytest.M
     measured = iter([2.0, 1.0])
     monkeypatch.setattr(measure, "step_times", lambda *_, **__: make(over_plain=next(measured)).steps["lr"])
     asked = session(tmp_path, Scale.SMOKE)
-    gate = Gate("lr", "step/plain", "<=", 0.8)
+    gate = Gate("lr", "step/plain", "<=", bound=0.8)
     assert asked.value(gate) == 2.0
     assert asked.value_again(gate) == 1.0
     assert asked.value_again(gate) == 1.0

@@ -12,8 +12,7 @@ from gradshape.defenses import Assumptions, Defense, DefenseKind, NoDefense, Sus
 from gradshape.training import Adam, AnyRecipe, Fit, Recipe
 from gradshape_bench.case import Case, Scale, Task
 from gradshape_bench.jobs import Craft, Filter, Train
-from gradshape_bench.protocols.base import Measurement
-from gradshape_bench.protocols.targeted import Targeted
+from gradshape_bench.protocols import Counted, Lab, Measurement, Targeted
 from tests.bench.spy import Spy, measured
 
 TREE = Task("digits_38", Fit("logistic"))
@@ -92,7 +91,7 @@ def test_a_defence_that_knows_the_targets_is_told_them(tmp_path: Path) -> None:
 def test_targets_are_rows_of_the_class_that_the_clean_model_classifies_correctly() -> None:
     data, protocol = load("digits_38"), Targeted(targets=4, source=1)
     case = Case(TREE, Copies(5), NoDefense(), Scale.PAPER, (0,), protocol=protocol)
-    experiment = protocol.run(case, data, "cpu")
+    experiment = protocol.run(case, Lab(case, data, "cpu"))
     _, watching = next(experiment)
     assert isinstance(watching, Train)
     assert watching.watch is not None
@@ -117,15 +116,15 @@ def test_the_target_is_not_given_to_defences_that_do_not_assume_it() -> None:
 
 def test_any_epoch_counts_if_it_is_asked_for() -> None:
     assert Targeted().label == "targeted"
-    assert Targeted(counted="any").label == "targeted_any"
+    assert Targeted(counted=Counted.ANY_EPOCH).label == "targeted_any"
 
 
 def test_bad_settings_are_refused() -> None:
     with pytest.raises(ValueError, match="targets=0"):
         Targeted(targets=0)
-    with pytest.raises(ValueError, match="did you mean 'last'"):
-        Targeted(counted="lst")
+    with pytest.raises(ValueError, match="counted='any': expected one of Counted"):
+        Targeted(counted="any")  # type: ignore[arg-type]
     data = load("digits_38")
     case = Case(TREE, Copies(5), NoDefense(), Scale.PAPER, (0,), protocol=Targeted(source=7))
     with pytest.raises(ValueError, match="source=7: digits_38 has no test row of that class"):
-        next(case.protocol.run(case, data, "cpu"))
+        next(case.protocol.run(case, Lab(case, data, "cpu")))

@@ -13,17 +13,10 @@ from torch import Tensor
 
 from gradshape.data import Dataset, Split, load
 from gradshape_bench import targets
-from gradshape_bench.targets import (
-    Chosen,
-    StoredList,
-    StoredTarget,
-    Targets,
-    TooFewTargets,
-    candidates,
-    row_digest,
-    stored,
-)
-from gradshape_bench.targets.__main__ import main, targets_of
+from gradshape_bench.__main__ import main
+from gradshape_bench.targets import Chosen, Targets, TooFewTargets, candidates
+from gradshape_bench.targets.listing import draw_targets
+from gradshape_bench.targets.stored import StoredList, StoredTarget, row_digest, stored
 from tests.training.samples import blobs
 
 LISTS = sorted(Path(targets.__file__).parent.glob("*.json"))
@@ -71,8 +64,8 @@ def test_no_row_is_listed_twice(path: Path) -> None:
 @each_list
 def test_wanted_is_another_class(path: Path) -> None:
     pair = document(path)["pair"]
-    assert all(entry.wanted != entry.label for entry in list_of(path).targets)
-    assert pair is None or {(entry.label, entry.wanted) for entry in list_of(path).targets} == {tuple(pair)}
+    assert all(entry.intended != entry.label for entry in list_of(path).targets)
+    assert pair is None or {(entry.label, entry.intended) for entry in list_of(path).targets} == {tuple(pair)}
 
 
 @each_embedded_list
@@ -87,13 +80,13 @@ def test_a_list_names_the_rows_of_its_data_set(path: Path) -> None:
 def test_a_list_can_be_made_again(pair: tuple[int, int] | None) -> None:
     found = stored("digits", pair)
     assert found is not None
-    again = targets_of(DIGITS, pair)
+    again = draw_targets(DIGITS, pair)
     # The likeliest wrong class may hang on rounding; which rows there are does not.
     assert [entry[:3] for entry in again] == [[entry.row, entry.digest, entry.label] for entry in found.targets]
 
 
 def test_making_a_list_writes_it_and_says_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["digits", "--pair", "3", "8", "--into", str(tmp_path)]) == 0
+    assert main(["targets", "digits", "--pair", "3", "8", "--into", str(tmp_path)]) == 0
     [path] = tmp_path.iterdir()
     assert capsys.readouterr().out.strip() == str(path)
     assert document(path) == document(next(each for each in LISTS if each.name == path.name))
@@ -104,7 +97,7 @@ def test_no_list_is_no_error() -> None:
 
 
 def rows_of(chosen: Chosen) -> Iterator[tuple[Tensor, int, int]]:
-    yield from zip(chosen.x, chosen.y.tolist(), chosen.wanted.tolist(), strict=True)
+    yield from zip(chosen.x, chosen.y.tolist(), chosen.intended.tolist(), strict=True)
 
 
 def test_in_the_whole_split_rows_are_those_of_the_list_in_its_order() -> None:
@@ -113,7 +106,7 @@ def test_in_the_whole_split_rows_are_those_of_the_list_in_its_order() -> None:
     assert chosen.listed[: len(found.targets)].all()
     assert chosen.rows.tolist() == [entry.row for entry in found.targets]
     assert torch.equal(chosen.x, DIGITS.test.x[chosen.rows])
-    assert {(label, wanted) for _, label, wanted in rows_of(chosen)} == {(3, 8)}
+    assert {(label, intended) for _, label, intended in rows_of(chosen)} == {(3, 8)}
 
 
 def test_in_a_part_of_the_split_the_same_rows_are_found_by_their_values() -> None:
@@ -124,7 +117,7 @@ def test_in_a_part_of_the_split_the_same_rows_are_found_by_their_values() -> Non
     here = {row_digest(x) for x in part.test.x}
     expected = [entry for entry in found.targets if entry.digest in here]
     assert [(row_digest(x), *labels) for x, *labels in rows_of(chosen)] == [
-        (entry.digest, entry.label, entry.wanted) for entry in expected
+        (entry.digest, entry.label, entry.intended) for entry in expected
     ]
     assert torch.equal(chosen.x, part.test.x[chosen.rows])
 
@@ -133,27 +126,27 @@ def test_in_another_order_of_the_split_the_same_rows_are_found() -> None:
     turned = replace(DIGITS, test=Split(DIGITS.test.x.flip(0), DIGITS.test.y.flip(0)))
     one, other = (candidates(data, Targets(10)) for data in (DIGITS, turned))
     assert torch.equal(one.x, other.x)
-    assert torch.equal(one.wanted, other.wanted)
+    assert torch.equal(one.intended, other.intended)
 
 
 def test_without_a_list_rows_are_drawn_alike_every_time() -> None:
     one, other = (candidates(BLOBS, Targets(3, (0, 2))) for _ in range(2))
     assert not one.listed.any()
     assert torch.equal(one.rows, other.rows)
-    assert (len(one), set(one.y.tolist()), set(one.wanted.tolist())) == (20, {0}, {2})
+    assert (len(one), set(one.y.tolist()), set(one.intended.tolist())) == (20, {0}, {2})
     assert torch.equal(one.x, BLOBS.test.x[one.rows])
 
 
 def test_without_a_pair_targets_are_of_any_class_and_another_one_is_wanted() -> None:
     chosen = candidates(BLOBS, Targets(20))
     assert set(chosen.y.tolist()) == {0, 1, 2}
-    assert bool((chosen.y != chosen.wanted).all())
+    assert bool((chosen.y != chosen.intended).all())
 
 
 def test_only_classes_with_test_rows_are_wanted() -> None:
     few = BLOBS.test.y != 2
     data = replace(BLOBS, test=Split(BLOBS.test.x[few], BLOBS.test.y[few]))
-    assert set(candidates(data, Targets(20)).wanted.tolist()) == {0, 1}
+    assert set(candidates(data, Targets(20)).intended.tolist()) == {0, 1}
 
 
 def test_few_rows_are_few_targets() -> None:
@@ -191,8 +184,8 @@ def listing(entries: list[StoredTarget], monkeypatch: pytest.MonkeyPatch) -> Non
     )
 
 
-def entry(row: int, wanted: int) -> StoredTarget:
-    return StoredTarget(row, row_digest(BLOBS.test.x[row]), int(BLOBS.test.y[row]), wanted)
+def entry(row: int, intended: int) -> StoredTarget:
+    return StoredTarget(row, row_digest(BLOBS.test.x[row]), int(BLOBS.test.y[row]), intended)
 
 
 def test_a_list_that_is_too_short_is_filled_up_by_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,7 +204,7 @@ def test_a_listed_target_that_is_to_be_taken_for_a_class_without_test_rows_is_le
     part = replace(BLOBS, test=Split(BLOBS.test.x[kept], BLOBS.test.y[kept]))
     pool = candidates(part, Targets(3))
     assert int(pool.listed.sum()) == 1
-    assert set(pool.wanted.tolist()) == {0, 1}
+    assert set(pool.intended.tolist()) == {0, 1}
 
 
 @pytest.mark.parametrize(
@@ -271,7 +264,7 @@ def test_a_list_that_cannot_be_made_is_a_usage_error(
     arguments: list[str], problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
-        main([*arguments, "--into", str(tmp_path)])
+        main(["targets", *arguments, "--into", str(tmp_path)])
     assert problem in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
@@ -281,5 +274,5 @@ def test_a_list_for_data_of_ones_own_lies_in_the_folder_that_was_asked_for(tmp_p
     np.savez(tmp_path / "mine.npz", x_train=x, y_train=y, x_test=x, y_test=y)
     folder = tmp_path / "lists"
     folder.mkdir()
-    assert main([str(tmp_path / "mine.npz"), "--pair", "0", "1", "--into", str(folder)]) == 0
+    assert main(["targets", str(tmp_path / "mine.npz"), "--pair", "0", "1", "--into", str(folder)]) == 0
     assert len(list(folder.iterdir())) == 1

@@ -14,12 +14,11 @@ from gradshape.shaping import Clip, Noise, Shaper
 from gradshape.training import Adam, Recipe, Sampling
 from gradshape_bench.case import Case, Scale, Task
 from gradshape_bench.jobs import AnyJob, Filter, Train
-from gradshape_bench.privacy import privacy_of
-from gradshape_bench.protocols.base import Measurement
-from gradshape_bench.protocols.utility import Utility
+from gradshape_bench.privacy_ledger import recipe_ledger
+from gradshape_bench.protocols import Accuracy, Lab, Measurement, Utility
 from gradshape_bench.record import Record, Status
 from gradshape_bench.report import leaderboard, tradeoff
-from gradshape_bench.report.metrics import METRICS
+from gradshape_bench.report.metric_definitions import METRICS
 from gradshape_bench.verdict import Threshold
 from tests.bench.sample import make, unmeasured
 from tests.bench.test_from_scratch import CURVES, MOONS, DropFirst, answer
@@ -30,7 +29,7 @@ CASE = Case(Task("two_moons", RECIPE), NoAttack(), GradientShaping(Clip(1)), Sca
 
 def experiment(case: Case) -> tuple[list[Sequence[AnyJob]], Measurement]:
     """What the protocol asks for, in rounds, and what it finds."""
-    running = case.protocol.run(case, MOONS, "cpu")
+    running = case.protocol.run(case, Lab(case, MOONS, "cpu"))
     rounds = [next(running)]
     while True:
         try:
@@ -49,11 +48,13 @@ def test_vanilla_and_defended_victims_are_trained_on_clean_data() -> None:
     assert trained == [(recipe, seed, None) for recipe in (CASE.vanilla, CASE.recipe) for seed in (0, 1)]
 
 
-@pytest.mark.parametrize(("accuracy", "epoch"), [("best", 0), ("last", 1)])
-def test_the_loss_is_relative_to_the_vanilla_model(accuracy: str, epoch: int) -> None:
+@pytest.mark.parametrize(("accuracy", "epoch"), [(Accuracy.BEST, 0), (Accuracy.LAST, 1)])
+def test_the_loss_is_relative_to_the_vanilla_model(accuracy: Accuracy, epoch: int) -> None:
     vanilla, clean = CURVES["vanilla"][epoch], CURVES["clean"][epoch]
     found = metrics(replace(CASE, protocol=Utility(accuracy)))
-    assert found["utility_loss"] == found[f"utility_loss_{accuracy}"] == pytest.approx((vanilla - clean) / vanilla)
+    assert (
+        found["utility_loss"] == found[f"utility_loss_{accuracy.value}"] == pytest.approx((vanilla - clean) / vanilla)
+    )
     assert (found["accuracy_vanilla"], found["accuracy_clean"]) == (vanilla, clean)
 
 
@@ -73,9 +74,9 @@ def test_an_attack_is_refused() -> None:
         experiment(replace(CASE, attack=LabelFlip(0.1)))
 
 
-def test_unknown_epoch_is_named() -> None:
-    with pytest.raises(ValueError, match="did you mean 'best'"):
-        Utility("bets")
+def test_an_epoch_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="accuracy='best': expected one of Accuracy"):
+        Utility("best")  # type: ignore[arg-type]
 
 
 def test_ids_tell_that_there_is_no_attack() -> None:
@@ -86,7 +87,7 @@ def measured(shaper: Shaper, **fields: Any) -> Record:
     """A record of the protocol."""
     recipe = replace(RECIPE, shaper=shaper, sampling=fields.pop("sampling", Sampling.SHUFFLE))
     values = {"protocol": "utility", "attack": "no_attack", "thresholds": (Threshold("utility_loss", "<", 0.05),)}
-    return make(defense=shaper.label or "vanilla", details={"privacy": privacy_of(recipe, 700)}, **values | fields)
+    return make(defense=shaper.label or "vanilla", details={"privacy": recipe_ledger(recipe, 700)}, **values | fields)
 
 
 GRID = [
@@ -109,7 +110,7 @@ def test_rows_are_norms_and_columns_noise() -> None:
 
 
 def test_a_cell_tells_accuracy_loss_verdict_and_both_epsilons() -> None:
-    ledger = privacy_of(replace(RECIPE, shaper=Clip(4) | Noise(4)), 700)
+    ledger = recipe_ledger(replace(RECIPE, shaper=Clip(4) | Noise(4)), 700)
     both = f"ε {ledger['nominal_epsilon']:.3g} / {ledger['epsilon']:.3g}"
     assert cells(tradeoff.render(GRID))["4"][2] == f"0.950 [0.946, 0.954]<br>loss 0.800 ✗<br>{both}"
     assert cells(tradeoff.render(GRID))["4"][0].endswith("<br>ε ∞ / ∞")
@@ -166,12 +167,12 @@ def test_without_a_ledger_the_cell_says_so() -> None:
 def test_the_leaderboard_shows_epsilons_only_beside_noise(shaper: Shaper, rows: tuple[str, ...] | None) -> None:
     page = leaderboard.render(
         [
-            make(defense="vanilla", details={"privacy": privacy_of(RECIPE, 700)}),
-            make(defense="x", details={"privacy": privacy_of(replace(RECIPE, shaper=shaper), 700)}),
+            make(defense="vanilla", details={"privacy": recipe_ledger(RECIPE, 700)}),
+            make(defense="x", details={"privacy": recipe_ledger(replace(RECIPE, shaper=shaper), 700)}),
         ]
     )
     assert ("ε at δ = 1e-05, accountant rdp" in page) == (rows is not None)
     for row in rows or ():
-        ledger = privacy_of(replace(RECIPE, shaper=shaper), 700)
+        ledger = recipe_ledger(replace(RECIPE, shaper=shaper), 700)
         key = "nominal_epsilon" if "nominal" in row else "epsilon"
         assert cells(page)[row] == ["", "∞", f"{ledger[key]:.3g}"]

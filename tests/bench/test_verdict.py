@@ -20,18 +20,18 @@ from gradshape_bench.verdict import Threshold, Verdict, judge
     ],
 )
 def test_verdict_is_what_the_whole_interval_says(op: str, low: float, high: float, verdict: Verdict) -> None:
-    judgement = judge(Threshold("rad", op, 0.05), {"rad": Estimate((low + high) / 2, low, high, 5)})
+    judgement = judge(Threshold("rad", op, 0.05), {"rad": Estimate((low + high) / 2, low, high, n=5)})
     assert judgement.verdict is verdict
 
 
 @pytest.mark.parametrize(("value", "met"), [(0.04, True), (0.05, False), (0.06, False)])
 def test_without_interval_inconclusive_and_the_value_decides(value: float, met: bool) -> None:
-    judgement = judge(Threshold("rad", "<", 0.05), {"rad": Estimate(value, None, None, 1)})
+    judgement = judge(Threshold("rad", "<", 0.05), {"rad": Estimate(value, None, None, n=1)})
     assert (judgement.verdict, judgement.met) == (Verdict.INCONCLUSIVE, met)
 
 
 def test_judgement_says_threshold_value_interval_and_verdict() -> None:
-    text = str(judge(Threshold("rad", "<", 0.05), {"rad": Estimate(0.06, 0.055, 0.065, 5)}))
+    text = str(judge(Threshold("rad", "<", 0.05), {"rad": Estimate(0.06, 0.055, 0.065, n=5)}))
     assert text == "rad < 0.05: measured 0.0600 [0.0550, 0.0650] (n=5): FAIL"
 
 
@@ -48,4 +48,4 @@ def test_bound_has_to_be_finite(bound: float) -> None:
 
 def test_metric_that_is_not_measured_lists_near_ones() -> None:
     with pytest.raises(ValueError, match="unknown metric 'rda': did you mean 'rad'"):
-        judge(Threshold("rda", "<", 0.05), {"rad": Estimate(0.01, None, None, 1)})
+        judge(Threshold("rda", "<", 0.05), {"rad": Estimate(0.01, None, None, n=1)})

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gradshape.clipping import clipped_gradient, per_sample_norms, weighted_gradient
-from gradshape.clipping.book_keeping import book_keeping
-from gradshape.clipping.functional import of_model
+from gradshape.clipping._book_keeping import book_keeping
+from gradshape.clipping._vmapped import model_gradients
 from gradshape.clipping.structure import Structure
 from tests.clipping.naive import (
     PER_SAMPLE_LOSS,
@@ -76,7 +76,7 @@ def test_both_ways_agree(data: st.DataObject, rows: int) -> None:
     assert one is not None
     if not structure.parameters:
         return
-    other = of_model(structure, structure.parameters, PER_SAMPLE_LOSS, x, y)
+    other = model_gradients(structure, structure.parameters, PER_SAMPLE_LOSS, x, y)
     torch.testing.assert_close(one.norms, other.norms, rtol=1e-9, atol=1e-9)
     assert_equal(one.weighted_sum(weights), other.weighted_sum(weights))
 
@@ -89,7 +89,7 @@ def test_both_norms_of_sequences_are_exact(length: int, bias: bool) -> None:
 
 
 def test_rows_are_worked_off_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gradshape.clipping.rules.linear._BLOCK_ELEMENTS", 100)
+    monkeypatch.setattr("gradshape.clipping.rules._linear_layer._BLOCK_ELEMENTS", 100)
     model = filled(nn.Sequential(nn.Linear(9, 5), Positions()))
     for length in (2, 40):
         assert_agrees(model, randn(7, length, 9), labels(7, 5))

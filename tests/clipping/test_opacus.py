@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from gradshape import models
 from gradshape.clipping import clipped_gradient, per_sample_norms
-from gradshape_bench.speed.opacus import acceptable, plainly_named
+from gradshape_bench.speed.opacus_steps import opacus_compatible, with_torch_names
 from tests.clipping.naive import PER_SAMPLE_LOSS, labels
 
 # Of torch, about the hooks of Opacus.
@@ -94,7 +94,7 @@ def without_dropout(model: nn.Module) -> Iterator[None]:
 
 def by_opacus(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Callable[[float], dict[str, Tensor]], Tensor]:
     """Opacus' mean clipped gradient as a function of the clipping norm, and its norms."""
-    model = acceptable(model.train())
+    model = opacus_compatible(model.train())
     wrapped = GradSampleModule(model, loss_reduction="sum")
     with without_dropout(model):
         PER_SAMPLE_LOSS(wrapped(x), y).sum().backward()
@@ -104,7 +104,9 @@ def by_opacus(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Callable[[float],
 
     def mean(max_norm: float) -> dict[str, Tensor]:
         factors = (max_norm / (norms + 1e-6)).clamp(max=1)
-        return plainly_named({name: torch.einsum("i,i...->...", factors, g) / len(x) for name, g in per_sample.items()})
+        return with_torch_names(
+            {name: torch.einsum("i,i...->...", factors, g) / len(x) for name, g in per_sample.items()}
+        )
 
     return mean, norms
 
@@ -165,7 +167,7 @@ by_every_wrapper = pytest.mark.parametrize(
 @by_every_wrapper
 @of_every_kind
 def test_wrapped_model_has_the_gradients_of_the_model(kind: Kind, wrap: Wrap) -> None:
-    model, x, y = acceptable(kind.build().train()), kind.draw(), labels(ROWS, CLASSES)
+    model, x, y = opacus_compatible(kind.build().train()), kind.draw(), labels(ROWS, CLASSES)
     with without_dropout(model):
         expected, expected_norms = clipped_gradient(model, PER_SAMPLE_LOSS, x, y, max_norm=1.0)
         wrapped = wrap(model)
@@ -178,7 +180,7 @@ def test_wrapped_model_has_the_gradients_of_the_model(kind: Kind, wrap: Wrap) ->
 @by_every_wrapper
 @of_every_kind
 def test_wrapper_sees_nothing_of_it(kind: Kind, wrap: Wrap, monkeypatch: pytest.MonkeyPatch) -> None:
-    wrapped = wrap(acceptable(kind.build().train()))
+    wrapped = wrap(opacus_compatible(kind.build().train()))
 
     def fired(*_: object, **__: object) -> None:
         raise AssertionError("a hook of Opacus fired")
@@ -200,7 +202,7 @@ def test_wrapper_sees_nothing_of_it(kind: Kind, wrap: Wrap, monkeypatch: pytest.
 @of_every_kind
 def test_wrapper_goes_on_working_afterwards(kind: Kind) -> None:
     x, y = kind.draw(), labels(ROWS, CLASSES)
-    wrapped = wrapped_with_rules(acceptable(kind.build().train()))
+    wrapped = wrapped_with_rules(opacus_compatible(kind.build().train()))
     clipped_gradient(wrapped, PER_SAMPLE_LOSS, x, y, max_norm=1.0)
     PER_SAMPLE_LOSS(wrapped(x), y).mean().backward()
     assert all(len(parameter.grad_sample) == ROWS for parameter in wrapped.parameters())
@@ -208,7 +210,7 @@ def test_wrapper_goes_on_working_afterwards(kind: Kind) -> None:
 
 @of_every_kind
 def test_norms_of_a_wrapped_model_are_those_of_the_model(kind: Kind) -> None:
-    model, x, y = acceptable(kind.build().train()), kind.draw(), labels(ROWS, CLASSES)
+    model, x, y = opacus_compatible(kind.build().train()), kind.draw(), labels(ROWS, CLASSES)
     with without_dropout(model):
         expected = per_sample_norms(model, PER_SAMPLE_LOSS, x, y)
         torch.testing.assert_close(
@@ -220,7 +222,7 @@ def test_norms_of_a_wrapped_model_are_those_of_the_model(kind: Kind) -> None:
 @of_every_kind
 def test_model_that_opacus_trained_is_like_any_other(kind: Kind, unwrapped: bool) -> None:
     x, y = kind.draw(), labels(ROWS, CLASSES)
-    model = acceptable(kind.build().train())
+    model = opacus_compatible(kind.build().train())
     wrapped = wrapped_with_rules(model)
     sgd = torch.optim.SGD(model.parameters(), lr=0.1)
     optimizer = DPOptimizer(sgd, noise_multiplier=0.0, max_grad_norm=1.0, expected_batch_size=ROWS)
@@ -232,7 +234,7 @@ def test_model_that_opacus_trained_is_like_any_other(kind: Kind, unwrapped: bool
     if unwrapped:
         wrapped.remove_hooks()
 
-    fresh = acceptable(kind.build().train())
+    fresh = opacus_compatible(kind.build().train())
     with torch.no_grad():
         for to, source in zip(fresh.parameters(), model.parameters(), strict=True):
             to.copy_(source)

@@ -15,7 +15,7 @@ def random_set(seed: int, *, boxed: bool = False) -> tuple[SphereSlab, torch.Gen
 
     d = int(torch.randint(2, 8, (), generator=generator))
     axis = draw(d) - 0.5
-    one = SphereSlab(draw(d), float(0.1 + draw(1)), axis / axis.norm(), float(0.6 * draw(1)), boxed)
+    one = SphereSlab(draw(d), float(0.1 + draw(1)), axis / axis.norm(), half_width=float(0.6 * draw(1)), boxed=boxed)
     return one, generator
 
 

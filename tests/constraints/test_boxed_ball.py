@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from gradshape.constraints import SphereSlab
-from gradshape.constraints.boxed_ball import maximise_boxed
+from gradshape.constraints._boxed_ball import maximise_boxed
 from tests.constraints.sets import points_of, random_set
 
 
@@ -82,7 +82,9 @@ def test_problems_are_solved_alike_alone_and_together() -> None:
 
 
 def test_the_box_binds_where_the_ball_reaches_beyond_it() -> None:
-    one = SphereSlab(torch.tensor([0.9, 0.5]).double(), 0.3, torch.tensor([0.0, 1.0]).double(), 1.0, boxed=True)
+    one = SphereSlab(
+        torch.tensor([0.9, 0.5]).double(), 0.3, torch.tensor([0.0, 1.0]).double(), half_width=1.0, boxed=True
+    )
     found = one.maximise(torch.tensor([[1.0, 0.0], [1.0, 1e-6]]))
     assert found.value.tolist() == pytest.approx([1.0, 1.0], abs=1e-5)
     assert found.x[1].tolist() == pytest.approx([1.0, 0.5 + (0.09 - 0.01) ** 0.5])
@@ -92,7 +94,7 @@ def test_many_features_on_the_edge_of_the_box() -> None:
     generator = torch.Generator().manual_seed(0)
     centroid = (torch.rand(784, dtype=torch.float64, generator=generator) - 0.6).clamp_min(0)
     axis = torch.randn(784, dtype=torch.float64, generator=generator)
-    one = SphereSlab(centroid, 5.0, axis / axis.norm(), 0.2, boxed=True)
+    one = SphereSlab(centroid, 5.0, axis / axis.norm(), half_width=0.2, boxed=True)
     g = torch.randn(6, 784, dtype=torch.float64, generator=generator) + axis
     found = one.maximise(g)
     assert float((found.bound - found.value).max()) <= 1e-7 * float(g.norm(dim=1).max())

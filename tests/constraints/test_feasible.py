@@ -56,7 +56,7 @@ def test_points_of_the_set_are_their_own_projections(boxed: bool) -> None:
 )
 def test_directions_with_nothing_across_the_axis_or_along_it(direction: list[float], boxed: bool) -> None:
     axis = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
-    one = SphereSlab(torch.full((3,), 0.5, dtype=torch.float64), 0.4, axis, 0.1, boxed)
+    one = SphereSlab(torch.full((3,), 0.5, dtype=torch.float64), 0.4, axis, half_width=0.1, boxed=boxed)
     found = one.maximise(torch.tensor([direction]))
     expected = sum(direction) / 2 + 0.1 * abs(direction[0]) + 0.4 * abs(direction[1])
     assert found.value.item() == pytest.approx(expected)
@@ -67,7 +67,7 @@ def test_directions_with_nothing_across_the_axis_or_along_it(direction: list[flo
 @pytest.mark.parametrize(("radius", "half_width"), [(0.0, 0.1), (0.1, 0.0), (0.0, 0.0)])
 def test_sets_without_an_inside(radius: float, half_width: float, boxed: bool) -> None:
     axis = torch.tensor([1.0, 0.0], dtype=torch.float64)
-    one = SphereSlab(torch.tensor([0.5, 0.5], dtype=torch.float64), radius, axis, half_width, boxed)
+    one = SphereSlab(torch.tensor([0.5, 0.5], dtype=torch.float64), radius, axis, half_width=half_width, boxed=boxed)
     found = one.maximise(torch.tensor([[1.0, 1.0]]))
     assert found.value.item() == pytest.approx(1 + (radius if half_width == 0 else 0), abs=1e-6)
     assert one.contains(found.x).all()
@@ -75,7 +75,7 @@ def test_sets_without_an_inside(radius: float, half_width: float, boxed: bool) -
 
 
 def test_without_an_axis_there_is_no_slab() -> None:
-    one = SphereSlab(torch.zeros(2, dtype=torch.float64), 2.0, torch.zeros(2, dtype=torch.float64), 0.0)
+    one = SphereSlab(torch.zeros(2, dtype=torch.float64), 2.0, torch.zeros(2, dtype=torch.float64), half_width=0.0)
     assert one.maximise(torch.tensor([[3.0, 4.0]])).value.item() == pytest.approx(10)
     assert one.contains(torch.tensor([[2.0, 0.0], [2.1, 0.0]])).tolist() == [True, False]
 
@@ -91,8 +91,10 @@ def test_radii_and_half_widths_are_class_wise_quantiles(quantile: float) -> None
         offset = rows[y.numpy() == label] - centres[label]
         axis = centres[label] - centres[1 - label]
         widths = np.abs(offset @ axis) / np.linalg.norm(axis)
-        assert sets.of(label).radius == pytest.approx(np.percentile(np.linalg.norm(offset, axis=1), 100 * quantile))
-        assert sets.of(label).half_width == pytest.approx(np.percentile(widths, 100 * quantile))
+        assert sets.for_class(label).radius == pytest.approx(
+            np.percentile(np.linalg.norm(offset, axis=1), 100 * quantile)
+        )
+        assert sets.for_class(label).half_width == pytest.approx(np.percentile(widths, 100 * quantile))
 
 
 def test_a_wider_quantile_contains_a_narrower_one() -> None:
@@ -146,9 +148,9 @@ def test_a_negative_extent_is_named(name: str) -> None:
     one, _ = random_set(0)
     extents = {"radius": one.radius, "half_width": one.half_width, name: -1.0}
     with pytest.raises(ValueError, match=rf"{name}=-1\.0"):
-        SphereSlab(one.centroid, extents["radius"], one.axis, extents["half_width"])
+        SphereSlab(one.centroid, extents["radius"], one.axis, half_width=extents["half_width"])
 
 
 def test_a_box_needs_its_centroid_inside() -> None:
     with pytest.raises(ValueError, match=r"centroid outside \[0, 1\]"):
-        SphereSlab(torch.tensor([1.5]).double(), 1.0, torch.ones(1).double(), 1.0, boxed=True)
+        SphereSlab(torch.tensor([1.5]).double(), 1.0, torch.ones(1).double(), half_width=1.0, boxed=True)

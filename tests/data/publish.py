@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradshape.data.source import PublishedFile, Rows, Source
+from gradshape.data.source import PublishedFile, RawSplit, Source
 
 
 def idx(array: NDArray[np.uint8]) -> bytes:
@@ -72,10 +72,10 @@ def records(rows: int, features: int, classes: int) -> tuple[NDArray[np.uint8], 
     return x, np.arange(rows, dtype=np.int64) % classes
 
 
-def read_bytes_as_rows(folder: Path) -> tuple[Rows, Rows]:
+def read_bytes_as_rows(folder: Path) -> tuple[RawSplit, RawSplit]:
     """Reads ``toy.bin``: each byte is a row with one feature, and its parity the class."""
     content = np.frombuffer((folder / "toy.bin").read_bytes(), dtype=np.uint8)
-    rows = Rows(content[:, None], content % 2)
+    rows = RawSplit(content[:, None], content % 2)
     return rows, rows
 
 
@@ -92,7 +92,7 @@ def toy(url: str, hash: str | None, *, name: str = "toy", file: str = "toy.bin")
     )
 
 
-def smaller(source: Source, read: Callable[..., tuple[Rows, Rows]], **counts: int) -> Source:
+def smaller(source: Source, read: Callable[..., tuple[RawSplit, RawSplit]], **counts: int) -> Source:
     """``source`` with files of fewer rows."""
     return dataclasses.replace(source, read=partial(read, **counts))
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradshape.data import DataError
-from gradshape.data.formats import binary_table, impostor, read_bytes, read_members, shuffled
+from gradshape.data._formats import binary_table, impostor, read_bytes, read_members, shuffled
 from tests.data import publish
 
 HTML = b"\n<!DOCTYPE html><html><body>Sign in to continue</body></html>"

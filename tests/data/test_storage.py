@@ -9,7 +9,7 @@ from typing import Any
 import pooch
 import pytest
 
-from gradshape.data import DataUnavailable, fetch, load, source, storage
+from gradshape.data import DataUnavailable, _storage, fetch, load, source
 from gradshape.data.source import Source
 from tests.data.publish import Server, serve, toy
 
@@ -62,11 +62,11 @@ def test_root_comes_from_the_environment(tmp_path: Path, server: Server, monkeyp
 
 
 def test_root_is_the_users_cache_otherwise() -> None:
-    assert storage.data_root() == Path(pooch.os_cache("gradshape"))
+    assert _storage.data_root() == Path(pooch.os_cache("gradshape"))
 
 
 def test_home_is_expanded() -> None:
-    assert storage.data_root("~/data") == Path.home() / "data"
+    assert _storage.data_root("~/data") == Path.home() / "data"
 
 
 @pytest.mark.parametrize("value", ["1", "true"])
@@ -82,7 +82,7 @@ def test_offline_by_environment(tmp_path: Path, server: Server, monkeypatch: pyt
 @pytest.mark.parametrize("value", ["", "0"])
 def test_not_offline_by_environment(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("GRADSHAPE_OFFLINE", value)
-    assert not storage.offline()
+    assert not _storage.offline()
 
 
 def test_download_false_names_set_place_and_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from gradshape.defenses import TRIM, NoDefense, Suspect
-from gradshape.defenses.assumed import assumed_label, poison_rows
+from gradshape.defenses._assumed import assumed_label, poison_rows
 
 
 def rows(count: int, budget: int | None = None) -> Suspect:

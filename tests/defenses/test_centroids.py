@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from gradshape.data import Split
-from gradshape.defenses.centroids import Centroids, distances_between_centroids, distances_to_centroids
+from gradshape.defenses._centroids import Centroids, distances_between_centroids, distances_to_centroids
 from tests.defenses.rows import gaussians
 
 
@@ -28,7 +28,7 @@ def test_with_two_classes_the_line_is_the_one_between_them() -> None:
 def test_with_more_classes_the_line_leads_to_the_nearest_other_centroid() -> None:
     x = torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0], [2.0, 1.0], [1.0, 2.0], [-3.0, -3.0]])
     rows = Split(x, torch.tensor([0, 1, 2, 0, 0, 0]))
-    nearest = Centroids.of(rows).nearest_other(rows)
+    nearest = Centroids.from_rows(rows).nearest_other(rows)
     assert nearest[:5].tolist() == pytest.approx([1, 0, 0, 1, 2])
     centre = x[rows.y == 0].mean(0)
     axis = (x[1] - centre) / (x[1] - centre).norm()
@@ -36,7 +36,7 @@ def test_with_more_classes_the_line_leads_to_the_nearest_other_centroid() -> Non
 
 
 def test_classes_that_are_absent_have_no_place() -> None:
-    centroids = Centroids.of(Split(torch.rand(4, 2), torch.tensor([1, 1, 5, 5])))
+    centroids = Centroids.from_rows(Split(torch.rand(4, 2), torch.tensor([1, 1, 5, 5])))
     assert centroids.classes.tolist() == [1, 5]
     assert centroids.own(torch.tensor([0, 1, 3, 5, 9])).tolist() == [-1, 0, -1, 1, -1]
 

@@ -7,10 +7,10 @@ import torch
 
 from gradshape import features, models
 from gradshape.defenses import DeepKNN, Defense, NoDefense, SpectralSignatures, Suspect
-from gradshape.defenses.feature_space import features_of
+from gradshape.defenses._feature_space import suspect_features
+from gradshape.testing._datasets import plane
 from gradshape.training import SGD, AnyRecipe, Fit, Recipe, TrainedModel, Victim, train_victims
 from tests.defenses.rows import labelled
-from tests.learners.regressions import plane
 from tests.training.samples import blobs
 
 DATA = blobs(rows=60, classes=3)
@@ -37,7 +37,7 @@ def generator(seed: int = 0) -> torch.Generator:
 def test_they_are_those_of_the_base_model(name: str) -> None:
     model = base_model(name)
     expected = models.penultimate(model.module(DATA.input_shape, 3), DATA.train.x)
-    torch.testing.assert_close(features_of(suspect(model=model), generator=generator()), expected)
+    torch.testing.assert_close(suspect_features(suspect(model=model), generator=generator()), expected)
 
 
 def test_a_base_model_needs_no_recipe_and_draws_nothing() -> None:
@@ -46,15 +46,15 @@ def test_a_base_model_needs_no_recipe_and_draws_nothing() -> None:
     )
     drawing = generator()
     before = drawing.get_state()
-    features_of(rows, generator=drawing)
+    suspect_features(rows, generator=drawing)
     assert torch.equal(drawing.get_state(), before)
 
 
 def test_they_do_not_depend_on_the_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = suspect(model=base_model())
-    whole = features_of(rows, generator=generator())
+    whole = suspect_features(rows, generator=generator())
     monkeypatch.setattr(features, "_AT_ONCE", 1 << 10)
-    torch.testing.assert_close(features_of(rows, generator=generator()), whole)
+    torch.testing.assert_close(suspect_features(rows, generator=generator()), whole)
 
 
 def test_dropout_is_off() -> None:
@@ -64,11 +64,11 @@ def test_dropout_is_off() -> None:
     rows = Suspect(
         pictures.train.x, pictures.train.y, num_classes=2, assumptions=DeepKNN.assumptions, model=model, recipe=RECIPE
     )
-    assert torch.equal(features_of(rows, generator=generator(1)), features_of(rows, generator=generator(2)))
+    assert torch.equal(suspect_features(rows, generator=generator(1)), suspect_features(rows, generator=generator(2)))
 
 
 def test_without_a_base_model_a_network_is_trained_on_the_rows_by_the_recipe() -> None:
-    features = features_of(suspect(), generator=generator())
+    features = suspect_features(suspect(), generator=generator())
     seed = int(torch.randint(2**62, (), generator=generator()))
     [result] = train_victims(DATA, [Victim(RECIPE, seed)])
     assert result.last is not None
@@ -77,7 +77,7 @@ def test_without_a_base_model_a_network_is_trained_on_the_rows_by_the_recipe() -
 
 
 def test_another_generator_trains_another_network() -> None:
-    one, other = (features_of(suspect(), generator=generator(seed)) for seed in (0, 1))
+    one, other = (suspect_features(suspect(), generator=generator(seed)) for seed in (0, 1))
     assert not torch.allclose(one, other)
 
 
@@ -100,7 +100,7 @@ def test_a_victim_that_is_no_network_is_unsuitable(defense: Defense) -> None:
 
 def test_a_recipe_that_trains_no_network_is_refused() -> None:
     with pytest.raises(ValueError, match=r"recipe=Fit.*expected a Recipe"):
-        features_of(suspect(recipe=Fit("logistic")), generator=generator())
+        suspect_features(suspect(recipe=Fit("logistic")), generator=generator())
 
 
 def test_the_model_is_granted_with_the_recipe_only() -> None:

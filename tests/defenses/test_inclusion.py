@@ -5,7 +5,7 @@ import torch
 
 from gradshape.data import Dataset, Split
 from gradshape.defenses import RONI, Calibrated, TargetedRONI, inclusion
-from gradshape.defenses.inclusion import Learners, Trusted
+from gradshape.defenses.inclusion import TrialLearners, TrustedRows
 from gradshape.learners import fit_dual_softmax
 from gradshape.training import SGD, Recipe
 from tests.defenses.rows import gaussians
@@ -30,11 +30,11 @@ def test_learners_are_trained_on_their_base_set_and_one_row_more(classes: int, m
     clean = gaussians(100, seed=0, features=3, classes=classes)
     rows, asked = gaussians(9, seed=1, features=3, classes=classes), gaussians(6, seed=2, features=3).x
     base = torch.randperm(100, generator=generator())[:30].view(2, 15)
-    learners = Learners.on(clean, base, num_classes=classes, decay=0.1)
+    learners = TrialLearners.on(clean, base, num_classes=classes, decay=0.1)
     queries = asked.double().expand(2, -1, -1)
-    chunks = list(learners.with_each(rows.x, rows.y, queries))
+    chunks = list(learners.logits_with_each(rows.x, rows.y, queries))
     assert len(chunks) > 1
-    after, before = torch.cat(chunks), learners.without(queries)
+    after, before = torch.cat(chunks), learners.logits(queries)
     for trial in range(2):
         x, y = clean.x[base[trial]], clean.y[base[trial]]
         torch.testing.assert_close(before[trial], logits_by_hand(x, y, asked, classes=classes), atol=1e-4, rtol=0)
@@ -46,7 +46,7 @@ def test_learners_are_trained_on_their_base_set_and_one_row_more(classes: int, m
 
 def test_sets_have_no_rows_in_common() -> None:
     y = torch.arange(300) % 3
-    trusted = Trusted.draw(y, base=20, quiz=30, trials=4, calibration=50, generator=generator())
+    trusted = TrustedRows.draw(y, base=20, quiz=30, trials=4, calibration=50, generator=generator())
     assert trusted.base.shape == (4, 20)
     assert trusted.quiz.shape == (4, 30)
     for base, quiz in zip(trusted.base.tolist(), trusted.quiz.tolist(), strict=True):
@@ -55,19 +55,19 @@ def test_sets_have_no_rows_in_common() -> None:
 
 def test_sets_hold_the_classes_in_equal_numbers() -> None:
     y = (torch.arange(400) % 10 == 0).long()
-    trusted = Trusted.draw(y, base=10, quiz=10, trials=2, calibration=10, generator=generator())
+    trusted = TrustedRows.draw(y, base=10, quiz=10, trials=2, calibration=10, generator=generator())
     for rows in (*trusted.base, trusted.calibration):
         assert int(y[rows].sum()) == 5
 
 
 def test_a_class_with_few_rows_is_taken_as_far_as_it_goes() -> None:
     y = (torch.arange(100) < 2).long()
-    trusted = Trusted.draw(y, base=10, quiz=10, trials=2, calibration=0, generator=generator())
+    trusted = TrustedRows.draw(y, base=10, quiz=10, trials=2, calibration=0, generator=generator())
     assert [int(y[base].sum()) for base in trusted.base] == [2, 2]
 
 
 def test_trials_share_rows_where_there_are_few() -> None:
-    trusted = Trusted.draw(torch.arange(12) % 2, base=4, quiz=4, trials=3, calibration=4, generator=generator())
+    trusted = TrustedRows.draw(torch.arange(12) % 2, base=4, quiz=4, trials=3, calibration=4, generator=generator())
     assert set(trusted.base.flatten().tolist()) | set(trusted.quiz.flatten().tolist()) == set(range(12)) - set(
         trusted.calibration.tolist()
     )
@@ -75,7 +75,7 @@ def test_trials_share_rows_where_there_are_few() -> None:
 
 def test_too_few_clean_rows_are_refused() -> None:
     with pytest.raises(ValueError, match=r"11 clean rows: expected at least base \+ quiz \+ calibration = 12"):
-        Trusted.draw(torch.arange(11) % 2, base=4, quiz=4, trials=3, calibration=4, generator=generator())
+        TrustedRows.draw(torch.arange(11) % 2, base=4, quiz=4, trials=3, calibration=4, generator=generator())
 
 
 def test_the_threshold_is_deviations_below_the_median() -> None:
@@ -110,7 +110,7 @@ def test_the_label_says_what_is_no_default(kind: type, name: str) -> None:
 
 def dataset(rows: int, classes: int) -> Dataset:
     split = Split(torch.rand(rows, 2), torch.arange(rows) % classes if classes else torch.rand(rows))
-    return Dataset("rows", split, split, classes)
+    return Dataset("rows", split, split, num_classes=classes)
 
 
 @pytest.mark.parametrize("kind", [RONI, TargetedRONI])

@@ -33,7 +33,7 @@ def rows(count: int, seed: int) -> Split:
     return Split(x, torch.arange(count) % 2)
 
 
-DATA = Dataset("marked", rows(CLEAN, 0), rows(50, 1), 2)
+DATA = Dataset("marked", rows(CLEAN, 0), rows(50, 1), num_classes=2)
 
 
 def poison(count: int = POISONS, *, replaced: int = 0, label: int = 1) -> PoisonSet:
@@ -106,7 +106,7 @@ def reachable(*roots: object) -> Iterator[object]:
 
 def run(defense: Defense, crafted: PoisonSet | None, *, seed: int = 0) -> tuple[Suspect, list[Any]]:
     found.clear()
-    Filter(DATA, "cpu", defense, RECIPE, crafted, seed, targets=DATA.test).filter()
+    Filter(DATA, "cpu", defense, RECIPE, crafted, seed, targets=DATA.test).do(lambda _: None)
     [(train, things)] = found
     return train, things
 
@@ -199,5 +199,5 @@ def test_generator_is_the_same_whatever_the_poison() -> None:
 
 
 def test_mask_comes_back_in_the_order_of_the_job() -> None:
-    keep, _ = Filter(DATA, "cpu", PerfectFilter(), None, poison(), 0).filter()
+    keep = Filter(DATA, "cpu", PerfectFilter(), None, poison(), 0).do(lambda _: None).result
     assert torch.equal(keep, torch.arange(CLEAN + POISONS) < CLEAN)

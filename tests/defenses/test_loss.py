@@ -4,7 +4,7 @@ from torch.nn.functional import cross_entropy
 
 from gradshape.data import Split
 from gradshape.defenses import LossFilter
-from gradshape.defenses.loss import losses
+from gradshape.defenses.loss import softmax_losses
 from tests.defenses.rows import gaussians, joined, labelled, mask_of
 
 
@@ -26,7 +26,7 @@ def test_losses_are_those_at_the_minimum(classes: int) -> None:
 
     solver.step(closure)
     expected = cross_entropy(x @ w.T + b, rows.y, reduction="none").tolist()
-    assert losses(rows, decay=decay).tolist() == pytest.approx(expected, abs=1e-4)
+    assert softmax_losses(rows, decay=decay).tolist() == pytest.approx(expected, abs=1e-4)
 
 
 def test_wrong_labels_have_the_highest_losses() -> None:
@@ -37,11 +37,11 @@ def test_wrong_labels_have_the_highest_losses() -> None:
 
 def test_classes_need_not_be_consecutive() -> None:
     rows = gaussians(40, seed=0)
-    assert torch.equal(losses(Split(rows.x, 3 * rows.y + 1), decay=0.1), losses(rows, decay=0.1))
+    assert torch.equal(softmax_losses(Split(rows.x, 3 * rows.y + 1), decay=0.1), softmax_losses(rows, decay=0.1))
 
 
 def test_one_class_is_fitted_without_loss() -> None:
-    assert losses(labelled(torch.rand(4, 2), 3), decay=0.1).tolist() == [0] * 4
+    assert softmax_losses(labelled(torch.rand(4, 2), 3), decay=0.1).tolist() == [0] * 4
 
 
 def test_a_decay_of_nothing_is_refused() -> None:

@@ -123,6 +123,6 @@ def test_the_label_says_what_is_no_default(defense: Defense, label: str) -> None
 @each_kind
 def test_regression_is_unsuitable(kind: Any) -> None:
     rows = Split(torch.rand(5, 2), torch.rand(5))
-    assert "regression" in kind().unsuitable(Dataset("numbers", rows, rows, 0), RECIPE)
+    assert "regression" in kind().unsuitable(Dataset("numbers", rows, rows, num_classes=0), RECIPE)
     classes = Split(torch.rand(5, 2), torch.arange(5) % 2)
-    assert kind().unsuitable(Dataset("classes", classes, classes, 2), RECIPE) is None
+    assert kind().unsuitable(Dataset("classes", classes, classes, num_classes=2), RECIPE) is None

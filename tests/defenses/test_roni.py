@@ -6,7 +6,7 @@ import torch
 from gradshape.attacks import LabelFlip
 from gradshape.data import Split, load
 from gradshape.defenses import RONI, Calibrated
-from gradshape.defenses.inclusion import Learners, Trusted
+from gradshape.defenses.inclusion import TrialLearners, TrustedRows
 from gradshape.defenses.roni import quiz_impact
 from gradshape_bench.jobs import Filter
 from tests.defenses.rows import gaussians, joined, labelled, mask_of
@@ -22,8 +22,8 @@ def far_side(count: int) -> Split:
 
 def impacts(rows: Split, *, seed: int = 0) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
-    trusted = Trusted.draw(CLEAN.y, base=20, quiz=50, trials=5, calibration=0, generator=generator)
-    learners = Learners.on(CLEAN, trusted.base, num_classes=2, decay=0.1)
+    trusted = TrustedRows.draw(CLEAN.y, base=20, quiz=50, trials=5, calibration=0, generator=generator)
+    learners = TrialLearners.on(CLEAN, trusted.base, num_classes=2, decay=0.1)
     return quiz_impact(learners, rows, Split(CLEAN.x[trusted.quiz], CLEAN.y[trusted.quiz]))
 
 
@@ -37,7 +37,7 @@ def test_impacts_tell_mislabelled_rows_on_the_far_side(seed: int) -> None:
 
 def test_rows_of_the_base_sets_once_more_do_next_to_nothing() -> None:
     generator = torch.Generator().manual_seed(0)
-    trusted = Trusted.draw(CLEAN.y, base=20, quiz=50, trials=5, calibration=0, generator=generator)
+    trusted = TrustedRows.draw(CLEAN.y, base=20, quiz=50, trials=5, calibration=0, generator=generator)
     rows = trusted.base.flatten()
     assert impacts(Split(CLEAN.x[rows], CLEAN.y[rows])).abs().mean() < 0.01
 
@@ -77,7 +77,7 @@ def test_other_seeds_make_other_trials() -> None:
 def test_flipped_digits_are_found() -> None:
     digits = load("digits_38")
     poison = LabelFlip(0.4)(digits, seed=0)
-    keep, _ = Filter(digits, "cpu", RONI(), None, poison, 0).filter()
+    keep = Filter(digits, "cpu", RONI(), None, poison, 0).do(lambda _: None).result
     clean = len(digits.train)
     assert (~keep[clean:]).double().mean() > 0.7
     assert (~keep[:clean]).double().mean() < 0.05

@@ -11,8 +11,8 @@ from gradshape.defenses import Sever, Suspect
 from gradshape.defenses.sever import sever_classification, sever_regression
 from gradshape.learners.linear import Penalty, fit_linear
 from gradshape.learners.margin_loss import Logistic, MarginLoss, SmoothedHinge
+from gradshape.testing._datasets import plane
 from gradshape.training import SGD, AnyRecipe, Fit, Recipe, Victim, train_victims
-from tests.learners.regressions import plane
 from tests.training.samples import blobs
 
 RIDGE = Penalty(l2=1e-3)
@@ -112,7 +112,7 @@ def filtered(defense: Sever, dataset: Dataset, poison: Split, recipe: AnyRecipe)
 
 
 def mse(dataset: Dataset, recipe: AnyRecipe, rows: Split) -> float:
-    [result] = train_victims(Dataset("rows", rows, dataset.test, 0), [Victim(recipe, 0)])
+    [result] = train_victims(Dataset("rows", rows, dataset.test, num_classes=0), [Victim(recipe, 0)])
     assert result.mse is not None
     return result.mse
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gradshape.defenses.spectral_outliers import spectral_outliers, top_direction
+from gradshape.defenses._spectral_outliers import spectral_outliers, top_direction
 
 
 def _generator(seed: int = 0) -> torch.Generator:

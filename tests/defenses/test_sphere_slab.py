@@ -140,4 +140,4 @@ def test_only_the_oracle_knows_the_clean_rows() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_regression_is_unsuitable(kind: type) -> None:
     rows = Split(torch.rand(5, 2), torch.rand(5))
-    assert "regression" in kind().unsuitable(Dataset("numbers", rows, rows, 0), RECIPE)
+    assert "regression" in kind().unsuitable(Dataset("numbers", rows, rows, num_classes=0), RECIPE)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from gradshape.defenses import SVDFilter
-from gradshape.defenses.svd import residuals
+from gradshape.defenses.svd import subspace_residuals
 from tests.defenses.rows import gaussians, joined, labelled, mask_of
 
 
@@ -18,28 +18,28 @@ def test_residuals_are_those_of_numpys_decomposition(shape: tuple[int, ...], spe
     share = np.cumsum(values**2) / np.sum(values**2)
     basis = right[: int(np.argmax(share >= spectrum)) + 1]
     expected = np.linalg.norm(matrix - matrix @ basis.T @ basis, axis=1)
-    np.testing.assert_allclose(residuals(x, spectrum=spectrum).numpy(), expected, atol=1e-9)
+    np.testing.assert_allclose(subspace_residuals(x, spectrum=spectrum).numpy(), expected, atol=1e-9)
 
 
 def test_what_is_left_outside_is_the_rest_of_the_spectrum() -> None:
     x = torch.rand(40, 6, generator=torch.Generator().manual_seed(0)).double()
-    left = float(residuals(x, spectrum=0.9).square().sum() / x.square().sum())
+    left = float(subspace_residuals(x, spectrum=0.9).square().sum() / x.square().sum())
     assert 0 < left <= 0.1
 
 
 def test_the_whole_spectrum_leaves_nothing() -> None:
-    assert float(residuals(torch.rand(40, 6), spectrum=1.0).max()) < 1e-6
+    assert float(subspace_residuals(torch.rand(40, 6), spectrum=1.0).max()) < 1e-6
 
 
 def test_a_plane_explains_its_rows() -> None:
     plane = torch.randn(50, 2, generator=torch.Generator().manual_seed(0)) @ torch.tensor([[1.0, 2, 0], [2.0, -1, 0]])
-    score = residuals(torch.cat([plane, torch.tensor([[0.0, 0.0, 1.0]])]), spectrum=0.95)
+    score = subspace_residuals(torch.cat([plane, torch.tensor([[0.0, 0.0, 1.0]])]), spectrum=0.95)
     assert score[:-1].max() < 1e-6
     assert score[-1] == pytest.approx(1)
 
 
 def test_rows_of_zeros_have_none() -> None:
-    assert residuals(torch.zeros(5, 3), spectrum=0.95).tolist() == [0] * 5
+    assert subspace_residuals(torch.zeros(5, 3), spectrum=0.95).tolist() == [0] * 5
 
 
 def test_rows_off_the_subspace_go() -> None:

@@ -9,8 +9,8 @@ from gradshape.data import Dataset, Split, load
 from gradshape.defenses import TRIM, Suspect
 from gradshape.defenses.trim import trim
 from gradshape.learners.linear import Penalty, fit_linear, training_objective
+from gradshape.testing._datasets import plane, plane_rows
 from gradshape.training import SGD, AnyRecipe, Fit, Recipe
-from tests.learners.regressions import plane, plane_rows
 
 RIDGE = Penalty(l2=1e-3)
 CLEAN, TEST = plane_rows(300), plane_rows(500, seed=9)
@@ -138,7 +138,7 @@ def test_a_number_of_rows_out_of_range_is_refused(count: int) -> None:
 def test_it_is_for_linear_regressions() -> None:
     values = plane()
     flags = (values.train.y > 0.5).long()
-    classes = Dataset("classes", Split(values.train.x, flags), Split(values.train.x, flags), 2)
+    classes = Dataset("classes", Split(values.train.x, flags), Split(values.train.x, flags), num_classes=2)
     network = Recipe("lr", SGD(0.1), batch_size=5, epochs=1)
     assert TRIM().unsuitable(values, Fit("lasso")) is None
     assert "classification" in str(TRIM().unsuitable(classes, Fit("ridge")))

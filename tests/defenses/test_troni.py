@@ -3,7 +3,7 @@ import torch
 
 from gradshape.data import Split
 from gradshape.defenses import RONI, Calibrated, TargetedRONI
-from gradshape.defenses.inclusion import Learners, Trusted
+from gradshape.defenses.inclusion import TrialLearners, TrustedRows
 from gradshape.defenses.roni import quiz_impact
 from gradshape.defenses.troni import target_impact
 from tests.defenses.rows import gaussians, joined, labelled, mask_of
@@ -34,10 +34,10 @@ def test_such_a_row_moves_the_target_and_hardly_the_accuracy() -> None:
     moved, lost = [], []
     for seed in range(8):
         clean, target, bad = aligned(seed)
-        trusted = Trusted.draw(
+        trusted = TrustedRows.draw(
             clean.y, base=20, quiz=50, trials=5, calibration=0, generator=torch.Generator().manual_seed(0)
         )
-        learners = Learners.on(clean, trusted.base, num_classes=2, decay=0.1)
+        learners = TrialLearners.on(clean, trusted.base, num_classes=2, decay=0.1)
         moved.append(target_impact(learners, bad, target)[0].item())
         lost.append(quiz_impact(learners, bad, Split(clean.x[trusted.quiz], clean.y[trusted.quiz])).item())
     assert sum(moved) / 8 < -0.2
@@ -55,7 +55,7 @@ def test_copies_of_the_target_with_another_label_are_left_out() -> None:
 def test_the_worst_of_several_targets_counts() -> None:
     clean, target, bad = aligned(0)
     far = labelled(-3 * target.x, 0)
-    learners = Learners.on(clean, torch.arange(60).view(3, 20), num_classes=2, decay=0.1)
+    learners = TrialLearners.on(clean, torch.arange(60).view(3, 20), num_classes=2, decay=0.1)
     both, _ = target_impact(learners, bad, joined(far, target))
     alone = [target_impact(learners, bad, one)[0].item() for one in (far, target)]
     assert both.item() == pytest.approx(min(alone))
@@ -65,7 +65,7 @@ def test_the_worst_of_several_targets_counts() -> None:
 def test_a_flip_is_left_out_however_small_the_change() -> None:
     clean, target, _ = aligned(0)
     flipping = labelled(target.x, 0)
-    learners = Learners.on(clean, torch.arange(60).view(3, 20), num_classes=2, decay=0.1)
+    learners = TrialLearners.on(clean, torch.arange(60).view(3, 20), num_classes=2, decay=0.1)
     _, flips = target_impact(learners, joined(flipping, target), target)
     assert flips.tolist() == [True, False]
     assert not mask_of(TargetedRONI(threshold=-1.0), flipping_among(clean, flipping), clean=clean, targets=target)[-1]
@@ -77,7 +77,7 @@ def flipping_among(clean: Split, bad: Split) -> Split:
 
 def test_a_target_that_is_wrong_anyway_is_not_flipped() -> None:
     clean, target, _ = aligned(0)
-    learners = Learners.on(clean, torch.arange(60).view(3, 20), num_classes=2, decay=0.1)
+    learners = TrialLearners.on(clean, torch.arange(60).view(3, 20), num_classes=2, decay=0.1)
     wrong = labelled(target.x, 0)
     _, flips = target_impact(learners, labelled(target.x, 1), wrong)
     assert flips.tolist() == [False]
@@ -85,10 +85,10 @@ def test_a_target_that_is_wrong_anyway_is_not_flipped() -> None:
 
 def test_changes_are_those_of_the_probability() -> None:
     clean, target, bad = aligned(1)
-    learners = Learners.on(clean, torch.arange(40).view(2, 20), num_classes=2, decay=0.1)
+    learners = TrialLearners.on(clean, torch.arange(40).view(2, 20), num_classes=2, decay=0.1)
     asked = target.x.double().expand(2, -1, -1)
-    before = learners.without(asked).softmax(-1)[:, 0, 1].mean()
-    [after] = learners.with_each(bad.x, bad.y, asked)
+    before = learners.logits(asked).softmax(-1)[:, 0, 1].mean()
+    [after] = learners.logits_with_each(bad.x, bad.y, asked)
     change, _ = target_impact(learners, bad, target)
     assert change.item() == pytest.approx(float(after.softmax(-1)[0, :, 0, 1].mean() - before))
     assert change.item() < 0

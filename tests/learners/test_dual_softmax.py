@@ -69,8 +69,8 @@ def test_the_condition_is_met_to_the_tolerance() -> None:
     gram = x @ x.mT
     for tolerance in (1e-2, 1e-6, 1e-10):
         a = fit_dual_softmax(gram, y, num_classes=4, decay=0.1, tolerance=tolerance)
-        wanted = torch.nn.functional.one_hot(y, 4)
-        assert float((0.1 * a - wanted + (gram @ a).softmax(-1)).abs().max()) <= 1.0001 * tolerance
+        intended = torch.nn.functional.one_hot(y, 4)
+        assert float((0.1 * a - intended + (gram @ a).softmax(-1)).abs().max()) <= 1.0001 * tolerance
 
 
 def test_problems_side_by_side_are_solved_as_alone() -> None:

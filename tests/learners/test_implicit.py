@@ -35,8 +35,8 @@ def _differences(objective: Callable[[Tensor], float], point: Tensor) -> Tensor:
     return torch.tensor(slopes, dtype=torch.float64).reshape(point.shape)
 
 
-def _attained(theta: Tensor, wanted: Tensor) -> float:
-    return float((theta - wanted).square().sum() / 2)
+def _attained(theta: Tensor, intended: Tensor) -> float:
+    return float((theta - intended).square().sum() / 2)
 
 
 def _relative(found: Tensor, expected: Tensor) -> float:
@@ -46,34 +46,34 @@ def _relative(found: Tensor, expected: Tensor) -> float:
 @each_loss
 @pytest.mark.parametrize("relaxed", [False, True], ids=["binary", "between"])
 def test_the_label_gradient_equals_finite_differences(loss: MarginLoss, relaxed: bool) -> None:
-    x, signs, wanted = _problem()
+    x, signs, intended = _problem()
     z = signs * torch.linspace(0.2, 0.9, len(signs), dtype=torch.float64) if relaxed else signs
     theta = fit_logistic(x, z, ridge=RIDGE, loss=loss)[None]
-    q = adjoint(x, z, theta, theta - wanted, ridge=RIDGE, loss=loss)
+    q = adjoint(x, z, theta, theta - intended, ridge=RIDGE, loss=loss)
     found = label_gradient(x, z, theta, q, loss=loss)[0]
-    expected = _differences(lambda at: _attained(fit_logistic(x, at, ridge=RIDGE, loss=loss), wanted), z)
+    expected = _differences(lambda at: _attained(fit_logistic(x, at, ridge=RIDGE, loss=loss), intended), z)
     assert _relative(found, expected) < 1e-5
 
 
 @each_loss
 def test_the_row_gradient_equals_finite_differences(loss: MarginLoss) -> None:
-    x, signs, wanted = _problem(1)
+    x, signs, intended = _problem(1)
     theta = fit_logistic(x, signs, ridge=RIDGE, loss=loss)[None]
-    q = adjoint(x, signs, theta, theta - wanted, ridge=RIDGE, loss=loss)
+    q = adjoint(x, signs, theta, theta - intended, ridge=RIDGE, loss=loss)
     found = row_gradient(x, signs, theta, q, loss=loss)
-    expected = _differences(lambda at: _attained(fit_logistic(at, signs, ridge=RIDGE, loss=loss), wanted), x)
+    expected = _differences(lambda at: _attained(fit_logistic(at, signs, ridge=RIDGE, loss=loss), intended), x)
     assert _relative(found, expected) < 1e-5
 
 
 @each_loss
 def test_the_row_gradient_is_summed_over_tilted_problems(loss: MarginLoss) -> None:
-    x, signs, wanted = _problem(2)
+    x, signs, intended = _problem(2)
     tilts = torch.randn(3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     theta = fit_logistic(x, signs, ridge=RIDGE, loss=loss, tilt=tilts)
-    q = adjoint(x, signs, theta, theta - wanted, ridge=RIDGE, loss=loss)
+    q = adjoint(x, signs, theta, theta - intended, ridge=RIDGE, loss=loss)
     found = row_gradient(x, signs, theta, q, loss=loss)
     expected = _differences(
-        lambda at: _attained(fit_logistic(at, signs, ridge=RIDGE, loss=loss, tilt=tilts), wanted), x
+        lambda at: _attained(fit_logistic(at, signs, ridge=RIDGE, loss=loss, tilt=tilts), intended), x
     )
     assert _relative(found, expected) < 1e-5
 
@@ -94,9 +94,9 @@ def _fit_mixture(x: Tensor, z: Tensor, loss: MarginLoss, start: Tensor) -> Tenso
 @each_loss
 def test_the_mixture_gradient_equals_finite_differences(loss: MarginLoss) -> None:
     # Weights of -STEP are no harm: the objective stays convex.
-    x, z, wanted = _problem(3)
+    x, z, intended = _problem(3)
     theta = fit_logistic(x, z, ridge=RIDGE, loss=loss)[None]
-    q = adjoint(x, z, theta, theta - wanted, ridge=RIDGE, loss=loss)
+    q = adjoint(x, z, theta, theta - intended, ridge=RIDGE, loss=loss)
     found = mixture_gradient(x, theta, q, loss=loss)[0]
-    expected = _differences(lambda at: _attained(_fit_mixture(x, at, loss, theta[0]), wanted), z)
+    expected = _differences(lambda at: _attained(_fit_mixture(x, at, loss, theta[0]), intended), z)
     assert _relative(found, expected) < 1e-5

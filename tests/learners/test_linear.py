@@ -7,7 +7,7 @@ from sklearn.linear_model import ElasticNet, LinearRegression, Ridge
 from torch import Tensor
 
 from gradshape.learners.linear import LinearFit, Penalty, fit_linear, row_gradients, training_objective
-from tests.learners.regressions import plane_rows
+from gradshape.testing._datasets import plane_rows
 
 ROWS = 60
 X, Y = plane_rows(ROWS, features=6, noise=0.1)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from gradshape import learners
-from gradshape.learners.private import ObjectivePerturbation, OutputPerturbation, from_ball, to_ball
-from gradshape.learners.private_noise import ByNorm, PerCoordinate
+from gradshape.learners._private_noise import LaplaceNoise, NormNoise
+from gradshape.learners.private import ObjectivePerturbation, OutputPerturbation, PrivateNoise, from_ball, to_ball
 from gradshape.training import Fit, Victim, train_victims
 from tests.training.samples import blobs
 
@@ -32,9 +32,9 @@ def _log_density(theta: Tensor, x: Tensor, signs: Tensor, learner: ObjectivePert
     weights = torch.sigmoid(margins) * torch.sigmoid(-margins)
     stretch = torch.logdet(x.T @ (weights[:, None] * x) + learner.ridge * torch.eye(x.shape[1]))
     noise = learner.perturbation(len(x))
-    if isinstance(noise, ByNorm):
+    if isinstance(noise, NormNoise):
         return float(stretch - noise.rate * vector.norm())
-    assert isinstance(noise, PerCoordinate)
+    assert isinstance(noise, LaplaceNoise)
     return float(stretch - vector.abs().sum() / noise.scale)
 
 
@@ -62,14 +62,14 @@ def test_objective_perturbation_by_norm_is_private(epsilon: float, ridge: float)
 
 
 def test_per_coordinate_laplace_noise_loses_more_than_epsilon() -> None:
-    assert _largest_loss(ObjectivePerturbation(1.0, 10.0, "laplace")) > 1.2
+    assert _largest_loss(ObjectivePerturbation(1.0, 10.0, PrivateNoise.LAPLACE)) > 1.2
 
 
 @pytest.mark.parametrize("bound", [0.05, 1.0, 100.0])
 def test_ridge_parameters_move_no_farther_than_the_noise_assumes(bound: float) -> None:
     learner = OutputPerturbation(1.0, ridge=2.0, bound=bound)
     noise = learner.perturbation(20)
-    assert isinstance(noise, ByNorm)
+    assert isinstance(noise, NormNoise)
     distance = 1.0 / noise.rate
     moved = []
     for seed in range(30):
@@ -104,7 +104,7 @@ def test_the_release_is_the_minimum_plus_the_noise() -> None:
 
 
 def test_the_authors_gaussian_variance() -> None:
-    drawn = ObjectivePerturbation(2.0, noise="gaussian", delta=0.01).perturbation(50)
+    drawn = ObjectivePerturbation(2.0, noise=PrivateNoise.GAUSSIAN, delta=0.01).perturbation(50)
     assert drawn.draw(1, 1, generator=torch.Generator()).shape == (1, 1)
     assert getattr(drawn, "std", None) == pytest.approx(math.sqrt((8 * math.log(200) + 8) / 4))
 
@@ -121,15 +121,21 @@ def test_the_box_goes_into_the_ball_and_back() -> None:
         ({"epsilon": 0.0}, "epsilon=0.0"),
         ({"epsilon": 1.0, "ridge": -1.0}, "ridge=-1.0"),
         ({"epsilon": 0.1, "ridge": 1.0}, "ridge=1.0: expected more than 4.87"),
-        ({"epsilon": 0.1, "ridge": 1.0, "noise": "laplace"}, "ridge=1.0: expected at least 5"),
-        ({"epsilon": 1.0, "noise": "norms"}, "did you mean 'norm'"),
-        ({"epsilon": 1.0, "noise": "gaussian", "delta": 1.0}, "delta=1.0"),
+        ({"epsilon": 0.1, "ridge": 1.0, "noise": PrivateNoise.LAPLACE}, "ridge=1.0: expected at least 5"),
+        ({"epsilon": 1.0, "noise": "norm"}, "noise='norm': expected one of PrivateNoise.NORM"),
+        ({"epsilon": 1.0, "noise": PrivateNoise.GAUSSIAN, "delta": 1.0}, "delta=1.0"),
     ],
     ids=["epsilon", "ridge", "ridge-too-small", "ridge-too-small-laplace", "noise", "delta"],
 )
 def test_a_bad_argument_is_named(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ObjectivePerturbation(**arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_unknown_noise_of_an_estimator_is_named_with_near_matches(name: str) -> None:
+    with pytest.raises(ValueError, match="unknown noise 'norms': did you mean 'norm'"):
+        learners.build(name, {"noise": "norms"})
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy import stats
 
-from gradshape.learners.private_noise import ByNorm, Gaussian, PerCoordinate, Perturbation, gaussian_std
+from gradshape.learners._private_noise import GaussianNoise, LaplaceNoise, NormNoise, Perturbation, gaussian_std
 
 
 def _drawn(distribution: Perturbation, count: int = 4000, width: int = 6) -> torch.Tensor:
@@ -14,12 +14,12 @@ def _drawn(distribution: Perturbation, count: int = 4000, width: int = 6) -> tor
 
 
 def test_norms_of_by_norm_are_gamma() -> None:
-    norms = _drawn(ByNorm(0.5)).norm(dim=1).numpy()
+    norms = _drawn(NormNoise(0.5)).norm(dim=1).numpy()
     assert stats.kstest(norms, stats.gamma(6, scale=2).cdf).pvalue > 1e-3
 
 
 def test_directions_of_by_norm_are_uniform() -> None:
-    drawn = _drawn(ByNorm(0.5))
+    drawn = _drawn(NormNoise(0.5))
     cosines = (drawn[:, 0] / drawn.norm(dim=1)).numpy()
     # A coordinate of a uniform direction: its square is of a beta distribution.
     assert stats.kstest(cosines**2, stats.beta(0.5, 2.5).cdf).pvalue > 1e-3
@@ -27,14 +27,14 @@ def test_directions_of_by_norm_are_uniform() -> None:
 
 
 def test_coordinates_are_laplace() -> None:
-    assert stats.kstest(_drawn(PerCoordinate(3.0)).flatten().numpy(), stats.laplace(scale=3).cdf).pvalue > 1e-3
+    assert stats.kstest(_drawn(LaplaceNoise(3.0)).flatten().numpy(), stats.laplace(scale=3).cdf).pvalue > 1e-3
 
 
 def test_coordinates_are_normal() -> None:
-    assert stats.kstest(_drawn(Gaussian(3.0)).flatten().numpy(), stats.norm(scale=3).cdf).pvalue > 1e-3
+    assert stats.kstest(_drawn(GaussianNoise(3.0)).flatten().numpy(), stats.norm(scale=3).cdf).pvalue > 1e-3
 
 
-@pytest.mark.parametrize("distribution", [ByNorm(1.0), PerCoordinate(1.0), Gaussian(1.0)], ids=repr)
+@pytest.mark.parametrize("distribution", [NormNoise(1.0), LaplaceNoise(1.0), GaussianNoise(1.0)], ids=repr)
 def test_a_seed_gives_the_same_vectors(distribution: Perturbation) -> None:
     assert torch.equal(_drawn(distribution, 5), _drawn(distribution, 5))
 
@@ -52,4 +52,4 @@ def test_the_gaussian_mechanism_is_exactly_as_private_as_asked(epsilon: float, d
 
 def test_a_rate_of_zero_is_named() -> None:
     with pytest.raises(ValueError, match="rate=0"):
-        ByNorm(0)
+        NormNoise(0)

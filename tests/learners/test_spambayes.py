@@ -13,25 +13,24 @@ from scipy import stats
 from gradshape import learners
 from gradshape.data import load
 from gradshape.learners.spambayes import (
-    VARIANTS,
-    Constants,
+    PAPER,
+    RELEASED,
+    Classification,
     SpamBayes,
+    SpamBayesConstants,
     TokenCounts,
-    Verdict,
     message_scores,
     token_scores,
 )
 
-RELEASED, PAPER = VARIANTS["released"], VARIANTS["paper"]
-
 
 def random_counts(seed: int, *, ham: int = 20, spam: int = 20, tokens: int = 40) -> TokenCounts:
     generator = np.random.default_rng(seed)
-    of_ham, of_spam = generator.integers(0, ham + 1, tokens), generator.integers(0, spam + 1, tokens)
-    return TokenCounts(of_ham.astype(float), of_spam.astype(float), ham, spam)
+    ham_counts, spam_counts = generator.integers(0, ham + 1, tokens), generator.integers(0, spam + 1, tokens)
+    return TokenCounts(ham_counts.astype(float), spam_counts.astype(float), ham, spam)
 
 
-def score_by_hand(present: NDArray[np.bool_], scores: NDArray[np.float64], constants: Constants) -> float:
+def score_by_hand(present: NDArray[np.bool_], scores: NDArray[np.float64], constants: SpamBayesConstants) -> float:
     """Robinson's and Fisher's formulas for one message, with scipy's chi-square."""
     evidence = [float(f) for f in scores[present] if abs(f - 0.5) >= constants.least_distance]
     evidence = sorted(evidence, key=lambda f: (abs(f - 0.5), f), reverse=True)[: constants.most_tokens]
@@ -44,8 +43,8 @@ def score_by_hand(present: NDArray[np.bool_], scores: NDArray[np.float64], const
 
 
 def test_the_constants_are_those_of_the_program_and_of_the_paper() -> None:
-    assert Constants(0.45, 0.5, 0.1, 150, 0.20, 0.90) == RELEASED
-    assert Constants(1.0, 0.5, 0.1, 150, 0.15, 0.90) == PAPER
+    assert SpamBayesConstants(0.45, 0.5, 0.1, most_tokens=150, ham_cutoff=0.20, spam_cutoff=0.90) == RELEASED
+    assert SpamBayesConstants(1.0, 0.5, 0.1, most_tokens=150, ham_cutoff=0.15, spam_cutoff=0.90) == PAPER
 
 
 def test_a_token_score_is_the_published_formula() -> None:
@@ -58,7 +57,7 @@ def test_a_token_score_is_the_published_formula() -> None:
 
 def test_a_token_that_was_never_seen_has_the_prior_as_its_score() -> None:
     counts = TokenCounts(np.zeros(1), np.zeros(1), 8, 4)
-    assert token_scores(counts, Constants(prior=0.4)).tolist() == [0.4]
+    assert token_scores(counts, SpamBayesConstants(prior=0.4)).tolist() == [0.4]
 
 
 def test_a_kind_without_messages_is_a_kind_without_tokens() -> None:
@@ -71,7 +70,7 @@ def test_a_kind_without_messages_is_a_kind_without_tokens() -> None:
 @given(st.integers(0, 2**32), st.integers(1, 40), st.integers(0, 80), st.integers(0, 100), st.floats(0.01, 100))
 def test_scores_of_attacked_tokens_never_fall(seed: int, ham: int, spam: int, before: int, strength: float) -> None:
     counts = random_counts(seed, ham=ham, spam=min(spam, 2 * ham))
-    attacked, constants = np.arange(40) % 2 == 0, Constants(strength=strength)
+    attacked, constants = np.arange(40) % 2 == 0, SpamBayesConstants(strength=strength)
     fewer, many = (token_scores(counts.with_spam(attacked, k), constants) for k in (before, before + 1))
     assert (many[attacked] >= fewer[attacked] - 1e-14).all()
 
@@ -86,16 +85,18 @@ def test_counts_with_spam_are_those_of_training_on_the_rows() -> None:
     generator = np.random.default_rng(0)
     x, y = generator.integers(0, 2, (30, 9)), generator.integers(0, 2, 30)
     attacked = np.arange(9) < 5
-    short = TokenCounts.of(x, y).with_spam(attacked, 7)
-    long = TokenCounts.of(np.concatenate([x, np.tile(attacked, (7, 1))]), np.concatenate([y, np.ones(7, np.int64)]))
+    short = TokenCounts.from_messages(x, y).with_spam(attacked, 7)
+    long = TokenCounts.from_messages(
+        np.concatenate([x, np.tile(attacked, (7, 1))]), np.concatenate([y, np.ones(7, np.int64)])
+    )
     assert short.spam.tolist() == long.spam.tolist()
     assert short.ham.tolist() == long.ham.tolist()
     assert (short.ham_messages, short.spam_messages) == (long.ham_messages, long.spam_messages)
 
 
-@pytest.mark.parametrize("constants", [RELEASED, PAPER, Constants(most_tokens=5, least_distance=0.2)])
+@pytest.mark.parametrize("constants", [RELEASED, PAPER, SpamBayesConstants(most_tokens=5, least_distance=0.2)])
 @pytest.mark.parametrize("seed", range(3))
-def test_message_scores_are_fishers_with_the_chi_square_of_scipy(constants: Constants, seed: int) -> None:
+def test_message_scores_are_fishers_with_the_chi_square_of_scipy(constants: SpamBayesConstants, seed: int) -> None:
     generator = np.random.default_rng(seed)
     x = generator.random((50, 400)) < generator.random((50, 1))
     scores = generator.random(400)
@@ -141,7 +142,7 @@ def test_verdicts_and_classes_are_read_off_the_cutoffs(monkeypatch: pytest.Monke
     filter = SpamBayes().fit(np.eye(2), np.array([0, 1]))
     given_scores = np.array([0.0, 0.1999, 0.20, 0.5, 0.8999, 0.90, 1.0])
     monkeypatch.setattr(SpamBayes, "score", lambda self, x: given_scores)
-    verdicts = [Verdict(verdict).name for verdict in filter.verdict(np.eye(2))]
+    verdicts = [Classification(verdict).name for verdict in filter.classify(np.eye(2))]
     assert verdicts == ["HAM", "HAM", "UNSURE", "UNSURE", "UNSURE", "SPAM", "SPAM"]
     assert filter.predict(np.eye(2)).tolist() == [0, 0, 1, 1, 1, 1, 1]
 
@@ -150,10 +151,10 @@ def test_by_default_unsure_is_not_delivered_and_the_spam_cutoff_delivers_it() ->
     mail = load("spam_zipf")
     x, y = mail.train.x.numpy(), mail.train.y.numpy()
     strict, lenient = SpamBayes().fit(x, y), SpamBayes(cutoff=RELEASED.spam_cutoff).fit(x, y)
-    verdict = strict.verdict(mail.test.x.numpy())
-    assert (verdict == Verdict.UNSURE).any()
-    assert np.array_equal(strict.predict(mail.test.x.numpy()), verdict != Verdict.HAM)
-    assert np.array_equal(lenient.predict(mail.test.x.numpy()), verdict == Verdict.SPAM)
+    verdict = strict.classify(mail.test.x.numpy())
+    assert (verdict == Classification.UNSURE).any()
+    assert np.array_equal(strict.predict(mail.test.x.numpy()), verdict != Classification.HAM)
+    assert np.array_equal(lenient.predict(mail.test.x.numpy()), verdict == Classification.SPAM)
 
 
 def test_the_estimator_takes_a_variant_and_single_constants() -> None:

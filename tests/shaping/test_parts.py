@@ -1,9 +1,6 @@
 """What holds of every part, and what of one."""
 
-import copy
 import math
-import re
-from dataclasses import FrozenInstanceError
 
 import pytest
 import torch
@@ -12,19 +9,26 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from gradshape import _digest
-from gradshape.shaping import AdaptiveNoise, Bounded, Clip, Noise, Normalize, Part, QuantileClip, SampleWeights, Shaper
-from tests.shaping.parts import DAMP, NOISES, PARTS, SHARE, WEIGHTING
+from gradshape.shaping import AdaptiveNoise, Clip, Noise, Normalize, Part, QuantileClip, Shaper
+from gradshape.testing import Check, shaper_checks
+from tests.shaping.parts import DAMP, NOISES, PARTS, SHAPERS, SHARE
 
 each_part = pytest.mark.parametrize("part", PARTS, ids=lambda part: part.label)
-each_weighting = pytest.mark.parametrize("part", WEIGHTING, ids=lambda part: part.label)
 norms_of = st.lists(st.just(0.0) | st.floats(1e-6, 1e6), min_size=1, max_size=6).map(
     lambda values: torch.tensor(values, dtype=torch.float64)
 )
 
 
-@each_part
-def test_a_label_can_stand_in_a_test_id(part: Part) -> None:
-    assert re.fullmatch(r"[A-Za-z0-9._-]+", part.label)
+@pytest.mark.parametrize(
+    "check",
+    [
+        pytest.param(check, id=f"{shaper.label or 'none'}-{check}")
+        for shaper in SHAPERS
+        for check in shaper_checks(shaper)
+    ],
+)
+def test_every_shaper_keeps_its_promises(check: Check) -> None:
+    check()
 
 
 def test_labels_and_names_are_distinct() -> None:
@@ -34,41 +38,9 @@ def test_labels_and_names_are_distinct() -> None:
 
 
 @each_part
-def test_a_part_is_a_frozen_value(part: Part) -> None:
-    twin = copy.deepcopy(part)
-    assert twin is not part
-    assert twin == part
-    assert hash(twin) == hash(part)
-    assert _digest.name(twin) == _digest.name(part)
-    with pytest.raises((FrozenInstanceError, AttributeError)):
-        part.label = "other"  # type: ignore[misc]
-
-
-@each_part
 def test_parts_compose_by_a_bar(part: Part) -> None:
     assert (Clip(1.0) | part) == Shaper((Clip(1.0), part))
     assert (part | Noise(1.0)) == Shaper((part, Noise(1.0)))  # type: ignore[operator]
-
-
-@each_weighting
-@pytest.mark.parametrize("shape", [(1, 0), (1, 1), (3, 1), (2, 3, 4)], ids=str)
-def test_there_is_one_weight_a_norm(part: SampleWeights, shape: tuple[int, ...]) -> None:
-    weights = part.weights(torch.rand(shape, generator=torch.Generator().manual_seed(0)))
-    assert weights.shape == shape
-    assert weights.isfinite().all()
-
-
-@each_weighting
-def test_what_is_said_to_bound_norms_does(part: SampleWeights) -> None:
-    if not isinstance(part, Bounded):
-        return
-    norms = torch.logspace(-6, 6, 50, dtype=torch.float64)
-    for limit in (0.0, 1e-3, 1.0, 100.0, math.inf):
-        below = norms[norms <= limit]
-        if getattr(part, "per_layer", False):
-            below = below.expand(4, -1) / 2
-        left = torch.atleast_2d(below * part.weights(below)).norm(dim=0)
-        assert (left <= part.bound(limit) * (1 + 1e-12)).all()
 
 
 @given(norms=norms_of, max_norm=st.floats(0.01, 100), stabilizer=st.floats(1e-3, 1))

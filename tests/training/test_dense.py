@@ -10,9 +10,9 @@ from gradshape import models
 from gradshape.clipping import clip_weights, per_sample
 from gradshape.shaping import Clip, Noise, Shaper, ShaperStack
 from gradshape.training import SGD, Adam
-from gradshape.training.dense import DenseStack, lanes_needed
-from gradshape.training.layout import Halved, Plain
-from gradshape.training.rows import Rows
+from gradshape.training._dense.layout import Halved, Plain
+from gradshape.training._dense.stack import DenseBatch, DenseStack
+from gradshape.training._rows.matrix import RowMatrix
 from tests.training.samples import blobs
 
 VICTIMS, RATE, LIMIT = 3, 0.3, 0.2
@@ -44,10 +44,9 @@ def stack_of(
 ) -> DenseStack:
     names = list(victims[0].state_dict())
     layout = (Halved if halved else Plain)([5, *hidden, classes], list(zip(names[::2], names[1::2], strict=True)))
-    lanes = lanes_needed(len(victims), layout)
-    stack = DenseStack(layout, lanes, device=torch.device("cpu"), dtype=torch.float64, descent=descent)
-    for lane, victim in enumerate(victims):
-        stack.load(lane, victim.state_dict())
+    stack = DenseStack(layout, len(victims), device=torch.device("cpu"), dtype=torch.float64, descent=descent)
+    for place, victim in enumerate(victims):
+        stack.write(stack.parameter, place, victim.state_dict())
     return stack
 
 
@@ -65,16 +64,16 @@ def test_descent_is_a_step_along_the_shaped_gradient(
     data, victims = blobs(classes=classes), networks(hidden, classes)
     x, y = data.train.x.double(), data.train.y
     stack = stack_of(victims, hidden, classes, halved, RATE)
-    shapers = [Shaper((Clip(LIMIT),))] * stack.lanes
+    shapers = [Shaper((Clip(LIMIT),))] * stack.num_models
     rows_per_step = 8 + private
     shaping = ShaperStack(shapers, device=x.device, dtype=x.dtype, rows_per_step=rows_per_step)
-    rows = Rows.of(x, y, dtype=torch.float64, device=x.device)
-    own = torch.arange(8, 8 + private * stack.lanes).view(stack.lanes, private) % len(x)
-    stack.step(rows[torch.arange(8)], rows[own] if private else None, None, rows_per_step, shaping)
-    for lane, victim in enumerate(victims):
-        ids = torch.cat([torch.arange(8), own[lane]])
+    rows = RowMatrix.of(x, y, dtype=torch.float64, device=x.device)
+    own = torch.arange(8, 8 + private * stack.num_models).view(stack.num_models, private) % len(x)
+    stack.step(DenseBatch(rows[torch.arange(8)], rows[own] if private else None), rows_per_step, shaping)
+    for place, victim in enumerate(victims):
+        ids = torch.cat([torch.arange(8), own[place]])
         expected = stepped(victim, x[ids], y[ids])
-        for name, value in stack.state(lane).items():
+        for name, value in stack.read(stack.parameter, place).items():
             torch.testing.assert_close(value, expected[name], rtol=1e-9, atol=1e-12)
 
 
@@ -83,20 +82,20 @@ def test_descent_is_what_an_optimizer_does_with_the_gradient(
     hidden: tuple[int, ...], classes: int, halved: bool
 ) -> None:
     data, victims = blobs(classes=classes), networks(hidden, classes)
-    rows = Rows.of(data.train.x.double(), data.train.y, dtype=torch.float64, device=torch.device("cpu"))
+    rows = RowMatrix.of(data.train.x.double(), data.train.y, dtype=torch.float64, device=torch.device("cpu"))
     at_once, by_gradient = (stack_of(victims, hidden, classes, halved, rate) for rate in (RATE, None))
-    noise = torch.randn(2, 2, at_once.parameters_per_victim, generator=torch.Generator().manual_seed(0)).double()
+    noise = torch.randn(2, 2, at_once.parameters_per_model, generator=torch.Generator().manual_seed(0)).double()
     for stack in (at_once, by_gradient):
-        shapers = [Shaper((Clip(LIMIT),))] * stack.lanes
+        shapers = [Shaper((Clip(LIMIT),))] * stack.num_models
         shaping = ShaperStack(shapers, device=torch.device("cpu"), dtype=torch.float64, rows_per_step=len(rows))
         for step in range(2):
-            stack.step(rows, None, None, len(rows), shaping)
+            stack.step(DenseBatch(rows), len(rows), shaping)
             stack.add_noise(stack.noise_layout(noise), step)
             if stack is by_gradient:
                 stack.parameter.add_(stack.gradient, alpha=-RATE)
-    for lane in range(VICTIMS):
-        expected = by_gradient.state(lane)
-        for name, value in at_once.state(lane).items():
+    for place in range(VICTIMS):
+        expected = by_gradient.read(by_gradient.parameter, place)
+        for name, value in at_once.read(at_once.parameter, place).items():
             torch.testing.assert_close(value, expected[name], rtol=1e-9, atol=1e-12)
 
 
@@ -104,8 +103,8 @@ def test_descent_is_what_an_optimizer_does_with_the_gradient(
 def test_a_state_comes_back_as_it_was_loaded(hidden: tuple[int, ...], classes: int, halved: bool) -> None:
     victims = networks(hidden, classes)
     stack = stack_of(victims, hidden, classes, halved, None)
-    for lane, victim in enumerate(victims):
-        for name, value in stack.state(lane).items():
+    for place, victim in enumerate(victims):
+        for name, value in stack.read(stack.parameter, place).items():
             torch.testing.assert_close(value, victim.state_dict()[name], rtol=1e-15, atol=1e-15)
 
 
@@ -116,15 +115,15 @@ def test_a_logit_that_is_not_finite_is_no_class(hidden: tuple[int, ...], classes
         next(victims[1].parameters())[-1, 0] = torch.nan
     stack = stack_of(victims, hidden, classes, halved, None)
     test = blobs(classes=classes).test
-    x = Rows.of(test.x, test.y, dtype=torch.float64, device=torch.device("cpu")).x
-    found = stack.predict(x)
-    assert found.shape == (stack.lanes, 40)
-    for lane in (0, 2):
-        assert torch.equal(found[lane], victims[lane](test.x.double()).argmax(1))
+    x = RowMatrix.of(test.x, test.y, dtype=torch.float64, device=torch.device("cpu")).x
+    found = stack.predictor(range(VICTIMS))(x)
+    assert found.shape == (VICTIMS, 40)
+    for place in (0, 2):
+        assert torch.equal(found[place], victims[place](test.x.double()).argmax(1))
     if not hidden:
         assert (found[1] == -1).all()
-    own = x[:2].expand(stack.lanes, -1, -1)
-    assert torch.equal(stack.predict_own(own), found[:, :2])
+    own = x[:2].expand(stack.num_models, -1, -1)
+    assert torch.equal(stack.predict_own(own)[:VICTIMS], found[:, :2])
 
 
 def test_two_classes_are_halved_where_the_optimizer_keeps_rows_opposite() -> None:
@@ -142,7 +141,7 @@ def test_two_classes_are_halved_where_the_optimizer_keeps_rows_opposite() -> Non
     ids=str,
 )
 @pytest.mark.parametrize("victims", [1, 2, 5])
-def test_single_precision_depends_neither_on_the_company_nor_on_the_lane(
+def test_single_precision_depends_neither_on_the_company_nor_on_the_place(
     widths: list[int], halved: bool, victims: int
 ) -> None:
     def last_of(count: int) -> dict[str, Tensor]:
@@ -152,18 +151,20 @@ def test_single_precision_depends_neither_on_the_company_nor_on_the_lane(
             generator = torch.Generator().manual_seed(seed)
             models_of.append([torch.randn(outputs, inputs, generator=generator) for inputs, outputs in pairs])
         layout = (Halved if halved else Plain)(widths, names)
-        stack = DenseStack(layout, lanes_needed(count, layout), device=torch.device("cpu"), dtype=torch.float32)
-        for lane, weights in enumerate(models_of):
+        stack = DenseStack(layout, count, device=torch.device("cpu"), dtype=torch.float32)
+        for place, weights in enumerate(models_of):
             state = {name: weight for (name, _), weight in zip(names, weights, strict=True)}
-            stack.load(lane, state | {bias: torch.zeros(len(state[weight])) for weight, bias in names})
+            stack.write(
+                stack.parameter, place, state | {bias: torch.zeros(len(state[weight])) for weight, bias in names}
+            )
         data = blobs(shape=shape, classes=classes)
-        rows = Rows.of(data.train.x, data.train.y, dtype=torch.float32, device=torch.device("cpu"))
-        shapers = [Shaper((Clip(LIMIT),))] * stack.lanes
+        rows = RowMatrix.of(data.train.x, data.train.y, dtype=torch.float32, device=torch.device("cpu"))
+        shapers = [Shaper((Clip(LIMIT),))] * stack.num_models
         shaping = ShaperStack(shapers, device=torch.device("cpu"), dtype=torch.float32, rows_per_step=len(rows))
         for _ in range(3):
-            stack.step(rows, None, None, len(rows), shaping)
+            stack.step(DenseBatch(rows), len(rows), shaping)
             stack.parameter.add_(stack.gradient, alpha=-RATE)
-        return stack.state(count - 1)
+        return stack.read(stack.parameter, count - 1)
 
     pairs = list(itertools.pairwise(widths))
     names = [(f"{layer}.weight", f"{layer}.bias") for layer in range(len(pairs))]

@@ -93,7 +93,7 @@ def test_what_leaves_a_stack_takes_its_own_memory_along(scoring: Scoring) -> Non
         for k in range(5)
     ]
     watch = random_rows(THREE, 1, seed=9).x
-    victims = [replace(v, watch=watch, wanted=torch.tensor([k % 3]), scoring=scoring) for k, v in enumerate(plain)]
+    victims = [replace(v, watch=watch, intended=torch.tensor([k % 3]), scoring=scoring) for k, v in enumerate(plain)]
     together = train_victims(THREE, victims, dtype=torch.float64)
     for victim, result in zip(victims, together, strict=True):
         [alone] = train_victims(THREE, [victim], dtype=torch.float64, stacked=False)
@@ -115,7 +115,7 @@ def test_scored_at_the_end_a_victim_is_trained_alike_and_has_its_last_accuracy(m
             random_rows(THREE, 1 + k % 2, seed=k),
             order_seed=5,
             watch=random_rows(THREE, 1, seed=50 + k).x,
-            wanted=torch.tensor([k % 3]) if k % 2 else None,
+            intended=torch.tensor([k % 3]) if k % 2 else None,
         )
         for k in range(6)
     ]

@@ -11,7 +11,9 @@ import torch
 from gradshape.data import Dataset
 from gradshape.shaping import AdaptiveNoise, Clip, Noise, Shaper, Statistic
 from gradshape.training import SGD, Adam, Recipe, Victim, train_stacks
-from gradshape.training.memory import Memory
+from gradshape.training._dense.family import DenseFamily
+from gradshape.training.plan import family_of
+from gradshape.training.workload import Workload
 from tests.training.samples import blobs, random_rows
 
 MIB = 1 << 20
@@ -60,11 +62,12 @@ import gc, re
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from gradshape.training import memory, train_stacks
+from gradshape.training import train_stacks
+from gradshape.training._dense import family
 from tests.training.test_memory import CASES, MIB, data_of, setup
 
 # What fits a processor's cache would be less.
-memory._IN_CACHE = 1 << 40
+family._IN_CACHE = 1 << 40
 
 def size(key):
     return int(re.search(rf"{key}:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) << 10
@@ -102,8 +105,9 @@ def test_the_peak_stays_below_the_limit() -> None:
 @pytest.mark.parametrize("shaper", SHAPERS)
 def test_more_memory_never_means_more_stacks(shaper: str, kind: str) -> None:
     data, victims = data_of(kind), setup(kind, shaper, True, 12)
-    memory = Memory(data, rows=len(data.train) + 200, dtype=torch.float32, keep_states=True)
-    sizes = [memory.victims(budget * MIB, victims) for budget in (1, 30, 60, 120, 1000)]
+    work = Workload(data, victims)
+    needs = family_of(data, victims[0], work.device).needs(work, victims)
+    sizes = [needs.victims(budget * MIB) for budget in (1, 30, 60, 120, 1000)]
     assert sizes[0] == 1
     assert sizes == sorted(sizes)
 
@@ -119,8 +123,8 @@ def test_a_processor_trains_as_many_together_as_its_cache_holds(
     optimizer: SGD | Adam, sizes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     victims = [Victim(Recipe("lr", optimizer, batch_size=20, epochs=1), seed, order_seed=0) for seed in range(7)]
-    monkeypatch.setattr("gradshape.training.memory._IN_CACHE", 4 * 4 * (100 + 1) * 20)
+    monkeypatch.setattr("gradshape.training._dense.family._IN_CACHE", 4 * 4 * (100 + 1) * 20)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     assert [len(members) for members, _ in train_stacks(DATA, victims)] == sizes
-    memory = Memory(DATA, rows=len(DATA.train), dtype=torch.float32, keep_states=True, device=torch.device("meta"))
-    assert memory.victims(1 << 30, victims) > 7
+    work = Workload(DATA, victims, device=torch.device("meta"))
+    assert DenseFamily().needs(work, victims).victims(1 << 30) > 7

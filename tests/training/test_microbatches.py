@@ -7,20 +7,20 @@ from torch import nn
 from gradshape import models
 from gradshape.shaping import Shaper
 from gradshape.training import SGD, Adam, Optimizer
-from gradshape.training.architecture import row_sizes
-from gradshape.training.loop import OneVictim
-from gradshape.training.memory import rows_at_once
+from gradshape.training._architecture import row_sizes
+from gradshape.training._memory import rows_at_once
+from gradshape.training._single.stepper import SingleStepper
 from tests.training.samples import ALL_SHAPERS, OPTIMIZERS, assert_states_equal, random_rows
-from tests.training.test_model_stack import DATA
+from tests.training.test_vmapped import DATA
 
 
 def _trained(
     shaper: Shaper, optimizer: Optimizer, *, max_memory: int | None, seen: list[int] | None = None
-) -> OneVictim:
+) -> SingleStepper:
     model = models.build("cnn", DATA.input_shape, DATA.num_classes).double()
     if seen is not None:
         model.register_forward_pre_hook(lambda module, args: seen.append(len(args[0])))
-    victim = OneVictim(model, optimizer, shaper, seed=1, rows_per_step=10, max_memory=max_memory)
+    victim = SingleStepper(model, optimizer, shaper, seed=1, rows_per_step=10, max_memory=max_memory)
     for step in range(3):
         rows = random_rows(DATA, 10, seed=step)
         victim.step(rows.x.double(), rows.y)

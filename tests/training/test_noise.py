@@ -11,9 +11,9 @@ from torch import Tensor
 
 from gradshape.shaping import AdaptiveNoise, Clip, Noise, Shaper, Statistic
 from gradshape.training import SGD, Recipe, Victim, train_victims
-from gradshape.training.loop import initial_model
-from gradshape.training.memory import Memory
-from gradshape.training.noise import NoiseBlocks
+from gradshape.training._noise import NoiseBlocks
+from gradshape.training.plan import family_of
+from gradshape.training.workload import Workload, initial_model
 from tests.clipping.naive import PER_SAMPLE_LOSS, norm, per_sample_gradients
 from tests.training.by_hand import ShapingByHand
 from tests.training.samples import ALL_SHAPERS, assert_results_equal, blobs
@@ -135,8 +135,9 @@ def test_no_number_depends_on_how_victims_are_divided_into_stacks(data: st.DataO
     order = data.draw(st.permutations(range(len(victims))))
     most = data.draw(st.integers(1, len(victims)))
     whole = train_victims(DATA, victims)
-    memory = Memory(DATA, rows=len(DATA.train), dtype=torch.float32, keep_states=True)
     mine = [victims[k] for k in order]
-    budget = memory.shared(mine) + most * memory.per_victim(mine)
+    work = Workload(DATA, mine)
+    needs = family_of(DATA, mine[0], work.device).needs(work, mine)
+    budget = needs.common + most * needs.per_victim
     divided = train_victims(DATA, mine, max_memory=budget)
     assert_results_equal(divided, [whole[k] for k in order], tolerance=0)

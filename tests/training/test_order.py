@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch import nn
 
-from gradshape.training import SGD, Recipe, Sampling, Victim, stack_key, train_stacks, train_victims
-from gradshape.training.loop import initial_model
-from gradshape.training.order import CommonRows, OwnRows, PoissonRows, Step, steps_per_epoch
-from gradshape.training.plan import Table, row_order
+from gradshape.training import SGD, Recipe, Sampling, Victim, stack_key, steps_per_epoch, train_stacks, train_victims
+from gradshape.training._rows.order import BatchIds, CommonRows, OwnRows, PoissonRows
+from gradshape.training._rows.table import RowTable
+from gradshape.training.workload import initial_model
 from tests.training.samples import SHAPERS, assert_results_equal, assert_states_equal, blobs, random_rows
 
 
@@ -30,7 +30,7 @@ def _sequence(order: CommonRows, epoch: int = 0) -> list[int]:
     return [row for batch in _batches(order, epoch) for row in batch]
 
 
-def _rows_of(step: Step, victim: int) -> list[int]:
+def _rows_of(step: BatchIds, victim: int) -> list[int]:
     ids = step.shared
     if step.private is not None:
         ids = torch.cat([ids, step.private[victim]])
@@ -187,16 +187,16 @@ def test_a_model_that_cannot_be_stacked_is_trained_alone() -> None:
 
 def test_equal_private_rows_are_held_once() -> None:
     victims = [_victim(1, 3, 7), _victim(1, 3, 7), _victim(2, 2, 7), _victim(3, 0, 7)]
-    table = Table.of(DATA, victims)
+    table = RowTable.of(DATA, victims)
     assert len(table.x) == len(table.y) == 40 + 3 + 2
     assert [ids.tolist() for ids in table.private] == [[40, 41, 42], [40, 41, 42], [43, 44], []]
 
 
 def test_victims_with_the_same_rows_take_one_common_order() -> None:
     victims = [_victim(1, 3, 7), _victim(1, 3, 7), _victim(2, 3, 7)]
-    table = Table.of(DATA, victims)
-    assert isinstance(row_order(DATA, victims, [0, 1], table), CommonRows)
-    assert isinstance(row_order(DATA, victims, [0, 2], table), OwnRows)
+    table = RowTable.of(DATA, victims)
+    assert isinstance(table.common_order([0, 1]), CommonRows)
+    assert isinstance(table.common_order([0, 2]), OwnRows)
 
 
 def _poisson(rows: int, private: int, batch_size: int, *, seed: int = 0, shuffle_seed: int = 0) -> PoissonRows:
@@ -283,7 +283,7 @@ def test_poisson_victims_share_a_stack_only_with_the_same_rows_and_seeds() -> No
 
 def test_poisson_victims_take_a_poisson_order() -> None:
     victims = [_victim(1, 3, None, sampling=Sampling.POISSON)]
-    assert isinstance(row_order(DATA, victims, [0], Table.of(DATA, victims)), PoissonRows)
+    assert isinstance(RowTable.of(DATA, victims).common_order([0]), PoissonRows)
 
 
 @pytest.mark.parametrize("stacked", [True, False])

@@ -7,9 +7,8 @@ from sklearn.linear_model import ElasticNet
 from gradshape import learners
 from gradshape.learners import registry
 from gradshape.learners.linear import Penalty, fit_linear
-from gradshape.training import SGD, AnyRecipe, Fit, Recipe
-from gradshape.training.penalty import known_penalty, penalty_of
-from tests.learners.regressions import plane_rows
+from gradshape.testing._datasets import plane_rows
+from gradshape.training import SGD, AnyRecipe, Fit, Recipe, known_penalty, penalty_of
 
 X, Y = plane_rows(80, noise=0.1)
 REGRESSIONS = [Fit("linear"), Fit("ridge"), Fit("ridge", alpha=20.0), Fit("lasso"), Fit("lasso", alpha=0.01)]

@@ -13,22 +13,22 @@ from gradshape.models import Classifier
 from gradshape.shaping import Clip, Noise, Shaper
 from gradshape.training import (
     SGD,
-    SIDES,
+    SUBSETS,
     Adam,
     Fit,
     GradientProbe,
     Layers,
     Recipe,
     Sampling,
-    SideGradients,
+    SubsetGradients,
     Victim,
     Weighting,
     stack_key,
     train_victims,
 )
-from gradshape.training.probe import OTHER_SIDE
-from gradshape.training.probing import Probing
-from gradshape.training.transfer import DeviceRows
+from gradshape.training._probe.recorder import ProbeRecorder
+from gradshape.training._rows.device_rows import DeviceRows
+from gradshape.training.probe import COMPLEMENT
 from tests.training.samples import (
     ALL_SHAPERS,
     SHAPERS,
@@ -44,18 +44,18 @@ PICTURES = blobs(shape=(1, 6, 6))
 POISON = random_rows(DATA, 9, seed=5)
 RECIPE = Recipe("lr", SGD(0.3), batch_size=8, epochs=2)
 VICTIM = Victim(RECIPE, 3, private=POISON, probe=GradientProbe())
-CLEAN, POISONED, PLACEBO, REST = range(len(SIDES))
+CLEAN, POISONED, PLACEBO, REST = range(len(SUBSETS))
 SHARED = list(Weighting).index(Weighting.SHARED)
 OF_ALL_BATCHES = [place for place, weighting in enumerate(Weighting) if weighting is not Weighting.SHARED]
 
 
-def measure(victim: Victim, *, data: object = DATA, max_memory: int = 1 << 30) -> SideGradients:
+def measure(victim: Victim, *, data: object = DATA, max_memory: int = 1 << 30) -> SubsetGradients:
     [result] = train_victims(data, [victim], dtype=torch.float64, max_memory=max_memory)  # type: ignore[arg-type]
     assert result.gradients is not None
     return result.gradients
 
 
-def assert_measures_equal(one: SideGradients, other: SideGradients, *, tolerance: float = 1e-9) -> None:
+def assert_measures_equal(one: SubsetGradients, other: SubsetGradients, *, tolerance: float = 1e-9) -> None:
     assert one.parameters == other.parameters
     for name in ("raw", "shaped", "norms", "shaped_norms", "rows", "batches", "accuracy"):
         of_one, of_other = getattr(one, name), getattr(other, name)
@@ -65,40 +65,40 @@ def assert_measures_equal(one: SideGradients, other: SideGradients, *, tolerance
 
 
 def members(victim: Victim, data: object = DATA) -> Tensor:
-    """Which side each row is on."""
+    """Which subset each row is on."""
     order = common_rows(data, victim)  # type: ignore[arg-type]
     model = models.build("lr", (2,), 2)
     x = torch.zeros(len(order.kept) + len(order.private) + 50, 2)
     rows = DeviceRows(x, torch.zeros(len(x), dtype=torch.int64), device=x.device, dtype=x.dtype, max_bytes=1 << 20)
     assert victim.probe is not None
-    return Probing(victim.probe, model, rows, order, reweights=False).members(torch.arange(len(x)))
+    return ProbeRecorder(victim.probe, model, rows, order, reweights=False).members(torch.arange(len(x)))
 
 
 class ByHand:
-    """The sides' gradients from one backward pass a sample: lists of vectors, batch by batch."""
+    """The subsets' gradients from one backward pass a sample: lists of vectors, batch by batch."""
 
     def __init__(self, victim: Victim) -> None:
         self._on = members(victim)
         epochs = range(victim.recipe.epochs)
-        # By epoch, weighted or not, side and step: one gradient a row, as its parts by parameter.
+        # By epoch, weighted or not, subset and step: one gradient a row, as its parts by parameter.
         self.steps: list[dict[tuple[bool, int], list[list[list[Tensor]]]]] = [{} for _ in epochs]
         train_by_hand(DATA, victim, self._told)
 
     def _told(self, epoch: int, ids: list[int], samples: list[tuple[Tensor, ...]], weights: list[list[float]]) -> None:
         for weighted in (False, True):
-            for side in range(len(SIDES)):
-                of_side = []
+            for subset in range(len(SUBSETS)):
+                of_subset = []
                 for row, sample, by_parameter in zip(ids, samples, weights, strict=True):
-                    if self._on[side, row]:
+                    if self._on[subset, row]:
                         scale = by_parameter if weighted else [1.0] * len(sample)
-                        of_side.append([(w * g).flatten() for w, g in zip(scale, sample, strict=True)])
-                self.steps[epoch].setdefault((weighted, side), []).append(of_side)
+                        of_subset.append([(w * g).flatten() for w, g in zip(scale, sample, strict=True)])
+                self.steps[epoch].setdefault((weighted, subset), []).append(of_subset)
 
     def means(self, epoch: int, parameter: int, *, weighted: bool) -> list[list[Tensor]]:
-        """Mean gradients by weighting and side."""
+        """Mean gradients by weighting and subset."""
         by_batch, by_sample, by_shared = [], [], []
-        for side, other in enumerate(OTHER_SIDE):
-            of_steps = [[row[parameter] for row in step] for step in self.steps[epoch][weighted, side]]
+        for subset, other in enumerate(COMPLEMENT):
+            of_steps = [[row[parameter] for row in step] for step in self.steps[epoch][weighted, subset]]
             batches = [batch for batch in of_steps if batch]
             shared = [
                 batch
@@ -110,8 +110,8 @@ class ByHand:
             by_shared.append(torch.stack([torch.stack(batch).mean(0) for batch in shared]).mean(0))
         return [by_batch, by_sample, by_shared]
 
-    def norms(self, epoch: int, side: int, *, weighted: bool) -> float:
-        rows = [row for batch in self.steps[epoch][weighted, side] for row in batch]
+    def norms(self, epoch: int, subset: int, *, weighted: bool) -> float:
+        rows = [row for batch in self.steps[epoch][weighted, subset] for row in batch]
         return sum(math.hypot(*(float(part.norm()) for part in row)) for row in rows) / len(rows)
 
 
@@ -128,12 +128,12 @@ def assert_equals_by_hand(victim: Victim) -> None:
                 ]
                 torch.testing.assert_close(found[epoch, :, place], torch.stack(expected), rtol=1e-9, atol=1e-9)
             norms = measured.shaped_norms if weighted else measured.norms
-            of_sides = [by_hand.norms(epoch, side, weighted=weighted) for side in range(len(SIDES))]
-            assert norms[epoch].tolist() == pytest.approx(of_sides, rel=1e-9)
-        for side in range(len(SIDES)):
-            batches = [batch for batch in by_hand.steps[epoch][False, side] if batch]
-            assert measured.batches[epoch, side] == len(batches)
-            assert measured.rows[epoch, side] == sum(map(len, batches))
+            in_subsets = [by_hand.norms(epoch, subset, weighted=weighted) for subset in range(len(SUBSETS))]
+            assert norms[epoch].tolist() == pytest.approx(in_subsets, rel=1e-9)
+        for subset in range(len(SUBSETS)):
+            batches = [batch for batch in by_hand.steps[epoch][False, subset] if batch]
+            assert measured.batches[epoch, subset] == len(batches)
+            assert measured.rows[epoch, subset] == sum(map(len, batches))
 
 
 @pytest.mark.parametrize("shaper", [pytest.param(shaper, id=name) for name, shaper in ALL_SHAPERS.items()])
@@ -293,9 +293,9 @@ def test_accuracy_is_that_of_the_state_after_the_epoch(model: str) -> None:
     network = models.build(model, (1, 6, 6), 3).double()
     network.load_state_dict(result.last or {})
     kept = torch.tensor([row not in (1, 5) for row in range(len(PICTURES.train))])
-    for side, split in ((CLEAN, Split(PICTURES.train.x[kept], PICTURES.train.y[kept])), (POISONED, poison)):
+    for subset, split in ((CLEAN, Split(PICTURES.train.x[kept], PICTURES.train.y[kept])), (POISONED, poison)):
         hits = network(split.x.double()).argmax(1) == split.y
-        assert float(result.gradients.accuracy[-1, side]) == float(hits.double().mean())
+        assert float(result.gradients.accuracy[-1, subset]) == float(hits.double().mean())
 
 
 def test_accuracy_is_measured_on_request_only() -> None:
@@ -327,7 +327,7 @@ def test_measurement_ends_with_the_training() -> None:
     watch = DATA.test.x[:1]
     [plain] = train_victims(DATA, [Victim(recipe, 3, private=POISON, watch=watch)])
     assert plain.predictions is not None
-    found = measure(replace(VICTIM, recipe=recipe, watch=watch, wanted=plain.predictions[0]))
+    found = measure(replace(VICTIM, recipe=recipe, watch=watch, intended=plain.predictions[0]))
     assert len(found.raw) == 1
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from gradshape.shaping import Clip, Noise, Normalize, QuantileClip, Reweight, Shaper
-from gradshape.training import SGD, Adam, Optimizer, Recipe, Sampling, Victim, replay, train_victims
-from gradshape.training.replay import CALLS_BEFORE, Replay
+from gradshape.training import SGD, Adam, Optimizer, Recipe, Sampling, Victim, _replay, train_victims
+from gradshape.training._replay import CALLS_BEFORE, Replay
 from tests import pretend
 from tests.pretend import pretend_device
 from tests.training.samples import assert_results_equal, blobs, random_rows
@@ -19,7 +19,7 @@ from tests.training.samples import assert_results_equal, blobs, random_rows
 @pytest.fixture(params=["pretend", "cuda"])
 def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
     if request.param == "pretend":
-        monkeypatch.setitem(replay.RECORDERS, "pretend", pretend.record)
+        monkeypatch.setitem(_replay.RECORDERS, "pretend", pretend.record)
         with pretend_device():
             yield torch.device("pretend")
     elif torch.cuda.is_available():
@@ -105,7 +105,7 @@ def test_trainings_are_those_of_the_cpu(
     data = blobs(shape=shape)
     recipe = Recipe(model, optimizer, batch_size=8, epochs=3, shaper=SHAPERS[shaper])
     victims = [Victim(recipe, seed, order_seed=7) for seed in range(2)]
-    monkeypatch.setattr(replay, "CALLS_BEFORE", 2)
+    monkeypatch.setattr(_replay, "CALLS_BEFORE", 2)
     replays = count_replays(monkeypatch)
     on_cpu = train_victims(data, victims, dtype=torch.float64, stacked=stacked)
     assert not replays
@@ -125,8 +125,8 @@ def test_rows_of_their_own_and_victims_that_leave(device: torch.device, monkeypa
     victims = [Victim(recipe, seed, random_rows(data, 3, seed=seed), order_seed=7, watch=watch) for seed in range(3)]
     seen = train_victims(data, victims, dtype=torch.float64)[1].predictions
     assert seen is not None
-    victims[1] = replace(victims[1], wanted=seen[1])
-    monkeypatch.setattr(replay, "CALLS_BEFORE", 1)
+    victims[1] = replace(victims[1], intended=seen[1])
+    monkeypatch.setattr(_replay, "CALLS_BEFORE", 1)
     replays = count_replays(monkeypatch)
     on_cpu = train_victims(data, victims, dtype=torch.float64)
     assert len(on_cpu[1].accuracy) < 4
@@ -139,7 +139,7 @@ def test_batches_of_any_size(model: str, device: torch.device, monkeypatch: pyte
     data = blobs(shape=(1, 6, 6))
     recipe = Recipe(model, SGD(0.1), batch_size=2, epochs=3, shaper=SHAPERS["clip"], sampling=Sampling.POISSON)
     victims = [Victim(recipe, seed, order_seed=7) for seed in range(2)]
-    monkeypatch.setattr(replay, "CALLS_BEFORE", 1)
+    monkeypatch.setattr(_replay, "CALLS_BEFORE", 1)
     replays = count_replays(monkeypatch)
     on_cpu = train_victims(data, victims, dtype=torch.float64)
     assert_results_equal(train_victims(data, victims, dtype=torch.float64, device=device), on_cpu, tolerance=1e-9)
@@ -149,11 +149,11 @@ def test_batches_of_any_size(model: str, device: torch.device, monkeypatch: pyte
 def count_replays(monkeypatch: pytest.MonkeyPatch) -> list[None]:
     """A list that every replay makes longer."""
     replays: list[None] = []
-    replayed = replay._Record.replay
+    replayed = _replay._Record.replay
 
-    def counted(self: replay._Record, arguments: tuple[Tensor | None, ...]) -> object:
+    def counted(self: _replay._Record, arguments: tuple[Tensor | None, ...]) -> object:
         replays.append(None)
         return replayed(self, arguments)
 
-    monkeypatch.setattr(replay._Record, "replay", counted)
+    monkeypatch.setattr(_replay._Record, "replay", counted)
     return replays

@@ -1,4 +1,4 @@
-"""Where jobs run."""
+"""Engines: threads or processes that run bundles of jobs."""
 
 from gradshape_bench.engines.base import Bundle, Done, Engine, Failed, Watch, processors
 from gradshape_bench.engines.processes import ProcessEngine, WorkerDied

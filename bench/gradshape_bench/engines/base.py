@@ -1,31 +1,29 @@
-"""What an engine is: it takes bundles of jobs, and gives back what became of each job."""
+"""The interface of an engine, which takes bundles of jobs and gives back the outcome of each job."""
 
 import os
 from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from gradshape.attacks import Crafting
-from gradshape.training import Progress
-from gradshape_bench.jobs import AnyJob, Finished
+from gradshape_bench.jobs import AnyJob, Finished, JobProgress
 
 # Seconds after which an idle worker asks for a bundle again, though no job has ended.
-PATIENCE = 0.2
+POLL_SECONDS = 0.2
 # Jobs that are done together: the victims of a stack, or a single job.
 Bundle = Sequence[AnyJob]
-# The identity of a bundle, and how far its stack is, or an attack (by its label).
-Watch = Callable[[Hashable, Progress | tuple[str, Crafting]], None]
+# Called with the identity of a bundle and how far it is.
+Watch = Callable[[Hashable, JobProgress], None]
 
 
 @dataclass(frozen=True, eq=False)
 class Failed:
-    """What became of a job that could not be done."""
+    """The outcome of a job that raised an error."""
 
     error: Exception
 
 
-Became = Finished[Any] | Failed
-Done = tuple[AnyJob, Became]
+JobOutcome = Finished[Any] | Failed
+Done = tuple[AnyJob, JobOutcome]
 
 
 class Engine(Protocol):
@@ -39,23 +37,23 @@ class Engine(Protocol):
     def run(self, bundles: Iterator[Bundle | None]) -> Generator[Done, None, None]:
         """Run bundles side by side.
 
-        A bundle is taken from ``bundles`` whenever a worker is free, and only while this generator is being advanced,
-        by who advances it. ``None`` says that there is none for now: the engine asks again when a job has ended or some
-        time has passed, and ends if nothing is running.
+        The engine takes a bundle from ``bundles`` whenever a worker is idle, and only while this generator is being
+        advanced, in the thread that advances it. ``None`` says that there is no bundle for now: the engine asks again
+        when a job has ended or some time has passed, and returns if nothing is running.
 
-        Every job of a bundle that was taken is given back once, as soon as it has ended: one that fails does not take
-        the others of its bundle with it. What is running goes on while nobody advances the generator. Closing it, or an
-        interrupt, stops what is running at its next step; nothing of it is given back.
+        Every job of a bundle that was taken is given back once, as soon as it has ended; one that fails does not make
+        the others of its bundle fail. Jobs go on running while nobody advances the generator. Closing it, or an
+        interrupt, stops running jobs at their next step; these are not given back.
         """
         ...
 
     def close(self) -> None:
-        """Give back what it holds beyond a run; it may be used again."""
+        """Release what the engine holds between runs; it may be used again."""
         ...
 
 
 def processors() -> int:
-    """Number of processors that this process may use."""
+    """Return the number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

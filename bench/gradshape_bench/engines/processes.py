@@ -1,4 +1,4 @@
-"""Jobs in worker processes of this machine: one that dies takes one bundle with it."""
+"""An engine that runs jobs in worker processes of this machine, of which each may die without ending the run."""
 
 import logging
 import multiprocessing
@@ -10,31 +10,31 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
-from gradshape_bench.arithmetic import tf32_settings
-from gradshape_bench.engines.base import PATIENCE, Became, Bundle, Done, Failed, Watch
-from gradshape_bench.engines.transport import Sender, hear, unsendable
+from gradshape_bench.engines.base import POLL_SECONDS, Bundle, Done, Failed, JobOutcome, Watch
+from gradshape_bench.engines.transport import Sender, unpack_message, unsendable
 from gradshape_bench.engines.worker import NOTHING_MORE, serve
 from gradshape_bench.jobs import AnyJob, Finished
+from gradshape_bench.matmul_precision import tf32_settings
 
 _log = logging.getLogger(__name__)
 
-# Seconds that a process is given to end by itself.
+# How many seconds a process has to end by itself before it is killed.
 _GRACE = 5.0
 
 
 class WorkerDied(RuntimeError):
-    """The process that did a job died, twice."""
+    """The worker process that did a job died, and so did the one that did it again."""
 
 
 @dataclass(eq=False)
 class _Worker:
-    """A process, and what it is at.
+    """A worker process and the bundle that it works on.
 
     Attributes:
-        reader: reads what the process sends, until that ends.
-        left: the jobs of its bundle that have not ended, by place; empty when it is idle.
-        bundle: the identity of that bundle.
-        again: whether the bundle's last worker died.
+        reader: thread that reads what the process sends, until the process ends.
+        left: jobs of the bundle that have not ended, by their place in it; empty while the worker is idle.
+        bundle: identity of the bundle.
+        again: whether another worker died of this bundle.
     """
 
     process: SpawnProcess
@@ -47,17 +47,17 @@ class _Worker:
 
 
 class ProcessEngine:
-    """Runs bundles of jobs in worker processes, which begin when they are needed and stay until :meth:`close`.
+    """Runs bundles of jobs in worker processes, which start when they are needed and stay until :meth:`close`.
 
-    What goes to and fro is pickled; classes that a new process could not import, such as those of a test file, go by
-    value. A thread for each process reads what that sends, so that none has to wait until somebody advances the run; it
-    shares a queue with the run, and nothing else. Where a worker dies, what is left of its bundle is done once more by
-    a new one; if that dies, too, the jobs that were left fail with :class:`WorkerDied`.
+    What is sent between the processes is pickled; classes that a new process could not import, such as those of a test
+    file, are pickled by value. One thread for each process reads what that process sends, so that no process has to
+    wait until somebody advances the run; a queue is all that it shares with the run. If a worker dies, a new one does
+    what is left of its bundle; if that one dies, too, these jobs fail with :class:`WorkerDied`.
 
     Args:
-        workers: bundles at once.
-        max_memory: bytes that all stacks together may take, roughly.
-        watch: told how far each bundle is, from any thread.
+        workers: how many bundles run at once.
+        max_memory: bytes that all stacks together may take, approximately.
+        watch: called from any thread with how far a bundle is.
     """
 
     def __init__(self, *, workers: int, max_memory: int, watch: Watch | None = None) -> None:
@@ -65,16 +65,16 @@ class ProcessEngine:
         self._max_memory = max(1, max_memory // workers)
         self._watch = watch
         self._workers: list[_Worker] = []
-        # What a worker sent: the place of a job in its bundle (-1 for all) and what became of it; None if it died.
-        self._heard: queue.SimpleQueue[tuple[_Worker, tuple[int, Became] | None]] = queue.SimpleQueue()
+        # What a worker sent: the place of a job in its bundle (-1 for all jobs left) and its outcome; None if it died.
+        self._messages: queue.SimpleQueue[tuple[_Worker, tuple[int, JobOutcome] | None]] = queue.SimpleQueue()
 
     @property
     def workers(self) -> int:
-        """Bundles at once."""
+        """How many bundles run at once."""
         return self._count
 
     def close(self) -> None:
-        """End the processes."""
+        """End the worker processes."""
         for worker in self._workers:
             with suppress(OSError):
                 worker.connection.send_bytes(NOTHING_MORE)
@@ -92,20 +92,20 @@ class ProcessEngine:
                 if not any(worker.left for worker in self._workers):
                     return
                 try:
-                    worker, told = self._heard.get(timeout=PATIENCE)
+                    worker, told = self._messages.get(timeout=POLL_SECONDS)
                 except queue.Empty:
                     continue
                 if worker in self._workers:
                     yield from self._died(worker) if told is None else self._settle(worker, *told)
         finally:
-            # Nobody waits any more for what is running.
+            # Nobody waits for running jobs any more.
             for worker in [worker for worker in self._workers if worker.left]:
                 worker.process.terminate()
                 worker.process.join(_GRACE)
                 self._remove(worker)
 
     def _idle(self) -> _Worker | None:
-        """A worker that has nothing to do; begun, if there may be another one."""
+        """Return an idle worker, if need be a new one; ``None`` if all are busy."""
         for worker in self._workers:
             if not worker.left:
                 return worker
@@ -124,7 +124,7 @@ class ProcessEngine:
         return worker
 
     def _give(self, worker: _Worker, jobs: Mapping[int, AnyJob], *, again: bool = False) -> Iterator[Done]:
-        """Send jobs to an idle worker; back come those that cannot be sent."""
+        """Send jobs to an idle worker; yield those that cannot be sent, as failed."""
         sent = list(jobs.values())
         try:
             packed = worker.sender.pack((tf32_settings(), sent))
@@ -136,23 +136,23 @@ class ProcessEngine:
                 return
             packed = worker.sender.pack((tf32_settings(), sent))
         worker.left, worker.bundle, worker.again = dict(enumerate(sent)), object(), again
-        # If it is dead, its reader tells.
+        # If the process is dead, its reader says so.
         with suppress(OSError):
             worker.connection.send_bytes(packed)
 
     def _read(self, worker: _Worker) -> None:
         while True:
             try:
-                place, told = hear(worker.connection.recv_bytes())
+                place, told = unpack_message(worker.connection.recv_bytes())
             except (EOFError, OSError):
-                self._heard.put((worker, None))
+                self._messages.put((worker, None))
                 return
             if isinstance(told, Finished | Failed):
-                self._heard.put((worker, (place, told)))
+                self._messages.put((worker, (place, told)))
             elif self._watch is not None:
                 self._watch(worker.bundle, told)
 
-    def _settle(self, worker: _Worker, place: int, became: Became) -> Iterator[Done]:
+    def _settle(self, worker: _Worker, place: int, became: JobOutcome) -> Iterator[Done]:
         if place >= 0:
             yield worker.left.pop(place), became
             return

@@ -1,4 +1,4 @@
-"""Jobs in this process: as many bundles at once as there are processors, each on one of them."""
+"""An engine that runs jobs in threads of this process, each bundle on one processor."""
 
 import queue
 import threading
@@ -7,22 +7,21 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-from gradshape.attacks import Crafting
-from gradshape.training import Progress
-from gradshape_bench.engines.base import PATIENCE, Bundle, Done, Failed, Watch
-from gradshape_bench.engines.memory import keep_freed_memory
-from gradshape_bench.engines.work import Heartbeat, Stopped, one_thread, perform
+from gradshape_bench.engines.allocator import keep_freed_memory
+from gradshape_bench.engines.base import POLL_SECONDS, Bundle, Done, Failed, Watch
+from gradshape_bench.engines.work import Stopped, one_thread, perform
+from gradshape_bench.jobs import Heartbeat, JobProgress
 
 
 class ThreadEngine:
-    """Runs bundles of jobs in threads of this process; a single worker is the caller's own thread.
+    """Runs bundles of jobs in threads of this process; with one worker, in the caller's own thread.
 
-    The threads share nothing but a queue, on which they put what became of their jobs, and an event, which stops them.
+    The threads share nothing but a queue, on which they put the outcomes of their jobs, and an event that stops them.
 
     Args:
-        workers: bundles at once.
-        max_memory: bytes that all stacks together may take, roughly.
-        watch: told how far each bundle is, from any thread.
+        workers: how many bundles run at once.
+        max_memory: bytes that all stacks together may take, approximately.
+        watch: called from any thread with how far a bundle is.
     """
 
     def __init__(self, *, workers: int, max_memory: int, watch: Watch | None = None) -> None:
@@ -33,11 +32,11 @@ class ThreadEngine:
 
     @property
     def workers(self) -> int:
-        """Bundles at once."""
+        """How many bundles run at once."""
         return self._workers
 
     def close(self) -> None:
-        """Nothing is held beyond a run."""
+        """Do nothing: this engine holds nothing between runs."""
 
     def run(self, bundles: Iterator[Bundle | None]) -> Generator[Done, None, None]:
         """See :class:`gradshape_bench.engines.base.Engine`."""
@@ -48,7 +47,7 @@ class ThreadEngine:
                 yield from self._side_by_side(bundles)
 
     def perform(self, bundle: Bundle, heartbeat: Heartbeat) -> Iterator[Done]:
-        """Do one bundle, in the thread that asks."""
+        """Do one bundle in the calling thread."""
         return perform(bundle, max_memory=self._max_memory, heartbeat=heartbeat)
 
     def _inline(self, bundles: Iterator[Bundle | None]) -> Iterator[Done]:
@@ -70,7 +69,7 @@ class ThreadEngine:
                 if not running:
                     return
                 try:
-                    done = ended.get(timeout=PATIENCE)
+                    done = ended.get(timeout=POLL_SECONDS)
                 except queue.Empty:
                     continue
                 if done is None:
@@ -90,7 +89,7 @@ class ThreadEngine:
         except Stopped:
             pass
         except BaseException as error:
-            # Whatever ends a thread is told by the jobs that it leaves undone: else they would be waited for in vain.
+            # Whatever ends a thread makes the jobs that it leaves undone fail: else they would be waited for in vain.
             told = error if isinstance(error, Exception) else RuntimeError(f"{type(error).__name__}: {error}")
             for job in left:
                 ended.put((job, Failed(told)))
@@ -100,7 +99,7 @@ class ThreadEngine:
     def _heartbeat(self, stop: threading.Event) -> Heartbeat:
         identity = object()
 
-        def beat(progress: Progress | tuple[str, Crafting]) -> None:
+        def beat(progress: JobProgress) -> None:
             if stop.is_set():
                 raise Stopped
             if self._watch is not None:

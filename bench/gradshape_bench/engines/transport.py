@@ -1,13 +1,13 @@
-"""Jobs, and what became of them, on their way between the processes of one run.
+"""Sending jobs and their outcomes between the processes of one run.
 
-The one place where anything is unpickled: what a process of the same run sent, and never a file.
+Nothing is unpickled anywhere else, and here only what a process of the same run sent, never a file.
 """
 
 import io
 import pickle
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from types import FunctionType
@@ -17,25 +17,23 @@ import cloudpickle
 from torch import Tensor
 
 from gradshape import learners, models
-from gradshape.attacks import Crafting
 from gradshape.data import Dataset
-from gradshape.training import Progress
-from gradshape_bench.engines.base import Became, Failed
-from gradshape_bench.jobs import AnyJob
+from gradshape_bench.engines.base import Failed, JobOutcome
+from gradshape_bench.jobs import AnyJob, JobProgress
 
 
 @dataclass(eq=False)
 class Sender:
-    """Packs values for one worker process; a data set crosses once.
+    """Packs values for one worker process; a data set is sent once.
 
     Attributes:
-        known: fingerprints of the data sets that the worker has.
+        known: fingerprints of the data sets that the worker has already.
     """
 
     known: set[str] = field(default_factory=set)
 
     def pack(self, value: Any) -> bytes:
-        """``value`` with the models and estimators of the user's own that a recipe in it may name."""
+        """Pack ``value``, and the user's registered models and estimators, which a recipe in it may name."""
         buffer = io.BytesIO()
         pickler = _Pickler(buffer, self.known)
         pickler.dump((models.registered(), learners.registered(), value))
@@ -44,9 +42,9 @@ class Sender:
 
 
 def unsendable(job: AnyJob) -> Exception | None:
-    """Why a job cannot be sent, whatever else is sent with it; ``None`` if it can."""
+    """Return the error that keeps a job from being sent, whatever is sent with it; ``None`` if there is none."""
     try:
-        # Its data set is left out.
+        # Without its data set, which is large.
         Sender({job.dataset.fingerprint}).pack(job)
     except Exception as error:
         return error
@@ -55,12 +53,12 @@ def unsendable(job: AnyJob) -> Exception | None:
 
 @dataclass(eq=False)
 class Receiver:
-    """Unpacks what a :class:`Sender` packed, in another process."""
+    """Unpacks, in another process, what a :class:`Sender` packed."""
 
     datasets: dict[str, Dataset] = field(default_factory=dict)
 
     def unpack(self, packed: bytes) -> Any:
-        """The value; models and estimators that came with it are registered."""
+        """Return the value, after registering the models and estimators that came with it."""
         builders, factories, value = _Unpickler(io.BytesIO(packed), self.datasets).load()
         models.restore(builders)
         learners.restore(factories)
@@ -76,29 +74,29 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     def persistent_id(self, value: Any) -> Any:
         if not isinstance(value, Dataset):
             return None
-        # Its rows are sent where it is met first.
+        # The rows are sent with the first mention of a data set only.
         name = value.fingerprint
         if name in self.known or name in self.sent:
             return name, None
         self.sent.add(name)
-        return name, (value.name, value.train, value.test, value.num_classes, value.description)
+        return name, {each.name: getattr(value, each.name) for each in fields(value)}
 
     def reducer_override(self, value: Any) -> Any:
         if isinstance(value, type | FunctionType) and not _found_by_name(value.__module__):
-            # Such as a class in a test file, which a new process cannot import.
+            # A new process cannot import it: a class in a test file, for example.
             cloudpickle.register_pickle_by_value(sys.modules[value.__module__])
         if type(value) is Tensor and value.untyped_storage().nbytes() > value.numel() * value.element_size():
-            # A few rows of a large tensor: all of its memory would go with them.
+            # A view of a large tensor would be sent with all of its memory.
             return value.clone().__reduce_ex__(pickle.HIGHEST_PROTOCOL)
         return super().reducer_override(value)
 
 
 @cache
 def _found_by_name(name: str) -> bool:
-    """Whether a new process with the same path would find the same module by its name."""
+    """Return whether a new process with the same path would find the same module by its name."""
     origin = getattr(sys.modules.get(name), "__file__", None)
     if origin is None or name.partition(".")[0] in sys.stdlib_module_names:
-        # Without a file it is built in, or the main script, which is sent by value anyway.
+        # A module without a file is built in, or is the main script, which is sent by value anyway.
         return True
     places: Sequence[str] | None = None
     whole = ""
@@ -120,37 +118,38 @@ class _Unpickler(pickle.Unpickler):
     def persistent_load(self, name: Any) -> Dataset:
         fingerprint, rows = name
         if rows is not None:
-            self.datasets[fingerprint] = Dataset(*rows)
+            self.datasets[fingerprint] = Dataset(**rows)
         return self.datasets[fingerprint]
 
 
-# What a worker tells: what became of a job, or how far its bundle is.
-Told = Became | Progress | tuple[str, Crafting]
+# What a worker sends: the outcome of a job, or how far its bundle is.
+WorkerMessage = JobOutcome | JobProgress
 
 
-def tell(place: int, told: Told) -> bytes:
-    """A worker's message, for :func:`hear`.
+def pack_message(place: int, told: WorkerMessage) -> bytes:
+    """Pack a worker's message for :func:`unpack_message`.
 
     Args:
-        place: of the job in its bundle; -1 for all that are left, and for how far the bundle is.
-        told: an error that cannot be packed, or not be unpacked, is told in words.
+        place: place of the job in its bundle; -1 for all jobs that are left, and for how far the bundle is.
+        told: outcome of the job, or how far the bundle is. An error that cannot be packed or unpacked is replaced by
+            one that has its words.
     """
     if isinstance(told, Failed):
         try:
             packed = _dumps((place, told))
-            hear(packed)
+            unpack_message(packed)
             return packed
         except Exception:
             told = Failed(RuntimeError(f"{type(told.error).__name__}: {told.error}"))
     return _dumps((place, told))
 
 
-def hear(packed: bytes) -> tuple[int, Told]:
-    """What :func:`tell` packed."""
+def unpack_message(packed: bytes) -> tuple[int, WorkerMessage]:
+    """Return the place and the message that :func:`pack_message` packed."""
     place, told = pickle.loads(packed)
     return place, told
 
 
-def _dumps(message: tuple[int, Told]) -> bytes:
+def _dumps(message: tuple[int, WorkerMessage]) -> bytes:
     packed: bytes = cloudpickle.dumps(message)
     return packed

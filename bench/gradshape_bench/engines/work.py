@@ -1,32 +1,27 @@
-"""Doing the jobs of one bundle, wherever that is."""
+"""Doing the jobs of one bundle, in whatever thread or process."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from threadpoolctl import threadpool_limits
 
-from gradshape.attacks import Crafting
-from gradshape.training import Progress, train_stacks
-from gradshape_bench.engines.base import Bundle, Done, Failed
-from gradshape_bench.jobs import AnyJob, Craft, Filter, Finished, Train
-
-# Called at every step; it may raise Stopped.
-Heartbeat = Callable[[Progress | tuple[str, Crafting]], None]
+from gradshape.training import train_stacks
+from gradshape_bench.engines.base import Bundle, Done, Failed, JobOutcome
+from gradshape_bench.jobs import AnyJob, Finished, Heartbeat, Train
 
 
 class Stopped(BaseException):
-    """The run was stopped. No ``Exception``, so that nobody's attack or defence takes it for an error of its own."""
+    """The run was stopped. It is no ``Exception``, so that no attack or defence takes it for an error of its own."""
 
 
 def perform(bundle: Bundle, *, max_memory: int, heartbeat: Heartbeat) -> Iterator[Done]:
-    """Do the jobs of a bundle, and give back each as it ends.
+    """Do the jobs of a bundle, and yield each with its outcome as it ends.
 
     Args:
-        bundle: its trainings are done as stacks.
-        max_memory: bytes that a stack may take, roughly.
+        bundle: the jobs; trainings are done as stacks.
+        max_memory: bytes that a stack may take, approximately.
         heartbeat: called after every epoch of a stack and every step of an attack.
     """
     for job in bundle:
@@ -35,18 +30,11 @@ def perform(bundle: Bundle, *, max_memory: int, heartbeat: Heartbeat) -> Iterato
     yield from _train([job for job in bundle if isinstance(job, Train)], max_memory, heartbeat)
 
 
-def _attempt(job: AnyJob, heartbeat: Heartbeat) -> Finished[Any] | Failed:
-    began = time.perf_counter()
+def _attempt(job: AnyJob, heartbeat: Heartbeat) -> JobOutcome:
     try:
-        if isinstance(job, Filter):
-            return Finished(*job.filter())
-        if isinstance(job, Craft):
-            label = job.attack.label
-            poison = job.craft(lambda crafting: heartbeat((label, crafting)))
-            return Finished(poison, time.perf_counter() - began)
+        return job.do(heartbeat)
     except Exception as error:
         return Failed(error)
-    return Failed(TypeError(f"{type(job).__name__} is no job that can be done: expected Craft, Filter or Train"))
 
 
 def _train(jobs: Sequence[Train], max_memory: int, heartbeat: Heartbeat) -> Iterator[Done]:
@@ -75,7 +63,7 @@ def _train(jobs: Sequence[Train], max_memory: int, heartbeat: Heartbeat) -> Iter
             return
     else:
         return
-    # One of them is at fault: the smaller the stacks, the fewer it takes with it.
+    # One of them is at fault: halve the stack until it is alone.
     half = len(rest) // 2
     for part in (rest[:half], rest[half:]):
         yield from _train(part, max_memory, heartbeat)
@@ -83,7 +71,7 @@ def _train(jobs: Sequence[Train], max_memory: int, heartbeat: Heartbeat) -> Iter
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Keep the calling thread's PyTorch, and the process' NumPy and SciPy, to one thread; as before afterwards.
+    """Limit PyTorch in this thread, and NumPy and SciPy in this process, to one thread; restore the limits afterwards.
 
     A stack's matrix products are too small to gain much from a second processor and lose much where processors are
     shared with others, so every bundle keeps to one, and several bundles run side by side.

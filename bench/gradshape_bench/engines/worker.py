@@ -1,16 +1,15 @@
-"""What a worker process does: it takes bundles from its connection and gives back what became of their jobs."""
+"""The main loop of a worker process: it receives bundles and sends back the outcomes of their jobs."""
 
 import signal
 import time
 from multiprocessing.connection import Connection
 
-from gradshape.attacks import Crafting
-from gradshape.training import Progress
-from gradshape_bench.arithmetic import restore_tf32
+from gradshape_bench.engines.allocator import keep_freed_memory
 from gradshape_bench.engines.base import Failed
-from gradshape_bench.engines.memory import keep_freed_memory
-from gradshape_bench.engines.transport import Receiver, tell
+from gradshape_bench.engines.transport import Receiver, pack_message
 from gradshape_bench.engines.work import one_thread, perform
+from gradshape_bench.jobs import JobProgress
+from gradshape_bench.matmul_precision import restore_tf32
 
 # Seconds between two messages on how far a bundle is.
 _INTERVAL = 0.1
@@ -19,12 +18,12 @@ NOTHING_MORE = b""
 
 
 def serve(connection: Connection, max_memory: int) -> None:
-    """Do bundles until there is nothing more.
+    """Do the bundles that arrive on ``connection`` until :data:`NOTHING_MORE` arrives or the connection is closed.
 
-    Every message from here is the place of a job in its bundle and what became of it. The place is -1 for all that are
-    left, and for how far the bundle is.
+    Every message that is sent back is the place of a job in its bundle and the outcome of that job. The place is -1 if
+    the message concerns all jobs that are left, or says how far the bundle is.
     """
-    # The process that began this one is told of interrupts, too, and ends it.
+    # The process that started this one receives interrupts, too, and ends it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     keep_freed_memory()
     receiver = Receiver()
@@ -39,17 +38,17 @@ def serve(connection: Connection, max_memory: int) -> None:
             try:
                 settings, bundle = receiver.unpack(packed)
             except Exception as error:
-                connection.send_bytes(tell(-1, Failed(error)))
+                connection.send_bytes(pack_message(-1, Failed(error)))
                 continue
             restore_tf32(settings)
             told = 0.0
 
-            def beat(progress: Progress | tuple[str, Crafting]) -> None:
+            def beat(progress: JobProgress) -> None:
                 nonlocal told
                 if time.monotonic() - told > _INTERVAL:
                     told = time.monotonic()
-                    connection.send_bytes(tell(-1, progress))
+                    connection.send_bytes(pack_message(-1, progress))
 
             places = {id(job): place for place, job in enumerate(bundle)}
             for job, became in perform(bundle, max_memory=max_memory, heartbeat=beat):
-                connection.send_bytes(tell(places[id(job)], became))
+                connection.send_bytes(pack_message(places[id(job)], became))

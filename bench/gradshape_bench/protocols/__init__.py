@@ -1,37 +1,57 @@
-"""Experiments around an attack."""
+"""Experiments around an attack, and what is needed to write others.
 
-# What a reader of a report is told, by label.
-DEFINITIONS = {
-    "backdoor": "The poison is added to the training rows, the model is trained on both from a fresh state, and test "
-    "rows with the attack's trigger are shown to it; its state is that of the epoch with the best accuracy.",
-    "backdoor_last": "As backdoor, with the state after the last epoch.",
-    "backdoor_retrained": "As backdoor, with training that goes on from the vanilla model trained on clean data; the "
-    "clean model is trained as much further, without poison.",
-    "backdoor_retrained_last": "As backdoor_retrained, with the state after the last epoch.",
-    "boundary": "There is no poison: the model is trained on clean data with and without the defence, and the class of "
-    "every point of a plane is looked at; the state is that of the epoch with the best accuracy.",
-    "boundary_last": "As boundary, with the state after the last epoch.",
-    "clusters": "Nothing is trained: the poison is looked at beside the clean rows.",
-    "from_scratch": "The poison is added to the training rows, and the model is trained on both from a fresh state; "
-    "accuracies are those of the best epoch.",
-    "from_scratch_last": "As from_scratch, with the accuracies of the last epoch.",
-    "gradients": "The poison is added to the training rows, the model is trained on both from a fresh state, and the "
-    "gradients of poison and clean rows are told apart: those of the last dense layer's kernel, means over batches.",
-    "gradients_retrained": "As gradients, with training that goes on from the vanilla model trained on clean data.",
-    "gradients_one_shot": "For each of some test rows poison is crafted, and a base model trained on clean data is "
-    "trained further on clean rows and the first poison row. The gradients of that row and of the clean rows of its "
-    "batches are told apart: those of all parameters, means over the batches with poison.",
-    "retrain": "The vanilla model is trained on clean data, and its best state is trained further with the defence: on "
-    "clean data, which is the clean model, and with the poison; accuracies are those of the best epoch.",
-    "retrain_defended_to_defended": "As retrain, with a base model that is trained with the defence, too.",
-    "retrain_defended_to_vanilla": "As retrain, with a base model that is trained with the defence, and without the "
-    "defence afterwards.",
-    "retrain_vanilla_to_vanilla": "As retrain, without the defence.",
-    "retrain_last": "As retrain, with the accuracies of the last epoch.",
-    "targeted": "For each of some test rows poison is crafted, and the model is trained on clean and poison rows; the "
-    "attack succeeds where that row is misclassified after the last epoch.",
-    "targeted_any": "As targeted, with what is misclassified after any epoch.",
-    "utility": "There is no poison: the model is trained on clean data with and without the defence; accuracies are "
-    "those of the best epoch.",
-    "utility_last": "As utility, with the accuracies of the last epoch.",
-}
+A protocol is a frozen dataclass with a label and an experiment: a generator that asks its :class:`Lab` for groups of
+jobs, and is given their results in the same groups. Planning, sharing and caching are not its business.
+"""
+
+from gradshape_bench.protocols.accuracy import Accuracy
+from gradshape_bench.protocols.backdoor import Backdoor
+from gradshape_bench.protocols.base import Experiment, Measurement, Part, Subject
+from gradshape_bench.protocols.boundary import DecisionBoundary
+from gradshape_bench.protocols.clusters import Clusters
+from gradshape_bench.protocols.counted import Counted
+from gradshape_bench.protocols.from_scratch import CertificateContradicted, FromScratch
+from gradshape_bench.protocols.gradients import GradientDifferences
+from gradshape_bench.protocols.groups import Group, Results, Trainings
+from gradshape_bench.protocols.lab import Lab, Protocol, experiment
+from gradshape_bench.protocols.meanings import meaning
+from gradshape_bench.protocols.multi_poison import MultiPoison
+from gradshape_bench.protocols.one_shot import OneShot
+from gradshape_bench.protocols.one_shot_gradients import OneShotGradients
+from gradshape_bench.protocols.retrain import Retrain
+from gradshape_bench.protocols.single_targets import PAPERS_START
+from gradshape_bench.protocols.start import By, Retrained, Scratch
+from gradshape_bench.protocols.targeted import Targeted
+from gradshape_bench.protocols.utility import Utility
+
+__all__ = [
+    "PAPERS_START",
+    "Accuracy",
+    "Backdoor",
+    "By",
+    "CertificateContradicted",
+    "Clusters",
+    "Counted",
+    "DecisionBoundary",
+    "Experiment",
+    "FromScratch",
+    "GradientDifferences",
+    "Group",
+    "Lab",
+    "Measurement",
+    "MultiPoison",
+    "OneShot",
+    "OneShotGradients",
+    "Part",
+    "Protocol",
+    "Results",
+    "Retrain",
+    "Retrained",
+    "Scratch",
+    "Subject",
+    "Targeted",
+    "Trainings",
+    "Utility",
+    "experiment",
+    "meaning",
+]

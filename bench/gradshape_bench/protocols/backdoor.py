@@ -8,14 +8,13 @@ import torch
 from gradshape import _seeds, _validate
 from gradshape.attacks import Attack
 from gradshape.data import Dataset, Split
-from gradshape.training import AnyRecipe, TrainingResult
-from gradshape_bench.jobs import Craft, Train
-from gradshape_bench.protocols import epochs
-from gradshape_bench.protocols.base import Experiment, Subject, check_defense, setting_of, setup_of
-from gradshape_bench.protocols.bases import Base, base_models, recipes_of
-from gradshape_bench.protocols.filtering import filtering, finished
+from gradshape.training import TrainingResult
+from gradshape_bench.protocols.accuracy import Accuracy
+from gradshape_bench.protocols.base import Experiment, Subject
+from gradshape_bench.protocols.base_models import base_models
+from gradshape_bench.protocols.lab import Lab
 from gradshape_bench.protocols.snapshot import snapshot
-from gradshape_bench.protocols.start import Retrained, Scratch
+from gradshape_bench.protocols.start import Base, Retrained, Scratch
 
 
 @dataclass(frozen=True)
@@ -29,113 +28,79 @@ class Backdoor:
 
     Args:
         start: what the poisoned training begins with.
-        accuracy: which epoch's model the metrics without suffix are of: ``best`` by test accuracy, as in the paper's
-            code, or ``last``.
+        accuracy: which epoch's model the metrics without suffix are of.
         rows: at most so many test rows are watched, drawn by seed: every training keeps ``epochs x rows`` predictions.
 
     Raises:
-        ValueError: ``rows`` is not positive, or an unknown ``accuracy``.
+        ValueError: ``rows`` is not positive, or ``accuracy`` is not an :class:`Accuracy`.
 
     Gu et al. 2019, BadNets; Hong et al. 2020, section 3.1 (feature insertion) and 3.3 (re-training).
     """
 
     start: Scratch | Retrained = field(default=Scratch())
-    accuracy: str = "best"
+    accuracy: Accuracy = Accuracy.BEST
     rows: int = 500
 
     def __post_init__(self) -> None:
-        epochs.check(self.accuracy)
+        _validate.member(Accuracy, accuracy=self.accuracy)
         _validate.positive_int(rows=self.rows)
 
     @property
     def label(self) -> str:
-        return f"backdoor{self.start.label}{'' if self.accuracy == 'best' else f'_{self.accuracy}'}"
+        return f"backdoor{self.start.label}{self.accuracy.suffix}"
 
-    def run(self, case: Subject, dataset: Dataset, device: str) -> Experiment:
-        """The experiment of one case.
+    def run(self, case: Subject, lab: Lab) -> Experiment:
+        """Run the experiment of one case.
 
         Raises:
-            ValueError: the attack has no trigger or adds no poison, no test row can carry the trigger, the defence
-                cannot be used on this data, or an estimator is to be trained further.
+            ValueError: the attack has no trigger or adds no poison, no test row can carry the trigger, or an estimator
+                is to be trained further.
         """
-        recipe, attack = self._recipe(case), case.attack
-        if attack.budget(len(dataset.train)) == 0:
-            raise ValueError(f"attack {attack.label!r} adds no poison: {self.label} needs some")
-        check_defense(case, dataset)
-        seeds, n = case.seeds, len(case.seeds)
-        triggered, claimed = _triggered(attack, dataset, self.label)
-        watched = [self._watched(triggered, seed) for seed in seeds]
-        again = isinstance(self.start, Retrained)
-        crafting = [Craft.against(dataset, device, attack, recipe, seed) for seed in seeds]
-        bases: Sequence[Base | None] = [None] * n
+        recipe = case.recipe
         if isinstance(self.start, Retrained):
-            bases, poisons = yield from base_models(case, dataset, device, self.start, what=self.label, beside=crafting)
-            vanilla: Sequence[TrainingResult] = [base.vanilla for base in bases if base is not None]
+            first, recipe = self.start.recipes(case, self.label)
+        lab.check_poison(self.label)
+        triggered, claimed = _triggered(case.attack, lab.dataset, self.label)
+        watch = [self._watched(triggered, seed) for seed in case.seeds]
+        crafting = lab.craft(case.attack, recipe)
+        bases: list[Base] | None = None
+        if isinstance(self.start, Retrained):
+            bases, poisons = yield from base_models(lab, first, crafting, remember=self.start.remembers)
+            vanilla: Sequence[TrainingResult] = [base.vanilla for base in bases]
         else:
-            first = yield [*(Train(dataset, device, case.vanilla, seed) for seed in seeds), *crafting]
-            vanilla, poisons = first[:n], first[n:]
-        added = (*[None] * n, *poisons)
-        filters, kept = yield from filtering(
-            case,
-            dataset,
-            device,
-            added,
-            (*seeds, *seeds),
-            recipe=recipe if again else None,
-            models=[None if base is None else base.model for base in (*bases, *bases)],
+            vanilla, poisons = yield from lab.ask(lab.train_unfiltered(case.vanilla), crafting)
+        clean, poisoned = yield from lab.ask(
+            lab.train(recipe, bases=bases, watch=watch), lab.train(recipe, poisons, bases=bases, watch=watch)
         )
-        training = [
-            Train(
-                dataset,
-                device,
-                recipe,
-                seed,
-                poison,
-                keep=keep,
-                watch=rows,
-                initial=None if base is None else base.result.best,
-                initial_optimizer=None if base is None else base.result.best_optimizer,
-            )
-            for seed, poison, keep, rows, base in zip(
-                (*seeds, *seeds), added, kept, (*watched, *watched), (*bases, *bases), strict=True
-            )
-        ]
-        trained = yield training
-        clean, poisoned = trained[:n], trained[n:]
 
-        def values(epoch: str) -> dict[str, list[float]]:
-            rates = {
-                name: [_rate(result, claimed, epoch) for result in results]
+        def rates(accuracy: Accuracy) -> dict[str, list[float]]:
+            return {
+                name: [_rate(result, claimed, accuracy) for result in results]
                 for name, results in (("backdoor_rate", poisoned), ("backdoor_rate_clean", clean))
             }
-            return rates | epochs.of_poison(vanilla, clean, poisoned, epoch)
 
-        metrics = epochs.estimates(values, chosen=self.accuracy)
-        details = {
-            **setting_of(case, dataset, recipe, poisons, accuracy=self.accuracy),
-            "triggered_rows": [len(rows) for rows in watched],
-            "diverged": sum(result.diverged is not None for result in (*vanilla, *clean, *poisoned)),
-            "example": snapshot(poisons[0]),
-        }
-        if again:
-            details["clean_epochs"] = setup_of(case.vanilla)["epochs"]
-        return finished(metrics, details, crafting=crafting, filters=filters, training=training)
-
-    def _recipe(self, case: Subject) -> AnyRecipe:
-        """Of the trainings that are watched."""
-        if isinstance(self.start, Scratch):
-            return case.recipe
-        return recipes_of(case, self.start, self.label)[1]
+        return lab.comparison(
+            self.accuracy.estimates(rates),
+            vanilla=vanilla,
+            clean=clean,
+            poisoned=poisoned,
+            poisons=poisons,
+            recipe=recipe,
+            accuracy=self.accuracy,
+            triggered_rows=[len(rows) for rows in watch],
+            example=snapshot(poisons[0]),
+            **({} if bases is None else {"clean_epochs": first.epochs}),
+        )
 
     def _watched(self, triggered: Split, seed: int) -> Split:
-        """Some of the rows, in their order."""
+        """Draw the rows to watch, and keep their order."""
         order = torch.randperm(len(triggered), generator=_seeds.stream(seed, "triggered"))
         chosen = order[: self.rows].sort().values
         return Split(triggered.x[chosen], triggered.y[chosen])
 
 
 def _triggered(attack: Attack, dataset: Dataset, protocol: str) -> tuple[Split, int]:
-    """Test rows with the trigger, and the class that they are to be taken for."""
+    """Return the test rows with the trigger, and the class that they are to be taken for."""
     reason = attack.unsuitable(dataset)
     if reason is not None:
         raise ValueError(f"{attack.label} cannot be made on {dataset.name}: {reason}")
@@ -150,8 +115,8 @@ def _triggered(attack: Attack, dataset: Dataset, protocol: str) -> tuple[Split, 
     return found, claimed
 
 
-def _rate(result: TrainingResult, claimed: int, epoch: str) -> float:
-    """Share of the watched rows that are taken for the claimed class."""
+def _rate(result: TrainingResult, claimed: int, accuracy: Accuracy) -> float:
+    """Return the share of the watched rows that are taken for the claimed class."""
     assert result.predictions is not None
-    place = result.best_epoch - 1 if epoch == "best" else -1
+    place = result.best_epoch - 1 if accuracy is Accuracy.BEST else -1
     return float((result.predictions[place] == claimed).double().mean())

@@ -1,18 +1,17 @@
 """Where poison lies among the clean rows; nothing is trained."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from gradshape import _seeds, _validate
-from gradshape.analysis.clusters import Layout, layout
+from gradshape.analysis import ClusterMap, cluster_map
 from gradshape.attacks import PoisonSet
 from gradshape.data import Dataset
 from gradshape.metrics import mean_over_seeds
-from gradshape_bench.jobs import AnyJob, Craft
 from gradshape_bench.protocols.base import Experiment, Measurement, Subject
+from gradshape_bench.protocols.lab import Lab
 from gradshape_bench.protocols.snapshot import snapshot
 
 # Of the points and the poisons, as many as a picture can show.
@@ -42,18 +41,18 @@ class Clusters:
     def label(self) -> str:
         return "clusters"
 
-    def run(self, case: Subject, dataset: Dataset, device: str) -> Experiment:
-        """The experiment of one case.
+    def run(self, case: Subject, lab: Lab) -> Experiment:
+        """Run the experiment of one case.
 
         Raises:
             ValueError: the attack adds no poison.
         """
-        crafting = [Craft.against(dataset, device, case.attack, case.vanilla, seed) for seed in case.seeds]
-        poisons: Sequence[PoisonSet] = yield crafting
+        dataset = lab.dataset
+        poisons = yield from lab.ask(lab.craft(case.attack, case.vanilla))
         if not all(map(len, poisons)):
             raise ValueError(f"attack {case.attack.label!r} adds no poison: expected at least 1 row to look at")
         found = [
-            layout(dataset.train, poison.rows, clusters=self.clusters, seed=seed)
+            cluster_map(dataset.train, poison.rows, clusters=self.clusters, seed=seed)
             for seed, poison in zip(case.seeds, poisons, strict=True)
         ]
         kinds = [_kinds(poison) for poison in poisons]
@@ -68,12 +67,11 @@ class Clusters:
             "poison_rows": [len(poison) for poison in poisons],
             "picture": _picture(dataset, poisons[0], found[0], *kinds[0], seed=case.seeds[0]),
         }
-        timed: dict[str, Sequence[AnyJob]] = {"crafting": crafting}
-        return Measurement(metrics, details, timed)
+        return Measurement(metrics, details, {"crafting": poisons.jobs})
 
 
 def _kinds(poison: PoisonSet) -> tuple[torch.Tensor, torch.Tensor]:
-    """Places of the first row of each distinct poison, the most frequent first, and how often each occurs."""
+    """Return where each distinct poison row first occurs, the most frequent first, and how often it occurs."""
     rows = torch.cat([poison.x.flatten(1), poison.y.unsqueeze(1).float()], dim=1)
     _, inverse, counts = rows.unique(dim=0, return_inverse=True, return_counts=True)
     first = torch.full((len(counts),), len(rows)).scatter_reduce_(0, inverse, torch.arange(len(rows)), "amin")
@@ -82,9 +80,9 @@ def _kinds(poison: PoisonSet) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _picture(
-    dataset: Dataset, poison: PoisonSet, found: Layout, first: torch.Tensor, counts: torch.Tensor, *, seed: int
+    dataset: Dataset, poison: PoisonSet, found: ClusterMap, first: torch.Tensor, counts: torch.Tensor, *, seed: int
 ) -> dict[str, Any]:
-    """What a plot needs, as plain values: some points of the plane, and the most frequent poisons."""
+    """Return what a plot needs, as plain values: some points of the plane, and the most frequent poison rows."""
     clean = torch.randperm(len(found.clean), generator=_seeds.stream(seed, "picture"))[:_POINTS].sort().values
     shown = first[:_POINTS]
     return {
@@ -100,7 +98,7 @@ def _picture(
 
 
 def _points(points: torch.Tensor, labels: torch.Tensor, clusters: torch.Tensor) -> list[list[float]]:
-    """``[x, y, label, cluster]`` of each point."""
+    """Return ``[x, y, label, cluster]`` of each point."""
     return [
         [round(x, 3), round(y, 3), label, cluster]
         for (x, y), label, cluster in zip(points.tolist(), labels.tolist(), clusters.tolist(), strict=True)

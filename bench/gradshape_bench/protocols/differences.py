@@ -7,13 +7,13 @@ from torch import Tensor
 
 from gradshape.analysis import Division, gradient_differences, mean_over_epochs, spread_over_epochs
 from gradshape.metrics import Estimate, mean_over_seeds
-from gradshape.training import SIDES, Layers, TrainingResult, Weighting
+from gradshape.training import SUBSETS, Layers, TrainingResult, Weighting
 
 Series = Sequence[float | None]
 
 
 def series_of(result: TrainingResult, *, layers: Layers, weighting: Weighting, bias: bool) -> dict[str, Series]:
-    """What is known of every epoch of one training, by metric.
+    """Return what is known of every epoch of one training, by metric.
 
     Args:
         result: of a training with a probe that evaluated the training rows.
@@ -30,7 +30,7 @@ def series_of(result: TrainingResult, *, layers: Layers, weighting: Weighting, b
     ratio, cosine = differences(Division.POISON, shaped=True)
     raw_ratio, raw_cosine = differences(Division.POISON, shaped=False)
     placebo_ratio, placebo_cosine = differences(Division.PLACEBO, shaped=True)
-    clean, poison = SIDES.index("clean"), SIDES.index("poison")
+    clean, poison = SUBSETS.index("clean"), SUBSETS.index("poison")
     return {
         "magnitude_ratio": ratio,
         "cosine_similarity": cosine,
@@ -46,7 +46,7 @@ def series_of(result: TrainingResult, *, layers: Layers, weighting: Weighting, b
 
 
 def summary(series: Mapping[str, Series]) -> dict[str, float | None]:
-    """One training's means over the epochs; and where it began, where it ended, and how steady it was in between."""
+    """Return one training's means over the epochs, its first and last values, and the spread in between."""
     values = {name: mean_over_epochs(of_epochs) for name, of_epochs in series.items()}
     for name in ("magnitude_ratio", "cosine_similarity"):
         values[f"{name}_first_epoch"] = series[name][0]
@@ -56,7 +56,7 @@ def summary(series: Mapping[str, Series]) -> dict[str, float | None]:
 
 
 def metrics(of_seeds: Sequence[Sequence[Mapping[str, Series]]]) -> dict[str, Estimate]:
-    """Means over the seeds of the :func:`summary` of each seed's trainings; what is known of no seed is left out.
+    """Return means over the seeds of the :func:`summary` of their trainings; what no seed knows is left out.
 
     Args:
         of_seeds: for each seed the :func:`series_of` its trainings, which count alike.
@@ -68,7 +68,7 @@ def metrics(of_seeds: Sequence[Sequence[Mapping[str, Series]]]) -> dict[str, Est
 
 
 def curves(of_seeds: Sequence[Sequence[Mapping[str, Series]]]) -> dict[str, dict[str, list[float | None]]]:
-    """Mean and interval over the seeds by metric and epoch, to 6 digits; ``None`` where nothing is known.
+    """Return mean and interval over the seeds, by metric and epoch, to 6 digits; ``None`` where nothing is known.
 
     Args:
         of_seeds: as for :func:`metrics`.
@@ -103,5 +103,5 @@ def _known(values: Tensor) -> Series:
 
 
 def rounded(value: float | None) -> float | None:
-    """A number as a record keeps it: to 6 digits."""
+    """Round a number to the 6 digits that a record keeps."""
     return None if value is None else float(f"{value:.6g}")

@@ -4,16 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gradshape.analysis import stationary_ratio
-from gradshape.data import Dataset
 from gradshape.metrics import Estimate, mean_over_seeds
-from gradshape.training import GradientProbe, Layers, Recipe, TrainedModel, TrainingResult, Weighting
-from gradshape_bench.jobs import AnyJob, Craft, Train
-from gradshape_bench.protocols import differences, epochs
-from gradshape_bench.protocols.base import Experiment, Measurement, Subject, check_defense, setting_of
-from gradshape_bench.protocols.bases import base_models, recipes_of
-from gradshape_bench.protocols.filtering import filtering
+from gradshape.training import GradientProbe, Layers, TrainingResult, Weighting
+from gradshape_bench.protocols import differences, effects
+from gradshape_bench.protocols.accuracy import Accuracy
+from gradshape_bench.protocols.base import Experiment, Subject
+from gradshape_bench.protocols.base_models import base_models
+from gradshape_bench.protocols.lab import Lab
 from gradshape_bench.protocols.snapshot import snapshot
-from gradshape_bench.protocols.start import Retrained, Scratch, descent
+from gradshape_bench.protocols.start import Base, Retrained, Scratch
 
 _WEIGHTINGS = {Weighting.BATCH: "", Weighting.SAMPLE: "_by_sample", Weighting.SHARED: "_by_shared_batch"}
 
@@ -45,72 +44,42 @@ class GradientDifferences:
         bias = "_with_bias" if self.bias else ""
         return f"gradients{self.start.label}{layers}{_WEIGHTINGS[self.weighting]}{bias}"
 
-    def run(self, case: Subject, dataset: Dataset, device: str) -> Experiment:
-        """The experiment of one case.
+    def run(self, case: Subject, lab: Lab) -> Experiment:
+        """Run the experiment of one case.
 
         Raises:
-            ValueError: the case has no attack or a recipe without gradients, or its defence cannot be used on its data.
+            ValueError: the case has no attack or a recipe without gradients.
         """
-        before, recipe = self._recipes(case)
-        if case.attack.budget(len(dataset.train)) == 0:
-            raise ValueError(f"attack {case.attack.label!r} adds no poison: {self.label} needs some")
-        check_defense(case, dataset)
-        seeds, n = case.seeds, len(case.seeds)
-        again = isinstance(self.start, Retrained)
-        crafting = [Craft.against(dataset, device, case.attack, recipe, seed) for seed in seeds]
-        models: Sequence[TrainedModel | None] = [None] * n
+        before, recipe = self.start.recipes(case, self.label)
+        lab.check_poison(self.label)
+        crafting = lab.craft(case.attack, recipe)
+        bases: list[Base] | None = None
         if isinstance(self.start, Retrained):
-            bases, poisons = yield from base_models(case, dataset, device, self.start, what=self.label, beside=crafting)
+            bases, poisons = yield from base_models(lab, before, crafting, remember=self.start.remembers)
             clean: Sequence[TrainingResult] = [base.result for base in bases]
-            models = [base.model for base in bases]
         else:
-            first = yield [*(Train(dataset, device, before, seed) for seed in seeds), *crafting]
-            clean, poisons = first[:n], first[n:]
-        filters, kept = yield from filtering(
-            case, dataset, device, poisons, seeds, recipe=recipe if again else None, models=models
-        )
-        training = [
-            Train(
-                dataset,
-                device,
-                recipe,
-                seed,
-                poison,
-                keep=keep,
-                initial=result.best if again else None,
-                probe=GradientProbe(self.layers),
-                initial_optimizer=result.best_optimizer,
-            )
-            for seed, poison, keep, result in zip(seeds, poisons, kept, clean, strict=True)
-        ]
-        poisoned = yield training
+            clean, poisons = yield from lab.ask(lab.train_unfiltered(before), crafting)
+        poisoned = yield from lab.ask(lab.train(recipe, poisons, bases=bases, probe=GradientProbe(self.layers)))
         of_seeds = [
             [differences.series_of(result, layers=self.layers, weighting=self.weighting, bias=self.bias)]
             for result in poisoned
         ]
-        details = {
-            **setting_of(case, dataset, recipe, poisons, accuracy="best"),
-            "clean_epochs": before.epochs,
-            "diverged": sum(result.diverged is not None for result in poisoned),
-            "layers": self.layers.value,
-            "weighting": self.weighting.value,
-            "stationary_ratio": round(stationary_ratio(len(dataset.train), len(poisons[0])), 6),
-            "example": snapshot(poisons[0]),
-            "series": differences.curves(of_seeds),
-        }
-        timed: dict[str, Sequence[AnyJob]] = {"crafting": crafting, "filtering": filters, "training": training}
-        return Measurement(differences.metrics(of_seeds) | _accuracies(clean, poisoned), details, timed)
-
-    def _recipes(self, case: Subject) -> tuple[Recipe, Recipe]:
-        """Of the training on clean data and of that with poison."""
-        if isinstance(self.start, Retrained):
-            return recipes_of(case, self.start, self.label)
-        descent(case.vanilla, self.label)
-        defended = descent(case.recipe, self.label)
-        return defended, defended
+        return lab.measurement(
+            differences.metrics(of_seeds) | _accuracies(clean, poisoned),
+            recipe=recipe,
+            poisons=poisons,
+            poisoned=poisoned,
+            counted=[poisoned],
+            clean_epochs=before.epochs,
+            layers=self.layers.value,
+            weighting=self.weighting.value,
+            stationary_ratio=round(stationary_ratio(len(lab.dataset.train), len(poisons[0])), 6),
+            example=snapshot(poisons[0]),
+            series=differences.curves(of_seeds),
+        )
 
 
 def _accuracies(clean: Sequence[TrainingResult], poisoned: Sequence[TrainingResult]) -> dict[str, Estimate]:
-    before, after = (epochs.accuracies(results, "best") for results in (clean, poisoned))
-    values = {"rad": epochs.drops(before, after), "accuracy_clean": before, "accuracy_poisoned": after}
+    before, after = Accuracy.BEST.of_each(clean), Accuracy.BEST.of_each(poisoned)
+    values = {"rad": effects.drops(before, after), "accuracy_clean": before, "accuracy_poisoned": after}
     return {name: mean_over_seeds(per_seed) for name, per_seed in values.items()}

@@ -5,24 +5,23 @@ from typing import Any, ClassVar
 
 from gradshape import _validate
 from gradshape.attacks import TargetedAttack
-from gradshape.data import Dataset
 from gradshape.metrics import mean_over_seeds
-from gradshape_bench.protocols import aims
-from gradshape_bench.protocols.aimed import Aimed
-from gradshape_bench.protocols.aiming import Aim
-from gradshape_bench.protocols.base import Experiment, Measurement, Subject
-from gradshape_bench.protocols.tries import Tries, Try, until_won, with_clean_rows
+from gradshape_bench.protocols.base import Experiment, Subject
+from gradshape_bench.protocols.lab import Lab
+from gradshape_bench.protocols.poisoned_targets import PoisonedTarget
+from gradshape_bench.protocols.single_targets import SingleTargets
+from gradshape_bench.protocols.tries import Tries, Try
 
 
 @dataclass(frozen=True)
-class MultiPoison(Aimed):
+class MultiPoison(SingleTargets):
     """For every target, base models are re-trained with the first 1, 2, 3, ... of its poison rows together.
 
     As :class:`~gradshape_bench.protocols.one_shot.OneShot`, but for what is added: prefixes of the attack's rows. More
     poison need not do more, so every prefix is a re-training of its own, shortest first, and the smallest number that
     succeeds is what counts. Of an attack whose rows work together only, all rows are the one prefix.
 
-    Besides what :class:`~gradshape_bench.protocols.aimed.Aimed` says:
+    Besides what :class:`~gradshape_bench.protocols.single_targets.SingleTargets` says:
 
     Args:
         at_once: how many prefixes of a target are tried in the first round, before it is known whether a shorter one
@@ -41,40 +40,33 @@ class MultiPoison(Aimed):
         super().__post_init__()
         _validate.positive_int(at_once=self.at_once)
 
-    def run(self, case: Subject, dataset: Dataset, device: str) -> Experiment:
-        """The experiment of one case.
+    def run(self, case: Subject, lab: Lab) -> Experiment:
+        """Run the experiment of one case.
 
         Raises:
-            ValueError: as :meth:`Aimed.aim <gradshape_bench.protocols.aimed.Aimed.aim>`.
+            ValueError: as :meth:`SingleTargets.attack`.
         """
-        found, retraining = yield from self.aim(case, dataset, device)
-        joint = isinstance(case.attack, TargetedAttack) and case.attack.joint
+        together = isinstance(case.attack, TargetedAttack) and case.attack.joint
 
-        def prefixes(aim: Aim) -> list[Try]:
-            rows = len(aim.poison)
-            return [Try(f"first {count}", range(count)) for count in range(rows if joint else 1, rows + 1)]
+        def prefixes(target: PoisonedTarget) -> list[Try]:
+            rows = len(target.poison)
+            return [Try(f"first {count}", range(count)) for count in range(rows if together else 1, rows + 1)]
 
-        attack = yield from until_won(retraining, found.aims, prefixes, at_once=self.at_once)
-        control = yield from with_clean_rows(retraining, found.aims, prefixes)
-        metrics, details = aims.outcome(case, dataset, retraining, found, attack, control)
-        needed = [_needed(aim, attack) for aim in found.aims]
-        of_targets = aims.by_target(found.aims, [count for *_, count in needed])
-        if of_targets:
-            metrics["poisons_needed"] = mean_over_seeds(of_targets)
-        metrics |= aims.removed(found, attack, len(dataset.train))
-        details["needed"] = needed
-        details["tries"] = len(attack)
-        return Measurement(metrics, details, attack.timed(found.crafting))
+        attacked = yield from self.attack(lab, prefixes, at_once=self.at_once)
+        needed = [_needed(target, attacked.attack) for target in attacked.found.targets]
+        of_targets = attacked.by_target([count for *_, count in needed])
+        metrics = {"poisons_needed": mean_over_seeds(of_targets)} if of_targets else {}
+        return attacked.measurement(metrics, needed=needed, tries=len(attacked.attack))
 
 
-def _needed(aim: Aim, attack: Tries) -> list[Any]:
-    """Seed, row, class, wanted class, poison rows that there were, and how many were needed, ``None`` if none won."""
-    first = attack.first(aim)
+def _needed(target: PoisonedTarget, attack: Tries) -> list[Any]:
+    """Return seed, row, class, intended class, the number of poison rows, and how many won it: ``None`` if none did."""
+    winner = attack.winner(target)
     return [
-        aim.base.seed,
-        aim.row,
-        int(aim.target.y),
-        int(aim.wanted),
-        len(aim.poison),
-        None if first is None else len(first[0].places),
+        target.base.seed,
+        target.row,
+        int(target.split.y),
+        int(target.intended),
+        len(target.poison),
+        None if winner is None else len(winner[0].places),
     ]

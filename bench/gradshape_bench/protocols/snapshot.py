@@ -8,7 +8,7 @@ from gradshape.attacks import PoisonSet
 
 
 def snapshot(poison: PoisonSet, row: int = 0) -> dict[str, Any]:
-    """A poison row as plain values: the class that it claims, its shape, and its values as bytes.
+    """Return a poison row as plain values: the class that it claims, its shape, and its values as bytes.
 
     The bytes are in hexadecimal, so that a picture of 784 pixels stays a short line.
 

@@ -1,10 +1,11 @@
-"""What a training with poison begins with."""
+"""What a training with poison begins with: fresh weights, or a base model that was trained on clean data."""
 
 from dataclasses import dataclass, replace
 from enum import Enum
 
 from gradshape import _validate
-from gradshape.training import AnyRecipe, Optimizer, Recipe
+from gradshape.training import AnyRecipe, Optimizer, Recipe, TrainedModel, TrainingResult
+from gradshape_bench.protocols.base import Subject
 
 
 @dataclass(frozen=True)
@@ -15,9 +16,23 @@ class Scratch:
     def label(self) -> str:
         return ""
 
+    def recipes(self, case: Subject, what: str) -> tuple[Recipe, Recipe]:
+        """Return the recipes of the training on clean data and of the one with poison: the defended one, twice.
+
+        Args:
+            case: whose recipes.
+            what: what needs gradients, for the message.
+
+        Raises:
+            ValueError: a recipe is fitted by an estimator.
+        """
+        by_gradients(case.vanilla, what)
+        defended = by_gradients(case.recipe, what)
+        return defended, defended
+
 
 class By(Enum):
-    """Whose recipe a training is by."""
+    """Whose recipe a model is trained by."""
 
     VANILLA = "vanilla"
     DEFENDED = "defended"
@@ -60,18 +75,20 @@ class Retrained:
             how = f"{self.base.value}_to_{self.again.value}"
         return f"_{how}{'_remembering' if self.remembers else ''}"
 
-    def recipe(self, defended: Recipe) -> Recipe:
-        """The second training by the defended recipe."""
-        return replace(defended, epochs=self.epochs, optimizer=self.optimizer or defended.optimizer)
+    def recipes(self, case: Subject, what: str) -> tuple[Recipe, Recipe]:
+        """Return the recipes of the base model and of the training that goes on from it.
 
-    def recipes(self, vanilla: Recipe, defended: Recipe) -> tuple[Recipe, Recipe]:
-        """The first and the second training.
+        Args:
+            case: whose recipes.
+            what: what needs gradients, for the message.
 
         Raises:
-            ValueError: the second one is to remember, and has another kind of optimizer.
+            ValueError: a recipe is fitted by an estimator, or the second training is to remember, and has another kind
+                of optimizer.
         """
-        of = {By.VANILLA: vanilla, By.DEFENDED: defended}
-        first, second = of[self.base], self.recipe(of[self.again])
+        of = {By.VANILLA: by_gradients(case.vanilla, what), By.DEFENDED: by_gradients(case.recipe, what)}
+        first, again = of[self.base], of[self.again]
+        second = replace(again, epochs=self.epochs, optimizer=self.optimizer or again.optimizer)
         if self.remembers and type(first.optimizer) is not type(second.optimizer):
             raise ValueError(
                 f"remembers=True: the base model is trained by {first.optimizer!r}, which remembers nothing that "
@@ -80,8 +97,36 @@ class Retrained:
         return first, second
 
 
-def descent(recipe: AnyRecipe, what: str) -> Recipe:
-    """``recipe`` as one that is trained by gradient steps.
+@dataclass(frozen=True, eq=False)
+class Base:
+    """A base model of one seed.
+
+    Attributes:
+        seed: of the case.
+        vanilla: a model trained by the vanilla recipe: what the defended base is compared with.
+        result: the base's training. Its best optimizer's state is there if the second training is to remember it.
+        model: its best state, with the recipe that it was trained by.
+    """
+
+    seed: int
+    vanilla: TrainingResult
+    result: TrainingResult
+    model: TrainedModel
+
+    @property
+    def accuracy(self) -> float:
+        """The test accuracy of the best state, from which training goes on."""
+        return self.result.best_accuracy
+
+
+def best_of(recipe: Recipe, result: TrainingResult) -> TrainedModel:
+    """Return the model after the epoch with the best test accuracy."""
+    assert result.best is not None
+    return TrainedModel(recipe, result.best)
+
+
+def by_gradients(recipe: AnyRecipe, what: str) -> Recipe:
+    """Return ``recipe`` if it is trained by gradient steps.
 
     Args:
         recipe: of a case.

@@ -1,19 +1,18 @@
 """Poison that is after single test rows: one training a target."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
 from gradshape import _seeds, _validate
 from gradshape.data import Dataset, Split
-from gradshape.metrics import mean_over_seeds, relative_accuracy_drop, success_rate
+from gradshape.metrics import mean_over_seeds, success_rate
 from gradshape.training import TrainingResult
-from gradshape_bench.jobs import AnyJob, Craft, Train
-from gradshape_bench.protocols.base import Experiment, Measurement, Subject, check_defense, setup_of
-from gradshape_bench.protocols.filtering import filtering
-
-_COUNTED = ("last", "any")
+from gradshape_bench.protocols import effects
+from gradshape_bench.protocols.accuracy import Accuracy
+from gradshape_bench.protocols.base import Experiment, Subject
+from gradshape_bench.protocols.counted import Counted
+from gradshape_bench.protocols.lab import Lab
 
 
 @dataclass(frozen=True)
@@ -27,90 +26,64 @@ class Targeted:
     Args:
         targets: at most so many a seed; fewer if fewer are classified correctly.
         source: class of the targets.
-        counted: whether a misclassification counts after the ``last`` epoch or after ``any``, as in the paper's code.
+        counted: after which epochs a misclassification counts; after any of them in the paper's code.
 
     Raises:
-        ValueError: a number is out of range, or an unknown ``counted``.
+        ValueError: a number is out of range, or ``counted`` is not a :class:`Counted`.
 
     Nelson et al. 2008 (focused attack); Hong et al. 2020, section 6.3 (what counts as success).
     """
 
     targets: int = 10
     source: int = 0
-    counted: str = "last"
+    counted: Counted = Counted.LAST_EPOCH
 
     def __post_init__(self) -> None:
         _validate.positive_int(targets=self.targets)
         _validate.finite_non_negative(source=self.source)
-        if self.counted not in _COUNTED:
-            raise _validate.unknown("counted", self.counted, _COUNTED)
+        _validate.member(Counted, counted=self.counted)
 
     @property
     def label(self) -> str:
-        return "targeted" if self.counted == "last" else f"targeted_{self.counted}"
+        return "targeted" if self.counted is Counted.LAST_EPOCH else "targeted_any"
 
-    def run(self, case: Subject, dataset: Dataset, device: str) -> Experiment:
-        """The experiment of one case.
+    def run(self, case: Subject, lab: Lab) -> Experiment:
+        """Run the experiment of one case.
 
         Raises:
-            ValueError: the defence cannot be used on this data, or no test row of the class is classified correctly.
+            ValueError: no test row of the class is classified correctly.
         """
-        check_defense(case, dataset)
-        seeds = case.seeds
-        candidates = [self._candidates(dataset, seed) for seed in seeds]
-        plain = [Train(dataset, device, case.vanilla, seed) for seed in seeds]
+        candidates = [self._candidates(lab.dataset, seed) for seed in case.seeds]
         # Which targets there will be shows only later: until then the defence guards all that are considered.
-        _, kept = yield from filtering(case, dataset, device, [None] * len(seeds), seeds, targets=candidates)
-        watching = [
-            Train(dataset, device, case.recipe, seed, keep=keep, watch=rows)
-            for seed, keep, rows in zip(seeds, kept, candidates, strict=True)
-        ]
-        first = yield [*plain, *watching]
-        vanilla, clean = first[: len(seeds)], first[len(seeds) :]
+        vanilla, clean = yield from lab.ask(
+            lab.train_unfiltered(case.vanilla), lab.train(case.recipe, watch=candidates, targets=candidates)
+        )
         chosen = [
             (seed, target)
-            for seed, rows, result in zip(seeds, candidates, clean, strict=True)
+            for seed, rows, result in zip(case.seeds, candidates, clean, strict=True)
             for target in self._targets(rows, result)
         ]
         if not chosen:
             raise ValueError(
-                f"{dataset.name}: the clean model classifies none of the drawn test rows of class {self.source} "
+                f"{lab.dataset.name}: the clean model classifies none of the drawn test rows of class {self.source} "
                 "correctly: expected at least 1 target"
             )
-        crafting = [
-            Craft.against(dataset, device, case.attack, case.recipe, seed, target=target) for seed, target in chosen
-        ]
-        poisons = yield crafting
-        of_seeds, targets = [seed for seed, _ in chosen], [target for _, target in chosen]
-        filters, masks = yield from filtering(case, dataset, device, poisons, of_seeds, targets=targets)
-        training = [
-            Train(dataset, device, case.recipe, seed, poison, keep=mask, watch=target)
-            for (seed, target), poison, mask in zip(chosen, poisons, masks, strict=True)
-        ]
-        trained = yield training
-        hits = sum(self._hit(result, target) for (_, target), result in zip(chosen, trained, strict=True))
-        undefended = [result.best_accuracy for result in vanilla]
-        defended = [result.best_accuracy for result in clean]
-        metrics = {
-            "success_rate": success_rate(hits, len(chosen)),
-            "utility_loss": mean_over_seeds(
-                [relative_accuracy_drop(p, d) for p, d in zip(undefended, defended, strict=True)]
-            ),
-            "accuracy_vanilla": mean_over_seeds(undefended),
-            "accuracy_clean": mean_over_seeds(defended),
-        }
-        details = {
-            "accuracy": "best",
-            "train_rows": len(dataset.train),
-            "test_rows": len(dataset.test),
-            **setup_of(case.recipe),
-            "budget": case.attack.budget(len(dataset.train)),
-            "poison_rows": [len(poison) for poison in poisons],
-            "targets": len(chosen),
-            "successes": hits,
-        }
-        timed: dict[str, Sequence[AnyJob]] = {"crafting": crafting, "filtering": filters, "training": training}
-        return Measurement(metrics, details, timed)
+        seeds, targets = [seed for seed, _ in chosen], [target for _, target in chosen]
+        poisons = yield from lab.ask(lab.craft(case.attack, case.recipe, seeds=seeds, targets=targets))
+        trained = yield from lab.ask(lab.train(case.recipe, poisons, seeds=seeds, watch=targets, targets=targets))
+        hits = sum(self._hit(result, target) for result, target in zip(trained, targets, strict=True))
+        cost = effects.of_defense(vanilla, clean, Accuracy.BEST)
+        return lab.measurement(
+            {
+                "success_rate": success_rate(hits, len(targets)),
+                **{name: mean_over_seeds(values) for name, values in cost.items()},
+            },
+            recipe=case.recipe,
+            poisons=poisons,
+            poisoned=trained,
+            targets=len(targets),
+            successes=hits,
+        )
 
     def _candidates(self, dataset: Dataset, seed: int) -> Split:
         ids = (dataset.test.y == self.source).nonzero().squeeze(1)
@@ -128,4 +101,4 @@ class Targeted:
     def _hit(self, result: TrainingResult, target: Split) -> bool:
         assert result.predictions is not None
         wrong = (result.predictions != target.y).all(1)
-        return bool(wrong[-1] if self.counted == "last" else wrong.any())
+        return bool(wrong[-1] if self.counted is Counted.LAST_EPOCH else wrong.any())

@@ -8,9 +8,10 @@ import torch
 
 from gradshape.attacks import PoisonSet
 from gradshape.data import Split
-from gradshape_bench.jobs import AnyJob
-from gradshape_bench.protocols.aiming import Aim, Retraining, Round, Run, Success
-from gradshape_bench.protocols.bases import Base, Part
+from gradshape_bench.protocols.base import Part
+from gradshape_bench.protocols.poisoned_targets import PoisonedTarget
+from gradshape_bench.protocols.retraining import Retraining, Round, Run, Success
+from gradshape_bench.protocols.start import Base
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,9 @@ class Try:
     places: Sequence[int]
 
 
+TriesFor = Callable[[PoisonedTarget], Sequence[Try]]
+
+
 @dataclass(frozen=True, eq=False)
 class Tries:
     """What was tried against some targets.
@@ -36,66 +40,67 @@ class Tries:
         rounds: the re-trainings.
     """
 
-    of: Mapping[Aim, Sequence[tuple[Try, Success]]]
+    of: Mapping[PoisonedTarget, Sequence[tuple[Try, Success]]]
     rounds: Sequence[Round]
 
     def __len__(self) -> int:
         return sum(map(len, self.of.values()))
 
-    def successes(self, aim: Aim) -> list[Success]:
-        """What became of the tries against a target."""
-        return [success for _, success in self.of[aim]]
+    def successes(self, target: PoisonedTarget) -> list[Success]:
+        """Return what became of the tries against a target."""
+        return [success for _, success in self.of[target]]
 
-    def first(self, aim: Aim) -> tuple[Try, Success] | None:
-        """The try that won a target, within the accuracy that it may cost; ``None`` if none did."""
-        return next((each for each in self.of[aim] if each[1].filtered), None)
+    def winner(self, target: PoisonedTarget) -> tuple[Try, Success] | None:
+        """Return the try that won a target within the accuracy that it may cost; ``None`` if none did."""
+        return next((each for each in self.of[target] if each[1].won), None)
 
-    def timed(self, crafting: Sequence[AnyJob]) -> dict[str, Sequence[AnyJob]]:
-        """The jobs by what they do, with those that made the poison."""
-        return {
-            "crafting": crafting,
-            "filtering": [job for done in self.rounds for job in done.filters],
-            "training": [job for done in self.rounds for job in done.trainings],
-        }
+    def won(self, target: PoisonedTarget) -> bool:
+        """Say whether a try won a target within the accuracy that it may cost."""
+        return self.winner(target) is not None
+
+    def won_raw(self, target: PoisonedTarget) -> bool:
+        """Say whether a try won a target, whatever accuracy it cost."""
+        return any(success.won_raw for success in self.successes(target))
 
 
 def until_won(
-    retraining: Retraining, aims: Sequence[Aim], tries_for: Callable[[Aim], Sequence[Try]], *, at_once: int
+    retraining: Retraining, targets: Sequence[PoisonedTarget], tries_for: TriesFor, *, at_once: int
 ) -> Part[Tries]:
     """Try the poison of every target in turn, until something wins it.
 
     Args:
         retraining: how.
-        aims: targets.
+        targets: what is attacked.
         tries_for: of a target, what is tried, in order.
         at_once: tries of a target in the first round; each later round has as many as were made before it.
     """
-    planned = {aim: tries_for(aim) for aim in aims}
-    of: dict[Aim, list[tuple[Try, Success]]] = {aim: [] for aim in aims}
+    planned = {target: tries_for(target) for target in targets}
+    of: dict[PoisonedTarget, list[tuple[Try, Success]]] = {target: [] for target in targets}
     rounds: list[Round] = []
     most = at_once
     while True:
         pending = [
-            (aim, one)
-            for aim in aims
-            if not any(success.filtered for _, success in of[aim])
-            for one in planned[aim][len(of[aim]) : most]
+            (target, one)
+            for target in targets
+            if not any(success.won for _, success in of[target])
+            for one in planned[target][len(of[target]) : most]
         ]
         if not pending:
-            return Tries({aim: _up_to_success(done) for aim, done in of.items()}, rounds)
+            return Tries({target: _up_to_success(done) for target, done in of.items()}, rounds)
         done = yield from retraining.run(
-            [Run([aim], aim.poison.select(torch.tensor(list(one.places))), (aim.row, one.name)) for aim, one in pending]
+            [
+                Run([target], target.poison.select(torch.tensor(list(one.places))), (target.row, one.name))
+                for target, one in pending
+            ]
         )
         rounds.append(done)
-        for (aim, one), [success] in zip(pending, done.successes, strict=True):
-            of[aim].append((one, success))
+        for (target, one), [success] in zip(pending, done.successes, strict=True):
+            of[target].append((one, success))
         most *= 2
 
 
-def with_clean_rows(
-    retraining: Retraining, aims: Sequence[Aim], tries_for: Callable[[Aim], Sequence[Try]]
-) -> Part[Tries]:
-    """The control: the same tries with the clean rows that the poison was made from in its place.
+def with_clean_rows(retraining: Retraining, targets: Sequence[PoisonedTarget], tries_for: TriesFor) -> Part[Tries]:
+    """Make the same tries, as a control, with the clean rows that the poison was made from in its place.
 
     It has every try that the attack may have, and ends as that does: with no more tries than the attack needed, it
     would have fewer chances. Nothing in such a re-training is made for a target, so that those of several targets with
@@ -103,22 +108,23 @@ def with_clean_rows(
 
     Args:
         retraining: how.
-        aims: targets.
+        targets: what is attacked.
         tries_for: of a target, what is tried, in order.
     """
-    planned = {aim: _clean_runs(aim, tries_for(aim), asks=retraining.asks) for aim in aims}
-    watched: dict[_Clean, dict[Aim, None]] = {}
-    for aim, tries in planned.items():
+    lab = retraining.lab
+    planned = {target: _clean_runs(target, tries_for(target), lab.case.defense.filters) for target in targets}
+    watched: dict[_Clean, dict[PoisonedTarget, None]] = {}
+    for target, tries in planned.items():
         for _, clean in tries:
-            watched.setdefault(clean, {})[aim] = None
-    done = yield from retraining.run([clean.run(list(of), retraining.dataset.test) for clean, of in watched.items()])
+            watched.setdefault(clean, {})[target] = None
+    done = yield from retraining.run([clean.run(list(of), lab.dataset.test) for clean, of in watched.items()])
     became = {
-        (clean, aim): success
+        (clean, target): success
         for (clean, of), successes in zip(watched.items(), done.successes, strict=True)
-        for aim, success in zip(of, successes, strict=True)
+        for target, success in zip(of, successes, strict=True)
     }
-    of_aims = {aim: [(one, became[clean, aim]) for one, clean in tries] for aim, tries in planned.items()}
-    return Tries({aim: _up_to_success(of) for aim, of in of_aims.items()}, [done])
+    of_targets = {target: [(one, became[clean, target]) for one, clean in tries] for target, tries in planned.items()}
+    return Tries({target: _up_to_success(of) for target, of in of_targets.items()}, [done])
 
 
 @dataclass(frozen=True)
@@ -135,25 +141,25 @@ class _Clean:
     base: Base
     rows: tuple[int, ...]
     again: int
-    known_to_filter: Aim | None
+    known_to_filter: PoisonedTarget | None
 
-    def run(self, aims: Sequence[Aim], test: Split) -> Run:
-        """The re-training, watched for these targets; its rows are from ``test``."""
+    def run(self, targets: Sequence[PoisonedTarget], test: Split) -> Run:
+        """Return the re-training, watched for these targets, with its rows from ``test``."""
         ids = list(self.rows)
-        return Run(aims, PoisonSet.added(test.x[ids], test.y[ids]), ("clean rows", *ids, "again", self.again))
+        return Run(targets, PoisonSet.added(test.x[ids], test.y[ids]), ("clean rows", *ids, "again", self.again))
 
 
-def _clean_runs(aim: Aim, tries: Sequence[Try], *, asks: bool) -> list[tuple[Try, _Clean]]:
-    assert aim.poison.aims is not None
+def _clean_runs(target: PoisonedTarget, tries: Sequence[Try], filtered: bool) -> list[tuple[Try, _Clean]]:
+    assert target.poison.aims is not None
     planned: list[tuple[Try, _Clean]] = []
     seen: Counter[tuple[int, ...]] = Counter()
     for one in tries:
-        rows = tuple(aim.poison.aims.base[list(one.places)].tolist())
-        planned.append((one, _Clean(aim.base, rows, seen[rows], aim if asks else None)))
+        rows = tuple(target.poison.aims.base[list(one.places)].tolist())
+        planned.append((one, _Clean(target.base, rows, seen[rows], target if filtered else None)))
         seen[rows] += 1
     return planned
 
 
 def _up_to_success(tries: Sequence[tuple[Try, Success]]) -> list[tuple[Try, Success]]:
-    first = next((number for number, (_, success) in enumerate(tries) if success.filtered), len(tries))
+    first = next((number for number, (_, success) in enumerate(tries) if success.won), len(tries))
     return list(tries[: first + 1])

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from functools import partial
 
-from gradshape.data import Dataset
-from gradshape_bench.jobs import Train
-from gradshape_bench.protocols import epochs
-from gradshape_bench.protocols.base import Experiment, Measurement, Subject, check_no_attack, setup_of
-from gradshape_bench.protocols.filtering import filtering
+from gradshape import _validate
+from gradshape_bench.protocols import effects
+from gradshape_bench.protocols.accuracy import Accuracy
+from gradshape_bench.protocols.base import Experiment, Subject
+from gradshape_bench.protocols.lab import Lab
 
 
 @dataclass(frozen=True)
@@ -15,43 +15,34 @@ class Utility:
     """There is no attack: for each seed the vanilla and the defended recipe on clean data.
 
     Args:
-        accuracy: which epoch's test accuracy the metrics without suffix take: ``best``, as the paper's code does,
-            or ``last``.
+        accuracy: which epoch's test accuracy the metrics without suffix take.
 
     Raises:
-        ValueError: unknown ``accuracy``.
+        ValueError: ``accuracy`` is not an :class:`Accuracy`.
 
     Hong et al. 2020, Appendix F, Fig. 12.
     """
 
-    accuracy: str = "best"
+    accuracy: Accuracy = Accuracy.BEST
 
     def __post_init__(self) -> None:
-        epochs.check(self.accuracy)
+        _validate.member(Accuracy, accuracy=self.accuracy)
 
     @property
     def label(self) -> str:
-        return "utility" if self.accuracy == "best" else f"utility_{self.accuracy}"
+        return f"utility{self.accuracy.suffix}"
 
-    def run(self, case: Subject, dataset: Dataset, device: str) -> Experiment:
-        """The experiment of one case.
+    def run(self, case: Subject, lab: Lab) -> Experiment:
+        """Run the experiment of one case.
 
         Raises:
             ValueError: the case has an attack.
         """
-        check_no_attack(case, dataset, self.label)
-        seeds, n = case.seeds, len(case.seeds)
-        _, kept = yield from filtering(case, dataset, device, [None] * n, seeds)
-        trained = yield [
-            *(Train(dataset, device, case.vanilla, seed) for seed in seeds),
-            *(Train(dataset, device, case.recipe, seed, keep=keep) for seed, keep in zip(seeds, kept, strict=True)),
-        ]
-        metrics = epochs.estimates(partial(epochs.of_defense, trained[:n], trained[n:]), chosen=self.accuracy)
-        details = {
-            "accuracy": self.accuracy,
-            "train_rows": len(dataset.train),
-            "test_rows": len(dataset.test),
-            **setup_of(case.recipe),
-            "diverged": sum(result.diverged is not None for result in trained),
-        }
-        return Measurement(metrics, details)
+        lab.check_no_attack(self.label)
+        vanilla, defended = yield from lab.ask(lab.train_unfiltered(case.vanilla), lab.train(case.recipe))
+        return lab.measurement(
+            self.accuracy.estimates(partial(effects.of_defense, vanilla, defended)),
+            recipe=case.recipe,
+            accuracy=self.accuracy,
+            counted=(vanilla, defended),
+        )

@@ -1,1 +1,1 @@
-"""What people look at: pages, tables and pictures of what was measured."""
+"""Reports: pages, tables and pictures of what was measured."""

@@ -1,4 +1,4 @@
-"""The parts of a board's tables: numbers, verdicts, and links to a case's entry."""
+"""Cells of the tables on a page: numbers, verdicts, and links to the entry of a case."""
 
 import hashlib
 import json
@@ -6,16 +6,15 @@ from collections.abc import Mapping
 
 from gradshape.metrics import Estimate
 from gradshape_bench.record import Record, Status
-from gradshape_bench.report import markdown
-from gradshape_bench.report.headline import damage as of_damage
+from gradshape_bench.report import headline, markdown
 from gradshape_bench.verdict import Judgement, Verdict
 
-# Of a rate of nothing.
-NOBODY = "no target"
+# Shown in place of a success rate if there was no target to attack.
+NO_TARGET = "no target"
 
 
 def number(value: float, places: int = 3) -> str:
-    """``value`` with a fixed number of decimals and no negative zero.
+    """Format ``value`` with a fixed number of decimals and without a negative zero.
 
     >>> number(-0.0001)
     '0.000'
@@ -24,32 +23,32 @@ def number(value: float, places: int = 3) -> str:
 
 
 def estimate(estimate: Estimate | None, places: int = 3) -> str:
-    """Value and interval; empty if there is none."""
+    """Format value and interval; empty without an estimate."""
     return f"{number(estimate.value, places)} {interval(estimate, places)}".rstrip() if estimate else ""
 
 
 def interval(estimate: Estimate, places: int = 3) -> str:
-    """The interval alone; empty if it is unknown."""
+    """Format the interval alone; empty if it is unknown."""
     if estimate.low is None or estimate.high is None:
         return ""
     return f"[{number(estimate.low, places)}, {number(estimate.high, places)}]"
 
 
 def share(estimate: Estimate | None) -> str:
-    """A rate as a count of what it is of; empty if there is none.
+    """Format a rate as a count out of all; empty without an estimate.
 
-    >>> share(Estimate(0.25, 0.1, 0.5, 8))
+    >>> share(Estimate(0.25, 0.1, 0.5, n=8))
     '2 of 8'
     """
     return "" if estimate is None else f"{round(estimate.value * estimate.n):,} of {estimate.n:,}"
 
 
 def damage(record: Record, *, bold: bool) -> str:
-    """What the attack of a case did, linked to its entry, with its verdict's mark."""
-    estimate = of_damage(record)
+    """Format the damage of an attack, linked to the entry of its case, with the mark of its verdict."""
+    estimate = headline.damage(record)
     link = f"](#{case_anchor(record)})"
     if estimate is None or estimate.n == 0:
-        text = f"[{state(record) if estimate is None else NOBODY}{link}"
+        text = f"[{state(record) if estimate is None else NO_TARGET}{link}"
     else:
         text = f"[{number(estimate.value)}{link} {interval(estimate)}".rstrip()
     sign = mark(record)
@@ -57,12 +56,12 @@ def damage(record: Record, *, bold: bool) -> str:
 
 
 def state(record: Record) -> str:
-    """Why there is no value."""
+    """Say why there is no value."""
     return record.status.value if record.status is not Status.OK else "no value"
 
 
 def mark(record: Record) -> str:
-    """The verdict as a sign."""
+    """Return the sign of the record's verdict; empty without one."""
     if record.verdict is None:
         return ""
     sign = "✗" if record.missed else "✓"
@@ -70,7 +69,7 @@ def mark(record: Record) -> str:
 
 
 def threshold(judgement: Judgement) -> str:
-    """A threshold, what was measured, and the verdict."""
+    """Format a threshold, the measurement and the verdict."""
     verdict = judgement.verdict.value
     if judgement.verdict is Verdict.INCONCLUSIVE:
         verdict += ", the value meets it" if judgement.met else ", the value misses it"
@@ -79,25 +78,25 @@ def threshold(judgement: Judgement) -> str:
 
 
 def case_anchor(record: Record) -> str:
-    """Where a case's entry is."""
+    """Return the anchor of a case's entry."""
     return anchor("c", record.scale, record.case)
 
 
 def anchor(kind: str, *names: str) -> str:
-    """A place on the page."""
-    # A digest, because ids are too long to stand in every cell of a wide table.
+    """Return an anchor for a place on the page."""
+    # A digest, because ids are too long for every cell of a wide table.
     return f"{kind}-{hashlib.sha256(json.dumps(names).encode()).hexdigest()[:10]}"
 
 
 def by_seed(values: object) -> str:
-    """Values of the seeds, once if they are the same."""
+    """Format the values of the seeds, once if they are all the same."""
     if isinstance(values, list | tuple) and len(values) > 1 and all(value == values[0] for value in values):
         return f"{plain(values[0])} with every seed"
     return plain(values)
 
 
 def plain(value: object) -> str:
-    """A plain value as a reader would write it."""
+    """Format a plain value for a reader."""
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, int) and not isinstance(value, bool):
@@ -110,5 +109,5 @@ def plain(value: object) -> str:
 
 
 def count(count: int, noun: str) -> str:
-    """So many of something."""
+    """Format a number of things, with the plural of ``noun`` where it is needed."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -1,8 +1,8 @@
-"""Two results files beside each other: which cases are in one alone, and which numbers differ by how much."""
+"""Comparing two results files: which cases only one of them has, and by how much their numbers differ."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 from gradshape.metrics import Estimate
 from gradshape_bench.record import Record
@@ -15,14 +15,14 @@ _PARTS: Mapping[str, Callable[[Estimate], float | None]] = {
 
 
 @dataclass(frozen=True)
-class Difference:
-    """A number that two records of one case do not share.
+class NumberDifference:
+    """A number before and after, of one case.
 
     Attributes:
         case: scale and id.
-        metric: its name.
-        part: ``value``, ``low``, ``high`` or ``n``.
-        before, after: what it was; ``None`` where there is none.
+        metric: name of the metric.
+        part: part of the estimate: ``value``, ``low``, ``high`` or ``n``.
+        before, after: the two numbers; ``None`` where there is none.
     """
 
     case: str
@@ -33,7 +33,7 @@ class Difference:
 
     @property
     def size(self) -> float:
-        """How far apart they are; infinite if one of them is missing or not finite."""
+        """The absolute difference; infinite if one of the numbers is missing or not finite."""
         if self.before is None or self.after is None:
             return math.inf
         size = abs(self.after - self.before)
@@ -45,50 +45,51 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What two sets of records do not share.
+    """The differences between two sets of records.
 
     Attributes:
-        missing: cases that are in the first one alone.
-        new: cases that are in the second one alone.
-        changed: cases whose status or one of whose verdicts is another, in words.
-        differences: numbers that differ by more than is allowed, the largest of each metric first.
+        missing: cases that only the first set has.
+        new: cases that only the second set has.
+        changed: one line for each status and verdict that changed.
+        differences: numbers that differ by more than is allowed, the largest difference first.
         compared: how many numbers were compared.
-        cases: of how many cases.
+        cases: how many cases both sets have.
     """
 
     missing: Sequence[str]
     new: Sequence[str]
     changed: Sequence[str]
-    differences: Sequence[Difference]
+    _: KW_ONLY
+    differences: Sequence[NumberDifference]
     compared: int
     cases: int
 
     @property
     def same(self) -> bool:
-        """Whether the cases that both have say the same, and the second one lacks none."""
+        """Whether no case is missing and nothing differs in the cases that both sets have."""
         return not (self.missing or self.changed or self.differences)
 
     def lines(self) -> Iterator[str]:
-        """For a reader: for each metric how many numbers differ, and the case where they do most."""
+        """Yield a summary: for each metric how many numbers differ, and the case where they differ most."""
         yield f"{self.cases} cases in both, {self.compared} numbers compared"
         for title, cases in (("missing", self.missing), ("new", self.new), ("changed", self.changed)):
             yield from (f"{title}: {case}" for case in cases)
-        of_metrics: dict[str, list[Difference]] = {}
+        by_metric: dict[str, list[NumberDifference]] = {}
         for difference in self.differences:
-            of_metrics.setdefault(difference.metric, []).append(difference)
-        for metric, of_one in sorted(of_metrics.items()):
-            worst = max(of_one, key=lambda difference: difference.size)
-            yield f"{metric}: {len(of_one)} differ, most in {worst}"
+            by_metric.setdefault(difference.metric, []).append(difference)
+        for metric, found in sorted(by_metric.items()):
+            worst = max(found, key=lambda difference: difference.size)
+            yield f"{metric}: {len(found)} differ, most in {worst}"
         if self.same:
             yield "no number differs"
 
 
 def compare(before: Sequence[Record], after: Sequence[Record], *, tolerance: float = 0.0) -> Comparison:
-    """What has changed between two runs.
+    """Compare the records of two runs.
 
     Args:
-        before, after: their records.
-        tolerance: numbers that differ by no more are the same, at least 0.
+        before, after: the records of the two runs.
+        tolerance: largest difference between two numbers that counts as none, at least 0.
 
     Raises:
         ValueError: ``tolerance`` is negative or not finite.
@@ -117,17 +118,19 @@ def _name(record: Record) -> str:
     return f"{record.scale} {record.case}"
 
 
-def _numbers(name: str, old: Mapping[str, Estimate], new: Mapping[str, Estimate]) -> Iterator[Difference]:
+def _numbers(name: str, old: Mapping[str, Estimate], new: Mapping[str, Estimate]) -> Iterator[NumberDifference]:
     for metric in sorted(old.keys() | new.keys()):
         before, after = old.get(metric), new.get(metric)
         for part, of in _PARTS.items():
             known = [None if estimate is None else of(estimate) for estimate in (before, after)]
             if known != [None, None]:
-                yield Difference(name, metric, part, *known)
-        yield Difference(name, metric, "n", *(None if estimate is None else estimate.n for estimate in (before, after)))
+                yield NumberDifference(name, metric, part, *known)
+        yield NumberDifference(
+            name, metric, "n", *(None if estimate is None else estimate.n for estimate in (before, after))
+        )
 
 
-def _both_nan(difference: Difference) -> bool:
+def _both_nan(difference: NumberDifference) -> bool:
     known = (difference.before, difference.after)
     return all(number is not None and math.isnan(number) for number in known)
 

@@ -1,4 +1,4 @@
-"""Records that belong together in reports: those of one data set, model and protocol at one scale."""
+"""Groups of records that belong together in reports: those of one data set, model and protocol at one scale."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Self
 
 from gradshape_bench.record import Record
-from gradshape_bench.report.controls import control_labels, short_of_control
+from gradshape_bench.report.attack_controls import control_labels, no_better_than_control
 from gradshape_bench.report.ordering import best_defense, case_order, defense_order
 
 
@@ -26,7 +26,7 @@ class Group:
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> list[Self]:
-        """The groups that these records make, in the order of reports."""
+        """Group records, in the order of reports."""
         groups: defaultdict[tuple[str, str, str, str], list[Record]] = defaultdict(list)
         for record in sorted(records, key=case_order):
             groups[record.scale, record.dataset, record.model, record.protocol].append(record)
@@ -34,30 +34,30 @@ class Group:
 
     @property
     def attacks(self) -> list[str]:
-        """Labels, in order."""
+        """Labels of the attacks, in order."""
         return list(dict.fromkeys(record.attack for record in self.records))
 
     @property
     def defenses(self) -> list[str]:
-        """Labels, from the weakest setting to the strongest."""
+        """Labels of the defences, from the weakest setting to the strongest."""
         return sorted({record.defense for record in self.records}, key=defense_order)
 
     @cached_property
     def controls(self) -> frozenset[str]:
-        """Attacks that others are held against, see :mod:`gradshape_bench.report.controls`."""
+        """Attacks that are controls of others; see :mod:`gradshape_bench.report.attack_controls`."""
         return control_labels(self.records)
 
     @cached_property
-    def short(self) -> frozenset[str]:
-        """Attacks that do no more than their controls: what is good against them is not known to be any good."""
-        return short_of_control(self.records)
+    def no_better_than_control(self) -> frozenset[str]:
+        """Attacks that do no more than their controls, so that a defence that withstands them proves nothing."""
+        return no_better_than_control(self.records)
 
     def best(self, attack: str) -> Record | None:
-        """The best defence against ``attack``; ``None`` where none can be told from these records."""
-        if attack in self.short:
+        """Return the record of the best defence against ``attack``; ``None`` if these records do not show one."""
+        if attack in self.no_better_than_control:
             return None
         return best_defense(record for record in self.records if record.attack == attack)
 
     def cell(self, attack: str, defense: str) -> list[Record]:
-        """The records of one attack and one defence."""
+        """Return the records of one attack and one defence."""
         return [record for record in self.records if (record.attack, record.defense) == (attack, defense)]

@@ -4,11 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from gradshape_bench.protocols import DEFINITIONS
-from gradshape_bench.protocols.aims import meaning
+from gradshape_bench.protocols import meaning
 from gradshape_bench.record import Record
 from gradshape_bench.report import cells, markdown, tradeoff
-from gradshape_bench.report.metrics import METRICS
+from gradshape_bench.report.metric_definitions import METRICS
 from gradshape_bench.report.section import Section
 from gradshape_bench.store import write_atomically
 
@@ -70,15 +69,15 @@ _SCALE_NOTES = {
     "smoke": "Small enough to run in minutes: it shows that everything works, not how well a defence does.",
 }
 
-# Whatever of these differs within a section makes its cells hard to compare.
 _ELSEWHERE = "What privacy costs without an attack is on a page of its own: [privacy.md](privacy.md)."
 
 
 def render(records: Sequence[Record]) -> str:
-    """The page.
+    """Render the page.
 
     Args:
-        records: one a case, in any order. Those without an attack are on :mod:`gradshape_bench.report.tradeoff`'s page.
+        records: one record for each case, in any order; those without an attack are left to
+            :mod:`gradshape_bench.report.tradeoff`.
 
     Raises:
         ValueError: two records are of the same case and scale.
@@ -107,7 +106,7 @@ def render(records: Sequence[Record]) -> str:
 
 
 def write(records: Sequence[Record], path: Path) -> None:
-    """Write the page to ``path``, so that a reader sees either the old one or the new one."""
+    """Write the page to ``path``, so that readers see either the old page or the new."""
     write_atomically(path, [render(records)])
 
 
@@ -117,7 +116,7 @@ def _definitions(sections: Sequence[Section]) -> list[str]:
     if metrics:
         metrics.append("Which epoch's accuracy counts, the best or the last, is said in each section.")
     protocols = sorted({record.protocol for section in sections for record in section.records})
-    told = [(name, DEFINITIONS.get(name) or meaning(name)) for name in protocols]
+    told = [(name, meaning(name)) for name in protocols]
     meanings = [f"{markdown.code(name)}: {words}" for name, words in told if words]
     blocks = ["Metrics:", markdown.bullets(metrics)] if metrics else []
     return blocks + (["Protocols:", markdown.bullets(meanings)] if meanings else [])

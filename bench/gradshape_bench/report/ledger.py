@@ -1,20 +1,20 @@
-"""The reproduction ledger: every number that the paper states beside ours, from records alone.
+"""The reproduction ledger: every number that the paper states beside ours, made from records alone.
 
 The same records give the same bytes, in any order.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from enum import Enum
 from pathlib import Path
 
 from gradshape.metrics import Estimate
 from gradshape_bench.record import Record, Status
 from gradshape_bench.report import cells, markdown
+from gradshape_bench.report.counterparts import CasePatterns, Counterpart, counterpart, counterparts, stand_in
 from gradshape_bench.report.ordering import label_order
-from gradshape_bench.report.published import SOURCE, Published, published
-from gradshape_bench.report.readings import Asked, Reading, reading, readings, stand_in
+from gradshape_bench.report.published import SOURCE, PublishedNumber, published_numbers
 from gradshape_bench.store import write_atomically
 from gradshape_bench.verdict import Threshold
 
@@ -34,8 +34,8 @@ the paper's scale; `#` in the name of a missing case stands for any number.
 """
 
 
-class Verdict(Enum):
-    """What our number says of the paper's."""
+class Reproduction(Enum):
+    """Whether our measurement reproduces a number of the paper."""
 
     REPRODUCED = "reproduced"
     DIFFERS = "differs"
@@ -48,65 +48,74 @@ class Entry:
     """One line of the ledger.
 
     Attributes:
-        row: what the paper states.
-        verdict: see :class:`Verdict`.
-        ours: what was measured, with the id of the case; empty if nothing was.
-        scale: at which scale; ``None`` if nothing was measured.
-        reason: why the verdict is none, or what is to be known of it.
+        row: the published number.
+        verdict: whether it is reproduced.
+        ours: ids of cases with what they measured; empty if nothing was measured.
+        scale: scale of these cases; ``None`` if nothing was measured.
+        reason: why the number is not compared, or remarks on the comparison.
     """
 
-    row: Published
-    verdict: Verdict
+    row: PublishedNumber
+    verdict: Reproduction
     ours: tuple[tuple[str, Estimate], ...] = ()
+    _: KW_ONLY
     scale: str | None = None
     reason: str = ""
 
 
-# The size of the paper's experiments on single targets: what is smaller is said.
+# The size of the paper's experiments on single targets; the ledger remarks on smaller ones.
 _TARGETS, _CANDIDATES, _EPOCHS, _FURTHER_EPOCHS = 100, 100, 100, 50
 
 
 def entries(records: Iterable[Record]) -> list[Entry]:
-    """One entry a published number, in the paper's order.
+    """Return one entry for each published number, in the paper's order.
 
-    >>> {entry.verdict for entry in entries([])} == {Verdict.NOT_RUN, Verdict.NOT_COMPARABLE}
+    >>> {entry.verdict for entry in entries([])} == {Reproduction.NOT_RUN, Reproduction.NOT_COMPARABLE}
     True
     """
     measured = [record for record in records if record.status is Status.OK]
-    return [_entry(row, measured) for row in published()]
+    return [_entry(row, measured) for row in published_numbers()]
 
 
-def _entry(row: Published, measured: Sequence[Record]) -> Entry:
-    how = reading(row)
+def _entry(row: PublishedNumber, measured: Sequence[Record]) -> Entry:
+    how = counterpart(row)
     if isinstance(how, str):
-        return Entry(row, Verdict.NOT_COMPARABLE, reason=how)
+        return Entry(row, Reproduction.NOT_COMPARABLE, reason=how)
     for scale in ("paper", "smoke"):
-        of_scale = [record for record in measured if record.scale == scale]
-        found = [record for record in (_find(asked, of_scale) for asked in how.cases) if record is not None]
+        at_scale = [record for record in measured if record.scale == scale]
+        found = [record for record in (_find(asked, at_scale) for asked in how.cases) if record is not None]
         if found:
             break
     else:
-        return Entry(row, Verdict.NOT_RUN, reason=f"{how.cases[0]} has no result")
+        return Entry(row, Reproduction.NOT_RUN, reason=f"{how.cases[0]} has no result")
     values = [(record, estimate) for record in found if (estimate := _value(how, record)) is not None]
     if not values:
-        verdict = Verdict.NOT_COMPARABLE if scale == "paper" else Verdict.NOT_RUN
+        verdict = Reproduction.NOT_COMPARABLE if scale == "paper" else Reproduction.NOT_RUN
         return Entry(row, verdict, reason=_without(found[0], how))
     ours = tuple((record.case, estimate) for record, estimate in values)
     if scale != "paper":
-        return Entry(row, Verdict.NOT_RUN, ours, scale, "measured at smoke scale only, which shrinks the experiment")
+        return Entry(
+            row,
+            Reproduction.NOT_RUN,
+            ours,
+            scale=scale,
+            reason="measured at smoke scale only, which shrinks the experiment",
+        )
     records = [record for record, _ in values]
     why = [*_stand_ins(row, records), *([how.caveat] if how.caveat else [])]
     if any(estimate.n == 0 for _, estimate in ours):
         why.append("no target could be attacked, so nothing is known")
-    remarks = [*why, *_conclusion(how, values, of_scale), *([how.note] if how.note else []), *_sizes(how, records)]
+    remarks = [*why, *_conclusion(how, values, at_scale), *([how.note] if how.note else []), *_sizes(how, records)]
     if why:
-        return Entry(row, Verdict.NOT_COMPARABLE, ours, scale, "; ".join(remarks))
+        return Entry(row, Reproduction.NOT_COMPARABLE, ours, scale=scale, reason="; ".join(remarks))
     same = len(ours) == len(how.cases) and all(_agrees(how, row.value, estimate) for _, estimate in ours)
-    return Entry(row, Verdict.REPRODUCED if same else Verdict.DIFFERS, ours, scale, "; ".join(remarks))
+    return Entry(
+        row, Reproduction.REPRODUCED if same else Reproduction.DIFFERS, ours, scale=scale, reason="; ".join(remarks)
+    )
 
 
-def _find(asked: Asked, records: Iterable[Record]) -> Record | None:
-    """Of the records that are asked for the closest to the paper's experiment: then the one with the most poison."""
+def _find(asked: CasePatterns, records: Iterable[Record]) -> Record | None:
+    """Return the record that is closest to the paper's experiment; of several, the one with the most poison."""
     ranked = [(rank, record) for record in records if (rank := asked.rank(record.case)) is not None]
     if not ranked:
         return None
@@ -117,45 +126,45 @@ def _find(asked: Asked, records: Iterable[Record]) -> Record | None:
     )
 
 
-def _value(how: Reading, record: Record) -> Estimate | None:
+def _value(how: Counterpart, record: Record) -> Estimate | None:
     if how.by_definition is not None:
-        return Estimate(how.by_definition, None, None, len(record.seeds))
+        return Estimate(how.by_definition, None, None, n=len(record.seeds))
     counts = record.details.get(how.metric)
     if how.metric not in record.metrics and isinstance(counts, list) and len(set(counts)) == 1:
-        return Estimate(float(counts[0]), None, None, len(counts))
+        return Estimate(float(counts[0]), None, None, n=len(counts))
     return record.metrics.get(how.metric)
 
 
-def _without(record: Record, how: Reading) -> str:
+def _without(record: Record, how: Counterpart) -> str:
     why = "as no target was won" if how.metric == "poisons_needed" else f"as it has no {how.metric}"
     return f"{record.case} has no such number, {why}"
 
 
-def _stand_ins(row: Published, records: Iterable[Record]) -> list[str]:
+def _stand_ins(row: PublishedNumber, records: Iterable[Record]) -> list[str]:
     names = dict.fromkeys(name for record in records if (name := stand_in(row, record.case)) is not None)
     return [f"measured on the stand-in {name}, as {row.dataset} itself was not at hand" for name in names]
 
 
-def _conclusion(how: Reading, values: Sequence[tuple[Record, Estimate]], records: Iterable[Record]) -> list[str]:
-    """Whether what the paper concludes from the number holds for ours, by the point estimates."""
-    order = how.order
-    if order is None or not values or values[0][1].n == 0:
+def _conclusion(how: Counterpart, values: Sequence[tuple[Record, Estimate]], records: Iterable[Record]) -> list[str]:
+    """Remark whether the paper's conclusion from the number holds for ours, by the point estimates."""
+    conclusion = how.conclusion
+    if conclusion is None or not values or values[0][1].n == 0:
         return []
     record, own = values[0]
-    bound, beside = order.factor, ""
-    if order.other is not None:
+    bound, beside = conclusion.factor, ""
+    if conclusion.other is not None:
         same = [other for other in records if other.case.split("-")[:3] == record.case.split("-")[:3]]
-        other = _find(order.other, same)
+        other = _find(conclusion.other, same)
         found = None if other is None else _value(how, other)
         if found is None or found.n == 0 or found.value <= 0:
-            return [f"its order, {order.words}, cannot be told: there is nothing to compare with"]
-        bound, beside = order.factor * found.value, f" beside {cells.number(found.value, 4)}"
-    holds = Threshold(how.metric, order.relation, bound).holds(own.value)
-    return [f"its order, {order.words}, {'holds' if holds else 'does not hold'}{beside}"]
+            return [f"its order, {conclusion.words}, cannot be told: there is nothing to compare with"]
+        bound, beside = conclusion.factor * found.value, f" beside {cells.number(found.value, 4)}"
+    holds = Threshold(how.metric, conclusion.relation, bound).holds(own.value)
+    return [f"its order, {conclusion.words}, {'holds' if holds else 'does not hold'}{beside}"]
 
 
-def _sizes(how: Reading, records: Iterable[Record]) -> list[str]:
-    """How much smaller than the paper's our experiments on single targets were."""
+def _sizes(how: Counterpart, records: Iterable[Record]) -> list[str]:
+    """Remark how much smaller than the paper's our experiments on single targets were."""
     found = []
     for record in records:
         details = record.details
@@ -173,7 +182,7 @@ def _sizes(how: Reading, records: Iterable[Record]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _agrees(how: Reading, value: float, ours: Estimate) -> bool:
+def _agrees(how: Counterpart, value: float, ours: Estimate) -> bool:
     if how.relation == "<":
         return ours.value < value + how.tolerance
     if how.relation == ">":
@@ -183,14 +192,14 @@ def _agrees(how: Reading, value: float, ours: Estimate) -> bool:
 
 
 def render(records: Iterable[Record]) -> str:
-    """The page.
+    """Render the page.
 
     >>> "Reproduction ledger" in render([])
     True
     """
     lines = entries(records)
     counts = Counter(entry.verdict for entry in lines)
-    tally = ", ".join(f"{counts[verdict]} {verdict.value}" for verdict in Verdict if counts[verdict])
+    tally = ", ".join(f"{counts[verdict]} {verdict.value}" for verdict in Reproduction if counts[verdict])
     blocks = [_INTRODUCTION, f"{len(lines)} published numbers: {tally}."]
     for experiment in dict.fromkeys(entry.row.experiment for entry in lines):
         rows = [_cells(entry) for entry in lines if entry.row.experiment == experiment]
@@ -200,13 +209,13 @@ def render(records: Iterable[Record]) -> str:
 
 
 def write(records: Sequence[Record], path: Path) -> None:
-    """Write the page to ``path``, so that a reader sees either the old one or the new one."""
+    """Write the page to ``path``, so that readers see either the old page or the new."""
     write_atomically(path, [render(records)])
 
 
 def concerns(record: Record) -> bool:
-    """Whether the ledger shows ``record``."""
-    return any(asked.rank(record.case) is not None for _, how in readings() for asked in how.cases)
+    """Return whether the ledger shows ``record``."""
+    return any(asked.rank(record.case) is not None for _, how in counterparts() for asked in how.cases)
 
 
 def _title(experiment: str) -> str:
@@ -218,8 +227,8 @@ def _title(experiment: str) -> str:
 
 def _cells(entry: Entry) -> list[str]:
     row = entry.row
-    how = reading(row)
-    relation = how.relation if isinstance(how, Reading) else "="
+    how = counterpart(row)
+    relation = how.relation if isinstance(how, Counterpart) else "="
     sign = "" if relation == "=" else f"{relation} "
     setting = [row.dataset, row.model, row.attack]
     setting += [f"intensity {row.intensity}"] if row.intensity else []
@@ -234,6 +243,8 @@ def _cells(entry: Entry) -> list[str]:
         f"{markdown.escape(sign)}{row.value:g}",
         ours or "-",
         entry.scale or "-",
-        f"**{entry.verdict.value}**" if entry.verdict in (Verdict.REPRODUCED, Verdict.DIFFERS) else entry.verdict.value,
+        f"**{entry.verdict.value}**"
+        if entry.verdict in (Reproduction.REPRODUCED, Reproduction.DIFFERS)
+        else entry.verdict.value,
         markdown.escape(remark),
     ]

@@ -1,4 +1,4 @@
-"""Markdown from text that may hold anything: one escaping function, and tables that use it."""
+"""Making Markdown from any text: an escaping function, and tables, lists and code spans."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -10,7 +10,7 @@ _SPECIAL = re.compile(r"[\\`*{}\[\]<>#|~!&$]|(?<![^\W_])_|_(?![^\W_])")
 
 
 def one_line(text: object) -> str:
-    """``text`` without line breaks, repeated spaces and characters that cannot be shown or encoded.
+    """Return ``text`` without line breaks, repeated spaces and characters that cannot be shown or encoded.
 
     >>> one_line("a\\n  b")
     'a b'
@@ -20,7 +20,7 @@ def one_line(text: object) -> str:
 
 
 def escape(text: object) -> str:
-    r"""``text`` on one line, with nothing in it that Markdown, HTML or a table would take for markup.
+    r"""Return ``text`` on one line, escaped so that nothing in it is markup in Markdown, HTML or a table.
 
     >>> print(escape("label_flip_10 | _x_ <b>"))
     label_flip_10 \| \_x\_ \<b\>
@@ -29,7 +29,7 @@ def escape(text: object) -> str:
 
 
 def code(text: object) -> str:
-    """``text`` on one line as a code span, whatever backticks it holds. Not for tables: a ``|`` stays as it is.
+    """Return ``text`` on one line as a code span, whatever backticks it holds; not for tables, as ``|`` stays.
 
     >>> print(code("-k [a`b]"))
     ``-k [a`b]``
@@ -42,12 +42,12 @@ def code(text: object) -> str:
 
 
 def table(rows: Iterable[Sequence[str]], headers: Sequence[str]) -> str:
-    """A table of cells that are Markdown already: what comes from elsewhere has gone through :func:`escape`."""
+    """Return a table of cells that are Markdown already: text from elsewhere must have gone through :func:`escape`."""
     return tabulate(rows, headers, tablefmt="github", disable_numparse=True)
 
 
 def bullets(lines: Iterable[str]) -> str:
-    """A list of lines that are Markdown already.
+    """Return a list of lines that are Markdown already.
 
     >>> bullets(["a", "b"])
     '- a\\n- b'

@@ -1,4 +1,4 @@
-"""In which order people see cases, and which defence of a row is the best."""
+"""The order of cases in reports, and the best defence against an attack."""
 
 import re
 from collections.abc import Collection, Iterable
@@ -11,10 +11,10 @@ _SCALES = ("paper", "smoke")
 
 
 def label_order(label: str, *, falling: Collection[str] = ()) -> tuple[Any, ...]:
-    """Sort key of an attack's label: by family, then by its numbers, however they are written.
+    """Return the sort key of an attack's label: by family, then by its numbers, however they are written.
 
     Args:
-        label: ``family_intensity``, or several parts: ``label_flip_koh90_10``.
+        label: ``family_intensity``, or several parts, as in ``label_flip_koh90_10``.
         falling: names of parts whose larger numbers come first.
 
     >>> sorted(["label_flip_10", "label_flip_1", "label_flip_0.5"], key=label_order)
@@ -27,7 +27,7 @@ def label_order(label: str, *, falling: Collection[str] = ()) -> tuple[Any, ...]
 
 
 def defense_order(label: str) -> tuple[Any, ...]:
-    """Sort key of a defence's label: plain training, then each family from its weakest setting to its strongest.
+    """Return the sort key of a defence's label: plain training, then each family from weak settings to strong ones.
 
     >>> sorted(["dp_adam_c4_s0.1", "dp_adam_c0.1", "dp_adam_c8", "dp_adam_c4_s1e-07", "vanilla"], key=defense_order)
     ['vanilla', 'dp_adam_c8', 'dp_adam_c0.1', 'dp_adam_c4_s1e-07', 'dp_adam_c4_s0.1']
@@ -36,35 +36,33 @@ def defense_order(label: str) -> tuple[Any, ...]:
 
 
 def case_order(record: Record) -> tuple[Any, ...]:
-    """Sort key of records: paper scale, smoke, others; within one by section, attack and defence."""
+    """Return the sort key of a record: by scale (paper, smoke, others), then by section, attack and defence."""
     place = _SCALES.index(record.scale) if record.scale in _SCALES else len(_SCALES)
     section = (record.dataset, record.model, record.protocol)
     return place, record.scale, section, label_order(record.attack), defense_order(record.defense), record.case
 
 
 def best_defense(row: Iterable[Record]) -> Record | None:
-    """The record with the smallest ``rad_vs_vanilla`` (or what stands for it) among those of one attack.
+    """Return the record with the smallest ``rad_vs_vanilla``, or what stands for it, among those of one attack.
 
-    Controls, which are told what is poison, do not compete.
-
-    Of equals it is the first in the order of columns. ``None`` without poison, or with fewer than two defences to
-    compare.
+    Controls, which are told what is poison, do not compete. Of equal records the first in the order of columns is the
+    best. There is no best without poison, or with fewer than two defences to compare.
     """
     compared = [(record, judged(record)) for record in sorted(row, key=case_order) if not is_control(record)]
     measured = [(record, estimate.value) for record, estimate in compared if estimate is not None]
     if len({record.defense for record, _ in measured}) < 2 or any(_is_clean(record) for record, _ in measured):
         return None
-    # Rounding to the last bit depends on the stack that a victim was trained in and must not break a tie.
+    # The last bits depend on the stack that a victim was trained in and must not break a tie.
     return min(measured, key=lambda pair: round(pair[1], 12))[0]
 
 
 def is_control(record: Record) -> bool:
-    """Whether its defence is a control that bounds the others."""
+    """Return whether the record's defence is a control that bounds the others."""
     return record.details.get("defense_kind") == "control"
 
 
 def poison_counts(record: Record) -> list[int]:
-    """How many poison rows there were, by seed; empty if that is not recorded."""
+    """Return how many poison rows there were, by seed; empty if that is not recorded."""
     counts = record.details.get("poison_rows")
     return [count for count in counts if isinstance(count, int)] if isinstance(counts, list | tuple) else []
 

@@ -1,7 +1,7 @@
-"""What the paper states: every number of its text, tables and captions, from the file beside this module."""
+"""The numbers that the paper states in its text, tables and captions, from the file beside this module."""
 
 import csv
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import cache
 from pathlib import Path
 
@@ -10,26 +10,28 @@ SOURCE = (
     "with Gradient Shaping, arXiv:2002.11497"
 )
 _FILE = Path(__file__).with_name("published.csv")
+_TEXTS = ("experiment", "dataset", "model", "attack", "intensity", "optimizer", "metric", "note")
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedNumber:
     """One number that the paper states.
 
     Attributes:
-        experiment: figure, table or section.
-        dataset, model, attack, intensity, optimizer: of the experiment, in the paper's words; empty if not stated.
+        experiment: figure, table or section that states it.
+        dataset, model, attack, intensity, optimizer: the setting, in the paper's words; empty if not stated.
         clip_norm: clipping norm C, ``None`` without clipping or where it is not stated.
         noise: the paper's noise multiplier, which is the standard deviation on the sum of the clipped gradients;
             ``None`` if not stated.
-        metric: what the number is.
+        metric: what is measured.
         value: the number.
-        note: where it stands and how it is to be read.
+        note: where the number stands and how to read it.
     """
 
     experiment: str
     dataset: str
     model: str
+    _: KW_ONLY
     attack: str
     intensity: str
     optimizer: str
@@ -41,26 +43,19 @@ class Published:
 
 
 @cache
-def published() -> tuple[Published, ...]:
-    """All of them, in the paper's order.
+def published_numbers() -> tuple[PublishedNumber, ...]:
+    """Return all published numbers, in the paper's order.
 
-    >>> published()[2].value, published()[2].attack
+    >>> published_numbers()[2].value, published_numbers()[2].attack
     (0.028, 'random_lf')
     """
     with _FILE.open(encoding="utf-8", newline="") as file:
         return tuple(
-            Published(
-                row["experiment"],
-                row["dataset"],
-                row["model"],
-                row["attack"],
-                row["intensity"],
-                row["optimizer"],
-                _number(row["clip_norm"]),
-                _number(row["noise_multiplier"]),
-                row["metric"],
-                float(row["value"]),
-                row["note"],
+            PublishedNumber(
+                **{name: row[name] for name in _TEXTS},
+                clip_norm=_number(row["clip_norm"]),
+                noise=_number(row["noise_multiplier"]),
+                value=float(row["value"]),
             )
             for row in csv.DictReader(file)
         )

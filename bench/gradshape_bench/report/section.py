@@ -4,13 +4,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from gradshape_bench.privacy import assumption, epsilon, is_noisy, ledger
+from gradshape_bench.privacy_ledger import assumption, epsilon, is_noisy, ledger
 from gradshape_bench.record import Record, Status
 from gradshape_bench.report import cells, markdown, target_counts
 from gradshape_bench.report.grouping import Group
 from gradshape_bench.report.headline import cost, headline, total
 from gradshape_bench.report.ordering import poison_counts
 
+# Cells of a section that differ in any of these are hard to compare.
 _SETUP = ("train_rows", "test_rows", "estimator", "optimizer", "lr", "batch_size", "epochs", "accuracy")
 
 # In the order of the columns.
@@ -20,25 +21,25 @@ _NOMINAL, _HOLDS = "*nominal ε*", "*ε that holds*"
 
 @dataclass(frozen=True)
 class Section(Group):
-    """A group as the leaderboard shows it."""
+    """A group of records as a section of the leaderboard."""
 
     @property
     def title(self) -> str:
-        """Its heading, escaped."""
+        """The heading, escaped."""
         return markdown.escape(f"{self.dataset}, {self.model}, {self.protocol}")
 
     @property
     def anchor(self) -> str:
-        """Where links to it point."""
+        """The anchor that links to the section point to."""
         return cells.anchor("s", self.scale, self.dataset, self.model, self.protocol)
 
     @property
     def measured(self) -> list[Record]:
-        """Records with metrics."""
+        """The records that have metrics."""
         return [record for record in self.records if record.status is Status.OK]
 
     def blocks(self) -> list[str]:
-        """Its Markdown, block by block."""
+        """Return the Markdown of the section, block by block."""
         differing, costs = list(_disagreements(self)), self.costs()
         blocks = [f'<a id="{self.anchor}"></a>', f"### {self.title}", *_setup_line(self)]
         if differing:
@@ -82,14 +83,14 @@ class Section(Group):
             yield attack, [self.cell(attack, defense) for defense in self.defenses]
 
     def _attacked(self, attack: str, row: list[list[Record]]) -> Iterator[list[str]]:
-        """The line of an attack, and one of its control where there is any."""
+        """Yield the line of an attack, and that of its control if there is one."""
         yield [self._name(attack), _poison_rows(row), *self._damage(attack, row)]
         control = [target_counts.control(cell) for cell in row]
         if any(control):
             yield [f"*{markdown.escape(attack)}, control*", "", *control]
 
     def _name(self, attack: str) -> str:
-        sign = " *(control)*" if attack in self.controls else " ‡" if attack in self.short else ""
+        sign = " *(control)*" if attack in self.controls else " ‡" if attack in self.no_better_than_control else ""
         return markdown.escape(attack) + sign
 
     def _damage(self, attack: str, row: list[list[Record]]) -> Iterator[str]:
@@ -107,7 +108,7 @@ class Section(Group):
             yield "<br>".join(texts) or "not run"
 
     def _certificates(self) -> list[str]:
-        """What attacks reached, beside the bound that was proved for all attacks like them."""
+        """Return a table of what attacks reached beside the bound that is proved for all attacks like them."""
         rows = []
         for attack in self.attacks:
             records = [r for r in self.records if r.attack == attack and r.metrics.keys() >= set(_CERTIFICATE)]
@@ -121,7 +122,7 @@ class Section(Group):
         ]
 
     def _filters(self) -> list[str]:
-        """What the defences that leave out rows removed, and how long they took."""
+        """Return a table of what filters removed, and how long they took."""
         filters = [
             d for d in self.defenses if any(r.defense == d and "clean_removed" in r.metrics for r in self.records)
         ]
@@ -137,7 +138,7 @@ class Section(Group):
         ]
 
     def _knowledge(self) -> list[str]:
-        """What defences are told and attacks know, where the records say so."""
+        """Return a list of what defences are told and attacks know, where the records say so."""
         lines = []
         for kind, key, labels in (
             ("defense", "defense_knows", self.defenses),
@@ -157,7 +158,7 @@ class Section(Group):
         return ["Knowledge, where there is any:", markdown.bullets(lines)] if lines else []
 
     def costs(self) -> list[str]:
-        """For each defence what it costs: the same in all cases that were run alike, else all that was measured."""
+        """Return the cost of each defence: one value if its cases agree, else all values."""
         row = []
         for defense in self.defenses:
             records = [record for record in self.records if record.defense == defense]
@@ -166,7 +167,7 @@ class Section(Group):
         return row
 
     def privacy(self) -> list[list[str]]:
-        """Rows with both epsilons of each defence, if any of them adds noise."""
+        """Return the rows with both epsilons of each defence, if any defence adds noise."""
         if not any(map(is_noisy, self.records)):
             return []
         rows = []
@@ -179,7 +180,7 @@ class Section(Group):
         return rows
 
     def privacy_note(self) -> list[str]:
-        """What the epsilons rest on, if there are any."""
+        """Return the assumptions of the epsilons, if there are any."""
         ledgers = [ledger(record) for record in self.records if is_noisy(record)]
         if not ledgers:
             return []
@@ -191,7 +192,7 @@ class Section(Group):
 
 
 def _setup(records: Sequence[Record]) -> dict[str, list[tuple[str, list[Record]]]]:
-    """By field the values that the records have, the most frequent first, and which records have them."""
+    """Return, by field, the values that the records have, the most frequent first, each with its records."""
     fields: dict[str, list[tuple[str, list[Record]]]] = {}
     for name in (*_SETUP, "seeds", "data"):
         groups: defaultdict[str, list[Record]] = defaultdict(list)
@@ -251,7 +252,7 @@ def _unmeasured(records: Iterable[Record]) -> Iterator[str]:
         if record.status is not Status.OK:
             groups[record.status.value, record.reason or "no reason recorded"].append(record)
     for (status, reason), cases in sorted(groups.items()):
-        # The table says which they are; their entries repeat it for a single one.
+        # The table shows which cases they are, and the entry of each case repeats the reason.
         yield f"{status}, {cells.count(len(cases), 'case')}: {markdown.escape(reason)}"
 
 
@@ -271,7 +272,7 @@ def _poison_rows(row: list[list[Record]]) -> str:
 
 
 def _case(record: Record) -> str:
-    """The entry that a cell links to; one decimal more than the tables, so that narrow verdicts can be checked."""
+    """Return the entry that a cell links to, with one decimal more than in tables, so that verdicts can be checked."""
     lines = [cells.threshold(judgement) for judgement in record.judgements]
     if record.expected_failure is not None:
         lines.append(f"expected failure: {markdown.escape(record.expected_failure)}")

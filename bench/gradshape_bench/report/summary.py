@@ -1,4 +1,4 @@
-"""What the terminal shows at the end of a run: a few rows and one line of counts, in plain text."""
+"""The summary in the terminal at the end of a run: a small table and a line of counts, in plain text."""
 
 import textwrap
 from collections import Counter, defaultdict
@@ -23,11 +23,11 @@ _LEFT = ("data set, model", "attack", "best defence")
 
 
 def summarize(records: Sequence[Record]) -> list[str]:
-    """Lines for the cases of one run, at most :data:`WIDTH` wide; none for no records.
+    """Return lines on the cases of one run, at most :data:`WIDTH` wide; none without records.
 
-    RAD is in the columns ``vanilla`` and ``RAD``; ``vs vanilla`` is ``rad_vs_vanilla``, by which the best defence is
-    chosen; where another metric stands for RAD its name stands beside the model. ``?`` counts inconclusive verdicts.
-    Cases without an attack are only counted.
+    The columns ``vanilla`` and ``RAD`` show the RAD without a defence and with the best one; ``vs vanilla`` is
+    ``rad_vs_vanilla``, by which the best defence is chosen. If another metric stands for RAD, its name stands beside
+    the model. ``?`` counts inconclusive verdicts. Cases without an attack are only counted.
     """
     if not records:
         return []
@@ -39,7 +39,7 @@ def summarize(records: Sequence[Record]) -> list[str]:
 
 
 def tally(records: Sequence[Record]) -> str:
-    """How the cases came out, every case counted once; inconclusive verdicts are counted again, at the end.
+    """Count how the cases came out, each once; inconclusive verdicts are counted again, at the end.
 
     >>> tally([])
     '0 cases'
@@ -84,7 +84,7 @@ def _rows(records: Sequence[Record]) -> list[list[str]]:
     for record in sorted(records, key=case_order):
         if record.status is Status.OK and not tradeoff.concerns(record):
             groups[record.scale, record.dataset, record.model, record.protocol, record.attack].append(record)
-    # What all of them share needs no words.
+    # What all records share is not shown.
     varying = [
         name for name in ("protocol", "scale") if len({getattr(group[0], name) for group in groups.values()}) > 1
     ]
@@ -116,7 +116,7 @@ def _value(estimate: Estimate | None) -> str:
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """The table, with its longest labels cut until it fits."""
+    """Return the lines of the table, with its longest labels cut until it fits."""
     limit = max(len(cell) for row in rows for cell in row)
     while True:
         cut = [[cell if len(cell) <= limit else f"{cell[: limit - 3]}..." for cell in row] for row in rows]

@@ -1,4 +1,4 @@
-"""What the board says of attacks on single targets beside how often they won: counts of targets, and of poison rows."""
+"""The leaderboard's table on attacks on single targets: counts of targets and of poison rows."""
 
 from collections.abc import Iterable, Iterator
 
@@ -22,17 +22,17 @@ _HEADERS = (
 
 
 def control(records: Iterable[Record]) -> str:
-    """The cell of a control: what its re-trainings did; empty without one."""
+    """Return the cell of a control, with the success rate of its re-trainings; empty without a control."""
     rates = [record.metrics[_CONTROL] for record in records if _CONTROL in record.metrics]
-    return "<br>".join(cells.estimate(rate) if rate.n else cells.NOBODY for rate in rates)
+    return "<br>".join(cells.estimate(rate) if rate.n else cells.NO_TARGET for rate in rates)
 
 
 def blocks(group: Group) -> list[str]:
-    """A table with a line for each case that has a control; nothing if none has."""
+    """Return a table with a line for each case that has a control; nothing if no case has one."""
     lines = [_line(record) for record in group.records if _CONTROL in record.metrics]
     if not lines:
         return []
-    # A column that nobody has a value for says nothing.
+    # A column without values is left out.
     kept = [place for place in range(len(_HEADERS)) if any(line[place] for line in lines)]
     return [
         "Targets. *Won* and *control* are of those that there is poison for; *raw* counts a success whatever it does "

@@ -1,4 +1,4 @@
-"""Utility against privacy: a Markdown page from the records of the ``utility`` protocols alone, the paper's Fig. 12.
+"""The page on utility against privacy, made from the records of ``utility`` protocols alone: the paper's Fig. 12.
 
 The same records give the same bytes, in any order.
 """
@@ -7,11 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from gradshape.metrics import Estimate
-from gradshape_bench.privacy import assumption, epsilon, ledger
-from gradshape_bench.protocols import DEFINITIONS
+from gradshape_bench.privacy_ledger import assumption, epsilon, ledger
+from gradshape_bench.protocols import meaning
 from gradshape_bench.record import Record, Status
-from gradshape_bench.report import markdown
+from gradshape_bench.report import cells, markdown
 from gradshape_bench.report.ordering import case_order
 from gradshape_bench.store import write_atomically
 from gradshape_bench.verdict import Verdict
@@ -36,12 +35,12 @@ _EMPTY = (
 
 
 def concerns(record: Record) -> bool:
-    """Whether the record is shown on this page instead of the leaderboard."""
+    """Return whether the record is shown on this page instead of the leaderboard."""
     return record.protocol.partition("_")[0] == _PROTOCOL
 
 
 def render(records: Iterable[Record]) -> str:
-    """The page; records of other protocols are left out.
+    """Render the page; records of other protocols are left out.
 
     >>> "No case" in render([])
     True
@@ -54,7 +53,7 @@ def render(records: Iterable[Record]) -> str:
 
 
 def write(records: Iterable[Record], path: Path) -> None:
-    """Write the page to ``path``, so that a reader sees either the old one or the new one."""
+    """Write the page to ``path``, so that readers see either the old page or the new."""
     write_atomically(path, [render(records)])
 
 
@@ -62,7 +61,7 @@ def _section(records: Sequence[Record]) -> list[str]:
     first = records[0]
     title = markdown.escape(f"{first.dataset}, {first.model}, {first.protocol} ({first.scale} scale)")
     measured = [record for record in records if record.status is Status.OK]
-    blocks = [f"## {title}", markdown.escape(DEFINITIONS.get(first.protocol, ""))]
+    blocks = [f"## {title}", markdown.escape(meaning(first.protocol) or "")]
     if measured:
         blocks += [_setup(measured), _table(measured), _footnote(measured)]
     others = [
@@ -83,15 +82,15 @@ def _setup(records: Sequence[Record]) -> str:
 
 
 def _table(records: Sequence[Record]) -> str:
-    cells: defaultdict[tuple[float | None, float], list[str]] = defaultdict(list)
+    by_setting: defaultdict[tuple[float | None, float], list[str]] = defaultdict(list)
     for record in records:
         spent = ledger(record)
-        cells[spent.get("sensitivity"), spent.get("noise_std") or 0.0].append(_cell(record))
-    # The weakest clipping first, as everywhere; None is no bound.
-    norms = sorted({norm for norm, _ in cells}, key=lambda norm: -float("inf") if norm is None else -norm)
-    stds = sorted({std for _, std in cells})
+        by_setting[spent.get("sensitivity"), spent.get("noise_std") or 0.0].append(_cell(record))
+    # The weakest clipping comes first, as everywhere; None is no bound.
+    norms = sorted({norm for norm, _ in by_setting}, key=lambda norm: -float("inf") if norm is None else -norm)
+    stds = sorted({std for _, std in by_setting})
     rows = [
-        ["none" if norm is None else f"{norm:g}", *("<br>".join(cells.get((norm, std), ["-"])) for std in stds)]
+        ["none" if norm is None else f"{norm:g}", *("<br>".join(by_setting.get((norm, std), ["-"])) for std in stds)]
         for norm in norms
     ]
     return markdown.table(rows, ["C", *("no noise" if std == 0 else f"σ = {std:g}" for std in stds)])
@@ -101,17 +100,8 @@ def _cell(record: Record) -> str:
     spent = ledger(record)
     accuracy, loss = (record.metrics.get(name) for name in ("accuracy_clean", "utility_loss"))
     both = f"ε {epsilon(spent.get('nominal_epsilon'))} / {epsilon(spent.get('epsilon'))}" if spent else "ε not recorded"
-    return "<br>".join([_estimate(accuracy), f"loss {_value(loss)}{_mark(record)}", both])
-
-
-def _estimate(estimate: Estimate | None) -> str:
-    if estimate is None or estimate.low is None or estimate.high is None:
-        return _value(estimate)
-    return f"{_value(estimate)} [{estimate.low:z.3f}, {estimate.high:z.3f}]"
-
-
-def _value(estimate: Estimate | None) -> str:
-    return "no value" if estimate is None else f"{estimate.value:z.3f}"
+    shown = "no value" if loss is None else cells.number(loss.value)
+    return "<br>".join([cells.estimate(accuracy) or "no value", f"loss {shown}{_mark(record)}", both])
 
 
 def _mark(record: Record) -> str:

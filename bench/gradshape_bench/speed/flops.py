@@ -1,4 +1,4 @@
-"""How much arithmetic a step needs, and how fast the machine is at the easiest kind of it."""
+"""Floating-point operations of a step, and of the matrix product that steps are compared with."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ SQUARE_PRODUCT_FLOPS = 2 * _SIDE**3
 
 
 def step_flops(products: Sequence[int], batch_size: int) -> int:
-    """Floating-point operations of one victim's step, of its matrix products alone.
+    """Count the floating-point operations in the matrix products of one victim's step.
 
     With ``p_l`` multiplications a row in layer ``l`` (inputs times outputs, at every position of a convolution) and
     ``B`` rows, the forward pass takes ``2 B sum_l p_l``, the gradients of the weights as much, and the gradients of
@@ -19,8 +19,8 @@ def step_flops(products: Sequence[int], batch_size: int) -> int:
     and the update are not counted: they are what a step should hide.
 
     Args:
-        products: ``p_l``, layer by layer from the inputs.
-        batch_size: ``B``.
+        products: ``p_l`` of each layer, from the inputs on.
+        batch_size: number of rows ``B``.
 
     >>> step_flops([784 * 256, 256 * 256, 256 * 10], 100)
     121139200
@@ -29,11 +29,11 @@ def step_flops(products: Sequence[int], batch_size: int) -> int:
 
 
 def layer_products(model: nn.Module, x: Tensor) -> list[int]:
-    """Multiplications a row in every ``nn.Linear`` and ``nn.Conv2d``, in the order in which they are called.
+    """Count the multiplications for one row in every ``nn.Linear`` and ``nn.Conv2d``, in the order of calls.
 
     Args:
-        model: a network without other layers that multiply by weights.
-        x: ``(B, ...)`` inputs, at least one.
+        model: network without other layers that multiply by weights.
+        x: ``(B, ...)`` inputs, at least one row.
 
     >>> layer_products(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), torch.zeros(1, 3))
     [12, 8]
@@ -58,7 +58,7 @@ def layer_products(model: nn.Module, x: Tensor) -> list[int]:
 
 
 def square_product(device: torch.device) -> Callable[[], None]:
-    """A float32 product of two square matrices: :data:`SQUARE_PRODUCT_FLOPS` operations a call."""
+    """Return a function that multiplies two square float32 matrices: :data:`SQUARE_PRODUCT_FLOPS` operations."""
     generator = torch.Generator().manual_seed(0)
     a, b = (torch.rand(_SIDE, _SIDE, generator=generator).to(device) for _ in range(2))
     out = torch.empty_like(a)

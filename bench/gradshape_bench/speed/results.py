@@ -1,9 +1,9 @@
-"""What one run of the speed suite measured, as one JSON document."""
+"""The results of one run of the speed suite, kept as one JSON document."""
 
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import KW_ONLY, asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,12 @@ SCHEMA = 3
 
 @dataclass(frozen=True)
 class StepTimes:
-    """One way of stepping on one problem.
+    """Times of one way of taking a step on one problem.
 
     Attributes:
-        seconds: a step.
-        over_plain: as a multiple of the plain step, round by round.
-        over_opacus: as a multiple of Opacus' fastest mode, round by round; for this library's ways only.
+        seconds: seconds of a step.
+        over_plain: ratio to the plain step, round by round.
+        over_opacus: ratio to Opacus' fastest mode, round by round; for the ways of this library only.
     """
 
     seconds: Spread
@@ -32,21 +32,22 @@ class StepTimes:
 
 @dataclass(frozen=True)
 class StackTimes:
-    """One stack.
+    """Times of a stack.
 
     Attributes:
-        seconds: a step of all victims.
-        victims: how many they are.
-        flops: of one victim's step; see :func:`gradshape_bench.speed.flops.step_flops`.
-        one_by_one_seconds: of one victim's step with Opacus.
-        over_one_by_one: victim-steps a second, as a multiple of those of Opacus, round by round.
-        product_flops: floating-point operations a second of the square matrix product.
-        share: of that rate in the stack's own, round by round.
+        seconds: seconds of a step of all victims.
+        victims: number of victims.
+        flops: operations of one victim's step; see :func:`gradshape_bench.speed.flops.step_flops`.
+        one_by_one_seconds: seconds of one victim's step with Opacus.
+        over_one_by_one: ratio of victim-steps per second to those of Opacus, round by round.
+        product_flops: floating-point operations per second of the square matrix product.
+        share: ratio of the stack's operations per second to those of the product, round by round.
     """
 
     seconds: Spread
     victims: int
     flops: int
+    _: KW_ONLY
     one_by_one_seconds: Spread
     over_one_by_one: Spread
     product_flops: Spread
@@ -54,13 +55,13 @@ class StackTimes:
 
 
 @dataclass(frozen=True)
-class Memory:
+class PeakMemory:
     """Peak memory of one step.
 
     Attributes:
-        batch_size: rows in the batch.
+        batch_size: number of rows in the batch.
         bytes: growth of the peak; ``None`` if it was not measured.
-        reason: why not.
+        reason: why it was not measured; ``None`` if it was.
     """
 
     batch_size: int
@@ -69,13 +70,13 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class WholeTime:
-    """A whole piece of work; see :class:`gradshape_bench.speed.wholes.Whole`.
+class ExperimentTime:
+    """Time of a part of an experiment; see :class:`gradshape_bench.speed.experiments.WholeExperiment`.
 
     Attributes:
-        size: how much of it was done: two numbers.
-        full: how much of it there is.
-        seconds: of what was done.
+        size: the two numbers that say how large the measured part is.
+        full: the two numbers of the whole experiment.
+        seconds: seconds of the measured part.
     """
 
     size: tuple[int, int]
@@ -84,37 +85,38 @@ class WholeTime:
 
     @property
     def projected(self) -> float:
-        """Seconds of all of it at this rate."""
+        """Seconds of the whole experiment at the same rate."""
         return self.seconds / math.prod(self.size) * math.prod(self.full)
 
 
 @dataclass(frozen=True)
 class SpeedRun:
-    """All that a run measured.
+    """All measurements of a run.
 
     Attributes:
-        scale: how many rounds it took.
-        device: ``cpu``, or the GPU's name.
-        environment: versions, processor, threads.
-        steps: by problem and way.
-        stacks: by stack.
-        memory: by problem and way.
-        wholes: by piece of work.
+        scale: scale of the run, which says how many rounds it took.
+        device: ``cpu``, or the name of the GPU.
+        environment: versions, processor and threads.
+        steps: times of steps, by problem and way.
+        stacks: times of stacks, by name.
+        memory: peak memory, by problem and way.
+        experiments: times of whole experiments, by name; ``wholes`` in the document.
     """
 
     scale: Scale
     device: str
     environment: Mapping[str, Any]
+    _: KW_ONLY
     steps: dict[str, dict[str, StepTimes]] = field(default_factory=dict)
     stacks: dict[str, StackTimes] = field(default_factory=dict)
-    memory: dict[str, dict[str, Memory]] = field(default_factory=dict)
-    wholes: dict[str, WholeTime] = field(default_factory=dict)
+    memory: dict[str, dict[str, PeakMemory]] = field(default_factory=dict)
+    experiments: dict[str, ExperimentTime] = field(default_factory=dict)
 
     def value(self, subject: str, quantity: Quantity) -> float | None:
-        """What a gate bounds: the median of the ratios, GB or seconds; ``None`` if it was not measured."""
+        """Return the value that a gate bounds: median of the ratios, GB or seconds; ``None`` if it was not measured."""
         if quantity == "seconds":
-            whole = self.wholes.get(subject)
-            return None if whole is None else whole.projected
+            experiment = self.experiments.get(subject)
+            return None if experiment is None else experiment.projected
         step = self.steps.get(subject, {}).get("training")
         stack = self.stacks.get(subject)
         if quantity == "step/plain":
@@ -130,63 +132,62 @@ class SpeedRun:
 
     @property
     def gates(self) -> list[Gate]:
-        """Those for this kind of device."""
+        """The gates for this kind of device."""
         return [gate for gate in GATES if gate.gpu == (self.device != "cpu")]
 
     def judged(self) -> list[tuple[Gate, float | None]]:
-        """Every gate of the device with what was measured."""
+        """Return every gate of the device with the measured value."""
         return [(gate, self.value(gate.subject, gate.quantity)) for gate in self.gates]
 
     def to_json(self) -> str:
-        """The document; equal runs give equal text."""
+        """Return the document; equal runs give equal text."""
         plain = {"schema": SCHEMA, **asdict(self), "scale": self.scale.value}
+        plain["wholes"] = plain.pop("experiments")
         return json.dumps(plain, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "SpeedRun":
-        """The run of a document.
+        """Read the run from a document.
 
         Raises:
-            ValueError: it is none, or of another schema.
+            ValueError: ``text`` is no such document, or has another schema.
         """
         try:
             plain = json.loads(text)
             if plain["schema"] != SCHEMA:
                 raise ValueError(f"schema {plain['schema']!r}: expected {SCHEMA}; run the speed suite again")
+            steps = {
+                name: {method: StepTimes(**_spreads(of)) for method, of in methods.items()}
+                for name, methods in plain["steps"].items()
+            }
+            memory = {
+                name: {method: PeakMemory(**of) for method, of in methods.items()}
+                for name, methods in plain["memory"].items()
+            }
             return cls(
                 Scale.parse(plain["scale"]),
                 plain["device"],
                 plain["environment"],
-                {problem: {way: _step(of) for way, of in ways.items()} for problem, ways in plain["steps"].items()},
-                {stack: _stack(of) for stack, of in plain["stacks"].items()},
-                {problem: {way: Memory(**of) for way, of in ways.items()} for problem, ways in plain["memory"].items()},
-                {whole: _whole(of) for whole, of in plain["wholes"].items()},
+                steps=steps,
+                stacks={stack: StackTimes(**_spreads(of)) for stack, of in plain["stacks"].items()},
+                memory=memory,
+                experiments={name: _experiment_time(of) for name, of in plain["wholes"].items()},
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a document of the speed suite: {error!r}") from error
 
 
-def _step(plain: Mapping[str, Any]) -> StepTimes:
-    over_opacus = plain["over_opacus"]
-    return StepTimes(
-        Spread(**plain["seconds"]),
-        Spread(**plain["over_plain"]),
-        None if over_opacus is None else Spread(**over_opacus),
-    )
+def _spreads(plain: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: Spread(**of) if isinstance(of, Mapping) else of for name, of in plain.items()}
 
 
-def _stack(plain: Mapping[str, Any]) -> StackTimes:
-    fields: dict[str, Any] = {name: Spread(**of) if isinstance(of, Mapping) else of for name, of in plain.items()}
-    return StackTimes(**fields)
-
-
-def _whole(plain: Mapping[str, Any]) -> WholeTime:
+def _experiment_time(plain: Mapping[str, Any]) -> ExperimentTime:
     (many, each), (all_many, all_each) = plain["size"], plain["full"]
-    return WholeTime((many, each), (all_many, all_each), plain["seconds"])
+    return ExperimentTime((many, each), (all_many, all_each), plain["seconds"])
 
 
 def load(path: Path) -> SpeedRun:
-    """The run kept at ``path``; raises as :meth:`SpeedRun.from_json`, and ``OSError``."""
+    """Read the run at ``path``; raises ``OSError`` and what :meth:`SpeedRun.from_json` raises."""
     try:
         return SpeedRun.from_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -194,5 +195,5 @@ def load(path: Path) -> SpeedRun:
 
 
 def save(run: SpeedRun, path: Path) -> None:
-    """Keep ``run`` at ``path``."""
+    """Write ``run`` to ``path``."""
     write_atomically(path, [run.to_json()])

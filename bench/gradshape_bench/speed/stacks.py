@@ -1,26 +1,26 @@
-"""What is timed of stacks: so many victims that are trained together."""
+"""The stacks that are timed: victims that are trained together."""
 
 from dataclasses import dataclass
 
 import torch
 
 from gradshape_bench.speed import problems
+from gradshape_bench.speed.library_steps import Parameters, TimedStep, stacked
 from gradshape_bench.speed.problems import Prepared, Problem
-from gradshape_bench.speed.ways import Parameters, Step, stacked
 
-# Steps that victims of small networks take before the next ones do: trainings take all of theirs, and find the weights
-# in the cache at every step but the first.
+# How many steps victims of small networks take before the next ones do. A training takes all its steps in a row and so
+# finds the weights in the cache at every step but the first.
 _STEPS = 20
 
 
 @dataclass(frozen=True)
-class Stack:
+class TimedStack:
     """``victims`` networks that differ in their weights and share the batch.
 
     Args:
         problem: network and batch.
-        victims: how many.
-        steps: how many those that are trained together take before the next ones do.
+        victims: number of victims.
+        steps: how many steps victims that fit in the cache together take before the next ones do.
     """
 
     problem: Problem
@@ -29,23 +29,23 @@ class Stack:
 
     @property
     def name(self) -> str:
-        """As in test ids and in the report."""
+        """The name of the stack in test ids and on the page."""
         return f"{self.problem.name}_k{self.victims}"
 
 
 STACKS = (
-    Stack(problems.LR_784, 256),
-    Stack(problems.LR, 64),
-    Stack(problems.MLP, 32),
-    Stack(problems.CNN, 8, steps=1),
+    TimedStack(problems.LR_784, 256),
+    TimedStack(problems.LR, 64),
+    TimedStack(problems.MLP, 32),
+    TimedStack(problems.CNN, 8, steps=1),
 )
 
 
-def together(stack: Stack, prepared: Prepared, lr: float) -> Step:
-    """The steps of all victims, as the library takes them."""
+def together(stack: TimedStack, prepared: Prepared, lr: float) -> TimedStep:
+    """Return the steps of all victims, as the library takes them."""
     return stacked(prepared, [prepared.initial, *_others(stack, stack.victims - 1)], lr, steps=stack.steps)
 
 
-def _others(stack: Stack, count: int) -> list[Parameters]:
+def _others(stack: TimedStack, count: int) -> list[Parameters]:
     seeds = range(1, count + 1)
     return [stack.problem.build(torch.Generator().manual_seed(seed)).state_dict() for seed in seeds]

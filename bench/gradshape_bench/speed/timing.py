@@ -1,4 +1,4 @@
-"""Times that can be compared: ways take turns, so that a machine that drifts drifts for all of them."""
+"""Measuring times that can be compared: steps take turns, so that changes of the machine's speed affect all alike."""
 
 import gc
 import math
@@ -11,10 +11,10 @@ from functools import partial
 
 import torch
 
-# A turn takes at least so long, after a call that does not count: what a step finds in the caches, and how its threads
-# wait, should be its own doing, not another way's.
+# A turn takes at least this long, after a call that does not count, so that caches and waiting threads are in the state
+# that the step itself leaves them in, not another one.
 _TURN_SECONDS = 0.01
-# Before the first round every step is called so often, or for so long.
+# Before the first round every step is called this often, or for this long.
 _WARM_UP_CALLS = 3
 _WARM_UP_SECONDS = 0.1
 
@@ -24,9 +24,9 @@ class Effort:
     """How long to measure.
 
     Args:
-        seconds: rounds are begun until so much time has passed.
-        least, most: bounds on the number of rounds; the lower one goes before ``seconds``.
-        processes: in how many processes is measured what differs from one process to the next.
+        seconds: no round begins after this time.
+        least, most: bounds on the number of rounds; at least ``least`` rounds are done, whatever ``seconds`` says.
+        processes: number of processes in which to measure what differs between processes.
     """
 
     seconds: float
@@ -54,7 +54,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Spread":
-        """Of at least one value."""
+        """Summarize at least one value."""
         if len(values) == 1:
             return cls(values[0], values[0], values[0], 1)
         q1, median, q3 = statistics.quantiles(values, n=4, method="inclusive")
@@ -62,7 +62,7 @@ class Spread:
 
 
 def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> Spread:
-    """The spread of the quotients of paired values: those of one round, which the machine treated alike.
+    """Return the spread of the quotients of paired values, which were measured in the same round.
 
     >>> ratios([1.0, 4.0, 9.0], [1.0, 2.0, 3.0]).median
     2.0
@@ -70,23 +70,24 @@ def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> Spread
     return Spread.of([a / b for a, b in zip(numerators, denominators, strict=True)])
 
 
-def waiting_for(device: str) -> Callable[[], None]:
-    """What waits until ``device`` has done what it was given."""
+def synchronizer(device: str) -> Callable[[], None]:
+    """Return a function that waits until ``device`` has done all that it was given."""
     return partial(torch.cuda.synchronize, device) if device.startswith("cuda") else lambda: None
 
 
 def take_turns(
     steps: Mapping[str, Callable[[], None]], effort: Effort, *, synchronize: Callable[[], None] = lambda: None
 ) -> dict[str, list[float]]:
-    """Seconds a call of every step, one value a round; a round gives every step one turn.
+    """Time steps in turns; return, for every step, the seconds of a call in each round.
 
-    A turn of a short step is several calls, and one before them that does not count. The garbage collector runs between
-    turns only. Rounds start with another step each, so that none always follows the same one.
+    A round gives every step one turn. A turn is one call that does not count and then as many calls as take long enough
+    to be timed. The garbage collector runs between turns only. Each round starts with another step, so that no step
+    always follows the same one.
 
     Args:
-        steps: what to time, by name.
-        effort: how many rounds.
-        synchronize: waits until the device has done what it was given; called at both ends of a turn.
+        steps: functions to time, by name.
+        effort: how long to measure.
+        synchronize: waits until the device has done all that it was given; called at both ends of a turn.
     """
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     names = list(steps)
@@ -103,7 +104,7 @@ def take_turns(
 
 
 def _warm_up(step: Callable[[], None], synchronize: Callable[[], None]) -> int:
-    """Call ``step`` a few times; returns how many calls make a turn."""
+    """Call ``step`` a few times and return how many calls make a turn."""
     taken: list[float] = []
     while len(taken) < _WARM_UP_CALLS and sum(taken) < _WARM_UP_SECONDS:
         taken.append(_turn(step, 1, synchronize))
@@ -123,7 +124,7 @@ def _turn(step: Callable[[], None], calls: int, synchronize: Callable[[], None])
 
 @contextmanager
 def _garbage_kept() -> Iterator[None]:
-    """The collector only runs when it is called, and then skips what is there already: that is most of its work."""
+    """Let the garbage collector run only when called, and skip the objects that exist already, which are most."""
     enabled = gc.isenabled()
     gc.collect()
     gc.freeze()

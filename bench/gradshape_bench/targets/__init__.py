@@ -1,6 +1,7 @@
-"""Which test rows are attacked, as which class: fixed lists, so that everybody attacks the same ones."""
+"""The test rows that targeted attacks aim at, from fixed lists, so that everybody attacks the same ones."""
 
 from gradshape_bench.targets.choice import Chosen, Targets, TooFewTargets, candidates
-from gradshape_bench.targets.stored import StoredList, StoredTarget, row_digest, stored
+from gradshape_bench.targets.listing import write_list
+from gradshape_bench.targets.stored import FOLDER
 
-__all__ = ["Chosen", "StoredList", "StoredTarget", "Targets", "TooFewTargets", "candidates", "row_digest", "stored"]
+__all__ = ["FOLDER", "Chosen", "Targets", "TooFewTargets", "candidates", "write_list"]

@@ -1,4 +1,4 @@
-"""Choosing the targets of an experiment among the rows that a list names, or where there is no list, by seed."""
+"""Choosing the targets of an experiment from a stored list or, where there is none, by seed."""
 
 from dataclasses import dataclass, fields
 
@@ -13,18 +13,18 @@ from gradshape_bench.targets.stored import StoredList, StoredTarget, row_digest,
 
 @dataclass(frozen=True)
 class Targets:
-    """How many test rows are attacked, and as what.
+    """How many test rows to attack, and which class to make them be taken for.
 
     Args:
-        count: at most so many of each seed; fewer where the base model misclassifies too many of the rows that are
-            considered, which are four times as many and ten more, or where there are no more rows.
+        count: how many targets each seed has at most. There are fewer where the base model misclassifies too many of
+            the rows considered (four times ``count`` and ten more), or where there are no more rows.
         pair: class of the targets and class that they are to be taken for. ``None``: targets of any class, each of
             which is to be taken for the wrong class that is likeliest to logistic regression.
 
     Raises:
         ValueError: ``count`` is not positive, or ``pair`` is not two different class ids.
 
-    Hong et al. 2020, section 6.3, have 100 targets of one class and one wanted class.
+    Hong et al. 2020, section 6.3, have 100 targets of one class and one intended class.
 
     >>> Targets(100, (3, 4)).label, Targets(20).label
     ('3to4', '')
@@ -40,7 +40,7 @@ class Targets:
 
     @property
     def label(self) -> str:
-        """For ids: the two classes, or nothing."""
+        """The two classes for ids; empty without a pair."""
         return "" if self.pair is None else f"{self.pair[0]}to{self.pair[1]}"
 
 
@@ -50,31 +50,31 @@ def _are_two_classes(pair: tuple[object, ...]) -> bool:
 
 
 class TooFewTargets(ValueError):
-    """There is nothing to attack."""
+    """There is no row to attack."""
 
 
 @dataclass(frozen=True, eq=False)
 class Chosen:
-    """Test rows that may become targets, in the order in which they are taken.
+    """Test rows that may become targets, in the order in which they are considered.
 
     Attributes:
         rows: ``(M,)`` int64 places in the test split.
-        x, y: of these rows.
-        wanted: ``(M,)`` int64 classes that they are to be taken for.
-        listed: ``(M,)`` bool, whether they are from a stored list.
+        x, y: the rows and their labels.
+        intended: ``(M,)`` int64 classes that they are to be taken for.
+        listed: ``(M,)`` bool: whether a row is from a stored list.
     """
 
     rows: Tensor
     x: Tensor
     y: Tensor
-    wanted: Tensor
+    intended: Tensor
     listed: Tensor
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, places: Tensor) -> "Chosen":
-        return Chosen(self.rows[places], self.x[places], self.y[places], self.wanted[places], self.listed[places])
+        return Chosen(self.rows[places], self.x[places], self.y[places], self.intended[places], self.listed[places])
 
     @property
     def split(self) -> Split:
@@ -82,13 +82,13 @@ class Chosen:
         return Split(self.x, self.y)
 
     def of_seed(self, seed: int, count: int) -> "Chosen":
-        """What a seed considers, in order, to attack ``count`` of them.
+        """Return the rows that a seed considers, in order, to attack ``count`` of them.
 
-        Every seed begins at a place of its own, as far from those of the others as can be, and goes round; where there
-        are few rows seeds share some. It considers four times as many rows as it attacks and ten more: a base model
-        that classifies fewer than a quarter of them correctly has fewer targets.
+        Every seed begins at a place of its own, as far from those of the other seeds as possible, and goes round; where
+        there are few rows, seeds share some. A seed considers four times as many rows as it attacks and ten more, so
+        only a base model that classifies fewer than a quarter of them correctly has fewer targets.
         """
-        # Multiples of the golden ratio, without their whole part, are spread evenly however many there are.
+        # The fractional parts of multiples of the golden ratio are spread evenly, however many there are.
         start = int(seed * 0.6180339887498949 % 1 * len(self))
         return self[(torch.arange(min(len(self), 4 * count + 10)) + start) % len(self)]
 
@@ -96,21 +96,21 @@ class Chosen:
 def candidates(dataset: Dataset, targets: Targets) -> Chosen:
     """Return the rows that may become targets.
 
-    If a list is stored for the data set, its rows come first; those that are not in this test split are left out, as
-    are those that are to be taken for a class of which the split has no row. If a seed would consider more rows than
-    these, the other rows of the class (or of all classes) follow in an order drawn by a fixed seed; each of them is to
-    be taken for the wrong class that is likeliest to logistic regression.
+    Rows of the list that is stored for the data set come first, without those that are not in this test split and those
+    that are to be taken for a class of which the split has no row. If a seed would consider more rows than these, the
+    other rows of the class (or of all classes) follow in an order drawn by a fixed seed; each of them is to be taken
+    for the wrong class that is likeliest to logistic regression.
 
     Raises:
-        ValueError: regression, or a class that the data set does not have.
-        TooFewTargets: no test row can be a target, or there is none of a class that they could be taken for.
+        ValueError: the data set is a regression task, or does not have one of the classes.
+        TooFewTargets: no test row can be a target, or there is no row of a class that targets could be taken for.
     """
     check(dataset, targets.pair)
     classes = set(dataset.test.y.tolist())
     if len(classes) < 2 or (targets.pair is not None and targets.pair[1] not in classes):
-        wanted = "another one" if targets.pair is None else str(targets.pair[1])
+        intended = "another one" if targets.pair is None else str(targets.pair[1])
         raise TooFewTargets(
-            f"{dataset.name}: its test rows are of the classes {sorted(classes)}: expected some of class {wanted}, "
+            f"{dataset.name}: its test rows are of the classes {sorted(classes)}: expected some of class {intended}, "
             "which targets are to be taken for"
         )
     found = _listed(dataset, targets)
@@ -123,7 +123,7 @@ def candidates(dataset: Dataset, targets: Targets) -> Chosen:
 
 
 def check(dataset: Dataset, pair: tuple[int, int] | None) -> None:
-    """Raise ``ValueError`` if nothing of this data set could be taken for another class, or not for the wanted one."""
+    """Raise ``ValueError`` if the data set is a regression task or does not have the classes of ``pair``."""
     if dataset.regression:
         raise ValueError(f"{dataset.name}: a regression task has no classes to be taken for: expected classes")
     if pair is None:
@@ -134,26 +134,27 @@ def check(dataset: Dataset, pair: tuple[int, int] | None) -> None:
 
 def _listed(dataset: Dataset, targets: Targets) -> Chosen:
     found = stored(dataset.name, targets.pair)
-    place_of = {} if found is None else _places(dataset.test, found)
+    places = {} if found is None else _places(dataset.test, found)
     classes = set(dataset.test.y.tolist())
-    here = [entry for entry in place_of if entry.wanted in classes]
-    rows, wanted = [place_of[entry] for entry in here], [entry.wanted for entry in here]
-    return _chosen(dataset, _ids(rows), _ids(wanted), listed=True)
+    here = [entry for entry in places if entry.intended in classes]
+    rows, intended = [places[entry] for entry in here], [entry.intended for entry in here]
+    return _chosen(dataset, _ids(rows), _ids(intended), listed=True)
 
 
-def _places(test: Split, of: StoredList) -> dict[StoredTarget, int]:
-    """Where the targets of a list are: by number in a whole test split, else by their values."""
-    if len(test) == of.rows and all(int(test.y[entry.row]) == entry.label for entry in of.targets):
-        # Whoever has the pictures in another compression attacks the same ones.
-        return {entry: entry.row for entry in of.targets}
-    entries, labels = {(entry.digest, entry.label): entry for entry in of.targets}, {e.label for e in of.targets}
+def _places(test: Split, listed: StoredList) -> dict[StoredTarget, int]:
+    """Return the place of each target of a list: by number in a whole test split, else by the row's values."""
+    if len(test) == listed.rows and all(int(test.y[entry.row]) == entry.label for entry in listed.targets):
+        # By number, because images in another compression have other values.
+        return {entry: entry.row for entry in listed.targets}
+    entries = {(entry.digest, entry.label): entry for entry in listed.targets}
+    labels = {entry.label for entry in listed.targets}
     places: dict[StoredTarget, int] = {}
     for place, label in enumerate(test.y.tolist()):
         if label in labels:
             entry = entries.get((row_digest(test.x[place]), label))
             if entry is not None:
                 places.setdefault(entry, place)
-    return {entry: places[entry] for entry in of.targets if entry in places}
+    return {entry: places[entry] for entry in listed.targets if entry in places}
 
 
 def _drawn(dataset: Dataset, targets: Targets, listed: Tensor) -> Chosen:
@@ -167,9 +168,9 @@ def _drawn(dataset: Dataset, targets: Targets, listed: Tensor) -> Chosen:
 
 
 def nearest_wrong_class(dataset: Dataset, rows: Tensor) -> Tensor:
-    """``(M,)`` int64: of test rows, by place, the wrong class that is likeliest to logistic regression.
+    """Return ``(M,)`` int64: for each of these test rows the wrong class that is likeliest to logistic regression.
 
-    Only classes that have test rows to make poison from count.
+    Only classes that have test rows count, since poison is made from those.
     """
     recipe = Recipe("lr", Adam(0.01), batch_size=min(100, len(dataset.train)), epochs=10)
     [result] = train_victims(dataset, [Victim(recipe, 0)])
@@ -182,9 +183,8 @@ def nearest_wrong_class(dataset: Dataset, rows: Tensor) -> Tensor:
     return logits.argmax(1)
 
 
-def _chosen(dataset: Dataset, rows: Tensor, wanted: Tensor, *, listed: bool) -> Chosen:
-    of_list = torch.full(rows.shape, listed)
-    return Chosen(rows, dataset.test.x[rows], dataset.test.y[rows], wanted, of_list)
+def _chosen(dataset: Dataset, rows: Tensor, intended: Tensor, *, listed: bool) -> Chosen:
+    return Chosen(rows, dataset.test.x[rows], dataset.test.y[rows], intended, torch.full(rows.shape, listed))
 
 
 def _ids(values: list[int]) -> Tensor:

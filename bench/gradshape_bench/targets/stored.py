@@ -1,4 +1,4 @@
-"""The lists of targets that come with the harness, one JSON file a data set and kind of target."""
+"""The lists of targets that come with the harness: one JSON file for each data set and kind of target."""
 
 import hashlib
 import json
@@ -10,28 +10,28 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-_FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parent
 
 
 @dataclass(frozen=True)
 class StoredTarget:
-    """One entry of a list.
+    """A target in a list.
 
     Attributes:
         row: number of the row in the data set's whole test split.
-        digest: of the row's values, by which it is found in a part of the split, too.
-        label: its class.
-        wanted: the class that it is to be taken for.
+        digest: digest of the row's values, by which it is also found in a part of the split.
+        label: class of the row.
+        intended: class that the row is to be taken for.
     """
 
     row: int
     digest: str
     label: int
-    wanted: int
+    intended: int
 
 
 def row_digest(x: Tensor) -> str:
-    """What a list names a row ``x (*shape)`` by: the first 16 hex digits of the sha256 of its float32 values.
+    """Return the digest of a row ``x (*shape)``: the first 16 hex digits of the sha256 of its float32 values.
 
     >>> import torch
     >>> row_digest(torch.tensor([0.0, 1.0]))
@@ -41,17 +41,17 @@ def row_digest(x: Tensor) -> str:
 
 
 def list_name(dataset: str, pair: tuple[int, int] | None) -> str:
-    """The name of a list: the data set's, and the two classes or ``nearest``."""
+    """Return the name of a list: that of the data set, and the two classes or ``nearest``."""
     return f"{dataset}-nearest" if pair is None else f"{dataset}-{pair[0]}-{pair[1]}"
 
 
 @dataclass(frozen=True)
 class StoredList:
-    """A list.
+    """A list of targets.
 
     Attributes:
-        rows: number of rows of the whole test split.
-        targets: in the order in which they are attacked.
+        rows: number of rows in the whole test split.
+        targets: the targets, in the order in which they are attacked.
     """
 
     rows: int
@@ -60,14 +60,14 @@ class StoredList:
 
 @cache
 def stored(dataset: str, pair: tuple[int, int] | None) -> StoredList | None:
-    """The list of targets for ``dataset``; ``None`` if there is none.
+    """Return the list of targets for a data set; ``None`` if there is none.
 
     Args:
-        dataset: its name.
-        pair: class of the targets and class that is wanted; ``None`` for targets of any class, each with the wrong
-            class that is likeliest to logistic regression.
+        dataset: name of the data set.
+        pair: class of the targets and class that they are to be taken for; ``None`` for targets of any class, each of
+            which is to be taken for the wrong class that is likeliest to logistic regression.
     """
-    path = _FOLDER / f"{list_name(dataset, pair)}.json"
+    path = FOLDER / f"{list_name(dataset, pair)}.json"
     if not path.exists():
         return None
     document = json.loads(path.read_text(encoding="utf-8"))

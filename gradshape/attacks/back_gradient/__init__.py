@@ -1,3 +1,1 @@
-"""Muñoz-González et al. 2017: points that climb the loss of what gradient descent ends at, and the descent that is
-traced back for their gradient.
-"""
+"""Muñoz-González et al. 2017: points that climb the loss of a model through the gradient descent that trains it."""

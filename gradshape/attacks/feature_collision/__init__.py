@@ -1,3 +1,1 @@
-"""Rows that keep their looks while networks see another row in them: Poison Frogs for one network, polytopes for
-several at once.
-"""
+"""Poison that looks like one row and has the features of another: Poison Frogs and the polytope attacks."""

@@ -5,13 +5,13 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from gradshape.attacks.feature_collision.polytope import PolytopeAttack, transfer_threat
+from gradshape.attacks.feature_collision._polytope import PolytopeAttack, transfer_threat
 from gradshape.attacks.threat import ThreatModel
 
 
 @dataclass(frozen=True)
 class BullseyePolytope(PolytopeAttack):
-    """Shift rows of the wanted class until, in every substitute network, their mean features are the target's.
+    """Shift rows of the intended class until, in every substitute network, their mean features are the target's.
 
     The loss of a network is ``|phi(t) - mean_j phi(p_j)| / |phi(t)|``: the Convex Polytope with equal coefficients, and
     not squared, as in the authors' code. The target then lies in the middle of the polytope, not at its border.

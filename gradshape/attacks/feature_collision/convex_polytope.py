@@ -5,8 +5,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from gradshape.attacks.feature_collision.polytope import PolytopeAttack, transfer_threat
-from gradshape.attacks.feature_collision.simplex import nearest_in_polytope
+from gradshape.attacks.feature_collision._polytope import PolytopeAttack, transfer_threat
+from gradshape.attacks.feature_collision._simplex import nearest_in_polytope
 from gradshape.attacks.threat import ThreatModel
 
 # A step of the poison changes little, so that few suffice from where the last one ended.
@@ -15,7 +15,7 @@ _STEPS, _TOLERANCE = 50, 1e-5
 
 @dataclass(frozen=True)
 class ConvexPolytope(PolytopeAttack):
-    """Shift rows of the wanted class until, in every substitute network, the target lies in their convex hull.
+    """Shift rows of the intended class until, in every substitute network, the target lies in their convex hull.
 
     The loss of a network is ``|phi(t) - sum_j c_j phi(p_j)|^2 / (2 |phi(t)|^2)``, with its own coefficients ``c`` of
     the simplex, which are solved for before every step (:func:`nearest_in_polytope`, from those of the step before).

@@ -1,7 +1,7 @@
 """Poison Frogs: clean-looking rows of one class that a network takes for a target of another."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import partial
 from typing import ClassVar
 
@@ -10,24 +10,24 @@ from torch import Tensor
 
 from gradshape import _validate, models
 from gradshape.attacks.base import PoisonSet, VictimView
-from gradshape.attacks.feature_collision.collision import collide
-from gradshape.attacks.feature_collision.nearest import mean_distance, nearest_of_class
-from gradshape.attacks.targeted import TargetedAttack, aimed
+from gradshape.attacks.feature_collision._collision import collide
+from gradshape.attacks.feature_collision._nearest import mean_distance, nearest_of_class
+from gradshape.attacks.targeted_attack import TargetedAttack, poison_by_target
 from gradshape.attacks.threat import ON_TARGETS, ThreatModel
-from gradshape.features import features_of, rows_at_once
+from gradshape.features import penultimate_features, rows_per_pass
 
 _REPORT_EVERY = 10
 
 
 @dataclass(frozen=True)
 class PoisonFrogs(TargetedAttack):
-    """Move test rows of the wanted class until their features collide with the target's, and keep their label.
+    """Move test rows of the intended class until their features collide with the target's, and keep their label.
 
-    For each target, the ``poisons`` test rows ``b`` of the wanted class whose features are nearest to the target's are
-    the bases, or all if there are fewer. Each becomes one poison by :func:`collide`, which minimises
-    ``|phi(p) - phi(t)|^2 + beta' / 2 |p - b|^2`` in the box [0, 1] on the victim's base model; ``phi`` are its
-    penultimate features, for logistic regression its logits. Poison farther than ``within`` from its target is left
-    out, so that a target may get fewer rows, or none. All pairs of targets and bases are crafted together.
+    The bases of a target are the ``poisons`` test rows ``b`` of the intended class whose features are nearest to its
+    own, or all rows of that class if there are fewer. Each base becomes one poison row ``p``, which minimises ``|phi(p)
+    - phi(t)|^2 + beta' / 2 |p - b|^2`` in the box [0, 1]; ``phi`` are the penultimate features of the victim's base
+    model, or the logits of logistic regression. Poison farther than ``within`` from its target is left out, so that a
+    target may get fewer rows, or none. All pairs of targets and bases are crafted together.
 
     Args:
         poisons: bases for each target; the paper has 100.
@@ -62,6 +62,7 @@ class PoisonFrogs(TargetedAttack):
     poisons: int = 100
     beta: float = 0.25
     epsilon: float | None = None
+    _: KW_ONLY
     opacity: float = 0.0
     within: float = 3.5
     steps: int = 2000
@@ -97,31 +98,31 @@ class PoisonFrogs(TargetedAttack):
 
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         network, rows = victim.networks[0], victim.candidates
-        goals, features = features_of(network, victim.target.x), features_of(network, rows.x)
-        near = nearest_of_class(mean_distance([goals], [features]), rows.y, victim.wanted, count)
+        goals, features = penultimate_features(network, victim.target.x), penultimate_features(network, rows.x)
+        near = nearest_of_class(mean_distance([goals], [features]), rows.y, victim.intended, count)
         base = torch.cat(near)
         places = torch.arange(len(near)).repeat_interleave(torch.tensor([len(ids) for ids in near])).to(base.device)
-        at_once = rows_at_once(network, rows.x)
+        at_once = rows_per_pass(network, rows.x)
         parts = list(zip(places.split(at_once), base.split(at_once), strict=True))
         weight = self.beta * (goals.shape[1] / math.prod(victim.input_shape)) ** 2
         collided = [
             collide(
                 partial(models.penultimate, network),
                 rows.x[ids],
-                goals[of_part],
+                goals[target],
                 beta=weight if self.epsilon is None else 0.0,
                 half_width=math.inf if self.epsilon is None else self.epsilon,
-                start=(1 - self.opacity) * rows.x[ids] + self.opacity * victim.target.x[of_part],
+                start=(1 - self.opacity) * rows.x[ids] + self.opacity * victim.target.x[target],
                 steps=self.steps,
                 tolerance=self.tolerance,
                 report=partial(_report, victim, part * self.steps, len(parts) * self.steps),
             )
-            for part, (of_part, ids) in enumerate(parts)
+            for part, (target, ids) in enumerate(parts)
         ]
         x, distance = (torch.cat([getattr(part, name) for part in collided]) for name in ("x", "distance"))
         kept = (distance <= self.within).nonzero().squeeze(1)
         places, base = places[kept], base[kept]
-        return aimed(x[kept], victim.wanted[places], places, base, distance[kept])
+        return poison_by_target(x[kept], victim.intended[places], places, base, distance[kept])
 
 
 def _report(victim: VictimView, before: int, steps: int, step: int, objectives: Tensor) -> None:

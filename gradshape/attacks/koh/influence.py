@@ -1,46 +1,33 @@
-"""Two rows that climb the gradient of the learner's loss, by how its minimum moves with them."""
+"""Two rows that climb the learner's loss on the clean rows, by influence functions."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from gradshape import _validate
-from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
-from gradshape.attacks.koh import two_points
-from gradshape.attacks.koh.decayed import Added, DecayedHinge
-from gradshape.attacks.koh.two_points import Surrogate
-from gradshape.attacks.label_flip import LabelFlip
-from gradshape.attacks.threat import ThreatModel
+from gradshape.attacks.koh._koh_attack import ChosenRows, KohAttack, Report, Surrogate, in_inverse_balance
+from gradshape.attacks.koh._regularised_hinge import AddedRows, RegularisedHinge
 from gradshape.constraints import FeasibleSets
 
 _FAILURES = 2
 
 
 @dataclass(frozen=True)
-class KohInfluence(ProportionalAttack):
+class KohInfluence(KohAttack):
     """Add copies of one row of each class, moved so that the loss on the clean training rows grows most.
 
-    The rows start at random rows of the other class, in the sphere and slab of the class that they claim. Each step
-    retrains a smoothed SVM, moves both rows along the gradient of its loss on the clean rows, and projects them back.
+    The rows start as random rows of the other class, inside the sets of the class that they claim. Each step retrains
+    the attacker's learner, moves both rows along the gradient of its loss on the clean rows, and projects them back
+    onto the sets.
 
     Args:
-        fraction: poison rows relative to the number of *clean* rows, >= 0; 0.03 in the paper.
-        quantile: of the radii and half-widths, in (0, 1].
-        decay: weight decay of the attacker's learner, above 0; the paper has 0.01 for MNIST-1-7 and IMDB, 0.09 for
-            Enron and 1.1 for Dogfish.
-        temperature: of its smoothed hinge, above 0.
         eta: step size, above 0.
         steps: at most; 10,000 in the released code.
-        every: the loss is looked at after so many steps; after two looks without gain the attack ends.
-        levels: ``None`` for rows of any values; else rows are whole multiples of ``1 / levels``, such as counts of
-            words divided by the largest that is kept: what is found without that is rounded at random
-            (:func:`gradshape.attacks.koh.rounding.round_inside`).
+        every: steps from one comparison of the loss to the next; after two comparisons without gain the attack ends.
 
-    Raises:
-        ValueError: a value is out of its range.
+    The other arguments, the notes and the errors are those of :class:`KohAttack`.
 
     Koh, Steinhardt and Liang 2018, Stronger data poisoning attacks break data sanitization defenses, section 4.1, as
     their code does with ``use_train``: the loss that grows is the one on the training rows.
@@ -49,40 +36,20 @@ class KohInfluence(ProportionalAttack):
     0.052) and more to the SVM (0.056 and 0.028). On ``mail_counts`` it does no harm with these few steps.
     """
 
-    quantile: float = 0.9
-    decay: float = 0.01
-    temperature: float = 1e-3
+    _: KW_ONLY
     eta: float = 0.1
     steps: int = 50
     every: int = 10
-    levels: int | None = None
 
-    threat: ClassVar[ThreatModel] = two_points.THREAT
-    # It knows its own learner, whatever is trained on its rows.
-    adaptive: ClassVar[bool] = False
+    name: ClassVar[str] = "koh_influence"
 
     def __post_init__(self) -> None:
-        two_points.check(
-            fraction=self.fraction,
-            quantile=self.quantile,
-            decay=self.decay,
-            temperature=self.temperature,
-            levels=self.levels,
-        )
+        super().__post_init__()
         _validate.positive(eta=self.eta)
         _validate.positive_int(steps=self.steps, every=self.every)
 
-    @property
-    def label(self) -> str:
-        return f"koh_influence_{100 * self.fraction:g}"
-
-    @property
-    def control(self) -> LabelFlip:
-        return LabelFlip(self.fraction, feasible_quantile=self.quantile)
-
-    def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
-        own = Surrogate.of(victim.train, quantile=self.quantile, decay=self.decay, temperature=self.temperature)
-        copies = two_points.in_inverse_balance(own.y, count)
+    def choose(self, own: Surrogate, count: int, *, generator: torch.Generator, report: Report) -> ChosenRows:
+        copies = in_inverse_balance(own.y, count)
         climb = climb_by_influence(
             own.learner,
             _flipped(own, generator),
@@ -91,17 +58,13 @@ class KohInfluence(ProportionalAttack):
             eta=self.eta,
             steps=self.steps,
             every=self.every,
-            report=victim.report,
+            report=report,
         )
-        if self.levels is not None:
-            return own.whole(
-                climb.x, own.classes, copies, shape=victim.input_shape, levels=self.levels, generator=generator
-            )
-        return own.poison(climb.x, own.classes, copies, shape=victim.input_shape, error=climb.error)
+        return ChosenRows(climb.x, own.classes, copies, climb.error)
 
 
 def _flipped(own: Surrogate, generator: torch.Generator) -> Tensor:
-    """``(2, d)`` a row for each class, of the other: one in the set, if there is any, else projected onto it."""
+    """Draw ``(2, d)`` for each class a row of the other class that lies in its set; if there is none, project one."""
     x = own.learner.rows[:, :-1] * own.learner.rows[:, -1:]
     allowed = own.sets.contains(x, 1 - own.y)
     rows = []
@@ -115,13 +78,13 @@ def _flipped(own: Surrogate, generator: torch.Generator) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Climb:
-    """Where two rows came to.
+class InfluenceAscent:
+    """The end of a climb.
 
     Attributes:
-        x: ``(2, d)`` the best rows seen, of class 0 and class 1.
-        loss, error: of the learner with them, on the clean rows.
-        history: the best loss up to each look.
+        x: ``(2, d)`` the best rows found, of class 0 and class 1.
+        loss, error: mean loss and error on the clean rows of the learner that is trained with them.
+        history: the best loss up to each comparison.
     """
 
     x: Tensor
@@ -131,7 +94,7 @@ class Climb:
 
 
 def climb_by_influence(
-    learner: DecayedHinge,
+    learner: RegularisedHinge,
     x: Tensor,
     mass: Tensor,
     *,
@@ -139,8 +102,8 @@ def climb_by_influence(
     eta: float,
     steps: int,
     every: int = 10,
-    report: Callable[[int, int, float], None] | None = None,
-) -> Climb:
+    report: Report | None = None,
+) -> InfluenceAscent:
     """Projected gradient ascent of the loss on the clean rows over a row of class 0 and one of class 1.
 
     Args:
@@ -148,10 +111,10 @@ def climb_by_influence(
         x: ``(2, d)`` float64 rows to start from, in the sets.
         mass: ``(2,)`` copies of each for one clean row.
         sets: where rows must lie.
-        eta: step size; gradients are those by one unit of mass, so that copies do not lengthen steps.
+        eta: step size; gradients are per unit of mass, so that copies do not lengthen the steps.
         steps: at most.
-        every: steps from look to look; two looks without gain end the ascent.
-        report: called at each look with step, ``steps`` and the best loss.
+        every: steps from one comparison of the loss to the next; two without gain end the ascent.
+        report: called at each comparison with the step, ``steps`` and the best loss.
 
     Koh, Steinhardt and Liang 2018, algorithm 1.
     """
@@ -173,25 +136,25 @@ def climb_by_influence(
             report(step, steps, history[-1])
         if failures == _FAILURES:
             break
-    return Climb(best[0], history[-1], learner.error(best[1]), tuple(history))
+    return InfluenceAscent(best[0], history[-1], learner.error(best[1]), tuple(history))
 
 
-def _pair(x: Tensor, mass: Tensor) -> Added:
+def _pair(x: Tensor, mass: Tensor) -> AddedRows:
     sign = x.new_tensor([[-1.0], [1.0]])
-    return Added(torch.cat([sign * x, sign], dim=1), mass)
+    return AddedRows(torch.cat([sign * x, sign], dim=1), mass)
 
 
-def influence_gradient(learner: DecayedHinge, x: Tensor, mass: Tensor, theta: Tensor) -> Tensor:
-    """``(2, d)`` gradients of the loss on the clean rows by the two rows, each divided by its mass.
+def influence_gradient(learner: RegularisedHinge, x: Tensor, mass: Tensor, theta: Tensor) -> Tensor:
+    """Return ``(2, d)`` gradients of the loss on the clean rows with respect to the two rows, per unit of their mass.
 
-    With the minimum ``theta`` of the training objective, its Hessian ``H`` and ``q = H^-1 dA/dtheta``, that of a row
-    with margin ``m = z theta . (x, 1)`` is ``-(z loss'(m) q + loss''(m) (q . (x, 1)) theta)``, without the bias.
+    With the minimum ``theta`` of the training objective, its Hessian ``H`` and ``q = H^-1 dA/dtheta``, the gradient of
+    a row with margin ``m = z theta . (x, 1)`` is ``-(z loss'(m) q + loss''(m) (q . (x, 1)) theta)``, without the bias.
 
     Args:
         learner: with the clean rows, on which the loss ``A`` is measured.
         x: ``(2, d)`` float64, a row of class 0 and one of class 1.
         mass: ``(2,)`` copies of each for one clean row.
-        theta: ``(d + 1,)`` what the learner comes to with them.
+        theta: ``(d + 1,)`` the parameters of the learner that is trained with them.
 
     Koh and Liang 2017, Understanding black-box predictions via influence functions, equation 5.
     """

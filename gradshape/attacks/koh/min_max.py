@@ -1,8 +1,8 @@
-"""Rows of large loss that a decoy likes: what an attacker plays against a learner, capped by the loss of the decoy."""
+"""Rows of large loss for the learner and of small loss for a decoy, found in a game of attacker and learner."""
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from itertools import islice
 from typing import ClassVar
 
@@ -10,45 +10,31 @@ import torch
 from torch import Tensor
 
 from gradshape import _validate
-from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
-from gradshape.attacks.koh import two_points
-from gradshape.attacks.koh.decoys import find_decoys
-from gradshape.attacks.koh.two_points import Surrogate
-from gradshape.attacks.label_flip import LabelFlip
-from gradshape.attacks.threat import ThreatModel
+from gradshape.attacks.koh._koh_attack import ChosenRows, DecoyAttack, Report, Surrogate
 from gradshape.constraints import maximise_capped
 
 _COPIES = 2
-# The poison is looked at after an eighth, a quarter, a half and all of the rounds.
+# The poison is judged after an eighth, a quarter, a half and all of the rounds.
 _HALVINGS = 3
 _FAILURES = 2
 _ROUNDS_A_REPORT = 10
 
 
 @dataclass(frozen=True)
-class KohMinMax(ProportionalAttack):
-    """Add the rows, each twice, that are played against a learner, where a decoy's loss on them is small.
+class KohMinMax(DecoyAttack):
+    """Add the rows, each twice, that are played against a learner and on which a decoy's loss is small.
 
-    The game is that of :class:`Steinhardt`, with weight decay in place of a ball and Adagrad as the learner, and with a
-    cap: on no row shall the decoy's loss be large, so that training on them leads towards it. It is played against each
-    decoy (see :func:`find_decoys`), and that poison is taken with which the attacker's learner gets most clean training
-    rows wrong. It is also looked at after an eighth, a quarter and half of the rounds, when its rows count more often;
-    two looks without gain end the game.
+    The game is that of :class:`Steinhardt`, with weight decay in place of a ball, Adagrad as the learner, and a cap:
+    the decoy's loss is large on no row, so that training on the rows leads towards the decoy. It is played against each
+    decoy, and the poison is taken with which the attacker's learner gets most clean training rows wrong. The rows of an
+    eighth, a quarter and half of the rounds are judged as well, with more copies each; after two judgements without
+    gain the game ends.
 
     Args:
-        fraction: poison rows relative to the number of *clean* rows, >= 0; 0.03 in the paper.
-        quantile: of the radii and half-widths, in (0, 1].
-        decay: weight decay of the attacker's learner, above 0; see :class:`KohInfluence`.
-        temperature: of its smoothed hinge, above 0.
-        cap: most hinge loss of a row under the decoy, >= 0.
+        cap: largest hinge loss of a row under the decoy, >= 0.
         eta: step size of Adagrad, above 0; its sums of squares start at 1.
-        quantiles, repeats: of the decoys; see :class:`KohKkt`.
-        levels: ``None`` for rows of any values; else rows are whole multiples of ``1 / levels``, such as counts of
-            words divided by the largest that is kept: what is found without that is rounded at random
-            (:func:`gradshape.attacks.koh.rounding.round_inside`).
 
-    Raises:
-        ValueError: a value is out of its range.
+    The other arguments, the notes and the errors are those of :class:`KohAttack` and :class:`DecoyAttack`.
 
     Koh, Steinhardt and Liang 2018, Stronger data poisoning attacks break data sanitization defenses, section 4.3, as
     their code does with ``use_train``, but for the looks before the end. As there, ``max(1, 0.1 / fraction - 1)`` times
@@ -61,79 +47,52 @@ class KohMinMax(ProportionalAttack):
     both.
     """
 
-    quantile: float = 0.9
-    decay: float = 0.01
-    temperature: float = 1e-3
+    _: KW_ONLY
     cap: float = 0.25
     eta: float = 0.03
-    quantiles: tuple[float, ...] = (0.05, 0.1, 0.2)
-    repeats: tuple[int, ...] = (1, 3)
-    levels: int | None = None
 
-    threat: ClassVar[ThreatModel] = two_points.THREAT
-    # It knows its own learner, whatever is trained on its rows.
-    adaptive: ClassVar[bool] = False
+    name: ClassVar[str] = "koh_min_max"
 
     def __post_init__(self) -> None:
-        two_points.check(
-            fraction=self.fraction,
-            quantile=self.quantile,
-            decay=self.decay,
-            temperature=self.temperature,
-            levels=self.levels,
-        )
-        two_points.check_decoys(quantiles=self.quantiles, repeats=self.repeats)
+        super().__post_init__()
         _validate.positive(eta=self.eta)
         _validate.finite_non_negative(cap=self.cap)
 
-    @property
-    def label(self) -> str:
-        return f"koh_min_max_{100 * self.fraction:g}"
-
-    @property
-    def control(self) -> LabelFlip:
-        return LabelFlip(self.fraction, feasible_quantile=self.quantile)
-
-    def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
-        own = Surrogate.of(victim.train, quantile=self.quantile, decay=self.decay, temperature=self.temperature)
-        decoys = find_decoys(own.learner, quantiles=self.quantiles, repeats=self.repeats)
+    def choose(self, own: Surrogate, count: int, *, generator: torch.Generator, report: Report) -> ChosenRows:
+        decoys = self.decoys(own)
         thetas = torch.stack([decoy.theta for decoy in decoys])
         eps = count / len(own)
         kept = math.ceil(count / _COPIES)
         burn_in = round(max(1, 0.1 / eps - 1) * kept)
         rounds = burn_in + kept
-        looks = {math.ceil(rounds / 2**halving) for halving in range(_HALVINGS + 1)}
+        judged = {math.ceil(rounds / 2**halving) for halving in range(_HALVINGS + 1)}
         start = own.learner.fit()
-        best: Played | None = None
+        best: PlayedRows | None = None
         failures, clean = 0, own.learner.error(start)
         game: list[tuple[Tensor, Tensor]] = []
         for answers in islice(play_capped(own, thetas, eps=eps, cap=self.cap, eta=self.eta), rounds):
             game.append(answers)
             step = len(game)
-            if step in looks:
-                found = most_harmful(own, game[step * burn_in // rounds :], count, start=start)
+            if step in judged:
+                found = most_harmful_game(own, game[step * burn_in // rounds :], count, start=start)
                 gained = best is None or found.harm > best.harm
                 best, failures = (found, 0) if gained else (best, failures + 1)
-            if step % _ROUNDS_A_REPORT == 0 or step in looks:
-                victim.report(step, rounds, clean if best is None else best.harm[0])
+            if step % _ROUNDS_A_REPORT == 0 or step in judged:
+                report(step, rounds, clean if best is None else best.harm[0])
             if failures == _FAILURES:
                 break
         assert best is not None
-        if self.levels is not None:
-            return own.whole(
-                best.x, best.y, best.copies, shape=victim.input_shape, levels=self.levels, generator=generator
-            )
-        return own.poison(best.x, best.y, best.copies, shape=victim.input_shape, error=best.harm[0])
+        return ChosenRows(best.x, best.y, best.copies, best.harm[0])
 
 
 @dataclass(frozen=True, eq=False)
-class Played:
-    """Rows that an attacker played.
+class PlayedRows:
+    """The rows of a game, as poison.
 
     Attributes:
-        x: ``(m, d)`` of the sets.
+        x: ``(m, d)`` rows of the sets.
         y: ``(m,)`` int64 classes.
-        copies: ``(m,)`` int64 of each.
+        copies: ``(m,)`` int64 number of copies of each.
         harm: error and mean loss on the clean rows of the learner that is trained with them.
     """
 
@@ -143,26 +102,26 @@ class Played:
     harm: tuple[float, float]
 
 
-def most_harmful(own: Surrogate, rounds: list[tuple[Tensor, Tensor]], count: int, *, start: Tensor) -> Played:
-    """The game whose rows, ``count`` in all and as evenly as can be, do most harm.
+def most_harmful_game(own: Surrogate, rounds: list[tuple[Tensor, Tensor]], count: int, *, start: Tensor) -> PlayedRows:
+    """Find the game whose rows do most harm, with ``count`` copies in all, as evenly as possible.
 
     Args:
-        own: what the attacker trains.
+        own: the attacker's learner.
         rounds: at most ``count``, each ``(K, d)`` rows and ``(K,)`` classes, one for each game.
-        count: rows in all; the first ones occur once more where it does not come out even.
+        count: copies in all; where they do not come out even, the first rows get one more.
         start: parameters to train from.
     """
     copies = own.y.new_full((len(rounds),), count // len(rounds))
     copies[: count % len(rounds)] += 1
     xs, ys = (torch.stack(answers, dim=1) for answers in zip(*rounds, strict=True))
-    games = (Played(x, y, copies, own.harm(x, y, copies, start=start)) for x, y in zip(xs, ys, strict=True))
+    games = (PlayedRows(x, y, copies, own.harm(x, y, copies, start=start)) for x, y in zip(xs, ys, strict=True))
     return max(games, key=lambda game: game.harm)
 
 
 def play_capped(
     own: Surrogate, decoys: Tensor, *, eps: float, cap: float, eta: float
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """What is played against the learner, round after round without end, in one game for each decoy.
+    """Play against the learner, round after round without end, one game for each decoy.
 
     Args:
         own: clean rows, and the sets that rows must lie in.
@@ -182,7 +141,7 @@ def play_capped(
         found, losses = [], []
         for label, sign in ((0, -1), (1, 1)):
             least = 1 - cap - sign * decoys[:, -1]
-            x = maximise_capped(own.sets.of(label), -sign * w, normal=sign * decoys[:, :-1], least=least)
+            x = maximise_capped(own.sets.for_class(label), -sign * w, normal=sign * decoys[:, :-1], least=least)
             found.append(x)
             losses.append(1 - sign * ((x * w).sum(1) + b))
         loss = torch.stack(losses)
@@ -192,6 +151,6 @@ def play_capped(
         pull = eps * torch.where(loss.amax(0) > 0, (2 * y - 1).to(rows.dtype), 0.0)
         gradient = -((theta @ rows.T < 1).to(rows.dtype) @ rows) / len(rows)
         gradient -= pull[:, None] * torch.cat([x, torch.ones_like(b)[:, None]], dim=1)
-        gradient += learner.decays(eps) * theta
+        gradient += learner.decay_weights(eps) * theta
         squares = squares + gradient.square()
         theta = theta - eta * gradient / squares.sqrt()

@@ -1,1 +1,1 @@
-"""Zhao et al. 2017: labels that are chosen by gradient ascent."""
+"""Zhao et al. 2017: label flips that are chosen by gradient ascent."""

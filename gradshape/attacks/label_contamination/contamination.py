@@ -1,25 +1,25 @@
 """Label contamination: flip the labels that make a linear learner do worst."""
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from gradshape import _validate
+from gradshape.attacks._evaluation import Evaluation
 from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
-from gradshape.attacks.evaluation import Evaluation
-from gradshape.attacks.label_contamination.ascent import Relaxation, contaminate
+from gradshape.attacks.label_contamination.label_ascent import Relaxation, contaminate
 from gradshape.attacks.label_flip import LabelFlip
-from gradshape.attacks.threat import WHITE_BOX, Knowledge, ThreatModel
+from gradshape.attacks.threat import ON_SVM, Knowledge, ThreatModel
 from gradshape.learners.logistic import fit_logistic
 from gradshape.learners.margin_loss import Logistic, SmoothedHinge, SquaredMargin
 
 
 @dataclass(frozen=True)
 class Availability:
-    """The learner shall be wrong: the objective is its mean logistic loss on rows with their true labels."""
+    """Make the learner wrong: the objective is its mean logistic loss on rows with their true labels."""
 
     @property
     def label(self) -> str:
@@ -28,8 +28,8 @@ class Availability:
 
 @dataclass(frozen=True)
 class Integrity:
-    """The learner shall agree with a model of the attacker's: the objective is minus its mean logistic loss on rows
-    with the labels that this model gives them.
+    """Make the learner agree with a model of the attacker's: the objective is minus its mean logistic loss on rows with
+    the labels that this model gives them.
 
     Args:
         angle: degrees in (0, 180] by which the attacker's model is turned from the clean one, in a random plane.
@@ -59,9 +59,9 @@ class LabelContamination(ProportionalAttack):
     """Flip the labels of training rows in place, those that hurt a linear learner most.
 
     ``round(fraction * n)`` labels are flipped: the rows keep their features. The attacker trains a linear learner with
-    a bias (features and bias regularised alike), and judges it on rows of his own that are drawn from the training rows
-    and never flipped; test rows play no part. He need not know the victim: where it is the same learner with the same
-    ``ridge`` the attack is white-box, else it is transferred from this substitute. Only two classes.
+    a bias (features and bias are regularised alike). He judges it on rows that are drawn from the training rows and
+    never flipped; test rows play no part. He need not know the victim: against the same learner with the same ``ridge``
+    the attack is white-box, and against others it is transferred from this substitute. There must be two classes.
 
     Args:
         fraction: flipped labels relative to the number of rows, from 0 to ``1 - holdout``.
@@ -87,6 +87,7 @@ class LabelContamination(ProportionalAttack):
 
     loss: Logistic | SquaredMargin | SmoothedHinge = field(default=Logistic())
     ridge: float = 1.0
+    _: KW_ONLY
     goal: Availability | Integrity = field(default=Availability())
     relaxation: Relaxation = Relaxation.MIXTURE
     holdout: float = 0.25
@@ -96,10 +97,8 @@ class LabelContamination(ProportionalAttack):
 
     adaptive: ClassVar[bool] = False
     threat: ClassVar[ThreatModel] = replace(
-        WHITE_BOX,
+        ON_SVM,
         parameters=Knowledge.NONE,
-        multiclass=False,
-        victims="SVM",
         source="Zhao et al. 2017, Efficient label contamination attacks against black-box learning models",
     )
 
@@ -155,5 +154,5 @@ class LabelContamination(ProportionalAttack):
         if isinstance(self.goal, Availability):
             return Evaluation(x[judged], signs[judged])
         clean = fit_logistic(x, signs, ridge=self.ridge, loss=self.loss)
-        wanted = x[judged] @ self.goal.model(clean, generator)
-        return Evaluation(x[judged], torch.where(wanted > 0, 1.0, -1.0).to(x.dtype), weight=-1.0)
+        scores = x[judged] @ self.goal.model(clean, generator)
+        return Evaluation(x[judged], torch.where(scores > 0, 1.0, -1.0).to(x.dtype), weight=-1.0)

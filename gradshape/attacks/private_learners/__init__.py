@@ -1,1 +1,1 @@
-"""Ma et al. 2019: edits of the rows of a learner that is differentially private."""
+"""Ma et al. 2019: edits of the training rows of differentially private learners."""

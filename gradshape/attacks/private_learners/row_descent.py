@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from gradshape import _validate
-from gradshape.attacks.evaluation import Cost
+from gradshape.attacks._evaluation import Cost
 from gradshape.learners.implicit import row_gradient
 from gradshape.learners.private import PrivateLearner
 
-# Vectors that selection averages over are taken so many at a time.
+# Number of random vectors that selection takes at a time.
 _CHUNK = 32
 
 
@@ -26,7 +26,7 @@ def cost_gradient(
     noise: Tensor,
     start: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """How the mean cost of the released parameters changes with the features of some training rows.
+    """Compute how the mean cost of the released parameters changes with the features of some training rows.
 
     Args:
         x: ``(n, d)`` float64 rows of norm at most 1.
@@ -34,7 +34,7 @@ def cost_gradient(
         rows: ``(k,)`` ids.
         cost: of the parameters.
         learner: the victim.
-        noise: ``(K, d)`` its random vectors; the mean is over them.
+        noise: ``(K, d)`` random vectors of the learner, over which the mean is taken.
         start: ``(d,)`` parameters near the minima, if known.
 
     Returns:
@@ -44,27 +44,27 @@ def cost_gradient(
     """
     solution = learner.solve(x, signs, noise, start=start)
     outer = cost.gradient(solution.released) / len(noise)
-    q = learner.pull(x, signs, solution, outer)
+    q = learner.adjoint(x, signs, solution, outer)
     return row_gradient(x[rows], signs[rows], solution.minima, q, loss=learner.loss), solution.minima.mean(0)
 
 
 def mean_cost(x: Tensor, signs: Tensor, cost: Cost, learner: PrivateLearner, *, noise: Tensor) -> float:
-    """``J``: the mean cost of the parameters released with the random vectors ``noise`` ``(K, d)``."""
+    """Return ``J``, the mean cost of the parameters that are released with the random vectors ``noise`` ``(K, d)``."""
     return float(cost.value(learner.solve(x, signs, noise).released).mean())
 
 
 @dataclass(frozen=True, kw_only=True)
-class Descent:
-    """How rows are moved.
+class RowDescent:
+    """Settings of the descent that moves rows.
 
     Args:
         steps: at most, at least 1.
         step_size: how far the row with the largest gradient moves in the first step, as a distance in the unit ball,
             greater than 0. All steps have the rate that follows from it.
-        draws: fresh random vectors a step, at least 1; the authors' 1.
+        draws: fresh random vectors a step, at least 1; the authors draw 1.
         attraction: weight of half the squared distances from where the rows began, at least 0.
-        patience: it stops after so many comparisons without improvement.
-        judges: random vectors, the same throughout, by whose mean cost the best rows are chosen, at least 1.
+        patience: number of comparisons without improvement after which the descent stops.
+        judges: number of random vectors, the same throughout, by whose mean cost the best rows are chosen, at least 1.
         every: steps between comparisons, at least 1.
 
     Raises:
@@ -87,11 +87,11 @@ class Descent:
 
 
 @dataclass(frozen=True, eq=False)
-class Edited:
-    """Rows after descent.
+class EditedRows:
+    """Training rows after the descent.
 
     Attributes:
-        x: ``(n, d)`` all rows; those that were not to be edited are the same.
+        x: ``(n, d)`` all rows, of which those that were not to be edited are unchanged.
         clean, cost: the mean cost before and after, over the same random vectors.
         history: the best cost up to each comparison, the first before any step.
     """
@@ -102,19 +102,19 @@ class Edited:
     history: tuple[float, ...]
 
 
-def descend(
+def descend_rows(
     x: Tensor,
     signs: Tensor,
     rows: Tensor,
     cost: Cost,
     learner: PrivateLearner,
-    descent: Descent,
+    descent: RowDescent,
     *,
     surrogate: bool = False,
     half_width: float | None = None,
     generator: torch.Generator,
     report: Callable[[int, int, float], None] | None = None,
-) -> Edited:
+) -> EditedRows:
     """Move the features of ``rows`` so that the mean cost of what the learner releases becomes small.
 
     Every step draws fresh random vectors, moves against the gradient of :func:`cost_gradient` and projects. The best
@@ -126,7 +126,7 @@ def descend(
         rows: ``(k,)`` ids of the rows to edit, at least 1.
         cost: of the parameters, to be minimised.
         learner: the victim.
-        descent: how.
+        descent: its settings.
         surrogate: whether the victim is taken to be the learner without its random vector (SV, else DPV).
         half_width: ``None`` to project onto the unit ball; else onto the box ``[-half_width, half_width]^d``, which
             must lie in that ball.
@@ -172,7 +172,7 @@ def descend(
         if stale >= descent.patience:
             break
     moved[rows] = best_rows
-    return Edited(moved, clean, best, tuple(history))
+    return EditedRows(moved, clean, best, tuple(history))
 
 
 def select_shallow(
@@ -187,7 +187,7 @@ def select_shallow(
     surrogate: bool = False,
     generator: torch.Generator,
 ) -> Tensor:
-    """The ``count`` rows among ``editable`` (ids) whose gradient, averaged over ``draws`` random vectors, is longest.
+    """Select the ``count`` rows among ``editable`` (ids) with the longest gradients, averaged over ``draws`` vectors.
 
     Ma, Zhu and Hsu 2019, section 4.3; they draw 1,000, and none for the surrogate victim.
 
@@ -212,21 +212,21 @@ def select_deep(
     editable: Tensor,
     cost: Cost,
     learner: PrivateLearner,
-    descent: Descent,
+    descent: RowDescent,
     *,
     count: int,
     surrogate: bool = False,
     half_width: float | None = None,
     generator: torch.Generator,
 ) -> Tensor:
-    """The ``count`` rows among ``editable`` (ids) that move farthest if all of them may be edited.
+    """Select the ``count`` rows among ``editable`` (ids) that move farthest if all of them may be edited.
 
     Ma, Zhu and Hsu 2019, section 4.3; with an attraction of 1e-4.
 
     Returns:
         ``(count,)`` ids.
     """
-    edited = descend(
+    edited = descend_rows(
         x,
         signs,
         editable,

@@ -1,13 +1,14 @@
-"""What poison does to a linear regression, and climbing it."""
+"""The harm that poison does to a linear regression, and gradient ascent on it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from enum import Enum
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from gradshape.attacks._point_ascent import inside
 from gradshape.learners.linear import LinearFit, Penalty, fit_linear, row_gradients
 
 _LEAST_STEPS = 15
@@ -15,7 +16,7 @@ _MOST_DOUBLINGS, _SHRINK, _LEAST_LENGTH = 8, 0.75, 1e-6
 
 
 class Harm(Enum):
-    """What is made as large as it can be.
+    """What an attack maximises.
 
     Attributes:
         TRAIN: mean squared error on the clean training rows.
@@ -30,45 +31,46 @@ class Harm(Enum):
 
 @dataclass(frozen=True, eq=False)
 class RegressionHarm:
-    """What poison does to a linear regression that is fitted to it and to clean rows.
+    """The harm that poison does to a linear regression that is fitted to clean rows and to the poison.
 
     Attributes:
         x, y: ``(n, d)`` and ``(n,)`` float64 clean rows.
         penalty: of the model.
-        judged: rows on which the mean squared error is taken; the clean ones if ``None``.
+        judged: rows and values on which the mean squared error is taken; the clean ones if ``None``.
         weight: of a clean row; a poison row has 1.
-        distance: take the squared distance of the parameters from the clean fit instead of an error.
+        distance: whether harm is the squared distance of the parameters from the clean fit, and not an error.
     """
 
     x: Tensor
     y: Tensor
     penalty: Penalty
+    _: KW_ONLY
     judged: tuple[Tensor, Tensor] | None = None
     weight: float = 1.0
     distance: bool = False
 
     @property
-    def harm_of_clean(self) -> float:
+    def clean_harm(self) -> float:
         """The harm without poison."""
-        return self.value_of(self._clean)
+        return self.at(self._clean)
 
     @cached_property
     def _clean(self) -> LinearFit:
         return fit_linear(self.x, self.y, penalty=self.penalty)
 
     def fit(self, poison_x: Tensor, poison_y: Tensor, *, start: LinearFit | None = None) -> LinearFit:
-        """The model of the clean rows and ``(m, d)`` poison rows with values ``(m,)``."""
+        """Fit the model to the clean rows and to ``(m, d)`` poison rows with values ``(m,)``."""
         x, y, weights = self._together(poison_x, poison_y)
         return fit_linear(x, y, penalty=self.penalty, weights=weights, start=start)
 
-    def value_of(self, fit: LinearFit) -> float:
-        """The harm done to a fit."""
+    def at(self, fit: LinearFit) -> float:
+        """The harm to a fit."""
         if self.distance:
             return float((fit.w - self._clean.w).square().sum() + (fit.b - self._clean.b).square())
         return fit.mse(*(self.judged or (self.x, self.y)))
 
     def gradients(self, poison_x: Tensor, poison_y: Tensor, fit: LinearFit) -> tuple[Tensor, Tensor]:
-        """Gradients of the harm by the poison rows, ``(m, d)``, and their values, ``(m,)``, at the fit to them."""
+        """Gradients of the harm with respect to poison rows, ``(m, d)``, and values, ``(m,)``, at the fit to them."""
         if self.distance:
             outer_w, outer_b = 2 * (fit.w - self._clean.w), 2 * (fit.b - self._clean.b)
         else:
@@ -86,8 +88,8 @@ class RegressionHarm:
 
 
 @dataclass(frozen=True, eq=False)
-class Ascent:
-    """Where an ascent ended.
+class HarmAscent:
+    """The end of an ascent.
 
     Attributes:
         x, y: ``(m, d)`` and ``(m,)`` float64 poison in [0, 1].
@@ -110,31 +112,31 @@ def ascend(
     move_values: bool = True,
     confine: Callable[[Tensor], Tensor] = lambda rows: rows,
     report: Callable[[int, int, float], None] = lambda step, steps, value: None,
-) -> Ascent:
+) -> HarmAscent:
     """Climb ``harm`` from poison rows ``x (m, d)`` with values ``y (m,)``, all float64 in [0, 1].
 
-    All rows step together, each by one length along its own gradient, with respect to the row and its value; the part
-    of it that points out of the box is left out. The length is doubled as long as that does more harm, and becomes 0.75
-    of itself, without a step, if even the first does no more. From the 15th step on, one that gains at most
-    ``tolerance`` of the harm is the last.
+    All rows step together. Each moves by the same length along its own gradient, with respect to the row and its value,
+    without the part that points out of the box. The length is doubled as long as that does more harm. If even the first
+    length does no more harm, no step is made and the length shrinks to three quarters. From the 15th step on, a step
+    that gains at most ``tolerance`` of the harm is the last.
 
     Args:
-        harm: what is climbed.
+        harm: the objective.
         step: the first length, above 0.
-        steps: at most, those that are not made included.
+        steps: at most, including those that are not made.
         tolerance: relative, at least 0.
         move_values: whether the values move as well.
-        confine: puts rows back where they have to be.
-        report: told the number of steps done, that of steps at most, and the harm.
+        confine: moves rows back to where they are allowed.
+        report: called with the steps done, the steps at most and the harm.
 
     Jagielski et al. 2018, algorithm 1.
     """
     fit = harm.fit(x, y)
-    path = [harm.value_of(fit)]
+    path = [harm.at(fit)]
     length = step
     for taken in range(steps):
         by_x, by_y = harm.gradients(x, y, fit)
-        direction = _inward(torch.cat([x, y[:, None]], dim=1), torch.cat([by_x, by_y[:, None]], dim=1))
+        direction = inside(torch.cat([by_x, by_y[:, None]], dim=1), torch.cat([x, y[:, None]], dim=1))
         if not move_values:
             direction[:, -1] = 0
         direction /= direction.norm(dim=1, keepdim=True).clamp_min(torch.finfo(direction.dtype).tiny)
@@ -144,7 +146,7 @@ def ascend(
             there_x = confine((x + far * direction[:, :-1]).clamp(0, 1))
             there_y = (y + far * direction[:, -1]).clamp(0, 1)
             there = harm.fit(there_x, there_y, start=fit)
-            value = harm.value_of(there)
+            value = harm.at(there)
             if value <= (path[-1] if best is None else best[0]):
                 break
             best = value, there_x, there_y, there
@@ -158,10 +160,4 @@ def ascend(
         report(taken + 1, steps, value)
         if taken + 1 >= _LEAST_STEPS and value - path[-2] <= tolerance * value:
             break
-    return Ascent(x, y, tuple(path))
-
-
-def _inward(point: Tensor, gradient: Tensor) -> Tensor:
-    """The gradient without what points out of the unit box."""
-    outward = ((point <= 0) & (gradient < 0)) | ((point >= 1) & (gradient > 0))
-    return gradient.masked_fill(outward, 0)
+    return HarmAscent(x, y, tuple(path))

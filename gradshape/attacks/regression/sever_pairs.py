@@ -1,4 +1,4 @@
-"""Two heaps of rows that undo what a linear regression learns from all the others."""
+"""Two heaps of rows that cancel what a linear regression learns from all the others."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -15,15 +15,14 @@ from gradshape.attacks.threat import ON_REGRESSION, ThreatModel
 class SeverPairs(ProportionalAttack):
     """Cancel the covariance between features and values, so that a linear regression learns a constant.
 
-    Poison stands in two heaps: one at the value 1, one near the value 0, on those sides of the mean row on which the
-    true values are the other way round, and just as far apart as it takes. See :func:`cancelling_rows`; here rows have
-    to stay in [0, 1], and a feature whose covariance is too large for the number of rows is cancelled only as far as
-    the box allows.
+    Poison stands in two heaps, one at the value 1 and one near the value 0, on the sides of the mean row on which the
+    true values are the other way round, and as far apart as it takes to cancel. Rows stay in [0, 1], so a feature whose
+    covariance is too large for the number of rows is cancelled only as far as the box allows.
 
     Args:
         fraction: poison rows relative to the number of *clean* rows, >= 0. 0 is valid and adds nothing.
-        noise: standard deviation of what is added to the rows, >= 0, so that they do not stand in two points. It sums
-            to 0 over each heap, before rows are put back into the box.
+        noise: standard deviation of noise on the rows, >= 0, so that they do not stand in two points. It sums to 0 over
+            each heap, before rows are put back into the box.
 
     Raises:
         ValueError: a number is out of range.
@@ -67,7 +66,7 @@ class SeverPairs(ProportionalAttack):
 def cancelling_rows(
     x: Tensor, y: Tensor, count: int, *, noise: float, generator: torch.Generator, boxed: bool
 ) -> tuple[Tensor, Tensor]:
-    """Rows that make the covariance of features and values 0 when they are added.
+    """Make rows that cancel the covariance of features and values when they are added.
 
     Of ``m`` rows, ``k = floor(m mean(y))`` have the value 1 and the others one value near 0, such that the values have
     the mean of the clean ones. Both heaps are then shifted apart by ``delta = sum_i (x_i - mean x)(y_i - mean y) / M``,
@@ -81,7 +80,7 @@ def cancelling_rows(
         x: ``(n, d)`` float64 rows.
         y: ``(n,)`` float64 values in [0, 1].
         count: ``m``. Too few to have both values are put at the mean row with the mean value.
-        noise: standard deviation of what is added to the rows; it sums to 0 over each heap.
+        noise: standard deviation of noise on the rows; it sums to 0 over each heap.
         generator: draws the noise.
         boxed: whether rows have to lie in [0, 1]: ``delta`` is then at most 1 in every feature.
 

@@ -1,4 +1,4 @@
-"""Corners of the box that are drawn from what is known of the training rows, with values far from their prediction."""
+"""StatP: corners of the box, drawn from the moments of the training rows, with values far from their predictions."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -7,7 +7,7 @@ import torch
 
 from gradshape import _validate
 from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
-from gradshape.attacks.regression.one_hot import Groups, check_groups, snap
+from gradshape.attacks.regression._one_hot import Groups, check_groups, snap
 from gradshape.attacks.threat import ON_REGRESSION, Knowledge, ThreatModel
 from gradshape.learners.linear import Penalty, fit_linear
 
@@ -25,12 +25,12 @@ class StatP(ProportionalAttack):
     Args:
         fraction: poison rows relative to the number of *clean* rows, >= 0. 0 is valid and adds nothing. The paper
             counts relative to all rows: its 20 % is 0.25.
-        ridge: penalty of the regression that predicts, per row, > 0. In the paper it is the victim's model that is
-            asked; here it is a stand-in that is fitted to the training rows, so that one poison set serves all victims.
-        one_hot: groups of columns of which exactly one is 1; poison keeps to that.
+        ridge: penalty of the regression that predicts, per row, > 0. In the paper the victim's model predicts; here it
+            is a stand-in that is fitted to the training rows, so that one poison set serves all victims. one_hot:
+            groups of columns of which exactly one is 1, in clean rows and in poison.
 
     Raises:
-        ValueError: a number is out of range or a group is none.
+        ValueError: a number is out of range or a group is not valid.
 
     Jagielski et al. 2018, Manipulating machine learning, section III-C; numbers as in their code.
 
@@ -43,7 +43,7 @@ class StatP(ProportionalAttack):
     ridge: float = 0.01
     one_hot: Groups = ()
 
-    # Table 1 counts the paper's attacks as black-box for the training data; of it this one needs two moments only.
+    # Table 1 counts the paper's attacks as black-box for the training data, of which this one needs two moments only.
     threat: ClassVar[ThreatModel] = replace(
         ON_REGRESSION,
         training_data=Knowledge.EITHER,

@@ -1,7 +1,7 @@
 """Poison inside the sphere and slab of its class, with a certificate of how bad any such poison can be."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -10,13 +10,13 @@ from torch import Tensor
 from gradshape import _validate
 from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
 from gradshape.attacks.label_flip import LabelFlip
-from gradshape.attacks.steinhardt.certificate import certify
-from gradshape.attacks.threat import WHITE_BOX, ThreatModel
+from gradshape.attacks.steinhardt._certificate import certify
+from gradshape.attacks.threat import ON_SVM, ThreatModel
 from gradshape.constraints import FLOAT32_MARGIN, FeasibleSets
 from gradshape.learners.hinge import fit_hinge
 
 _QUANTILE, _RHO = 0.7, math.sqrt(0.8)
-# Of the mean loss; a tenth of what a certificate may be off by before it counts as contradicted.
+# Gap in the mean loss: a tenth of the excess over a certificate that counts as contradicting it.
 _GAP = 1e-4
 
 
@@ -32,9 +32,9 @@ class Steinhardt(ProportionalAttack):
 
     * ``certified_bound``: no poison of this size inside the sets (and the box) causes more to the best classifier of
       the ball.
-    * ``objective_reached``: what this poison causes to it, exact up to 1e-4.
-    * ``share_feasible``: of the rows, up to 1e-6, inside the sphere and slab of their class.
-    * ``rounds``: that were played.
+    * ``objective_reached``: the loss that this poison causes to it, exact up to 1e-4.
+    * ``share_feasible``: share of the rows that are inside the sphere and slab of their class, up to 1e-6.
+    * ``rounds``: number of rounds played.
 
     With ``clip_afterwards`` the bound is that of rows before they are clipped: as clipped ones can be worse, it is
     noted as ``bound_unclipped``.
@@ -51,7 +51,7 @@ class Steinhardt(ProportionalAttack):
         clip_afterwards: play without the box and clip the rows to [0, 1] in the end, as Hong et al. did: that can take
             rows out of their sets, and the certificate no longer covers them.
 
-    What it does to digits is decided by set and ball: on ``digits_38``, with 20 %, it meets its certificate (0.458 of
+    Its effect on digits depends on set and ball: on ``digits_38``, with 20 %, it meets its certificate (0.458 of
     0.459), but loss is not error in a ball that holds a learner so tightly, and no flip lies inside sets at 0.7. It
     costs logistic regression 0.019 and an SVM nothing; at the flips' quantile of 0.9 and ``rho^2 = 8`` 0.033 and 0.028,
     where the flips do 0.052 and 0.028. At 0.9 alone it is 0.014 and 0.000, in the larger ball alone 0.019 and 0.000.
@@ -64,14 +64,13 @@ class Steinhardt(ProportionalAttack):
 
     quantile: float = _QUANTILE
     rho: float = _RHO
+    _: KW_ONLY
     eta: float = 0.1
     steps: int = 1000
     clip_afterwards: bool = False
 
     threat: ClassVar[ThreatModel] = replace(
-        WHITE_BOX,
-        multiclass=False,
-        victims="SVM",
+        ON_SVM,
         source="Steinhardt, Koh and Liang 2017, Certified defenses for data poisoning attacks",
     )
     # It knows the learner of the certificate, whatever is trained on its rows.

@@ -1,4 +1,4 @@
-"""How features of a target are put into rows: switched on where features are words, nudged where they are pixels."""
+"""Ways to put features of a target into rows: words are switched on, pixels are nudged."""
 
 import math
 from dataclasses import dataclass
@@ -16,13 +16,14 @@ class Insertion(Protocol):
 
     @property
     def label(self) -> str:
-        """What it adds to the label of an attack: nothing, or something that starts with ``_``."""
+        """What it adds to the label of an attack: nothing, or a part that starts with ``_``."""
 
     def unsuitable(self, dataset: Dataset) -> str | None:
         """Why rows of this data cannot be given features in this way; ``None`` if they can."""
 
     def insert(self, base: Tensor, target: Tensor, *, known: Tensor, generator: torch.Generator) -> Tensor:
-        """Copies of ``base`` ``(n, d)`` with features of ``target`` ``(d,)``; only ``known`` ones, ``(d,)`` bool.
+        """Copy ``base`` ``(n, d)`` with some features of ``target`` ``(d,)``, only those that are ``known`` ``(d,)``
+        bool.
 
         The generator is the CPU's; whatever is drawn is moved to where ``base`` is.
         """
@@ -35,7 +36,7 @@ class SwitchOn:
     Nothing that the base has is taken away.
 
     Args:
-        features: how many are switched on in each row, at least 1; fewer if fewer are missing.
+        features: number of features switched on in each row, at least 1; fewer if fewer are missing.
 
     Raises:
         ValueError: the number is out of range.
@@ -65,7 +66,7 @@ class SwitchOn:
         return None
 
     def insert(self, base: Tensor, target: Tensor, *, known: Tensor, generator: torch.Generator) -> Tensor:
-        chosen = some_of((target > base) & known, self.features, generator=generator)
+        chosen = random_subset((target > base) & known, self.features, generator=generator)
         return torch.where(chosen, target, base)
 
 
@@ -77,8 +78,8 @@ class Nudge:
     own.
 
     Args:
-        share: of all values of a row, how many are moved, in (0, 1], and at least one value; fewer if fewer differ.
-        step: how far at most, in (0, 1].
+        share: share of a row's values that are moved, in (0, 1], at least one value; fewer if fewer differ.
+        step: largest change of a value, in (0, 1].
 
     Raises:
         ValueError: a number is out of range.
@@ -108,13 +109,13 @@ class Nudge:
 
     def insert(self, base: Tensor, target: Tensor, *, known: Tensor, generator: torch.Generator) -> Tensor:
         count = max(1, round(self.share * len(target)))
-        chosen = some_of((target != base) & known, count, generator=generator)
+        chosen = random_subset((target != base) & known, count, generator=generator)
         moved = (base + (target - base).clamp(-self.step, self.step)).clamp(0, 1)
         return torch.where(chosen, moved, base)
 
 
-def some_of(eligible: Tensor, count: int, *, generator: torch.Generator) -> Tensor:
-    """Random ``count`` of the eligible places of every row, all of them where there are fewer.
+def random_subset(eligible: Tensor, count: int, *, generator: torch.Generator) -> Tensor:
+    """Draw ``count`` of the eligible places of every row, or all of them where there are fewer.
 
     Args:
         eligible: ``(n, d)`` bool.
@@ -125,7 +126,7 @@ def some_of(eligible: Tensor, count: int, *, generator: torch.Generator) -> Tens
         ``(n, d)`` bool.
 
     >>> eligible = torch.tensor([[True, False, True, True], [False, True, False, False]])
-    >>> some_of(eligible, 2, generator=torch.Generator().manual_seed(0)).sum(1).tolist()
+    >>> random_subset(eligible, 2, generator=torch.Generator().manual_seed(0)).sum(1).tolist()
     [2, 1]
     """
     rank = torch.rand(eligible.shape, generator=generator).to(eligible.device).masked_fill(~eligible, -math.inf)

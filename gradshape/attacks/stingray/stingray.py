@@ -1,7 +1,7 @@
-"""StingRay: rows of the wanted class that are given features of the target, and do no harm to others."""
+"""StingRay: rows of the intended class that are given features of the target, and do no harm to others."""
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import ClassVar
 
 import torch
@@ -9,31 +9,31 @@ from torch import Tensor
 
 from gradshape import _digest, _seeds, _validate
 from gradshape.attacks.base import Aims, PoisonSet, VictimView
+from gradshape.attacks.stingray._negative_impact import HeldOutLoss
 from gradshape.attacks.stingray.insertion import Insertion, SwitchOn
-from gradshape.attacks.stingray.negative_impact import HeldOut
-from gradshape.attacks.targeted import TargetedAttack
+from gradshape.attacks.targeted_attack import TargetedAttack
 from gradshape.attacks.threat import ON_TARGETS, Knowledge, ThreatModel
 from gradshape.data import Dataset, Split
-from gradshape.features import features_of
+from gradshape.features import penultimate_features
 from gradshape.training import Recipe
 
 
 @dataclass(frozen=True)
 class StingRay(TargetedAttack):
-    """Give test rows of the wanted class, near the target, some of the target's features; their label stays as it is.
+    """Give test rows of the intended class, near the target, some of the target's features; their label stays as it is.
 
-    Each poison row is made from one of the ``nearest`` rows of the wanted class by L1 distance to the target, which is
-    drawn at random, and gets features of the target by ``insertion``. A row that would do harm to others is replaced by
-    the next draw; in the end there may be fewer rows than asked for. Harm is a rise of the mean loss on all test rows
-    but the target and the one that the row was made from, by a step on the row, see :class:`HeldOut`. Within a target
-    the rows stand in the order of crafting.
+    Each poison row is made from a row that is drawn at random among the ``nearest`` rows of the intended class, by L1
+    distance to the target, and gets features of the target by ``insertion``. A row that would do harm is replaced by
+    the next draw, so that there may be fewer rows than asked for in the end. A row does harm if a gradient step on it
+    raises the mean loss on the test rows, without the target and the row that it was made from. The rows for a target
+    stand in the order of crafting.
 
-    What is drawn for a target depends on the seed, the target and the wanted class only, not on the other targets.
+    What is drawn for a target depends on the seed, the target and the intended class only, not on the other targets.
 
     Args:
         poisons: at most so many rows for each target.
         insertion: :class:`SwitchOn` for data of zeros and ones, :class:`Nudge` for pictures.
-        nearest: how many rows of the wanted class bases are drawn from, with replacement, at least 1; all of them if
+        nearest: how many rows of the intended class bases are drawn from, with replacement, at least 1; all of them if
             there are fewer.
         known: features that the attacker knows: a share in (0, 1], drawn by seed, at least one feature and the same
             ones for all targets; or their ids in flattened rows. Distances count these alone, and no others change.
@@ -47,8 +47,8 @@ class StingRay(TargetedAttack):
         ValueError: a number is out of range; and what :class:`TargetedAttack` says.
 
     The published code returns its input before its definitions begin: as published, it crafts nothing. There, poison
-    grows by 50 rows at a time until a model that is trained again takes the target for the wanted class; here the rows
-    are made at once, and what evaluates them may train on as many of the first as it likes. The test for negative
+    grows by 50 rows at a time until a model that is trained again takes the target for the intended class. Here the
+    rows are made at once, and what evaluates them may train on as many of the first as it likes. The test for negative
     impact trains again with each row; here it takes a gradient step on the last layer. Poison is made from test rows,
     as by Hong et al. 2020, section 6.3. All defaults are this library's.
 
@@ -60,17 +60,18 @@ class StingRay(TargetedAttack):
     >>> mail = data.load("spam_zipf")
     >>> spam = Split(mail.test.x[mail.test.y == 1][:2], torch.tensor([1, 1]))
     >>> lr = TrainedModel(Recipe("lr", SGD(0.1), 20, 1), models.build("lr", mail.input_shape, 2).state_dict())
-    >>> poison = StingRay(3)(mail, seed=0, target=spam, wanted=torch.tensor([0, 0]), networks=[lr])
+    >>> poison = StingRay(3)(mail, seed=0, target=spam, intended=torch.tensor([0, 0]), networks=[lr])
     >>> poison.aims.target.tolist(), poison.y.tolist()
     ([0, 0, 0, 1, 1, 1], [0, 0, 0, 0, 0, 0])
     """
 
     insertion: Insertion = field(default=SwitchOn())
     nearest: int = 50
+    _: KW_ONLY
     known: float | tuple[int, ...] = 1.0
     harm: float | None = 0.0
     tries: int = 5
-    substitutes: tuple[Recipe, ...] = field(default=(), kw_only=True)
+    substitutes: tuple[Recipe, ...] = ()
 
     threat: ClassVar[ThreatModel] = replace(
         ON_TARGETS, orientation="Unstable / High", source="Suciu et al. 2018, When does machine learning FAIL?"
@@ -118,19 +119,17 @@ class StingRay(TargetedAttack):
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         seed = int(torch.randint(2**62, (), generator=generator))
         known = self._known_features(math.prod(victim.input_shape), seed).to(victim.device)
-        held_out = None if self.harm is None else HeldOut(victim.networks[0], victim.candidates)
+        held_out = None if self.harm is None else HeldOutLoss(victim.networks[0], victim.candidates)
         parts: list[tuple[Tensor, Tensor]] = []
         for place in range(len(victim.target)):
             parts.append(self._against(place, victim, count, known=known, held_out=held_out, seed=seed))
             crafted = sum(len(base) for _, base in parts)
             victim.report(place + 1, len(victim.target), crafted / ((place + 1) * count))
         x, base = torch.cat([x for x, _ in parts]), torch.cat([base for _, base in parts])
-        of_target = torch.tensor([len(base) for _, base in parts], device=x.device)
-        target = torch.arange(len(parts), device=x.device).repeat_interleave(of_target)
-        source = torch.full((len(x),), -1, dtype=torch.int64, device=x.device)
-        none = torch.empty(0, dtype=torch.int64, device=x.device)
+        numbers = torch.tensor([len(base) for _, base in parts], device=x.device)
+        target = torch.arange(len(parts), device=x.device).repeat_interleave(numbers)
         aims = Aims(target, base, self._distance(victim, x, target))
-        return PoisonSet(x, victim.wanted[target], source, none, {}, aims)
+        return PoisonSet.added(x, victim.intended[target], aims=aims)
 
     def _known_features(self, features: int, seed: int) -> Tensor:
         known = torch.zeros(features, dtype=torch.bool)
@@ -142,17 +141,17 @@ class StingRay(TargetedAttack):
         return known
 
     def _against(
-        self, place: int, victim: VictimView, count: int, *, known: Tensor, held_out: HeldOut | None, seed: int
+        self, place: int, victim: VictimView, count: int, *, known: Tensor, held_out: HeldOutLoss | None, seed: int
     ) -> tuple[Tensor, Tensor]:
-        """Poison for the target at this place, and the ids of the test rows that it was made from."""
-        candidates, label = victim.candidates, int(victim.wanted[place])
+        """Make poison for the target at this place; returns it with the ids of the test rows that it was made from."""
+        candidates, label = victim.candidates, int(victim.intended[place])
         target = victim.target.x[place].flatten()
         generator = _seeds.stream(seed, "target", _digest.of(target), label)
         rows = candidates.x.flatten(1)
         members = (candidates.y == label).nonzero().squeeze(1)
         distance = (rows[members][:, known] - target[known]).abs().sum(1)
         nearest = members[distance.argsort(stable=True)[: self.nearest]]
-        # The loss on the target is to rise.
+        # The loss on the target itself may rise.
         counted = (rows != target).any(1)
         found: list[tuple[Tensor, Tensor]] = []
         for _ in range(self.tries):
@@ -173,7 +172,9 @@ class StingRay(TargetedAttack):
         if not len(x):
             return x.new_zeros(0)
         network = victim.networks[0]
-        distance: Tensor = (features_of(network, x) - features_of(network, victim.target.x)[target]).norm(dim=1)
+        distance: Tensor = (
+            penultimate_features(network, x) - penultimate_features(network, victim.target.x)[target]
+        ).norm(dim=1)
         return distance.float()
 
 

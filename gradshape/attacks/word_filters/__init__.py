@@ -1,1 +1,1 @@
-"""Nelson et al. 2008: spam against filters that judge messages by their words."""
+"""Nelson et al. 2008: attacks with spam on filters that judge messages by their words."""

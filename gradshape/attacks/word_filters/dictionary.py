@@ -10,7 +10,7 @@ from gradshape import _validate
 from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
 from gradshape.attacks.label_flip import LabelFlip
 from gradshape.attacks.threat import Goal, ThreatModel
-from gradshape.attacks.word_filters import words
+from gradshape.attacks.word_filters import _words
 from gradshape.data import Dataset
 
 
@@ -43,12 +43,12 @@ class DictionaryAttack(ProportionalAttack):
     lexicon: float = 1.0
     spam: int = 1
 
-    threat: ClassVar[ThreatModel] = words.threat(Goal.INDISCRIMINATE)
+    threat: ClassVar[ThreatModel] = _words.word_filter_threat(Goal.INDISCRIMINATE)
     adaptive: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         _validate.finite_non_negative(fraction=self.fraction)
-        words.check_spam(self.spam)
+        _words.check_spam(self.spam)
         if not 0 < self.lexicon <= 1:
             raise ValueError(f"lexicon={self.lexicon!r}: expected a share of the words in (0, 1]")
 
@@ -62,7 +62,7 @@ class DictionaryAttack(ProportionalAttack):
         return LabelFlip(self.fraction)
 
     def unsuitable(self, dataset: Dataset) -> str | None:
-        return super().unsuitable(dataset) or words.no_words(dataset)
+        return super().unsuitable(dataset) or _words.lacks_words(dataset)
 
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         x = frequent_words(victim.train.x, share=self.lexicon).float().repeat(count, 1)
@@ -70,7 +70,7 @@ class DictionaryAttack(ProportionalAttack):
 
 
 def frequent_words(x: Tensor, *, share: float) -> Tensor:
-    """Which words occur in most messages.
+    """Find the words that occur in most messages.
 
     Args:
         x: ``(N, V)``, 1 where a message holds a word, else 0.

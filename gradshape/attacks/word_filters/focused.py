@@ -1,4 +1,4 @@
-"""Spam made of the words of one message that is to come, so that it is not delivered."""
+"""Spam made of the words of one future message, so that this message is not delivered."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -6,10 +6,10 @@ from typing import ClassVar
 import torch
 
 from gradshape import _validate
+from gradshape.attacks._drawing import draw_rows
 from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
-from gradshape.attacks.drawing import draw_rows
 from gradshape.attacks.threat import Goal, ThreatModel
-from gradshape.attacks.word_filters import words
+from gradshape.attacks.word_filters import _words
 from gradshape.data import Dataset
 
 
@@ -44,13 +44,13 @@ class FocusedAttack(ProportionalAttack):
     header: float = 0.0
     spam: int = 1
 
-    threat: ClassVar[ThreatModel] = words.threat(Goal.TARGETED)
+    threat: ClassVar[ThreatModel] = _words.word_filter_threat(Goal.TARGETED)
     adaptive: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         _validate.finite_non_negative(fraction=self.fraction)
         _validate.fraction(known=self.known, header=self.header)
-        words.check_spam(self.spam)
+        _words.check_spam(self.spam)
 
     @property
     def label(self) -> str:
@@ -59,7 +59,7 @@ class FocusedAttack(ProportionalAttack):
         return f"{kind}{'' if self.spam else '_as0'}_{100 * self.fraction:g}"
 
     def unsuitable(self, dataset: Dataset) -> str | None:
-        return super().unsuitable(dataset) or words.no_words(dataset)
+        return super().unsuitable(dataset) or _words.lacks_words(dataset)
 
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         target = victim.target
@@ -68,12 +68,12 @@ class FocusedAttack(ProportionalAttack):
                 f"{self.label}: the target is of class {self.spam}, the one that poison is given: "
                 f"expected class {1 - self.spam}"
             )
-        known = target.x * words.some(target.x, share=self.known, generator=generator)
+        known = target.x * _words.random_words(target.x, share=self.known, generator=generator)
         x = known[torch.arange(count) % len(target)]
         y = torch.full((count,), self.spam)
         if not self.header:
             return PoisonSet.added(x, y)
         spam = (victim.train.y == self.spam).nonzero().squeeze(1)
         source = spam[draw_rows(len(spam), count, generator)]
-        header = victim.train.x[source] * words.some(x, share=self.header, generator=generator)
+        header = victim.train.x[source] * _words.random_words(x, share=self.header, generator=generator)
         return PoisonSet.added(torch.maximum(x, header), y, source=source)

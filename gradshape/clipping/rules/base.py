@@ -1,4 +1,4 @@
-"""What a layer rule is: from one call of a layer to its per-sample gradients, formed or not."""
+"""What a layer rule is: it turns one call of a layer into the layer's per-sample gradients, formed or not."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,8 +7,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from gradshape.clipping.loans import Loan
 from gradshape.clipping.protocol import row_norms
+from gradshape.clipping.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -16,13 +16,13 @@ class Call:
     """One call of a layer in the forward pass of a batch.
 
     Attributes:
-        inputs: ``(B, ...)`` the layer's input, detached.
-        output_grads: ``(B, ...)`` gradients of the summed losses in its output.
-        dtype: of norms and of everything that is accumulated.
+        activations: ``(B, ...)`` the layer's input, detached.
+        backprops: ``(B, ...)`` gradients of the summed losses in the layer's output.
+        dtype: the dtype in which norms and sums are accumulated.
     """
 
-    inputs: Tensor
-    output_grads: Tensor
+    activations: Tensor
+    backprops: Tensor
     dtype: torch.dtype
 
 
@@ -37,75 +37,75 @@ class LayerGradients(Protocol):
     def weighted_sum(self, weights: Tensor) -> dict[str, Tensor]:
         """``sum_i weights_i g_i`` for ``(B,)`` weights, by the names of the parameters in the layer.
 
-        With weights ``(K, B / K)`` the samples are those of ``K`` victims one after the other, and the sums have a
-        leading victim axis.
+        With weights ``(K, B / K)`` the samples are those of ``K`` models one after the other, and the sums have a
+        leading model axis.
         """
         ...
 
 
 class Rule(Protocol):
-    """The per-sample gradients of one type of layer, from its inputs and output gradients.
+    """How the per-sample gradients of one type of layer follow from its activations and backprops.
 
-    A rule sees no parameter values, only shapes and settings, so the samples of several victims may come as one batch.
+    A rule sees no parameter values, only shapes and settings, so the samples of several models may come as one batch.
     """
 
     def applies(self, layer: Any) -> bool:
         """Whether the rule covers the settings of this layer."""
         ...
 
-    def batch_axes(self, layer: Any, inputs: Tensor) -> Sequence[int]:
-        """The axes of ``inputs`` that may hold the batch, in the layer's own layout first."""
+    def batch_axes(self, layer: Any, activations: Tensor) -> Sequence[int]:
+        """Return the axes of ``activations`` that may hold the batch, that of the layer's own layout first."""
         ...
 
     def gradient_elements(self, layer: Any) -> int:
-        """Elements of one sample's gradient if it were formed, 0 where it never is."""
+        """Return the number of elements of one sample's gradient if it is formed, 0 if it never is."""
         ...
 
     def gradients(self, layer: Any, call: Call, *, keep: bool) -> LayerGradients:
-        """The gradients of the parameters of ``layer`` that require one.
+        """Return the gradients of the trainable parameters of ``layer``.
 
-        ``keep`` says whether those of all samples may be held until the weights are known.
+        ``keep`` says whether the gradients of all samples may be held until the weights are known.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Instantiated:
-    """Per-sample gradients that are held: ``(B, *shape)`` for every parameter.
+    """Per-sample gradients that are held in memory.
 
     Attributes:
-        gradients: by the names of the parameters in the layer.
-        dtype: of norms.
-        loan: where some of them are.
+        grad_samples: ``(B, *shape)`` for every parameter, by its name in the layer.
+        dtype: the dtype in which norms are accumulated.
+        workspace: the buffer that holds some of them, kept until they are gone.
     """
 
-    gradients: Mapping[str, Tensor] = field(repr=False)
+    grad_samples: Mapping[str, Tensor] = field(repr=False)
     dtype: torch.dtype
-    loan: Loan | None = field(default=None, repr=False)
+    workspace: Workspace | None = field(default=None, repr=False)
 
     @property
     def squares(self) -> Tensor:
-        of_parameters = [row_norms(g, dtype=self.dtype).square() for g in self.gradients.values()]
-        return torch.stack(of_parameters).sum(0) if len(of_parameters) > 1 else of_parameters[0]
+        squares = [row_norms(g, dtype=self.dtype).square() for g in self.grad_samples.values()]
+        return torch.stack(squares).sum(0) if len(squares) > 1 else squares[0]
 
     def weighted_sum(self, weights: Tensor) -> dict[str, Tensor]:
-        return {name: weighted_rows(weights, g) for name, g in self.gradients.items()}
+        return {name: weighted_rows(weights, g) for name, g in self.grad_samples.items()}
 
 
 def weighted_rows(weights: Tensor, rows: Tensor) -> Tensor:
-    """``(B,)`` weights and ``(B, *shape)`` rows to ``(*shape)``; ``(K, B / K)`` weights to ``(K, *shape)``."""
+    """Sum ``(B, *shape)`` rows by ``(B,)`` weights to ``(*shape)``, or by ``(K, B / K)`` weights to ``(K, *shape)``."""
     weights, shape = weights.to(rows.dtype), rows.shape[1:]
     if weights.dim() == 1:
         return torch.mv(rows.flatten(1).mT, weights).view(shape) if shape else weights.dot(rows)
-    victims, size = weights.shape
-    return torch.bmm(weights.unsqueeze(1), rows.reshape(victims, size, -1)).view(victims, *shape)
+    num_models, size = weights.shape
+    return torch.bmm(weights.unsqueeze(1), rows.reshape(num_models, size, -1)).view(num_models, *shape)
 
 
 def scaled(weights: Tensor, rows: Tensor) -> Tensor:
-    """``(B, ...)`` rows, each times its weight of ``(B,)`` or ``(K, B / K)``."""
+    """Multiply each of the ``(B, ...)`` rows by its weight of ``(B,)`` or ``(K, B / K)``."""
     return rows * weights.flatten().to(rows.dtype).view(-1, *[1] * (rows.dim() - 1))
 
 
 def trainable(parameter: Tensor | None) -> bool:
-    """Whether a layer has this parameter and it takes part."""
+    """Whether a layer has this parameter and trains it."""
     return parameter is not None and parameter.requires_grad

@@ -8,10 +8,10 @@ import torch
 
 from gradshape import data
 from gradshape.attacks import Crafting, PoisonSet
-from gradshape.attacks.ascent import climb
-from gradshape.attacks.back_gradient.back_gradient import BackGradient
-from gradshape.attacks.back_gradient.flat_models import Adaline, FlatModel, SoftmaxRegression, TanhNetwork
-from gradshape.attacks.back_gradient.poisoned import PoisonedDescent, stable_rate
+from gradshape.attacks._point_ascent import climb
+from gradshape.attacks.back_gradient._flat_models import Adaline, FlatModel, SoftmaxRegression, TanhNetwork
+from gradshape.attacks.back_gradient._poisoned_descent import PoisonedDescent, stable_rate
+from gradshape.attacks.back_gradient.back_gradient import BackGradient, DescentModel
 from gradshape.data import Dataset, Split
 from gradshape.training import Adam, Recipe, Victim, train_victims
 from tests.attacks.attacks import DATASETS
@@ -23,7 +23,7 @@ MODELS: dict[str, FlatModel] = {
     "mlp": TanhNetwork(6, 4, hidden=5),
 }
 each_model = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
-each_surrogate = pytest.mark.parametrize("surrogate", list(MODELS))
+each_surrogate = pytest.mark.parametrize("surrogate", DescentModel)
 
 
 def poisoned(model: FlatModel, *, retraced: bool = False) -> PoisonedDescent:
@@ -121,7 +121,7 @@ def test_at_the_stable_rate_training_losses_fall_wherever_the_poison_is(kind: st
 
 @each_surrogate
 @pytest.mark.parametrize("dataset", DATASETS.values(), ids=DATASETS)
-def test_the_loss_rises_and_the_notes_say_so(surrogate: str, dataset: Dataset) -> None:
+def test_the_loss_rises_and_the_notes_say_so(surrogate: DescentModel, dataset: Dataset) -> None:
     told: list[Crafting] = []
     attack = BackGradient(0.15, surrogate=surrogate, points=3, steps=5, descent=30)
     poison = attack(dataset, seed=0, progress=told.append)
@@ -170,7 +170,7 @@ def test_a_victim_is_hurt_more_than_by_the_flips_that_points_start_from() -> Non
 
 
 def test_test_rows_play_no_part() -> None:
-    other = Dataset(DIGITS.name, DIGITS.train, Split(1 - DIGITS.test.x, 1 - DIGITS.test.y), 2)
+    other = Dataset(DIGITS.name, DIGITS.train, Split(1 - DIGITS.test.x, 1 - DIGITS.test.y), num_classes=2)
     attack = BackGradient(0.05, points=2, steps=2, descent=10)
     assert attack(DIGITS, seed=0).fingerprint == attack(other, seed=0).fingerprint
 
@@ -179,7 +179,7 @@ def test_test_rows_play_no_part() -> None:
     ("settings", "message"),
     [
         ({"fraction": -0.1}, "fraction=-0.1"),
-        ({"surrogate": "adalin"}, "unknown surrogate 'adalin': did you mean 'adaline'"),
+        ({"surrogate": "adaline"}, "surrogate='adaline': expected one of DescentModel.LOGISTIC"),
         ({"label_given": -1}, "label_given=-1: expected a class id or None"),
         ({"points": 0}, "points=0"),
         ({"rate": 0.0}, r"rate=0\.0"),
@@ -201,4 +201,4 @@ def test_a_label_that_the_data_lacks_is_named() -> None:
 
 def test_labels_say_the_surrogate_and_the_percentage() -> None:
     assert (BackGradient(0.1).label, BackGradient(0.1).family) == ("back_gradient_10", "back_gradient")
-    assert BackGradient(0.005, surrogate="mlp").label == "back_gradient_mlp_0.5"
+    assert BackGradient(0.005, surrogate=DescentModel.NETWORK).label == "back_gradient_mlp_0.5"

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gradshape.attacks.back_gradient.flat_models import Adaline, FlatModel, SoftmaxRegression, TanhNetwork
+from gradshape.attacks.back_gradient._flat_models import Adaline, FlatModel, SoftmaxRegression, TanhNetwork
 
 MODELS: dict[str, FlatModel] = {"lr": SoftmaxRegression(6, 3), "adaline": Adaline(6, 3), "mlp": TanhNetwork(6, 3)}
 each_model = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from gradshape.attacks.back_gradient.flat_models import Adaline, FlatModel, SoftmaxRegression, TanhNetwork
-from gradshape.attacks.back_gradient.unrolled import Loss, back_gradient, descend, retrace
+from gradshape.attacks.back_gradient._flat_models import Adaline, FlatModel, SoftmaxRegression, TanhNetwork
+from gradshape.attacks.back_gradient._unrolled import Loss, back_gradient, descend, retrace
 
 MODELS: dict[str, FlatModel] = {
     "lr": SoftmaxRegression(4, 2),

@@ -7,12 +7,13 @@ from torch import Tensor, nn
 from gradshape import models
 from gradshape.attacks import PoisonFrogs, PoisonSet
 from gradshape.attacks.base import Aims
-from gradshape.attacks.feature_collision.collision import Collided, collide
-from gradshape.attacks.feature_collision.nearest import nearest_of_class
+from gradshape.attacks.feature_collision._collision import Collided, collide
+from gradshape.attacks.feature_collision._nearest import nearest_of_class
 from gradshape.data import Dataset
-from gradshape.features import features_of, rows_at_once
+from gradshape.features import penultimate_features, rows_per_pass
+from gradshape.testing.attack import aim
 from gradshape.training import Recipe, TrainedModel
-from tests.attacks.attacks import DATASETS, FROGS, NETWORKS, aim
+from tests.attacks.attacks import DATASETS, FROGS, NETWORKS
 
 BETA = 0.7
 
@@ -53,7 +54,7 @@ def test_in_the_box_it_ends_where_no_step_changes_anything() -> None:
 @pytest.mark.parametrize("half_width", [math.inf, 0.1], ids=["l2", "linf"])
 def test_no_objective_ever_rises(half_width: float) -> None:
     net = models.build("mlp", (6,), 3, generator=torch.Generator().manual_seed(0)).double()
-    base, goal = _drawn(20, 6), features_of(net, _drawn(1, 6, seed=3))
+    base, goal = _drawn(20, 6), penultimate_features(net, _drawn(1, 6, seed=3))
     history: list[Tensor] = []
     collide(
         lambda x: models.penultimate(net, x),
@@ -123,20 +124,20 @@ def _network(dataset: Dataset) -> nn.Module:
 def test_poison_is_nearer_to_its_target_than_its_base(dataset: Dataset) -> None:
     poison, aims = _crafted(FROGS[0], dataset)
     network = _network(dataset)
-    of_target = features_of(network, dataset.test.x)[aims.target]
-    distance = (features_of(network, poison.x) - of_target).norm(dim=1)
+    of_target = penultimate_features(network, dataset.test.x)[aims.target]
+    distance = (penultimate_features(network, poison.x) - of_target).norm(dim=1)
     torch.testing.assert_close(distance, aims.distance, rtol=1e-4, atol=1e-5)
-    before = (features_of(network, dataset.test.x[aims.base]) - of_target).norm(dim=1)
+    before = (penultimate_features(network, dataset.test.x[aims.base]) - of_target).norm(dim=1)
     assert (distance < before).all()
 
 
 def test_bases_are_the_nearest_candidates() -> None:
     dataset = DATASETS["pictures"]
-    features = features_of(_network(dataset), dataset.test.x)
+    features = penultimate_features(_network(dataset), dataset.test.x)
     _, aims = _crafted(FROGS[0], dataset)
     for place in range(4):
-        wanted = int((dataset.test.y[place] + 1) % 4)
-        rows = (dataset.test.y == wanted).nonzero().squeeze(1)
+        intended = int((dataset.test.y[place] + 1) % 4)
+        rows = (dataset.test.y == intended).nonzero().squeeze(1)
         nearest = (features[rows] - features[place]).norm(dim=1).argsort()[:3]
         assert sorted(aims.base[aims.target == place].tolist()) == sorted(rows[nearest].tolist())
 
@@ -190,9 +191,9 @@ def test_any_network_serves_by_the_input_of_its_last_linear_layer(monkeypatch: p
     call = {**aim(FROGS[0], dataset, targets=2), "networks": [network]}
     poison = FROGS[0](dataset, seed=0, **call)
     assert poison.aims is not None
-    of_target = features_of(network.module((5,), 2), dataset.test.x)[poison.aims.target]
+    of_target = penultimate_features(network.module((5,), 2), dataset.test.x)[poison.aims.target]
     assert of_target.shape[1] == 7
-    distance = (features_of(network.module((5,), 2), poison.x) - of_target).norm(dim=1)
+    distance = (penultimate_features(network.module((5,), 2), poison.x) - of_target).norm(dim=1)
     torch.testing.assert_close(distance, poison.aims.distance, rtol=1e-4, atol=1e-5)
 
 
@@ -239,4 +240,4 @@ def test_ties_between_candidates_go_to_the_first() -> None:
 
 def test_rows_at_once_follow_from_what_a_network_keeps() -> None:
     small, large = models.build("mlp1", (8, 8), 3), models.build("cnn", (3, 32, 32), 10)
-    assert rows_at_once(small, torch.rand(1, 8, 8)) > 10 * rows_at_once(large, torch.rand(1, 3, 32, 32)) >= 10
+    assert rows_per_pass(small, torch.rand(1, 8, 8)) > 10 * rows_per_pass(large, torch.rand(1, 3, 32, 32)) >= 10

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from gradshape.attacks import BullseyePolytope, ConvexPolytope
-from gradshape.attacks.feature_collision.polytope import PolytopeAttack, combined_distance
+from gradshape.attacks.feature_collision._polytope import PolytopeAttack, combined_distance
 from gradshape.data import Dataset, load
-from gradshape.features import features_of
+from gradshape.features import penultimate_features
+from gradshape.testing.attack import aim
 from gradshape.training import SGD, Recipe, TrainedModel, Victim, train_victims
-from tests.attacks.attacks import DATASETS, NETWORKS, POLYTOPES, aim
+from tests.attacks.attacks import DATASETS, NETWORKS, POLYTOPES
 
 DATA = DATASETS["pictures"]
 each_attack = pytest.mark.parametrize("attack", POLYTOPES, ids=lambda attack: attack.label)
@@ -84,7 +85,7 @@ def test_the_distance_is_that_of_the_combination_and_less_than_before(attack: Po
 
 
 def _away(attack: PolytopeAttack, network: nn.Module, x: Tensor, goal: Tensor) -> Tensor:
-    features, goal = features_of(network, x)[None], features_of(network, goal)
+    features, goal = penultimate_features(network, x)[None], penultimate_features(network, goal)
     start = attack.coefficients(features, goal, None)
     for _ in range(20):
         start = attack.coefficients(features, goal, start)
@@ -127,14 +128,15 @@ def test_poison_carries_over_to_a_network_that_it_was_not_crafted_on(
         dataset,
         seed=0,
         target=replace(dataset.test, x=dataset.test.x[places], y=dataset.test.y[places]),
-        wanted=torch.full((10,), 8),
+        intended=torch.full((10,), 8),
         networks=substitutes,
     )
     assert poison.aims is not None
     unseen = victim.module(dataset.input_shape, dataset.num_classes)
-    goal = features_of(unseen, dataset.test.x[places])
+    goal = penultimate_features(unseen, dataset.test.x[places])
     of_poison, of_bases = (
-        features_of(unseen, x).unflatten(0, (10, 5)).mean(1) for x in (poison.x, dataset.test.x[poison.aims.base])
+        penultimate_features(unseen, x).unflatten(0, (10, 5)).mean(1)
+        for x in (poison.x, dataset.test.x[poison.aims.base])
     )
     nearer = (of_poison - goal).norm(dim=1) / (of_bases - goal).norm(dim=1)
     assert nearer.mean() < 0.8

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from gradshape.attacks.feature_collision.simplex import nearest_in_polytope, project_simplex
+from gradshape.attacks.feature_collision._simplex import nearest_in_polytope, project_simplex
 
 
 def _normal(*shape: int, seed: int = 0) -> Tensor:

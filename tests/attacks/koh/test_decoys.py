@@ -3,14 +3,15 @@
 import pytest
 import torch
 
-from gradshape.attacks.koh.decayed import Added, DecayedHinge, signed
-from gradshape.attacks.koh.decoys import Decoy, find_decoys, pareto_front
+from gradshape.attacks.koh._decoys import Decoy, find_decoys, pareto_front
+from gradshape.attacks.koh._regularised_hinge import AddedRows, RegularisedHinge
+from gradshape.learners.hinge import signed_rows
 
 
-def _learner() -> DecayedHinge:
+def _learner() -> RegularisedHinge:
     generator = torch.Generator().manual_seed(0)
     y = torch.arange(80) % 2
-    return DecayedHinge(signed(torch.rand(80, 3, generator=generator) + 0.2 * y[:, None], y), decay=0.02)
+    return RegularisedHinge(signed_rows(torch.rand(80, 3, generator=generator) + 0.2 * y[:, None], y), decay=0.02)
 
 
 def test_none_of_them_is_beaten_in_both_loss_and_error() -> None:
@@ -25,7 +26,7 @@ def test_a_decoy_is_trained_on_flipped_copies_of_the_rows_of_least_margin() -> N
     [decoy] = find_decoys(learner, quantiles=(0.25,), repeats=(2,))
     margins = learner.rows @ learner.fit()
     chosen = margins.argsort()[:20]
-    by_hand = learner.fit(Added(-learner.rows[chosen].repeat(2, 1), torch.full((40,), 1 / 80).double()))
+    by_hand = learner.fit(AddedRows(-learner.rows[chosen].repeat(2, 1), torch.full((40,), 1 / 80).double()))
     assert torch.allclose(decoy.theta, by_hand, rtol=0, atol=1e-6)
     assert (decoy.loss, decoy.error) == (learner.mean_loss(decoy.theta), learner.error(decoy.theta))
 

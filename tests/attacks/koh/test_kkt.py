@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from gradshape.attacks import KohKkt
-from gradshape.attacks.koh.decoys import Decoy, find_decoys
-from gradshape.attacks.koh.kkt import Pair, balanced_pairs, most_harmful
-from gradshape.attacks.koh.two_points import Surrogate
+from gradshape.attacks.koh._decoys import Decoy, find_decoys
+from gradshape.attacks.koh._koh_attack import Surrogate
+from gradshape.attacks.koh.kkt import Pair, balanced_pairs, most_harmful_pair
 from tests.training.samples import blobs
 
 CLASSES = torch.tensor([0, 1])
@@ -14,7 +14,7 @@ PAIR = blobs(rows=120, classes=2, spread=0.3, shape=(2, 3))
 
 
 def _pairs() -> tuple[Surrogate, list[Decoy], list[Pair]]:
-    own = Surrogate.of(PAIR.train, quantile=0.9, decay=0.01, temperature=1e-3)
+    own = Surrogate.fitted_to(PAIR.train, quantile=0.9, decay=0.01, temperature=1e-3)
     decoys = find_decoys(own.learner, quantiles=(0.02, 0.05), repeats=(1,))
     return own, decoys, balanced_pairs(own, decoys, 12, loss_quantile=0.9, divisions=3)
 
@@ -29,7 +29,7 @@ def test_every_division_of_the_budget_is_tried_for_every_decoy() -> None:
 def test_the_objective_is_what_a_pair_leaves_of_the_gradient_at_its_decoy() -> None:
     own, decoys, pairs = _pairs()
     decoy, eps = decoys[0], 12 / 120
-    gradient = (own.learner.loss_gradient(decoy.theta) + own.learner.decays(eps) * decoy.theta)[:-1]
+    gradient = (own.learner.loss_gradient(decoy.theta) + own.learner.decay_weights(eps) * decoy.theta)[:-1]
     for pair in pairs[: len(pairs) // len(decoys)]:
         mass = pair.copies.double() / 120
         left = gradient + mass[0] * pair.x[0] - mass[1] * pair.x[1]
@@ -40,7 +40,7 @@ def test_the_objective_is_what_a_pair_leaves_of_the_gradient_at_its_decoy() -> N
 def test_the_pair_of_the_largest_error_is_taken_and_the_largest_so_far_is_told() -> None:
     own, _, pairs = _pairs()
     told: list[float] = []
-    best, error = most_harmful(own, pairs, report=lambda step, steps, largest: told.append(largest))
+    best, error = most_harmful_pair(own, pairs, report=lambda step, steps, largest: told.append(largest))
     assert told == sorted(told)
     assert len(told) == len(pairs)
     errors = [own.learner.error(own.learner.fit(own.added(pair.x, CLASSES, pair.copies))) for pair in pairs]

@@ -7,17 +7,17 @@ import torch
 
 from gradshape.attacks import KohMinMax
 from gradshape.attacks.base import Crafting
-from gradshape.attacks.koh.decayed import signed
-from gradshape.attacks.koh.decoys import find_decoys
-from gradshape.attacks.koh.min_max import most_harmful, play_capped
-from gradshape.attacks.koh.two_points import Surrogate
+from gradshape.attacks.koh._decoys import find_decoys
+from gradshape.attacks.koh._koh_attack import Surrogate
+from gradshape.attacks.koh.min_max import most_harmful_game, play_capped
+from gradshape.learners.hinge import signed_rows
 from tests.training.samples import blobs
 
 PAIR = blobs(rows=120, classes=2, spread=0.3, shape=(2, 3))
 
 
 def _own() -> Surrogate:
-    return Surrogate.of(PAIR.train, quantile=0.9, decay=0.01, temperature=1e-3)
+    return Surrogate.fitted_to(PAIR.train, quantile=0.9, decay=0.01, temperature=1e-3)
 
 
 @pytest.mark.parametrize("cap", [0.25, 0.6])
@@ -27,14 +27,16 @@ def test_rows_are_in_their_sets_and_decoys_lose_little_on_them(cap: float) -> No
     for x, y in islice(play_capped(own, thetas, eps=0.1, cap=cap, eta=0.03), 12):
         assert x.shape == (len(thetas), 6)
         assert own.sets.contains(x, y).all()
-        assert float((1 - (signed(x, y) * thetas).sum(1)).max()) <= cap + 1e-6
+        assert float((1 - (signed_rows(x, y) * thetas).sum(1)).max()) <= cap + 1e-6
 
 
 def test_rows_that_are_played_cost_the_learner_more_than_rows_drawn_from_their_sets() -> None:
     own = _own()
     theta = find_decoys(own.learner, quantiles=(0.05,), repeats=(1,))[0].theta[None]
     start = own.learner.fit()
-    found = most_harmful(own, list(islice(play_capped(own, theta, eps=0.5, cap=1.0, eta=0.3), 20)), 60, start=start)
+    found = most_harmful_game(
+        own, list(islice(play_capped(own, theta, eps=0.5, cap=1.0, eta=0.3), 20)), 60, start=start
+    )
     assert found.copies.tolist() == [3] * 20
     noise = torch.rand(found.x.shape, generator=torch.Generator().manual_seed(0)).double()
     drawn = own.sets.project(noise, found.y)

@@ -6,14 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gradshape.attacks import KohInfluence, KohKkt, KohMinMax
-from gradshape.attacks.koh.rounding import round_inside
+from gradshape.attacks.koh._rounding import round_inside
 from gradshape.constraints import SphereSlab
 
 
 def wide(width: int) -> SphereSlab:
     """A set that holds every corner of the box."""
     centre = torch.full((width,), 0.5, dtype=torch.float64)
-    return SphereSlab(centre, float(width), torch.zeros_like(centre), 0.0)
+    return SphereSlab(centre, float(width), torch.zeros_like(centre), half_width=0.0)
 
 
 @given(levels=st.integers(1, 9), width=st.integers(1, 6), seed=st.integers(0, 1000))
@@ -46,7 +46,7 @@ def test_rows_are_inside_even_where_the_row_is_on_the_edge(seed: int) -> None:
 
 def test_where_nothing_whole_is_inside_the_centroid_is_rounded() -> None:
     centre = torch.full((3,), 0.5, dtype=torch.float64)
-    tight = SphereSlab(centre, 0.1, torch.zeros_like(centre), 0.0)
+    tight = SphereSlab(centre, 0.1, torch.zeros_like(centre), half_width=0.0)
     rows = round_inside(centre, 2, inside=tight, levels=1, generator=torch.Generator().manual_seed(0))
     assert rows.tolist() == [[0, 0, 0], [0, 0, 0]]
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from gradshape.attacks import Availability, Crafting, Integrity, LabelContamination, Relaxation
-from gradshape.attacks.evaluation import Evaluation
-from gradshape.attacks.label_contamination.ascent import contaminate
+from gradshape.attacks._evaluation import Evaluation
+from gradshape.attacks.label_contamination.label_ascent import contaminate
 from gradshape.data import Dataset, Split
 from gradshape.learners.logistic import fit_logistic
 from gradshape.learners.margin_loss import Logistic, MarginLoss, SmoothedHinge, SquaredMargin
@@ -134,7 +134,7 @@ def test_flipped_rows_replace_their_originals(goal: Availability | Integrity) ->
 
 
 def test_test_rows_play_no_part() -> None:
-    other = Dataset("other", BLOBS.train, Split(BLOBS.test.x.flip(0), BLOBS.test.y), 2)
+    other = Dataset("other", BLOBS.train, Split(BLOBS.test.x.flip(0), BLOBS.test.y), num_classes=2)
     attack = LabelContamination(0.1)
     assert attack(other, seed=0).fingerprint == attack(BLOBS, seed=0).fingerprint
 

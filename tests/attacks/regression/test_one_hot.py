@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from gradshape.attacks.regression.one_hot import Groups, check_groups, snap
+from gradshape.attacks.regression._one_hot import Groups, check_groups, snap
 
 ROWS = torch.tensor([[0.2, 0.4, 0.9, 0.1, 0.3], [0.5, 0.5, 0.0, 0.2, 0.1]])
 

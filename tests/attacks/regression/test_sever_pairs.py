@@ -6,12 +6,12 @@ from gradshape.attacks import SeverPairs
 from gradshape.attacks.regression.sever_pairs import cancelling_rows
 from gradshape.data import Dataset, Split
 from gradshape.learners.linear import LinearFit, Penalty, fit_linear
+from gradshape.testing._datasets import plane, plane_rows
 from gradshape.training import Fit, Victim, train_victims
-from tests.learners.regressions import plane, plane_rows
 
 X, Y = plane_rows(200, features=6)
 # One feature decides: its covariance is more than a few rows in a box can make up for.
-STEEP = Dataset("steep", Split(X.float(), X[:, 0].float()), Split(X.float(), X[:, 0].float()), 0)
+STEEP = Dataset("steep", Split(X.float(), X[:, 0].float()), Split(X.float(), X[:, 0].float()), num_classes=0)
 
 
 def _generator() -> torch.Generator:

@@ -4,8 +4,8 @@ import torch
 from gradshape.attacks import PoisonSet, StatP
 from gradshape.data import Dataset, Split
 from gradshape.learners.linear import Penalty, fit_linear
+from gradshape.testing._datasets import plane
 from gradshape.training import Fit, Victim, train_victims
-from tests.learners.regressions import plane
 
 DATA = plane(rows=150, noise=0.05)
 
@@ -41,7 +41,7 @@ def test_corners_are_drawn_like_the_rows() -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(200, 3, generator=generator)
     x[:, 1], x[:, 2] = x[:, 0], 0.3 * x[:, 2]
-    dataset = Dataset("rows", Split(x, x.mean(1)), Split(x, x.mean(1)), 0)
+    dataset = Dataset("rows", Split(x, x.mean(1)), Split(x, x.mean(1)), num_classes=0)
     corners = StatP(2)(dataset, seed=0).x
     assert float((corners[:, 0] == corners[:, 1]).double().mean()) > 0.8
     assert 0.3 < float(corners[:, 0].mean()) < 0.7
@@ -62,7 +62,7 @@ def test_settings_out_of_range_are_refused(settings: dict[str, float]) -> None:
 
 def test_it_is_for_regressions_only() -> None:
     y = (DATA.train.y > 0.5).long()
-    classes = Dataset("classes", Split(DATA.train.x, y), Split(DATA.train.x, y), 2)
+    classes = Dataset("classes", Split(DATA.train.x, y), Split(DATA.train.x, y), num_classes=2)
     assert "regression" in str(StatP(0.1).unsuitable(classes))
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gradshape.attacks.steinhardt.certificate import Certificate, certify, worst_case
+from gradshape.attacks.steinhardt._certificate import Certificate, certify, worst_case
 from gradshape.constraints import FeasibleSets
 from gradshape.learners.hinge import fit_hinge, hinge_losses
 

@@ -11,7 +11,7 @@ import torch
 from gradshape import data
 from gradshape.attacks import Crafting, DataDependentSteinhardt, PoisonSet, Steinhardt
 from gradshape.attacks.steinhardt import data_dependent
-from gradshape.attacks.steinhardt.atoms import Atoms, DraggedSets, grow_atoms
+from gradshape.attacks.steinhardt._poison_points import DraggedSets, PoisonPoints, grow_points
 from gradshape.data import Dataset, Split
 from gradshape.defenses import GradientShaping
 from gradshape.learners.hinge import fit_hinge, hinge_losses
@@ -72,7 +72,7 @@ def test_what_the_clip_leaves_inside_is_noted(on_digits: PoisonSet) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_in_the_box_the_rows_pass_the_filter_as_they_are_added(seed: int) -> None:
     edge = Split((2 * PAIR.train.x - 0.5).clamp(0, 1), PAIR.train.y)
-    dataset = Dataset("edge", edge, edge, 2)
+    dataset = Dataset("edge", edge, edge, num_classes=2)
     assert BRIEF(dataset, seed=seed).notes["share_feasible"] < 1
     notes = replace(BRIEF, boxed=True)(dataset, seed=seed).notes
     assert notes["share_feasible"] == 1
@@ -110,7 +110,7 @@ def test_it_reports_the_best_clean_loss_so_far() -> None:
 
 
 def test_it_stops_when_judging_finds_nothing_better(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(DataDependentSteinhardt, "_clean_loss", lambda self, search, atoms: 1.0)
+    monkeypatch.setattr(DataDependentSteinhardt, "_clean_loss", lambda self, search, points: 1.0)
     seen: list[Crafting] = []
     replace(BRIEF, steps=40, every=2, patience=3, rungs=())(PAIR, seed=0, progress=seen.append)
     assert [report.step for report in seen] == [2, 4, 6, 8]
@@ -132,12 +132,12 @@ def test_more_poison_never_does_less_to_the_learner_that_judges(seed: int) -> No
 def test_what_a_smaller_budget_ends_with_is_met_on_the_way_to_a_larger_one(monkeypatch: pytest.MonkeyPatch) -> None:
     met: list[tuple[int, float]] = []
 
-    def spy(atoms: Atoms, count: int, sets: DraggedSets, *, rows: int) -> Atoms:
-        met.append((round(float(atoms.masses.sum()) * rows), atoms.value))
-        return grow_atoms(atoms, count, sets, rows=rows)
+    def spy(points: PoisonPoints, count: int, sets: DraggedSets, *, rows: int) -> PoisonPoints:
+        met.append((round(float(points.masses.sum()) * rows), points.value))
+        return grow_points(points, count, sets, rows=rows)
 
     ends = [replace(BRIEF, fraction=fraction)(PAIR, seed=0) for fraction in (0.1, 0.2)]
-    monkeypatch.setattr("gradshape.attacks.steinhardt.data_dependent.grow_atoms", spy)
+    monkeypatch.setattr("gradshape.attacks.steinhardt.data_dependent.grow_points", spy)
     replace(BRIEF, fraction=0.3)(PAIR, seed=0)
     assert met == [(len(end), end.notes["objective"]) for end in ends]
 
@@ -146,7 +146,7 @@ def test_what_was_found_for_a_smaller_budget_is_kept_where_nothing_better_is(mon
     small = replace(BRIEF, fraction=0.2)(PAIR, seed=0)
     rounds = DataDependentSteinhardt._rounds
 
-    def none_at_the_top(self: DataDependentSteinhardt, search: data_dependent._Search) -> Iterator[list[Atoms]]:
+    def none_at_the_top(self: DataDependentSteinhardt, search: data_dependent._Search) -> Iterator[list[PoisonPoints]]:
         return rounds(self, search) if search.count <= len(small) else iter(())
 
     monkeypatch.setattr(DataDependentSteinhardt, "_rounds", none_at_the_top)
@@ -173,7 +173,7 @@ def test_more_poison_does_not_do_less_to_trained_victims() -> None:
 def test_data_of_one_class_is_refused() -> None:
     alone = Split(PAIR.train.x, torch.zeros_like(PAIR.train.y))
     with pytest.raises(ValueError, match="sota_30 cannot be made on alone: all training rows are of one class"):
-        BRIEF(Dataset("alone", alone, PAIR.test, 2), seed=0)
+        BRIEF(Dataset("alone", alone, PAIR.test, num_classes=2), seed=0)
 
 
 def test_more_than_two_classes_are_refused() -> None:

@@ -35,7 +35,7 @@ def test_all_rows_are_in_the_sphere_and_slab_of_their_class(quantile: float) -> 
 
 def test_clipping_afterwards_takes_rows_out_and_that_is_noted() -> None:
     edge = Split((2 * PAIR.train.x - 0.5).clamp(0, 1), PAIR.train.y)
-    dataset = Dataset("edge", edge, edge, 2)
+    dataset = Dataset("edge", edge, edge, num_classes=2)
     attack = replace(BRIEF, clip_afterwards=True)
     inside = _feasible(attack, dataset)
     assert not inside.all()
@@ -91,7 +91,7 @@ def test_without_a_budget_nothing_is_played() -> None:
 def test_data_of_one_class_is_refused(classes: int) -> None:
     split = Split(PAIR.train.x[:5], torch.zeros(5, dtype=torch.int64))
     with pytest.raises(ValueError, match="all training rows are of one class"):
-        BRIEF(Dataset("one", split, split, classes), seed=0)
+        BRIEF(Dataset("one", split, split, num_classes=classes), seed=0)
 
 
 def test_more_than_two_classes_are_refused() -> None:

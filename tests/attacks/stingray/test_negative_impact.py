@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gradshape.attacks.stingray.negative_impact import HeldOut
+from gradshape.attacks.stingray._negative_impact import HeldOutLoss
 from gradshape.data import Split
 from gradshape.training import SGD, Recipe, TrainedModel, Victim, train_victims
 from tests.training.samples import blobs
@@ -23,9 +23,9 @@ def base_model() -> TrainedModel:
     return TrainedModel(recipe, result.last)
 
 
-def held_out(rows: Split) -> tuple[torch.nn.Module, HeldOut]:
+def held_out(rows: Split) -> tuple[torch.nn.Module, HeldOutLoss]:
     network = base_model().module(PICTURES.input_shape, PICTURES.num_classes)
-    return network, HeldOut(network, rows)
+    return network, HeldOutLoss(network, rows)
 
 
 def test_the_rise_is_that_of_a_small_step_on_the_last_layer() -> None:
@@ -91,7 +91,7 @@ def test_a_network_without_a_linear_layer_is_judged_by_its_features() -> None:
     network = Convolutional().requires_grad_(False)
     linear = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 3)).requires_grad_(False)
     linear[1].load_state_dict({"weight": network.conv.weight.flatten(1), "bias": network.conv.bias})
-    one, other = (HeldOut(net, PICTURES.test).rise(PICTURES.train) for net in (network, linear))
+    one, other = (HeldOutLoss(net, PICTURES.test).rise(PICTURES.train) for net in (network, linear))
     torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
@@ -107,13 +107,13 @@ def test_what_is_not_finite_says_nothing_of_harm(broken: str) -> None:
     for parameter in network.parameters():
         parameter.fill_(torch.inf)
     with pytest.raises(ValueError, match="rows are not finite"):
-        HeldOut(network, PICTURES.test)
+        HeldOutLoss(network, PICTURES.test)
 
 
 def test_a_network_whose_last_layer_is_not_known_is_not_judged() -> None:
     tokens = torch.nn.Sequential(torch.nn.Linear(3, 1), torch.nn.Flatten()).requires_grad_(False)
     with pytest.raises(ValueError, match="does not give its logits: give Sequential a method features"):
-        HeldOut(tokens, Split(torch.rand(6, 3, 3), torch.tensor([0, 1, 2, 0, 1, 2])))
+        HeldOutLoss(tokens, Split(torch.rand(6, 3, 3), torch.tensor([0, 1, 2, 0, 1, 2])))
 
 
 def test_a_harmful_row_is_told_from_a_harmless_one() -> None:

@@ -1,7 +1,6 @@
-"""Rows of the wanted class with features of the target."""
+"""Rows of the intended class with features of the target."""
 
 import math
-import re
 from dataclasses import replace
 from typing import Any
 
@@ -9,14 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from gradshape import _digest, models
+from gradshape import models
 from gradshape.attacks import Crafting, Insertion, Knowledge, Nudge, PoisonSet, StingRay, SwitchOn
-from gradshape.attacks.stingray.insertion import some_of
-from gradshape.attacks.stingray.negative_impact import HeldOut
+from gradshape.attacks.stingray._negative_impact import HeldOutLoss
+from gradshape.attacks.stingray.insertion import random_subset
 from gradshape.data import Dataset, Split
+from gradshape.testing._datasets import plane, words
 from gradshape.training import SGD, Recipe, TrainedModel, Victim, train_victims
-from tests.attacks.attacks import words
-from tests.learners.regressions import plane
 from tests.training.samples import blobs
 
 WORDS = words(rows=80, words=30)
@@ -35,7 +33,7 @@ MODELS = {dataset.name: base_model(dataset) for dataset in (WORDS, PICTURES)}
 
 
 def aims_of(dataset: Dataset, count: int = 4) -> tuple[Split, Tensor]:
-    """The first test rows as targets, and the class after their own as the wanted one."""
+    """The first test rows as targets, and the class after their own as the intended one."""
     target = Split(dataset.test.x[:count], dataset.test.y[:count])
     return target, (target.y + 1) % dataset.num_classes
 
@@ -49,10 +47,10 @@ def crafted(
     networks: tuple[TrainedModel, ...] | None = None,
     **options: Any,
 ) -> PoisonSet:
-    target, wanted = aims_of(dataset)
+    target, intended = aims_of(dataset)
     chosen = Split(target.x[places], target.y[places])
     networks = networks or (MODELS[dataset.name],)
-    return attack(dataset, seed=seed, target=chosen, wanted=wanted[places], networks=networks, **options)
+    return attack(dataset, seed=seed, target=chosen, intended=intended[places], networks=networks, **options)
 
 
 def parents(poison: PoisonSet, dataset: Dataset = WORDS) -> tuple[Tensor, Tensor]:
@@ -86,23 +84,9 @@ def test_poison_is_labelled_as_the_wanted_class_which_its_base_is_of(attack: Sti
     assert (poison.aims.target.bincount() <= 6).all()
 
 
-@each_variant
-def test_poison_is_data_of_the_task(attack: StingRay) -> None:
-    dataset = data_for(attack)
-    poison = crafted(attack, dataset)
-    assert (poison.x.dtype, poison.x.shape[1:]) == (torch.float32, dataset.input_shape)
-    assert poison.source.tolist() == [-1] * len(poison)
-    assert len(poison.replaced) == 0
-    if dataset is WORDS:
-        assert ((poison.x == 0) | (poison.x == 1)).all()
-
-
-@each_variant
-def test_the_same_seed_gives_the_same_poison_and_another_gives_other(attack: StingRay) -> None:
-    dataset = data_for(attack)
-    one, same, other = (crafted(attack, dataset, seed=seed) for seed in (1, 1, 2))
-    assert one.fingerprint == same.fingerprint
-    assert one.fingerprint != other.fingerprint
+def test_words_stay_zeros_and_ones() -> None:
+    poison = crafted(StingRay(6))
+    assert ((poison.x == 0) | (poison.x == 1)).all()
 
 
 @each_variant
@@ -120,15 +104,6 @@ def test_targets_alone_get_the_poison_that_they_get_together(attack: StingRay) -
 
 
 @each_variant
-def test_crafting_leaves_the_process_random_state_and_the_data_alone(attack: StingRay) -> None:
-    dataset = data_for(attack)
-    before, rows = torch.get_rng_state(), _digest.of(dataset.test.x, dataset.test.y)
-    crafted(attack, dataset)
-    assert torch.equal(torch.get_rng_state(), before)
-    assert _digest.of(dataset.test.x, dataset.test.y) == rows
-
-
-@each_variant
 def test_distances_are_those_of_the_features(attack: StingRay) -> None:
     dataset = data_for(attack)
     poison = crafted(attack, dataset)
@@ -137,14 +112,6 @@ def test_distances_are_those_of_the_features(attack: StingRay) -> None:
     expected = (models.penultimate(network, poison.x) - models.penultimate(network, target)).norm(dim=1)
     assert poison.aims is not None
     torch.testing.assert_close(poison.aims.distance, expected)
-
-
-@each_variant
-def test_an_attack_is_a_value_with_a_label(attack: StingRay) -> None:
-    assert replace(attack) == attack
-    assert hash(replace(attack)) == hash(attack)
-    assert re.fullmatch(r"[A-Za-z0-9._-]+", attack.label)
-    assert attack.label == f"{attack.family}_6"
 
 
 @pytest.mark.parametrize("features", [1, 3, 30])
@@ -202,10 +169,10 @@ def test_bases_are_the_nearest_rows_by_the_known_features_alone() -> None:
     known = (2, 5, 7, 20)
     poison = crafted(StingRay(40, nearest=3, known=known, harm=None))
     assert poison.aims is not None
-    target, wanted = aims_of(WORDS)
+    target, intended = aims_of(WORDS)
     for place in range(4):
         distance = (WORDS.test.x - target.x[place])[:, list(known)].abs().sum(1)
-        distance[WORDS.test.y != wanted[place]] = math.inf
+        distance[WORDS.test.y != intended[place]] = math.inf
         nearest = set(distance.argsort(stable=True)[:3].tolist())
         assert set(poison.aims.base[poison.aims.target == place].tolist()) == nearest
 
@@ -224,16 +191,16 @@ def planted() -> Dataset:
     odd = torch.tensor([[1.0, 0, 1, 1, 0, 0, 0, 0]])
     target = torch.tensor([[1.0, 0, 1, 1, 1, 0, 0, 0]])
     test = Split(torch.cat([target, odd, x]), torch.cat([torch.tensor([0, 1]), y]))
-    return Dataset("planted", Split(x, y), test, 2)
+    return Dataset("planted", Split(x, y), test, num_classes=2)
 
 
 def test_bases_that_harm_the_others_are_replaced_by_the_next_draws() -> None:
     dataset = planted()
     network = base_model(dataset, Recipe("lr", SGD(0.5), batch_size=10, epochs=20))
-    target, wanted = Split(dataset.test.x[:1], dataset.test.y[:1]), torch.tensor([1])
+    target, intended = Split(dataset.test.x[:1], dataset.test.y[:1]), torch.tensor([1])
 
     def bases(attack: StingRay) -> list[int]:
-        poison = attack(dataset, seed=0, target=target, wanted=wanted, networks=[network])
+        poison = attack(dataset, seed=0, target=target, intended=intended, networks=[network])
         assert poison.aims is not None
         return poison.aims.base.tolist()
 
@@ -248,16 +215,16 @@ def test_bases_that_harm_the_others_are_replaced_by_the_next_draws() -> None:
 
 
 def test_the_loss_on_the_target_itself_may_rise() -> None:
-    target, wanted = aims_of(WORDS)
+    target, intended = aims_of(WORDS)
     network = MODELS["words"].module(WORDS.input_shape, 2)
     poison = crafted(StingRay(20, SwitchOn(2)))
-    judge = HeldOut(network, WORDS.test)
+    judge = HeldOutLoss(network, WORDS.test)
     for place in range(4):
         mine = poison.against(place)
         assert mine.aims is not None
         others = (WORDS.test.x != target.x[place]).any(1)
         assert (judge.rise(mine.rows, counted=others, made_from=mine.aims.base) <= 1e-9).all()
-        assert (mine.y == wanted[place]).all()
+        assert (mine.y == intended[place]).all()
 
 
 def test_without_the_test_the_budget_is_used_up() -> None:
@@ -278,9 +245,9 @@ def test_a_substitute_takes_the_place_of_the_victim() -> None:
 
 def test_training_rows_are_not_known() -> None:
     moved = Dataset("words", Split(1 - WORDS.train.x, WORDS.train.y), WORDS.test, 2)
-    target, wanted = aims_of(WORDS)
+    target, intended = aims_of(WORDS)
     fingerprints = {
-        StingRay(5)(dataset, seed=0, target=target, wanted=wanted, networks=[MODELS["words"]]).fingerprint
+        StingRay(5)(dataset, seed=0, target=target, intended=intended, networks=[MODELS["words"]]).fingerprint
         for dataset in (moved, WORDS)
     }
     assert len(fingerprints) == 1
@@ -301,7 +268,7 @@ def test_a_victim_trains_on_the_poison() -> None:
 @pytest.mark.parametrize("count", [1, 3, 9])
 def test_some_of_the_eligible_places_are_drawn(count: int) -> None:
     eligible = torch.rand(40, 7, generator=torch.Generator().manual_seed(0)) < 0.5
-    chosen = some_of(eligible, count, generator=torch.Generator().manual_seed(1))
+    chosen = random_subset(eligible, count, generator=torch.Generator().manual_seed(1))
     assert not (chosen & ~eligible).any()
     assert torch.equal(chosen.sum(1), eligible.sum(1).clamp_max(count))
 

@@ -5,8 +5,9 @@ import torch
 
 from gradshape.attacks import DictionaryAttack, frequent_words
 from gradshape.data import Dataset, Split, load
+from gradshape.testing._datasets import words
 from gradshape.training import Fit, Victim, train_victims
-from tests.attacks.attacks import DATASETS, words
+from tests.attacks.attacks import DATASETS
 from tests.training.samples import blobs
 
 
@@ -61,7 +62,7 @@ def test_labels_name_intensity_last() -> None:
 
 def fractional() -> Dataset:
     dataset = words()
-    return Dataset("fractional", Split(dataset.train.x * 0.5, dataset.train.y), dataset.test, 2)
+    return Dataset("fractional", Split(dataset.train.x * 0.5, dataset.train.y), dataset.test, num_classes=2)
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,13 @@ import torch
 from gradshape.attacks import FocusedAttack, Goal, PoisonSet
 from gradshape.data import Split
 from gradshape.defenses import NoDefense
+from gradshape.testing._datasets import words
 from gradshape.training import Fit
 from gradshape_bench.cache import Cache
 from gradshape_bench.case import Case, Scale, Task
 from gradshape_bench.engines import ThreadEngine
-from gradshape_bench.protocols.targeted import Targeted
+from gradshape_bench.protocols import Targeted
 from gradshape_bench.schedule import Scheduler
-from tests.attacks.attacks import words
 from tests.training.samples import blobs
 
 DATASET = words(words=300)
@@ -112,6 +112,6 @@ def test_three_percent_hide_a_message_that_is_known_well_and_seldom_one_that_is_
         for attack in attacks
     ]
     scheduler = Scheduler(cases, cache=Cache(tmp_path), engine=ThreadEngine(workers=1, max_memory=1 << 28))
-    well, badly = (scheduler.outcome(case).measurement.metrics["success_rate"].value for case in cases)
+    well, badly = (scheduler.measure(case).measurement.metrics["success_rate"].value for case in cases)
     assert well >= 0.9
     assert badly <= 0.5

@@ -17,7 +17,7 @@ OTHER = make(attack="label_flip_40", rad=0.2)
 
 
 def with_rad(record: Record, value: float, n: int = 5) -> Record:
-    return replace(record, metrics={**record.metrics, "rad": Estimate(value, None, None, n)})
+    return replace(record, metrics={**record.metrics, "rad": Estimate(value, None, None, n=n)})
 
 
 def test_the_same_records_say_the_same() -> None:

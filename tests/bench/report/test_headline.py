@@ -59,4 +59,4 @@ def test_a_control_is_never_the_best() -> None:
 
 
 def test_a_rate_of_nothing_judges_no_defence() -> None:
-    assert judged(record({"success_rate": Estimate(0.0, 0.0, 1.0, 0)})) is None
+    assert judged(record({"success_rate": Estimate(0.0, 0.0, 1.0, n=0)})) is None

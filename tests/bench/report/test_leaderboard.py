@@ -12,10 +12,9 @@ from gradshape_bench.record import Record, Status
 from gradshape_bench.report import leaderboard, markdown
 from gradshape_bench.report.cells import number
 from gradshape_bench.report.leaderboard import render
-from gradshape_bench.report.metrics import METRICS
-from gradshape_bench.report.ordering import best_defense, defense_order, label_order
+from gradshape_bench.report.metric_definitions import METRICS
 from gradshape_bench.verdict import Threshold
-from tests.bench.sample import DEFENSES, INTENSITIES, aimed, estimate, grid, make, odd, unmeasured
+from tests.bench.sample import DEFENSES, INTENSITIES, estimate, grid, make, odd, unmeasured
 
 RAD = "What the poison did (`rad`)"
 TOTAL = "Both together (`rad_vs_vanilla`)"
@@ -105,7 +104,7 @@ def test_every_cell_links_to_its_case() -> None:
         (make(rad=0.06, expected_failure="why"), "0.060 [0.056, 0.064] ✗†"),
         (make(rad=0.01, expected_failure="why"), "0.010 [0.006, 0.014] ✓†"),
         (make(rad=0.01, thresholds=()), "0.010 [0.006, 0.014]"),
-        (make(rad=Estimate(-0.0004, -0.0005, -0.0001, 5)), "0.000 [-0.001, 0.000] ✓"),
+        (make(rad=Estimate(-0.0004, -0.0005, -0.0001, n=5)), "0.000 [-0.001, 0.000] ✓"),
         (unmeasured(Status.SKIPPED, "data: none"), "skipped"),
         (unmeasured(Status.FAILED, "none"), "failed"),
         (unmeasured(Status.CRASHED, "none"), "crashed"),
@@ -142,30 +141,6 @@ def test_rows_and_columns_are_in_numeric_order() -> None:
     assert list(table["label_flip_1"]) == ["poison rows", *DEFENSES]
 
 
-@pytest.mark.parametrize(
-    "labels",
-    [
-        ["label_flip_0", "label_flip_0.5", "label_flip_1", "label_flip_10", "label_flip_koh90_1", "label_flip_koh90_2"],
-        ["a_1", "b", "b_1e-07", "b_1e-05", "b_0.001", "b_1"],
-        ["", "_", "x-1"],
-    ],
-)
-def test_attacks_sort_by_family_and_number(labels: list[str]) -> None:
-    assert sorted(set(labels), key=label_order) == labels
-
-
-def test_defenses_sort_from_the_weakest() -> None:
-    labels = [*DEFENSES, "dp_sgd_c4", "sphere_0.05", "sphere_0.1"]
-    assert sorted(set(labels), key=defense_order) == labels
-
-
-@settings(max_examples=50)
-@given(st.lists(st.text(max_size=12), max_size=8))
-def test_any_labels_can_be_sorted(labels: list[str]) -> None:
-    backwards = labels[::-1]
-    assert sorted(labels, key=defense_order) == sorted(backwards, key=defense_order)
-
-
 def test_best_is_bold_where_the_total_is_smallest() -> None:
     row = [
         make(defense="vanilla", rad=0.02, loss=0.0),
@@ -176,31 +151,6 @@ def test_best_is_bold_where_the_total_is_smallest() -> None:
     for caption in (RAD, TOTAL):
         cells = tables(page, caption)[0]["label_flip_10"]
         assert [name for name, cell in cells.items() if "**" in cell] == ["dp_adam_c8"]
-
-
-def test_best_may_be_vanilla_and_of_equals_is_the_leftmost() -> None:
-    row = [make(defense=defense, rad=0.01, loss=0.0) for defense in reversed(DEFENSES)]
-    best = best_defense(row)
-    assert best is not None
-    assert best.defense == "vanilla"
-    best = best_defense([*row[:-1], make(defense="vanilla", rad=0.02, loss=0.0)])
-    assert best is not None
-    assert best.defense == "dp_adam_c8"
-
-
-@pytest.mark.parametrize(
-    "row",
-    [
-        [],
-        [make()],
-        [make(), unmeasured(Status.FAILED, "none", defense="vanilla")],
-        [make(details={"budget": 0}), make(defense="vanilla", details={"budget": 0})],
-        [make(details={"poison_rows": [0, 0]}), make(defense="vanilla", details={"poison_rows": [0, 0]})],
-    ],
-    ids=["empty", "single", "single measured", "no budget", "no rows"],
-)
-def test_no_best_without_poison_or_comparison(row: list[Record]) -> None:
-    assert best_defense(row) is None
 
 
 def test_utility_loss_and_poison_rows_are_in_the_table() -> None:
@@ -261,18 +211,6 @@ def test_nothing_in_a_record_is_markup(text: str) -> None:
     tables(page, RAD)
 
 
-@given(st.text())
-def test_escaped_text_keeps_its_characters(text: str) -> None:
-    assert re.sub(r"\\(.)", r"\1", markdown.escape(text)) == markdown.one_line(text)
-
-
-@pytest.mark.parametrize("text", ["", "a", "`", "a`b``c", "``", " "])
-def test_code_span_is_longer_than_what_it_holds(text: str) -> None:
-    fence, held = re.fullmatch(r"(`+)(?!`)(.*)(?<!`)\1", markdown.code(text)).groups()  # type: ignore[union-attr]
-    assert fence not in re.findall("`+", held)
-    assert held.strip() == text.strip()
-
-
 def test_environments_are_counted() -> None:
     page = render([make(attack=f"a_{place}", environment={"device": "cpu"}) for place in range(3)] + [make()])
     assert "- device cpu (3 cases)\n" in page
@@ -330,80 +268,3 @@ def test_a_certificate_stands_beside_what_was_reached() -> None:
     [table] = tables(render(row), "Certificates")
     assert table == {"label_flip_10": {"certified bound": "0.5000", "objective reached": "0.4321"}}
     assert "Certificates" not in render([make()])
-
-
-WON = "How many targets were won (`success_rate`)"
-
-
-def test_below_a_success_rate_is_its_control() -> None:
-    [table] = tables(render([aimed(), aimed("dp_adam_c4_x2", won=7, control=1)]), WON)
-    assert list(table)[:2] == ["poison_frogs_100", "*poison_frogs_100, control*"]
-    assert table["poison_frogs_100"]["vanilla"] == "0.466 [0.356, 0.579]"
-    assert table["*poison_frogs_100, control*"]["dp_adam_c4_x2"] == "0.014 [0.002, 0.074]"
-
-
-def test_targets_are_counted_case_by_case() -> None:
-    [table] = tables(render([aimed(protocol="multi_poison", poisons=1.79)]), "Targets.")
-    assert table["poison_frogs_100"] == {
-        "defence": "vanilla",
-        "won": "34 of 73",
-        "control": "2 of 73",
-        "won, raw": "37 of 73",
-        "control, raw": "2 of 73",
-        "poison rows needed": "1.79 [1.49, 2.09]",
-        "candidates": "40 to 100",
-        "no poison near": "27",
-        "misclassified": "7",
-    }
-
-
-def test_columns_that_nobody_has_a_value_for_are_left_out() -> None:
-    page = render([aimed()])
-    [counts], [rates] = tables(page, "Targets."), tables(page, WON)
-    assert "poison rows needed" not in counts["poison_frogs_100"]
-    assert "poison rows" not in rates["poison_frogs_100"]
-
-
-def test_pages_without_a_control_have_no_table_of_targets() -> None:
-    page = render([make(metrics={"success_rate": estimate(0.4), "utility_loss": estimate(0.01)}, thresholds=())])
-    assert "Targets." not in page
-    assert "control*" not in page.replace("- *control*", "")
-
-
-def test_a_rate_of_no_target_is_no_number_and_never_the_best() -> None:
-    row = [aimed(), aimed("dp_adam_c4_x2", won=7), aimed("dp_adam_c4_s4_x2", won=0, control=0, targets=0)]
-    [table] = tables(render(row), WON)
-    assert table["poison_frogs_100"]["dp_adam_c4_s4_x2"] == "no target"
-    assert table["*poison_frogs_100, control*"]["dp_adam_c4_s4_x2"] == "no target"
-    best = best_defense(row)
-    assert best is not None
-    assert best.defense == "dp_adam_c4_x2"
-
-
-def test_counts_that_a_record_does_not_have_are_empty() -> None:
-    details = {"candidates": "many", "targets_misclassified": None}
-    [table] = tables(render([aimed(details=details), aimed("dp_adam_c4_x2")]), "Targets.")
-    assert len(table) == 1
-    [line] = [line for line in render([aimed(details=details)]).splitlines() if "34 of 73" in line]
-    assert "27" in line
-
-
-def test_experiments_on_targets_are_explained() -> None:
-    page = render([aimed(), aimed("dp_adam_c4_x2", protocol="multi_poison_vanilla_to_defended")])
-    assert "- `one_shot_3to4`: For each target" in page
-    assert "to be taken for 4. Both trainings are by the defended recipe." in page
-    assert "The base is trained by the vanilla recipe and further by the defended one." in page
-
-
-@given(
-    st.permutations(
-        [
-            aimed(),
-            aimed("dp_adam_c4_x2"),
-            aimed(protocol="multi_poison", poisons=2.0),
-            aimed(targets=0, won=0, control=0, attack="poison_frogs_10"),
-        ]
-    )
-)
-def test_order_of_records_on_targets_does_not_matter(records: list[Record]) -> None:
-    assert render(records) == render(records[::-1])

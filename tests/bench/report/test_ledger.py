@@ -6,9 +6,9 @@ import pytest
 from gradshape.metrics import Estimate
 from gradshape_bench.record import Record
 from gradshape_bench.report import ledger
-from gradshape_bench.report.ledger import Verdict, entries, render
-from gradshape_bench.report.published import Published, published
-from gradshape_bench.report.readings import readings
+from gradshape_bench.report.counterparts import counterparts
+from gradshape_bench.report.ledger import Reproduction, entries, render
+from gradshape_bench.report.published import PublishedNumber, published_numbers
 from tests.bench.sample import estimate, make, rate
 
 FLIPPED = "fashion_mnist_34-lr-label_flip_40-vanilla"
@@ -18,12 +18,12 @@ def record(case: str, metrics: Mapping[str, Estimate], **fields: Any) -> Record:
     return make(case=case, scale=fields.pop("scale", "paper"), thresholds=(), metrics=dict(metrics), **fields)
 
 
-def row(**fields: Any) -> Published:
-    (found,) = (p for p in published() if all(getattr(p, name) == value for name, value in fields.items()))
+def row(**fields: Any) -> PublishedNumber:
+    (found,) = (p for p in published_numbers() if all(getattr(p, name) == value for name, value in fields.items()))
     return found
 
 
-def verdict_of(records: list[Record], **fields: Any) -> Verdict:
+def verdict_of(records: list[Record], **fields: Any) -> Reproduction:
     wanted = row(**fields)
     return next(entry.verdict for entry in entries(records) if entry.row == wanted)
 
@@ -32,30 +32,30 @@ LABEL_FLIPS = {"experiment": "fig4", "attack": "random_lf", "intensity": "0.4", 
 
 
 def test_every_published_number_has_one_entry() -> None:
-    assert [entry.row for entry in entries([])] == list(published())
-    assert len(published()) == 60
+    assert [entry.row for entry in entries([])] == list(published_numbers())
+    assert len(published_numbers()) == 60
 
 
 def test_without_results_nothing_is_reproduced() -> None:
-    assert {entry.verdict for entry in entries([])} == {Verdict.NOT_RUN, Verdict.NOT_COMPARABLE}
+    assert {entry.verdict for entry in entries([])} == {Reproduction.NOT_RUN, Reproduction.NOT_COMPARABLE}
 
 
 @pytest.mark.parametrize(
     ("ours", "verdict"),
     [
-        (estimate(0.026, half=0.004), Verdict.REPRODUCED),  # inside the interval
-        (estimate(0.024, half=0.001), Verdict.REPRODUCED),  # within ten rows of the test set
-        (estimate(0.013, half=0.004), Verdict.DIFFERS),
-        (estimate(0.030, half=None), Verdict.REPRODUCED),
+        (estimate(0.026, half=0.004), Reproduction.REPRODUCED),  # inside the interval
+        (estimate(0.024, half=0.001), Reproduction.REPRODUCED),  # within ten rows of the test set
+        (estimate(0.013, half=0.004), Reproduction.DIFFERS),
+        (estimate(0.030, half=None), Reproduction.REPRODUCED),
     ],
 )
-def test_a_number_agrees_by_interval_or_tolerance(ours: Estimate, verdict: Verdict) -> None:
+def test_a_number_agrees_by_interval_or_tolerance(ours: Estimate, verdict: Reproduction) -> None:
     assert verdict_of([record(FLIPPED, {"rad_vs_vanilla": ours})], **LABEL_FLIPS) is verdict
 
 
 def test_smoke_scale_reproduces_nothing_but_is_shown() -> None:
     records = [record(FLIPPED, {"rad_vs_vanilla": estimate(0.028)}, scale="smoke")]
-    assert verdict_of(records, **LABEL_FLIPS) is Verdict.NOT_RUN
+    assert verdict_of(records, **LABEL_FLIPS) is Reproduction.NOT_RUN
     assert "measured at smoke scale only" in render(records)
 
 
@@ -64,11 +64,11 @@ def test_paper_scale_goes_before_smoke() -> None:
         record(FLIPPED, {"rad_vs_vanilla": estimate(0.3)}, scale="smoke"),
         record(FLIPPED, {"rad_vs_vanilla": estimate(0.028)}),
     ]
-    assert verdict_of(records, **LABEL_FLIPS) is Verdict.REPRODUCED
+    assert verdict_of(records, **LABEL_FLIPS) is Reproduction.REPRODUCED
 
 
-@pytest.mark.parametrize(("ours", "verdict"), [(0.25, Verdict.REPRODUCED), (0.35, Verdict.DIFFERS)])
-def test_a_bound_is_a_bound(ours: float, verdict: Verdict) -> None:
+@pytest.mark.parametrize(("ours", "verdict"), [(0.25, Reproduction.REPRODUCED), (0.35, Reproduction.DIFFERS)])
+def test_a_bound_is_a_bound(ours: float, verdict: Reproduction) -> None:
     records = [record(f"{FLIPPED}-gradients", {"train_accuracy_poison": estimate(ours)})]
     assert verdict_of(records, experiment="fig11", attack="random_lf", value=0.3) is verdict
 
@@ -77,28 +77,28 @@ def test_a_statement_on_two_data_sets_needs_both() -> None:
     low, high = ({"accuracy_vanilla": estimate(value)} for value in (0.4, 0.8))
     first = record("cifar10-lr-label_flip_10-vanilla", low)
     both = [first, record("fashion_mnist-lr-label_flip_10-vanilla", high)]
-    assert verdict_of(both, experiment="sec6.1", metric="accuracy") is Verdict.DIFFERS
-    assert verdict_of([first], experiment="sec6.1", metric="accuracy") is Verdict.DIFFERS
+    assert verdict_of(both, experiment="sec6.1", metric="accuracy") is Reproduction.DIFFERS
+    assert verdict_of([first], experiment="sec6.1", metric="accuracy") is Reproduction.DIFFERS
     lower = [first, record("fashion_mnist-lr-label_flip_10-vanilla", low)]
-    assert verdict_of(lower, experiment="sec6.1", metric="accuracy") is Verdict.REPRODUCED
+    assert verdict_of(lower, experiment="sec6.1", metric="accuracy") is Reproduction.REPRODUCED
 
 
 def test_gradient_ratios_under_dp_are_not_comparable_but_shown() -> None:
     case = "fashion_mnist_34-lr-label_flip_40-dp_adam_c4-gradients"
     records = [record(case, {"magnitude_ratio": estimate(2.221)})]
     wanted = {"experiment": "fig4", "attack": "random_lf", "optimizer": "dp-adam", "metric": "magnitude_ratio"}
-    assert verdict_of(records, **wanted) is Verdict.NOT_COMPARABLE
+    assert verdict_of(records, **wanted) is Reproduction.NOT_COMPARABLE
     assert "2.2210" in render(records)
 
 
 def test_every_number_that_is_not_comparable_has_a_reason() -> None:
-    assert all(entry.reason for entry in entries([]) if entry.verdict is Verdict.NOT_COMPARABLE)
+    assert all(entry.reason for entry in entries([]) if entry.verdict is Reproduction.NOT_COMPARABLE)
 
 
 def test_numbers_of_poison_rows_come_from_the_details() -> None:
     case = "fashion_mnist_34-lr-sota_40-vanilla-clusters"
     records = [record(case, {}, details={"poison_rows": [4320, 4320]})]
-    assert verdict_of(records, experiment="fig8") is Verdict.REPRODUCED
+    assert verdict_of(records, experiment="fig8") is Reproduction.REPRODUCED
 
 
 def test_page_does_not_depend_on_the_order_of_records() -> None:
@@ -112,7 +112,7 @@ def test_records_of_the_ledger_are_known() -> None:
 
 
 def test_cases_of_readings_are_ids() -> None:
-    patterns = [pattern for _, how in readings() for asked in how.cases for pattern in asked.patterns]
+    patterns = [pattern for _, how in counterparts() for asked in how.cases for pattern in asked.patterns]
     assert patterns
     assert not any(" " in pattern or "=" in pattern for pattern in patterns)
 
@@ -128,20 +128,20 @@ def remark_of(records: list[Record], **fields: Any) -> str:
 
 
 def test_no_published_number_lacks_a_case() -> None:
-    assert {entry.reason for entry in entries([]) if entry.verdict is Verdict.NOT_COMPARABLE} == {
+    assert {entry.reason for entry in entries([]) if entry.verdict is Reproduction.NOT_COMPARABLE} == {
         "a criterion, not a measurement"
     }
 
 
-@pytest.mark.parametrize(("won", "verdict"), [(34, Verdict.REPRODUCED), (10, Verdict.DIFFERS)])
-def test_success_rates_are_compared_on_the_papers_data(won: int, verdict: Verdict) -> None:
+@pytest.mark.parametrize(("won", "verdict"), [(34, Reproduction.REPRODUCED), (10, Reproduction.DIFFERS)])
+def test_success_rates_are_compared_on_the_papers_data(won: int, verdict: Reproduction) -> None:
     records = [record(f"{PURCHASE}-vanilla-one_shot_3to4", {"success_rate": rate(won, 73)})]
     assert verdict_of(records, **PLAIN) is verdict
 
 
 def test_a_stand_in_is_shown_and_not_comparable() -> None:
     records = [record(f"{STAND_IN}-vanilla-one_shot_3to4", {"success_rate": rate(34, 73)})]
-    assert verdict_of(records, **PLAIN) is Verdict.NOT_COMPARABLE
+    assert verdict_of(records, **PLAIN) is Reproduction.NOT_COMPARABLE
     assert "measured on the stand-in purchase_synthetic" in remark_of(records, **PLAIN)
     assert "0.4658 [0.35" in render(records)
 
@@ -151,7 +151,7 @@ def test_the_papers_data_go_before_the_stand_in() -> None:
         record(f"{STAND_IN}-vanilla-one_shot_3to4", {"success_rate": rate(70, 73)}),
         record(f"{PURCHASE}-vanilla-one_shot", {"success_rate": rate(34, 73)}),
     ]
-    assert verdict_of(records, **PLAIN) is Verdict.REPRODUCED
+    assert verdict_of(records, **PLAIN) is Reproduction.REPRODUCED
 
 
 def test_of_several_cases_the_closest_to_the_paper_counts() -> None:
@@ -195,14 +195,14 @@ def test_an_order_is_of_one_data_set_and_attack() -> None:
 
 def test_a_rate_of_no_target_reproduces_nothing() -> None:
     records = [record(f"{PURCHASE}-vanilla-one_shot_3to4", {"success_rate": rate(0, 0)})]
-    assert verdict_of(records, **PLAIN) is Verdict.NOT_COMPARABLE
+    assert verdict_of(records, **PLAIN) is Reproduction.NOT_COMPARABLE
     assert "no target could be attacked" in remark_of(records, **PLAIN)
 
 
 def test_utility_loss_stands_for_the_drops_of_the_figures_on_targets() -> None:
     records = [record("fashion_mnist-mlp-poison_frogs_10-dp_sgd_c1_x2-one_shot", {"utility_loss": estimate(0.045)})]
     wanted = {"experiment": "fig5", "dataset": "fashion_mnist", "metric": "rad"}
-    assert verdict_of(records, **wanted) is Verdict.REPRODUCED
+    assert verdict_of(records, **wanted) is Reproduction.REPRODUCED
 
 
 def test_smaller_experiments_say_how_small_they_were() -> None:
@@ -223,9 +223,9 @@ def test_smaller_experiments_say_how_small_they_were() -> None:
 
 def test_one_shot_needs_one_poison_by_definition_once_it_is_run() -> None:
     wanted = {"experiment": "table3", "metric": "n_poisons", "attack": "cleanlabel_oneshot", "optimizer": "adam"}
-    assert verdict_of([], **wanted) is Verdict.NOT_RUN
+    assert verdict_of([], **wanted) is Reproduction.NOT_RUN
     records = [record(f"{PURCHASE}-vanilla-one_shot_3to4", {"success_rate": rate(34, 73)})]
-    assert verdict_of(records, **wanted) is Verdict.REPRODUCED
+    assert verdict_of(records, **wanted) is Reproduction.REPRODUCED
     assert "by definition" in remark_of(records, **wanted)
 
 
@@ -241,26 +241,26 @@ def test_table_3_tells_the_scenarios_apart() -> None:
         record(f"{PURCHASE}-{dp}-one_shot_3to4_defended_to_vanilla", {"success_rate": rate(13, 78)}),
     ]
     for value in (0.4658, 0.1781, 0.1667):
-        assert verdict_of(records, **table, value=value) is Verdict.REPRODUCED
+        assert verdict_of(records, **table, value=value) is Reproduction.REPRODUCED
 
 
 def test_where_no_target_was_won_no_number_of_poisons_is_known() -> None:
     wanted = {"experiment": "fig6", "metric": "n_poisons", "value": 27.5}
     records = [record(f"{PURCHASE}-dp_adam_c4_s0.4_x2-multi_poison_3to4", {"success_rate": rate(0, 73)})]
-    assert verdict_of(records, **wanted) is Verdict.NOT_COMPARABLE
+    assert verdict_of(records, **wanted) is Reproduction.NOT_COMPARABLE
     assert "no target was won" in remark_of(records, **wanted)
 
 
 def test_numbers_that_no_released_file_gives_are_shown_beside_ours() -> None:
     wanted = {"experiment": "fig6", "metric": "n_poisons", "value": 5.43}
     records = [record(f"{PURCHASE}-dp_adam_c0.1_x2-multi_poison_3to4", {"poisons_needed": estimate(5.43)})]
-    assert verdict_of(records, **wanted) is Verdict.NOT_COMPARABLE
+    assert verdict_of(records, **wanted) is Reproduction.NOT_COMPARABLE
     assert "5.4300" in render(records)
 
 
 def test_a_bound_is_met_as_it_is_printed() -> None:
     records = [record(f"{PURCHASE}-dp_adam_c8_x2-multi_poison_3to4", {"success_rate": rate(71, 75)})]
-    assert verdict_of(records, experiment="fig6", metric="success_rate", clip_norm=8.0) is Verdict.REPRODUCED
+    assert verdict_of(records, experiment="fig6", metric="success_rate", clip_norm=8.0) is Reproduction.REPRODUCED
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "dp-adam"])
@@ -273,7 +273,7 @@ def test_gradients_of_one_shot_attacks_are_shown_and_not_comparable(optimizer: s
         record(f"purchase100-lr-poison_frogs_1-{defense}-gradients_one_shot_3to4", {name: estimate(value)})
         for defense, value in (("vanilla", 2.125), ("dp_adam_c4_s0.1_x2", 1.125))
     ]
-    assert verdict_of(records, **wanted) is Verdict.NOT_COMPARABLE
+    assert verdict_of(records, **wanted) is Reproduction.NOT_COMPARABLE
     assert "the released analysis" in remark_of(records, **wanted)
     assert ("less than without DP, holds" in remark_of(records, **wanted)) == (optimizer == "dp-adam")
 

@@ -1,5 +1,5 @@
-"""Pictures made from records alone; they need matplotlib, the extra ``plots``."""
+"""Pictures made from records alone. Drawing them needs matplotlib, the extra ``plots``."""
 
-from gradshape_bench.report.plots.gallery import KINDS, Kind, MissingMatplotlib, pictures, write
+from gradshape_bench.report.plots.gallery import KINDS, MissingMatplotlib, PictureKind, pictures, write
 
-__all__ = ["KINDS", "Kind", "MissingMatplotlib", "pictures", "write"]
+__all__ = ["KINDS", "MissingMatplotlib", "PictureKind", "pictures", "write"]

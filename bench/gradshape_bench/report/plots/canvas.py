@@ -1,4 +1,4 @@
-"""What the pictures are drawn with: grids of panels, curves with intervals, published numbers, legends."""
+"""Drawing the parts of pictures: grids of panels, curves with intervals, published numbers, legends."""
 
 import math
 import textwrap
@@ -11,14 +11,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from gradshape.metrics import Estimate
-from gradshape_bench.report.plots.reference import Mark
+from gradshape_bench.report.plots.published_marks import PublishedMark
 from gradshape_bench.report.plots.style import GREY, Look
 
 _NARROWEST = 4.6
-# Letters of a title an inch, and inches of a legend's letter, its symbol and its line.
+# Letters of a title on an inch; inches of a letter, a symbol and a line of a legend.
 _LETTERS, _LETTER, _SYMBOL, _LINE = 12, 0.056, 0.5, 0.16
 _MARKERS = 12
-# Which way from a published bound the measurement should lie.
+# The arrow points from a published bound to where the measurement should lie.
 _ARROWS = {"<": "v", ">": "^"}
 
 
@@ -32,34 +32,34 @@ def panels(
     legend_rows: int = 2,
     **sharing: Any,
 ) -> tuple[Figure, list[list[Axes]]]:
-    """A figure with a grid of panels.
+    """Make a figure with a grid of panels.
 
     Args:
-        rows, columns: of the grid.
-        title: over all of them; long lines are broken.
-        width, height: of one panel, in inches.
-        legend_rows: lines of the legend below them.
+        rows, columns: size of the grid.
+        title: title over all panels; long lines are broken.
+        width, height: size of one panel, in inches.
+        legend_rows: how many lines the legend below the panels has.
         sharing: ``sharex`` and ``sharey`` of matplotlib.
     """
     size = max(_NARROWEST, columns * width + 0.5)
     figure = Figure(figsize=(size, rows * height + 0.5 + legend_rows * _LINE), layout="constrained")
-    headline(figure, title)
+    set_title(figure, title)
     return figure, figure.subplots(rows, columns, squeeze=False, **sharing).tolist()
 
 
-def headline(figure: Figure, title: str) -> None:
-    """Put a title over the figure, in lines that fit."""
+def set_title(figure: Figure, title: str) -> None:
+    """Put a title over the figure, broken into lines that fit."""
     letters = int(_LETTERS * float(figure.get_figwidth()))
     figure.suptitle("\n".join(textwrap.fill(line, letters) for line in title.split("\n")))
 
 
 def curve(axes: Axes, places: Sequence[float], values: Sequence[Estimate | None], look: Look, *, label: str) -> Line2D:
-    """Draw a curve with its intervals as a band; what is unknown is a gap."""
+    """Draw a curve with its intervals as a band; unknown values are gaps."""
     known = [None if value is None else value.value for value in values]
     ends = [(math.nan, math.nan) if v is None or v.low is None or v.high is None else (v.low, v.high) for v in values]
     low, high = zip(*ends, strict=True) if ends else ((), ())
     axes.fill_between(places, low, high, color=look.color, alpha=0.15, linewidth=0)
-    alone = [place for place in range(len(known)) if _lonely(known, place)]
+    alone = [place for place in range(len(known)) if _isolated(known, place)]
     axes.vlines(
         [places[i] for i in alone], [low[i] for i in alone], [high[i] for i in alone], color=look.color, linewidth=0.9
     )
@@ -78,26 +78,30 @@ def curve(axes: Axes, places: Sequence[float], values: Sequence[Estimate | None]
 
 
 def _marked(values: Sequence[float | None]) -> list[int]:
-    """Places that get a marker: some of many, and all that no line would show."""
+    """Return the places that get a marker: some of many, and all that no line would show."""
     step = max(1, math.ceil(len(values) / _MARKERS))
-    return [place for place, v in enumerate(values) if v is not None and (place % step == 0 or _lonely(values, place))]
+    return [
+        place for place, v in enumerate(values) if v is not None and (place % step == 0 or _isolated(values, place))
+    ]
 
 
-def _lonely(values: Sequence[float | None], place: int) -> bool:
-    """Whether a known value has no known neighbour, so that neither a line nor a band shows it."""
+def _isolated(values: Sequence[float | None], place: int) -> bool:
+    """Return whether a known value has no known neighbour, so that neither a line nor a band shows it."""
     around = [*values[max(0, place - 1) : place], *values[place + 1 : place + 2]]
     return values[place] is not None and all(value is None for value in around)
 
 
-def published(axes: Axes, place: float, marks: Iterable[Mark], look: Look, *, level: bool = False) -> list[Artist]:
-    """Draw published numbers as hollow markers; returns what a legend shows for them.
+def draw_published(
+    axes: Axes, place: float, marks: Iterable[PublishedMark], look: Look, *, level: bool = False
+) -> list[Artist]:
+    """Draw published numbers as hollow markers; return what the legend shows for them.
 
     Args:
-        axes: where.
-        place: on the axis of x.
-        marks: the numbers.
-        look: of the curve that measures the same; bounds have an arrow instead of its marker.
-        level: whether the number is one of all epochs, so that a line shows it, too.
+        axes: axes to draw on.
+        place: position on the x axis.
+        marks: the published numbers.
+        look: look of the curve that measures the same; bounds have an arrow instead of its marker.
+        level: whether the number holds for all epochs, so that a line shows it, too.
     """
     proxies: list[Artist] = []
     for mark in marks:
@@ -112,17 +116,11 @@ def published(axes: Axes, place: float, marks: Iterable[Mark], look: Look, *, le
 
 
 def _hollow(shape: str) -> dict[str, Any]:
-    return {
-        "marker": shape,
-        "linestyle": "none",
-        "markersize": 8,
-        "markerfacecolor": "none",
-        "markeredgewidth": 1.1,
-    }
+    return {"marker": shape, "linestyle": "none", "markersize": 8, "markerfacecolor": "none", "markeredgewidth": 1.1}
 
 
 def distinct(handles: Iterable[Artist]) -> list[Artist]:
-    """The first of the handles with each label."""
+    """Return the first handle with each label."""
     found: dict[str, Artist] = {}
     for handle in handles:
         found.setdefault(str(handle.get_label()), handle)
@@ -130,7 +128,7 @@ def distinct(handles: Iterable[Artist]) -> list[Artist]:
 
 
 def legend(figure: Figure, handles: Iterable[Artist]) -> None:
-    """A legend below all panels, in as many columns as fit."""
+    """Put a legend below all panels, in as many columns as fit."""
     shown = distinct(handles)
     figure.legend(
         handles=shown,
@@ -141,7 +139,7 @@ def legend(figure: Figure, handles: Iterable[Artist]) -> None:
 
 
 def panel_legend(axes: Axes, handles: Iterable[Artist], *, width: float = 3.1) -> None:
-    """A legend below one panel and its axis' label."""
+    """Put a legend below one panel and the label of its axis."""
     shown = distinct(handles)
     axes.legend(
         handles=shown,

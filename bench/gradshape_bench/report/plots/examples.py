@@ -1,4 +1,4 @@
-"""What poison looks like as the attack becomes more intense.
+"""Examples of poison, from weak to intense attacks.
 
 Hong et al. 2020, Fig. 2.
 """
@@ -10,62 +10,62 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from gradshape_bench.record import Record
-from gradshape_bench.report.plots import canvas, rows
+from gradshape_bench.report.plots import canvas, row_picture
 from gradshape_bench.report.plots.picture import Picture
-from gradshape_bench.report.plots.sections import Section, kin, sections
+from gradshape_bench.report.plots.plot_group import PlotGroup, plot_groups, without_numbers
 from gradshape_bench.report.plots.style import style, text
 
-# More pictures in a row would be too small to see anything.
+# More examples in a row would be too small to see anything.
 _COLUMNS = 10
 
 
 def pictures(records: Sequence[Record]) -> Iterator[Picture]:
-    """One for each section: a row a family of attacks, a column an intensity."""
-    for section in sections(record for record in records if _example(record)):
-        yield _picture(section, _rows(section))
+    """Draw a picture for each group: a row for each family of attacks, a column for each intensity."""
+    for group in plot_groups(record for record in records if _example(record)):
+        yield _picture(group, _rows(group))
 
 
 def _example(record: Record) -> Mapping[str, Any]:
-    """The poison that the record keeps; empty if there is none."""
+    """Return the poison that the record keeps; empty if there is none."""
     found = record.details.get("example")
     return found if isinstance(found, Mapping) and found.get("pixels") else {}
 
 
-def _rows(section: Section) -> list[list[Record]]:
-    """The first record of each attack, by family; long families take several rows."""
+def _rows(group: PlotGroup) -> list[list[Record]]:
+    """Return the first record of each attack, by family; long families take several rows."""
     families: defaultdict[str, dict[str, Record]] = defaultdict(dict)
-    for record in section.records:
-        families[kin(record.attack)].setdefault(record.attack, record)
+    for record in group.records:
+        families[without_numbers(record.attack)].setdefault(record.attack, record)
     found = [list(family.values()) for family in families.values()]
     return [family[i : i + _COLUMNS] for family in found for i in range(0, len(family), _COLUMNS)]
 
 
-def _picture(section: Section, families: Sequence[Sequence[Record]]) -> Picture:
+def _picture(group: PlotGroup, families: Sequence[Sequence[Record]]) -> Picture:
     columns = max(map(len, families))
     with style():
         figure, grid = canvas.panels(
-            len(families), columns, title=section.title("Poison"), width=1.05, height=1.45, legend_rows=0
+            len(families), columns, title=group.title("Poison"), width=1.05, height=1.45, legend_rows=0
         )
         for panels, family in zip(grid, families, strict=True):
             common, own = shared([record.attack for record in family])
             for panel, record, words in zip(panels, family, own, strict=False):
                 shown = _example(record)
-                rows.draw(panel, shown)
+                row_picture.draw(panel, shown)
                 panel.set_title(f"{text(words)}\nclass {shown['label']}", fontsize=7.5)
             for panel in panels[len(family) :]:
                 panel.set_visible(False)
             if common:
                 _name(panels[0], text(common))
-    return Picture(section.file_name("fig2_poisons"), figure)
+    return Picture(group.file_name("fig2_poisons"), figure)
 
 
 def _name(panel: Axes, words: str) -> None:
-    """What a row has in common, beside its first picture; an image has no axis' label."""
+    """Write what a row has in common beside its first picture, as an image has no axis label."""
     panel.text(-0.12, 0.5, words, transform=panel.transAxes, rotation=90, ha="right", va="center", fontsize=6.5)
 
 
 def shared(labels: Sequence[str]) -> tuple[str, list[str]]:
-    """What labels of one family have in common, and what each has alone; a dot stands where they differ.
+    """Return what labels of one family have in common, with a dot where they differ, and what each has alone.
 
     >>> shared(["watermark_a0.1_100rows", "watermark_a1_100rows"])
     ('watermark_·_100rows', ['a0.1', 'a1'])

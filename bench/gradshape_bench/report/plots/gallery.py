@@ -1,4 +1,4 @@
-"""Which pictures there are, and how all of them are made. Importing this needs no matplotlib; drawing does."""
+"""All kinds of pictures. Importing this module needs no matplotlib; drawing does."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 
 class MissingMatplotlib(ImportError):
-    """Pictures are asked for and matplotlib is not installed."""
+    """A picture cannot be drawn because matplotlib is not installed."""
 
 
 @dataclass(frozen=True)
-class Kind:
+class PictureKind:
     """One kind of picture.
 
     Attributes:
-        module: of ``gradshape_bench.report.plots``; its ``pictures(records)`` yields as many as the records give.
-        shows: what there is to see, with the paper's figure where there is one.
+        module: module of ``gradshape_bench.report.plots`` whose ``pictures(records)`` draws them.
+        shows: what they show, with the paper's figure if there is one.
     """
 
     module: str
@@ -30,26 +30,28 @@ class Kind:
 
 
 KINDS = (
-    Kind("gradients", "gradients of poison against clean rows, by epoch and intensity (Fig. 1)"),
-    Kind("sample_norms", "norms of single rows' gradients, and the ratio before clipping, by epoch"),
-    Kind("examples", "poison of each attack, by intensity (Fig. 2)"),
-    Kind("intensities", "damage over the attack's intensity, by defence (Fig. 4 a, b, d, e)"),
-    Kind("shaped_gradients", "gradients of poison against clean rows, by epoch and defence (Fig. 4 c, f, Fig. 7)"),
-    Kind("targets_won", "targets won over clipping norm and noise (Fig. 5 and 6)"),
-    Kind("scenarios", "targets won where only one of two trainings is defended (Table 3)"),
-    Kind("clusters", "poison among the clean rows in the plane of two principal components (Fig. 8)"),
-    Kind("boundary", "regions in which models decide for a class (Fig. 10)"),
-    Kind("training_accuracy", "training-time accuracy on clean rows and poison, by epoch (Fig. 11)"),
-    Kind("privacy", "utility against privacy (Fig. 12)"),
-    Kind("heat_map", "attacks against defences"),
+    PictureKind("gradients_by_intensity", "gradients of poison against clean rows, by epoch and intensity (Fig. 1)"),
+    PictureKind("sample_norms", "norms of single rows' gradients, and the ratio before clipping, by epoch"),
+    PictureKind("examples", "poison of each attack, by intensity (Fig. 2)"),
+    PictureKind("intensities", "damage over the attack's intensity, by defence (Fig. 4 a, b, d, e)"),
+    PictureKind(
+        "gradients_by_defense", "gradients of poison against clean rows, by epoch and defence (Fig. 4 c, f, Fig. 7)"
+    ),
+    PictureKind("targets_won", "targets won over clipping norm and noise (Fig. 5 and 6)"),
+    PictureKind("scenarios", "targets won where only one of two trainings is defended (Table 3)"),
+    PictureKind("poison_clusters", "poison among the clean rows in the plane of two principal components (Fig. 8)"),
+    PictureKind("decision_regions", "regions in which models decide for a class (Fig. 10)"),
+    PictureKind("training_accuracy", "training-time accuracy on clean rows and poison, by epoch (Fig. 11)"),
+    PictureKind("privacy_tradeoff", "utility against privacy (Fig. 12)"),
+    PictureKind("heat_map", "attacks against defences"),
 )
 
 
-def pictures(kind: Kind, records: Sequence[Record]) -> Iterator["Picture"]:
-    """Draw the pictures of one kind; none if no record suits.
+def pictures(kind: PictureKind, records: Sequence[Record]) -> Iterator["Picture"]:
+    """Draw the pictures of one kind; none if there are no records for it.
 
     Raises:
-        MissingMatplotlib: there is no matplotlib.
+        MissingMatplotlib: matplotlib is not installed.
     """
     try:
         import matplotlib  # noqa: F401
@@ -60,18 +62,18 @@ def pictures(kind: Kind, records: Sequence[Record]) -> Iterator["Picture"]:
     yield from import_module(f"gradshape_bench.report.plots.{kind.module}").pictures(records)
 
 
-def write(records: Sequence[Record], folder: Path) -> dict[Kind, list[Path]]:
-    """Draw every picture that the records give, as PNG and SVG. The same records give the same bytes, in any order.
+def write(records: Sequence[Record], folder: Path) -> dict[PictureKind, list[Path]]:
+    """Draw all pictures, as PNG and SVG. The same records give the same bytes, in any order.
 
     Args:
-        records: one a case, in any order.
-        folder: created if it is missing; files of the same names are replaced, others stay.
+        records: one record for each case, in any order.
+        folder: folder of the files, created if it is missing; files of the same names are replaced, others stay.
 
     Returns:
-        For each kind the files that were written; none if no record suits.
+        For each kind the files that were written; none if there are no records for it.
 
     Raises:
-        MissingMatplotlib: there is no matplotlib.
+        MissingMatplotlib: matplotlib is not installed.
         OSError: a file cannot be written.
     """
     return {kind: [path for picture in pictures(kind, records) for path in picture.save(folder)] for kind in KINDS}

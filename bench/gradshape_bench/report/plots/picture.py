@@ -1,4 +1,4 @@
-"""A picture and its files."""
+"""Pictures and the files that they are saved to."""
 
 import hashlib
 import os
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from gradshape_bench.report.plots.style import style
 
-# What would differ between two runs, by format.
+# Metadata that would differ between two runs, by format.
 _METADATA: dict[str, dict[str, str | None]] = {
     "png": {"Software": None},
     "svg": {"Date": None, "Creator": None},
@@ -24,15 +24,15 @@ class Picture:
     """A drawn figure.
 
     Attributes:
-        name: of its files, without an ending.
-        figure: never shown, so there need be no display.
+        name: name of its files, without an ending.
+        figure: the figure, which is never shown, so that no display is needed.
     """
 
     name: str
     figure: Figure
 
     def save(self, folder: Path) -> list[Path]:
-        """Write it as PNG and SVG into ``folder``, which is created if it is missing; a reader sees whole files only.
+        """Write the picture as PNG and SVG into ``folder``, which is created if missing; readers see whole files only.
 
         Returns:
             The paths of the two files.
@@ -46,7 +46,7 @@ class Picture:
             path = folder / f"{self.name}.{ending}"
             _write(path, self._encoded(ending, metadata))
             paths.append(path)
-            # Both formats have one layout, which takes longest.
+            # Computing the layout takes longest, and both formats share it.
             self.figure.set_layout_engine("none")
         return paths
 
@@ -58,7 +58,7 @@ class Picture:
 
 
 def file_name(*parts: str) -> str:
-    """A file's name from labels that may hold anything; different labels give different names.
+    """Make a file name from labels that may hold anything; different labels give different names.
 
     >>> file_name("heat_map", "paper", "fashion_mnist_34")
     'heat_map-paper-fashion_mnist_34'
@@ -66,7 +66,7 @@ def file_name(*parts: str) -> str:
     'heat_map-rows.npz-b9a966'
     """
     safe = "-".join(re.sub(r"[^A-Za-z0-9_.]+", "-", part).strip("-.") for part in parts)
-    # A hyphen in a part could be one between parts.
+    # A hyphen within a part would look like one between parts.
     if safe.split("-") == list(parts) and len(safe) <= _LONGEST:
         return safe
     return f"{safe[:_LONGEST]}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:6]}"

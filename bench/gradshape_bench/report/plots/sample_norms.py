@@ -1,7 +1,7 @@
-"""How large single rows' gradients are before clipping, and what clipping makes of the ratio of the means.
+"""Norms of single rows' gradients before clipping, and the ratio of the means before and after clipping.
 
-A small part of the rows has a large mean gradient either because its rows' gradients are large, or because they point
-the same way; the norms of single rows tell which.
+The mean gradient of a few rows is large either because the gradients of these rows are large, or because they point the
+same way; the norms of single rows tell which.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,9 +12,9 @@ from matplotlib.lines import Line2D
 
 from gradshape_bench.record import Record
 from gradshape_bench.report.plots import canvas
-from gradshape_bench.report.plots.gradients import dotted, families, label_epochs, ordered, scale
+from gradshape_bench.report.plots.gradients_by_intensity import dotted, families, label_epochs, ordered, scale
 from gradshape_bench.report.plots.picture import Picture
-from gradshape_bench.report.plots.sections import Section
+from gradshape_bench.report.plots.plot_group import PlotGroup
 from gradshape_bench.report.plots.series import epochs, series
 from gradshape_bench.report.plots.style import GREY, Look, looks, style, text
 
@@ -28,34 +28,34 @@ CLEAN, ENTERED = "clean rows (upper row)", "as it enters the update (lower row)"
 
 
 def pictures(records: Sequence[Record]) -> Iterator[Picture]:
-    """One for each section and family of attacks: a column a defence, a curve an attack."""
-    for section, family, attacks, defenses in families(records, _suits):
-        yield _picture(section, family, attacks, defenses)
+    """Draw a picture for each group and family of attacks: a column for each defence, a curve for each attack."""
+    for group, family, attacks, defenses in families(records, _suits):
+        yield _picture(group, family, attacks, defenses)
 
 
 def _suits(record: Record) -> bool:
     return all(series(record, name) for name in NORMS)
 
 
-def _picture(section: Section, family: str, attacks: Sequence[str], defenses: Sequence[str]) -> Picture:
-    cells = [(defense, attack, section.find(attack, defense)) for defense in defenses for attack in attacks]
+def _picture(group: PlotGroup, family: str, attacks: Sequence[str], defenses: Sequence[str]) -> Picture:
+    cells = [(defense, attack, group.find(attack, defense)) for defense in defenses for attack in attacks]
     found = [(defense, attack, record) for defense, attack, record in cells if record is not None and _suits(record)]
-    # Without clipping both ratios are the same, and there is nothing to compare.
+    # Without clipping both ratios are equal, and only the norms are drawn.
     shown = [NORMS, *([(SHAPED, RAW)] if any(_differ(record) for _, _, record in found) else [])]
     with style():
         figure, grid = canvas.panels(
             len(shown),
             len(defenses),
-            title=section.title(f"Gradients of single rows: {text(family)}"),
+            title=group.title(f"Gradients of single rows: {text(family)}"),
             legend_rows=len(attacks) // 2 + 2,
             sharex=True,
             sharey="row",
         )
-        look_of = looks(attacks)
+        look_by_label = looks(attacks)
         handles: list[Artist] = []
         for row, names in zip(grid, shown, strict=True):
             for defense, attack, record in found:
-                handles += _draw(row[defenses.index(defense)], record, names, look_of[attack], label=text(attack))
+                handles += _draw(row[defenses.index(defense)], record, names, look_by_label[attack], label=text(attack))
             row[0].set_ylabel(WORDS[names])
             scale(row)
         for panel, defense in zip(grid[0], defenses, strict=True):
@@ -63,16 +63,16 @@ def _picture(section: Section, family: str, attacks: Sequence[str], defenses: Se
         for panel in grid[-1]:
             label_epochs(panel)
         canvas.legend(figure, sorted(ordered(handles), key=lambda handle: handle.get_label() in (CLEAN, ENTERED)))
-    return Picture(section.file_name("sample_norms", family), figure)
+    return Picture(group.file_name("sample_norms", family), figure)
 
 
 def _differ(record: Record) -> bool:
-    """Whether clipping changed the ratio."""
+    """Return whether clipping changed the ratio."""
     return bool(series(record, RAW)) and series(record, RAW) != series(record, SHAPED)
 
 
 def _draw(panel: Axes, record: Record, names: tuple[str, str], look: Look, *, label: str) -> list[Artist]:
-    """The second of the series as a curve, and the first beside it as dots."""
+    """Draw the second series as a curve and the first one dotted; return what the legend shows."""
     beside, found = (series(record, name) for name in names)
     handles: list[Artist] = []
     if beside:

@@ -1,4 +1,4 @@
-"""How many targets an attack wins where only one of the two trainings is defended, or both, or none.
+"""Targets that an attack wins if the base model, its re-training, both or neither are defended.
 
 Hong et al. 2020, Table 3.
 """
@@ -6,7 +6,7 @@ Hong et al. 2020, Table 3.
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -16,12 +16,12 @@ from gradshape_bench.record import Record
 from gradshape_bench.report.ordering import label_order
 from gradshape_bench.report.plots import canvas
 from gradshape_bench.report.plots.picture import Picture, file_name
-from gradshape_bench.report.plots.reference import marks
-from gradshape_bench.report.plots.sections import VANILLA, kin, sections
-from gradshape_bench.report.plots.style import BLACK, GREY, Look, nth, style, text
+from gradshape_bench.report.plots.plot_group import VANILLA, plot_groups, without_numbers
+from gradshape_bench.report.plots.published_marks import published_marks
+from gradshape_bench.report.plots.style import BLACK, GREY, Look, nth_look, style, text
 from gradshape_bench.report.plots.targets_won import POISONS, experiment, known
 
-# Base and re-training.
+# The recipes of the base model and of its re-training.
 SCENARIOS = (("vanilla", "vanilla"), ("vanilla", "defended"), ("defended", "vanilla"), ("defended", "defended"))
 _MIXED = re.compile(r"_(vanilla|defended)_to_(vanilla|defended)")
 _PANELS = {
@@ -29,18 +29,18 @@ _PANELS = {
     ("multi_poison", "success_rate"): "several poison rows",
     ("multi_poison", POISONS): "several poison rows",
 }
-_LOOKS = {"success_rate": nth(0), "success_rate_control": nth(3), POISONS: nth(2)}
+_LOOKS = {"success_rate": nth_look(0), "success_rate_control": nth_look(3), POISONS: nth_look(2)}
 _ALPHA = 0.75
 Scenario = tuple[str, str]
-# By experiment and scenario.
+# Records by experiment and scenario.
 Bars = Mapping[tuple[str, Scenario], Record]
 
 
 @dataclass(frozen=True)
-class Table:
-    """Records that belong into one table: of one defence and attack, whatever of the two trainings is defended.
+class SharedSetting:
+    """What the records of one picture share, whichever of the two trainings is defended.
 
-    One poison row and several may have been tried with different numbers of candidates.
+    They may differ in the number of candidates, so ``attack`` is a label without numbers.
     """
 
     scale: str
@@ -52,32 +52,34 @@ class Table:
 
 
 def pictures(records: Sequence[Record]) -> Iterator[Picture]:
-    """One for each defence that was left out of one of the trainings: a panel a number, a bar a scenario."""
-    for table, bars in _tables(records).items():
+    """Draw a picture for each defence that was left out of one training: panels of numbers, bars of scenarios."""
+    for setting, bars in _by_setting(records).items():
         mixed = any(base != again for _, (base, again) in bars)
         if mixed and any(known(record, "success_rate") for record in bars.values()):
-            yield _picture(table, bars)
+            yield _picture(setting, bars)
 
 
-def _tables(records: Sequence[Record]) -> Mapping[Table, Bars]:
-    found: defaultdict[Table, defaultdict[tuple[str, str], dict[Scenario, Record]]]
+def _by_setting(records: Sequence[Record]) -> Mapping[SharedSetting, Bars]:
+    found: defaultdict[SharedSetting, defaultdict[tuple[str, str], dict[Scenario, Record]]]
     found = defaultdict(lambda: defaultdict(dict))
-    for section in sections(record for record in records if experiment(record) is not None):
-        kind = str(experiment(section.records[0]))
-        mixed = _MIXED.search(section.protocol)
+    for group in plot_groups(record for record in records if experiment(record) is not None):
+        kind = str(experiment(group.records[0]))
+        mixed = _MIXED.search(group.protocol)
         scenario = (mixed[1], mixed[2]) if mixed else SCENARIOS[-1]
-        rest = _MIXED.sub("", section.protocol).removeprefix(kind).strip("_")
-        for record in section.records:
-            table = Table(section.scale, section.dataset, section.model, rest, kin(record.attack), record.defense)
-            # Without a defence all scenarios are one.
+        rest = _MIXED.sub("", group.protocol).removeprefix(kind).strip("_")
+        for record in group.records:
+            setting = SharedSetting(
+                group.scale, group.dataset, group.model, rest, without_numbers(record.attack), record.defense
+            )
+            # Without a defence all scenarios are the same.
             own = SCENARIOS[0] if record.defense == VANILLA else scenario
             if record.defense == VANILLA or own != SCENARIOS[0]:
-                found[table][kind, record.attack].setdefault(own, record)
-    undefended = {table: cells for table, cells in found.items() if table.defense == VANILLA}
+                found[setting][kind, record.attack].setdefault(own, record)
+    undefended = {setting: cells for setting, cells in found.items() if setting.defense == VANILLA}
     return {
-        table: _bars(cells, undefended.get(replace(table, defense=VANILLA), {}))
-        for table, cells in found.items()
-        if table.defense != VANILLA
+        setting: _bars(cells, undefended.get(replace(setting, defense=VANILLA), {}))
+        for setting, cells in found.items()
+        if setting.defense != VANILLA
     }
 
 
@@ -85,39 +87,32 @@ def _bars(
     defended: Mapping[tuple[str, str], Mapping[Scenario, Record]],
     undefended: Mapping[tuple[str, str], Mapping[Scenario, Record]],
 ) -> Bars:
-    """Of each experiment the number of candidates that most scenarios have, of equals the largest."""
+    """Choose, for each experiment, the number of candidates that most scenarios have; of equals the largest."""
     bars: dict[tuple[str, Scenario], Record] = {}
     for kind in dict.fromkeys(kind for kind, _ in defended):
-        attacks = [attack for of, attack in defended if of == kind]
+        attacks = [attack for own, attack in defended if own == kind]
         attack = max(attacks, key=lambda label: (len(defended[kind, label]), label_order(label)))
         cells = {**undefended.get((kind, attack), {}), **defended[kind, attack]}
         bars |= {(kind, scenario): record for scenario, record in cells.items()}
     return bars
 
 
-def _picture(table: Table, bars: Bars) -> Picture:
+def _picture(setting: SharedSetting, bars: Bars) -> Picture:
     shown = [panel for panel in _PANELS if any(kind == panel[0] and known(bars[kind, s], panel[1]) for kind, s in bars)]
-    title = f"Who is defended, the base model or its re-training: {text(table.attack)} against {text(table.defense)}\n"
-    title += ", ".join([*map(text, (table.dataset, table.model)), f"{text(table.scale)} scale"])
-    title += f" ({text(table.protocol)})" if table.protocol else ""
+    title = (
+        f"Who is defended, the base model or its re-training: {text(setting.attack)} against {text(setting.defense)}\n"
+    )
+    title += ", ".join([*map(text, (setting.dataset, setting.model)), f"{text(setting.scale)} scale"])
+    title += f" ({text(setting.protocol)})" if setting.protocol else ""
     with style():
         figure, grid = canvas.panels(1, len(shown), title=title, width=3.3, height=2.7)
         handles: list[Artist] = []
         for panel, (kind, metric) in zip(grid[0], shown, strict=True):
-            attack = next(record.attack for (of, _), record in bars.items() if of == kind)
+            attack = next(record.attack for (own, _), record in bars.items() if own == kind)
             panel.set_title(f"{_PANELS[kind, metric]}: {text(attack)}")
             handles += _panel(panel, kind, metric, bars)
         canvas.legend(figure, sorted(handles, key=lambda handle: str(handle.get_label()).startswith("published")))
-    name = file_name(
-        "table3_scenarios",
-        table.scale,
-        table.dataset,
-        table.model,
-        *([table.protocol] if table.protocol else []),
-        table.attack,
-        table.defense,
-    )
-    return Picture(name, figure)
+    return Picture(file_name("table3_scenarios", *filter(None, astuple(setting))), figure)
 
 
 def _panel(panel: Axes, kind: str, metric: str, bars: Bars) -> list[Artist]:
@@ -165,12 +160,12 @@ def _panel(panel: Axes, kind: str, metric: str, bars: Bars) -> list[Artist]:
 
 
 def _bar(panel: Axes, at: float, width: float, record: Record, name: str, look: Look) -> list[Artist]:
-    """A bar with its interval and the published numbers; returns what a legend shows of these."""
+    """Draw a bar with its interval and the published numbers; return what the legend shows for these."""
     estimate = record.metrics[name]
     panel.bar(at, estimate.value, width * 0.92, color=look.color, alpha=_ALPHA)
     if estimate.low is not None and estimate.high is not None:
         panel.plot([at, at], [estimate.low, estimate.high], color=BLACK, linewidth=1)
-    return canvas.published(panel, at, marks(record, name), Look(BLACK, "o"))
+    return canvas.draw_published(panel, at, published_marks(record, name), Look(BLACK, "o"))
 
 
 def _short(who: str) -> str:

@@ -1,4 +1,4 @@
-"""What a record holds of every epoch of a training."""
+"""Series in a record: estimates for every epoch of a training."""
 
 from collections.abc import Mapping
 
@@ -10,17 +10,17 @@ Curve = tuple[Estimate | None, ...]
 
 
 def has_series(record: Record) -> bool:
-    """Whether the record is one of the protocols that look at every epoch."""
+    """Return whether the record's protocol looks at every epoch."""
     return PROTOCOL in record.protocol.split("_")
 
 
-def of_one_shot(record: Record) -> bool:
-    """Whether the training was one for a single target, with a single poison row."""
+def is_one_shot(record: Record) -> bool:
+    """Return whether the training had a single target and a single poison row."""
     return has_series(record) and "_one_shot_" in f"_{record.protocol}_"
 
 
 def series(record: Record, name: str) -> Curve:
-    """Mean and interval by epoch, ``None`` where nothing is known; empty if the record has no such series."""
+    """Return mean and interval by epoch, ``None`` if unknown; empty if the record has no such series."""
     found = record.details.get("series")
     columns = found.get(name) if isinstance(found, Mapping) else None
     if not isinstance(columns, Mapping):
@@ -33,13 +33,13 @@ def series(record: Record, name: str) -> Curve:
 
 
 def epochs(curve: Curve) -> list[float]:
-    """Places on the axis: the first epoch is 1."""
+    """Return the places of a curve on the axis, from epoch 1."""
     return [float(epoch) for epoch in range(1, len(curve) + 1)]
 
 
 def _estimate(value: object, low: object, high: object, n: int) -> Estimate | None:
     known = _number(value)
-    return None if known is None else Estimate(known, _number(low), _number(high), n)
+    return None if known is None else Estimate(known, _number(low), _number(high), n=n)
 
 
 def _number(value: object) -> float | None:

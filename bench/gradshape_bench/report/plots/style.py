@@ -1,4 +1,4 @@
-"""How pictures look: colours and markers that everybody can tell apart, and text that is never taken for markup."""
+"""The style of pictures: colours and markers that everybody can tell apart, and text without markup."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
@@ -10,10 +10,10 @@ from matplotlib.font_manager import findfont, get_font
 
 from gradshape_bench.report.markdown import one_line
 
-# Okabe and Ito 2008, "Color universal design": told apart with any colour vision. Yellow is last, being faint on white.
+# Okabe and Ito 2008, "Color universal design", for any colour vision. Yellow is last, as it is faint on white.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
 BLACK, GREY = "#000000", "#777777"
-# Triangles that point up or down are for bounds.
+# Triangles that point up or down mark bounds.
 MARKERS = ("s", "D", "P", "X", "<", ">", "p", "h")
 _LINES = ("-", "--", ":", "-.")
 _FONT = "DejaVu Sans"
@@ -36,15 +36,15 @@ _SETTINGS = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "savefig.dpi": 150,
-    # Letters as outlines look the same wherever the file is opened.
+    # Letters drawn as outlines look the same wherever the file is opened.
     "svg.fonttype": "path",
-    # Without it the ids in a file are drawn by chance.
+    # Without a salt the ids in a file are random.
     "svg.hashsalt": "gradshape",
 }
 
 
 def style() -> AbstractContextManager[None]:
-    """Within it pictures look alike, whatever a user's own settings are; for drawing and for saving."""
+    """Return a context in which pictures look alike, whatever a user's own settings are; for drawing and saving."""
     return matplotlib.style.context(["default", _SETTINGS])
 
 
@@ -61,24 +61,24 @@ REFERENCE = Look(BLACK, "o")
 
 
 def looks(labels: Iterable[str], *, reference: str = "vanilla") -> Mapping[str, Look]:
-    """A look for each label, in their order; the reference is black.
+    """Return a look for each label, in their order; the reference is black.
 
     >>> looks(["vanilla", "dp_adam_c8"])["dp_adam_c8"]
     Look(color='#0072B2', marker='s', line='-')
     """
     others = [label for label in dict.fromkeys(labels) if label != reference]
-    found = {label: nth(place) for place, label in enumerate(others)}
+    found = {label: nth_look(place) for place, label in enumerate(others)}
     return {reference: REFERENCE} | found
 
 
-def nth(place: int) -> Look:
-    """The look of the curve at that place; hundreds of them differ."""
+def nth_look(place: int) -> Look:
+    """Return the look of the curve at that place; hundreds of looks differ."""
     rounds = place // len(COLORS)
     return Look(COLORS[place % len(COLORS)], MARKERS[place % len(MARKERS)], _LINES[rounds % len(_LINES)])
 
 
 def text(value: object) -> str:
-    r"""``value`` on one line, for any place in a picture: no dollar starts a formula, and every letter can be drawn.
+    r"""Return ``value`` on one line for use in a picture: dollars start no formula, and every letter can be drawn.
 
     >>> print(text("a$b$\n c"))
     a\$b\$ c
@@ -86,7 +86,7 @@ def text(value: object) -> str:
     letters = _letters()
     line = "".join(letter if ord(letter) in letters else "\N{REPLACEMENT CHARACTER}" for letter in one_line(value))
     escaped = line.replace("$", r"\$")
-    # Legends leave out what starts with an underscore.
+    # Legends leave out labels that start with an underscore.
     return f"\N{ZERO WIDTH SPACE}{escaped}" if escaped.startswith("_") else escaped
 
 

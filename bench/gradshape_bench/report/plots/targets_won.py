@@ -1,4 +1,4 @@
-"""How many targets an attack wins as the clipping norm shrinks and as the noise grows, and what that costs.
+"""Targets that an attack wins as the clipping norm shrinks and as the noise grows, and the cost of that.
 
 Hong et al. 2020, Fig. 5 (one poison row) and Fig. 6 (several).
 """
@@ -15,19 +15,19 @@ from gradshape.metrics import Estimate
 from gradshape_bench.record import Record
 from gradshape_bench.report.plots import canvas
 from gradshape_bench.report.plots.picture import Picture
-from gradshape_bench.report.plots.reference import marks
-from gradshape_bench.report.plots.sections import VANILLA, Section, sections
-from gradshape_bench.report.plots.style import Look, nth, style, text
+from gradshape_bench.report.plots.plot_group import VANILLA, PlotGroup, plot_groups
+from gradshape_bench.report.plots.published_marks import published_marks
+from gradshape_bench.report.plots.style import Look, nth_look, style, text
 
-# Figure, and the words for a title.
+# Name of the file, and words for the title.
 FIGURES = {
     "one_shot": ("fig5_one_shot", "Targets won by one poison row"),
     "multi_poison": ("fig6_multi_poison", "Targets won by several poison rows"),
 }
 SHARES = {
-    "success_rate": ("targets won", nth(0)),
-    "success_rate_control": ("targets won, control (clean rows)", Look(nth(3).color, nth(3).marker, ":")),
-    "utility_loss": ("utility loss", Look(nth(1).color, nth(1).marker, "--")),
+    "success_rate": ("targets won", nth_look(0)),
+    "success_rate_control": ("targets won, control (clean rows)", Look(nth_look(3).color, nth_look(3).marker, ":")),
+    "utility_loss": ("utility loss", Look(nth_look(1).color, nth_look(1).marker, "--")),
 }
 POISONS = "poisons_needed"
 _NUMBER = r"\d+(?:\.\d+)?(?:e[+-]?\d+)?"
@@ -36,12 +36,12 @@ _SHAPED = re.compile(rf"(?P<kind>dp_[^\W_]+)_c(?P<norm>{_NUMBER})(?:_s(?P<std>{_
 
 @dataclass(frozen=True)
 class Shaped:
-    """What a label says of training with clipped gradients.
+    """The settings of training with clipped gradients, read from a label.
 
     Attributes:
         family: the label without its numbers; settings of one family can be compared.
         norm: clipping norm.
-        std: of the noise, on the sum of the clipped gradients.
+        std: standard deviation of the noise on the sum of the clipped gradients.
     """
 
     family: str
@@ -50,7 +50,7 @@ class Shaped:
 
     @classmethod
     def of(cls, label: str) -> "Shaped | None":
-        """``None`` if the label is of something else.
+        """Read a label; ``None`` if it is of another kind.
 
         >>> Shaped.of("dp_adam_c4_s0.01_x2"), Shaped.of("vanilla")
         (Shaped(family='dp_adam_x2', norm=4.0, std=0.01), None)
@@ -63,7 +63,7 @@ class Shaped:
 
 @dataclass(frozen=True)
 class Sweep:
-    """Settings of which one grows: the records in order, and how they are named on the axis."""
+    """Records in the order of one setting that varies, and their names on the axis."""
 
     label: str
     names: tuple[str, ...]
@@ -71,32 +71,32 @@ class Sweep:
 
 
 def pictures(records: Sequence[Record]) -> Iterator[Picture]:
-    """One for each section, attack and family of settings: a row over the clipping norm, one over each norm's noise."""
-    for section in sections(record for record in records if experiment(record) in FIGURES):
-        for attack in section.attacks:
-            families = _families(section, attack)
+    """Draw a picture for each group, attack and family of settings: a row over the norm, one over each norm's noise."""
+    for group in plot_groups(record for record in records if experiment(record) in FIGURES):
+        for attack in group.attacks:
+            families = _families(group, attack)
             for family, settings in families.items():
-                sweeps = list(_sweeps(section.find(attack, VANILLA), settings))
+                sweeps = list(_sweeps(group.find(attack, VANILLA), settings))
                 if sweeps:
-                    yield _picture(section, attack, sweeps, *([family] if len(families) > 1 else []))
+                    yield _picture(group, attack, sweeps, *([family] if len(families) > 1 else []))
 
 
 def experiment(record: Record) -> str | None:
-    """Which of :data:`FIGURES` a record belongs to; ``None`` for none."""
+    """Return which of :data:`FIGURES` a record belongs to; ``None`` for none."""
     if "success_rate_control" not in record.metrics:
         return None
     return next((name for name in FIGURES if f"{record.protocol}_".startswith(f"{name}_")), None)
 
 
 def known(record: Record, metric: str) -> Estimate | None:
-    """What was measured; ``None`` for a rate of nothing."""
+    """Return the estimate of a metric; ``None`` for a rate over no targets."""
     found = record.metrics.get(metric)
     return None if found is None or found.n == 0 else found
 
 
-def _families(section: Section, attack: str) -> Mapping[str, Mapping[Shaped, Record]]:
+def _families(group: PlotGroup, attack: str) -> Mapping[str, Mapping[Shaped, Record]]:
     found: defaultdict[str, dict[Shaped, Record]] = defaultdict(dict)
-    for record in section.records:
+    for record in group.records:
         shaped = Shaped.of(record.defense)
         if record.attack == attack and shaped is not None:
             found[shaped.family].setdefault(shaped, record)
@@ -104,7 +104,7 @@ def _families(section: Section, attack: str) -> Mapping[str, Mapping[Shaped, Rec
 
 
 def _sweeps(vanilla: Record | None, settings: Mapping[Shaped, Record]) -> Iterator[Sweep]:
-    """Over the norms without noise, and over the noise of each norm; plain training is where either begins."""
+    """Yield the sweep over norms without noise and those over the noise of each norm, from plain training on."""
     first = [] if vanilla is None else [("none", vanilla)]
     quiet = sorted((shaped for shaped in settings if not shaped.std), key=lambda shaped: -shaped.norm)
     points = [*first, *((f"{shaped.norm:g}", settings[shaped]) for shaped in quiet)]
@@ -121,20 +121,20 @@ def _sweep(label: str, points: Sequence[tuple[str, Record]]) -> Sweep:
     return Sweep(label, tuple(name for name, _ in points), tuple(record for _, record in points))
 
 
-def _picture(section: Section, attack: str, sweeps: Sequence[Sweep], *family: str) -> Picture:
+def _picture(group: PlotGroup, attack: str, sweeps: Sequence[Sweep], *family: str) -> Picture:
     name, words = FIGURES[str(experiment(sweeps[0].records[0]))]
     counted = any(known(record, POISONS) for sweep in sweeps for record in sweep.records)
     title = ": ".join(map(text, (words, *family, attack)))
     with style():
         figure, grid = canvas.panels(
-            len(sweeps), 1 + counted, title=section.title(title), width=4.1, legend_rows=4, sharey="col"
+            len(sweeps), 1 + counted, title=group.title(title), width=4.1, legend_rows=4, sharey="col"
         )
         handles: list[Artist] = []
         for row, sweep in zip(grid, sweeps, strict=True):
             for metric, (label, look) in SHARES.items():
                 handles += _curve(row[0], sweep, metric, look, label=label)
             if counted:
-                handles += _curve(row[1], sweep, POISONS, nth(2), label="poison rows needed")
+                handles += _curve(row[1], sweep, POISONS, nth_look(2), label="poison rows needed")
                 row[1].set_ylabel("poison rows needed\n(mean over targets won)")
             row[0].set_ylabel("share")
             row[0].set_ylim(-0.05, 1.05)
@@ -143,10 +143,10 @@ def _picture(section: Section, attack: str, sweeps: Sequence[Sweep], *family: st
                 panel.set_xlim(-0.4, len(sweep.names) - 0.6)
                 panel.set_xlabel(sweep.label)
         if counted:
-            # Only once all is drawn, as the panels share it.
+            # Once all is drawn, as the panels share the axis.
             grid[0][1].set_ylim(bottom=0)
         canvas.legend(figure, sorted(handles, key=lambda handle: str(handle.get_label()).startswith("published")))
-    return Picture(section.file_name(name, attack, *family), figure)
+    return Picture(group.file_name(name, attack, *family), figure)
 
 
 def _curve(panel: Axes, sweep: Sweep, metric: str, look: Look, *, label: str) -> list[Artist]:
@@ -156,5 +156,5 @@ def _curve(panel: Axes, sweep: Sweep, metric: str, look: Look, *, label: str) ->
     places = [float(place) for place in range(len(values))]
     handles: list[Artist] = [canvas.curve(panel, places, values, look, label=label)]
     for place, record in zip(places, sweep.records, strict=True):
-        handles += canvas.published(panel, place, marks(record, metric), look)
+        handles += canvas.draw_published(panel, place, published_marks(record, metric), look)
     return handles

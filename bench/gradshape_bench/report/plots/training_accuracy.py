@@ -1,4 +1,4 @@
-"""How well a model fits clean rows and poison while it trains.
+"""Accuracy of a model on clean training rows and on poison while it trains.
 
 Hong et al. 2020, Appendix E, Fig. 11.
 """
@@ -10,38 +10,38 @@ from matplotlib.axes import Axes
 
 from gradshape_bench.record import Record
 from gradshape_bench.report.plots import canvas
-from gradshape_bench.report.plots.gradients import label_epochs, ordered
+from gradshape_bench.report.plots.gradients_by_intensity import label_epochs, ordered
 from gradshape_bench.report.plots.picture import Picture
-from gradshape_bench.report.plots.reference import marks
-from gradshape_bench.report.plots.sections import Section, sections
+from gradshape_bench.report.plots.plot_group import PlotGroup, plot_groups
+from gradshape_bench.report.plots.published_marks import published_marks
 from gradshape_bench.report.plots.series import epochs, has_series, series
-from gradshape_bench.report.plots.style import nth, style, text
+from gradshape_bench.report.plots.style import nth_look, style, text
 
 SIDES = {
-    "train_accuracy_clean": ("clean rows", nth(0)),
-    "train_accuracy_poison": ("poison, as it is labelled", nth(1)),
+    "train_accuracy_clean": ("clean rows", nth_look(0)),
+    "train_accuracy_poison": ("poison, as it is labelled", nth_look(1)),
 }
 _COLUMNS = 4
 
 
 def pictures(records: Sequence[Record]) -> Iterator[Picture]:
-    """One for each section and defence: a panel an attack."""
-    for section in sections(filter(has_series, records)):
-        for defense in section.defenses:
-            found = [record for record in section.records if record.defense == defense]
+    """Draw a picture for each group and defence: a panel for each attack."""
+    for group in plot_groups(filter(has_series, records)):
+        for defense in group.defenses:
+            found = [record for record in group.records if record.defense == defense]
             shown = [record for record in found if any(series(record, name) for name in SIDES)]
             if shown:
-                yield _picture(section, defense, shown)
+                yield _picture(group, defense, shown)
 
 
-def _picture(section: Section, defense: str, records: Sequence[Record]) -> Picture:
+def _picture(group: PlotGroup, defense: str, records: Sequence[Record]) -> Picture:
     columns = min(_COLUMNS, len(records))
     rows = -(-len(records) // columns)
     with style():
         figure, grid = canvas.panels(
             rows,
             columns,
-            title=section.title(f"Accuracy on the training rows: {text(defense)}"),
+            title=group.title(f"Accuracy on the training rows: {text(defense)}"),
             sharex=True,
             sharey=True,
         )
@@ -60,7 +60,7 @@ def _picture(section: Section, defense: str, records: Sequence[Record]) -> Pictu
                 panel.tick_params(labelbottom=True)
         panels[0].set_ylim(-0.03, 1.03)
         canvas.legend(figure, ordered(handles))
-    return Picture(section.file_name("fig11_training_accuracy", defense), figure)
+    return Picture(group.file_name("fig11_training_accuracy", defense), figure)
 
 
 def _panel(panel: Axes, record: Record) -> list[Artist]:
@@ -69,5 +69,5 @@ def _panel(panel: Axes, record: Record) -> list[Artist]:
         found = series(record, name)
         if found:
             handles.append(canvas.curve(panel, epochs(found), found, look, label=words))
-            handles += canvas.published(panel, len(found) / 2, marks(record, name), look, level=True)
+            handles += canvas.draw_published(panel, len(found) / 2, published_marks(record, name), look, level=True)
     return handles

@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 
 from gradshape.metrics import Estimate
 from gradshape_bench.report.plots import canvas
-from gradshape_bench.report.plots.reference import Mark
-from gradshape_bench.report.plots.style import nth
+from gradshape_bench.report.plots.published_marks import PublishedMark
+from gradshape_bench.report.plots.style import nth_look
 from tests.bench.sample import estimate
 
-LOOK = nth(0)
+LOOK = nth_look(0)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_long_curves_have_few_markers(axes: Axes) -> None:
 
 
 def test_intervals_are_a_band(axes: Axes) -> None:
-    canvas.curve(axes, [1, 2], [Estimate(0.5, 0.3, 0.6, 5), Estimate(0.5, 0.2, 0.9, 5)], LOOK, label="a")
+    canvas.curve(axes, [1, 2], [Estimate(0.5, 0.3, 0.6, n=5), Estimate(0.5, 0.2, 0.9, n=5)], LOOK, label="a")
     (path,) = axes.collections[0].get_paths()
     heights = {round(float(y), 6) for y in np.asarray(path.vertices)[:, 1]}
     assert heights == {0.3, 0.6, 0.2, 0.9}
@@ -59,14 +59,14 @@ def test_one_seed_has_no_band(axes: Axes) -> None:
 @pytest.mark.parametrize(
     ("mark", "marker", "words"),
     [
-        (Mark(0.5), LOOK.marker, "published"),
-        (Mark(0.5, "<"), "v", "published upper bound"),
-        (Mark(0.5, ">"), "^", "published lower bound"),
-        (Mark(0.5, comparable=False), LOOK.marker, "published, not comparable"),
+        (PublishedMark(0.5), LOOK.marker, "published"),
+        (PublishedMark(0.5, "<"), "v", "published upper bound"),
+        (PublishedMark(0.5, ">"), "^", "published lower bound"),
+        (PublishedMark(0.5, comparable=False), LOOK.marker, "published, not comparable"),
     ],
 )
-def test_published_numbers_are_hollow(axes: Axes, mark: Mark, marker: str, words: str) -> None:
-    (proxy,) = canvas.published(axes, 3, [mark], LOOK)
+def test_published_numbers_are_hollow(axes: Axes, mark: PublishedMark, marker: str, words: str) -> None:
+    (proxy,) = canvas.draw_published(axes, 3, [mark], LOOK)
     (line,) = axes.lines
     assert (line.get_marker(), line.get_markerfacecolor()) == (marker, "none")
     assert np.asarray(line.get_xydata()).tolist() == [[3, 0.5]]
@@ -74,7 +74,7 @@ def test_published_numbers_are_hollow(axes: Axes, mark: Mark, marker: str, words
 
 
 def test_means_over_epochs_have_a_line_too(axes: Axes) -> None:
-    (proxy,) = canvas.published(axes, 3, [Mark(0.5)], LOOK, level=True)
+    (proxy,) = canvas.draw_published(axes, 3, [PublishedMark(0.5)], LOOK, level=True)
     assert proxy.get_label() == "published (mean over epochs)"
     assert [line.get_linestyle() for line in axes.lines] == ["-.", "None"]
 

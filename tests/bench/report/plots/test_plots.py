@@ -14,19 +14,21 @@ from tests.bench.report.plots import sample as sample
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[plots.Kind, list[Path]]]:
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[plots.PictureKind, list[Path]]]:
     folder = tmp_path_factory.mktemp("figures") / "deep"
     return folder, plots.write(sample.everything(), folder)
 
 
-def test_every_kind_is_drawn_as_png_and_svg(written: tuple[Path, dict[plots.Kind, list[Path]]]) -> None:
+def test_every_kind_is_drawn_as_png_and_svg(written: tuple[Path, dict[plots.PictureKind, list[Path]]]) -> None:
     _, files = written
     assert tuple(files) == plots.KINDS
     for kind, paths in files.items():
         assert {path.suffix for path in paths} == {".png", ".svg"}, kind
 
 
-def test_written_files_are_told_and_there_are_no_others(written: tuple[Path, dict[plots.Kind, list[Path]]]) -> None:
+def test_written_files_are_told_and_there_are_no_others(
+    written: tuple[Path, dict[plots.PictureKind, list[Path]]],
+) -> None:
     folder, files = written
     paths = [path for found in files.values() for path in found]
     assert sorted(paths) == sorted(folder.iterdir())
@@ -34,7 +36,7 @@ def test_written_files_are_told_and_there_are_no_others(written: tuple[Path, dic
 
 
 def test_same_results_give_the_same_bytes_in_any_order(
-    written: tuple[Path, dict[plots.Kind, list[Path]]], tmp_path: Path
+    written: tuple[Path, dict[plots.PictureKind, list[Path]]], tmp_path: Path
 ) -> None:
     folder, _ = written
     plots.write(sample.everything()[::-1], tmp_path)

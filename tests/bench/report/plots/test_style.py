@@ -10,7 +10,7 @@ from matplotlib import cbook
 from matplotlib.figure import Figure
 
 from gradshape_bench.report.plots.picture import Picture, file_name
-from gradshape_bench.report.plots.style import looks, nth, style, text
+from gradshape_bench.report.plots.style import looks, nth_look, style, text
 
 NAMES = [
     "$x$",
@@ -51,16 +51,16 @@ def test_formulas_are_not_read_from_names() -> None:
 
 
 def test_curves_are_told_apart_without_colours_and_without_markers() -> None:
-    first = [nth(place) for place in range(7)]
+    first = [nth_look(place) for place in range(7)]
     assert len({look.color for look in first}) == len({look.marker for look in first}) == 7
 
 
 def test_many_curves_look_different() -> None:
-    assert len({nth(place) for place in range(28)}) == 28
+    assert len({nth_look(place) for place in range(28)}) == 28
 
 
 def test_reference_is_black_and_takes_no_colour_from_the_others() -> None:
-    assert looks(["vanilla", "a"])["a"] == looks(["a"])["a"] == nth(0)
+    assert looks(["vanilla", "a"])["a"] == looks(["a"])["a"] == nth_look(0)
     assert looks(["a"])["vanilla"].color == "#000000"
 
 

@@ -1,0 +1,315 @@
+"""What an experiment works with: it makes groups of jobs, and gives back their results in the same groups."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import islice
+from typing import Any, TypeVar, overload
+from typing import Protocol as Interface
+
+from torch import Tensor
+
+from gradshape.attacks import Attack, PoisonSet
+from gradshape.data import Dataset, Split
+from gradshape.metrics import Estimate
+from gradshape.training import AnyRecipe, GradientProbe, Recipe, TrainedModel, TrainingResult
+from gradshape_bench.jobs import AnyJob, Craft, Filter, Train
+from gradshape_bench.protocols import effects
+from gradshape_bench.protocols.accuracy import Accuracy
+from gradshape_bench.protocols.base import Experiment, Measurement, Part, Subject
+from gradshape_bench.protocols.groups import Group, Results, Trainings
+from gradshape_bench.protocols.start import Base
+
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, eq=False)
+class Lab:
+    """Makes the jobs of one case's experiment, asks for their results, and records what all experiments record.
+
+    Attributes:
+        case: what is measured.
+        dataset, device: what on, and where.
+    """
+
+    case: Subject
+    dataset: Dataset
+    device: str
+
+    # Groups: one job a seed of the case, or of `seeds` where they are given. Other sequences have one item a job.
+
+    def craft(
+        self,
+        attack: Attack,
+        recipe: AnyRecipe,
+        *,
+        seeds: Sequence[int] | None = None,
+        targets: Sequence[Split] | None = None,
+        intended: Sequence[Tensor] | None = None,
+        networks: Sequence[tuple[TrainedModel, ...]] | None = None,
+    ) -> Group[PoisonSet]:
+        """Craft poison against victims trained by ``recipe``; the other arguments are :class:`Craft`'s, one a job."""
+        seeds = self.case.seeds if seeds is None else seeds
+        n = len(seeds)
+        known = zip(seeds, _each(targets, n), _each(intended, n), _each(networks, n), strict=True)
+        return Group(
+            [
+                Craft.against(
+                    *(self.dataset, self.device, attack, recipe, seed),
+                    target=target,
+                    intended=classes,
+                    networks=of or (),
+                )
+                for seed, target, classes, of in known
+            ]
+        )
+
+    def train_unfiltered(
+        self,
+        recipe: AnyRecipe,
+        *,
+        watch: Sequence[Split] | None = None,
+        keep_states: bool = False,
+        keep_optimizer: bool = False,
+    ) -> Trainings:
+        """Train on all clean rows, whatever the defence would filter; arguments as for :meth:`train`."""
+        jobs = self.train(recipe, watch=watch, keep_states=keep_states, keep_optimizer=keep_optimizer).jobs
+        return Trainings(jobs)
+
+    def train(
+        self,
+        recipe: AnyRecipe,
+        poisons: Sequence[PoisonSet] | None = None,
+        *,
+        seeds: Sequence[int] | None = None,
+        bases: Sequence[Base] | None = None,
+        watch: Sequence[Split] | None = None,
+        targets: Sequence[Split] | None = None,
+        probe: GradientProbe | None = None,
+        keep_states: bool = False,
+        keep_optimizer: bool = False,
+    ) -> Trainings:
+        """Train on the clean rows and the poison, less what the case's defence removes.
+
+        Args:
+            recipe: how.
+            poisons: one a job; without them, clean rows alone.
+            seeds: one a job.
+            bases: what each job goes on from; without them, fresh weights.
+            watch: test rows that each job predicts.
+            targets: what the attacker is after in each job, for defences that know it.
+            probe: what is measured of the gradients.
+            keep_states, keep_optimizer: whether the results have parameters, and what the optimizer remembers.
+        """
+        seeds = self.case.seeds if seeds is None else seeds
+        n = len(seeds)
+        known = zip(seeds, _each(poisons, n), _each(bases, n), _each(watch, n), strict=True)
+        jobs = [
+            Train(
+                *(self.dataset, self.device, recipe, seed, poison),
+                watch=rows,
+                initial=None if base is None else base.result.best,
+                initial_optimizer=None if base is None else base.result.best_optimizer,
+                probe=probe,
+                keep_states=keep_states,
+                keep_optimizer=keep_optimizer,
+            )
+            for seed, poison, base, rows in known
+        ]
+        return self.filtered(jobs, bases=bases, targets=targets)
+
+    def filtered(
+        self, jobs: Sequence[Train], *, bases: Sequence[Base] | None, targets: Sequence[Split] | None
+    ) -> Trainings:
+        """Take the rows that the case's defence removes out of some trainings; arguments as for :meth:`train`."""
+        defense, n = self.case.defense, len(jobs)
+        if not defense.filters:
+            return Trainings(jobs)
+        filters = [
+            Filter.by(
+                *(self.dataset, self.device, defense, job.recipe, job.poison, job.seed),
+                targets=target,
+                model=None if base is None else base.model,
+            )
+            for job, base, target in zip(jobs, _each(bases, n), _each(targets, n), strict=True)
+        ]
+        return Trainings(jobs, filters)
+
+    @overload
+    def ask(self, first: Group[A], /) -> Part[Results[A]]: ...
+    @overload
+    def ask(self, first: Group[A], second: Group[B], /) -> Part[tuple[Results[A], Results[B]]]: ...
+    @overload
+    def ask(
+        self, first: Group[A], second: Group[B], third: Group[C], /
+    ) -> Part[tuple[Results[A], Results[B], Results[C]]]: ...
+    def ask(self, *groups: Group[Any]) -> Part[Any]:
+        """Wait for all jobs of some groups: ``first, second = yield from lab.ask(one, other)``.
+
+        Where the case's defence filters, all filters are asked first.
+        """
+        filters = [job for group in groups for job in group.filters]
+        kept: Iterator[Tensor] = iter((yield filters) if filters else ())
+        masks = [list(islice(kept, len(group.filters))) for group in groups]
+        jobs = [group.filtered(of) for group, of in zip(groups, masks, strict=True)]
+        given: Iterator[Any] = iter((yield [job for of in jobs for job in of]))
+        results = [
+            Results(list(islice(given, len(own))), own, group.filters, of)
+            for group, own, of in zip(groups, jobs, masks, strict=True)
+        ]
+        return results[0] if len(results) == 1 else tuple(results)
+
+    # What is refused.
+
+    def check_no_attack(self, protocol: str) -> None:
+        """Raise ``ValueError`` if the case has an attack."""
+        if self.case.attack.budget(len(self.dataset.train)):
+            raise ValueError(
+                f"attack {self.case.attack.label!r}: {protocol} trains on clean data only: expected NoAttack()"
+            )
+
+    def check_poison(self, protocol: str) -> None:
+        """Raise ``ValueError`` if the case's attack adds no poison."""
+        if not self.case.attack.budget(len(self.dataset.train)):
+            raise ValueError(f"attack {self.case.attack.label!r} adds no poison: {protocol} needs some")
+
+    # What is recorded.
+
+    def setting(self, recipe: AnyRecipe, accuracy: Accuracy) -> dict[str, Any]:
+        """Return how trainings by ``recipe`` were done and measured, as plain values."""
+        return {
+            "accuracy": accuracy.value,
+            "train_rows": len(self.dataset.train),
+            "test_rows": len(self.dataset.test),
+            **setup_of(recipe),
+        }
+
+    def measurement(
+        self,
+        metrics: Mapping[str, Estimate],
+        *,
+        recipe: AnyRecipe,
+        accuracy: Accuracy = Accuracy.BEST,
+        poisons: Results[PoisonSet] | None = None,
+        poisoned: Results[TrainingResult] | None = None,
+        counted: Sequence[Sequence[TrainingResult]] = (),
+        **details: Any,
+    ) -> Measurement:
+        """Return what an experiment found, with what all experiments record.
+
+        Args:
+            metrics: by name.
+            recipe, accuracy: how the trainings were done, and which epoch the metrics without suffix are of.
+            poisons: their sizes are recorded, and the time that they took.
+            poisoned: trainings with poison; the time that they and their filters took is recorded.
+            counted: trainings of which the diverged ones are counted.
+            details: what else is worth recording, as plain values.
+        """
+        common, timed = self.setting(recipe, accuracy), dict[str, Sequence[AnyJob]]()
+        if poisons is not None:
+            common["budget"] = self.case.attack.budget(len(self.dataset.train))
+            common["poison_rows"] = [len(poison) for poison in poisons]
+            timed["crafting"] = poisons.jobs
+        if poisoned is not None:
+            timed |= {"filtering": poisoned.filters, "training": poisoned.jobs}
+        if counted:
+            common["diverged"] = sum(result.diverged is not None for results in counted for result in results)
+        return Measurement(metrics, common | details, timed)
+
+    def comparison(
+        self,
+        metrics: Mapping[str, Estimate],
+        *,
+        vanilla: Sequence[TrainingResult],
+        clean: Results[TrainingResult],
+        poisoned: Results[TrainingResult],
+        poisons: Results[PoisonSet],
+        recipe: AnyRecipe,
+        accuracy: Accuracy,
+        **details: Any,
+    ) -> Measurement:
+        """Return what an experiment found that does the same trainings without and with poison.
+
+        This is what poison and defence do to the accuracy or the mean squared error, what a filter removed, and what
+        the attack notes of its poison.
+
+        Args:
+            metrics: further ones, by name.
+            vanilla: trained on clean data without the defence, one a seed.
+            clean: with it.
+            poisoned: with it and with the poison.
+            poisons, recipe, accuracy, details: as for :meth:`measurement`.
+        """
+        if self.dataset.regression:
+            found = effects.on_error(vanilla, clean, poisoned)
+        else:
+            found = accuracy.estimates(partial(effects.of_poison, vanilla, clean, poisoned))
+        if any(poison.notes for poison in poisons):
+            details["notes"] = [dict(poison.notes) for poison in poisons]
+        if poisoned.masks:
+            removed, counts = effects.of_filter(poisoned.masks, poisons, len(self.dataset.train))
+            found |= removed
+            details |= counts
+        return self.measurement(
+            {**found, **metrics},
+            recipe=recipe,
+            accuracy=accuracy,
+            poisons=poisons,
+            poisoned=poisoned,
+            counted=(vanilla, clean, poisoned),
+            **details,
+        )
+
+
+class Protocol(Interface):
+    """A frozen dataclass with these members. ``run`` is written straight down the page: it asks for groups of jobs,
+    gets back their results, and may ask again, knowing them. Scheduling, sharing and caching are not its business.
+    """
+
+    @property
+    def label(self) -> str:
+        """Name for ids and records."""
+        ...
+
+    def run(self, case: Subject, lab: Lab) -> Experiment:
+        """Run the experiment of one case."""
+        ...
+
+
+def experiment(protocol: Protocol, case: Subject, dataset: Dataset, device: str) -> Experiment:
+    """Run the experiment of one case on its data.
+
+    Raises:
+        ValueError: the case's defence cannot be used on this data.
+    """
+    reason = case.defense.unsuitable(dataset, case.vanilla)
+    if reason is not None:
+        raise ValueError(f"{case.defense.label(case.vanilla)} cannot be used on {dataset.name}: {reason}")
+    return (yield from protocol.run(case, Lab(case, dataset, device)))
+
+
+def setup_of(recipe: AnyRecipe) -> dict[str, Any]:
+    """Return how a recipe trains, as plain values for records.
+
+    >>> from gradshape.training import Fit
+    >>> setup_of(Fit("svm_linear", c=1.0))
+    {'estimator': 'svm_linear(c=1.0)', 'epochs': 1}
+    """
+    if not isinstance(recipe, Recipe):
+        settings = ", ".join(f"{name}={value!r}" for name, value in recipe.settings)
+        return {"estimator": f"{recipe.model}({settings})", "epochs": 1}
+    return {
+        "optimizer": recipe.optimizer.label,
+        "lr": asdict(recipe.optimizer)["lr"],
+        "batch_size": recipe.batch_size,
+        "epochs": recipe.epochs,
+        "shaper": recipe.shaper.label,
+    }
+
+
+def _each(items: Sequence[Item] | None, count: int) -> Sequence[Item | None]:
+    """Return one item for each job: ``None`` for all of them if there are no items."""
+    return [None] * count if items is None else items

@@ -1,0 +1,116 @@
+"""Ways of taking one step of SGD on a batch: plain, and with gradients clipped by this library."""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from gradshape.clipping import clipped_gradient
+from gradshape.shaping import Clip, Shaper
+from gradshape.training import SGD, Recipe, Victim, steppers
+from gradshape_bench.speed.problems import MAX_NORM, Prepared
+
+# Small, so that thousands of steps on one batch leave the network much as it was.
+LEARNING_RATE = 1e-4
+
+Parameters = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class TimedStep:
+    """One way of stepping, ready to go.
+
+    Attributes:
+        take: takes one step on the batch.
+        parameters: the present values by their names in the problem's network; of the first victim, if there are
+            several.
+    """
+
+    take: Callable[[], None]
+    parameters: Callable[[], Parameters]
+
+
+# A batch and a learning rate to a step from the initial weights.
+StepMethod = Callable[[Prepared, float], TimedStep]
+
+
+def plain(prepared: Prepared, lr: float) -> TimedStep:
+    """Gradients of the mean loss, ``torch.optim.SGD``: what a user without clipping runs."""
+    model = prepared.model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+
+    def take() -> None:
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(prepared.x), prepared.y).backward()
+        optimizer.step()
+
+    return TimedStep(take, lambda: named(model))
+
+
+def function(prepared: Prepared, lr: float) -> TimedStep:
+    """:func:`gradshape.clipping.clipped_gradient` on a module, and the update of SGD."""
+    model = prepared.model()
+    parameters = dict(model.named_parameters())
+    loss = nn.CrossEntropyLoss(reduction="none")
+
+    def take() -> None:
+        mean, _ = clipped_gradient(model, loss, prepared.x, prepared.y, max_norm=MAX_NORM)
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                parameter.add_(mean[name], alpha=-lr)
+
+    return TimedStep(take, lambda: named(model))
+
+
+def training(prepared: Prepared, lr: float) -> TimedStep:
+    """What :func:`gradshape.training.train_victims` runs for one victim."""
+    return stacked(prepared, [prepared.initial], lr)
+
+
+def stacked(prepared: Prepared, victims: Sequence[Parameters], lr: float, *, steps: int = 1) -> TimedStep:
+    """What :func:`gradshape.training.train_victims` runs for some victims.
+
+    Args:
+        prepared: the batch, which all victims share.
+        victims: the weights of each.
+        lr: learning rate.
+        steps: how many steps every victim takes at a call.
+    """
+    recipe = Recipe(
+        prepared.problem.name, SGD(lr), batch_size=len(prepared.x), epochs=1, shaper=Shaper((Clip(MAX_NORM),))
+    )
+    asked = [Victim(recipe, 0, initial=victim) for victim in victims]
+    stacks = steppers(asked, prepared.model(), prepared.x, prepared.y)
+    parts = [TimedStep(stack.step, partial(stack.state, 0)) for stack in stacks]
+    # Victims that are trained one by one are trained side by side, as by the harness's engine.
+    alone = len(parts) == len(victims) > 1
+    return _side_by_side(parts, steps) if alone else _repeated(parts, steps)
+
+
+def _repeated(parts: Sequence[TimedStep], steps: int) -> TimedStep:
+    """One part after the other, each so often."""
+
+    def take() -> None:
+        for part in parts:
+            for _ in range(steps):
+                part.take()
+
+    return TimedStep(take, parts[0].parameters)
+
+
+def _side_by_side(parts: Sequence[TimedStep], steps: int) -> TimedStep:
+    threads = torch.get_num_threads()
+    pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+
+    def take() -> None:
+        wait([pool.submit(_repeated([part], steps).take) for part in parts])
+
+    return TimedStep(take, parts[0].parameters)
+
+
+def named(model: nn.Module) -> Parameters:
+    """Copies of the parameters by name, on the CPU."""
+    return {name: parameter.detach().clone().cpu() for name, parameter in model.named_parameters()}

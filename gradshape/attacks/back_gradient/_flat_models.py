@@ -1,0 +1,113 @@
+"""Small classifiers whose parameters are one vector, so that their training can be unrolled."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, linear, one_hot
+
+
+class FlatModel(Protocol):
+    """A classifier of rows ``(n, d)`` in ``K`` classes with parameters ``(p,)``."""
+
+    def start(self, generator: torch.Generator) -> Tensor:
+        """``(p,)`` float64 parameters to train from."""
+        ...
+
+    def scores(self, parameters: Tensor, x: Tensor) -> Tensor:
+        """``(n, K)``; the largest score is that of the predicted class."""
+        ...
+
+    def losses(self, parameters: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """``(n,)`` training losses for labels ``y (n,)``."""
+        ...
+
+    def curvature(self, largest: float) -> float:
+        """Return a bound on the curvature of the mean loss (a guess, for networks) on rows whose mean ``(x, 1)(x,
+        1)^T`` has the largest eigenvalue ``largest``. Gradient descent is stable at rates below 2 over the curvature.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class _Linear:
+    inputs: int
+    classes: int
+
+    def start(self, generator: torch.Generator) -> Tensor:
+        return torch.zeros(self.classes * (self.inputs + 1), dtype=torch.float64)
+
+    def scores(self, parameters: Tensor, x: Tensor) -> Tensor:
+        table = parameters.view(self.classes, self.inputs + 1)
+        return linear(x, table[:, :-1], table[:, -1])
+
+
+@dataclass(frozen=True)
+class SoftmaxRegression(_Linear):
+    """Logistic regression, trained from 0 by cross-entropy in natural logarithms.
+
+    >>> model = SoftmaxRegression(2, 3)
+    >>> start = model.start(torch.Generator())
+    >>> round(model.losses(start, torch.ones(1, 2).double(), torch.tensor([1])).item(), 4)  # log 3
+    1.0986
+    """
+
+    def losses(self, parameters: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        return cross_entropy(self.scores(parameters, x), y, reduction="none")
+
+    def curvature(self, largest: float) -> float:
+        return largest / 2
+
+
+@dataclass(frozen=True)
+class Adaline(_Linear):
+    """Least squares on targets of 1 for the class and -1 for each other one, half the squares summed; trained from 0.
+
+    >>> model = Adaline(2, 3)
+    >>> model.losses(model.start(torch.Generator()), torch.ones(1, 2).double(), torch.tensor([1])).item()
+    1.5
+    """
+
+    def losses(self, parameters: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        targets = 2 * one_hot(y, self.classes) - 1
+        return (self.scores(parameters, x) - targets).square().sum(1) / 2
+
+    def curvature(self, largest: float) -> float:
+        return largest
+
+
+@dataclass(frozen=True)
+class TanhNetwork:
+    """One hidden layer of ``hidden`` tanh units, trained by cross-entropy from uniform weights within one over the root
+    of a unit's inputs.
+
+    >>> model = TanhNetwork(inputs=4, classes=2, hidden=3)
+    >>> len(model.start(torch.Generator()))  # 3 * (4 + 1) + 2 * (3 + 1)
+    23
+    """
+
+    inputs: int
+    classes: int
+    hidden: int = 10
+
+    def start(self, generator: torch.Generator) -> Tensor:
+        sizes = self._sizes
+        fan_in = [self.inputs, self.inputs, self.hidden, self.hidden]
+        ends = torch.cat([torch.full((size,), fan**-0.5) for size, fan in zip(sizes, fan_in, strict=True)]).double()
+        return ends * (2 * torch.rand(len(ends), generator=generator, dtype=torch.float64) - 1)
+
+    def scores(self, parameters: Tensor, x: Tensor) -> Tensor:
+        first, first_bias, second, second_bias = parameters.split(self._sizes)
+        units = linear(x, first.view(self.hidden, self.inputs), first_bias).tanh()
+        return linear(units, second.view(self.classes, self.hidden), second_bias)
+
+    def losses(self, parameters: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        return cross_entropy(self.scores(parameters, x), y, reduction="none")
+
+    def curvature(self, largest: float) -> float:
+        return max(largest / 2, self.hidden / 2)
+
+    @property
+    def _sizes(self) -> list[int]:
+        return [self.hidden * self.inputs, self.hidden, self.classes * self.hidden, self.classes]

@@ -1,0 +1,95 @@
+"""Which axis of a layer's inputs and outputs is the batch."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from gradshape._randomness import random_state, set_random_state
+from gradshape.clipping._recording import Layer, RecordedCall, layers_in, recorded_forward
+from gradshape.clipping.structure import Structure
+
+
+@dataclass(frozen=True)
+class BatchAxes:
+    """The batch axis of every tensor that one call of a layer got and returned; ``None`` for a tensor without one."""
+
+    inputs: tuple[int | None, ...]
+    outputs: tuple[int | None, ...]
+
+
+_Found = Mapping[str, BatchAxes]
+_MOST_SHAPES = 64
+_known: WeakKeyDictionary[nn.Module, dict[Hashable, _Found]] = WeakKeyDictionary()
+
+
+def batch_axes(structure: Structure, layers: Sequence[Layer], x: Tensor) -> _Found:
+    """Find the batch axes of the layers that were called once, by name; layers whose axes are unclear are left out.
+
+    An axis as long as the batch may be another one, so a second forward pass with another number of rows shows which
+    axis changes with it. The result is remembered for the model and the shapes that its layers saw.
+
+    Args:
+        structure: the model.
+        layers: its layers, with the calls of one forward pass of ``x`` recorded.
+        x: ``(B, ...)`` rows, at least one.
+    """
+    known = _known.setdefault(structure.model, {})
+    shapes = (tuple(x.shape), tuple((layer.name, tuple(map(_shapes, layer.calls))) for layer in layers))
+    if shapes not in known:
+        if len(known) >= _MOST_SHAPES:
+            known.clear()
+        known[shapes] = _find(structure, layers, x)
+    return known[shapes]
+
+
+def _shapes(call: RecordedCall) -> Hashable:
+    return tuple(tensor.shape for tensor in call.tensors), call.shapes
+
+
+def _find(structure: Structure, layers: Sequence[Layer], x: Tensor) -> _Found:
+    again = layers_in(structure)
+    probe = x[:1] if len(x) > 1 else torch.cat([x, x])
+    before = random_state(x.device)
+    with torch.no_grad():
+        recorded_forward(structure, again, probe)
+    set_random_state(before, x.device)
+    found = {}
+    for layer, other in zip(layers, again, strict=True):
+        if len(layer.calls) == len(other.calls) == 1:
+            axes = _changing_axes(layer.calls[0], other.calls[0], (len(x), len(probe)))
+            if axes is not None and _fit(layer, axes):
+                found[layer.name] = axes
+    return found
+
+
+def _fit(layer: Layer, axes: BatchAxes) -> bool:
+    if layer.rule is None:
+        return any(axis is not None for axis in axes.inputs)
+    (axis,) = axes.inputs
+    return axis in layer.rule.batch_axes(layer.target, layer.calls[0].activations) and axes.outputs == (axis,)
+
+
+def _changing_axes(call: RecordedCall, other: RecordedCall, batch_sizes: tuple[int, int]) -> BatchAxes | None:
+    """Return the axes that are as long as the batch in both calls; ``None`` if anything else differs between them."""
+    if len(call.tensors) != len(other.tensors) or len(call.shapes) != len(other.shapes):
+        return None
+    shapes = [(tuple(one.shape), tuple(two.shape)) for one, two in zip(call.tensors, other.tensors, strict=True)]
+    inputs = [_axis(*pair, batch_sizes) for pair in shapes]
+    outputs = [_axis(*pair, batch_sizes) for pair in zip(call.shapes, other.shapes, strict=True)]
+    if -1 in inputs or -1 in outputs:
+        return None
+    return BatchAxes(tuple(inputs), tuple(outputs))
+
+
+def _axis(one: tuple[int, ...], other: tuple[int, ...], batch_sizes: tuple[int, int]) -> int | None:
+    """Return the only axis that differs, ``None`` if none does, or -1 if the shapes differ in any other way."""
+    if len(one) != len(other):
+        return -1
+    differing = [axis for axis, (a, b) in enumerate(zip(one, other, strict=True)) if a != b]
+    if not differing:
+        return None
+    (axis, *more) = differing
+    return -1 if more or (one[axis], other[axis]) != batch_sizes else axis

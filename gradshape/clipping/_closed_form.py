@@ -1,0 +1,95 @@
+"""Per-sample gradients of plain dense networks, whose forward and backward passes are written out here.
+
+A small network computes in about the time that hooks and autograd take to follow it, so this does without both. The
+gradients of the layers come from the same rule as elsewhere.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.modules.module import _has_any_global_hook
+
+from gradshape.clipping._book_keeping import BookKeptGradients
+from gradshape.clipping._losses import known_gradient
+from gradshape.clipping.protocol import LossFn, layer_names
+from gradshape.clipping.rules import LayerGradients
+from gradshape.clipping.rules._linear_layer import OneRow
+from gradshape.clipping.structure import Structure
+from gradshape.models import Classifier
+
+_CONTAINERS = (nn.Sequential, Classifier)
+
+
+@torch.no_grad()
+def closed_form(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor) -> BookKeptGradients | None:
+    """The per-sample gradients of Linear layers with ReLU between, under a loss whose gradient is known, else ``None``.
+
+    Args:
+        structure: the model.
+        loss_fn, x, y: as in :func:`gradshape.clipping.weighted_gradient`; at least one row.
+    """
+    chain = _chain(structure.model)
+    if chain is None or x.dtype != structure.dtype or x.dim() < 2 or (x.dim() > 2 and not chain.flattens):
+        return None
+    values = [p for layer in chain.linear for p in layer._parameters.values() if p is not None]
+    if len(structure.parameters) < len(values) or any(p.dtype != x.dtype for p in values):
+        return None
+    out = x.flatten(1)
+    inputs = [out]
+    for layer in chain.linear[:-1]:
+        out = functional.linear(out, layer.weight, layer.bias).relu_()
+        inputs.append(out)
+    grad = known_gradient(loss_fn, functional.linear(out, chain.linear[-1].weight, chain.linear[-1].bias), y, len(x))
+    if grad is None:
+        return None
+    grads = [grad]
+    for layer, a in zip(chain.linear[:0:-1], inputs[:0:-1], strict=True):
+        grads.append(torch.mm(grads[-1], layer.weight).mul_(a > 0))
+    names = layer_names(structure.parameters)
+    parts: dict[str, tuple[LayerGradients, Mapping[str, str]]] = {}
+    for name, layer, a, d in zip(names, chain.linear, inputs, reversed(grads), strict=True):
+        prefix = f"{name}." if name else ""
+        part = OneRow(a, d, True, layer.bias is not None, structure.dtype)
+        parts[name] = part, {"weight": prefix + "weight", "bias": prefix + "bias"}
+    return BookKeptGradients(
+        structure.parameters, parts, (), names, torch.stack([part.squares for part, _ in parts.values()])
+    )
+
+
+@dataclass(frozen=True)
+class _Chain:
+    linear: list[nn.Linear]
+    flattens: bool
+
+
+def _chain(model: nn.Module) -> _Chain | None:
+    """Return the Linear layers of a plain dense network; ``None`` if a forward pass may do anything else."""
+    if _has_any_global_hook():
+        return None
+    steps = list(_steps(model))
+    flattens = type(steps[0]) is nn.Flatten and steps[0].start_dim == 1 and steps[0].end_dim == -1
+    steps = steps[flattens:]
+    linear, between = steps[::2], steps[1::2]
+    if len(steps) % 2 == 0 or len({id(layer) for layer in linear}) < len(linear):
+        return None
+    if not all(type(layer) is nn.Linear for layer in linear) or not all(type(step) is nn.ReLU for step in between):
+        return None
+    return _Chain(linear, flattens)  # type: ignore[arg-type]
+
+
+def _steps(module: nn.Module) -> Iterator[nn.Module | None]:
+    """Yield the modules in the order of their calls; ``None`` for one with hooks or a forward pass of its own."""
+    plain = not (
+        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+    )
+    if not plain or "forward" in vars(module):
+        yield None
+    elif type(module) in _CONTAINERS:
+        for child in module._modules.values():
+            if child is not None:
+                yield from _steps(child)
+    else:
+        yield module

@@ -1,0 +1,77 @@
+"""Batches whose gradients are taken a few rows at a time, and batches whose gradients are all 0."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from gradshape._randomness import random_state, set_random_state
+from gradshape.clipping.protocol import PerSample, layer_names, owner
+from gradshape.clipping.structure import Structure
+
+
+@dataclass(frozen=True)
+class ZeroGradients:
+    """The :class:`PerSample` of ``rows`` samples whose gradients are all 0; ``rows`` may be 0."""
+
+    structure: Structure = field(repr=False)
+    rows: int = 0
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        return layer_names(self.structure.parameters)
+
+    @property
+    def squares(self) -> Tensor:
+        device = next((p.device for p in self.structure.model.parameters()), None)
+        return torch.zeros(len(self.layers), self.rows, dtype=self.structure.dtype, device=device)
+
+    @property
+    def norms(self) -> Tensor:
+        return self.squares.sum(0)
+
+    def weighted_sum(self, weights: Tensor, *, only: Collection[str] | None = None) -> dict[str, Tensor]:
+        wanted = {name: p for name, p in self.structure.parameters.items() if only is None or owner(name) in only}
+        return {name: torch.zeros_like(p) for name, p in wanted.items()}
+
+
+class MicrobatchedGradients:
+    """The :class:`PerSample` of a batch in microbatches of ``size`` rows, one of which is in memory at a time.
+
+    Args:
+        differentiate: maps rows and labels to their :class:`PerSample`.
+        x, y: ``(B, ...)`` inputs and labels, more than ``size`` rows.
+        size: rows of a microbatch, at least 1.
+    """
+
+    def __init__(self, differentiate: Callable[[Tensor, Tensor], PerSample], x: Tensor, y: Tensor, size: int) -> None:
+        self._differentiate = differentiate
+        self._parts = list(zip(x.split(size), y.split(size), strict=True))
+        self._device = x.device
+        self._before = random_state(x.device)
+        squares = []
+        for rows, labels in self._parts:
+            gradients = differentiate(rows, labels)
+            squares.append(gradients.squares)
+        self.layers = gradients.layers
+        self.squares = torch.cat(squares, dim=1)
+
+    @cached_property
+    def norms(self) -> Tensor:
+        return self.squares.sum(0).sqrt()
+
+    def weighted_sum(self, weights: Tensor, *, only: Collection[str] | None = None) -> dict[str, Tensor]:
+        """Differentiate a second time, with the same random numbers."""
+        after = random_state(self._device)
+        set_random_state(self._before, self._device)
+        sums: dict[str, Tensor] = {}
+        start = 0
+        for rows, labels in self._parts:
+            part_weights = weights[..., start : start + len(rows)]
+            part = self._differentiate(rows, labels).weighted_sum(part_weights, only=only)
+            sums = {name: sums[name].add_(total) for name, total in part.items()} if sums else part
+            start += len(rows)
+        set_random_state(after, self._device)
+        return sums

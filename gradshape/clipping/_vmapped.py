@@ -1,0 +1,179 @@
+"""Per-sample gradients of any model by ``torch.func``, in chunks of rows that bound the memory they take."""
+
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.func import grad, vmap
+
+from gradshape._randomness import random_state, set_random_state
+from gradshape.clipping.protocol import (
+    LossFn,
+    layer_names,
+    one_loss_per_sample,
+    owner,
+    row_norms,
+)
+from gradshape.clipping.structure import Structure
+
+# Elements of the gradients held at once: 256 MiB in float32.
+_CHUNK_ELEMENTS = 2**26
+
+Gradients = dict[str, Tensor]
+# Maps parameters and one sample's row of every column to the sample's loss, a scalar.
+SampleLoss = Callable[..., Tensor]
+# Maps parameters and columns to the gradients of the rows' losses.
+_Differentiate = Callable[..., Gradients]
+
+
+@dataclass(frozen=True)
+class VmappedGradients:
+    """The :class:`PerSample` of any model.
+
+    Attributes:
+        layers: names of the ``L`` layers.
+        squares: ``(L, B)`` squared norms of each layer's part.
+        chunks: yields the gradients of consecutive rows, with a leading sample axis; the same on every call.
+    """
+
+    layers: tuple[str, ...]
+    squares: Tensor
+    chunks: Callable[[], Iterator[Gradients]] = field(repr=False)
+
+    @property
+    def norms(self) -> Tensor:
+        return self.squares.sum(0).sqrt()
+
+    def weighted_sum(self, weights: Tensor, *, only: Collection[str] | None = None) -> dict[str, Tensor]:
+        sums: Gradients = {}
+        start = 0
+        for chunk in self.chunks():
+            rows = len(next(iter(chunk.values())))
+            chunk_weights = weights[..., start : start + rows]
+            for name, g in chunk.items():
+                if only is not None and owner(name) not in only:
+                    continue
+                w = chunk_weights if weights.dim() == 1 else chunk_weights[self.layers.index(owner(name))]
+                part = torch.tensordot(w.to(g.dtype), g, dims=1)
+                sums[name] = sums[name] + part if name in sums else part
+            start += rows
+        return sums
+
+
+def model_gradients(
+    structure: Structure,
+    parameters: Mapping[str, Tensor],
+    loss_fn: LossFn,
+    x: Tensor,
+    y: Tensor,
+) -> VmappedGradients:
+    """Take the per-sample gradients of some or all parameters of a model.
+
+    Args:
+        structure: the model.
+        parameters: those to differentiate in, by name; at least one.
+        loss_fn, x, y: as in :func:`gradshape.clipping.weighted_gradient`; at least one row.
+
+    Raises:
+        ValueError: ``loss_fn`` does not return one loss per sample.
+    """
+    with_loss = Structure.of(_WithLoss(structure.model, loss_fn))
+
+    def sample_loss(values: Gradients, row: Tensor, label: Tensor) -> Tensor:
+        inside = {f"model.{name}": value for name, value in values.items()}
+        losses = with_loss.call(inside, (row.unsqueeze(0), label.unsqueeze(0)))
+        return one_loss_per_sample(losses, 1).squeeze(0)
+
+    return vmapped_gradients(sample_loss, parameters, (x, y), dtype=structure.dtype)
+
+
+def vmapped_gradients(
+    sample_loss: SampleLoss, parameters: Mapping[str, Tensor], columns: Sequence[Tensor], *, dtype: torch.dtype
+) -> VmappedGradients:
+    """Take the gradients of ``sample_loss(parameters, *row)`` for every row of ``columns``.
+
+    They are taken by ``vmap(grad)``, or one sample at a time where ``vmap`` cannot batch an operation. Gradients that
+    fit in one chunk of 2**26 elements are kept; others are computed a second time when they are summed, with the same
+    random numbers.
+
+    Args:
+        sample_loss: the loss of one sample, differentiable in the parameters that it is given.
+        parameters: at least one, by name.
+        columns: tensors with equally many rows, at least one.
+        dtype: the dtype in which norms are accumulated.
+    """
+    values = {name: p.detach() for name, p in parameters.items()}
+    chunk_size = max(1, _CHUNK_ELEMENTS // max(1, sum(p.numel() for p in values.values())))
+    layers, device, rows = layer_names(values), columns[0].device, len(columns[0])
+
+    def measure(differentiate: _Differentiate) -> VmappedGradients:
+        state = random_state(device)
+
+        def chunks() -> Iterator[Gradients]:
+            for parts in zip(*(column.split(chunk_size) for column in columns), strict=True):
+                yield {name: g.detach() for name, g in differentiate(values, *parts).items()}
+
+        def same_chunks() -> Iterator[Gradients]:
+            after = random_state(device)
+            set_random_state(state, device)
+            yield from chunks()
+            set_random_state(after, device)
+
+        if rows <= chunk_size:
+            (only,) = chunks()
+            return VmappedGradients(layers, _squares(only, layers, dtype), lambda: iter([only]))
+        squares = torch.cat([_squares(chunk, layers, dtype) for chunk in chunks()], dim=1)
+        return VmappedGradients(layers, squares, same_chunks)
+
+    before = random_state(device)
+    gradient = grad(sample_loss)
+    try:
+        return measure(_batched(gradient, len(columns)))
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError:
+        # vmap does not know a layer, or the model branches on values. An error of the model itself is raised again.
+        set_random_state(before, device)
+        return measure(_one_by_one(gradient))
+
+
+class _WithLoss(nn.Module):
+    """A model and its loss in one module, so that a loss that looks at the model sees its replaced parameters."""
+
+    def __init__(self, model: nn.Module, loss_fn: LossFn) -> None:
+        super().__init__()
+        self.model = model
+        self.loss_fn = loss_fn
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.loss_fn(self.model(x), y)
+
+
+def _batched(gradient: _Differentiate, columns: int) -> _Differentiate:
+    batched: _Differentiate = vmap(gradient, in_dims=(None, *[0] * columns), randomness="different")
+
+    def differentiate(values: Gradients, *parts: Tensor) -> Gradients:
+        with warnings.catch_warnings():
+            # vmap warns of the operators that it takes one sample at a time.
+            warnings.filterwarnings("ignore", message="There is a performance drop", category=UserWarning)
+            return batched(values, *parts)
+
+    return differentiate
+
+
+def _one_by_one(gradient: _Differentiate) -> _Differentiate:
+    def differentiate(values: Gradients, *parts: Tensor) -> Gradients:
+        gradients = [gradient(values, *row) for row in zip(*parts, strict=True)]
+        return {name: torch.stack([g[name] for g in gradients]) for name in values}
+
+    return differentiate
+
+
+def _squares(gradients: Gradients, layers: Sequence[str], dtype: torch.dtype) -> Tensor:
+    totals: dict[str, Tensor] = {}
+    for name, g in gradients.items():
+        layer, squares = owner(name), row_norms(g, dtype=dtype).square()
+        totals[layer] = totals[layer] + squares if layer in totals else squares
+    return torch.stack([totals[layer] for layer in layers])

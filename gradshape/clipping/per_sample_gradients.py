@@ -1,0 +1,227 @@
+"""Norms, weighted sums and clipped means of per-sample gradients."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from gradshape import _validate
+from gradshape.clipping._book_keeping import book_keeping
+from gradshape.clipping._closed_form import closed_form
+from gradshape.clipping._microbatches import MicrobatchedGradients, ZeroGradients
+from gradshape.clipping._opacus_hooks import without_opacus_hooks
+from gradshape.clipping._vmapped import model_gradients
+from gradshape.clipping.mixing import refuse_mixing
+from gradshape.clipping.protocol import LossFn, PerSample
+from gradshape.clipping.structure import Structure
+from gradshape.clipping.weights import clip_weights
+
+
+def per_sample(model: nn.Module, loss_fn: LossFn, x: Tensor, y: Tensor, *, microbatch: int | None = None) -> PerSample:
+    """Take the per-sample gradients of a batch: their norms now, and their sums under weights that are chosen later.
+
+    Args, guarantees and edge cases are those of :func:`weighted_gradient`, but gradients that are not finite raise no
+    error: their norms are not finite either, nor is a sum that they enter. No step waits for the device.
+
+    Returns:
+        An object with ``layers`` (names of the ``L`` modules that own trainable parameters), ``squares`` ``(L, B)``
+        (squared norms of each layer's part), ``norms`` ``(B,)``, and ``weighted_sum(weights)`` for weights ``(B,)``,
+        or ``(L, B)`` that differ by layer; ``weighted_sum(weights, only=layers)`` for the parameters of some layers
+        alone. It holds the activations of the batch while it lives. On CPUs the thread then keeps up to 256 MiB of its
+        memory for the next batch, see :func:`release_workspaces`.
+
+    >>> model = nn.Linear(2, 1, bias=False)
+    >>> x, y = torch.tensor([[3.0, 4.0], [0.0, 1.0]]), torch.zeros(2)
+    >>> gradients = per_sample(model, lambda logits, y: logits[:, 0] - y, x, y)
+    >>> gradients.norms, gradients.weighted_sum(torch.tensor([1.0, -1.0]))
+    (tensor([5., 1.]), {'weight': tensor([[3., 3.]])})
+    """
+    structure = _checked(model, x, y, microbatch)
+    x, y = x.detach(), y.detach()
+    if microbatch is not None and microbatch < len(x):
+        return MicrobatchedGradients(lambda x, y: _gradients(structure, loss_fn, x, y), x, y, microbatch)
+    return _gradients(structure, loss_fn, x, y)
+
+
+def per_sample_norms(
+    model: nn.Module, loss_fn: LossFn, x: Tensor, y: Tensor, *, microbatch: int | None = None
+) -> Tensor:
+    """Euclidean norm of every sample's gradient, over all trainable parameters together.
+
+    Args and Raises are those of :func:`weighted_gradient`.
+
+    Returns:
+        ``(B,)`` norms ``|g_i| >= 0``, detached; in the widest dtype of the parameters, float32 at least.
+        0 for every sample if no parameter is trainable or the losses depend on none.
+
+    >>> model = nn.Linear(2, 1, bias=False)
+    >>> x, y = torch.tensor([[3.0, 4.0], [0.0, 1.0]]), torch.zeros(2)
+    >>> per_sample_norms(model, lambda logits, y: logits[:, 0] - y, x, y)
+    tensor([5., 1.])
+    """
+    return _finite(per_sample(model, loss_fn, x, y, microbatch=microbatch)).norms
+
+
+def weighted_gradient(
+    model: nn.Module,
+    loss_fn: LossFn,
+    x: Tensor,
+    y: Tensor,
+    weights_fn: Callable[[Tensor], Tensor],
+    *,
+    microbatch: int | None = None,
+) -> tuple[dict[str, Tensor], Tensor]:
+    """The sum ``sum_i w_i g_i`` of per-sample gradients ``g_i``, with weights ``w`` that depend on their norms.
+
+    Formal guarantee: ``g_i`` is the gradient of ``loss_fn(model(x), y)[i]`` in the trainable parameters, up to
+    rounding and by whichever way; if ``|w_i g_i| <= C`` for every norm, replacing one sample moves the sum by at most
+    ``2C`` and removing one moves it by at most ``C``. The model, its buffers and every ``.grad`` stay as they are.
+
+    Layers that have a rule (see :mod:`gradshape.clipping.rules`) take one forward and one backward pass together.
+    Modules without one go through ``torch.func`` on their own, and the whole model does where that would not be exact:
+    it draws random numbers, or uses a parameter in several places.
+
+    Edge cases:
+
+    =====================================================  =========================================================
+    case                                                   result
+    =====================================================  =========================================================
+    ``B = 0``                                              zero gradients, norms of shape ``(0,)``; nothing is called
+    frozen parameters (``requires_grad`` false)            in neither the norms nor the result
+    a layer that the losses do not depend on               zero gradient
+    a parameter under several names                        counted once, under the first; its gradient is the sum
+    dropout in training mode                               one mask per sample, the same for norm and sum
+    batch normalisation by the statistics of the batch     refused, also where it could be computed
+    =====================================================  =========================================================
+
+    Args:
+        model: any module that maps ``(B, ...)`` to logits, also for ``B = 1``, without mixing samples: what comes out
+            for a row depends on that row only. Apart from batch normalisation this cannot be checked.
+        loss_fn: ``loss_fn(logits, y)`` returns one loss per sample, ``(B,)``, each from its own row only.
+        x: ``(B, ...)`` inputs.
+        y: ``(B, ...)`` labels, in whatever form ``loss_fn`` takes.
+        weights_fn: maps the ``(B,)`` norms to ``(B,)`` weights; called once a batch.
+        microbatch: rows that are differentiated at once; ``None`` for all. It bounds memory and does not change the
+            result; a batch of several is differentiated twice, as its weights are known after the first pass only.
+
+    Returns:
+        The sum, by the names of ``model.named_parameters()``, and the norms ``(B,)`` before weighting. Both detached;
+        gradients in dtype and device of their parameters, norms in the widest dtype of these, float32 at least.
+
+    Raises:
+        ValueError: ``loss_fn`` or ``weights_fn`` returns another shape than ``(B,)``; the model mixes samples by batch
+            normalisation; ``x`` and ``y`` differ in length; ``microbatch`` is not a positive integer.
+        FloatingPointError: the gradient of a sample is not finite, or its norm overflows; the message names the first.
+
+    Bu et al. 2023, "Differentially private optimization on large model at small cost":
+    https://arxiv.org/abs/2210.00038. Hong et al. 2020, "On the effectiveness of mitigating data poisoning attacks with
+    gradient shaping": https://arxiv.org/abs/2002.11497.
+
+    >>> model = nn.Linear(2, 1, bias=False)
+    >>> x, y = torch.tensor([[3.0, 4.0], [0.0, 1.0]]), torch.zeros(2)
+    >>> total, norms = weighted_gradient(model, lambda logits, y: logits[:, 0] - y, x, y, lambda norms: 1 / norms)
+    >>> total["weight"], norms
+    (tensor([[0.6000, 1.8000]]), tensor([5., 1.]))
+    """
+    gradients = _finite(per_sample(model, loss_fn, x, y, microbatch=microbatch))
+    weights = weights_fn(gradients.norms)
+    if weights.shape != gradients.norms.shape:
+        raise ValueError(
+            f"weights_fn returned shape {tuple(weights.shape)}: expected one weight per sample, "
+            f"shape {tuple(gradients.norms.shape)}"
+        )
+    return gradients.weighted_sum(weights.detach()), gradients.norms
+
+
+def clipped_gradient(
+    model: nn.Module, loss_fn: LossFn, x: Tensor, y: Tensor, *, max_norm: float, microbatch: int | None = None
+) -> tuple[dict[str, Tensor], Tensor]:
+    """The mean over the batch of per-sample gradients ``g_i``, each clipped: ``1/B sum_i g_i min(1, C / |g_i|)``.
+
+    Formal guarantee: with ``C = max_norm``, every sample contributes at most ``C / B`` in Euclidean norm over all
+    trainable parameters together, so replacing one sample moves the result by at most ``2C / B``, up to rounding.
+
+    Edge cases, besides those of :func:`weighted_gradient`:
+
+    =====================  =================================================
+    case                   result
+    =====================  =================================================
+    ``max_norm`` 0         zero gradients
+    ``max_norm`` infinity  the plain mean gradient
+    ``|g_i|`` 0            weight 1: the sample counts towards ``B``
+    ``B = 0``              zero gradients, norms of shape ``(0,)``
+    =====================  =================================================
+
+    Args:
+        model, loss_fn, x, y: as in :func:`weighted_gradient`.
+        max_norm: clipping norm ``C`` in [0, inf].
+        microbatch: rows that are differentiated at once; ``None`` for all. It bounds memory and does not change the
+            result; every row is differentiated once.
+
+    Returns:
+        The mean, by the names of ``model.named_parameters()``, and the norms ``(B,)`` before clipping; both detached.
+
+    Raises:
+        ValueError: ``max_norm`` is negative or NaN, or as in :func:`weighted_gradient`.
+        FloatingPointError: the gradient of a sample is not finite; the message names the first.
+
+    Abadi et al. 2016, "Deep learning with differential privacy", Algorithm 1: https://arxiv.org/abs/1607.00133.
+
+    >>> model = nn.Linear(2, 1, bias=False)
+    >>> x, y = torch.tensor([[3.0, 4.0], [0.0, 1.0]]), torch.zeros(2)
+    >>> mean, norms = clipped_gradient(model, lambda logits, y: logits[:, 0] - y, x, y, max_norm=2.0)
+    >>> mean["weight"], norms
+    (tensor([[0.6000, 1.3000]]), tensor([5., 1.]))
+    """
+    _validate.non_negative(max_norm=max_norm)
+
+    structure = _checked(model, x, y, microbatch)
+    x, y = x.detach(), y.detach()
+    size = max(1, len(x)) if microbatch is None else microbatch
+    sums: dict[str, Tensor] = {}
+    norms = []
+    for start in range(0, max(1, len(x)), size):
+        rows = slice(start, start + size)
+        gradients = _finite(_gradients(structure, loss_fn, x[rows], y[rows]), first=start)
+        norms.append(gradients.norms)
+        part = gradients.weighted_sum(clip_weights(norms[-1], max_norm).div_(max(1, len(x))))
+        sums = {name: sums[name].add_(total) for name, total in part.items()} if sums else part
+    return sums, norms[0] if len(norms) == 1 else torch.cat(norms)
+
+
+def _gradients(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor) -> PerSample:
+    """Take the gradients in closed form for plain dense networks, in one pass where exact, else by ``torch.func``."""
+    if len(x) == 0 or not structure.parameters:
+        return ZeroGradients(structure, len(x))
+    plain = closed_form(structure, loss_fn, x, y)
+    if plain is not None:
+        return plain
+    with without_opacus_hooks(structure):
+        in_one_pass = book_keeping(structure, loss_fn, x, y)
+        if in_one_pass is not None:
+            return in_one_pass
+        return model_gradients(structure, structure.parameters, loss_fn, x, y)
+
+
+def _finite(gradients: PerSample, *, first: int = 0) -> PerSample:
+    """Return ``gradients``, or raise ``FloatingPointError``; ``first`` is the number of their first sample."""
+    norms = gradients.norms
+    # A finite sum has finite terms, and testing one number is quicker than testing a mask.
+    if not math.isfinite(norms.sum()) and not (finite := norms.isfinite()).all():
+        worst = int((~finite).nonzero()[0])
+        raise FloatingPointError(
+            f"the gradient of sample {first + worst} is not finite (norm {float(norms[worst])}): "
+            "check that row, its label and whether training diverged"
+        )
+    return gradients
+
+
+def _checked(model: nn.Module, x: Tensor, y: Tensor, microbatch: int | None) -> Structure:
+    if microbatch is not None:
+        _validate.positive_int(microbatch=microbatch)
+    if x.dim() == 0 or y.dim() == 0 or len(x) != len(y):
+        raise ValueError(f"x has shape {tuple(x.shape)}, y {tuple(y.shape)}: expected the same number of rows")
+    structure = Structure.of(model)
+    refuse_mixing(structure)
+    return structure

@@ -1,0 +1,73 @@
+"""Filtering by a defence that is not told which rows are poison."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+
+from gradshape import _seeds
+from gradshape.data import PoisonedRows, Split
+from gradshape.defenses.base import Defense, Suspect
+from gradshape.training import AnyRecipe, TrainedModel
+
+
+def rows_to_keep(
+    defense: Defense,
+    rows: PoisonedRows,
+    *,
+    num_classes: int,
+    seed: int,
+    secret: str = "",
+    recipe: AnyRecipe | None = None,
+    model: TrainedModel | None = None,
+    targets: Split | None = None,
+) -> tuple[Tensor, float]:
+    """Ask a defence which rows to keep.
+
+    The defence gets copies of the rows in an order that cannot be told without the poison, and runs in a thread of its
+    own, so that none of the stack frames above it holds the poison.
+
+    Args:
+        defense: the defence.
+        rows: clean rows and poison.
+        num_classes: number of classes; 0 for regression.
+        seed: of the order and of the defence.
+        secret: a text that nobody can tell without the poison, such as its fingerprint; the order depends on it, too.
+        recipe, model, targets: how the kept rows will be trained on, the network that training starts from, and the
+            targets of the attack; a defence sees of these what its assumptions grant.
+
+    Returns:
+        The mask, ``(N + n,)`` bool by the ids of the rows (true for replaced ones), and the seconds that the defence
+        took.
+
+    Raises:
+        ValueError: as :meth:`Defense.filter`.
+    """
+    present = rows.present
+    order = present[torch.randperm(len(present), generator=_seeds.stream(seed, "filter order", secret))]
+    shown = rows.rows(order)
+    suspect = Suspect(
+        shown.x,
+        shown.y,
+        num_classes=num_classes,
+        assumptions=defense.assumptions,
+        recipe=recipe,
+        model=model,
+        clean=rows.train,
+        targets=targets,
+        budget=0 if rows.poison is None else len(rows.poison),
+        poison=rows.is_poison(order),
+    )
+    began = time.perf_counter()
+    mask = _in_own_thread(defense, suspect, _seeds.stream(seed, "filter"))
+    seconds = time.perf_counter() - began
+    keep = torch.ones(len(rows), dtype=torch.bool)
+    if mask is not None:
+        keep[order] = mask
+    return keep, seconds
+
+
+def _in_own_thread(defense: Defense, suspect: Suspect, generator: torch.Generator) -> Tensor | None:
+    with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(torch.get_num_threads(),)) as thread:
+        return thread.submit(defense.filter, suspect, generator=generator).result()

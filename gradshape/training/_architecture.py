@@ -1,0 +1,111 @@
+"""What the planning of trainings has to know of an architecture."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gradshape import models
+from gradshape._randomness import process_randomness, random_state, set_random_state
+from gradshape.clipping.ensemble import ModelEnsemble
+from gradshape.clipping.structure import Structure, tensors_in
+from gradshape.data import Dataset
+from gradshape.training.victim import Victim
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """An architecture and the sizes of one victim of it.
+
+    Attributes:
+        widths: of the layers of a plain ReLU network, inputs left out; ``None`` for any other.
+        stacks: whether victims of it can be run together, see :class:`gradshape.clipping.ensemble.ModelEnsemble`.
+        parameters: number of parameters.
+        outputs: elements of one row's outputs of the layers with parameters; 0 if it does not stack.
+        sizes: what one row makes; nothing if it does not stack.
+    """
+
+    widths: tuple[int, ...] | None
+    stacks: bool
+    parameters: int
+    outputs: int
+    sizes: "RowSizes"
+
+
+@dataclass(frozen=True)
+class RowSizes:
+    """Elements that one row makes in a model.
+
+    Attributes:
+        activations: of the outputs of all modules.
+        gradient: of its gradient, as far as it may be formed.
+    """
+
+    activations: int = 0
+    gradient: int = 0
+
+
+def architecture_of(dataset: Dataset, victim: Victim) -> Architecture:
+    """What is known of the victim's model, which is a network."""
+    name = victim.descent.model
+    return _judged(models.builder(name), name, dataset.input_shape, dataset.num_classes)
+
+
+@lru_cache(maxsize=256)
+def _judged(builder: models.Builder, name: str, input_shape: tuple[int, ...], num_classes: int) -> Architecture:
+    model = models.build(name, input_shape, num_classes)
+    return architecture(model, torch.rand(2, *input_shape, generator=torch.Generator().manual_seed(0)))
+
+
+def architecture(model: nn.Module, x: Tensor) -> Architecture:
+    """What is known of a network that takes two rows such as ``x (2, ...)``."""
+    parameters = sum(p.numel() for p in model.parameters())
+    dense = models.dense_layers(model)
+    if dense is not None:
+        return Architecture(tuple(layer.out_features for layer in dense), True, parameters, 0, RowSizes())
+    # A training beside this one must not draw random numbers, or they would be taken for the model's.
+    with process_randomness(x.device):
+        stacked = ModelEnsemble.of(model, x)
+        if stacked is None:
+            return Architecture(None, False, parameters, 0, RowSizes())
+        return Architecture(None, True, parameters, stacked.output_elements, row_sizes(model, x[:1]))
+
+
+def row_sizes(model: nn.Module, x: Tensor) -> RowSizes:
+    """What the one row ``x (1, ...)`` makes in ``model``, which stays as it is."""
+    activations = gradient = 0
+
+    def count(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        nonlocal activations, gradient
+        activations += sum(tensor.numel() for tensor in tensors_in(output))
+        # One row of inputs and one of output gradients are as good as a gradient.
+        if not (isinstance(module, nn.Linear) and output.dim() == 2):
+            gradient += sum(p.numel() for p in module.parameters(recurse=False) if p.requires_grad)
+
+    structure = Structure.of(model)
+    counted = [m for m in structure.modules.values() if not any(m.children()) or list(m.parameters(recurse=False))]
+    before = random_state(x.device)
+    hooks = [module.register_forward_hook(count) for module in counted]
+    try:
+        with _evaluating(structure), torch.enable_grad():
+            structure.call({}, (x,))
+    finally:
+        for hook in hooks:
+            hook.remove()
+        set_random_state(before, x.device)
+    return RowSizes(activations, gradient)
+
+
+@contextmanager
+def _evaluating(structure: Structure) -> Iterator[None]:
+    modes = [(module, module.training) for module in structure.modules.values()]
+    structure.model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

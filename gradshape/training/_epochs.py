@@ -1,0 +1,43 @@
+"""The epochs of a stack, the same for every way of training."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
+
+from gradshape.training._curves import Curves
+from gradshape.training.family import Stack
+from gradshape.training.victim import Scoring, TrainingResult, Victim
+
+
+def train_stack(
+    victims: Sequence[Victim], stack: Stack, after_epoch: Callable[[int, int], None]
+) -> list[TrainingResult]:
+    """Train ``victims``, which are in ``stack`` in this order. Those that are done leave it.
+
+    They share the number of epochs and when they are scored. ``after_epoch`` is called with the number of epochs done
+    and of victims that go on.
+    """
+    curves, epochs, scoring = Curves(victims), victims[0].recipe.epochs, victims[0].scoring
+    results: dict[int, TrainingResult] = {}
+    # The victims that are still trained, in the order of their places.
+    members = list(range(len(victims)))
+    for epoch in range(epochs):
+        stack.train(epoch)
+        everyone = list(range(len(members)))
+        done = curves.end_epoch(members, stack.watched())
+        done = everyone if epoch + 1 == epochs else done
+        scored = everyone if scoring is Scoring.EVERY_EPOCH else done
+        if scored:
+            better = curves.score([members[place] for place in scored], stack.score(scored))
+            stack.remember([scored[place] for place in better])
+        for place in done:
+            learned = stack.learned(place)
+            found = {field.name: getattr(learned, field.name) for field in fields(learned)}
+            results[members[place]] = replace(curves.result(members[place]), **found)
+        going = [place for place in everyone if place not in set(done)]
+        after_epoch(epoch + 1, len(going))
+        if not going:
+            break
+        if done:
+            stack.keep(going)
+            members = [members[place] for place in going]
+    return [results[k] for k in range(len(victims))]

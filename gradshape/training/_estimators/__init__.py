@@ -1,0 +1,1 @@
+"""Learners that are no networks, by their own ``fit``."""

@@ -1,0 +1,97 @@
+"""The family of learners that are no networks: each is fitted on its own, by its ``fit``."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradshape import _seeds, learners
+from gradshape.data import Dataset
+from gradshape.learners.registry import Array
+from gradshape.training._curves import score
+from gradshape.training.family import Learned, Needs, Score
+from gradshape.training.recipe import Fit
+from gradshape.training.victim import Victim
+from gradshape.training.workload import Workload
+
+
+class EstimatorFamily:
+    """See :class:`gradshape.training.family.Family`."""
+
+    def takes(self, dataset: Dataset, victim: Victim, device: torch.device) -> bool:
+        """Every victim of a :class:`gradshape.training.Fit`."""
+        return isinstance(victim.recipe, Fit)
+
+    def shares(self, dataset: Dataset, victim: Victim) -> None:
+        """No stack."""
+
+    def needs(self, work: Workload, group: Sequence[Victim]) -> Needs:
+        """What an estimator takes is not known."""
+        return Needs(0, work.max_memory)
+
+    def stack(self, work: Workload, members: Sequence[int]) -> "_Estimator":
+        (index,) = members
+        return _Estimator(work, index)
+
+
+class _Estimator:
+    """One estimator, see :class:`gradshape.training.family.Stack`; its one epoch is the fit.
+
+    Rows are shuffled by the victim's seed, as a network would see them. An estimator that cannot take the rows (a
+    classifier that is given one class only) predicts what is left to predict: that class.
+    """
+
+    def __init__(self, work: Workload, index: int) -> None:
+        self._dataset = work.dataset
+        self._victim = work.victims[index]
+        self._kept = work.table.kept(index)
+        self._predict: Callable[[Tensor], Tensor]
+
+    def train(self, epoch: int) -> None:
+        train, victim, recipe = self._dataset.train, self._victim, self._victim.recipe
+        assert isinstance(recipe, Fit)
+        x, y = train.x[self._kept], train.y[self._kept]
+        if victim.private is not None:
+            x, y = torch.cat([x, victim.private.x]), torch.cat([y, victim.private.y])
+        order = torch.randperm(len(y), generator=_seeds.stream(victim.shuffle_seed, "fit order"))
+        labels = y[order].double().numpy() if self._dataset.regression else y[order].numpy()
+        present = np.unique(labels)
+        if not self._dataset.regression and len(present) == 1:
+            self._predict = lambda rows: torch.full((len(rows),), int(present[0]))
+            return
+        estimator = learners.build(recipe.model, dict(recipe.settings), seed=_seeds.derive(victim.seed, "fit") >> 31)
+        estimator.fit(_array(x[order]), labels)
+
+        def predict(rows: Tensor) -> Tensor:
+            found = learners.check_predictions(estimator.predict(_array(rows)), len(rows), recipe.model)
+            return torch.from_numpy(np.ascontiguousarray(found)).to(y.dtype)
+
+        self._predict = predict
+
+    def watched(self) -> Tensor | None:
+        """See :meth:`gradshape.training.family.Stack.watched`; ``None`` for regression."""
+        watch = self._victim.watch
+        return None if self._dataset.regression or watch is None or not len(watch) else self._predict(watch)[None]
+
+    def score(self, places: Sequence[int]) -> Score:
+        if self._dataset.regression:
+            return Score(torch.full((1,), torch.nan, dtype=torch.float64), torch.ones(1, dtype=torch.bool))
+        test = self._dataset.test
+        return score(lambda x: self._predict(x)[None], [(test.x, test.y)])
+
+    def remember(self, places: Sequence[int]) -> None:
+        """Nothing: there is one epoch."""
+
+    def learned(self, place: int) -> Learned:
+        if not self._dataset.regression:
+            return Learned()
+        test = self._dataset.test
+        return Learned(mse=float((self._predict(test.x).double() - test.y.double()).square().mean()))
+
+    def keep(self, places: Sequence[int]) -> None:
+        """There is one victim, which stays."""
+
+
+def _array(x: Tensor) -> Array:
+    return x.flatten(1).double().numpy()

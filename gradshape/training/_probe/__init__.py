@@ -1,0 +1,1 @@
+"""A gradient probe at work."""

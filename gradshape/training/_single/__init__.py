@@ -1,0 +1,1 @@
+"""Any network on its own, by autograd."""

@@ -1,0 +1,98 @@
+"""What worker processes promise beyond what every engine does."""
+
+import os
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+
+from gradshape.attacks import LabelFlip, PoisonSet, VictimView
+from gradshape_bench.engines import Failed, ProcessEngine, WorkerDied
+from gradshape_bench.engines.transport import Sender
+from gradshape_bench.jobs import Finished
+from tests.bench.engines.sample import (
+    MOONS,
+    Deadly,
+    Sleeping,
+    craft,
+    results,
+    run,
+)
+
+
+def test_a_data_set_crosses_once(process: ProcessEngine) -> None:
+    results(process, craft())
+    [worker] = process._workers
+    assert worker.sender.known == {MOONS.fingerprint}
+    first = len(worker.sender.pack(craft(seed=1)))
+    assert first < MOONS.train.x.numel() * 4 / 2
+    results(process, craft(seed=2))
+    assert process._workers == [worker]
+
+
+def test_a_few_rows_of_a_large_tensor_cross_alone() -> None:
+    large = torch.zeros(1_000_000)
+    assert len(Sender().pack(large[:10])) < 10_000
+
+
+def test_a_worker_that_dies_costs_its_bundle_and_a_line(
+    process: ProcessEngine, tmp_path: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    job, others = craft(Deadly(0.1, lives=str(tmp_path / "lives"))), [craft(seed=seed) for seed in range(3)]
+    found = run(process, [[others[0], job, others[1]], [others[2]]])
+    assert all(isinstance(found[each], Finished) for each in (job, *others))
+    assert caplog.text.count("a worker process died (exit code -9)") == 1
+
+
+def test_a_job_that_kills_every_worker_fails(process: ProcessEngine) -> None:
+    job, other = craft(Deadly(0.1)), craft()
+    found = run(process, [[job], [other]])
+    failed = found[job]
+    assert isinstance(failed, Failed)
+    assert isinstance(failed.error, WorkerDied)
+    assert "died twice, with exit code -9" in str(failed.error)
+    assert isinstance(found[other], Finished)
+
+
+def test_a_worker_killed_from_outside_is_replaced(process: ProcessEngine) -> None:
+    results(process, craft())
+    [worker] = process._workers
+    assert worker.process.pid is not None
+    running = process.run(iter([[craft(Sleeping(0.1, seconds=2.0))], [craft(seed=1)]]))
+    killer = threading.Timer(0.5, os.kill, (worker.process.pid, signal.SIGKILL))
+    killer.start()
+    assert len(list(running)) == 2
+    assert process._workers != [worker]
+
+
+def test_what_cannot_be_sent_fails_alone(process: ProcessEngine) -> None:
+    lock = threading.Lock()
+
+    @dataclass(frozen=True)
+    class Holding(LabelFlip):
+        def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
+            with lock:
+                return super().craft(victim, count, generator=generator)
+
+    job, beside, other = craft(Holding(0.1)), craft(seed=1), craft()
+    found = run(process, [[beside, job], [other]])
+    assert isinstance(found[job], Failed)
+    assert isinstance(found[beside], Finished)
+    assert isinstance(found[other], Finished)
+
+
+def test_closed_processes_are_gone_and_others_may_begin(process: ProcessEngine) -> None:
+    results(process, craft())
+    [worker] = process._workers
+    pid = worker.process.pid
+    assert pid is not None
+    began = time.perf_counter()
+    process.close()
+    assert time.perf_counter() - began < 4
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    results(process, craft())

@@ -1,0 +1,50 @@
+"""Where results and finished jobs go, however the options are spelled."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.bench.plugin.project import ROOT, SMALL, Project
+
+APART, JOINED = "{0} {1}", "{0}={1}"
+
+
+def _twice(project: Project, results: Path, cache: Path, *, spelled: str, where: Sequence[str]) -> list[str]:
+    """What is wrong with two runs in a row that name their places alike."""
+    options = [("--results", results), ("--cache-dir", cache)]
+    places = [word for name, path in options for word in spelled.format(name, path).split(" ")]
+    select = ["--seeds", "1", "-k", f"test_small and {SMALL[0]}", *where]
+    runs = [project.pytest(*places, *select) for _ in range(2)]
+    return [output for status, output in runs if status != 0 or "1 passed" not in output]
+
+
+@pytest.mark.parametrize("where", [("test_small.py",), ()], ids=["with-test-path", "without"])
+@pytest.mark.parametrize("spelled", [APART, JOINED], ids=["apart", "joined"])
+def test_places_work_twice(
+    project: Project, spelled: str, where: Sequence[str], request: pytest.FixtureRequest
+) -> None:
+    place = project.folder / "twice" / request.node.callspec.id
+    assert _twice(project, place / "r.jsonl", place / "cache", spelled=spelled, where=where) == []
+    assert (place / "r.jsonl").exists()
+    assert (place / "cache").is_dir()
+
+
+# Apart and without a test path, pytest itself looks for its configuration beside them, and loads no plugin.
+@pytest.mark.parametrize(
+    ("spelled", "where"),
+    [(APART, ("test_small.py",)), (JOINED, ("test_small.py",)), (JOINED, ())],
+    ids=["apart", "joined", "joined-without-test-path"],
+)
+def test_places_outside_the_project_work_twice(
+    project: Project, spelled: str, where: Sequence[str], tmp_path: Path
+) -> None:
+    assert _twice(project, tmp_path / "r.jsonl", tmp_path / "cache", spelled=spelled, where=where) == []
+
+
+def test_the_checkout_knows_its_options_before_places_to_collect_from(project: Project) -> None:
+    existing = ["--results", str(ROOT / "README.md"), "--cache-dir", str(ROOT / "tests")]
+    # The process has imported what the checkout's pytest would rewrite.
+    quiet = ["--collect-only", "-q", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    status, output = project.pytest(*existing, *quiet, folder=ROOT / "tests" / "shaping")
+    assert status == 0, output

@@ -1,0 +1,51 @@
+"""Whom a case that cannot be run fails."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gradshape.attacks import DictionaryAttack
+from tests.bench.schedule_sample import GRID, TASK, Broken, case, refuse_clipped, scheduler
+from tests.bench.spy import Spy
+
+
+def test_case_that_cannot_be_trained_fails_when_it_is_asked_for(tmp_path: Path) -> None:
+    running = scheduler(GRID, tmp_path, Spy(refuse=refuse_clipped))
+    running.measure(GRID[0])
+    with pytest.raises(RuntimeError, match="no clipping today"):
+        running.measure(GRID[1])
+
+
+def test_companion_whose_experiment_breaks_fails_no_other(tmp_path: Path) -> None:
+    broken = replace(case(), protocol=Broken())
+    running = scheduler([broken, *GRID], tmp_path)
+    assert running.measure(GRID[0]).measurement.metrics
+    with pytest.raises(RuntimeError, match="broken experiment"):
+        running.measure(broken)
+
+
+def test_case_whose_experiment_broke_fails_again_and_holds_up_no_other(tmp_path: Path) -> None:
+    broken = replace(case(), protocol=Broken())
+    running = scheduler([broken, *GRID], tmp_path)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="broken experiment"):
+            running.measure(broken)
+    assert running.measure(GRID[0]).measurement.metrics
+
+
+def test_companion_whose_attack_cannot_be_made_fails_no_other(tmp_path: Path) -> None:
+    # It is refused only once it has seen the data.
+    hopeless = case(DictionaryAttack(0.1))
+    running = scheduler([hopeless, *GRID], tmp_path)
+    assert running.measure(GRID[0]).measurement.metrics
+    with pytest.raises(ValueError, match="dictionary_10 cannot be made on two_moons"):
+        running.measure(hopeless)
+
+
+def test_unknown_data_set_is_an_error_each_time(tmp_path: Path) -> None:
+    lost = case(task=replace(TASK, dataset="two_mons"))
+    running = scheduler([lost], tmp_path)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="did you mean 'two_moons'"):
+            running.measure(lost)
