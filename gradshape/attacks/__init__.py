@@ -2,7 +2,7 @@
 
 from gradshape.attacks.back_gradient.back_gradient import BackGradient, DescentModel
 from gradshape.attacks.badnets import BadNetsPatch, stamp
-from gradshape.attacks.base import Aims, Attack, Crafting, PoisonSet, ProportionalAttack, VictimView
+from gradshape.attacks.base import Attack, Crafting, ProportionalAttack, VictimView
 from gradshape.attacks.feature_collision.bullseye_polytope import BullseyePolytope
 from gradshape.attacks.feature_collision.convex_polytope import ConvexPolytope
 from gradshape.attacks.feature_collision.poison_frogs import PoisonFrogs
@@ -13,6 +13,7 @@ from gradshape.attacks.label_contamination.contamination import Availability, In
 from gradshape.attacks.label_contamination.label_ascent import Relaxation
 from gradshape.attacks.label_flip import LabelFlip, feasible_flips
 from gradshape.attacks.no_attack import NoAttack
+from gradshape.attacks.poison_set import Aims, PoisonSet
 from gradshape.attacks.private_learners.private_learner_poisoning import (
     PrivateLearnerPoisoning,
     ReleaseGoal,

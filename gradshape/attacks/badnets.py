@@ -8,7 +8,8 @@ from torch import Tensor
 
 from gradshape import _validate
 from gradshape.attacks._drawing import draw_rows
-from gradshape.attacks.base import Attack, PoisonSet, VictimView
+from gradshape.attacks.base import Attack, VictimView
+from gradshape.attacks.poison_set import PoisonSet
 from gradshape.attacks.threat import BLACK_BOX, Goal, Injection, Mechanism, ThreatModel
 from gradshape.data import Dataset, Split
 

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from gradshape import _validate
 from gradshape.attacks._drawing import draw_rows
-from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
+from gradshape.attacks.base import ProportionalAttack, VictimView
+from gradshape.attacks.poison_set import PoisonSet
 from gradshape.attacks.threat import BLACK_BOX, ThreatModel
 from gradshape.constraints import FLOAT32_MARGIN, SphereSlab
 from gradshape.data import Split

@@ -5,7 +5,8 @@ from typing import ClassVar
 
 import torch
 
-from gradshape.attacks.base import Attack, PoisonSet, VictimView
+from gradshape.attacks.base import Attack, VictimView
+from gradshape.attacks.poison_set import PoisonSet
 from gradshape.attacks.threat import BLACK_BOX, Injection, Knowledge, Mechanism, ThreatModel
 
 

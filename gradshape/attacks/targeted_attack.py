@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from gradshape import _validate
-from gradshape.attacks.base import Aims, Attack, PoisonSet
+from gradshape.attacks.base import Attack
+from gradshape.attacks.poison_set import Aims, PoisonSet
 from gradshape.data import Dataset, Split
 from gradshape.training import Recipe, TrainedModel
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gradshape.attacks import Crafting, PoisonSet, TargetedAttack, ThreatModel, VictimView
-from gradshape.attacks.base import Aims
+from gradshape.attacks.poison_set import Aims
 from gradshape.attacks.targeted_attack import poison_by_target
 from gradshape.data import Dataset, Split
 from gradshape.testing.attack import aim

@@ -12,8 +12,9 @@ from gradshape.attacks._point_ascent import add_best, climb
 from gradshape.attacks._surrogate import PointBudget, hold_out
 from gradshape.attacks.back_gradient._flat_models import Adaline, FlatModel, SoftmaxRegression, TanhNetwork
 from gradshape.attacks.back_gradient._poisoned_descent import PoisonedDescent, stable_rate
-from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
+from gradshape.attacks.base import ProportionalAttack, VictimView
 from gradshape.attacks.label_flip import LabelFlip
+from gradshape.attacks.poison_set import PoisonSet
 from gradshape.attacks.threat import WHITE_BOX, Knowledge, ThreatModel
 from gradshape.data import Dataset
 

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from gradshape import _validate, models
-from gradshape.attacks.base import PoisonSet, VictimView
+from gradshape.attacks.base import VictimView
 from gradshape.attacks.feature_collision._nearest import mean_distance, nearest_of_class
+from gradshape.attacks.poison_set import PoisonSet
 from gradshape.attacks.targeted_attack import TargetedAttack, poison_by_target
 from gradshape.attacks.threat import ON_TARGETS, Knowledge, ThreatModel
 from gradshape.features import penultimate_features, rows_per_pass

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from gradshape import _validate
-from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
+from gradshape.attacks.base import ProportionalAttack, VictimView
 from gradshape.attacks.koh._decoys import Decoy, check_grid, find_decoys
 from gradshape.attacks.koh._regularised_hinge import AddedRows, RegularisedHinge
 from gradshape.attacks.koh._rounding import round_inside
 from gradshape.attacks.label_flip import LabelFlip
+from gradshape.attacks.poison_set import PoisonSet
 from gradshape.attacks.threat import ON_SVM, ThreatModel
 from gradshape.constraints import FLOAT32_MARGIN, FeasibleSets
 from gradshape.data import Split

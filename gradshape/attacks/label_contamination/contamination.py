@@ -9,9 +9,10 @@ from torch import Tensor
 
 from gradshape import _validate
 from gradshape.attacks._evaluation import Evaluation
-from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
+from gradshape.attacks.base import ProportionalAttack, VictimView
 from gradshape.attacks.label_contamination.label_ascent import Relaxation, contaminate
 from gradshape.attacks.label_flip import LabelFlip
+from gradshape.attacks.poison_set import PoisonSet
 from gradshape.attacks.threat import ON_SVM, Knowledge, ThreatModel
 from gradshape.learners.logistic import fit_logistic
 from gradshape.learners.margin_loss import Logistic, SmoothedHinge, SquaredMargin

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from gradshape import _validate
 from gradshape.attacks._evaluation import Cost, Evaluation, ParameterDistance
-from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
+from gradshape.attacks.base import ProportionalAttack, VictimView
 from gradshape.attacks.label_flip import LabelFlip
+from gradshape.attacks.poison_set import PoisonSet
 from gradshape.attacks.private_learners.row_descent import RowDescent, descend_rows, select_deep, select_shallow
 from gradshape.attacks.threat import WHITE_BOX, ThreatModel
 from gradshape.learners.private import ObjectivePerturbation, OutputPerturbation, from_ball, to_ball

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from gradshape import _validate
 from gradshape.attacks._drawing import draw_rows
-from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
+from gradshape.attacks.base import ProportionalAttack, VictimView
+from gradshape.attacks.poison_set import PoisonSet
 from gradshape.attacks.regression._one_hot import Groups, check_groups, snap
 from gradshape.attacks.regression.harm import Harm, RegressionHarm, ascend
 from gradshape.attacks.threat import ON_REGRESSION, Knowledge, ThreatModel

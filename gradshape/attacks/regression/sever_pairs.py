@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from gradshape import _validate
-from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
+from gradshape.attacks.base import ProportionalAttack, VictimView
+from gradshape.attacks.poison_set import PoisonSet
 from gradshape.attacks.threat import ON_REGRESSION, ThreatModel
 
 

@@ -6,7 +6,8 @@ from typing import ClassVar
 import torch
 
 from gradshape import _validate
-from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
+from gradshape.attacks.base import ProportionalAttack, VictimView
+from gradshape.attacks.poison_set import PoisonSet
 from gradshape.attacks.regression._one_hot import Groups, check_groups, snap
 from gradshape.attacks.threat import ON_REGRESSION, Knowledge, ThreatModel
 from gradshape.learners.linear import Penalty, fit_linear

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from gradshape import _validate
-from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
+from gradshape.attacks.base import ProportionalAttack, VictimView
 from gradshape.attacks.label_flip import LabelFlip
+from gradshape.attacks.poison_set import PoisonSet
 from gradshape.attacks.steinhardt._poison_points import (
     EXTRA_DIRECTIONS,
     VIOLATION_ALLOWED,

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from gradshape import _validate
-from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
+from gradshape.attacks.base import ProportionalAttack, VictimView
 from gradshape.attacks.label_flip import LabelFlip
+from gradshape.attacks.poison_set import PoisonSet
 from gradshape.attacks.steinhardt._certificate import certify
 from gradshape.attacks.threat import ON_SVM, ThreatModel
 from gradshape.constraints import FLOAT32_MARGIN, FeasibleSets

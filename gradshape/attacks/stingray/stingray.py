@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from gradshape import _digest, _seeds, _validate
-from gradshape.attacks.base import Aims, PoisonSet, VictimView
+from gradshape.attacks.base import VictimView
+from gradshape.attacks.poison_set import Aims, PoisonSet
 from gradshape.attacks.stingray._negative_impact import HeldOutLoss
 from gradshape.attacks.stingray.insertion import Insertion, SwitchOn
 from gradshape.attacks.targeted_attack import TargetedAttack

@@ -8,8 +8,9 @@ import torch
 from gradshape import _validate
 from gradshape.attacks._point_ascent import add_best, climb
 from gradshape.attacks._surrogate import PointBudget, hold_out
-from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
+from gradshape.attacks.base import ProportionalAttack, VictimView
 from gradshape.attacks.label_flip import LabelFlip
+from gradshape.attacks.poison_set import PoisonSet
 from gradshape.attacks.svm._poisoned_svm import PoisonedSvm
 from gradshape.attacks.svm.kernels import Kernel, LinearKernel
 from gradshape.attacks.threat import ON_SVM, ThreatModel

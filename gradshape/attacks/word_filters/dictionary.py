@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from gradshape import _validate
-from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
+from gradshape.attacks.base import ProportionalAttack, VictimView
 from gradshape.attacks.label_flip import LabelFlip
+from gradshape.attacks.poison_set import PoisonSet
 from gradshape.attacks.threat import Goal, ThreatModel
 from gradshape.attacks.word_filters import _words
 from gradshape.data import Dataset

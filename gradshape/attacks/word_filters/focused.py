@@ -7,7 +7,8 @@ import torch
 
 from gradshape import _validate
 from gradshape.attacks._drawing import draw_rows
-from gradshape.attacks.base import PoisonSet, ProportionalAttack, VictimView
+from gradshape.attacks.base import ProportionalAttack, VictimView
+from gradshape.attacks.poison_set import PoisonSet
 from gradshape.attacks.threat import Goal, ThreatModel
 from gradshape.attacks.word_filters import _words
 from gradshape.data import Dataset

@@ -6,9 +6,9 @@ from torch import Tensor, nn
 
 from gradshape import models
 from gradshape.attacks import PoisonFrogs, PoisonSet
-from gradshape.attacks.base import Aims
 from gradshape.attacks.feature_collision._collision import Collided, collide
 from gradshape.attacks.feature_collision._nearest import nearest_of_class
+from gradshape.attacks.poison_set import Aims
 from gradshape.data import Dataset
 from gradshape.features import penultimate_features, rows_per_pass
 from gradshape.testing.attack import aim
