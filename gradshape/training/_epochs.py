@@ -33,7 +33,8 @@ def train_stack(
             learned = stack.learned(place)
             found = {field.name: getattr(learned, field.name) for field in fields(learned)}
             results[members[place]] = replace(curves.result(members[place]), **found)
-        going = [place for place in everyone if place not in set(done)]
+        gone = set(done)
+        going = [place for place in everyone if place not in gone]
         after_epoch(epoch + 1, len(going))
         if not going:
             break

@@ -13,9 +13,7 @@ from gradshape.training.family import Family
 from gradshape.training.plan import FAMILIES, ONE_BY_ONE, plan
 from gradshape.training.recipe import Recipe
 from gradshape.training.victim import TrainingResult, Victim, check_victim
-from gradshape.training.workload import Workload
-
-DEFAULT_MEMORY = 2 << 30
+from gradshape.training.workload import DEFAULT_MEMORY, Workload
 
 
 @dataclass(frozen=True)

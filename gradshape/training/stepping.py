@@ -37,13 +37,16 @@ def steppers(victims: Sequence[Victim], model: nn.Module, x: Tensor, y: Tensor) 
 
     Args:
         victims: their recipes are the same but for the shaper, and those with noise come first. Batch size and epochs
-            do not matter here, nor do private rows.
+            do not matter here, nor do private rows and probes.
         model: what they train, whatever name the recipes give; it stays as it is. A victim without an ``initial`` state
             begins with the parameters of ``model``.
-        x, y: ``(B, *shape)``, as ``model`` takes them, and ``(B,)`` int64, on the device of the training.
+        x, y: at least two rows ``(B, *shape)`` and ``(B,)`` int64, on the device of the training.
 
     Returns:
         The stacks in order, which together have all victims, in order.
+
+    Raises:
+        ValueError: there are no victims, or fewer than two rows.
 
     >>> import torch
     >>> from gradshape.shaping import Clip, Shaper
@@ -55,6 +58,8 @@ def steppers(victims: Sequence[Victim], model: nn.Module, x: Tensor, y: Tensor) 
     >>> sorted(stack.state(1))
     ['bias', 'weight']
     """
+    if not victims or len(x) < 2:
+        raise ValueError(f"{len(victims)} victims and {len(x)} rows: expected at least 1 victim and 2 rows")
     recipe, device, rows = victims[0].descent, x.device, len(x)
     dtype = next(model.parameters()).dtype
 
@@ -103,6 +108,8 @@ class _Single:
         self._model = model.train()
         self._batch = x, y
         self._stepper = SingleStepper(model, recipe.optimizer, recipe.shaper, seed=victim.seed, rows_per_step=len(x))
+        if victim.initial_optimizer is not None:
+            self._stepper.restore_optimizer(victim.initial_optimizer)
 
     def step(self) -> None:
         self._stepper.step(*self._batch)

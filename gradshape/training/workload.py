@@ -15,6 +15,7 @@ from gradshape.training._rows.table import RowTable
 from gradshape.training.state import load_state
 from gradshape.training.victim import Victim
 
+DEFAULT_MEMORY = 2 << 30
 _CPU = torch.device("cpu")
 
 
@@ -34,7 +35,7 @@ class Workload:
     _: KW_ONLY
     device: torch.device = _CPU
     dtype: torch.dtype = torch.float32
-    max_memory: int = 2 << 30
+    max_memory: int = DEFAULT_MEMORY
     keep_states: bool = True
 
     @cached_property

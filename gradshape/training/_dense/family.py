@@ -101,10 +101,9 @@ class _Feed:
         self._order: CommonRows | OwnRows = work.table.common_order(members)
         self.rows_per_step = self._order.rows_per_step
         # Whose rows each model takes, padding those of the first; ``None`` if every model takes its own.
-        padding = num_models - len(members)
-        places = torch.tensor([*range(len(members)), *[0] * padding], device=work.device)
-        self._rows_of: Tensor = places
-        self._own_order = not padding
+        places = [*range(len(members)), *[0] * (num_models - len(members))]
+        padded = num_models > len(members)
+        self._rows_of: Tensor | None = torch.tensor(places, device=work.device) if padded else None
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor | None, ...]]:
         for batch in ids_on(self._rows.x.device, self._order.epoch(epoch)):
@@ -117,15 +116,14 @@ class _Feed:
         return DenseBatch(self._rows[shared], own, inside)
 
     def _of_models(self, of_victims: Tensor) -> Tensor:
-        return of_victims if self._own_order else of_victims[self._rows_of]
+        return of_victims if self._rows_of is None else of_victims[self._rows_of]
 
     def test(self, rows: int) -> Iterator[tuple[Tensor, Tensor]]:
         labels = self._test.label.long()
         return zip(self._test.x.split(rows), labels.split(rows), strict=True)
 
     def keep(self, places: Tensor) -> None:
-        self._rows_of = self._rows_of[places]
-        self._own_order = False
+        self._rows_of = places if self._rows_of is None else self._rows_of[places]
 
 
 def most_in_cache(parameters: int, optimizer: Optimizer, device: torch.device) -> int:
