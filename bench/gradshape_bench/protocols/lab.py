@@ -32,7 +32,8 @@ class Lab:
 
     Attributes:
         case: what is measured.
-        dataset, device: what on, and where.
+        dataset: what victims are trained on.
+        device: where jobs run, such as ``cpu`` or ``cuda:0``.
     """
 
     case: Subject
@@ -95,7 +96,7 @@ class Lab:
         """Train on the clean rows and the poison, less what the case's defence removes.
 
         Args:
-            recipe: how.
+            recipe: how the victims are trained.
             poisons: one a job; without them, clean rows alone.
             seeds: one a job.
             bases: what each job goes on from; without them, fresh weights.

@@ -6,8 +6,8 @@ from torch import Tensor
 # Rows whose squares are taken at a time, to bound memory.
 _BLOCK_ROWS = 1024
 # On CPUs, matrix products round differently where a matrix has fewer rows or columns, or where its rows are no multiple
-# of so many elements apart, and then by its place in memory. Stacks are filled up with idle victims, and batches and
-# inputs with zeros, so that a victim's numbers depend neither on how many others are trained beside it nor on its lane.
+# of so many elements apart, and then by its place in memory. Stacks are filled up with models that nobody trains, and
+# batches and inputs with zeros, so that a victim's numbers depend neither on its company nor on its place.
 LEAST_WIDTH, ALIGNED = 16, 4
 
 
