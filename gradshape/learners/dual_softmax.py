@@ -23,8 +23,8 @@ def fit_dual_softmax(
 
     By the representer theorem the minimum lies in the span of the rows, so that inner products are enough: the cost
     does not depend on the number of features. Every step is an exact, damped Newton step; its ``n C`` equations
-    are solved with ``C + 1`` Cholesky factors of ``n x n`` matrices. A bias that is regularised like the weights is a
-    feature of 1: add 1 to every inner product.
+    are solved with ``C + 1`` Cholesky factors of ``n x n`` matrices, or with one where there are two classes. A bias
+    that is regularised like the weights is a feature of 1: add 1 to every inner product.
 
     Args:
         gram: ``(*batch, n, n)`` float64 inner products of the rows of each problem.
@@ -41,7 +41,7 @@ def fit_dual_softmax(
         ValueError: ``decay`` or ``num_classes`` is out of range, an inner product is not finite, or a problem did not
             converge (a ``tolerance`` beyond rounding).
 
-    Rasmussen and Williams 2006, algorithm 3.3.
+    Rasmussen and Williams 2006, algorithms 3.1 and 3.3.
 
     >>> x = torch.tensor([[0.0, 1.0], [1.0, 1.0]], dtype=torch.float64)
     >>> a = fit_dual_softmax(x @ x.T, torch.tensor([0, 1]), num_classes=2, decay=1e-3)
@@ -57,11 +57,12 @@ def fit_dual_softmax(
     scaled = torch.zeros_like(onehot) if start is None else start * decay
     logits = kernel @ scaled
     value = _objective(scaled, logits, onehot)
+    newton = _newton_for_two if num_classes == 2 else _newton
     for _ in range(_MOST_STEPS):
         probability = logits.softmax(-1)
         if bool((scaled - onehot + probability).abs().amax() <= tolerance):
             return scaled / decay
-        step = _newton(kernel, logits, probability, onehot) - scaled
+        step = newton(kernel, logits, probability, onehot) - scaled
         change = kernel @ step
         length = torch.ones(*value.shape, 1, 1, dtype=gram.dtype, device=gram.device)
         for _ in range(_MOST_HALVINGS):
@@ -99,3 +100,18 @@ def _newton(kernel: Tensor, logits: Tensor, probability: Tensor, onehot: Tensor)
     correction = torch.cholesky_solve(c.sum(-3), shared)
     coefficients: Tensor = b - (c - blocks @ correction.unsqueeze(-3)).squeeze(-1).mT
     return coefficients
+
+
+def _newton_for_two(kernel: Tensor, logits: Tensor, probability: Tensor, onehot: Tensor) -> Tensor:
+    """As :func:`_newton`, for two classes: their coefficients are opposite, and only the logits' difference counts."""
+    # a_1 = -a_0 = a makes the difference 2 K a, and the squared norm 2 a^T K a.
+    double = 2 * kernel
+    curvature = probability.prod(-1)
+    root = curvature.sqrt()
+    system = root.unsqueeze(-1) * double * root.unsqueeze(-2)
+    system.diagonal(dim1=-2, dim2=-1).add_(1)
+    b = curvature * (logits[..., 1] - logits[..., 0]) + onehot[..., 1] - probability[..., 1]
+    pulled = root.unsqueeze(-1) * (double @ b.unsqueeze(-1))
+    solved = torch.cholesky_solve(pulled, torch.linalg.cholesky(system)).squeeze(-1)
+    coefficients = b - root * solved
+    return torch.stack([-coefficients, coefficients], dim=-1)

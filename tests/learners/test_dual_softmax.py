@@ -73,6 +73,16 @@ def test_the_condition_is_met_to_the_tolerance() -> None:
         assert float((0.1 * a - intended + (gram @ a).softmax(-1)).abs().max()) <= 1.0001 * tolerance
 
 
+@pytest.mark.parametrize("scale", [0.3, 3.0])
+def test_steps_for_two_classes_are_those_for_any_number(scale: float) -> None:
+    x, y = problems(5, 20, 6, 2, scale=scale)
+    kernel = x @ x.mT / 0.1
+    onehot = torch.nn.functional.one_hot(y, 2).double()
+    logits = torch.randn(5, 20, 2, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    state = kernel, logits, logits.softmax(-1), onehot
+    torch.testing.assert_close(dual_softmax._newton_for_two(*state), dual_softmax._newton(*state))
+
+
 def test_problems_side_by_side_are_solved_as_alone() -> None:
     x, y = problems(6, 15, 4, 3)
     gram = x @ x.mT

@@ -5,7 +5,9 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, linear, one_hot
+from torch.nn.functional import cross_entropy, linear, one_hot, pad
+
+from gradshape.attacks.back_gradient._unrolled import DifferentiatedLoss, Objective
 
 
 class FlatModel(Protocol):
@@ -21,6 +23,17 @@ class FlatModel(Protocol):
 
     def losses(self, parameters: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """``(n,)`` training losses for labels ``y (n,)``."""
+        ...
+
+    def objective(self, x: Tensor, y: Tensor, weights: Tensor, *, points: Tensor) -> Objective:
+        """Return the weighted sum of losses that a descent minimises.
+
+        Args:
+            x: ``(n, d)`` rows that stay.
+            y: ``(n + k,)`` labels of these and of the points.
+            weights: ``(n + k,)``.
+            points: ``(k, d)`` rows that may move.
+        """
         ...
 
     def curvature(self, largest: float) -> float:
@@ -42,6 +55,52 @@ class _Linear:
         table = parameters.view(self.classes, self.inputs + 1)
         return linear(x, table[:, :-1], table[:, -1])
 
+    def objective(self, x: Tensor, y: Tensor, weights: Tensor, *, points: Tensor) -> Objective:
+        rows = pad(torch.cat([x, points.detach()]), (0, 1), value=1.0)
+        return _ScoredLoss(self, rows, one_hot(y, self.classes).to(rows.dtype), weights[:, None], len(points))
+
+    def slopes(self, scores: Tensor, hot: Tensor) -> Tensor:
+        """``(n, K)`` gradients of the losses by the scores, for one-hot labels ``hot (n, K)``."""
+        raise NotImplementedError
+
+    def bend(self, scores: Tensor, by: Tensor) -> Tensor:
+        """``(n, K)`` products of each loss' Hessian, by the scores, with ``by (n, K)``."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, eq=False)
+class _ScoredLoss(Objective):
+    """The weighted sum of losses of scores that are linear in the parameters, in closed form.
+
+    Attributes:
+        model: gives the derivatives by the scores.
+        rows: ``(n + k, d + 1)`` with a 1 appended; the last ``moving`` may move.
+        hot: ``(n + k, K)`` one-hot labels.
+        weights: ``(n + k, 1)``.
+    """
+
+    model: _Linear
+    rows: Tensor
+    hot: Tensor
+    weights: Tensor
+    moving: int
+
+    def slope(self, parameters: Tensor) -> Tensor:
+        slopes = self.weights * self.model.slopes(self.rows @ self._table(parameters).T, self.hot)
+        return (slopes.T @ self.rows).flatten()
+
+    def slope_gradients(self, parameters: Tensor, along: Tensor) -> tuple[Tensor, Tensor]:
+        table, direction = self._table(parameters), self._table(along)
+        scores = self.rows @ table.T
+        bent = self.weights * self.model.bend(scores, self.rows @ direction.T)
+        last = slice(len(self.rows) - self.moving, None)
+        slopes = self.weights[last] * self.model.slopes(scores[last], self.hot[last])
+        by_points = bent[last] @ table[:, :-1] + slopes @ direction[:, :-1]
+        return (bent.T @ self.rows).flatten(), by_points
+
+    def _table(self, parameters: Tensor) -> Tensor:
+        return parameters.view(self.model.classes, self.model.inputs + 1)
+
 
 @dataclass(frozen=True)
 class SoftmaxRegression(_Linear):
@@ -55,6 +114,13 @@ class SoftmaxRegression(_Linear):
 
     def losses(self, parameters: Tensor, x: Tensor, y: Tensor) -> Tensor:
         return cross_entropy(self.scores(parameters, x), y, reduction="none")
+
+    def slopes(self, scores: Tensor, hot: Tensor) -> Tensor:
+        return scores.softmax(1) - hot
+
+    def bend(self, scores: Tensor, by: Tensor) -> Tensor:
+        shares = scores.softmax(1)
+        return shares * (by - (shares * by).sum(1, keepdim=True))
 
     def curvature(self, largest: float) -> float:
         return largest / 2
@@ -72,6 +138,12 @@ class Adaline(_Linear):
     def losses(self, parameters: Tensor, x: Tensor, y: Tensor) -> Tensor:
         targets = 2 * one_hot(y, self.classes) - 1
         return (self.scores(parameters, x) - targets).square().sum(1) / 2
+
+    def slopes(self, scores: Tensor, hot: Tensor) -> Tensor:
+        return scores - (2 * hot - 1)
+
+    def bend(self, scores: Tensor, by: Tensor) -> Tensor:
+        return by
 
     def curvature(self, largest: float) -> float:
         return largest
@@ -104,6 +176,12 @@ class TanhNetwork:
 
     def losses(self, parameters: Tensor, x: Tensor, y: Tensor) -> Tensor:
         return cross_entropy(self.scores(parameters, x), y, reduction="none")
+
+    def objective(self, x: Tensor, y: Tensor, weights: Tensor, *, points: Tensor) -> Objective:
+        def loss(parameters: Tensor, points: Tensor) -> Tensor:
+            return weights @ self.losses(parameters, torch.cat([x, points]), y)
+
+        return DifferentiatedLoss(loss, points)
 
     def curvature(self, largest: float) -> float:
         return max(largest / 2, self.hidden / 2)

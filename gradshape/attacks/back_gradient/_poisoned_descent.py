@@ -89,22 +89,19 @@ class PoisonedDescent:
         with torch.enable_grad():
             [outer] = torch.autograd.grad(self._validation_loss(parameters), parameters)
         back = (
-            retrace(self._training_loss, parameters.detach(), self.points, rate=self._rate, steps=self._steps)
+            retrace(self._objective, parameters.detach(), rate=self._rate, steps=self._steps)
             if self._path is None
             else self._path.flip(0)
         )
-        found = back_gradient(self._training_loss, self.points, outer, back, rate=self._rate)
-        return found.points[point]
-
-    def _training_loss(self, parameters: Tensor, points: Tensor) -> Tensor:
-        x, y = torch.cat([self._x, points]), torch.cat([self._y, self.labels])
-        return self._weights @ self._model.losses(parameters, x, y)
+        return back_gradient(self._objective, outer, back, rate=self._rate).points[point]
 
     def _validation_loss(self, parameters: Tensor) -> Tensor:
         return self._model.losses(parameters, self._others, self._other_y).mean()
 
     def _train(self) -> None:
-        path = descend(self._training_loss, self._start, self.points, rate=self._rate, steps=self._steps)
+        labels = torch.cat([self._y, self.labels])
+        self._objective = self._model.objective(self._x, labels, self._weights, points=self.points)
+        path = descend(self._objective, self._start, rate=self._rate, steps=self._steps)
         self.parameters = path[-1].clone()
         self._path = None if self._retraced else path[:-1]
         loss = float(self._validation_loss(self.parameters))

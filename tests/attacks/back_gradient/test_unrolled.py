@@ -7,7 +7,14 @@ import torch
 from torch import Tensor
 
 from gradshape.attacks.back_gradient._flat_models import Adaline, FlatModel, SoftmaxRegression, TanhNetwork
-from gradshape.attacks.back_gradient._unrolled import Loss, back_gradient, descend, retrace
+from gradshape.attacks.back_gradient._unrolled import (
+    DifferentiatedLoss,
+    Loss,
+    Objective,
+    back_gradient,
+    descend,
+    retrace,
+)
 
 MODELS: dict[str, FlatModel] = {
     "lr": SoftmaxRegression(4, 2),
@@ -23,19 +30,27 @@ def _generator() -> torch.Generator:
     return torch.Generator().manual_seed(3)
 
 
-def _loss(model: FlatModel, classes: int = 2) -> Loss:
-    """Of 20 rows that stay and of points of class 1."""
+def _rows(points: Tensor) -> tuple[Tensor, Tensor]:
+    """20 rows that stay, and labels of these and of points of class 1."""
     generator = _generator()
-    x, y = torch.rand(20, 4, generator=generator).double(), torch.randint(classes, (20,), generator=generator)
+    x, y = torch.rand(20, 4, generator=generator).double(), torch.randint(2, (20,), generator=generator)
+    return x, torch.cat([y, torch.ones(len(points), dtype=torch.int64)])
 
+
+def _loss(model: FlatModel) -> Loss:
     def loss(parameters: Tensor, points: Tensor) -> Tensor:
-        labels = torch.cat([y, torch.ones(len(points), dtype=torch.int64)])
-        return model.losses(parameters, torch.cat([x, points]), labels).mean()
+        x, y = _rows(points)
+        return model.losses(parameters, torch.cat([x, points]), y).mean()
 
     return loss
 
 
-def _objective(model: FlatModel) -> Loss:
+def _training(model: FlatModel, points: Tensor) -> Objective:
+    x, y = _rows(points)
+    return model.objective(x, y, torch.full((len(y),), 1 / len(y)).double(), points=points)
+
+
+def _outer(model: FlatModel) -> Loss:
     others = torch.rand(30, 4, generator=_generator()).double()
     return lambda parameters, points: model.losses(parameters, others, (others[:, 0] > 0.5).long()).mean()
 
@@ -45,22 +60,22 @@ POINTS = torch.rand(2, 4, generator=torch.Generator().manual_seed(8)).double()
 
 def _gradients(model: FlatModel, steps: int) -> tuple[Tensor, Tensor, Tensor]:
     """Of the points and of the start; and of the points where the descent is retraced."""
-    loss, objective, start = _loss(model), _objective(model), model.start(_generator())
-    path = descend(loss, start, POINTS, rate=RATE, steps=steps)
+    training = _training(model, POINTS)
+    path = descend(training, model.start(_generator()), rate=RATE, steps=steps)
     end = path[-1].clone().requires_grad_()
-    [outer] = torch.autograd.grad(objective(end, POINTS), end)
-    exact = back_gradient(loss, POINTS, outer, path[:-1].flip(0), rate=RATE)
-    back = retrace(loss, path[-1], POINTS, rate=RATE, steps=steps)
-    return exact.points, exact.start, back_gradient(loss, POINTS, outer, back, rate=RATE).points
+    [outer] = torch.autograd.grad(_outer(model)(end, POINTS), end)
+    exact = back_gradient(training, outer, path[:-1].flip(0), rate=RATE)
+    back = retrace(training, path[-1], rate=RATE, steps=steps)
+    return exact.points, exact.start, back_gradient(training, outer, back, rate=RATE).points
 
 
 @each_model
 def test_the_gradient_of_the_points_is_a_finite_difference(model: FlatModel) -> None:
     found, _, _ = _gradients(model, steps=60)
-    loss, objective, start = _loss(model), _objective(model), model.start(_generator())
+    outer, start = _outer(model), model.start(_generator())
 
     def reached(points: Tensor) -> float:
-        return float(objective(descend(loss, start, points, rate=RATE, steps=60)[-1], points))
+        return float(outer(descend(_training(model, points), start, rate=RATE, steps=60)[-1], points))
 
     for index in range(POINTS.numel()):
         by = torch.zeros(POINTS.numel()).double()
@@ -73,15 +88,25 @@ def test_the_gradient_of_the_points_is_a_finite_difference(model: FlatModel) -> 
 @each_model
 def test_the_gradients_are_those_of_the_descent_as_one_graph(model: FlatModel) -> None:
     of_points, of_start, _ = _gradients(model, steps=7)
-    loss, objective = _loss(model), _objective(model)
+    loss, outer = _loss(model), _outer(model)
     points, start = POINTS.clone().requires_grad_(), model.start(_generator()).requires_grad_()
     parameters = start
     for _ in range(7):
         [slope] = torch.autograd.grad(loss(parameters, points), parameters, create_graph=True)
         parameters = parameters - RATE * slope
-    expected = torch.autograd.grad(objective(parameters, points), [points, start])
+    expected = torch.autograd.grad(outer(parameters, points), [points, start])
     torch.testing.assert_close(of_points, expected[0])
     torch.testing.assert_close(of_start, expected[1])
+
+
+@each_model
+def test_an_objective_differentiates_its_loss(model: FlatModel) -> None:
+    generator = _generator()
+    at, along = (torch.randn(len(model.start(generator)), generator=generator).double() for _ in range(2))
+    own, reference = _training(model, POINTS), DifferentiatedLoss(_loss(model), POINTS)
+    torch.testing.assert_close(own.slope(at), reference.slope(at))
+    for found, expected in zip(own.slope_gradients(at, along), reference.slope_gradients(at, along), strict=True):
+        torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize(("kind", "steps"), [("lr", 100), ("lr-3", 100), ("adaline", 80), ("mlp", 60)])
@@ -93,9 +118,9 @@ def test_retracing_comes_near(kind: str, steps: int) -> None:
 
 def _furthest(model: FlatModel, rate: float, corrections: int = 0) -> float:
     """How far the iterates that are retraced are from the descent's, over a time of 2."""
-    loss, steps = _loss(model), round(2 / rate)
-    path = descend(loss, model.start(_generator()), POINTS, rate=rate, steps=steps)
-    back = list(retrace(loss, path[-1], POINTS, rate=rate, steps=steps, corrections=corrections))
+    training, steps = _training(model, POINTS), round(2 / rate)
+    path = descend(training, model.start(_generator()), rate=rate, steps=steps)
+    back = list(retrace(training, path[-1], rate=rate, steps=steps, corrections=corrections))
     return float((torch.stack(back).flip(0) - path[:-1]).norm(dim=1).max())
 
 
@@ -114,7 +139,7 @@ def test_every_correction_comes_nearer(model: FlatModel) -> None:
 def test_the_descent_is_plain() -> None:
     model = SoftmaxRegression(4, 2)
     loss, parameters = _loss(model), model.start(_generator())
-    path = descend(loss, parameters, POINTS, rate=RATE, steps=3)
+    path = descend(_training(model, POINTS), parameters, rate=RATE, steps=3)
     for iterate in path:
         torch.testing.assert_close(iterate, parameters)
         at = parameters.clone().requires_grad_()
@@ -129,12 +154,12 @@ def test_no_gradient_mode_of_the_caller_is_asked_for() -> None:
 
 def _path_and_gradient() -> tuple[Tensor, Tensor]:
     model = TanhNetwork(4, 3, hidden=5)
-    loss = _loss(model)
-    path = descend(loss, model.start(_generator()), POINTS, rate=RATE, steps=4)
-    return path, back_gradient(loss, POINTS, torch.ones(path.shape[1]).double(), path[:-1].flip(0), rate=RATE).points
+    training = _training(model, POINTS)
+    path = descend(training, model.start(_generator()), rate=RATE, steps=4)
+    return path, back_gradient(training, torch.ones(path.shape[1]).double(), path[:-1].flip(0), rate=RATE).points
 
 
 @pytest.mark.parametrize(("rate", "steps", "name"), [(0.0, 3, "rate"), (0.1, 0, "steps"), (float("nan"), 3, "rate")])
 def test_a_descent_out_of_range_is_named(rate: float, steps: int, name: str) -> None:
     with pytest.raises(ValueError, match=f"{name}="):
-        descend(_loss(MODELS["lr"]), torch.zeros(10).double(), POINTS, rate=rate, steps=steps)
+        descend(_training(MODELS["lr"], POINTS), torch.zeros(10).double(), rate=rate, steps=steps)
