@@ -1,0 +1,1 @@
+"""Faults, and what they must not do: what ``docs/guarantees.md`` promises is shown here."""
