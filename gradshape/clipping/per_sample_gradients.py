@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from gradshape import _validate
-from gradshape.clipping._book_keeping import book_keeping
+from gradshape.clipping._claims import held
 from gradshape.clipping._closed_form import closed_form
 from gradshape.clipping._microbatches import MicrobatchedGradients, ZeroGradients
 from gradshape.clipping._opacus_hooks import without_opacus_hooks
-from gradshape.clipping._vmapped import model_gradients
+from gradshape.clipping._ways import exact_gradients
 from gradshape.clipping.mixing import refuse_mixing
 from gradshape.clipping.protocol import LossFn, PerSample
 from gradshape.clipping.structure import Structure
@@ -191,17 +191,14 @@ def clipped_gradient(
 
 
 def _gradients(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor) -> PerSample:
-    """Take the gradients in closed form for plain dense networks, in one pass where exact, else by ``torch.func``."""
+    """Take the gradients in closed form for plain dense networks, else in the fastest way that is exact."""
     if len(x) == 0 or not structure.parameters:
         return ZeroGradients(structure, len(x))
     plain = closed_form(structure, loss_fn, x, y)
     if plain is not None:
         return plain
-    with without_opacus_hooks(structure):
-        in_one_pass = book_keeping(structure, loss_fn, x, y)
-        if in_one_pass is not None:
-            return in_one_pass
-        return model_gradients(structure, structure.parameters, loss_fn, x, y)
+    with held(structure.modules.values()), without_opacus_hooks(structure):
+        return exact_gradients(structure, loss_fn, x, y)
 
 
 def _finite(gradients: PerSample, *, first: int = 0) -> PerSample:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from gradshape.clipping._claims import held
 from gradshape.clipping.protocol import Parameters
 
 
@@ -66,7 +67,8 @@ class Structure:
                     buffers[prefix + key] = buffer
             children = [(prefix + key, child) for key, child in module._modules.items() if child is not None]
             open_modules += children[::-1]
-        dtype = reduce(torch.promote_types, (d for d in dtypes if d.is_floating_point), torch.float32)
+        # Those of one byte have no arithmetic, and none is wider than float32.
+        dtype = reduce(torch.promote_types, (d for d in dtypes if d.is_floating_point and d.itemsize > 1), torch.float32)
         aliases = {several[0]: several for several in names.values() if len(several) > 1}
         return cls(model, modules, parameters, aliases, buffers, dtype)
 
@@ -82,7 +84,7 @@ class Structure:
         state = {name: buffer.clone() for name, buffer in self.buffers.items()}
         for name, value in values.items():
             state |= dict.fromkeys(self.aliases.get(name, (name,)), value)
-        with self._recurrent_weights_restored():
+        with held(self.modules.values()), self._recurrent_weights_restored():
             # Aliases are resolved above: torch's own tying leaves copies behind in a module that has two names.
             return functional_call(self.model, state, tuple(args), dict(kwargs or {}), tie_weights=False)
 

@@ -1,0 +1,111 @@
+"""The comparison of per-sample gradients, taken in whatever way, with plain autograd.
+
+Two tests tell. The sum of the gradients under random weights is compared with that of autograd in the graph of the same
+batch: it is linear in the weights, so that a single row at the wrong place shows. And the gradients of a few rows are
+compared with those that the rows have alone.
+"""
+
+from collections.abc import Mapping
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from gradshape.clipping import _tolerance
+from gradshape.clipping._forward_pass import ForwardPass
+from gradshape.clipping._independence import checked_rows
+from gradshape.clipping._row_by_row import row_alone
+from gradshape.clipping._vmapped import Gradients
+from gradshape.clipping.protocol import PerSample, owner
+
+
+class RowCheck:
+    """Compares gradients with those of plain autograd.
+
+    Args:
+        forward: the forward pass of the batch, not yet used for a backward pass.
+        repeatable: whether rows that are run again draw what they drew, or draw nothing.
+    """
+
+    def __init__(self, forward: ForwardPass, *, repeatable: bool) -> None:
+        self._forward = forward
+        self._comparable = repeatable and not forward.draws
+        self._weights, self._sum = _weighted_sum(forward) if forward.out.requires_grad else (None, {})
+
+    def agrees_in_batch(self, gradients: PerSample) -> bool:
+        """Whether the sum under random weights is that of autograd in the graph of the batch."""
+        if self._weights is None:
+            return not bool(gradients.squares.any())
+        got = gradients.weighted_sum(self._weights)
+        spread = (gradients.squares * self._weights.square()).sum(1).sqrt()
+        sizes = dict(zip(gradients.layers, spread, strict=True))
+        return self._close(got, self._sum, sizes, _tolerance.same_pass(self._forward.rounding))
+
+    def agrees_alone(self, gradients: PerSample) -> bool:
+        """Whether rows have the norms and the gradients that they have alone; true where that cannot be compared.
+
+        Rounding may put a row to the other side of a kink, in one pass of two, so that one row of three may differ but
+        in float64.
+        """
+        if not self._comparable:
+            return True
+        wrong = sum(not self._has(gradients, row, expected) for row, expected in self._alone.items())
+        return wrong == 0 or (self._forward.rounding > 1e-12 and 2 * wrong < len(self._alone))
+
+    def conclusive(self, gradients: PerSample) -> bool:
+        """Whether the check would have shown a fault in any layer: rows that are all alike show none."""
+        squares = gradients.squares
+        if squares.shape[1] == 1:
+            return True
+        largest = squares.amax(1)
+        return bool((largest - squares.amin(1) > 1e-3 * largest).all() and squares.isfinite().all())
+
+    @cached_property
+    def _alone(self) -> Mapping[int, Gradients]:
+        structure, loss_fn, x, y = (
+            self._forward.structure,
+            self._forward.loss_fn,
+            self._forward.x,
+            self._forward.y,
+        )
+        return {row: row_alone(structure, loss_fn, x[row : row + 1], y[row : row + 1]) for row in checked_rows(len(x))}
+
+    def _has(self, gradients: PerSample, row: int, expected: Gradients) -> bool:
+        only = gradients.squares.new_zeros(len(self._forward.x))
+        only[row] = 1
+        sizes, tolerance = _sizes(expected), _tolerance.other_pass(self._forward.rounding)
+        norms = dict(zip(gradients.layers, gradients.squares[:, row].sqrt(), strict=True))
+        return self._within({layer: norms[layer] - size for layer, size in sizes.items()}, sizes, tolerance) and (
+            self._close(gradients.weighted_sum(only), expected, sizes, tolerance)
+        )
+
+    def _close(self, got: Gradients, expected: Gradients, sizes: Mapping[str, Tensor], tolerance: float) -> bool:
+        return self._within(_sizes({name: got[name] - g for name, g in expected.items()}), sizes, tolerance)
+
+    def _within(self, differences: Mapping[str, Tensor], sizes: Mapping[str, Tensor], tolerance: float) -> bool:
+        whole = float(torch.stack([size.double() for size in sizes.values()]).norm())
+        noise = _tolerance.noise(self._forward.rounding) * whole
+        # What is not finite is not compared.
+        return not any(abs(float(differences[layer])) > tolerance * float(size) + noise for layer, size in sizes.items())
+
+
+def _weighted_sum(forward: ForwardPass) -> tuple[Tensor, Gradients]:
+    """Return random weights and the sum under them, by autograd; the graph is kept."""
+    out_grad, parameters = forward.out_grad, forward.structure.parameters
+    drawn = torch.randn(len(forward.x), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    weights = drawn.to(device=out_grad.device, dtype=forward.structure.dtype)
+    weighted = out_grad * weights.to(out_grad.dtype).view(-1, *[1] * (out_grad.dim() - 1))
+    grads = torch.autograd.grad(
+        forward.out, list(parameters.values()), weighted, retain_graph=True, allow_unused=True
+    )
+    by_name = zip(parameters.items(), grads, strict=True)
+    return weights, {name: torch.zeros_like(p) if g is None else g.to_dense() for (name, p), g in by_name}
+
+
+def _sizes(gradients: Gradients) -> dict[str, Tensor]:
+    """Return the norms of layers, by their names."""
+    squares: dict[str, Tensor] = {}
+    for name, g in gradients.items():
+        wide = g if g.dtype == torch.float64 else g.float()
+        squares[owner(name)] = squares.get(owner(name), wide.new_zeros(())) + wide.square().sum()
+    return {layer: square.sqrt() for layer, square in squares.items()}
