@@ -15,8 +15,9 @@ from gradshape.clipping import _tolerance
 from gradshape.clipping._forward_pass import ForwardPass
 from gradshape.clipping._independence import checked_rows
 from gradshape.clipping._row_by_row import row_alone
+from gradshape.clipping._tolerance import layer_sizes, within
 from gradshape.clipping._vmapped import Gradients
-from gradshape.clipping.protocol import PerSample, owner
+from gradshape.clipping.protocol import PerSample
 
 
 class RowCheck:
@@ -36,10 +37,11 @@ class RowCheck:
         """Whether the sum under random weights is that of autograd in the graph of the batch."""
         if self._weights is None:
             return not bool(gradients.squares.any())
-        got = gradients.weighted_sum(self._weights)
+        rounding = self._forward.rounding
         spread = (gradients.squares * self._weights.square()).sum(1).sqrt()
         sizes = dict(zip(gradients.layers, spread, strict=True))
-        return self._close(got, self._sum, sizes, _tolerance.same_pass(self._forward.rounding))
+        differences = _differences(gradients.weighted_sum(self._weights), self._sum)
+        return within(differences, sizes, _tolerance.same_pass(rounding), rounding)
 
     def agrees_alone(self, gradients: PerSample) -> bool:
         """Whether rows have the norms and the gradients that they have alone; true where that cannot be compared.
@@ -73,20 +75,17 @@ class RowCheck:
     def _has(self, gradients: PerSample, row: int, expected: Gradients) -> bool:
         only = gradients.squares.new_zeros(len(self._forward.x))
         only[row] = 1
-        sizes, tolerance = _sizes(expected), _tolerance.other_pass(self._forward.rounding)
+        sizes, rounding = layer_sizes(expected), self._forward.rounding
         norms = dict(zip(gradients.layers, gradients.squares[:, row].sqrt(), strict=True))
-        return self._within({layer: norms[layer] - size for layer, size in sizes.items()}, sizes, tolerance) and (
-            self._close(gradients.weighted_sum(only), expected, sizes, tolerance)
-        )
+        differences = {layer: norms[layer] - size for layer, size in sizes.items()}
+        tolerance = _tolerance.other_pass(rounding)
+        if not within(differences, sizes, tolerance, rounding):
+            return False
+        return within(_differences(gradients.weighted_sum(only), expected), sizes, tolerance, rounding)
 
-    def _close(self, got: Gradients, expected: Gradients, sizes: Mapping[str, Tensor], tolerance: float) -> bool:
-        return self._within(_sizes({name: got[name] - g for name, g in expected.items()}), sizes, tolerance)
 
-    def _within(self, differences: Mapping[str, Tensor], sizes: Mapping[str, Tensor], tolerance: float) -> bool:
-        whole = float(torch.stack([size.double() for size in sizes.values()]).norm())
-        noise = _tolerance.noise(self._forward.rounding) * whole
-        # What is not finite is not compared.
-        return not any(abs(float(differences[layer])) > tolerance * float(size) + noise for layer, size in sizes.items())
+def _differences(one: Gradients, other: Gradients) -> dict[str, Tensor]:
+    return layer_sizes({name: one[name] - g for name, g in other.items()})
 
 
 def _weighted_sum(forward: ForwardPass) -> tuple[Tensor, Gradients]:
@@ -95,17 +94,6 @@ def _weighted_sum(forward: ForwardPass) -> tuple[Tensor, Gradients]:
     drawn = torch.randn(len(forward.x), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     weights = drawn.to(device=out_grad.device, dtype=forward.structure.dtype)
     weighted = out_grad * weights.to(out_grad.dtype).view(-1, *[1] * (out_grad.dim() - 1))
-    grads = torch.autograd.grad(
-        forward.out, list(parameters.values()), weighted, retain_graph=True, allow_unused=True
-    )
+    grads = torch.autograd.grad(forward.out, list(parameters.values()), weighted, retain_graph=True, allow_unused=True)
     by_name = zip(parameters.items(), grads, strict=True)
     return weights, {name: torch.zeros_like(p) if g is None else g.to_dense() for (name, p), g in by_name}
-
-
-def _sizes(gradients: Gradients) -> dict[str, Tensor]:
-    """Return the norms of layers, by their names."""
-    squares: dict[str, Tensor] = {}
-    for name, g in gradients.items():
-        wide = g if g.dtype == torch.float64 else g.float()
-        squares[owner(name)] = squares.get(owner(name), wide.new_zeros(())) + wide.square().sum()
-    return {layer: square.sqrt() for layer, square in squares.items()}

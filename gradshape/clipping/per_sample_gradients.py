@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from gradshape import _validate
 from gradshape.clipping._claims import held
 from gradshape.clipping._closed_form import closed_form
+from gradshape.clipping._kinds import refuse_unknown_kinds
 from gradshape.clipping._microbatches import MicrobatchedGradients, ZeroGradients
 from gradshape.clipping._opacus_hooks import without_opacus_hooks
 from gradshape.clipping._ways import exact_gradients
@@ -198,7 +199,7 @@ def _gradients(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor) -> P
     if plain is not None:
         return plain
     with held(structure.modules.values()), without_opacus_hooks(structure):
-        return exact_gradients(structure, loss_fn, x, y)
+        return exact_gradients(structure.now(), loss_fn, x, y)
 
 
 def _finite(gradients: PerSample, *, first: int = 0) -> PerSample:
@@ -220,5 +221,6 @@ def _checked(model: nn.Module, x: Tensor, y: Tensor, microbatch: int | None) -> 
     if x.dim() == 0 or y.dim() == 0 or len(x) != len(y):
         raise ValueError(f"x has shape {tuple(x.shape)}, y {tuple(y.shape)}: expected the same number of rows")
     structure = Structure.of(model)
+    refuse_unknown_kinds(structure)
     refuse_mixing(structure)
     return structure
