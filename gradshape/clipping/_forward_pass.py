@@ -41,22 +41,23 @@ class ForwardPass:
     drawn: Drawn | None = None
 
     @classmethod
-    def of(cls, structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor, *, look: bool = True) -> "ForwardPass":
+    def of(
+        cls, structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor, draws: Draws | None = None
+    ) -> "ForwardPass":
         """Run and record the pass.
 
         Args:
             structure: the model.
             loss_fn, x, y: as in :func:`gradshape.clipping.weighted_gradient`; at least one row.
-            look: whether to find out what is drawn.
+            draws: watches what is drawn; ``None`` for a model that is known to leave its rows alone.
 
         Raises:
             ValueError: ``loss_fn`` does not return one loss per sample.
         """
         layers = layers_in(structure)
-        draws = Draws(x.device) if look else None
         with torch.enable_grad():
             # A copy of the rows where the model may write to them: they are needed as they are.
-            logits = recorded_forward(structure, layers, x.clone() if look else x)
+            logits = recorded_forward(structure, layers, x if draws is None else x.clone())
             out, out_grad = losses_or_gradient(loss_fn, logits, y, len(x))
         return cls(structure, loss_fn, x, y, layers, logits, out, out_grad, None if draws is None else draws.drawn())
 

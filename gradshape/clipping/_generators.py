@@ -62,7 +62,7 @@ class Drawn:
     Attributes:
         device: the device of its rows.
         torch: the states of torch's generators before it.
-        host: those of Python's and NumPy's; ``None`` if it did not draw from them.
+        host: those of Python's and NumPy's; ``None`` if it did not draw from them, or nobody looked.
         anything: whether it drew from any.
     """
 
@@ -84,18 +84,22 @@ class Drawn:
 
 
 class Draws:
-    """Watches from its making on what is drawn."""
+    """Watches from its making on what is drawn.
 
-    def __init__(self, device: torch.device) -> None:
+    Args:
+        device: the device whose generator counts, beside that of the CPU.
+        host: whether to look at Python's and NumPy's generators, which takes longer than a small model's pass.
+    """
+
+    def __init__(self, device: torch.device, *, host: bool) -> None:
         self._device = device
-        self._torch, self._host = _states(device), HostState.now()
+        self._torch, self._host = _states(device), HostState.now() if host else None
 
     def drawn(self) -> Drawn:
         """Return what was drawn up to now."""
-        by_host = not self._host.equals(HostState.now())
-        now = _states(self._device)
-        by_torch = any(not torch.equal(*pair) for pair in zip(self._torch, now, strict=True))
-        return Drawn(self._device, self._torch, self._host if by_host else None, by_torch or by_host)
+        host = None if self._host is None or self._host.equals(HostState.now()) else self._host
+        by_torch = any(not torch.equal(*pair) for pair in zip(self._torch, _states(self._device), strict=True))
+        return Drawn(self._device, self._torch, host, by_torch or host is not None)
 
 
 def _states(device: torch.device) -> list[Tensor]:

@@ -7,14 +7,16 @@ when a pass through it has a signature that is new, see :attr:`ForwardPass.signa
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from torch import Tensor, nn
 
+from gradshape._randomness import set_random_state
 from gradshape.clipping._autocast import own_casts
 from gradshape.clipping._batch_axes import BatchAxes, batch_axes
 from gradshape.clipping._book_keeping import book_keeping
 from gradshape.clipping._forward_pass import ForwardPass
+from gradshape.clipping._generators import Draws
 from gradshape.clipping._independence import refuse_mixing_rows
 from gradshape.clipping._losses import is_known
 from gradshape.clipping._row_by_row import row_by_row
@@ -40,14 +42,24 @@ class _Way(Enum):
 
 @dataclass(frozen=True)
 class _Known:
-    """What is known of the passes with one signature."""
+    """What is known of the passes with one signature.
+
+    Attributes:
+        axes: the batch axes of the layers.
+        way: the fastest way that was exact.
+        host: whether a pass drew from Python's or NumPy's generator.
+        inconclusive: how many checks could not have shown a fault, since the last that could.
+    """
 
     axes: Mapping[str, BatchAxes]
     way: _Way
+    host: bool = False
     inconclusive: int = 0
 
 
 _known: WeakKeyDictionary[nn.Module, dict[Hashable, _Known]] = WeakKeyDictionary()
+# Models of known modules that are given inputs of another kind, such as sequences without a batch axis.
+_unproven: WeakSet[nn.Module] = WeakSet()
 
 
 def exact_gradients(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor) -> PerSample:
@@ -62,23 +74,51 @@ def exact_gradients(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor)
             one loss per sample.
     """
     with own_casts():
-        proven = is_known(loss_fn) and takes_row_by_row(structure.model)
-        forward = ForwardPass.of(structure, loss_fn, x, y, look=not proven)
-        signature = forward.shapes if proven else forward.signature
         known = _known.setdefault(structure.model, {})
-        found = known.get(signature)
+        if is_known(loss_fn) and structure.model not in _unproven and takes_row_by_row(structure.model):
+            proven = _proven(known, ForwardPass.of(structure, loss_fn, x, y))
+            if proven is not None:
+                return proven
+            _unproven.add(structure.model)
+        # The first pass tells whether it is worth looking at Python's and NumPy's generators.
+        looks = not known or any(found.host for found in known.values())
+        forward = ForwardPass.of(structure, loss_fn, x, y, Draws(x.device, host=looks))
+        found = known.get(forward.signature)
         if found is not None and found.inconclusive in (0, _MOST_INCONCLUSIVE):
             return _taken(found, forward)
-        if len(known) >= _MOST_SIGNATURES:
-            known.clear()
+        if forward.drawn is not None and not looks:
+            set_random_state(forward.drawn.torch, x.device)
+            forward = ForwardPass.of(structure, loss_fn, x, y, Draws(x.device, host=True))
+        return _checked(known, forward)
+
+
+def _proven(known: dict[Hashable, _Known], forward: ForwardPass) -> PerSample | None:
+    """Take the gradients of a model that is known; ``None`` if its layers do not see the batch as they usually do."""
+    found = known.get(forward.shapes)
+    if found is None:
         axes = batch_axes(forward)
-        if proven and all(_batch_first(layer.name, axes) for layer in forward.layers):
-            known[signature] = _Known(axes, _Way.ONE_PASS)
-            return _taken(known[signature], forward)
-        way, gradients, conclusive = _checked(forward, axes)
-        before = 0 if found is None else found.inconclusive
-        known[signature] = _Known(axes, way, 0 if conclusive else before + 1)
-        return gradients
+        if not all(_batch_first(layer.name, axes) for layer in forward.layers):
+            return None
+        found = _remember(known, forward.shapes, _Known(axes, _Way.ONE_PASS))
+    return _taken(found, forward)
+
+
+def _checked(known: dict[Hashable, _Known], forward: ForwardPass) -> PerSample:
+    """Take the gradients in the first way that agrees with autograd, and remember it."""
+    signature, axes = forward.signature, batch_axes(forward)
+    way, gradients, conclusive = _first_exact(forward, axes)
+    before = known.get(signature)
+    inconclusive = 0 if conclusive else 1 + (0 if before is None else before.inconclusive)
+    host = forward.drawn is not None and forward.drawn.host is not None
+    _remember(known, signature, _Known(axes, way, host, inconclusive))
+    return gradients
+
+
+def _remember(known: dict[Hashable, _Known], signature: Hashable, found: _Known) -> _Known:
+    if len(known) >= _MOST_SIGNATURES:
+        known.clear()
+    known[signature] = found
+    return found
 
 
 def _batch_first(layer: str, axes: Mapping[str, BatchAxes]) -> bool:
@@ -92,7 +132,7 @@ def _taken(known: _Known, forward: ForwardPass) -> PerSample:
     return _row_by_row(forward) if known.way is _Way.ROW_BY_ROW else _by_func(forward)
 
 
-def _checked(forward: ForwardPass, axes: Mapping[str, BatchAxes]) -> tuple[_Way, PerSample, bool]:
+def _first_exact(forward: ForwardPass, axes: Mapping[str, BatchAxes]) -> tuple[_Way, PerSample, bool]:
     """Return the first way that agrees with autograd, its gradients, and whether the check was conclusive."""
     repeatable = refuse_mixing_rows(forward)
     check = RowCheck(forward, repeatable=repeatable)

@@ -18,6 +18,7 @@ from gradshape.clipping import _tolerance
 from gradshape.clipping._batch_axes import batch_axes
 from gradshape.clipping._claims import held
 from gradshape.clipping._forward_pass import ForwardPass
+from gradshape.clipping._generators import Draws
 from gradshape.clipping._independence import checked_rows
 from gradshape.clipping._recording import Layer, layers_in, watched
 from gradshape.clipping._steps import takes_row_by_row
@@ -90,7 +91,7 @@ class ModelEnsemble:
         y = torch.zeros(len(x), dtype=torch.int64, device=x.device)
         with held(structure.modules.values()):
             try:
-                forward = ForwardPass.of(structure, _LOSS, x, y)
+                forward = ForwardPass.of(structure, _LOSS, x, y, Draws(x.device, host=True))
             except ValueError:  # These are no logits.
                 return None
             if forward.draws or forward.graph.moves_by_value:

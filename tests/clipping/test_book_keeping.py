@@ -13,6 +13,7 @@ from gradshape.clipping import clipped_gradient, per_sample_norms, weighted_grad
 from gradshape.clipping._batch_axes import batch_axes
 from gradshape.clipping._book_keeping import BookKeptGradients, book_keeping
 from gradshape.clipping._forward_pass import ForwardPass
+from gradshape.clipping._generators import Draws
 from gradshape.clipping._vmapped import model_gradients
 from gradshape.clipping.structure import Structure
 from tests.clipping.naive import (
@@ -39,7 +40,7 @@ def takes_one_pass(model: nn.Module, x: Tensor, y: Tensor) -> bool:
 
 
 def by_book_keeping(structure: Structure, x: Tensor, y: Tensor) -> BookKeptGradients | None:
-    forward = ForwardPass.of(structure, PER_SAMPLE_LOSS, x, y)
+    forward = ForwardPass.of(structure, PER_SAMPLE_LOSS, x, y, Draws(x.device, host=True))
     return book_keeping(forward, batch_axes(forward))
 
 

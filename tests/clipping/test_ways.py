@@ -1,15 +1,19 @@
 """A model is compared with plain autograd once, and again when something that was remembered may have changed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from gradshape import models
-from gradshape.clipping import _ways, clipped_gradient, per_sample
+from gradshape.clipping import PerSample, _ways, clipped_gradient, per_sample
+from gradshape.clipping._batch_axes import BatchAxes
 from gradshape.clipping._forward_pass import ForwardPass
+from gradshape.clipping._generators import HostState
 from tests.clipping.naive import PER_SAMPLE_LOSS, filled, labels, randn
+
+Checked = tuple[_ways._Way, PerSample, bool]
 
 
 class Skipping(nn.Module):
@@ -30,13 +34,13 @@ class Skipping(nn.Module):
 def checks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The batch sizes of the passes that were checked."""
     seen: list[int] = []
-    check = _ways._checked
+    check = _ways._first_exact
 
-    def counted(forward: ForwardPass, axes: object) -> object:
+    def counted(forward: ForwardPass, axes: Mapping[str, BatchAxes]) -> Checked:
         seen.append(len(forward.x))
-        return check(forward, axes)  # type: ignore[arg-type]
+        return check(forward, axes)
 
-    monkeypatch.setattr(_ways, "_checked", counted)
+    monkeypatch.setattr(_ways, "_first_exact", counted)
     return seen
 
 
@@ -128,3 +132,28 @@ def test_a_bounded_number_of_signatures_is_remembered(monkeypatch: pytest.Monkey
     for rows in range(1, 9):
         step(model, rows)
         assert len(_ways._known[model]) <= 3
+
+
+def test_python_s_and_numpy_s_generators_are_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[bool] = []
+    now = HostState.now
+
+    def counted() -> HostState:
+        looked.append(True)
+        return now()
+
+    monkeypatch.setattr(HostState, "now", counted)
+    model = filled(Skipping())
+    step(model)
+    before = len(looked)
+    for seed in range(10):
+        step(model, seed=seed)
+    assert len(looked) == before
+
+
+def test_a_known_model_on_rows_of_another_kind_is_checked(checks: list[int]) -> None:
+    # A linear layer in front of a convolution that takes the batch for its channels.
+    model = filled(nn.Sequential(nn.Linear(5, 5), nn.Conv1d(6, 6, 3, padding=1), nn.Linear(5, 3)))
+    with pytest.raises(RuntimeError):
+        step(model)
+    assert checks == []
