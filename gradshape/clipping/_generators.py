@@ -23,7 +23,7 @@ class HostState:
     @classmethod
     def now(cls) -> "HostState":
         """Return the present states."""
-        return cls(random.getstate(), np.random.get_state(legacy=False))  # type: ignore[arg-type]  # noqa: NPY002
+        return cls(random.getstate(), np.random.get_state(legacy=False))  # noqa: NPY002
 
     def restore(self) -> None:
         """Make these the present states."""

@@ -74,29 +74,25 @@ def _beside_others(forward: ForwardPass) -> _Mixed | None:
     run, losses = _runner(forward), forward.losses
     scale = _tolerance.losses(forward.rounding) * float(losses.abs().max())
     numbers = torch.arange(len(forward.x), device=forward.x.device)
-    untouched = _generators_after(forward, forward.x) if forward.draws else None
     for kept in (numbers % 2 == 0, numbers % 2 == 1):
         x = forward.x.clone()
         x[~kept] = forward.x.roll(1, 0)[~kept]
         with forward.drawn.again():
             among_others = run(x, forward.y)
-        for row in kept.nonzero().flatten().tolist():
-            if not _near(losses[row], among_others[row], scale):
-                # Numbers that are drawn in other places say nothing about rows.
-                same = _same_generators(untouched, _generators_after(forward, x))
-                return _Mixed(row, float(losses[row]), float(among_others[row])) if same else None
+        row = _first(_far(losses, among_others, scale) & kept)
+        if row is not None:
+            # Numbers that are drawn in other places say nothing about rows.
+            same = _same_generators(_generators_after(forward, forward.x), _generators_after(forward, x))
+            return _Mixed(row, float(losses[row]), float(among_others[row])) if same else None
     return None
 
 
 def _repeatable(forward: ForwardPass) -> bool:
     run = _runner(forward)
     scale = _tolerance.losses(forward.rounding) * float(forward.losses.abs().max())
-    if forward.drawn is None:
-        again = run(forward.x, forward.y)
-    else:
-        with forward.drawn.again():
-            again = run(forward.x, forward.y)
-    return all(_near(one, other, scale) for one, other in zip(forward.losses, again, strict=True))
+    assert forward.drawn is not None
+    with forward.drawn.again():
+        return not bool(_far(forward.losses, run(forward.x, forward.y), scale).any())
 
 
 def _without_rounding(forward: ForwardPass, suspected: _Mixed) -> _Mixed | None:
@@ -127,9 +123,10 @@ def _first_difference(run: Run, losses: Tensor, x: Tensor, y: Tensor, tolerance:
     scale = tolerance * float(losses.abs().max())
     for part in _parts(len(x)):
         index = torch.tensor(part, device=x.device)
-        for row, apart in zip(part, run(x[index], y[index]), strict=True):
-            if not _near(losses[row], apart, scale):
-                return _Mixed(row, float(losses[row]), float(apart))
+        apart = run(x[index], y[index])
+        place = _first(_far(losses[index], apart, scale))
+        if place is not None:
+            return _Mixed(part[place], float(losses[part[place]]), float(apart[place]))
     return None
 
 
@@ -143,6 +140,7 @@ def _parts(batch_size: int) -> list[Sequence[int]]:
 
 def _runner(forward: ForwardPass) -> Run:
     def run(x: Tensor, y: Tensor) -> Tensor:
+        # As in training: without gradients some layers take other ways.
         with torch.enable_grad():
             return one_loss_per_sample(forward.loss_fn(forward.structure.call({}, (x.clone(),)), y), len(x)).detach()
 
@@ -156,13 +154,18 @@ def _generators_after(forward: ForwardPass, x: Tensor) -> tuple[Tensor, HostStat
         return torch.get_rng_state(), HostState.now()
 
 
-def _same_generators(one: tuple[Tensor, HostState] | None, other: tuple[Tensor, HostState]) -> bool:
-    return one is not None and torch.equal(one[0], other[0]) and one[1].equals(other[1])
+def _same_generators(one: tuple[Tensor, HostState], other: tuple[Tensor, HostState]) -> bool:
+    return torch.equal(one[0], other[0]) and one[1].equals(other[1])
 
 
-def _near(one: Tensor, other: Tensor, tolerance: float) -> bool:
-    difference = abs(float(one) - float(other))
-    return difference <= tolerance or difference != difference
+def _far(one: Tensor, other: Tensor, tolerance: float) -> Tensor:
+    """Return where two tensors differ by more than a tolerance; never where a difference is not a number."""
+    return (one - other).abs() > tolerance
+
+
+def _first(mask: Tensor) -> int | None:
+    places = mask.nonzero()
+    return int(places[0]) if len(places) else None
 
 
 def _doubled(tensor: Tensor) -> Tensor:

@@ -31,7 +31,10 @@ class RowCheck:
     def __init__(self, forward: ForwardPass, *, repeatable: bool) -> None:
         self._forward = forward
         self._comparable = repeatable and not forward.draws
-        self._weights, self._sum = _weighted_sum(forward) if forward.out.requires_grad else (None, {})
+        self._weights: Tensor | None = None
+        self._sum: Gradients = {}
+        if forward.out.requires_grad:
+            self._weights, self._sum = _weighted_sum(forward)
 
     def agrees_in_batch(self, gradients: PerSample) -> bool:
         """Whether the sum under random weights is that of autograd in the graph of the batch."""

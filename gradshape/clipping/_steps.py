@@ -29,8 +29,10 @@ def steps_of(model: nn.Module) -> list[nn.Module] | None:
 
 def takes_row_by_row(model: nn.Module) -> bool:
     """Whether ``model`` is known to give a row of a batch what it gives that row alone, and to leave the rows alone."""
-    first = True
-    for step in steps_of(model) or [None]:
+    steps, first = steps_of(model), True
+    if not steps:
+        return False
+    for step in steps:
         flattens = type(step) is nn.Flatten and step.start_dim >= 1
         if not flattens and (type(step) not in _ROW_WISE or (first and getattr(step, "inplace", False))):
             return False

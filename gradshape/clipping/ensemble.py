@@ -97,12 +97,12 @@ class ModelEnsemble:
             if forward.draws or forward.graph.moves_by_value:
                 return None
             axes = batch_axes(forward)
-        layers = forward.layers
-        for layer in layers:
+        called = forward.layers
+        for layer in called:
             uses = {forward.graph.uses[id(p)] for p in layer.parameters.values()}
             if uses != {1} or layer.name not in axes or axes[layer.name].inputs != (0,):
                 return None
-        stacked = cls(structure, layers, {layer.name: layer.calls[0].shapes[0][1:] for layer in layers})
+        stacked = cls(structure, called, {layer.name: layer.calls[0].shapes[0][1:] for layer in called})
         once = {name: p.detach().unsqueeze(0) for name, p in model.named_parameters()}
         try:
             return stacked if stacked._is_exact(once, x, y) else None

@@ -81,7 +81,10 @@ def weighted_gradient(
 
     Layers that have a rule (see :mod:`gradshape.clipping.rules`) take one forward and one backward pass together.
     Modules without one go through ``torch.func`` on their own, and the whole model does where that would not be exact:
-    it draws random numbers, or uses a parameter in several places.
+    it draws random numbers, or uses a parameter in several places. Whether a way is exact for a model is not guessed:
+    unless the model is a sequence of known layers, its gradients are compared with those of plain autograd, once for
+    every model, shape of a batch and structure of the autograd graph. What remains is to differentiate row by row.
+    Threads that differentiate the same model, or models that share modules, take turns.
 
     Edge cases:
 
@@ -93,12 +96,19 @@ def weighted_gradient(
     a layer that the losses do not depend on               zero gradient
     a parameter under several names                        counted once, under the first; its gradient is the sum
     dropout in training mode                               one mask per sample, the same for norm and sum
+    Python's or NumPy's random numbers                     drawn once for norm and sum; where rows are differentiated
+                                                           one by one, all draw the same
     batch normalisation by the statistics of the batch     refused, also where it could be computed
+    rows that are mixed in any other way                   refused
+    rows that are reordered, and put back                  exact
+    ``torch.autocast``                                     norms and sums are not cast
+    TorchScript, complex or 8-bit parameters               refused
     =====================================================  =========================================================
 
     Args:
         model: any module that maps ``(B, ...)`` to logits, also for ``B = 1``, without mixing samples: what comes out
-            for a row depends on that row only. Apart from batch normalisation this cannot be checked.
+            for a row depends on that row only. That is tried on the first batch of its kind; a model that mixes rows
+            for some values only is not found by it.
         loss_fn: ``loss_fn(logits, y)`` returns one loss per sample, ``(B,)``, each from its own row only.
         x: ``(B, ...)`` inputs.
         y: ``(B, ...)`` labels, in whatever form ``loss_fn`` takes.
@@ -111,8 +121,10 @@ def weighted_gradient(
         gradients in dtype and device of their parameters, norms in the widest dtype of these, float32 at least.
 
     Raises:
-        ValueError: ``loss_fn`` or ``weights_fn`` returns another shape than ``(B,)``; the model mixes samples by batch
-            normalisation; ``x`` and ``y`` differ in length; ``microbatch`` is not a positive integer.
+        ValueError: ``loss_fn`` or ``weights_fn`` returns another shape than ``(B,)``; the model or the loss mixes
+            samples; the model draws numbers from a generator of its own and would have to draw them again; a parameter
+            is complex or of 8 bits, or belongs to TorchScript; ``x`` and ``y`` differ in length; ``microbatch`` is not
+            a positive integer.
         FloatingPointError: the gradient of a sample is not finite, or its norm overflows; the message names the first.
 
     Bu et al. 2023, "Differentially private optimization on large model at small cost":

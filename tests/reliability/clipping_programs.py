@@ -104,7 +104,7 @@ MIXING: dict[str, Step] = {
 CONTAINERS: dict[str, tuple[Callable[[Tensor], Any], LossFn]] = {
     "tensor": (lambda z: z, PER_SAMPLE_LOSS),
     "tensor-and-a-function": (lambda z: z, lambda z, y: PER_SAMPLE_LOSS(z, y)),
-    "tuple": (lambda z: (z, z.detach()), lambda z, y: PER_SAMPLE_LOSS(z[0], y)),  # type: ignore[index]
+    "tuple": (lambda z: (z, z.detach()), lambda z, y: PER_SAMPLE_LOSS(z[0], y)),
     "mapping": (lambda z: {"z": z}, lambda z, y: PER_SAMPLE_LOSS(z["z"], y)),  # type: ignore[index]
     "dataclass": (Output, lambda z, y: PER_SAMPLE_LOSS(z.logits, y)),  # type: ignore[attr-defined]
     "object": (Held, lambda z, y: PER_SAMPLE_LOSS(z.logits, y)),  # type: ignore[attr-defined]

@@ -47,7 +47,8 @@ def test_programs_that_take_rows_one_by_one_are_exact(of: Written, rows: int) ->
 def test_a_switch_of_the_batch_axis_is_noticed(of: Written) -> None:
     # With as many rows as steps in time nothing has another shape. Some steps mix rows if the axes are swapped.
     x, y = of.batch(of.length, 0)
-    for of.model.time_first in (False, True, False):
+    for time_first in (False, True, False):
+        of.model.time_first = time_first
         if mixes(of, x, y):
             with pytest.raises(ValueError, match="whatever rows are beside it"):
                 per_sample(of.model, of.loss_fn, x, y)
@@ -81,7 +82,8 @@ def test_two_rows_of_many_that_are_exchanged_are_found() -> None:
 
     container, loss_fn = CONTAINERS["tensor"]
     steps = [lambda m, h: exchanged(m.layers[0](exchanged(h)))]
-    assert_exact(of := Written(Program(steps, 5, container).double(), loss_fn, 5, False), *of.batch(40, 0))
+    of = Written(Program(steps, 5, container).double(), loss_fn, 5, False)
+    assert_exact(of, *of.batch(40, 0))
     of.model.steps = [lambda m, h: m.layers[0](exchanged(h))]
     with pytest.raises(ValueError, match="the loss of row"):
         per_sample(of.model, of.loss_fn, *of.batch(40, 0))

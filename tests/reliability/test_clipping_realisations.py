@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -78,6 +79,11 @@ def test_a_dropped_layer_is_dropped_throughout(coin: Coin, body: Callable[[], nn
     assert 0 < dropped < 12 or (coin is COINS["torch"])
 
 
+def alone(row: int, norms: Tensor) -> Tensor:
+    """The weights of one row."""
+    return torch.eye(len(norms), dtype=norms.dtype)[row]
+
+
 class Noisy(nn.Module):
     """Adds noise from NumPy, and has a layer that only ``torch.func`` covers."""
 
@@ -95,10 +101,7 @@ class Noisy(nn.Module):
 def test_norms_and_sums_are_of_the_same_noise(microbatch: int | None) -> None:
     model, x, y = filled(Noisy()), randn(4, 5), labels(4, 5)
     for i in range(4):
-        only = torch.eye(4, dtype=torch.float64)[i]
-        gradient, norms = weighted_gradient(
-            model, PER_SAMPLE_LOSS, x, y, lambda norms, only=only: only, microbatch=microbatch
-        )
+        gradient, norms = weighted_gradient(model, PER_SAMPLE_LOSS, x, y, partial(alone, i), microbatch=microbatch)
         torch.testing.assert_close(norm(gradient), norms[i])
 
 
@@ -168,6 +171,5 @@ def test_dropout_does_not_hide_rows_in_another_order() -> None:
 
     model, x, y = filled(Turned()), randn(4, 5), labels(4, 3)
     for i in range(4):
-        only = torch.eye(4, dtype=torch.float64)[i]
-        gradient, norms = weighted_gradient(model, PER_SAMPLE_LOSS, x, y, lambda norms, only=only: only)
+        gradient, norms = weighted_gradient(model, PER_SAMPLE_LOSS, x, y, partial(alone, i))
         torch.testing.assert_close(norm(gradient), norms[i])

@@ -200,7 +200,7 @@ class Shrinks(nn.Module):
         self.layer = nn.Linear(4, 4)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = Shrinking.apply(self.layer(x))
+        out: Tensor = Shrinking.apply(self.layer(x))  # type: ignore[no-untyped-call]
         return out
 
 
