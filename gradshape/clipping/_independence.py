@@ -64,22 +64,23 @@ def checked_rows(batch_size: int) -> list[int]:
 
 def _on_their_own(forward: ForwardPass) -> _Mixed | None:
     # Coarser dtypes are suspected by the measure of float32, too, as float64 has the last word.
-    tolerance = _tolerance.losses(min(forward.rounding, torch.finfo(torch.float32).eps))
-    return _first_difference(_runner(forward), forward.losses, forward.x, forward.y, tolerance)
+    rounding = min(forward.rounding, torch.finfo(torch.float32).eps)
+    allowed = _allowed(forward, forward.losses, rounding)
+    return _first_difference(_runner(forward), forward.losses, forward.x, forward.y, allowed)
 
 
 def _beside_others(forward: ForwardPass) -> _Mixed | None:
     """Put other rows in place of every second one, under the same random numbers."""
     assert forward.drawn is not None
     run, losses = _runner(forward), forward.losses
-    scale = _tolerance.losses(forward.rounding) * float(losses.abs().max())
+    allowed = _allowed(forward, losses, forward.rounding)
     numbers = torch.arange(len(forward.x), device=forward.x.device)
     for kept in (numbers % 2 == 0, numbers % 2 == 1):
         x = forward.x.clone()
         x[~kept] = forward.x.roll(1, 0)[~kept]
         with forward.drawn.again():
             among_others = run(x, forward.y)
-        row = _first(_far(losses, among_others, scale) & kept)
+        row = _first(_far(losses, among_others, allowed) & kept)
         if row is not None:
             # Numbers that are drawn in other places say nothing about rows.
             same = _same_generators(_generators_after(forward, forward.x), _generators_after(forward, x))
@@ -88,11 +89,10 @@ def _beside_others(forward: ForwardPass) -> _Mixed | None:
 
 
 def _repeatable(forward: ForwardPass) -> bool:
-    run = _runner(forward)
-    scale = _tolerance.losses(forward.rounding) * float(forward.losses.abs().max())
     assert forward.drawn is not None
     with forward.drawn.again():
-        return not bool(_far(forward.losses, run(forward.x, forward.y), scale).any())
+        again = _runner(forward)(forward.x, forward.y)
+    return not bool(_far(forward.losses, again, _allowed(forward, forward.losses, forward.rounding)).any())
 
 
 def _without_rounding(forward: ForwardPass, suspected: _Mixed) -> _Mixed | None:
@@ -112,19 +112,25 @@ def _without_rounding(forward: ForwardPass, suspected: _Mixed) -> _Mixed | None:
         try:
             losses = run(x, y)
             if losses.dtype == torch.float64:
-                return _first_difference(run, losses, x, y, _tolerance.losses(torch.finfo(torch.float64).eps))
+                return _first_difference(run, losses, x, y, _allowed(forward, losses, torch.finfo(torch.float64).eps))
         except (RuntimeError, TypeError, ValueError):
             pass
-    coarse = _tolerance.losses(forward.rounding) * float(forward.losses.abs().max())
+    coarse = _tolerance.other_pass(forward.rounding) * float(forward.losses.abs().max())
     return suspected if abs(suspected.among - suspected.apart) > coarse else None
 
 
-def _first_difference(run: Run, losses: Tensor, x: Tensor, y: Tensor, tolerance: float) -> _Mixed | None:
-    scale = tolerance * float(losses.abs().max())
+def _allowed(forward: ForwardPass, losses: Tensor, rounding: float) -> float:
+    """Return how far a loss may be off: by a share of the largest, and by what the rounding of logits adds to it."""
+    logits = forward.logits
+    size = float(logits.detach().abs().max()) if isinstance(logits, Tensor) and logits.numel() else 0.0
+    return _tolerance.losses(rounding) * float(losses.abs().max()) + 64 * rounding * max(1.0, size)
+
+
+def _first_difference(run: Run, losses: Tensor, x: Tensor, y: Tensor, allowed: float) -> _Mixed | None:
     for part in _parts(len(x)):
         index = torch.tensor(part, device=x.device)
         apart = run(x[index], y[index])
-        place = _first(_far(losses[index], apart, scale))
+        place = _first(_far(losses[index], apart, allowed))
         if place is not None:
             return _Mixed(part[place], float(losses[part[place]]), float(apart[place]))
     return None

@@ -63,7 +63,8 @@ class RowCheck:
         if squares.shape[1] == 1:
             return True
         largest = squares.amax(1)
-        return bool((largest - squares.amin(1) > 1e-3 * largest).all() and squares.isfinite().all())
+        varied = (largest - squares.amin(1) > 1e-3 * largest).all()
+        return bool(varied and squares.isfinite().all() and self._forward.losses.isfinite().all())
 
     @cached_property
     def _alone(self) -> Mapping[int, Gradients]:
