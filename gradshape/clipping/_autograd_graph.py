@@ -1,43 +1,114 @@
 """What the autograd graph tells about a forward pass that hooks do not see."""
 
 from collections import Counter
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 from torch.autograd.graph import Node
 
-# Nodes that can put the rows of a batch into another order.
-_REORDERING = ("Index", "Gather", "Flip", "Roll", "Sort", "Topk", "Take", "Scatter", "Argsort")
+# Nodes that move rows to places that depend on values, which are others in the next batch.
+_MOVING = ("Index", "Gather", "Sort", "Topk", "Take", "Scatter", "Argsort", "Put", "MaskedSelect", "MaskedScatter")
 
 
 class AutogradGraph:
-    """The autograd graph below some outputs.
+    """The autograd graph below some output.
+
+    Args:
+        output: the logits or the losses.
 
     Attributes:
         uses: how often each leaf tensor enters the graph, by the tensor's ``id``.
-        may_reorder: whether any operation in it can put rows into another order.
+        moves_by_value: whether an operation in it moves rows to places that depend on values.
+        converts: whether an operation in it computes in another dtype.
     """
 
-    def __init__(self, *outputs: Tensor) -> None:
+    def __init__(self, output: Tensor) -> None:
         self.uses: Counter[int] = Counter()
-        self.may_reorder = False
-        self._seen: set[Node] = set()
-        for output in outputs:
-            self.extend(output)
-
-    def extend(self, output: Tensor) -> None:
-        """Add the graph below ``output``."""
-        if output.grad_fn is None and output.requires_grad:
-            self.uses[id(output)] += 1
-        open_nodes: list[Node | None] = [output.grad_fn]
+        self.moves_by_value = self.converts = False
+        self._nodes: dict[Node, int] = {}
+        if output.grad_fn is None:
+            self.uses[id(output)] += output.requires_grad
+            return
+        open_nodes = [output.grad_fn]
+        self._nodes[output.grad_fn] = 0
         while open_nodes:
             node = open_nodes.pop()
-            if node is None or node in self._seen:
-                continue
-            self._seen.add(node)
-            self.may_reorder = self.may_reorder or node.name().startswith(_REORDERING)
+            name = node.name()
             for below, _ in node.next_functions:
-                leaf = getattr(below, "variable", None)
+                if below is None:
+                    continue
+                leaf = _leaf(below)
                 if leaf is not None:
                     self.uses[id(leaf)] += 1
-                else:
+                elif below not in self._nodes:
+                    self._nodes[below] = len(self._nodes)
                     open_nodes.append(below)
+            if name.startswith(_MOVING) or (name.startswith("Embedding") and not _looks_up_a_leaf(node)):
+                self.moves_by_value = True
+            if name.startswith("ToCopy"):
+                self.converts = True
+
+    def signature(self, places: Mapping[int, int]) -> Hashable:
+        """Return what two graphs have in common that do the same to every row, whatever the values of tensors.
+
+        These are the operations, their settings and how they are linked. ``places`` gives the number of a leaf by its
+        ``id``.
+        """
+        described: list[Hashable] = []
+        for node in self._nodes:
+            kind = type(node)
+            described += [kind, node.name(), len(node.next_functions)]
+            for below, place in node.next_functions:
+                leaf = None if below is None else _leaf(below)
+                if leaf is not None:
+                    described += [-1, places.get(id(leaf), -1)]
+                else:
+                    described += [-2 if below is None else self._nodes[below], place]
+            described += [_hashable(getattr(node, setting)) for setting in _settings(kind)]
+        return tuple(described)
+
+
+def _leaf(node: Any) -> Tensor | None:
+    leaf: Tensor | None = node.variable if _kind(type(node)).is_leaf else None
+    return leaf
+
+
+def _looks_up_a_leaf(node: Any) -> bool:
+    table = node.next_functions[0][0]
+    return table is None or _leaf(table) is not None
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What is known of a type of nodes: whether it is a leaf, and the attributes that say how it was called."""
+
+    is_leaf: bool
+    settings: tuple[str, ...]
+
+
+_kinds: dict[type, _Kind] = {}
+
+
+def _kind(of: type) -> _Kind:
+    kind = _kinds.get(of)
+    if kind is None:
+        names = set(dir(of))
+        # Tensors are saved under two names. Reading one may compute it again, and values do not count here.
+        saved = (name for name in names if name.startswith("_saved_") and f"_raw{name}" not in names)
+        kind = _kinds[of] = _Kind("variable" in names, tuple(sorted(saved)))
+    return kind
+
+
+def _settings(of: type) -> tuple[str, ...]:
+    return _kind(of).settings
+
+
+def _hashable(setting: Any) -> Hashable:
+    """Return what says which places an operation takes; not factors, which may be others at each step."""
+    if isinstance(setting, int | str):
+        return setting
+    if isinstance(setting, tuple | list):
+        return tuple(map(_hashable, setting))
+    return None

@@ -1,15 +1,13 @@
 """Which axis of a layer's inputs and outputs is the batch."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor, nn
 
 from gradshape._randomness import random_state, set_random_state
+from gradshape.clipping._forward_pass import ForwardPass
 from gradshape.clipping._recording import Layer, RecordedCall, layers_in, recorded_forward
-from gradshape.clipping.structure import Structure
 
 
 @dataclass(frozen=True)
@@ -20,42 +18,23 @@ class BatchAxes:
     outputs: tuple[int | None, ...]
 
 
-_Found = Mapping[str, BatchAxes]
-_MOST_SHAPES = 64
-_known: WeakKeyDictionary[nn.Module, dict[Hashable, _Found]] = WeakKeyDictionary()
-
-
-def batch_axes(structure: Structure, layers: Sequence[Layer], x: Tensor) -> _Found:
+def batch_axes(forward: ForwardPass) -> Mapping[str, BatchAxes]:
     """Find the batch axes of the layers that were called once, by name; layers whose axes are unclear are left out.
 
     An axis as long as the batch may be another one, so a second forward pass with another number of rows shows which
-    axis changes with it. The result is remembered for the model and the shapes that its layers saw.
-
-    Args:
-        structure: the model.
-        layers: its layers, with the calls of one forward pass of ``x`` recorded.
-        x: ``(B, ...)`` rows, at least one.
+    axis changes with it. It draws the same random numbers as the first.
     """
-    known = _known.setdefault(structure.model, {})
-    shapes = (tuple(x.shape), tuple((layer.name, tuple(map(_shapes, layer.calls))) for layer in layers))
-    if shapes not in known:
-        if len(known) >= _MOST_SHAPES:
-            known.clear()
-        known[shapes] = _find(structure, layers, x)
-    return known[shapes]
-
-
-def _shapes(call: RecordedCall) -> Hashable:
-    return tuple(tensor.shape for tensor in call.tensors), call.shapes
-
-
-def _find(structure: Structure, layers: Sequence[Layer], x: Tensor) -> _Found:
-    again = layers_in(structure)
-    probe = x[:1] if len(x) > 1 else torch.cat([x, x])
-    before = random_state(x.device)
+    layers, x = forward.layers, forward.x
+    again = layers_in(forward.structure)
+    probe = x[:1].clone() if len(x) > 1 else torch.cat([x, x])
     with torch.no_grad():
-        recorded_forward(structure, again, probe)
-    set_random_state(before, x.device)
+        if forward.drawn is not None:
+            with forward.drawn.again():
+                recorded_forward(forward.structure, again, probe)
+        else:
+            before = random_state(x.device)
+            recorded_forward(forward.structure, again, probe)
+            set_random_state(before, x.device)
     found = {}
     for layer, other in zip(layers, again, strict=True):
         if len(layer.calls) == len(other.calls) == 1:

@@ -14,15 +14,14 @@ import torch
 from torch import Tensor
 
 from gradshape._randomness import random_state, set_random_state
-from gradshape.clipping._autograd_graph import AutogradGraph
-from gradshape.clipping._batch_axes import BatchAxes, batch_axes
-from gradshape.clipping._losses import losses_or_gradient
-from gradshape.clipping._recording import Layer, layers_in, recorded_forward
+from gradshape.clipping._autocast import without_autocast
+from gradshape.clipping._batch_axes import BatchAxes
+from gradshape.clipping._forward_pass import ForwardPass
+from gradshape.clipping._recording import Layer
 from gradshape.clipping._single_module import module_gradients
 from gradshape.clipping._vmapped import Gradients, VmappedGradients, model_gradients
-from gradshape.clipping.protocol import LossFn, Parameters, layer_names, owner
+from gradshape.clipping.protocol import Parameters, layer_names, owner
 from gradshape.clipping.rules import Call, LayerGradients
-from gradshape.clipping.structure import Structure, tensors_in
 
 # Entries of formed gradients held until the weights are known: 256 MiB in float32.
 _KEPT_ELEMENTS = 2**26
@@ -52,12 +51,13 @@ class BookKeptGradients:
 
     def weighted_sum(self, weights: Tensor, *, only: Collection[str] | None = None) -> dict[str, Tensor]:
         sums: Gradients = {}
-        for layer, (gradients, names) in self.parts.items():
-            if only is not None and layer not in only:
-                continue
-            layer_weights = weights if weights.dim() == 1 else weights[self.layers.index(layer)]
-            for key, total in gradients.weighted_sum(layer_weights).items():
-                sums[names[key]] = total
+        with without_autocast(weights.device):
+            for layer, (gradients, names) in self.parts.items():
+                if only is not None and layer not in only:
+                    continue
+                layer_weights = weights if weights.dim() == 1 else weights[self.layers.index(layer)]
+                for key, total in gradients.weighted_sum(layer_weights).items():
+                    sums[names[key]] = total
         for other in self.others:
             if only is not None and not set(other.layers) & set(only):
                 continue
@@ -68,33 +68,23 @@ class BookKeptGradients:
         return {name: sums[name].to(p.dtype) if name in sums else torch.zeros_like(p) for name, p in wanted.items()}
 
 
-def book_keeping(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor) -> BookKeptGradients | None:
+def book_keeping(forward: ForwardPass, axes: Mapping[str, BatchAxes]) -> BookKeptGradients | None:
     """Take the batch's per-sample gradients; return ``None`` if only differentiating each sample alone is exact.
 
     A rule is exact for a layer that alone holds its parameters and is called at most once in a forward pass, on
     inputs with a batch axis. The autograd graph shows uses that modules do not, so that a weight that is also used by
     other means is not missed. Parameters that no rule covers are differentiated by ``torch.func``: with their module
-    alone where that is exact, else with the whole model. Neither is exact for a model that draws random numbers, and
-    none of this is for a model whose layers see the rows in another order.
+    alone where that is exact, else with the whole model. Neither is exact for a model that draws random numbers. None
+    of this is exact for a model whose layers see the rows in another order than the losses: that is for
+    :mod:`gradshape.clipping._row_check` to find out.
 
     Args:
-        structure: the model.
-        loss_fn, x, y: as in :func:`gradshape.clipping.weighted_gradient`; at least one row.
-
-    Raises:
-        ValueError: ``loss_fn`` does not return one loss per sample.
+        forward: the forward pass of the batch; this is its last use.
+        axes: the batch axes of the layers.
     """
-    layers, dtype, parameters = layers_in(structure), structure.dtype, structure.parameters
-    with torch.enable_grad():
-        logits = recorded_forward(structure, layers, x)
-        out, out_grad = losses_or_gradient(loss_fn, logits, y, len(x))
-    graph = AutogradGraph(*tensors_in(logits))
-    if graph.may_reorder:
-        return None
-    graph.extend(out)
-    uses = graph.uses
-    axes = batch_axes(structure, layers, x)
-    backprops = _backward(out, out_grad, layers)
+    structure, layers, x = forward.structure, forward.layers, forward.x
+    dtype, parameters, uses = structure.dtype, structure.parameters, forward.graph.uses
+    backprops = _backward(forward.out, forward.out_grad, layers)
 
     parts: dict[str, tuple[LayerGradients, Mapping[str, str]]] = {}
     squares: dict[str, Tensor] = {}
@@ -115,10 +105,13 @@ def book_keeping(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor) ->
         else:
             call = _call(layer, axes[layer.name], grads[0], dtype)
             elements = len(x) * layer.rule.gradient_elements(layer.target)
-            part = layer.rule.gradients(layer.target, call, keep=elements <= keep)
-            keep -= elements if elements <= keep else 0
-            parts[layer.name], squares[layer.name] = (part, layer.names), part.squares
+            with without_autocast(x.device):
+                part = layer.rule.gradients(layer.target, call, keep=elements <= keep)
+                keep -= elements if elements <= keep else 0
+                parts[layer.name], squares[layer.name] = (part, layer.names), part.squares
     others: list[VmappedGradients] = []
+    if (without_rule or rest) and forward.drawn is not None and forward.drawn.host is not None:
+        return None
     if without_rule or rest:
         before = random_state(x.device)
         for layer in without_rule:
@@ -130,7 +123,7 @@ def book_keeping(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor) ->
         if rest:
             # A parameter that several layers hold has its gradient under its first name.
             left = {name: parameters[name] for name in rest if name in parameters}
-            others.append(model_gradients(structure, left, loss_fn, x, y))
+            others.append(model_gradients(structure, left, forward.loss_fn, x, forward.y))
         if any(not torch.equal(*pair) for pair in zip(before, random_state(x.device), strict=True)):
             # These gradients belong to other random numbers than those of the forward pass.
             set_random_state(before, x.device)
@@ -138,7 +131,7 @@ def book_keeping(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor) ->
     for other in others:
         squares.update(zip(other.layers, other.squares, strict=True))
     names = layer_names(parameters)
-    none = torch.zeros(len(x), dtype=dtype, device=out.device)
+    none = torch.zeros(len(x), dtype=dtype, device=forward.out.device)
     return BookKeptGradients(parameters, parts, others, names, torch.stack([squares.get(name, none) for name in names]))
 
 
@@ -149,6 +142,9 @@ def _call(layer: Layer, axes: BatchAxes, backprop: Tensor | None, dtype: torch.d
     activations = layer.calls[0].activations
     if axis:
         activations, backprop = activations.movedim(axis, 0), backprop.movedim(axis, 0)
+    if activations.is_floating_point() and activations.dtype != backprop.dtype:
+        # A layer that casts its input, as all do under autocast.
+        activations, backprop = activations.to(dtype), backprop.to(dtype)
     return Call(activations, backprop, dtype)
 
 

@@ -4,23 +4,20 @@ A small network computes in about the time that hooks and autograd take to follo
 gradients of the layers come from the same rule as elsewhere.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.modules.module import _has_any_global_hook
 
 from gradshape.clipping._book_keeping import BookKeptGradients
 from gradshape.clipping._losses import known_gradient
+from gradshape.clipping._steps import steps_of
 from gradshape.clipping.protocol import LossFn, layer_names
 from gradshape.clipping.rules import LayerGradients
 from gradshape.clipping.rules._linear_layer import OneRow
 from gradshape.clipping.structure import Structure
-from gradshape.models import Classifier
-
-_CONTAINERS = (nn.Sequential, Classifier)
 
 
 @torch.no_grad()
@@ -67,9 +64,9 @@ class _Chain:
 
 def _chain(model: nn.Module) -> _Chain | None:
     """Return the Linear layers of a plain dense network; ``None`` if a forward pass may do anything else."""
-    if _has_any_global_hook():
+    steps = steps_of(model)
+    if not steps:
         return None
-    steps = list(_steps(model))
     flattens = type(steps[0]) is nn.Flatten and steps[0].start_dim == 1 and steps[0].end_dim == -1
     steps = steps[flattens:]
     linear, between = steps[::2], steps[1::2]
@@ -78,18 +75,3 @@ def _chain(model: nn.Module) -> _Chain | None:
     if not all(type(layer) is nn.Linear for layer in linear) or not all(type(step) is nn.ReLU for step in between):
         return None
     return _Chain(linear, flattens)  # type: ignore[arg-type]
-
-
-def _steps(module: nn.Module) -> Iterator[nn.Module | None]:
-    """Yield the modules in the order of their calls; ``None`` for one with hooks or a forward pass of its own."""
-    plain = not (
-        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
-    )
-    if not plain or "forward" in vars(module):
-        yield None
-    elif type(module) in _CONTAINERS:
-        for child in module._modules.values():
-            if child is not None:
-                yield from _steps(child)
-    else:
-        yield module

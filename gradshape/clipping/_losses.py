@@ -25,7 +25,7 @@ def losses_or_gradient(loss_fn: LossFn, logits: Any, y: Tensor, batch_size: int)
 
 def known_gradient(loss_fn: LossFn, logits: Any, y: Tensor, batch_size: int) -> Tensor | None:
     """Return the gradients of the losses in the logits if ``loss_fn`` is a plain ``nn.CrossEntropyLoss`` of classes."""
-    if type(loss_fn) is not nn.CrossEntropyLoss or not _is_plain(loss_fn, logits, y, batch_size):
+    if not is_known(loss_fn) or not _are_classes(logits, y, batch_size):
         return None
     if y.device.type == "cpu":  # A negative class is ignored; looking for one is quick here, and autograd takes it.
         return cross_entropy_gradient(logits.detach(), y) if y.numel() == 0 or y.min() >= 0 else None
@@ -39,16 +39,23 @@ def cross_entropy_gradient(logits: Tensor, y: Tensor) -> Tensor:
     return gradient.scatter_add_(1, places, gradient.new_full((), -1.0).expand(places.shape))
 
 
-def _is_plain(loss: nn.CrossEntropyLoss, logits: Any, y: Tensor, batch_size: int) -> bool:
+def is_known(loss_fn: LossFn) -> bool:
+    """Whether ``loss_fn`` is a plain ``nn.CrossEntropyLoss``, which takes every row on its own."""
     return (
-        loss.reduction == "none"
-        and loss.weight is None
-        and loss.label_smoothing == 0
-        and loss.ignore_index < 0
-        and "forward" not in vars(loss)
-        and not loss._forward_hooks
-        and not loss._forward_pre_hooks
-        and isinstance(logits, Tensor)
+        type(loss_fn) is nn.CrossEntropyLoss
+        and loss_fn.reduction == "none"
+        and loss_fn.weight is None
+        and loss_fn.label_smoothing == 0
+        and loss_fn.ignore_index < 0
+        and "forward" not in vars(loss_fn)
+        and not loss_fn._forward_hooks
+        and not loss_fn._forward_pre_hooks
+    )
+
+
+def _are_classes(logits: Any, y: Tensor, batch_size: int) -> bool:
+    return (
+        isinstance(logits, Tensor)
         and logits.dim() == 2
         and len(logits) == batch_size
         and y.shape == (batch_size,)

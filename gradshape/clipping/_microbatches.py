@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gradshape._randomness import random_state, set_random_state
+from gradshape.clipping._generators import HostState, drawing_from
 from gradshape.clipping.protocol import PerSample, layer_names, owner
 from gradshape.clipping.structure import Structure
 
@@ -51,10 +52,12 @@ class MicrobatchedGradients:
         self._parts = list(zip(x.split(size), y.split(size), strict=True))
         self._device = x.device
         self._before = random_state(x.device)
+        host = HostState.now()
         squares = []
         for rows, labels in self._parts:
             gradients = differentiate(rows, labels)
             squares.append(gradients.squares)
+        self._host = None if host.equals(HostState.now()) else host
         self.layers = gradients.layers
         self.squares = torch.cat(squares, dim=1)
 
@@ -68,10 +71,11 @@ class MicrobatchedGradients:
         set_random_state(self._before, self._device)
         sums: dict[str, Tensor] = {}
         start = 0
-        for rows, labels in self._parts:
-            part_weights = weights[..., start : start + len(rows)]
-            part = self._differentiate(rows, labels).weighted_sum(part_weights, only=only)
-            sums = {name: sums[name].add_(total) for name, total in part.items()} if sums else part
-            start += len(rows)
+        with drawing_from(self._host):
+            for rows, labels in self._parts:
+                part_weights = weights[..., start : start + len(rows)]
+                part = self._differentiate(rows, labels).weighted_sum(part_weights, only=only)
+                sums = {name: sums[name].add_(total) for name, total in part.items()} if sums else part
+                start += len(rows)
         set_random_state(after, self._device)
         return sums

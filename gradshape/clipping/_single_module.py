@@ -76,7 +76,8 @@ def _is_flat(call: RecordedCall) -> bool:
 def _uses_alone(module: Structure, call: RecordedCall, places: Sequence[int]) -> Mapping[int, int]:
     with torch.enable_grad():
         outputs = tensors_in(module.call({}, call.args, call.kwargs))
-        return AutogradGraph(*(outputs[place] for place in places)).uses
+        reached = [outputs[place] for place in places]
+        return AutogradGraph(reached[0] if len(reached) == 1 else torch.cat([out.flatten() for out in reached])).uses
 
 
 def _with_tensors(

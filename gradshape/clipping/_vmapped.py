@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.func import grad, vmap
 
 from gradshape._randomness import random_state, set_random_state
+from gradshape.clipping._autocast import without_autocast
+from gradshape.clipping._generators import HostState, drawing_from
 from gradshape.clipping.protocol import (
     LossFn,
     layer_names,
@@ -25,7 +27,7 @@ Gradients = dict[str, Tensor]
 # Maps parameters and one sample's row of every column to the sample's loss, a scalar.
 SampleLoss = Callable[..., Tensor]
 # Maps parameters and columns to the gradients of the rows' losses.
-_Differentiate = Callable[..., Gradients]
+Differentiate = Callable[..., Gradients]
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ class VmappedGradients:
                 if only is not None and owner(name) not in only:
                     continue
                 w = chunk_weights if weights.dim() == 1 else chunk_weights[self.layers.index(owner(name))]
-                part = torch.tensordot(w.to(g.dtype), g, dims=1)
+                with without_autocast(g.device):
+                    part = torch.tensordot(w.to(g.dtype), g, dims=1)
                 sums[name] = sums[name] + part if name in sums else part
             start += rows
         return sums
@@ -68,6 +71,8 @@ def model_gradients(
     loss_fn: LossFn,
     x: Tensor,
     y: Tensor,
+    *,
+    host: HostState | None = None,
 ) -> VmappedGradients:
     """Take the per-sample gradients of some or all parameters of a model.
 
@@ -75,6 +80,7 @@ def model_gradients(
         structure: the model.
         parameters: those to differentiate in, by name; at least one.
         loss_fn, x, y: as in :func:`gradshape.clipping.weighted_gradient`; at least one row.
+        host: where every pass draws Python's and NumPy's numbers from, if the model does.
 
     Raises:
         ValueError: ``loss_fn`` does not return one loss per sample.
@@ -83,7 +89,8 @@ def model_gradients(
 
     def sample_loss(values: Gradients, row: Tensor, label: Tensor) -> Tensor:
         inside = {f"model.{name}": value for name, value in values.items()}
-        losses = with_loss.call(inside, (row.unsqueeze(0), label.unsqueeze(0)))
+        with drawing_from(host):
+            losses = with_loss.call(inside, (row.unsqueeze(0).clone(), label.unsqueeze(0)))
         return one_loss_per_sample(losses, 1).squeeze(0)
 
     return vmapped_gradients(sample_loss, parameters, (x, y), dtype=structure.dtype)
@@ -104,39 +111,41 @@ def vmapped_gradients(
         columns: tensors with equally many rows, at least one.
         dtype: the dtype in which norms are accumulated.
     """
-    values = {name: p.detach() for name, p in parameters.items()}
-    chunk_size = max(1, _CHUNK_ELEMENTS // max(1, sum(p.numel() for p in values.values())))
-    layers, device, rows = layer_names(values), columns[0].device, len(columns[0])
-
-    def measure(differentiate: _Differentiate) -> VmappedGradients:
-        state = random_state(device)
-
-        def chunks() -> Iterator[Gradients]:
-            for parts in zip(*(column.split(chunk_size) for column in columns), strict=True):
-                yield {name: g.detach() for name, g in differentiate(values, *parts).items()}
-
-        def same_chunks() -> Iterator[Gradients]:
-            after = random_state(device)
-            set_random_state(state, device)
-            yield from chunks()
-            set_random_state(after, device)
-
-        if rows <= chunk_size:
-            (only,) = chunks()
-            return VmappedGradients(layers, _squares(only, layers, dtype), lambda: iter([only]))
-        squares = torch.cat([_squares(chunk, layers, dtype) for chunk in chunks()], dim=1)
-        return VmappedGradients(layers, squares, same_chunks)
-
-    before = random_state(device)
-    gradient = grad(sample_loss)
+    before = random_state(columns[0].device)
     try:
-        return measure(_batched(gradient, len(columns)))
+        return gradients_in_chunks(_batched(grad(sample_loss), len(columns)), parameters, columns, dtype=dtype)
     except torch.OutOfMemoryError:
         raise
-    except RuntimeError:
+    except Exception:
         # vmap does not know a layer, or the model branches on values. An error of the model itself is raised again.
-        set_random_state(before, device)
-        return measure(_one_by_one(gradient))
+        set_random_state(before, columns[0].device)
+        return gradients_in_chunks(_one_by_one(sample_loss), parameters, columns, dtype=dtype)
+
+
+def gradients_in_chunks(
+    differentiate: Differentiate, parameters: Mapping[str, Tensor], columns: Sequence[Tensor], *, dtype: torch.dtype
+) -> VmappedGradients:
+    """Take gradients by ``differentiate``, in chunks of rows; other arguments as of :func:`vmapped_gradients`."""
+    values = {name: p.detach() for name, p in parameters.items()}
+    chunk_size = max(1, _CHUNK_ELEMENTS // max(1, sum(p.numel() for p in values.values())))
+    layers, device = layer_names(values), columns[0].device
+    state = random_state(device)
+
+    def chunks() -> Iterator[Gradients]:
+        for parts in zip(*(column.split(chunk_size) for column in columns), strict=True):
+            yield {name: g.detach() for name, g in differentiate(values, *parts).items()}
+
+    def same_chunks() -> Iterator[Gradients]:
+        after = random_state(device)
+        set_random_state(state, device)
+        yield from chunks()
+        set_random_state(after, device)
+
+    if len(columns[0]) <= chunk_size:
+        (only,) = chunks()
+        return VmappedGradients(layers, _squares(only, layers, dtype), lambda: iter([only]))
+    squares = torch.cat([_squares(chunk, layers, dtype) for chunk in chunks()], dim=1)
+    return VmappedGradients(layers, squares, same_chunks)
 
 
 class _WithLoss(nn.Module):
@@ -151,8 +160,8 @@ class _WithLoss(nn.Module):
         return self.loss_fn(self.model(x), y)
 
 
-def _batched(gradient: _Differentiate, columns: int) -> _Differentiate:
-    batched: _Differentiate = vmap(gradient, in_dims=(None, *[0] * columns), randomness="different")
+def _batched(gradient: Differentiate, columns: int) -> Differentiate:
+    batched: Differentiate = vmap(gradient, in_dims=(None, *[0] * columns), randomness="different")
 
     def differentiate(values: Gradients, *parts: Tensor) -> Gradients:
         with warnings.catch_warnings():
@@ -163,12 +172,33 @@ def _batched(gradient: _Differentiate, columns: int) -> _Differentiate:
     return differentiate
 
 
-def _one_by_one(gradient: _Differentiate) -> _Differentiate:
+def _one_by_one(sample_loss: SampleLoss) -> Differentiate:
+    def gradient(values: Gradients, *row: Tensor) -> Gradients:
+        leaves = {name: value.detach().requires_grad_() for name, value in values.items()}
+        with torch.enable_grad():
+            loss = sample_loss(leaves, *row)
+        return gradients_of(loss, leaves)
+
+    return stacked(gradient)
+
+
+def stacked(gradient: Differentiate) -> Differentiate:
+    """Return what differentiates rows one by one, given what differentiates one."""
+
     def differentiate(values: Gradients, *parts: Tensor) -> Gradients:
         gradients = [gradient(values, *row) for row in zip(*parts, strict=True)]
         return {name: torch.stack([g[name] for g in gradients]) for name in values}
 
     return differentiate
+
+
+def gradients_of(loss: Tensor, leaves: Mapping[str, Tensor]) -> Gradients:
+    """Return the gradients of a scalar by autograd, 0 where it does not depend on a leaf."""
+    grads: Sequence[Tensor | None] = [None] * len(leaves)
+    if loss.requires_grad:
+        grads = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
+    by_name = zip(leaves.items(), grads, strict=True)
+    return {name: torch.zeros_like(p) if g is None else g.to_dense() for (name, p), g in by_name}
 
 
 def _squares(gradients: Gradients, layers: Sequence[str], dtype: torch.dtype) -> Tensor:

@@ -14,15 +14,23 @@ from torch import Tensor, nn
 from torch.func import grad, vmap
 from torch.nn import functional
 
-from gradshape._randomness import random_state
-from gradshape.clipping._autograd_graph import AutogradGraph
+from gradshape.clipping import _tolerance
 from gradshape.clipping._batch_axes import batch_axes
-from gradshape.clipping._recording import Layer, layers_in, recorded_forward, watched
+from gradshape.clipping._claims import held
+from gradshape.clipping._forward_pass import ForwardPass
+from gradshape.clipping._generators import Draws
+from gradshape.clipping._independence import checked_rows
+from gradshape.clipping._recording import Layer, layers_in, watched
+from gradshape.clipping._steps import takes_row_by_row
+from gradshape.clipping._tolerance import layer_sizes, within
+from gradshape.clipping._vmapped import gradients_of
 from gradshape.clipping.rules import Call, LayerGradients
-from gradshape.clipping.structure import Structure, tensors_in
+from gradshape.clipping.structure import Structure
 
 # Elements of the formed gradients of one model that are held until the weights are known: 256 MiB in float32.
 _KEPT_ELEMENTS = 2**26
+_LOSS = nn.CrossEntropyLoss(reduction="none")
+_EXACT = torch.finfo(torch.float64).eps
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,8 @@ class ModelEnsemble:
         self._structure = structure
         self._layers = layers
         self._outputs = outputs
+        self._proven = takes_row_by_row(structure.model)
+        self._exact: set[tuple[int, ...]] = set()
 
     @classmethod
     def of(cls, model: nn.Module, x: Tensor) -> "ModelEnsemble | None":
@@ -78,25 +88,26 @@ class ModelEnsemble:
         layers = layers_in(structure)
         if structure.buffers or structure.aliases or not layers or any(layer.rule is None for layer in layers):
             return None
-        before = random_state(x.device)
-        with torch.enable_grad():
-            logits = recorded_forward(structure, layers, x)
-        drawn = any(not torch.equal(*pair) for pair in zip(before, random_state(x.device), strict=True))
-        graph = AutogradGraph(*tensors_in(logits))
-        if drawn or graph.may_reorder:
-            return None
-        axes = batch_axes(structure, layers, x)
-        for layer in layers:
-            uses = {graph.uses[id(p)] for p in layer.parameters.values()}
+        y = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+        with held(structure.modules.values()):
+            try:
+                forward = ForwardPass.of(structure, _LOSS, x, y, Draws(x.device, host=True))
+            except ValueError:  # These are no logits.
+                return None
+            if forward.draws or forward.graph.moves_by_value:
+                return None
+            axes = batch_axes(forward)
+        called = forward.layers
+        for layer in called:
+            uses = {forward.graph.uses[id(p)] for p in layer.parameters.values()}
             if uses != {1} or layer.name not in axes or axes[layer.name].inputs != (0,):
                 return None
-        stacked = cls(structure, layers, {layer.name: layer.calls[0].shapes[0][1:] for layer in layers})
+        stacked = cls(structure, called, {layer.name: layer.calls[0].shapes[0][1:] for layer in called})
         once = {name: p.detach().unsqueeze(0) for name, p in model.named_parameters()}
         try:
-            stacked.gradients(once, x, torch.zeros(len(x), dtype=torch.int64, device=x.device))
+            return stacked if stacked._is_exact(once, x, y) else None
         except RuntimeError:  # vmap does not know an operation, or the model branches on values.
             return None
-        return stacked
 
     @property
     def output_elements(self) -> int:
@@ -110,7 +121,22 @@ class ModelEnsemble:
             parameters: ``(K, *shape)`` of all parameters by name, also of those that are not trained.
             x: ``(B, ...)`` rows that all models see, or ``(K, B, ...)`` rows for each model.
             y: ``(B,)`` or ``(K, B)`` int64 classes.
+
+        Raises:
+            ValueError: batches of this size are mixed.
         """
+        own = y.dim() == 2
+        shape = x.shape[int(own) :]
+        if not self._proven and shape not in self._exact:
+            if not self._is_exact(parameters, x[0] if own else x, y[0] if own else y):
+                raise ValueError(
+                    f"model: {type(self._structure.model).__name__} gives rows in a batch of {y.shape[-1]} another "
+                    "gradient than alone: expected a model that gives a row the same whatever rows are beside it"
+                )
+            self._exact.add(tuple(shape))
+        return self._gradients(parameters, x, y)
+
+    def _gradients(self, parameters: Mapping[str, Tensor], x: Tensor, y: Tensor) -> EnsembleGradients:
         in_dim = 0 if y.dim() == 2 else None
         like = next(iter(parameters.values()))
         num_models = len(like)
@@ -137,12 +163,32 @@ class ModelEnsemble:
 
         def forward(values: dict[str, Tensor], rows: Tensor) -> Tensor:
             # The layers are watched only so that attention takes the form that vmap knows.
-            with watched(self._layers, lambda *_: None):
+            with held(self._structure.modules.values()), watched(self._layers, lambda *_: None):
                 logits: Tensor = self._structure.call(values, (rows,))
             return logits
 
         logits: Tensor = vmap(forward, in_dims=(0, 0 if own else None))(dict(parameters), x)
         return logits
+
+    def _is_exact(self, parameters: Mapping[str, Tensor], x: Tensor, y: Tensor) -> bool:
+        """Whether the first model gives a few of its rows what plain autograd gives them alone, in float64.
+
+        Raises:
+            RuntimeError: ``vmap`` does not know an operation.
+        """
+        first = {name: p[:1].double() if p.is_floating_point() else p[:1] for name, p in parameters.items()}
+        x = x.double() if x.is_floating_point() else x
+        rows = checked_rows(len(x))
+        weights = torch.zeros(1, len(x), dtype=torch.float64, device=x.device)
+        weights[0, rows] = torch.arange(1.0, 1 + len(rows), dtype=torch.float64, device=x.device)
+        got = self._gradients(first, x, y).weighted_sum(weights)
+        leaves = {name: first[name][0].requires_grad_() for name in got}
+        values = {name: p[0].detach() for name, p in first.items()} | leaves
+        with torch.enable_grad():
+            losses = [_LOSS(self._structure.call(values, (x[row : row + 1],)), y[row : row + 1]) for row in rows]
+            expected = gradients_of((torch.cat(losses) * weights[0, rows]).sum(), leaves)
+        differences = layer_sizes({name: got[name][0] - g for name, g in expected.items()})
+        return within(differences, layer_sizes(expected), _tolerance.other_pass(_EXACT), _EXACT)
 
     def _summed_loss(
         self, parameters: dict[str, Tensor], terms: dict[str, Tensor], x: Tensor, y: Tensor
@@ -153,6 +199,6 @@ class ModelEnsemble:
             seen[layer.name] = args[0] if args else kwargs["input"]
             return output + terms[layer.name]
 
-        with watched(self._layers, see):
+        with held(self._structure.modules.values()), watched(self._layers, see):
             logits = self._structure.call(parameters, (x,))
         return functional.cross_entropy(logits, y, reduction="sum"), seen

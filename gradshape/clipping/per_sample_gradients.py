@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from gradshape import _validate
-from gradshape.clipping._book_keeping import book_keeping
+from gradshape.clipping._claims import held
 from gradshape.clipping._closed_form import closed_form
+from gradshape.clipping._kinds import refuse_unknown_kinds
 from gradshape.clipping._microbatches import MicrobatchedGradients, ZeroGradients
 from gradshape.clipping._opacus_hooks import without_opacus_hooks
-from gradshape.clipping._vmapped import model_gradients
+from gradshape.clipping._ways import exact_gradients
 from gradshape.clipping.mixing import refuse_mixing
 from gradshape.clipping.protocol import LossFn, PerSample
 from gradshape.clipping.structure import Structure
@@ -80,7 +81,10 @@ def weighted_gradient(
 
     Layers that have a rule (see :mod:`gradshape.clipping.rules`) take one forward and one backward pass together.
     Modules without one go through ``torch.func`` on their own, and the whole model does where that would not be exact:
-    it draws random numbers, or uses a parameter in several places.
+    it draws random numbers, or uses a parameter in several places. Whether a way is exact for a model is not guessed:
+    unless the model is a sequence of known layers, its gradients are compared with those of plain autograd, once for
+    every model, shape of a batch and structure of the autograd graph. What remains is to differentiate row by row.
+    Threads that differentiate the same model, or models that share modules, take turns.
 
     Edge cases:
 
@@ -92,12 +96,19 @@ def weighted_gradient(
     a layer that the losses do not depend on               zero gradient
     a parameter under several names                        counted once, under the first; its gradient is the sum
     dropout in training mode                               one mask per sample, the same for norm and sum
+    Python's or NumPy's random numbers                     drawn once for norm and sum; where rows are differentiated
+                                                           one by one, all draw the same
     batch normalisation by the statistics of the batch     refused, also where it could be computed
+    rows that are mixed in any other way                   refused
+    rows that are reordered, and put back                  exact
+    ``torch.autocast``                                     norms and sums are not cast
+    TorchScript, complex or 8-bit parameters               refused
     =====================================================  =========================================================
 
     Args:
         model: any module that maps ``(B, ...)`` to logits, also for ``B = 1``, without mixing samples: what comes out
-            for a row depends on that row only. Apart from batch normalisation this cannot be checked.
+            for a row depends on that row only. That is tried on the first batch of its kind; a model that mixes rows
+            for some values only is not found by it.
         loss_fn: ``loss_fn(logits, y)`` returns one loss per sample, ``(B,)``, each from its own row only.
         x: ``(B, ...)`` inputs.
         y: ``(B, ...)`` labels, in whatever form ``loss_fn`` takes.
@@ -110,8 +121,10 @@ def weighted_gradient(
         gradients in dtype and device of their parameters, norms in the widest dtype of these, float32 at least.
 
     Raises:
-        ValueError: ``loss_fn`` or ``weights_fn`` returns another shape than ``(B,)``; the model mixes samples by batch
-            normalisation; ``x`` and ``y`` differ in length; ``microbatch`` is not a positive integer.
+        ValueError: ``loss_fn`` or ``weights_fn`` returns another shape than ``(B,)``; the model or the loss mixes
+            samples; the model draws numbers from a generator of its own and would have to draw them again; a parameter
+            is complex or of 8 bits, or belongs to TorchScript; ``x`` and ``y`` differ in length; ``microbatch`` is not
+            a positive integer.
         FloatingPointError: the gradient of a sample is not finite, or its norm overflows; the message names the first.
 
     Bu et al. 2023, "Differentially private optimization on large model at small cost":
@@ -191,17 +204,14 @@ def clipped_gradient(
 
 
 def _gradients(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor) -> PerSample:
-    """Take the gradients in closed form for plain dense networks, in one pass where exact, else by ``torch.func``."""
+    """Take the gradients in closed form for plain dense networks, else in the fastest way that is exact."""
     if len(x) == 0 or not structure.parameters:
         return ZeroGradients(structure, len(x))
     plain = closed_form(structure, loss_fn, x, y)
     if plain is not None:
         return plain
-    with without_opacus_hooks(structure):
-        in_one_pass = book_keeping(structure, loss_fn, x, y)
-        if in_one_pass is not None:
-            return in_one_pass
-        return model_gradients(structure, structure.parameters, loss_fn, x, y)
+    with held(structure.modules.values()), without_opacus_hooks(structure):
+        return exact_gradients(structure.now(), loss_fn, x, y)
 
 
 def _finite(gradients: PerSample, *, first: int = 0) -> PerSample:
@@ -223,5 +233,6 @@ def _checked(model: nn.Module, x: Tensor, y: Tensor, microbatch: int | None) -> 
     if x.dim() == 0 or y.dim() == 0 or len(x) != len(y):
         raise ValueError(f"x has shape {tuple(x.shape)}, y {tuple(y.shape)}: expected the same number of rows")
     structure = Structure.of(model)
+    refuse_unknown_kinds(structure)
     refuse_mixing(structure)
     return structure

@@ -1,5 +1,6 @@
 """What a model is made of, found in a single walk: walking a small model takes about as long as running it."""
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,7 +11,34 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from gradshape.clipping._claims import held
 from gradshape.clipping.protocol import Parameters
+
+
+class _Replacements:
+    """Counts the calls that put other tensors in the place of a model's, which other threads then see."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._begun = self._ended = 0
+
+    @contextmanager
+    def one_more(self) -> Iterator[None]:
+        with self._lock:
+            self._begun += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._ended += 1
+
+    def seen(self) -> int | None:
+        """Return a number that stays the same until a call begins; ``None`` during one."""
+        with self._lock:
+            return self._begun if self._begun == self._ended else None
+
+
+_replacements = _Replacements()
 
 
 @dataclass(frozen=True)
@@ -24,6 +52,7 @@ class Structure:
         aliases: all names of the parameters that several modules hold, by their first name.
         buffers: all buffers by name.
         dtype: the dtype of norms: the widest floating-point dtype of the parameters, float32 at least.
+        found: when it was found, for :meth:`now`.
     """
 
     model: nn.Module = field(repr=False)
@@ -32,10 +61,12 @@ class Structure:
     aliases: dict[str, list[str]]
     buffers: dict[str, Tensor]
     dtype: torch.dtype
+    found: int | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def of(cls, model: nn.Module) -> "Structure":
         """Find the structure of ``model`` as it is now."""
+        found = _replacements.seen()
         modules: dict[str, nn.Module] = {}
         parameters: Parameters = {}
         buffers: dict[str, Tensor] = {}
@@ -66,9 +97,19 @@ class Structure:
                     buffers[prefix + key] = buffer
             children = [(prefix + key, child) for key, child in module._modules.items() if child is not None]
             open_modules += children[::-1]
-        dtype = reduce(torch.promote_types, (d for d in dtypes if d.is_floating_point), torch.float32)
+        # Those of one byte have no arithmetic, and none is wider than float32.
+        dtype = reduce(
+            torch.promote_types, (d for d in dtypes if d.is_floating_point and d.itemsize > 1), torch.float32
+        )
         aliases = {several[0]: several for several in names.values() if len(several) > 1}
-        return cls(model, modules, parameters, aliases, buffers, dtype)
+        return cls(model, modules, parameters, aliases, buffers, dtype, found)
+
+    def now(self) -> "Structure":
+        """Return the structure as it is now that this thread holds the modules.
+
+        It is this one, unless another thread may have replaced parameters for a call while this one was found.
+        """
+        return self if self.found is not None and self.found == _replacements.seen() else Structure.of(self.model)
 
     def call(self, values: Mapping[str, Tensor], args: Sequence[Any], kwargs: Mapping[str, Any] | None = None) -> Any:
         """Return the model's output with ``values`` in place of some parameters; model and buffers stay as they are.
@@ -82,7 +123,7 @@ class Structure:
         state = {name: buffer.clone() for name, buffer in self.buffers.items()}
         for name, value in values.items():
             state |= dict.fromkeys(self.aliases.get(name, (name,)), value)
-        with self._recurrent_weights_restored():
+        with held(self.modules.values()), _replacements.one_more(), self._recurrent_weights_restored():
             # Aliases are resolved above: torch's own tying leaves copies behind in a module that has two names.
             return functional_call(self.model, state, tuple(args), dict(kwargs or {}), tie_weights=False)
 

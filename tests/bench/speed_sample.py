@@ -5,7 +5,7 @@ from gradshape_bench.speed.experiments import WHOLE_EXPERIMENTS
 from gradshape_bench.speed.problems import PROBLEMS
 from gradshape_bench.speed.results import ExperimentTime, PeakMemory, SpeedRun, StackTimes, StepTimes
 from gradshape_bench.speed.stacks import STACKS
-from gradshape_bench.speed.step_methods import STEP_METHODS
+from gradshape_bench.speed.step_methods import OURS, STEP_METHODS
 from gradshape_bench.speed.timing import Spread
 
 ENVIRONMENT = {"torch": "2.13.0", "opacus": "1.6.0", "threads": 2, "processor": "A | B", "commit": None}
@@ -18,7 +18,7 @@ def spread(median: float, n: int = 15) -> Spread:
 def steps(*, over_plain: float = 0.5, over_opacus: float = 0.125) -> dict[str, StepTimes]:
     ours = StepTimes(spread(0.001), spread(over_plain), spread(over_opacus))
     others = StepTimes(spread(0.008), spread(4.0))
-    return {way: ours if way in ("clipped_gradient", "training") else others for way in STEP_METHODS}
+    return {way: ours if way in OURS else others for way in STEP_METHODS}
 
 
 def make(

@@ -10,7 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gradshape.clipping import clipped_gradient, per_sample_norms, weighted_gradient
-from gradshape.clipping._book_keeping import book_keeping
+from gradshape.clipping._batch_axes import batch_axes
+from gradshape.clipping._book_keeping import BookKeptGradients, book_keeping
+from gradshape.clipping._forward_pass import ForwardPass
+from gradshape.clipping._generators import Draws
 from gradshape.clipping._vmapped import model_gradients
 from gradshape.clipping.structure import Structure
 from tests.clipping.naive import (
@@ -32,8 +35,13 @@ def takes_one_pass(model: nn.Module, x: Tensor, y: Tensor) -> bool:
     structure = Structure.of(model)
     if not structure.parameters:
         return False
-    gradients = book_keeping(structure, PER_SAMPLE_LOSS, x, y)
+    gradients = by_book_keeping(structure, x, y)
     return gradients is not None and not gradients.others
+
+
+def by_book_keeping(structure: Structure, x: Tensor, y: Tensor) -> BookKeptGradients | None:
+    forward = ForwardPass.of(structure, PER_SAMPLE_LOSS, x, y, Draws(x.device, host=True))
+    return book_keeping(forward, batch_axes(forward))
 
 
 def assert_agrees(model: nn.Module, x: Tensor, y: Tensor, *, max_norm: float = 0.5) -> None:
@@ -72,7 +80,7 @@ def test_both_ways_agree(data: st.DataObject, rows: int) -> None:
     model, shape, classes = data.draw(dense_models())
     x, y, weights = randn(rows, *shape), labels(rows, classes), randn(rows, seed=1)
     structure = Structure.of(model)
-    one = book_keeping(structure, PER_SAMPLE_LOSS, x, y)
+    one = by_book_keeping(structure, x, y)
     assert one is not None
     if not structure.parameters:
         return

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,6 +16,7 @@ from gradshape_bench.speed.problems import MAX_NORM, Prepared
 
 # Small, so that thousands of steps on one batch leave the network much as it was.
 LEARNING_RATE = 1e-4
+_LOSS = nn.CrossEntropyLoss(reduction="none")
 
 Parameters = Mapping[str, Tensor]
 
@@ -54,15 +56,19 @@ def function(prepared: Prepared, lr: float) -> TimedStep:
     """:func:`gradshape.clipping.clipped_gradient` on a module, and the update of SGD."""
     model = prepared.model()
     parameters = dict(model.named_parameters())
-    loss = nn.CrossEntropyLoss(reduction="none")
+    return TimedStep(lambda: _clipped_step(model, parameters, prepared, lr), lambda: named(model))
+
+
+def first(prepared: Prepared, lr: float) -> TimedStep:
+    """The step of :func:`function` on a network that was never differentiated, which may have to be checked first."""
+    initial = prepared.model()
+    latest = [initial]
 
     def take() -> None:
-        mean, _ = clipped_gradient(model, loss, prepared.x, prepared.y, max_norm=MAX_NORM)
-        with torch.no_grad():
-            for name, parameter in parameters.items():
-                parameter.add_(mean[name], alpha=-lr)
+        latest[0] = model = deepcopy(initial)
+        _clipped_step(model, dict(model.named_parameters()), prepared, lr)
 
-    return TimedStep(take, lambda: named(model))
+    return TimedStep(take, lambda: named(latest[0]))
 
 
 def training(prepared: Prepared, lr: float) -> TimedStep:
@@ -88,6 +94,13 @@ def stacked(prepared: Prepared, victims: Sequence[Parameters], lr: float, *, ste
     # Victims that are trained one by one are trained side by side, as by the harness's engine.
     alone = len(parts) == len(victims) > 1
     return _side_by_side(parts, steps) if alone else _repeated(parts, steps)
+
+
+def _clipped_step(model: nn.Module, parameters: Mapping[str, nn.Parameter], prepared: Prepared, lr: float) -> None:
+    mean, _ = clipped_gradient(model, _LOSS, prepared.x, prepared.y, max_norm=MAX_NORM)
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.add_(mean[name], alpha=-lr)
 
 
 def _repeated(parts: Sequence[TimedStep], steps: int) -> TimedStep:

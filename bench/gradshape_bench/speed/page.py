@@ -35,6 +35,7 @@ every ratio is that of two turns of one round, so that it does not depend on how
 _METHODS = {
     "plain": "plain training: backward pass of the mean loss, `torch.optim.SGD`",
     "clipped_gradient": "`gradshape.clipping.clipped_gradient` on a module, and the update",
+    "first_clipped_gradient": "the same on a copy of a network, with the check of what a forward pass does to its rows",
     "training": "the step that `gradshape.training.train_victims` takes for one victim",
     "opacus_hooks": "Opacus' default, per-sample gradients by rules: `GradSampleModule`, `DPOptimizer`",
     "opacus_functorch": "the same with `force_functorch=True`",
@@ -70,7 +71,8 @@ def render(run: SpeedRun) -> str:
     for problem, methods in _in_order(run.steps, PROBLEMS):
         blocks += [f"## One step: {markdown.escape(problem)}", _steps(run, problem)] if methods else []
     if run.steps:
-        blocks.append("\n".join(f"- {markdown.code(name)}: {meaning}" for name, meaning in _METHODS.items()))
+        ways = {way for methods in run.steps.values() for way in methods}
+        blocks.append("\n".join(f"- {markdown.code(way)}: {text}" for way, text in _METHODS.items() if way in ways))
     if run.stacks:
         blocks += ["## Stacks", _STACKS, _stacks(run)]
     if run.memory:

@@ -17,6 +17,10 @@ def _opacus(name: str) -> StepMethod:
     return method
 
 
-OURS: Mapping[str, StepMethod] = {"clipped_gradient": library_steps.function, "training": library_steps.training}
+OURS: Mapping[str, StepMethod] = {
+    "clipped_gradient": library_steps.function,
+    "first_clipped_gradient": library_steps.first,
+    "training": library_steps.training,
+}
 OPACUS: Mapping[str, StepMethod] = {f"opacus_{name}": _opacus(name) for name in ("hooks", "functorch", "ghost")}
 STEP_METHODS: Mapping[str, StepMethod] = {"plain": library_steps.plain, **OURS, **OPACUS}

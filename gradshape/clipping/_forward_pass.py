@@ -1,0 +1,122 @@
+"""One forward pass of a batch, with all that is recorded of it."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gradshape.clipping._autocast import autocast_dtype
+from gradshape.clipping._autograd_graph import AutogradGraph
+from gradshape.clipping._generators import Drawn, Draws
+from gradshape.clipping._losses import losses_or_gradient
+from gradshape.clipping._recording import Layer, RecordedCall, layers_in, recorded_forward
+from gradshape.clipping.protocol import LossFn, one_loss_per_sample
+from gradshape.clipping.structure import Structure
+
+
+@dataclass(frozen=True, eq=False)
+class ForwardPass:
+    """The forward pass of a batch through a model and its loss.
+
+    Attributes:
+        structure, loss_fn: the model and its loss.
+        x, y: ``(B, ...)`` rows and labels.
+        layers: the layers with their calls.
+        logits: what the model returned.
+        out, out_grad: the tensor that a backward pass starts from, and the gradient of the summed losses in it.
+        drawn: what random numbers the pass drew; ``None`` if nobody looked.
+    """
+
+    structure: Structure
+    loss_fn: LossFn
+    x: Tensor = field(repr=False)
+    y: Tensor = field(repr=False)
+    layers: Sequence[Layer] = field(repr=False)
+    logits: Any = field(repr=False)
+    out: Tensor = field(repr=False)
+    out_grad: Tensor = field(repr=False)
+    drawn: Drawn | None = None
+
+    @classmethod
+    def of(
+        cls, structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor, draws: Draws | None = None
+    ) -> "ForwardPass":
+        """Run and record the pass.
+
+        Args:
+            structure: the model.
+            loss_fn, x, y: as in :func:`gradshape.clipping.weighted_gradient`; at least one row.
+            draws: watches what is drawn; ``None`` for a model that is known to leave its rows alone.
+
+        Raises:
+            ValueError: ``loss_fn`` does not return one loss per sample.
+        """
+        layers = layers_in(structure)
+        with torch.enable_grad():
+            # A copy of the rows where the model may write to them: they are needed as they are.
+            logits = recorded_forward(structure, layers, x if draws is None else x.clone())
+            out, out_grad = losses_or_gradient(loss_fn, logits, y, len(x))
+        return cls(structure, loss_fn, x, y, layers, logits, out, out_grad, None if draws is None else draws.drawn())
+
+    @property
+    def draws(self) -> bool:
+        """Whether random numbers were drawn."""
+        return self.drawn is not None and self.drawn.anything
+
+    @cached_property
+    def graph(self) -> AutogradGraph:
+        """The graph of the losses."""
+        return AutogradGraph(self.out)
+
+    @cached_property
+    def losses(self) -> Tensor:
+        """``(B,)``, detached."""
+        if self.out is not self.logits:
+            return self.out.detach()
+        with torch.no_grad():
+            return one_loss_per_sample(self.loss_fn(self.logits, self.y), len(self.x))
+
+    @cached_property
+    def rounding(self) -> float:
+        """The relative rounding error of the coarsest dtype that the pass computes in."""
+        device, dtypes = self.x.device, {p.dtype for p in self.structure.parameters.values()}
+        cast = autocast_dtype(device)
+        coarse = self.graph.converts or (torch.float32 in dtypes and _rounds_factors(device))
+        dtypes |= ({cast} if cast is not None else set()) | ({torch.bfloat16} if coarse else set())
+        return max(torch.finfo(dtype).eps for dtype in dtypes)
+
+    @property
+    def shapes(self) -> Hashable:
+        """What the layers saw."""
+        return tuple(self.x.shape), tuple((layer.name, tuple(map(_shapes, layer.calls))) for layer in self.layers)
+
+    @property
+    def signature(self) -> Hashable:
+        """What tells passes apart that may have to be differentiated in different ways, see :class:`AutogradGraph`."""
+        places = {id(p): place for place, p in enumerate(self.structure.parameters.values())}
+        return (
+            self.shapes,
+            tuple(self.structure.parameters),
+            (self.x.dtype, tuple(self.y.shape), self.y.dtype, autocast_dtype(self.x.device), self.out is self.logits),
+            tuple(map(_switches, self.structure.modules.values())),
+            self.graph.signature(places),
+        )
+
+
+def _rounds_factors(device: torch.device) -> bool:
+    """Whether products of float32 round their factors to fewer digits."""
+    if torch.get_float32_matmul_precision() != "highest":
+        return True
+    return device.type == "cuda" and (torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32)
+
+
+def _shapes(call: RecordedCall) -> Hashable:
+    return tuple(tensor.shape for tensor in call.tensors), call.shapes
+
+
+def _switches(module: Any) -> Hashable:
+    """Return the settings of a module that are on or off, such as whether it trains or which axis comes first."""
+    return tuple((name, value) for name, value in vars(module).items() if value is True or value is False)

@@ -1,0 +1,109 @@
+"""The generators of the process from which a forward pass may draw: those of torch, of Python and of NumPy."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradshape._randomness import random_state, set_random_state
+
+
+@dataclass(frozen=True, eq=False)
+class HostState:
+    """The states of the global generators of Python and NumPy, which layers draw from that are dropped at random."""
+
+    python: tuple[Any, ...]
+    numpy: dict[str, Any]
+
+    @classmethod
+    def now(cls) -> "HostState":
+        """Return the present states."""
+        return cls(random.getstate(), np.random.get_state(legacy=False))  # noqa: NPY002
+
+    def restore(self) -> None:
+        """Make these the present states."""
+        random.setstate(self.python)
+        np.random.set_state(self.numpy)  # noqa: NPY002
+
+    def equals(self, other: "HostState") -> bool:
+        """Whether the two give the same numbers."""
+        one, two = self.numpy, other.numpy
+        same = self.python == other.python and one.keys() == two.keys()
+        return same and one["state"]["pos"] == two["state"]["pos"] and _equal(one["state"]["key"], two["state"]["key"])
+
+
+def _equal(one: Any, other: Any) -> bool:
+    return bool(np.array_equal(one, other))
+
+
+@contextmanager
+def drawing_from(state: HostState | None) -> Iterator[None]:
+    """Draw Python's and NumPy's numbers from ``state``; ``None`` for the present one, which then goes on."""
+    if state is None:
+        yield
+        return
+    present = HostState.now()
+    state.restore()
+    try:
+        yield
+    finally:
+        present.restore()
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """What a forward pass drew.
+
+    Attributes:
+        device: the device of its rows.
+        torch: the states of torch's generators before it.
+        host: those of Python's and NumPy's; ``None`` if it did not draw from them, or nobody looked.
+        anything: whether it drew from any.
+    """
+
+    device: torch.device
+    torch: list[Tensor]
+    host: HostState | None
+    anything: bool
+
+    @contextmanager
+    def again(self) -> Iterator[None]:
+        """Draw the same numbers; the generators then go on as if nothing had been drawn."""
+        present = random_state(self.device)
+        set_random_state(self.torch, self.device)
+        try:
+            with drawing_from(self.host):
+                yield
+        finally:
+            set_random_state(present, self.device)
+
+
+class Draws:
+    """Watches from its making on what is drawn.
+
+    Args:
+        device: the device whose generator counts, beside that of the CPU.
+        host: whether to look at Python's and NumPy's generators, which takes longer than a small model's pass.
+    """
+
+    def __init__(self, device: torch.device, *, host: bool) -> None:
+        self._device = device
+        self._torch, self._host = _states(device), HostState.now() if host else None
+
+    def drawn(self) -> Drawn:
+        """Return what was drawn up to now."""
+        host = None if self._host is None or self._host.equals(HostState.now()) else self._host
+        by_torch = any(not torch.equal(*pair) for pair in zip(self._torch, _states(self._device), strict=True))
+        return Drawn(self._device, self._torch, host, by_torch or host is not None)
+
+
+def _states(device: torch.device) -> list[Tensor]:
+    # A step that a GPU records draws nothing, and its generator may not be looked at.
+    if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+        return [torch.get_rng_state()]
+    return random_state(device)

@@ -1,0 +1,34 @@
+"""Per-sample gradients by plain autograd, one row after the other: exact for whatever autograd can differentiate."""
+
+import torch
+from torch import Tensor
+
+from gradshape.clipping._generators import HostState, drawing_from
+from gradshape.clipping._vmapped import Gradients, VmappedGradients, gradients_in_chunks, gradients_of, stacked
+from gradshape.clipping.protocol import LossFn, one_loss_per_sample
+from gradshape.clipping.structure import Structure
+
+
+def row_by_row(
+    structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor, *, host: HostState | None = None
+) -> VmappedGradients:
+    """Take the per-sample gradients of all trainable parameters.
+
+    Args:
+        structure: the model.
+        loss_fn, x, y: as in :func:`gradshape.clipping.weighted_gradient`; at least one row.
+        host: where every row draws Python's and NumPy's numbers from, if the model does.
+    """
+
+    def gradient(values: Gradients, row: Tensor, label: Tensor) -> Gradients:
+        with drawing_from(host):
+            return row_alone(structure, loss_fn, row.unsqueeze(0), label.unsqueeze(0))
+
+    return gradients_in_chunks(stacked(gradient), structure.parameters, (x, y), dtype=structure.dtype)
+
+
+def row_alone(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor) -> Gradients:
+    """Return the gradient of a batch of one row ``x (1, ...)`` in all trainable parameters."""
+    with torch.enable_grad():
+        loss = one_loss_per_sample(loss_fn(structure.call({}, (x.clone(),)), y), 1).squeeze(0)
+    return gradients_of(loss, structure.parameters)

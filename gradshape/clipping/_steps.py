@@ -1,0 +1,54 @@
+"""Models that are known to take the rows of a batch each on its own: known modules, called one after the other."""
+
+from collections.abc import Iterator
+
+from torch import nn
+from torch.nn.modules.module import _has_any_global_hook
+
+from gradshape.models import Classifier
+
+_CONTAINERS = (nn.Sequential, Classifier)
+
+# Their output has a row for each row of their input, at the same place, whatever their settings.
+_ROW_WISE = frozenset(
+    {
+        *(nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Embedding, nn.LayerNorm, nn.RMSNorm, nn.GroupNorm),
+        *(nn.Identity, nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.Hardtanh),
+        *(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
+        *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d),
+        *(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d),
+    }
+)
+
+
+def steps_of(model: nn.Module) -> list[nn.Module] | None:
+    """Return the modules in the order of their calls; ``None`` if a forward pass may do anything else."""
+    steps = [None] if _has_any_global_hook() else list(_steps(model))
+    return None if None in steps else [step for step in steps if step is not None]
+
+
+def takes_row_by_row(model: nn.Module) -> bool:
+    """Whether ``model`` is known to give a row of a batch what it gives that row alone, and to leave the rows alone."""
+    steps, first = steps_of(model), True
+    if not steps:
+        return False
+    for step in steps:
+        flattens = type(step) is nn.Flatten and step.start_dim >= 1
+        if not flattens and (type(step) not in _ROW_WISE or (first and getattr(step, "inplace", False))):
+            return False
+        first = first and next(step.parameters(), None) is None
+    return True
+
+
+def _steps(module: nn.Module) -> Iterator[nn.Module | None]:
+    plain = not (
+        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+    )
+    if not plain or "forward" in vars(module):
+        yield None
+    elif type(module) in _CONTAINERS:
+        for child in module._modules.values():
+            if child is not None:
+                yield from _steps(child)
+    else:
+        yield module

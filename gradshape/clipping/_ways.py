@@ -1,0 +1,162 @@
+"""The ways of taking per-sample gradients, and the choice of the fastest that is exact.
+
+A model that is known to take rows one by one is differentiated in one pass. Any other is compared with plain autograd
+when a pass through it has a signature that is new, see :attr:`ForwardPass.signature`; what was found is remembered.
+"""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from weakref import WeakKeyDictionary, WeakSet
+
+from torch import Tensor, nn
+
+from gradshape._randomness import set_random_state
+from gradshape.clipping._autocast import own_casts
+from gradshape.clipping._batch_axes import BatchAxes, batch_axes
+from gradshape.clipping._book_keeping import book_keeping
+from gradshape.clipping._forward_pass import ForwardPass
+from gradshape.clipping._generators import Draws
+from gradshape.clipping._independence import refuse_mixing_rows
+from gradshape.clipping._losses import is_known
+from gradshape.clipping._row_by_row import row_by_row
+from gradshape.clipping._row_check import RowCheck
+from gradshape.clipping._steps import takes_row_by_row
+from gradshape.clipping._vmapped import model_gradients
+from gradshape.clipping.protocol import LossFn, PerSample
+from gradshape.clipping.structure import Structure
+
+# Signatures that are remembered of a model.
+_MOST_SIGNATURES = 64
+# Checks of a signature on batches that could not have shown a fault, before it is believed all the same.
+_MOST_INCONCLUSIVE = 8
+
+
+class _Way(Enum):
+    """How all gradients of a batch are taken."""
+
+    ONE_PASS = "by book-keeping"
+    BY_FUNC = "by torch.func"
+    ROW_BY_ROW = "by autograd, one row after the other"
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is known of the passes with one signature.
+
+    Attributes:
+        axes: the batch axes of the layers.
+        way: the fastest way that was exact.
+        host: whether a pass drew from Python's or NumPy's generator.
+        inconclusive: how many checks could not have shown a fault, since the last that could.
+    """
+
+    axes: Mapping[str, BatchAxes]
+    way: _Way
+    host: bool = False
+    inconclusive: int = 0
+
+
+_known: WeakKeyDictionary[nn.Module, dict[Hashable, _Known]] = WeakKeyDictionary()
+# Models of known modules that are given inputs of another kind, such as sequences without a batch axis.
+_unproven: WeakSet[nn.Module] = WeakSet()
+
+
+def exact_gradients(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor) -> PerSample:
+    """Take the gradients of a batch in the fastest way that is exact; the caller holds the modules of the model.
+
+    Args:
+        structure: the model, with at least one trainable parameter.
+        loss_fn, x, y: as in :func:`gradshape.clipping.weighted_gradient`; at least one row.
+
+    Raises:
+        ValueError: the model mixes samples, or draws numbers that cannot be drawn again; ``loss_fn`` does not return
+            one loss per sample.
+    """
+    with own_casts():
+        known = _known.setdefault(structure.model, {})
+        if is_known(loss_fn) and structure.model not in _unproven and takes_row_by_row(structure.model):
+            proven = _proven(known, ForwardPass.of(structure, loss_fn, x, y))
+            if proven is not None:
+                return proven
+            _unproven.add(structure.model)
+        # The first pass tells whether it is worth looking at Python's and NumPy's generators.
+        looks = not known or any(found.host for found in known.values())
+        forward = ForwardPass.of(structure, loss_fn, x, y, Draws(x.device, host=looks))
+        found = known.get(forward.signature)
+        if found is not None and found.inconclusive in (0, _MOST_INCONCLUSIVE):
+            return _taken(found, forward)
+        if forward.drawn is not None and not looks:
+            set_random_state(forward.drawn.torch, x.device)
+            forward = ForwardPass.of(structure, loss_fn, x, y, Draws(x.device, host=True))
+        return _checked(known, forward)
+
+
+def _proven(known: dict[Hashable, _Known], forward: ForwardPass) -> PerSample | None:
+    """Take the gradients of a model that is known; ``None`` if its layers do not see the batch as they usually do."""
+    found = known.get(forward.shapes)
+    if found is None:
+        axes = batch_axes(forward)
+        if not all(_batch_first(layer.name, axes) for layer in forward.layers):
+            return None
+        found = _remember(known, forward.shapes, _Known(axes, _Way.ONE_PASS))
+    return _taken(found, forward)
+
+
+def _checked(known: dict[Hashable, _Known], forward: ForwardPass) -> PerSample:
+    """Take the gradients in the first way that agrees with autograd, and remember it."""
+    signature, axes = forward.signature, batch_axes(forward)
+    way, gradients, conclusive = _first_exact(forward, axes)
+    before = known.get(signature)
+    inconclusive = 0 if conclusive else 1 + (0 if before is None else before.inconclusive)
+    host = forward.drawn is not None and forward.drawn.host is not None
+    _remember(known, signature, _Known(axes, way, host, inconclusive))
+    return gradients
+
+
+def _remember(known: dict[Hashable, _Known], signature: Hashable, found: _Known) -> _Known:
+    if len(known) >= _MOST_SIGNATURES:
+        known.clear()
+    known[signature] = found
+    return found
+
+
+def _batch_first(layer: str, axes: Mapping[str, BatchAxes]) -> bool:
+    return layer in axes and axes[layer].inputs == axes[layer].outputs == (0,)
+
+
+def _taken(known: _Known, forward: ForwardPass) -> PerSample:
+    gradients = book_keeping(forward, known.axes) if known.way is _Way.ONE_PASS else None
+    if gradients is not None:
+        return gradients
+    return _row_by_row(forward) if known.way is _Way.ROW_BY_ROW else _by_func(forward)
+
+
+def _first_exact(forward: ForwardPass, axes: Mapping[str, BatchAxes]) -> tuple[_Way, PerSample, bool]:
+    """Return the first way that agrees with autograd, its gradients, and whether the check was conclusive."""
+    repeatable = refuse_mixing_rows(forward)
+    check = RowCheck(forward, repeatable=repeatable)
+    if not forward.graph.moves_by_value:
+        in_one_pass = book_keeping(forward, axes)
+        if in_one_pass is not None and check.agrees_in_batch(in_one_pass) and check.agrees_alone(in_one_pass):
+            return _Way.ONE_PASS, in_one_pass, check.conclusive(in_one_pass)
+    if not repeatable:
+        raise ValueError(
+            "model: a forward pass that is repeated gives something else, and the generators of torch, Python and "
+            "NumPy are not why: expected random numbers that can be drawn again; draw them from torch's generator"
+        )
+    by_func = _by_func(forward)
+    if check.agrees_alone(by_func):
+        return _Way.BY_FUNC, by_func, check.conclusive(by_func)
+    # These are what the others are compared with.
+    return _Way.ROW_BY_ROW, _row_by_row(forward), True
+
+
+def _by_func(forward: ForwardPass) -> PerSample:
+    structure, host = forward.structure, None if forward.drawn is None else forward.drawn.host
+    return model_gradients(structure, structure.parameters, forward.loss_fn, forward.x, forward.y, host=host)
+
+
+def _row_by_row(forward: ForwardPass) -> PerSample:
+    host = None if forward.drawn is None else forward.drawn.host
+    return row_by_row(forward.structure, forward.loss_fn, forward.x, forward.y, host=host)
