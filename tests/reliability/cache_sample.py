@@ -35,7 +35,7 @@ TRAINED = TrainingResult(
     gradients=SubsetGradients(
         Layers.ALL,
         ("head.weight", "head.bias"),
-        raw=torch.rand(1, 1, 1, 2, 2, dtype=torch.float64),
+        raw=torch.arange(4, dtype=torch.float64).reshape(1, 1, 1, 2, 2) / 3,
         shaped=torch.full((1, 1, 1, 2, 2), NAN, dtype=torch.float64),
         norms=_MEASURED,
         shaped_norms=-_MEASURED,

@@ -24,6 +24,8 @@ from gradshape_bench.cache.faults import Fault, Faults
 _SIGN = 15.0
 _SILENCE = 120.0
 _QUIET = 10.0
+# Bytes of a claim's file that say who holds it.
+_SIGNED = 100
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,6 @@ class Claim:
             return
         _pulse.stop(self.path)
         # What cannot be unlocked is free when this process ends, or has given no sign of life for long.
-        with suppress(OSError):
-            os.truncate(self.path, 0)
         with suppress(OSError):
             self.lock.release()
 
@@ -127,9 +127,10 @@ class Claims:
 def _sign(path: Path) -> None:
     """Write into the file of a lock that is held who holds it."""
     with suppress(OSError):
-        file = os.open(path, os.O_WRONLY | os.O_TRUNC | files.CAREFULLY)
+        file = os.open(path, os.O_WRONLY | files.CAREFULLY)
         try:
-            os.write(file, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+            # Always as many bytes: to cut a file off may take a disk longer than all the rest.
+            os.write(file, f"process {os.getpid()} on {socket.gethostname()}".encode()[:_SIGNED].ljust(_SIGNED))
         finally:
             os.close(file)
 
@@ -137,7 +138,7 @@ def _sign(path: Path) -> None:
 def _holder(path: Path) -> str:
     """Return who holds a lock, as :func:`_sign` has it."""
     with suppress(OSError):
-        words = files.read(path)[:200].decode(errors="replace").split()
+        words = files.read(path)[:_SIGNED].decode(errors="replace").split()
         if words:
             return " ".join(words)
     return "another process"
