@@ -4,7 +4,7 @@ import hashlib
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ def packed(kind: str, key: str = KEY) -> bytes:
     return bytes(entry.pack(key, Finished(SAMPLES[kind], 1.5)))
 
 
-def believed(content: bytes, key: str = KEY) -> bool:
+def believed(content: bytes | bytearray, key: str = KEY) -> bool:
     try:
         entry.unpack(key, content)
     except Damaged:
@@ -170,7 +170,7 @@ def test_an_entry_that_is_only_written_anew_is_believed() -> None:
     assert all(believed(rewritten(kind, lambda header: None)) for kind in SAMPLES)
 
 
-NO_NUMBER = (None, True, "1", [1], {}, float("nan"), float("inf"), -1)
+NO_NUMBER: Sequence[object] = (None, True, "1", [1], {}, float("nan"), float("inf"), -1)
 
 
 @pytest.mark.parametrize("seconds", NO_NUMBER)
@@ -187,7 +187,19 @@ def test_a_header_with_another_value_is_not_believed(name: str, value: object) -
 
 
 FIELDS = ("kind", "diverged", "mse", "gradients", "last", "best", "last_optimizer", "best_optimizer")
-NO_FIELD = ("text", -1.5, [], [1], ["all"], ["all", [1]], ["some", []], [1, 5], [1, [5]], [-1, [0]], {"kind": "mask"})
+NO_FIELD: Sequence[object] = (
+    "text",
+    -1.5,
+    [],
+    [1],
+    ["all"],
+    ["all", [1]],
+    ["some", []],
+    [1, 5],
+    [1, [5]],
+    [-1, [0]],
+    {"kind": "mask"},
+)
 
 
 @pytest.mark.parametrize("name", FIELDS)

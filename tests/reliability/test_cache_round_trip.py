@@ -98,7 +98,8 @@ def test_every_number_comes_back(mse: float) -> None:
 
 
 def test_notes_of_numpy_come_back_as_plain_numbers() -> None:
-    noted = replace(POISON, notes={"bound": np.float32(0.5), "rows": 3})
+    float_of_numpy: Any = np.float32(0.5)
+    noted = replace(POISON, notes={"bound": float_of_numpy, "rows": 3})
     assert same(back(noted).notes, {"bound": 0.5, "rows": 3})
 
 

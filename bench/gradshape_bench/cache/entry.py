@@ -53,10 +53,10 @@ def pack(key: str, finished: Finished[Any]) -> bytearray:
         "tensors": described,
     }
     header = json.dumps(document).encode()
-    parts = [len(header).to_bytes(_LENGTH, "little"), header]
+    parts: list[bytes | memoryview] = [len(header).to_bytes(_LENGTH, "little"), header]
     parts += [_bytes(tensor.detach().cpu().contiguous()).data for tensor in tensors.values()]
 
-    packed = bytearray(_DIGEST.stop + sum(map(len, parts)))
+    packed = bytearray(_DIGEST.stop + sum(len(part) for part in parts))
     packed[: len(MAGIC)] = MAGIC
     place = _DIGEST.stop
     for part in parts:

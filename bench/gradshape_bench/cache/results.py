@@ -8,6 +8,7 @@ from torch import Tensor
 from gradshape.attacks import Aims, PoisonSet
 from gradshape.training import Layers, OptimizerState, SubsetGradients, TrainingResult
 
+Result = PoisonSet | TrainingResult | Tensor
 Meta = dict[str, Any]
 Tensors = dict[str, Tensor]
 
@@ -36,7 +37,7 @@ def encode(result: object) -> tuple[Meta, Tensors]:
     raise TypeError(f"cannot store a {type(result).__name__}: expected a PoisonSet, a TrainingResult or a mask")
 
 
-def decode(meta: Meta, tensors: Tensors) -> PoisonSet | TrainingResult | Tensor:
+def decode(meta: Meta, tensors: Tensors) -> Result:
     """Put together what :func:`encode` took apart.
 
     Raises:
@@ -44,6 +45,7 @@ def decode(meta: Meta, tensors: Tensors) -> PoisonSet | TrainingResult | Tensor:
     """
     kind = meta.pop("kind")
     left = dict(tensors)
+    result: Result
     if kind == "poison":
         result = _decode_poison(meta, left)
     elif kind == "training":
@@ -79,22 +81,26 @@ def _encode_training(result: TrainingResult) -> tuple[Meta, Tensors]:
 
 
 def _decode_poison(meta: Meta, tensors: Tensors) -> PoisonSet:
-    rows = [tensors.pop(name) for name in _ROWS]
+    x, y, source, replaced = (tensors.pop(name) for name in _ROWS)
     notes = {name: _number(f"notes/{name}", value) for name, value in meta.pop("notes").items()}
     aims = Aims(**_below("aims", tensors)) if _flag("aims", meta.pop("aims")) else None
-    return PoisonSet(*rows, notes=notes, aims=aims)
+    return PoisonSet(x, y, source, replaced, notes, aims)
 
 
 def _decode_training(meta: Meta, tensors: Tensors) -> TrainingResult:
     diverged, mse = meta.pop("diverged"), meta.pop("mse")
+    last, best = (_state(which, meta.pop(which), tensors) for which in _STATES)
+    last_optimizer, best_optimizer = (_optimizer(which, meta.pop(which), tensors) for which in _OPTIMIZERS)
     return TrainingResult(
         tensors.pop("accuracy"),
         predictions=tensors.pop("predictions", None),
+        last=last,
+        best=best,
         diverged=None if diverged is None else _whole("diverged", diverged),
         mse=None if mse is None else _number("mse", mse),
         gradients=_gradients(meta.pop("gradients"), tensors),
-        **{which: _state(which, meta.pop(which), tensors) for which in _STATES},
-        **{which: _optimizer(which, meta.pop(which), tensors) for which in _OPTIMIZERS},
+        last_optimizer=last_optimizer,
+        best_optimizer=best_optimizer,
     )
 
 
