@@ -88,9 +88,11 @@ def test_experiments_are_not_disturbed_by_calls_that_fail(tmp_path: Path) -> Non
             break
 
 
-def test_each_call_may_kill_the_process(processes: ForkServerContext, tmp_path: Path) -> None:
+def test_any_call_may_kill_the_process(processes: ForkServerContext, tmp_path: Path) -> None:
     statuses = []
     for number, folder in _emptied(tmp_path / str(number) for number in itertools.count()):
+        if number % 3:
+            continue
         process = processes.Process(target=cache_calls.work_until_killed, args=(folder, number))
         process.start()
         process.join()
@@ -99,7 +101,7 @@ def test_each_call_may_kill_the_process(processes: ForkServerContext, tmp_path: 
         if process.exitcode == 0:
             break
     assert set(statuses[:-1]) == {-signal.SIGKILL}
-    assert len(statuses) > 20
+    assert len(statuses) > 8
 
 
 @pytest.mark.parametrize("count", [2, 4])
