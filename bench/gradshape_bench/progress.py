@@ -4,7 +4,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 import pytest
 from _pytest.capture import CaptureManager
@@ -101,7 +101,7 @@ def progress_line(config: pytest.Config) -> ProgressLine | None:
 
 def say(config: pytest.Config, sentence: str) -> None:
     """Show the user a sentence at once, on a line of its own, though a test runs; worker processes may do so, too."""
-    with _shown(config):
+    with suppress(OSError), _shown(config):
         print(f"\ngradshape: {sentence}", file=sys.stderr, flush=True)
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -11,11 +12,10 @@ from typing import Any
 import pytest
 
 from gradshape_bench.cache import Cache, Fault, entry
-from gradshape_bench.cache.entry import Damaged
+from gradshape_bench.cache.entry import HEAD, Damaged
 from gradshape_bench.jobs import Finished
 from tests.reliability.cache_sample import KEY, MASK, OTHER_KEY, POISON, SAMPLES, kept, same
 
-HEAD = len(entry.MAGIC) + 32
 # Damages of a kind, over all kinds of entries.
 RANDOM = 10_000
 
@@ -26,7 +26,7 @@ def packed(kind: str, key: str = KEY) -> bytes:
 
 def believed(content: bytes | bytearray, key: str = KEY) -> bool:
     try:
-        entry.unpack(key, content)
+        entry.unpack(key, bytes(content[:HEAD]), bytes(content[HEAD:]))
     except Damaged:
         return False
     return True
@@ -133,6 +133,16 @@ def test_no_damaged_file_is_believed(tmp_path: Path) -> None:
         assert cache.faults.count(Fault.DAMAGED) == 1
 
 
+@pytest.mark.parametrize("more", [1, 2**40])
+def test_a_file_of_another_length_is_not_even_read(more: int, tmp_path: Path) -> None:
+    path = kept(tmp_path, MASK)
+    # Most of it takes no place on the disk; it would not fit into memory.
+    os.truncate(path, path.stat().st_size + more)
+    cache = Cache(tmp_path)
+    assert cache.get(KEY) is None
+    assert cache.faults.count(Fault.DAMAGED) == 1
+
+
 def test_files_that_have_changed_places_are_not_believed(tmp_path: Path) -> None:
     one, other = kept(tmp_path, MASK), kept(tmp_path, ~MASK, OTHER_KEY)
     one.rename(tmp_path / "kept")
@@ -155,19 +165,23 @@ def test_a_damaged_entry_is_replaced(tmp_path: Path) -> None:
     assert cache.faults.count(Fault.DAMAGED) == 1
 
 
-def rewritten(kind: str, change: Callable[[dict[str, Any]], object], values: bytes | None = None) -> bytes:
-    """An entry with the right digest and a header that no version of the code has written."""
-    content = packed(kind)
-    length = int.from_bytes(content[HEAD : HEAD + 8], "little")
-    header = json.loads(content[HEAD + 8 : HEAD + 8 + length])
-    change(header)
-    text = json.dumps(header).encode()
-    body = len(text).to_bytes(8, "little") + text + (content[HEAD + 8 + length :] if values is None else values)
-    return entry.MAGIC + hashlib.sha256(body).digest() + body
+def framed(body: bytes) -> bytes:
+    """A body with the head that it would have."""
+    return packed("mask")[: HEAD - 40] + len(body).to_bytes(8, "little") + hashlib.sha256(body).digest() + body
+
+
+def rewritten(kind: str, change: Callable[[dict[str, Any]], object]) -> bytes:
+    """An entry with the right digest and a document that no version of the code has written."""
+    body = packed(kind)[HEAD:]
+    end = 8 + int.from_bytes(body[:8], "little")
+    document = json.loads(body[8:end])
+    change(document)
+    text = json.dumps(document).encode()
+    return framed(len(text).to_bytes(8, "little") + text + body[end:])
 
 
 def test_an_entry_that_is_only_written_anew_is_believed() -> None:
-    assert all(believed(rewritten(kind, lambda header: None)) for kind in SAMPLES)
+    assert all(believed(rewritten(kind, lambda document: None)) for kind in SAMPLES)
 
 
 NO_NUMBER: Sequence[object] = (None, True, "1", [1], {}, float("nan"), float("inf"), -1)
@@ -175,15 +189,15 @@ NO_NUMBER: Sequence[object] = (None, True, "1", [1], {}, float("nan"), float("in
 
 @pytest.mark.parametrize("seconds", NO_NUMBER)
 def test_seconds_are_a_finite_number(seconds: object) -> None:
-    assert not believed(rewritten("mask", lambda header: header.update(seconds=seconds)))
+    assert not believed(rewritten("mask", lambda document: document.update(seconds=seconds)))
 
 
 @pytest.mark.parametrize("name", ["key", "seconds", "byteorder", "result", "tensors"])
 @pytest.mark.parametrize("value", [*NO_NUMBER, 2**70, [[["x"]]], "text", [["mask", "float32", [2**50, 2**50]]]])
-def test_a_header_with_another_value_is_not_believed(name: str, value: object) -> None:
+def test_a_document_with_another_value_is_not_believed(name: str, value: object) -> None:
     if name == "seconds" and value == 2**70:
         return
-    assert not believed(rewritten("training", lambda header: header.update({name: value})))
+    assert not believed(rewritten("training", lambda document: document.update({name: value})))
 
 
 FIELDS = ("kind", "diverged", "mse", "gradients", "last", "best", "last_optimizer", "best_optimizer")
@@ -207,11 +221,11 @@ NO_FIELD: Sequence[object] = (
 def test_a_result_with_another_value_is_not_believed(name: str, value: object) -> None:
     if (name, value) == ("mse", -1.5):
         return
-    assert not believed(rewritten("training", lambda header: header["result"].update({name: value})))
+    assert not believed(rewritten("training", lambda document: document["result"].update({name: value})))
 
 
 def _without_tensor(number: int) -> Callable[[dict[str, Any]], object]:
-    return lambda header: header["tensors"].pop(number)
+    return lambda document: document["tensors"].pop(number)
 
 
 @pytest.mark.parametrize("kind", SAMPLES)
@@ -233,13 +247,12 @@ def test_a_result_that_lacks_a_tensor_is_not_believed(kind: str) -> None:
     ],
 )
 def test_a_tensor_that_no_result_has_is_not_believed(tensor: object) -> None:
-    assert not believed(rewritten("mask", lambda header: header["tensors"].append(tensor)))
+    assert not believed(rewritten("mask", lambda document: document["tensors"].append(tensor)))
 
 
-def test_a_header_that_is_nested_deeply_is_not_believed() -> None:
+def test_a_document_that_is_nested_deeply_is_not_believed() -> None:
     text = b"[" * 100_000
-    body = len(text).to_bytes(8, "little") + text
-    assert not believed(entry.MAGIC + hashlib.sha256(body).digest() + body)
+    assert not believed(framed(len(text).to_bytes(8, "little") + text))
 
 
 def test_an_entry_of_another_layout_is_not_believed() -> None:
@@ -248,5 +261,6 @@ def test_an_entry_of_another_layout_is_not_believed() -> None:
 
 
 def test_a_result_of_an_unknown_kind_is_named() -> None:
+    content = rewritten("mask", lambda document: document["result"].update(kind="song"))
     with pytest.raises(Damaged, match="unknown kind of entry 'song'"):
-        entry.unpack(KEY, rewritten("mask", lambda header: header["result"].update(kind="song")))
+        entry.unpack(KEY, content[:HEAD], content[HEAD:])

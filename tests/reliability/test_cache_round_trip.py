@@ -25,7 +25,8 @@ DTYPES = (
 
 def back(result: object, seconds: float = 1.5) -> Any:
     """A result that was packed and unpacked, as a later process gets it."""
-    found = entry.unpack(KEY, bytes(entry.pack(KEY, Finished(result, seconds))))
+    packed = bytes(entry.pack(KEY, Finished(result, seconds)))
+    found = entry.unpack(KEY, packed[: entry.HEAD], packed[entry.HEAD :])
     assert found.seconds == seconds
     return found.result
 

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -116,6 +117,17 @@ def test_whoever_holds_claims_shows_life_in_one_thread_until_the_last_is_release
     while len(_beating()) > before and time.monotonic() < end:
         time.sleep(0.001)
     assert len(_beating()) == before
+
+
+def test_a_process_that_can_have_no_thread_has_claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(thread: threading.Thread) -> NoReturn:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(claims, "_pulse", claims._Pulse())
+    monkeypatch.setattr(threading.Thread, "start", exhausted)
+    claim = Waiter(tmp_path).after(0)
+    assert claim is not None
+    claim.release()
 
 
 def test_a_file_that_cannot_be_touched_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

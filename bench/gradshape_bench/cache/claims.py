@@ -137,8 +137,8 @@ def _sign(path: Path) -> None:
 
 def _holder(path: Path) -> str:
     """Return who holds a lock, as :func:`_sign` has it."""
-    with suppress(OSError):
-        words = files.read(path)[:_SIGNED].decode(errors="replace").split()
+    with suppress(OSError), files.opened(path) as (file, _):
+        words = files.read(file, _SIGNED).decode(errors="replace").split()
         if words:
             return " ".join(words)
     return "another process"
@@ -158,7 +158,9 @@ class _Pulse:
             # In the child of a fork the thread of its parent is not alive.
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._beat, name="gradshape-claims", daemon=True)
-                self._thread.start()
+                # Without it, others will not wait for what is claimed here: no case fails for that.
+                with suppress(RuntimeError):
+                    self._thread.start()
 
     def stop(self, path: Path) -> None:
         with self._guard:

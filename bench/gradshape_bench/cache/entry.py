@@ -1,7 +1,8 @@
-"""The bytes of an entry: a digest over all that follows, a header in JSON, and the values of the tensors.
+"""The bytes of an entry: a head with the length and the digest of the body, and the body.
 
-The header holds the job's key, so that two files that have changed places are noticed, too. Nothing is looked at before
-the digest is checked: every damaged byte ends there, and no reader of a format ever meets one.
+The body is a document in JSON and the values of the tensors. The document holds the job's key, so that two files that
+have changed places are noticed, too. Nothing of the body is looked at before its digest is checked: every damaged byte
+ends there, and no reader of a format ever meets one.
 """
 
 import hashlib
@@ -18,11 +19,15 @@ from torch import Tensor
 from gradshape_bench.cache import results
 from gradshape_bench.jobs import Finished
 
+Bytes = np.ndarray[tuple[int], np.dtype[np.uint8]]
+
 # The number is that of the layout: an entry of another one is computed again.
-MAGIC = b"gradshape job 1\n"
-_DIGEST = slice(len(MAGIC), len(MAGIC) + hashlib.sha256().digest_size)
-# Bytes of the number that says how long the header is.
+_MAGIC = b"gradshape job 1\n"
+# Bytes of a number that says how long something is.
 _LENGTH = 8
+_DIGEST = hashlib.sha256().digest_size
+# Length of the head.
+HEAD = len(_MAGIC) + _LENGTH + _DIGEST
 _DTYPES = {
     str(dtype).removeprefix("torch."): dtype
     for dtype in (
@@ -52,65 +57,72 @@ def pack(key: str, finished: Finished[Any]) -> bytearray:
         "result": result,
         "tensors": described,
     }
-    header = json.dumps(document).encode()
-    parts: list[bytes | memoryview] = [len(header).to_bytes(_LENGTH, "little"), header]
+    text = json.dumps(document).encode()
+    parts: list[bytes | memoryview] = [len(text).to_bytes(_LENGTH, "little"), text]
     parts += [_bytes(tensor.detach().cpu().contiguous()).data for tensor in tensors.values()]
 
-    packed = bytearray(_DIGEST.stop + sum(len(part) for part in parts))
-    packed[: len(MAGIC)] = MAGIC
-    place = _DIGEST.stop
+    packed = bytearray(HEAD + sum(len(part) for part in parts))
+    place = HEAD
     for part in parts:
         packed[place : place + len(part)] = part
         place += len(part)
-    packed[_DIGEST] = hashlib.sha256(memoryview(packed)[_DIGEST.stop :]).digest()
+    body = memoryview(packed)[HEAD:]
+    packed[:HEAD] = _MAGIC + len(body).to_bytes(_LENGTH, "little") + hashlib.sha256(body).digest()
     return packed
 
 
-def unpack(key: str, packed: bytes | bytearray) -> Finished[Any]:
-    """Return the finished job that :func:`pack` made ``packed`` of, bit by bit.
+def body_length(head: bytes) -> int:
+    """Return the length of the body that comes after a head, the first :data:`HEAD` bytes of an entry.
 
     Raises:
-        Damaged: ``packed`` is anything else than the entry of this job.
+        Damaged: it is no such head.
     """
-    if packed[: len(MAGIC)] != MAGIC:
+    if len(head) != HEAD or not head.startswith(_MAGIC):
         raise Damaged("it is no entry of this layout")
-    body = memoryview(packed)[_DIGEST.stop :]
-    if hashlib.sha256(body).digest() != packed[_DIGEST]:
-        raise Damaged("its content does not have the digest that it was stored with")
+    return int.from_bytes(head[len(_MAGIC) : -_DIGEST], "little")
+
+
+def unpack(key: str, head: bytes, body: bytes) -> Finished[Any]:
+    """Return the finished job that :func:`pack` made an entry of, bit by bit.
+
+    Raises:
+        Damaged: head and body are anything else than the entry of this job.
+    """
+    if len(body) != body_length(head) or hashlib.sha256(body).digest() != head[-_DIGEST:]:
+        raise Damaged("its content is not what was stored")
     try:
         return _parsed(key, body)
     except Exception as error:
-        # Whoever wrote this meant it, but no version of this code; so whatever it makes fail says no more than that.
+        # Its bytes are as they were written, but not by this code: it may fail in any way to make sense of them.
         raise Damaged(f"it cannot be decoded: {type(error).__name__}: {error}") from error
 
 
-def _parsed(key: str, body: memoryview) -> Finished[Any]:
+def _parsed(key: str, body: bytes) -> Finished[Any]:
     end = _LENGTH + int.from_bytes(body[:_LENGTH], "little")
-    header = json.loads(bytes(body[_LENGTH:end]))
-    if header["key"] != key:
-        raise ValueError(f"it belongs to the job {header['key']!r}")
-    if header["byteorder"] != sys.byteorder:
-        raise ValueError(f"it was written on a machine with the byte order {header['byteorder']!r}")
-    tensors = dict(_tensors(header["tensors"], body[end:]))
-    return Finished(results.decode(header["result"], tensors), _seconds(header["seconds"]))
+    document = json.loads(body[_LENGTH:end])
+    if document["key"] != key:
+        raise ValueError(f"it belongs to the job {document['key']!r}")
+    if document["byteorder"] != sys.byteorder:
+        raise ValueError(f"it was written on a machine with the byte order {document['byteorder']!r}")
+    tensors = dict(_tensors(document["tensors"], np.frombuffer(body, dtype=np.uint8)[end:]))
+    return Finished(results.decode(document["result"], tensors), _seconds(document["seconds"]))
 
 
-def _tensors(described: Sequence[Any], values: memoryview) -> Iterator[tuple[str, Tensor]]:
-    left = np.frombuffer(values, dtype=np.uint8)
+def _tensors(described: Sequence[Any], values: Bytes) -> Iterator[tuple[str, Tensor]]:
     for name, dtype, shape in described:
         size = math.prod(shape) * _DTYPES[dtype].itemsize
-        if size > len(left):
-            raise ValueError(f"{name} has the shape {shape}: expected no more than {len(left)} bytes")
+        if size > len(values):
+            raise ValueError(f"{name} has the shape {shape}: expected no more than {len(values)} bytes")
         # In memory of its own, which torch aligns as that of any other tensor.
         tensor = torch.empty(shape, dtype=_DTYPES[dtype])
-        _bytes(tensor)[:] = left[:size]
-        left = left[size:]
+        _bytes(tensor)[:] = values[:size]
+        values = values[size:]
         yield name, tensor
-    if len(left):
-        raise ValueError(f"{len(left)} bytes belong to no tensor")
+    if len(values):
+        raise ValueError(f"{len(values)} bytes belong to no tensor")
 
 
-def _bytes(tensor: Tensor) -> "np.ndarray[tuple[int], np.dtype[np.uint8]]":
+def _bytes(tensor: Tensor) -> Bytes:
     """Return the memory of a contiguous tensor."""
     return tensor.reshape(-1).view(torch.uint8).numpy()
 

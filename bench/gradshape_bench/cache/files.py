@@ -3,8 +3,8 @@
 import errno
 import os
 import stat
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,11 +19,12 @@ _PIECE = 1 << 30
 T = TypeVar("T")
 
 
-def read(path: Path) -> bytes:
-    """Return the content of a regular file, without ever waiting for anybody.
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[int, int]]:
+    """Open a regular file for reading, without ever waiting for anybody; yield its descriptor and its size.
 
     Raises:
-        OSError: it cannot be read, or is no regular file.
+        OSError: it cannot be opened, or is no regular file.
     """
     # Looked at first, too: opening a device may be enough to do something.
     _check_regular(os.lstat(path), path)
@@ -31,11 +32,20 @@ def read(path: Path) -> bytes:
     try:
         status = os.fstat(file)
         _check_regular(status, path)
-        content = os.read(file, min(status.st_size, _PIECE))
-        while len(content) < status.st_size and (more := os.read(file, min(status.st_size - len(content), _PIECE))):
-            content += more
+        yield file, status.st_size
     finally:
         os.close(file)
+
+
+def read(file: int, size: int) -> bytes:
+    """Return the next ``size`` bytes of a file, or as many as there are.
+
+    Raises:
+        OSError: they cannot be read.
+    """
+    content = os.read(file, min(size, _PIECE))
+    while len(content) < size and (more := os.read(file, min(size - len(content), _PIECE))):
+        content += more
     return content
 
 

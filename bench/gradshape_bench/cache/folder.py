@@ -42,7 +42,12 @@ class Cache:
         """Return the finished job with that key; ``None`` if it is not stored, damaged or cannot be read."""
         path = self._path(key)
         try:
-            return entry.unpack(key, files.read(path))
+            with files.opened(path) as (file, size):
+                head = files.read(file, entry.HEAD)
+                length = entry.body_length(head)
+                # An entry of the wrong length, however long, is not read.
+                body = files.read(file, length) if size == entry.HEAD + length else b""
+            return entry.unpack(key, head, body)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except entry.Damaged as error:
