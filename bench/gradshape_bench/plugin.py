@@ -3,17 +3,19 @@
 import json
 import logging
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gradshape_bench import options
+from gradshape_bench.cache import Faults
 from gradshape_bench.case import Case
 from gradshape_bench.matrix import MARK, all_cases
 from gradshape_bench.options import Settings
 from gradshape_bench.pending import Pending
-from gradshape_bench.progress import progress_line
+from gradshape_bench.progress import progress_line, say
 from gradshape_bench.record import MISSING_DATA, Record, Status
 from gradshape_bench.report import leaderboard, ledger, tradeoff
 from gradshape_bench.report.summary import summarize
@@ -21,10 +23,12 @@ from gradshape_bench.session import BenchSession, CaseOutcome, SessionPart, Thre
 from gradshape_bench.store import ResultsFile
 
 _PROPERTY = "gradshape_record"
+_FAULTS = "gradshape_cache_faults"
 _STUBS = "cases.json"
 _settings = pytest.StashKey[Settings]()
 _part = pytest.StashKey[SessionPart]()
 _session = pytest.StashKey[BenchSession]()
+_faults = pytest.StashKey[Faults]()
 _reporter = pytest.StashKey["RecordReporter"]()
 
 
@@ -48,6 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
         )
         return
     config.stash[_part] = SessionPart.alone()
+    config.stash[_faults] = Faults()
     reporter = RecordReporter(settings, config.stash[_part].folder)
     config.stash[_reporter] = reporter
     config.pluginmanager.register(reporter, "gradshape-reporter")
@@ -96,6 +101,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             progress_line(config),
             # Whoever stops at the first failure does not want later cases to run.
             ahead=1 if config.option.maxfail else None,
+            tell=partial(say, config),
         )
     except ValueError as error:
         raise pytest.UsageError(str(error)) from error
@@ -114,6 +120,30 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     running = item.config.stash.get(_session, None)
     if running is not None and "benchmark" in getattr(item, "fixturenames", ()):
         running.rest()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Send what went wrong in the cache of a worker process to the process that the user started."""
+    running, output = session.config.stash.get(_session, None), getattr(session.config, "workeroutput", None)
+    if running is not None and output is not None:
+        output[_FAULTS] = running.cache_faults.pack()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Add what went wrong in the cache of a worker process; one that died says nothing."""
+    packed = getattr(node, "workeroutput", {}).get(_FAULTS)
+    if packed is not None:
+        node.config.stash[_faults].add(packed)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say in one line, below the summary of the records, what went wrong in the cache."""
+    running = config.stash.get(_session, None)
+    line = (config.stash[_faults] if running is None else running.cache_faults).line()
+    if line is not None:
+        terminalreporter.write_line(line, yellow=True)
 
 
 def _case(item: pytest.Item) -> Case | None:

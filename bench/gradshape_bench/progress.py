@@ -1,8 +1,10 @@
-"""The progress line of a long computation."""
+"""What is shown while a test runs: the progress line of a long computation, and sentences."""
 
+import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 import pytest
 from _pytest.capture import CaptureManager
@@ -88,15 +90,22 @@ def progress_line(config: pytest.Config) -> ProgressLine | None:
         return None
     if not reporter.isatty or config.get_verbosity() < 0:
         return None
-    capture = config.pluginmanager.get_plugin("capturemanager")
 
     def write(text: str) -> None:
-        if isinstance(capture, CaptureManager):
-            with capture.global_and_fixture_disabled():
-                reporter._tw._file.write(text)
-                reporter._tw._file.flush()
-        else:
+        with _shown(config):
             reporter._tw._file.write(text)
             reporter._tw._file.flush()
 
     return ProgressLine(write, lambda: reporter._tw.width_of_current_line)
+
+
+def say(config: pytest.Config, sentence: str) -> None:
+    """Show the user a sentence at once, on a line of its own, though a test runs; worker processes may do so, too."""
+    with suppress(OSError), _shown(config):
+        print(f"\ngradshape: {sentence}", file=sys.stderr, flush=True)
+
+
+def _shown(config: pytest.Config) -> AbstractContextManager[None]:
+    """Let what is written appear, instead of being captured."""
+    capture = config.pluginmanager.get_plugin("capturemanager")
+    return capture.global_and_fixture_disabled() if isinstance(capture, CaptureManager) else nullcontext()

@@ -10,7 +10,7 @@ from pathlib import Path
 from gradshape.data import DataUnavailable
 from gradshape.metrics import Estimate
 from gradshape_bench import environment
-from gradshape_bench.cache import Cache
+from gradshape_bench.cache import Cache, Faults
 from gradshape_bench.case import Case
 from gradshape_bench.engines import ProcessEngine, ThreadEngine, processors
 from gradshape_bench.matmul_precision import tf32
@@ -57,6 +57,7 @@ class BenchSession:
         root: folder of the project under test, whose commit is recorded.
         progress: line that shows progress while victims are trained; ``None`` for no line.
         ahead: how many cases may begin before they are asked for; ``None`` for as many as are useful.
+        tell: shows the user a sentence while a case runs.
 
     Raises:
         ValueError: two different cases have one id.
@@ -71,6 +72,7 @@ class BenchSession:
         progress: ProgressLine | None,
         *,
         ahead: int | None = None,
+        tell: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         selected = list(by_id(cases).values())
         self._settings = settings
@@ -81,9 +83,10 @@ class BenchSession:
             max_memory=settings.max_memory // part.processes,
             watch=None if progress is None else progress.update,
         )
+        self._cache = Cache((settings.cache_dir if settings.use_cache else part.folder) / "jobs", tell=tell)
         self._scheduler = Scheduler(
             selected,
-            cache=Cache(settings.cache_dir / "jobs" if settings.use_cache else part.folder / "jobs"),
+            cache=self._cache,
             engine=self._engine,
             device=settings.device,
             download=not settings.offline,
@@ -91,6 +94,11 @@ class BenchSession:
             ahead=ahead if part.processes == 1 else 0,
         )
         self._precision: ExitStack | None = None
+
+    @property
+    def cache_faults(self) -> Faults:
+        """What went wrong in the cache so far."""
+        return self._cache.faults
 
     def run(self, case: Case) -> Record:
         """Measure a case and return its record.

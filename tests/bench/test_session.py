@@ -98,7 +98,7 @@ def test_record_survives_json(settings: Settings, place: SessionPart) -> None:
 
 def test_finished_jobs_lie_in_the_cache(settings: Settings, place: SessionPart) -> None:
     run(CASE, settings, place)
-    assert len(list(settings.cache_dir.rglob("*.npz"))) == 6
+    assert len(list(settings.cache_dir.rglob("*.job"))) == 6
     assert not place.folder.exists()
 
 
@@ -109,11 +109,11 @@ def test_without_cache_nothing_is_kept(settings: Settings, place: SessionPart) -
 
 def test_without_cache_nothing_is_used(settings: Settings, place: SessionPart, monkeypatch: pytest.MonkeyPatch) -> None:
     before = run(CASE, settings, place)
-    for path in settings.cache_dir.rglob("*.npz"):
+    for path in settings.cache_dir.rglob("*.job"):
         path.write_bytes(b"")
     again = run(CASE, replace(settings, use_cache=False), place)
     assert again.metrics == before.metrics
-    assert all(path.stat().st_size == 0 for path in settings.cache_dir.rglob("*.npz"))
+    assert all(path.stat().st_size == 0 for path in settings.cache_dir.rglob("*.job"))
 
 
 def test_without_cache_processes_of_one_session_share_jobs(settings: Settings, place: SessionPart) -> None:

@@ -33,8 +33,11 @@ for line in sys.stdin:
 _CONFTEST = """
 import os
 
+import gradshape_bench.cache.claims
 import gradshape_bench.progress
 
+if "IMPATIENT" in os.environ:
+    gradshape_bench.cache.claims._QUIET, gradshape_bench.cache.claims._SILENCE = 0.2, 0.4
 if "EAGER" in os.environ:
     gradshape_bench.progress._QUIET_SECONDS = gradshape_bench.progress._INTERVAL = -1.0
 """

@@ -27,7 +27,7 @@ def test_x_stops_at_the_first_miss(broken: Run) -> None:
 
 def test_x_does_not_train_the_rest_first(broken: Run) -> None:
     # Two seeds on clean data, and two empty poison sets.
-    assert len(list(broken.results.parent.rglob("*.npz"))) == 4
+    assert len(list(broken.results.parent.rglob("*.job"))) == 4
 
 
 def test_lf_selects_what_failed(project: Project, broken: Run) -> None:
