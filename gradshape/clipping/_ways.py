@@ -1,8 +1,8 @@
 """The ways of taking per-sample gradients, and the choice of the fastest that is exact.
 
 A model that is known to take rows one by one is differentiated in one pass. Any other is compared with plain autograd
-when a pass through it has a signature that is new, see :attr:`ForwardPass.signature`; what was found is remembered. Where
-batches have many sizes, a few of them speak for all that go through the same operations.
+when a pass through it has a signature that is new, see :attr:`ForwardPass.signature`; what was found is remembered.
+Where batches have many sizes, a few of them speak for all that go through the same operations.
 """
 
 from collections.abc import Hashable, Mapping
