@@ -50,24 +50,30 @@ class AutogradGraph:
             if name.startswith("ToCopy"):
                 self.converts = True
 
-    def signature(self, places: Mapping[int, int]) -> Hashable:
-        """Return what two graphs have in common that do the same to every row, whatever the values of tensors.
+    def links(self, places: Mapping[int, int]) -> Hashable:
+        """Return which operations there are, and how they are linked.
 
-        These are the operations, their settings and how they are linked. ``places`` gives the number of a leaf by its
-        ``id``.
+        ``places`` gives the number of a leaf by its ``id``.
         """
         described: list[Hashable] = []
         for node in self._nodes:
-            kind = type(node)
-            described += [kind, node.name(), len(node.next_functions)]
+            described += [type(node), node.name(), len(node.next_functions)]
             for below, place in node.next_functions:
                 leaf = None if below is None else _leaf(below)
                 if leaf is not None:
                     described += [-1, places.get(id(leaf), -1)]
                 else:
                     described += [-2 if below is None else self._nodes[below], place]
-            described += [_hashable(getattr(node, setting)) for setting in _settings(kind)]
         return tuple(described)
+
+    @property
+    def settings(self) -> Hashable:
+        """How the operations were called: sizes, axes and places.
+
+        Two graphs with the same links and settings do the same to every row, but for what depends on the values of
+        tensors.
+        """
+        return tuple(_hashable(getattr(node, name)) for node in self._nodes for name in _kind(type(node)).settings)
 
 
 def _leaf(node: Any) -> Tensor | None:
@@ -99,10 +105,6 @@ def _kind(of: type) -> _Kind:
         saved = (name for name in names if name.startswith("_saved_") and f"_raw{name}" not in names)
         kind = _kinds[of] = _Kind("variable" in names, tuple(sorted(saved)))
     return kind
-
-
-def _settings(of: type) -> tuple[str, ...]:
-    return _kind(of).settings
 
 
 def _hashable(setting: Any) -> Hashable:

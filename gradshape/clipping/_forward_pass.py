@@ -3,7 +3,7 @@
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -94,16 +94,36 @@ class ForwardPass:
         return tuple(self.x.shape), tuple((layer.name, tuple(map(_shapes, layer.calls))) for layer in self.layers)
 
     @property
-    def signature(self) -> Hashable:
-        """What tells passes apart that may have to be differentiated in different ways, see :class:`AutogradGraph`."""
+    def signature(self) -> "Signature":
+        """What tells passes apart that may have to be differentiated in different ways."""
         places = {id(p): place for place, p in enumerate(self.structure.parameters.values())}
-        return (
-            self.shapes,
-            tuple(self.structure.parameters),
-            (self.x.dtype, tuple(self.y.shape), self.y.dtype, autocast_dtype(self.x.device), self.out is self.logits),
-            tuple(map(_switches, self.structure.modules.values())),
-            self.graph.signature(places),
+        return Signature(
+            sizes=(self.shapes, tuple(self.y.shape), self.graph.settings),
+            rest=(
+                tuple(self.structure.parameters),
+                (self.x.dtype, self.y.dtype, autocast_dtype(self.x.device), self.out is self.logits),
+                tuple(map(_switches, self.structure.modules.values())),
+                self.graph.links(places),
+            ),
         )
+
+
+class Signature(NamedTuple):
+    """The signature of a pass: its sizes, among them those that grow with the batch, and the rest."""
+
+    sizes: Hashable
+    rest: Hashable
+
+    def of_any_batch(self, batch_size: int) -> Hashable:
+        """Return what passes through the same operations have in common, however many rows there are."""
+        return _in_batches(self.sizes, batch_size), self.rest
+
+
+def _in_batches(sizes: Any, batch_size: int) -> Hashable:
+    if isinstance(sizes, tuple):
+        return tuple(_in_batches(size, batch_size) for size in sizes)
+    grows = type(sizes) is int and sizes > 0 and sizes % batch_size == 0
+    return ("batches", sizes // batch_size) if grows else sizes
 
 
 def _rounds_factors(device: torch.device) -> bool:

@@ -2,11 +2,13 @@
 
 A model that is known to take rows one by one is differentiated in one pass. Any other is compared with plain autograd
 when a pass through it has a signature that is new, see :attr:`ForwardPass.signature`; what was found is remembered.
+Where batches have many sizes, a few of them speak for all that go through the same operations.
 """
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
 from torch import Tensor, nn
@@ -26,10 +28,12 @@ from gradshape.clipping._vmapped import model_gradients
 from gradshape.clipping.protocol import LossFn, PerSample
 from gradshape.clipping.structure import Structure
 
-# Signatures that are remembered of a model.
+# Signatures that are remembered of a model, and signatures for batches of any size.
 _MOST_SIGNATURES = 64
 # Checks of a signature on batches that could not have shown a fault, before it is believed all the same.
 _MOST_INCONCLUSIVE = 8
+# Sizes of batches that are checked, before others are believed to be treated in the same way by the same operations.
+_SIZES = 3
 
 
 class _Way(Enum):
@@ -56,8 +60,50 @@ class _Known:
     host: bool = False
     inconclusive: int = 0
 
+    @property
+    def conclusive(self) -> bool:
+        """Whether the check would have shown a fault."""
+        return self.inconclusive == 0
 
-_known: WeakKeyDictionary[nn.Module, dict[Hashable, _Known]] = WeakKeyDictionary()
+
+@dataclass(frozen=True)
+class _Memory:
+    """What is known of a model: by the signature of a pass, and by what it has in common with passes of other sizes."""
+
+    passes: dict[Hashable, _Known] = field(default_factory=dict)
+    sizes: dict[Hashable, dict[int, _Known]] = field(default_factory=dict)
+
+    def find(self, forward: ForwardPass) -> _Known | None:
+        """Return what is known of such a pass, if it was checked or if other sizes of batches leave no doubt."""
+        signature, rows = forward.signature, len(forward.x)
+        found = self.passes.get(signature)
+        if found is None and rows > 1:
+            others = list(self.sizes.get(signature.of_any_batch(rows), {}).values())
+            if len(others) >= _SIZES and all(other == others[0] for other in others):
+                found = self.keep(signature, others[0])
+        return found
+
+    def keep(self, signature: Hashable, found: _Known) -> _Known:
+        """Remember one more, and forget the first if there are many."""
+        _forget(self.passes)
+        self.passes[signature] = found
+        return found
+
+    def keep_checked(self, forward: ForwardPass, found: _Known) -> None:
+        """Remember what a check has shown."""
+        signature, rows = forward.signature, len(forward.x)
+        self.keep(signature, found)
+        if rows > 1 and found.conclusive and not found.host:
+            _forget(self.sizes)
+            self.sizes.setdefault(signature.of_any_batch(rows), {})[rows] = found
+
+
+def _forget(memory: dict[Hashable, Any]) -> None:
+    if len(memory) >= _MOST_SIGNATURES:
+        del memory[next(iter(memory))]
+
+
+_known: WeakKeyDictionary[nn.Module, _Memory] = WeakKeyDictionary()
 # Models of known modules that are given inputs of another kind, such as sequences without a batch axis.
 _unproven: WeakSet[nn.Module] = WeakSet()
 
@@ -74,17 +120,17 @@ def exact_gradients(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor)
             one loss per sample.
     """
     with own_casts():
-        known = _known.setdefault(structure.model, {})
+        known = _known.setdefault(structure.model, _Memory())
         if is_known(loss_fn) and structure.model not in _unproven and takes_row_by_row(structure.model):
             proven = _proven(known, ForwardPass.of(structure, loss_fn, x, y))
             if proven is not None:
                 return proven
             _unproven.add(structure.model)
         # The first pass tells whether it is worth looking at Python's and NumPy's generators.
-        looks = not known or any(found.host for found in known.values())
+        looks = not known.passes or any(found.host for found in known.passes.values())
         forward = ForwardPass.of(structure, loss_fn, x, y, Draws(x.device, host=looks))
-        found = known.get(forward.signature)
-        if found is not None and found.inconclusive in (0, _MOST_INCONCLUSIVE):
+        found = known.find(forward)
+        if found is not None and (found.conclusive or found.inconclusive == _MOST_INCONCLUSIVE):
             return _taken(found, forward)
         if forward.drawn is not None and not looks:
             set_random_state(forward.drawn.torch, x.device)
@@ -92,33 +138,25 @@ def exact_gradients(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor)
         return _checked(known, forward)
 
 
-def _proven(known: dict[Hashable, _Known], forward: ForwardPass) -> PerSample | None:
+def _proven(known: _Memory, forward: ForwardPass) -> PerSample | None:
     """Take the gradients of a model that is known; ``None`` if its layers do not see the batch as they usually do."""
-    found = known.get(forward.shapes)
+    found = known.passes.get(forward.shapes)
     if found is None:
         axes = batch_axes(forward)
         if not all(_batch_first(layer.name, axes) for layer in forward.layers):
             return None
-        found = _remember(known, forward.shapes, _Known(axes, _Way.ONE_PASS))
+        found = known.keep(forward.shapes, _Known(axes, _Way.ONE_PASS))
     return _taken(found, forward)
 
 
-def _checked(known: dict[Hashable, _Known], forward: ForwardPass) -> PerSample:
+def _checked(known: _Memory, forward: ForwardPass) -> PerSample:
     """Take the gradients in the first way that agrees with autograd, and remember it."""
-    signature, axes = forward.signature, batch_axes(forward)
+    axes, before = batch_axes(forward), known.passes.get(forward.signature)
     way, gradients, conclusive = _first_exact(forward, axes)
-    before = known.get(signature)
     inconclusive = 0 if conclusive else 1 + (0 if before is None else before.inconclusive)
     host = forward.drawn is not None and forward.drawn.host is not None
-    _remember(known, signature, _Known(axes, way, host, inconclusive))
+    known.keep_checked(forward, _Known(axes, way, host, inconclusive))
     return gradients
-
-
-def _remember(known: dict[Hashable, _Known], signature: Hashable, found: _Known) -> _Known:
-    if len(known) >= _MOST_SIGNATURES:
-        known.clear()
-    known[signature] = found
-    return found
 
 
 def _batch_first(layer: str, axes: Mapping[str, BatchAxes]) -> bool:

@@ -11,7 +11,7 @@ from gradshape.clipping import PerSample, _ways, clipped_gradient, per_sample
 from gradshape.clipping._batch_axes import BatchAxes
 from gradshape.clipping._forward_pass import ForwardPass
 from gradshape.clipping._generators import HostState
-from tests.clipping.naive import PER_SAMPLE_LOSS, filled, labels, randn
+from tests.clipping.naive import PER_SAMPLE_LOSS, filled, labels, norm, per_sample_gradients, randn
 
 Checked = tuple[_ways._Way, PerSample, bool]
 
@@ -78,6 +78,33 @@ def test_every_size_of_a_batch_is_checked(checks: list[int]) -> None:
     assert checks == [6, 4, 1]
 
 
+def test_after_a_few_sizes_the_same_operations_are_believed_to_do_the_same(checks: list[int]) -> None:
+    model = filled(Skipping())
+    for rows in (7, 11, 13, 17, 19, 7, 23, 1):
+        step(model, rows)
+    assert checks == [7, 11, 13, 1]
+
+
+class SwapsInLargeBatches(Skipping):
+    def forward(self, x: Tensor) -> Tensor:
+        if len(x) < 20:
+            return super().forward(x)
+        h = self.a(torch.cat([x[1:2], x[:1], x[2:]]))
+        h = h + self.b(h)
+        out: Tensor = self.c(torch.cat([h[1:2], h[:1], h[2:]]))
+        return out
+
+
+def test_other_operations_in_a_batch_of_another_size_are_checked(checks: list[int]) -> None:
+    model = filled(SwapsInLargeBatches())
+    for rows in (7, 11, 13, 17, 23):
+        x, y = randn(rows, 5), labels(rows, 3)
+        got = per_sample(model, PER_SAMPLE_LOSS, x, y)
+        expected = [norm(row) for row in per_sample_gradients(model, PER_SAMPLE_LOSS, x, y)]
+        torch.testing.assert_close(got.norms, torch.stack(expected))
+    assert checks == [7, 11, 13, 23]
+
+
 def test_every_model_is_checked(checks: list[int]) -> None:
     for seed in range(2):
         step(filled(Skipping(), seed=seed))
@@ -131,7 +158,9 @@ def test_a_bounded_number_of_signatures_is_remembered(monkeypatch: pytest.Monkey
     model = filled(Skipping())
     for rows in range(1, 9):
         step(model, rows)
-        assert len(_ways._known[model]) <= 3
+        known = _ways._known[model]
+        assert len(known.passes) <= 3
+        assert len(known.sizes) <= 3
 
 
 def test_python_s_and_numpy_s_generators_are_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

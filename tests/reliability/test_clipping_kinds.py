@@ -120,7 +120,7 @@ def test_rounding_raises_no_alarm(dtype: torch.dtype, depth: int) -> None:
     norms = per_sample_norms(model, PER_SAMPLE_LOSS, x, y)
     assert norms.isfinite().all()
     # It stays in one pass, too.
-    (known,) = _ways._known[model].values()
+    (known,) = _ways._known[model].passes.values()
     assert known.way is _ways._Way.ONE_PASS
 
 

@@ -17,7 +17,7 @@ from tests.clipping.naive import (
 )
 from tests.reliability.clipping_programs import CONTAINERS, MIXING, ROW_WISE, Program, Written, programs, reordered
 
-some = settings(max_examples=60, derandomize=True, deadline=None)
+some = settings(max_examples=50, derandomize=True, deadline=None)
 every_mixture = pytest.mark.parametrize("mixture", sorted(MIXING))
 
 
@@ -40,6 +40,13 @@ def mixes(of: Written, x: Tensor, y: Tensor) -> bool:
 def test_programs_that_take_rows_one_by_one_are_exact(of: Written, rows: int) -> None:
     for seed in (0, 1):  # What the first batch showed is remembered for the second.
         assert_exact(of, *of.batch(rows, seed))
+
+
+@settings(max_examples=25, derandomize=True, deadline=None)
+@given(of=programs(mixing=False))
+def test_what_some_sizes_of_batches_show_holds_for_the_others(of: Written) -> None:
+    for rows in (2, 3, 4, 5, 6, 7):
+        assert_exact(of, *of.batch(rows, rows))
 
 
 @some
