@@ -11,16 +11,19 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import pytest
 import torch
+from sklearn.ensemble import RandomForestClassifier
 from torch import nn
 
-from gradshape import _digest, models
+from gradshape import _digest, learners, models
+from gradshape.learners import registry
 from gradshape.shaping import Clip, Noise, Shaper
-from gradshape.training import SGD, GradientProbe, Recipe, TrainingResult, Victim, train_victims
+from gradshape.training import SGD, Fit, GradientProbe, Recipe, TrainingResult, Victim, train_victims
 from gradshape.training.state import state_of
 from tests.reliability.modules import BUILDERS, HIDDEN, IN
 from tests.training.samples import blobs, random_rows
 
 DATA = blobs(rows=24, shape=(IN,), spread=0.3)
+ROWS = torch.rand(99, IN, generator=torch.Generator().manual_seed(0))
 SHAPERS = {"plain": Shaper(), "shaped": Clip(0.5) | Noise(0.1)}
 
 
@@ -175,6 +178,25 @@ def test_another_process_trains_the_same_victims() -> None:
         env={**os.environ, "PYTHONHASHSEED": "7"},
     )
     assert json.loads(run.stdout) == in_this_process()
+
+
+@pytest.mark.usefixtures("hasty")
+def test_an_estimator_without_a_seed_of_its_own_draws_from_the_victims(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_FACTORIES", dict(registry._FACTORIES))
+    learners.register("forest", lambda seed: RandomForestClassifier(3, max_depth=2))
+
+    def predicted(*seeds: int) -> list[str]:
+        victims = [Victim(Fit("forest"), seed, watch=ROWS) for seed in seeds]
+        results = train_victims(DATA, victims)
+        return [str(result.predictions) for result in results]
+
+    [alone] = predicted(0)
+    disturb()
+    with_others = predicted(1, 2, 0)
+    assert with_others[-1] == alone
+    assert len(set(with_others)) > 1
+    dropping, beside = in_threads(lambda: trained(victim("dropout")), lambda: predicted(0))
+    assert [dropping, beside] == [trained(victim("dropout")), [alone]]
 
 
 def register(builder: models.Builder) -> str:
