@@ -45,9 +45,9 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
             {"x_train": np.full((6, 2), None)}, "x_train holds Python objects, which are pickled", id="objects"
         ),
         pytest.param({"x_train": np.full((6, 2), "a")}, "array x_train has dtype <U1: expected numbers", id="text"),
-        pytest.param({"x_train": np.full((6, 2), np.nan)}, "x_train has a value that is not finite", id="NaN"),
+        pytest.param({"x_train": np.full((6, 2), np.nan)}, "x has a value that is not finite in row 0", id="NaN"),
         pytest.param(
-            {"x_train": np.full((6, 2), 1.5)}, r"x_train lies in \[1.5, 1.5\]: expected values in \[0", id="1.5"
+            {"x_train": np.full((6, 2), 1.5)}, r"mine: train: x has 1.5 in row 0.*expected values in \[0", id="1.5"
         ),
         pytest.param({"x_test": np.full((3, 2), -1)}, r"x_test lies in \[-1, -1\]", id="negative"),
         pytest.param({"x_train": np.full((6, 2), 9, np.uint8)}, "divide bytes by 255", id="bytes"),
@@ -55,7 +55,7 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
         pytest.param({"x_train": np.zeros(6)}, "expected", id="no feature axis"),
         pytest.param({"x_test": np.zeros((3, 3))}, "expected the same", id="shapes differ"),
         pytest.param({"x_test": np.zeros((0, 2)), "y_test": np.zeros(0, int)}, "N > 0", id="no rows"),
-        pytest.param({"y_train": np.array([0, 1, -1, 0, 1, 2])}, "y_train has a label -1", id="label negative"),
+        pytest.param({"y_train": np.array([0, 1, -1, 0, 1, 2])}, "a label is -1", id="label negative"),
         pytest.param({"y_train": np.zeros(6)}, "y_train has dtype float64: expected integer", id="labels as floats"),
         pytest.param({"y_train": np.zeros((6, 1), int)}, r"and y_train \(6, 1\)", id="labels in a column"),
     ],
