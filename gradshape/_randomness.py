@@ -30,7 +30,7 @@ class RandomState:
     """
 
     torch: tuple[Tensor, ...]
-    numpy: tuple[Any, ...]
+    numpy: Any
     python: tuple[Any, ...]
 
     def __eq__(self, other: object) -> bool:

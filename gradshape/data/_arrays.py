@@ -6,7 +6,7 @@ import os
 import zipfile
 from collections import Counter
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,13 +93,13 @@ def _array(path: Path, name: str, archive: zipfile.ZipFile, entry: zipfile.ZipIn
                 f"expected {f'{declared:,}'[:50]}",
             )
         content = np.empty(declared, dtype=np.uint8)
-        view = memoryview(content)
         place = 0
         while place < declared:
-            count = stream.readinto(view[place : place + _CHUNK])
-            if not count:
+            piece = stream.read(min(_CHUNK, declared - place))
+            if not piece:
                 raise EOFError(f"array {name} ends after {place:,} bytes")
-            place += count
+            content.data[place : place + len(piece)] = piece
+            place += len(piece)
         # The checksum is compared at the end.
         stream.read(1)
     if dtype.kind == "b" and content.size and content.max() > 1:
@@ -117,7 +117,7 @@ class _Header(NamedTuple):
     size: int
 
     @staticmethod
-    def read(stream: "BinaryIO | zipfile.ZipExtFile") -> "_Header":
+    def read(stream: IO[bytes]) -> "_Header":
         start = stream.read(len(_MAGIC) + 2)
         if start[:-2] != _MAGIC or start[-2] not in (1, 2, 3):
             raise ValueError("an array does not begin as arrays do")

@@ -36,8 +36,8 @@ def counted_classes(train: NDArray[Any], test: NDArray[Any]) -> int:
     Raises:
         ValueError: a label is negative, there is one class only, or a class below the largest label has no train rows.
     """
-    labels = np.unique(train).tolist()
-    tested = np.unique(test).tolist()
+    labels: list[int] = np.unique(train).tolist()
+    tested: list[int] = np.unique(test).tolist()
     most = max(*labels[-1:], *tested[-1:], 0)
     if min(*labels[:1], *tested[:1], 0) < 0:
         raise ValueError(f"a label is {min(labels[0], tested[0])}: expected class ids counted from 0")

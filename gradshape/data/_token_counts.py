@@ -51,7 +51,8 @@ def presence(path: Path, arrays: Arrays, split: str) -> NDArray[np.uint8]:
     rows, tokens = map(int, shape)
     x = np.zeros((rows, tokens), dtype=np.uint8)
     held = data > 0
-    x[np.repeat(np.arange(rows), np.diff(indptr.astype(np.int64)))[held], indices[held].astype(np.int64)] = 1
+    starts = indptr.astype(np.int64)
+    x[np.repeat(np.arange(rows), starts[1:] - starts[:-1])[held], indices[held].astype(np.int64)] = 1
     return x
 
 

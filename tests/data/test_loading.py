@@ -72,7 +72,7 @@ X, Y = np.full((4, 2), 0.5), np.array([0, 1, 0, 1])
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64], ids=["half", "single", "double"])
 @pytest.mark.parametrize("scale", [1, 255])
 def test_values_a_rounding_outside_are_0_or_1(dtype: type, scale: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    x = np.full((4, 2), 0.5 * scale, dtype)
+    x: NDArray[Any] = np.full((4, 2), 0.5 * scale, dtype)
     x[1, 1], x[2, 0] = np.nextafter(dtype(scale), dtype(np.inf)), -np.finfo(dtype).eps
     loaded = load(registered(monkeypatch, x, Y, scale=scale)).train.x
     assert loaded[1, 1] == 1

@@ -1,6 +1,6 @@
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -43,8 +43,10 @@ def test_a_value_a_rounding_above_1_is_1(tmp_path: Path) -> None:
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("dtype", ["<f8", ">f4", "<f2", "|b1", "|u1", ">i8"])
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_arrays_are_those_that_numpy_reads(order: str, dtype: str, save: Callable[..., None], tmp_path: Path) -> None:
-    x = np.asarray(np.random.default_rng(0).integers(0, 2, (5, 2, 3)), dtype=dtype, order=order)
+def test_arrays_are_those_that_numpy_reads(
+    order: Literal["C", "F"], dtype: str, save: Callable[..., None], tmp_path: Path
+) -> None:
+    x = np.random.default_rng(0).integers(0, 2, (5, 2, 3)).astype(dtype, order=order)
     save(tmp_path / "mine.npz", x=x)
     with np.load(tmp_path / "mine.npz") as reference:
         read = open_arrays(tmp_path / "mine.npz", ("x",))["x"]

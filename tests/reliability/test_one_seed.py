@@ -213,10 +213,10 @@ class Body(nn.Linear):
 
 def test_a_builder_that_nobody_can_seed_is_refused() -> None:
     def build(shape: tuple[int, ...], classes: int) -> nn.Module:
-        network = nn.Sequential(nn.Linear(IN, classes), nn.LayerNorm(classes))
+        norm = nn.LayerNorm(classes)
         with torch.no_grad():
-            network[1].weight.copy_(torch.from_numpy(np.random.default_rng().random(classes)))
-        return network
+            norm.weight.copy_(torch.from_numpy(np.random.default_rng().random(classes)))
+        return nn.Sequential(nn.Linear(IN, classes), norm)
 
     with pytest.raises(ValueError, match=r"model 'mine' gave '1.weight' other values at its second call with the same"):
         models.build(register(build), (IN,), 3)

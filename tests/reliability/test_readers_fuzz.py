@@ -77,7 +77,7 @@ def test_what_is_no_file_is_refused_at_once(name: str, tmp_path: Path) -> None:
     for make in (os.mkfifo, Path.mkdir, lambda at: Path(at).symlink_to("/dev/zero")):
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
-        make(path)  # type: ignore[operator]
+        make(path)
         with pytest.raises(DataError, match="cannot be read"):
             reader.read(tmp_path)
         path.rmdir() if path.is_dir() else path.unlink()
