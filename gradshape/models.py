@@ -326,11 +326,16 @@ def is_plain(module: nn.Module, kinds: Collection[type[nn.Module]]) -> bool:
 
 
 def dense_layers(model: nn.Module) -> list[nn.Linear] | None:
-    """Return the layers of a plain ReLU network (optional Flatten, then Linear with ReLU between), else ``None``."""
-    if not all(is_plain(module, _OF_DENSE) for module in model.modules()) or not isinstance(model, Classifier):
+    """Return the layers of a plain ReLU network, all of them to be trained, else ``None``.
+
+    That is an optional Flatten, then Linear layers with ReLU between.
+    """
+    if not isinstance(model, Classifier) or not all(is_plain(module, _OF_DENSE) for module in model.modules()):
+        return None
+    if next(model.buffers(), None) is not None or not all(parameter.requires_grad for parameter in model.parameters()):
         return None
     modules = [*model.body, model.head]
-    if isinstance(modules[0], nn.Flatten):
+    if isinstance(modules[0], nn.Flatten) and (modules[0].start_dim, modules[0].end_dim) == (1, -1):
         del modules[0]
     linear, between = modules[::2], modules[1::2]
     if not all(isinstance(m, nn.Linear) and m.bias is not None for m in linear):

@@ -86,7 +86,7 @@ def load(name: Name, *, root: Root = None, download: bool = True) -> Dataset:
     train, test = source.read(folder)
     try:
         num_classes = source.num_classes
-        if num_classes != 0 and not {train.y.dtype.kind, test.y.dtype.kind} <= set("iu"):
+        if num_classes != 0 and not {train.y.dtype.kind, test.y.dtype.kind} <= set("biu"):
             raise ValueError(f"{source.name}: labels are {train.y.dtype} and {test.y.dtype}: expected integers")
         if num_classes is None:
             num_classes = counted_classes(train.y, test.y)

@@ -19,6 +19,7 @@ from gradshape.learners import registry
 from gradshape.shaping import Clip, Noise, Shaper
 from gradshape.training import SGD, Fit, GradientProbe, Recipe, TrainingResult, Victim, train_victims
 from gradshape.training.state import state_of
+from gradshape.training.workload import initial_model
 from tests.reliability.modules import BUILDERS, HIDDEN, IN
 from tests.training.samples import blobs, random_rows
 
@@ -197,6 +198,19 @@ def test_an_estimator_without_a_seed_of_its_own_draws_from_the_victims(monkeypat
     assert len(set(with_others)) > 1
     dropping, beside = in_threads(lambda: trained(victim("dropout")), lambda: predicted(0))
     assert [dropping, beside] == [trained(victim("dropout")), [alone]]
+
+
+@pytest.mark.parametrize("shaper", SHAPERS)
+def test_a_frozen_layer_stays_as_it_was_drawn(shaper: str) -> None:
+    def build(shape: tuple[int, ...], classes: int) -> nn.Module:
+        body = nn.Sequential(nn.Linear(IN, HIDDEN).requires_grad_(False), nn.ReLU())
+        return models.Classifier(body, nn.Linear(HIDDEN, classes))
+
+    mine = victim(register(build), shaper=SHAPERS[shaper])
+    before, [result] = initial_model(DATA, mine).state_dict(), train_victims(DATA, [mine])
+    assert result.last is not None
+    changed = {name for name, tensor in result.last.items() if not torch.equal(tensor, before[name])}
+    assert changed == {"head.weight", "head.bias"}
 
 
 def register(builder: models.Builder) -> str:
