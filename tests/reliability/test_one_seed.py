@@ -1,5 +1,6 @@
 """One seed, one victim: what a network draws comes from its victim's seed, wherever and beside whom it is trained."""
 
+import copy
 import json
 import os
 import random
@@ -277,3 +278,17 @@ def test_a_builder_whose_models_share_frozen_values_only_is_taken() -> None:
 def test_what_cannot_be_a_model_is_refused(builder: models.Builder, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         models.build(register(builder), (IN,), 3)
+
+
+@pytest.mark.parametrize(
+    ("network", "found"),
+    [
+        pytest.param(nn.Linear(IN, 7), r"an array \(2, 7\)", id="too many"),
+        pytest.param(nn.Sequential(nn.Linear(IN, 3), nn.Unflatten(1, (3, 1))), r"an array \(2, 3, 1\)", id="a map"),
+        pytest.param(nn.GRU(IN, 3), "a tuple", id="several"),
+    ],
+)
+def test_a_network_without_a_logit_for_each_class_is_refused(network: nn.Module, found: str) -> None:
+    register(lambda shape, classes: copy.deepcopy(network))
+    with pytest.raises(ValueError, match=rf"model 'mine' makes {found} of 2 rows: expected logits \(2, 3\)"):
+        train_victims(DATA, [victim("mine")])
