@@ -1,30 +1,93 @@
-"""The random generators of the process, from which dropout draws as it runs and most layers as they are built."""
+"""The random generators of the process: torch's, from which dropout and most layers draw, NumPy's and Python's.
 
+They belong to all threads together. What user code draws is a matter of the seed alone if every thread whose code may
+draw does so within :func:`process_randomness`: one thread at a time is in there, and no other one reads or sets the
+generators meanwhile.
+"""
+
+import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 _one_at_a_time = threading.RLock()
 
 
+@dataclass(frozen=True, eq=False)
+class RandomState:
+    """The states of the generators.
+
+    Attributes:
+        torch: of torch's generators of the CPU and of the device, if that is another.
+        numpy: of NumPy's legacy generator.
+        python: of the generator of Python's module ``random``.
+    """
+
+    torch: tuple[Tensor, ...]
+    numpy: Any
+    python: tuple[Any, ...]
+
+    def __eq__(self, other: object) -> bool:
+        """Whether nothing was drawn between the two, if they were taken one after the other on the same device."""
+        if not isinstance(other, RandomState):
+            return NotImplemented
+        return (
+            all(map(torch.equal, self.torch, other.torch))
+            and self.python == other.python
+            and all(map(np.array_equal, self.numpy, other.numpy))
+        )
+
+
 @contextmanager
 def process_randomness(device: torch.device, seed: int = 0) -> Iterator[None]:
-    """Seed the generators of the CPU and of ``device`` and restore them afterwards; one thread at a time may do so."""
-    with _one_at_a_time, torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)  # noqa: TID251
-        yield
+    """Seed the generators and restore them afterwards; one thread at a time may do so.
+
+    Args:
+        device: whose generator is seeded beside that of the CPU.
+        seed: in [0, 2**64).
+    """
+    with _one_at_a_time:
+        before = random_state(device)
+        try:
+            torch.default_generator.manual_seed(seed)
+            if device.type == "cuda":
+                with torch.cuda.device(device):
+                    torch.cuda.manual_seed(seed)
+            np.random.seed([seed & 0xFFFFFFFF, seed >> 32])  # noqa: NPY002
+            random.seed(seed)
+            yield
+        finally:
+            set_random_state(before, device)
 
 
-def random_state(device: torch.device) -> list[Tensor]:
-    """Return the states of the generators of the CPU and of ``device``."""
-    return [torch.get_rng_state()] + ([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])
+def random_state(device: torch.device) -> RandomState:
+    """Return the states of the generators, with torch's of the CPU and of ``device``."""
+    with _one_at_a_time:
+        return RandomState(torch_state(device), np.random.get_state(), random.getstate())  # noqa: NPY002
 
 
-def set_random_state(state: list[Tensor], device: torch.device) -> None:
+def set_random_state(state: RandomState, device: torch.device) -> None:
     """Restore the states that :func:`random_state` returned."""
+    with _one_at_a_time:
+        set_torch_state(state.torch, device)
+        np.random.set_state(state.numpy)  # noqa: NPY002
+        random.setstate(state.python)
+
+
+def torch_state(device: torch.device) -> tuple[Tensor, ...]:
+    """Return the states of torch's generators alone, of the CPU and of ``device``, which is quicker."""
+    of_device = (torch.cuda.get_rng_state(device),) if device.type == "cuda" else ()
+    return torch.get_rng_state(), *of_device
+
+
+def set_torch_state(state: Sequence[Tensor], device: torch.device) -> None:
+    """Restore the states that :func:`torch_state` returned."""
     torch.set_rng_state(state[0])
     if device.type == "cuda":
         torch.cuda.set_rng_state(state[1], device)

@@ -7,7 +7,8 @@ framework that the paper used.
 
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -92,6 +93,8 @@ _BUILDERS: dict[str, Builder] = {
 _OWN = frozenset(_BUILDERS)
 # These builders draw no random numbers.
 _DRAW_NOTHING = frozenset(_BUILDERS.values())
+# What a plain ReLU network is made of.
+_OF_DENSE = frozenset({Classifier, nn.Sequential, nn.Flatten, nn.Linear, nn.ReLU})
 
 
 def names() -> list[str]:
@@ -103,8 +106,9 @@ def register(name: str, builder: Builder) -> None:
     """Register ``builder(input_shape, num_classes) -> nn.Module`` under ``name``.
 
     :func:`build` initialises the ``nn.Linear`` and ``nn.Conv2d`` layers of its models, unless their weights take no
-    gradients. All other layers, and frozen ones such as those of a pretrained body, keep what the builder gave them. If
-    the builder draws from the random generators of the process, the ``generator`` of :func:`build` seeds these.
+    gradients. All other layers, and frozen ones such as those of a pretrained body, keep what the builder gave them.
+    What the builder draws from the random generators of the process (torch's, NumPy's, Python's) comes from the
+    ``generator`` of :func:`build`. Each call has to return a new module, the same one for the same draws.
 
     Raises:
         ValueError: the name is taken.
@@ -149,7 +153,8 @@ def build(
         generator: source of the initial weights; a new one seeded with 0 if omitted.
 
     Raises:
-        ValueError: unknown name (near matches are listed), fewer than 2 classes, or a shape that the model cannot take.
+        ValueError: unknown name (near matches are listed), fewer than 2 classes, a shape that the model cannot take, or
+            a registered builder whose models would not be a matter of the generator alone.
 
     Hong et al. 2020, Appendix C, Table 4.
 
@@ -158,8 +163,24 @@ def build(
     """
     if num_classes < 2:
         raise ValueError(f"num_classes={num_classes!r}: expected at least 2")
+    shape = tuple(input_shape)
+    if builder(name) not in _DRAW_NOTHING:
+        _check_repeatable(builder(name), name, shape, num_classes)
     generator = generator if generator is not None else torch.Generator().manual_seed(0)
-    model = _built(builder(name), tuple(input_shape), num_classes, generator)
+    return _fresh(builder(name), name, shape, num_classes, generator)
+
+
+def _fresh(
+    make: Builder, name: str, input_shape: tuple[int, ...], num_classes: int, generator: torch.Generator
+) -> nn.Module:
+    if make in _DRAW_NOTHING:
+        model = make(input_shape, num_classes)
+    else:
+        # The seed is drawn from a copy: the weights that are drawn below do not depend on whether one was needed.
+        copy = torch.Generator().set_state(generator.get_state())
+        with process_randomness(torch.device("cpu"), int(torch.randint(2**62, (), generator=copy))):
+            model = make(input_shape, num_classes)
+        _check_built(model, name)
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, nn.Linear | nn.Conv2d) and module.weight.requires_grad:
@@ -169,14 +190,43 @@ def build(
     return model
 
 
-def _built(make: Builder, input_shape: tuple[int, ...], num_classes: int, generator: torch.Generator) -> nn.Module:
-    if make in _DRAW_NOTHING:
-        return make(input_shape, num_classes)
-    # The seed is drawn from a copy, so that the weights that build() draws do not depend on whether one was needed.
-    copy = torch.Generator().set_state(generator.get_state())
-    seed = int(torch.randint(2**62, (), generator=copy))
-    with process_randomness(torch.device("cpu"), seed):
-        return make(input_shape, num_classes)
+def _check_built(model: object, name: str) -> None:
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"the builder of model {name!r} returned {model!r}: expected a torch.nn.Module")
+    lazy = [key for key, parameter in model.named_parameters() if nn.parameter.is_lazy(parameter)]
+    if lazy:
+        raise ValueError(
+            f"the builder of model {name!r} returned {lazy[0]!r} without a shape: expected layers that are told how "
+            "large their inputs are"
+        )
+
+
+@lru_cache(maxsize=256)
+def _check_repeatable(make: Builder, name: str, input_shape: tuple[int, ...], num_classes: int) -> None:
+    """Raise ``ValueError`` unless a builder's models are modules of their own, and a matter of the generator alone."""
+    one, other = (_fresh(make, name, input_shape, num_classes, torch.Generator().manual_seed(0)) for _ in range(2))
+    modules = {id(module) for module in one.modules()}
+    shared = [type(module).__name__ for module in other.modules() if id(module) in modules]
+    if shared:
+        raise ValueError(
+            f"the builder of model {name!r} returned the same {shared[0]} twice, so that one victim would train the "
+            "other's: expected new modules at every call (copy.deepcopy makes them out of loaded ones)"
+        )
+    values, again = (dict(itertools.chain(model.named_parameters(), model.named_buffers())) for model in (one, other))
+    for key, value in values.items():
+        if key not in again or not _same(value, again[key]):
+            raise ValueError(
+                f"the builder of model {name!r} gave {key!r} other values at its second call with the same seed: it "
+                "must draw from torch, numpy.random or random, not from generators that nobody seeds, and remember "
+                "nothing"
+            )
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    both_nan = one.isnan() & other.isnan()
+    return torch.equal(one.masked_fill(both_nan, 0), other.masked_fill(both_nan, 0))
 
 
 def penultimate(model: nn.Module, x: Tensor) -> Tensor:
@@ -265,18 +315,33 @@ def _alike(one: Tensor, other: Tensor) -> bool:
     )
 
 
+def is_plain(module: nn.Module, kinds: Collection[type[nn.Module]]) -> bool:
+    """Whether a module does in a forward pass what its type says: one of ``kinds`` itself, without hooks.
+
+    >>> is_plain(nn.ReLU(), {nn.ReLU}), is_plain(nn.ReLU6(), {nn.Hardtanh})
+    (True, False)
+    """
+    hooks = module._forward_hooks or module._forward_pre_hooks
+    return type(module) in kinds and not hooks and "forward" not in vars(module)
+
+
 def dense_layers(model: nn.Module) -> list[nn.Linear] | None:
-    """Return the layers of a plain ReLU network (optional Flatten, then Linear with ReLU between), else ``None``."""
-    if not isinstance(model, Classifier):
+    """Return the layers of a plain ReLU network, all of them to be trained, else ``None``.
+
+    That is an optional Flatten, then Linear layers with ReLU between.
+    """
+    if not isinstance(model, Classifier) or not all(is_plain(module, _OF_DENSE) for module in model.modules()):
+        return None
+    if next(model.buffers(), None) is not None or not all(parameter.requires_grad for parameter in model.parameters()):
         return None
     modules = [*model.body, model.head]
-    if isinstance(modules[0], nn.Flatten):
+    if isinstance(modules[0], nn.Flatten) and (modules[0].start_dim, modules[0].end_dim) == (1, -1):
         del modules[0]
     linear, between = modules[::2], modules[1::2]
     if not all(isinstance(m, nn.Linear) and m.bias is not None for m in linear):
         return None
     if not all(isinstance(m, nn.ReLU) for m in between):
         return None
-    if len({id(m) for m in linear}) < len(linear):  # one layer used twice
+    if len({id(p) for m in linear for p in m.parameters()}) < 2 * len(linear):  # a layer or a weight used twice
         return None
     return [m for m in linear if isinstance(m, nn.Linear)]

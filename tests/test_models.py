@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gradshape import models
 
@@ -218,6 +218,21 @@ def test_dense_networks_are_recognised(name: str, widths: list[int]) -> None:
     assert [(layer.in_features, layer.out_features) for layer in layers] == list(itertools.pairwise(widths))
 
 
+class _Doubling(nn.Linear):
+    def forward(self, input: Tensor) -> Tensor:
+        return 2 * super().forward(input)
+
+
+class _DoublingClassifier(models.Classifier):
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * super().forward(x)
+
+
+def _hooked(layer: nn.Module) -> nn.Module:
+    layer.register_forward_hook(lambda module, inputs, output: 2 * output)
+    return layer
+
+
 @pytest.mark.parametrize(
     "model",
     [
@@ -229,6 +244,11 @@ def test_dense_networks_are_recognised(name: str, widths: list[int]) -> None:
         pytest.param(_classifier(nn.Linear(4, 4), nn.ReLU(), nn.ReLU(), nn.ReLU()), id="activations"),
         pytest.param(_classifier(nn.Linear(4, 4, bias=False), nn.ReLU()), id="no-bias"),
         pytest.param(_classifier(head=nn.Linear(4, 3, bias=False)), id="head-without-bias"),
+        pytest.param(_classifier(_Doubling(4, 4), nn.ReLU()), id="subclass of a layer"),
+        pytest.param(_DoublingClassifier(nn.Sequential(), nn.Linear(4, 3)), id="subclass of Classifier"),
+        pytest.param(_classifier(_hooked(nn.Linear(4, 4)), nn.ReLU()), id="hook"),
+        pytest.param(_classifier(nn.Linear(4, 4).requires_grad_(False), nn.ReLU()), id="frozen"),
+        pytest.param(_classifier(nn.Flatten(0), nn.Linear(4, 4), nn.ReLU()), id="flattens rows together"),
     ],
 )
 def test_other_networks_are_not_dense(model: nn.Module) -> None:

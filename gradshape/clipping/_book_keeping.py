@@ -13,7 +13,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from gradshape._randomness import random_state, set_random_state
+from gradshape._randomness import set_torch_state, torch_state
 from gradshape.clipping._autocast import without_autocast
 from gradshape.clipping._batch_axes import BatchAxes
 from gradshape.clipping._forward_pass import ForwardPass
@@ -113,7 +113,7 @@ def book_keeping(forward: ForwardPass, axes: Mapping[str, BatchAxes]) -> BookKep
     if (without_rule or rest) and forward.drawn is not None and forward.drawn.host is not None:
         return None
     if without_rule or rest:
-        before = random_state(x.device)
+        before = torch_state(x.device)
         for layer in without_rule:
             alone = module_gradients(layer, axes[layer.name], backprops[layer.name], uses, dtype=dtype)
             if alone is None:
@@ -124,9 +124,9 @@ def book_keeping(forward: ForwardPass, axes: Mapping[str, BatchAxes]) -> BookKep
             # A parameter that several layers hold has its gradient under its first name.
             left = {name: parameters[name] for name in rest if name in parameters}
             others.append(model_gradients(structure, left, forward.loss_fn, x, forward.y))
-        if any(not torch.equal(*pair) for pair in zip(before, random_state(x.device), strict=True)):
+        if any(not torch.equal(*pair) for pair in zip(before, torch_state(x.device), strict=True)):
             # These gradients belong to other random numbers than those of the forward pass.
-            set_random_state(before, x.device)
+            set_torch_state(before, x.device)
             return None
     for other in others:
         squares.update(zip(other.layers, other.squares, strict=True))

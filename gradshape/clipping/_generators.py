@@ -1,7 +1,7 @@
 """The generators of the process from which a forward pass may draw: those of torch, of Python and of NumPy."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gradshape._randomness import random_state, set_random_state
+from gradshape._randomness import set_torch_state, torch_state
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,20 +67,20 @@ class Drawn:
     """
 
     device: torch.device
-    torch: list[Tensor]
+    torch: Sequence[Tensor]
     host: HostState | None
     anything: bool
 
     @contextmanager
     def again(self) -> Iterator[None]:
         """Draw the same numbers; the generators then go on as if nothing had been drawn."""
-        present = random_state(self.device)
-        set_random_state(self.torch, self.device)
+        present = torch_state(self.device)
+        set_torch_state(self.torch, self.device)
         try:
             with drawing_from(self.host):
                 yield
         finally:
-            set_random_state(present, self.device)
+            set_torch_state(present, self.device)
 
 
 class Draws:
@@ -102,8 +102,8 @@ class Draws:
         return Drawn(self._device, self._torch, host, by_torch or host is not None)
 
 
-def _states(device: torch.device) -> list[Tensor]:
+def _states(device: torch.device) -> Sequence[Tensor]:
     # A step that a GPU records draws nothing, and its generator may not be looked at.
     if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
         return [torch.get_rng_state()]
-    return random_state(device)
+    return torch_state(device)

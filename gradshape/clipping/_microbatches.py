@@ -7,7 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from gradshape._randomness import random_state, set_random_state
+from gradshape._randomness import set_torch_state, torch_state
 from gradshape.clipping._generators import HostState, drawing_from
 from gradshape.clipping.protocol import PerSample, layer_names, owner
 from gradshape.clipping.structure import Structure
@@ -51,7 +51,7 @@ class MicrobatchedGradients:
         self._differentiate = differentiate
         self._parts = list(zip(x.split(size), y.split(size), strict=True))
         self._device = x.device
-        self._before = random_state(x.device)
+        self._before = torch_state(x.device)
         host = HostState.now()
         squares = []
         for rows, labels in self._parts:
@@ -67,8 +67,8 @@ class MicrobatchedGradients:
 
     def weighted_sum(self, weights: Tensor, *, only: Collection[str] | None = None) -> dict[str, Tensor]:
         """Differentiate a second time, with the same random numbers."""
-        after = random_state(self._device)
-        set_random_state(self._before, self._device)
+        after = torch_state(self._device)
+        set_torch_state(self._before, self._device)
         sums: dict[str, Tensor] = {}
         start = 0
         with drawing_from(self._host):
@@ -77,5 +77,5 @@ class MicrobatchedGradients:
                 part = self._differentiate(rows, labels).weighted_sum(part_weights, only=only)
                 sums = {name: sums[name].add_(total) for name, total in part.items()} if sums else part
                 start += len(rows)
-        set_random_state(after, self._device)
+        set_torch_state(after, self._device)
         return sums

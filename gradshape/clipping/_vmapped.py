@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad, vmap
 
-from gradshape._randomness import random_state, set_random_state
+from gradshape._randomness import set_torch_state, torch_state
 from gradshape.clipping._autocast import without_autocast
 from gradshape.clipping._generators import HostState, drawing_from
 from gradshape.clipping.protocol import (
@@ -111,14 +111,14 @@ def vmapped_gradients(
         columns: tensors with equally many rows, at least one.
         dtype: the dtype in which norms are accumulated.
     """
-    before = random_state(columns[0].device)
+    before = torch_state(columns[0].device)
     try:
         return gradients_in_chunks(_batched(grad(sample_loss), len(columns)), parameters, columns, dtype=dtype)
     except torch.OutOfMemoryError:
         raise
     except Exception:
         # vmap does not know a layer, or the model branches on values. An error of the model itself is raised again.
-        set_random_state(before, columns[0].device)
+        set_torch_state(before, columns[0].device)
         return gradients_in_chunks(_one_by_one(sample_loss), parameters, columns, dtype=dtype)
 
 
@@ -129,17 +129,17 @@ def gradients_in_chunks(
     values = {name: p.detach() for name, p in parameters.items()}
     chunk_size = max(1, _CHUNK_ELEMENTS // max(1, sum(p.numel() for p in values.values())))
     layers, device = layer_names(values), columns[0].device
-    state = random_state(device)
+    state = torch_state(device)
 
     def chunks() -> Iterator[Gradients]:
         for parts in zip(*(column.split(chunk_size) for column in columns), strict=True):
             yield {name: g.detach() for name, g in differentiate(values, *parts).items()}
 
     def same_chunks() -> Iterator[Gradients]:
-        after = random_state(device)
-        set_random_state(state, device)
+        after = torch_state(device)
+        set_torch_state(state, device)
         yield from chunks()
-        set_random_state(after, device)
+        set_torch_state(after, device)
 
     if len(columns[0]) <= chunk_size:
         (only,) = chunks()

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from torch import Tensor, nn
 
-from gradshape._randomness import set_random_state
+from gradshape._randomness import set_torch_state
 from gradshape.clipping._autocast import own_casts
 from gradshape.clipping._batch_axes import BatchAxes, batch_axes
 from gradshape.clipping._book_keeping import book_keeping
@@ -133,7 +133,7 @@ def exact_gradients(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor)
         if found is not None and (found.conclusive or found.inconclusive == _MOST_INCONCLUSIVE):
             return _taken(found, forward)
         if forward.drawn is not None and not looks:
-            set_random_state(forward.drawn.torch, x.device)
+            set_torch_state(forward.drawn.torch, x.device)
             forward = ForwardPass.of(structure, loss_fn, x, y, Draws(x.device, host=True))
         return _checked(known, forward)
 

@@ -1,77 +1,11 @@
-"""Reading of files that may be damaged. Every failure is a ``DataError`` that names the file."""
+"""What several published data sets have in common: tables of zeros and ones, and fixed draws from their rows."""
 
-import gzip
-import tarfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradshape.data.errors import DataError
-
-# What the standard library raises for damaged gzip and tar files.
-_DAMAGED = (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error)
-
-
-def impostor(head: bytes) -> str | None:
-    """Judge by a file's first bytes what was saved in place of data; return ``None`` if nothing gives it away."""
-    start = head[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if not head:
-        return "is empty"
-    if start.startswith((b"<!doctype", b"<html", b"<head", b"<body", b"<?xml")):
-        return "looks like a web page that was saved as data"
-    if start.startswith(b"version https://git-lfs"):
-        return "is a Git LFS pointer, not the data it points to"
-    return None
-
-
-def read_bytes(path: Path, expected: str) -> bytes:
-    """Return the content of a file, unzipped if its name ends in ``.gz``; errors say what was ``expected``."""
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise DataError(path, f"cannot be read ({error.strerror}): expected {expected}") from error
-    found = impostor(raw)
-    if found:
-        raise DataError(path, f"{found}: expected {expected}")
-    if path.suffix != ".gz":
-        return raw
-    try:
-        return gzip.decompress(raw)
-    except _DAMAGED as error:
-        raise DataError(path, f"is truncated or damaged ({error}): expected {expected}") from error
-
-
-def read_members(path: Path, names: tuple[str, ...], expected: str) -> dict[str, bytes]:
-    """Return the content of the named members of a ``.tar.gz``, without writing any file.
-
-    Members are matched by their last path component and only regular files count, so an archive can
-    neither choose where something is written nor link out of itself.
-    """
-    wanted = set(names)
-    members: dict[str, bytes] = {}
-    try:
-        with path.open("rb") as file:
-            found = impostor(file.read(512))
-        if found:
-            raise DataError(path, f"{found}: expected {expected}")
-        with tarfile.open(path, "r:gz") as archive:
-            for member in archive:
-                name = member.name.rsplit("/", 1)[-1]
-                content = archive.extractfile(member) if name in wanted and member.isreg() else None
-                if content is not None:
-                    members[name] = content.read()
-                if len(members) == len(wanted):
-                    break
-    except _DAMAGED as error:
-        raise DataError(path, f"is truncated or damaged ({error}): expected {expected}") from error
-    except OSError as error:
-        raise DataError(path, f"cannot be read ({error.strerror or error}): expected {expected}") from error
-    lacking = sorted(wanted - members.keys())
-    if lacking:
-        raise DataError(path, f"has no member {', '.join(lacking)}: expected {expected}")
-    return members
 
 
 def shuffled(count: int, seed: int) -> NDArray[np.intp]:
@@ -83,6 +17,11 @@ def shuffled(count: int, seed: int) -> NDArray[np.intp]:
     [3, 2, 1, 0, 4]
     """
     return np.argsort(np.random.PCG64(seed).random_raw(count), kind="stable")
+
+
+def table_bytes(*, features: int, rows: int) -> int:
+    """Return how many bytes an archive with such a table may hold: twice its lines, and what lies beside it."""
+    return 2 * rows * (2 * features + len('"100"') + len("\r\n")) + (1 << 20)
 
 
 def binary_table(

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import os
+import re
 import shlex
 import sys
 import zlib
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from gradshape.data._formats import impostor
+from gradshape.data._files import impostor
 from gradshape.data.errors import DataUnavailable
 from gradshape.data.source import PublishedFile, Source
 
@@ -103,7 +104,7 @@ def _check(file: PublishedFile, partial: Path, sidecar: Path) -> None:
         raise OSError(f"what {file.url} sent {found}")
     expected = file.hash
     if expected is None and sidecar.exists():
-        expected = f"sha256:{sidecar.read_text().split()[0]}"
+        expected = f"sha256:{_recorded(sidecar)}"
     algorithm, _, digest = (expected or "sha256:").partition(":")
     with partial.open("rb") as stream:
         actual = hashlib.file_digest(stream, algorithm).hexdigest()
@@ -112,6 +113,15 @@ def _check(file: PublishedFile, partial: Path, sidecar: Path) -> None:
         sidecar.write_text(f"{actual}  {file.name}\n")
     elif actual != digest:
         raise OSError(f"what {file.url} sent has {algorithm} {actual}: expected {digest}")
+
+
+def _recorded(sidecar: Path) -> str:
+    """Return the hash in a file beside a download, which is written as ``sha256sum`` writes it."""
+    with sidecar.open("rb") as file:
+        found = re.match(rb"[0-9a-f]{64}(?=\s)", file.read(100))
+    if not found:
+        raise OSError(f"{sidecar} holds no sha256: remove it to accept whatever is downloaded")
+    return found[0].decode("ascii")
 
 
 def _check_gzip(file: PublishedFile, partial: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradshape.data._files import memory
 from gradshape.data.errors import DataError
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -21,6 +22,10 @@ Arrays = Mapping[str, NDArray[Any]]
 _PARTS = ("data", "indices", "indptr", "shape")
 _LABELS = ("y_train", "y_test")
 DENSE = ("counts_train", "counts_test", *_LABELS)
+# Bytes of a value of the dense rows, as they are made and as they are kept.
+_BYTES_EACH = 5
+# More values than these are taken for real only if one of so many is stored: small files must not fill the memory.
+_UNSUSPECTED, _SPARSEST = 2**26, 20_000
 SPARSE = (*(f"counts_{split}_{part}" for split in ("train", "test") for part in _PARTS), *_LABELS)
 
 
@@ -46,7 +51,8 @@ def presence(path: Path, arrays: Arrays, split: str) -> NDArray[np.uint8]:
     rows, tokens = map(int, shape)
     x = np.zeros((rows, tokens), dtype=np.uint8)
     held = data > 0
-    x[np.repeat(np.arange(rows), np.diff(indptr))[held], indices[held]] = 1
+    starts = indptr.astype(np.int64)
+    x[np.repeat(np.arange(rows), starts[1:] - starts[:-1])[held], indices[held].astype(np.int64)] = 1
     return x
 
 
@@ -68,18 +74,25 @@ def _check_parts(path: Path, name: str, data: Any, indices: Any, indptr: Any, sh
         )
     require(
         shape.size == 2 and bool((shape > 0).all()),
-        f"array {name}_shape is {shape.tolist()}: expected the numbers of messages and of tokens, each at least 1",
+        f"array {name}_shape is {shape[:5].tolist()}: expected the numbers of messages and of tokens, each at least 1",
     )
     rows, tokens = map(int, shape)
     require(
         data.shape == indices.shape,
         f"arrays {name}_data and {name}_indices have shapes {data.shape} and {indices.shape}: expected the same",
     )
+    elements = rows * tokens
+    require(
+        elements * _BYTES_EACH <= memory() and (elements <= _UNSUSPECTED or elements <= _SPARSEST * (1 + len(data))),
+        f"array {name}_shape declares {rows:,} x {tokens:,} values, and {len(data):,} are stored: "
+        "expected fewer, as without tokens that are in no message",
+    )
     starts = indptr.astype(np.int64)
     require(
         len(starts) == rows + 1
         and starts[0] == 0
         and starts[-1] == len(indices)
+        and bool(((starts >= 0) & (starts <= len(indices))).all())
         and bool((np.diff(starts) >= 0).all()),
         f"array {name}_indptr does not divide {len(indices)} values among {rows} messages: expected {rows + 1} "
         f"integers from 0 to {len(indices)} that never fall",

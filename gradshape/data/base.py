@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from gradshape import _digest
+from gradshape.data._checks import outside
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,16 +125,18 @@ def _check_split(where: str, split: Split, num_classes: int) -> None:
         raise ValueError(f"{where}: x has shape {tuple(x.shape)} and y {tuple(y.shape)}: expected (N, ...) and (N,)")
     if len(y) == 0:
         raise ValueError(f"{where}: has no rows: expected at least 1")
-    low, high = x.aminmax()  # NaN if any value is NaN, so that good data is read only once
-    if not (torch.isfinite(low) and torch.isfinite(high)):
-        row = int((~torch.isfinite(x)).flatten(1).any(1).nonzero()[0])
-        raise ValueError(f"{where}: x has a value that is not finite in row {row}: expected values in [0, 1]")
-    if low < 0 or high > 1:
-        raise ValueError(f"{where}: x lies in [{low:g}, {high:g}]: expected values in [0, 1]")
+    _check_range(f"{where}: x", x)
     if num_classes == 0:
-        if not (y.isfinite().all() and y.min() >= 0 and y.max() <= 1):
-            raise ValueError(f"{where}: y lies in [{y.min():g}, {y.max():g}]: expected finite values in [0, 1]")
+        _check_range(f"{where}: y", y)
     elif y.min() < 0 or y.max() >= num_classes:
         raise ValueError(
             f"{where}: labels lie in [{int(y.min())}, {int(y.max())}]: expected class ids in [0, {num_classes})"
         )
+
+
+def _check_range(where: str, values: Tensor) -> None:
+    if values.numel() == 0:
+        raise ValueError(f"{where} has shape {tuple(values.shape)}: expected at least one value a row")
+    low, high = values.aminmax()  # NaN if any value is NaN, so that good data is read only once
+    if not (low >= 0 and high <= 1):
+        raise ValueError(f"{where} {outside(values.cpu().numpy())}: expected values in [0, 1]")

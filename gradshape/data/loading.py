@@ -2,13 +2,18 @@
 
 import os
 import re
+import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from gradshape._validate import unknown
 from gradshape.data import _npz, _sets  # noqa: F401
+from gradshape.data._checks import channels_last, counted_classes, outside, rounding
 from gradshape.data._pairs import pair
 from gradshape.data._storage import ensure
 from gradshape.data.base import Dataset, Split
@@ -42,7 +47,7 @@ def info(name: Name) -> Source:
     sources = registered()
     key = os.fspath(name)
     if key.endswith(".npz"):
-        return _npz.source(Path(key).expanduser())
+        return _npz.source(Path(os.path.expanduser(key)))
     if key in sources:
         return sources[key]
     classes = re.fullmatch(r"(.+)_(\d)(\d)", key)
@@ -66,7 +71,9 @@ def load(name: Name, *, root: Root = None, download: bool = True) -> Dataset:
     Raises:
         ValueError: no data set has this name.
         DataUnavailable: a file is missing and is not, or could not be, downloaded.
-        DataError: a file is not what its format asks for; the message names the file.
+        DataError: a file is not what its format asks for; the message names the file. Values may lie outside [0, 1] by
+            a rounding in float32 (1.2e-7) at most. Where no number of classes is declared, as for an ``.npz`` file,
+            each class from 0 to the largest label has train rows, and pictures have their channels first.
         FileNotFoundError: nothing lies at the path of an ``.npz`` file.
 
     >>> load("digits").input_shape
@@ -77,19 +84,36 @@ def load(name: Name, *, root: Root = None, download: bool = True) -> Dataset:
     source = info(name)
     folder = ensure(source, root, download=download)
     train, test = source.read(folder)
-    num_classes = source.num_classes
-    if num_classes is None:
-        num_classes = int(max(train.y.max(initial=0), test.y.max(initial=0))) + 1
     try:
-        return Dataset(
+        num_classes = source.num_classes
+        if num_classes != 0 and not {train.y.dtype.kind, test.y.dtype.kind} <= set("biu"):
+            raise ValueError(f"{source.name}: labels are {train.y.dtype} and {test.y.dtype}: expected integers")
+        if num_classes is None:
+            num_classes = counted_classes(train.y, test.y)
+        if source.shape is None and channels_last(train.x.shape[1:]):
+            raise ValueError(
+                f"{source.name}: rows have shape {train.x.shape[1:]}, like pictures with their channels last: expected "
+                "(channels, height, width), as x.transpose(0, 3, 1, 2) gives"
+            )
+        dataset = Dataset(
             name=source.name,
-            train=_split(train, source, num_classes),
-            test=_split(test, source, num_classes),
+            train=_split(f"{source.name}: train", train, source, num_classes),
+            test=_split(f"{source.name}: test", test, source, num_classes),
             num_classes=num_classes,
             description=source.description,
         )
     except ValueError as error:
         raise DataError(folder, f"holds bad data ({error})") from error
+    _warn_of_empty_classes(dataset)
+    return dataset
+
+
+def _warn_of_empty_classes(dataset: Dataset) -> None:
+    # Classes that were counted all have rows, so these are of a source that declares how many there are.
+    empty = (dataset.train.y.bincount(minlength=dataset.num_classes) == 0).nonzero() if dataset.num_classes else ()
+    if len(empty):
+        first = ", ".join(str(int(label)) for label in empty[:5])
+        warnings.warn(f"{dataset.name} has no train rows of class {first}: no victim can learn it", stacklevel=3)
 
 
 def fetch(name: Name, root: Root = None, *, download: bool = True) -> Path | None:
@@ -106,8 +130,27 @@ def fetch(name: Name, root: Root = None, *, download: bool = True) -> Path | Non
     return None if source.embedded else folder
 
 
-def _split(rows: RawSplit, source: Source, num_classes: int) -> Split:
-    x = torch.empty(rows.x.shape)
-    np.copyto(x.numpy(), rows.x, casting="same_kind")
-    labels = rows.y.astype(np.int64 if num_classes else np.float32)
-    return Split(x.div_(source.scale), torch.from_numpy(labels))
+def _split(where: str, rows: RawSplit, source: Source, num_classes: int) -> Split:
+    x = _unit(f"{where}: x", rows.x, source.scale)
+    if num_classes == 0:
+        return Split(x, _unit(f"{where}: y", rows.y, 1))
+    return Split(x, torch.from_numpy(rows.y.astype(np.int64)))
+
+
+def _unit(where: str, values: NDArray[Any], scale: int) -> Tensor:
+    """Divide values by ``scale``; those of floats that lie a rounding outside [0, 1] become 0 or 1.
+
+    Raises:
+        ValueError: a float lies further outside.
+    """
+    rounded = False
+    if values.dtype.kind == "f" and values.size:
+        low, high = values.min(), values.max()
+        rounded = not (low >= 0 and high <= scale)
+        problem = outside(values, most=scale, slack=scale * rounding(values.dtype)) if rounded else None
+        if problem is not None:
+            raise ValueError(f"{where} {problem}: expected values in [0, {scale}]")
+    unit = torch.empty(values.shape)
+    np.copyto(unit.numpy(), values, casting="same_kind")
+    unit.div_(scale)
+    return unit.clamp_(0, 1) if rounded else unit

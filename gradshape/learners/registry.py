@@ -3,6 +3,7 @@
 Some of scikit-learn's classifiers and regressors are registered; add others with :func:`register`.
 """
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -129,14 +130,40 @@ def names() -> list[str]:
 
 
 def register(name: str, factory: Factory) -> None:
-    """Make ``factory(seed, **settings)``, which returns an :class:`Estimator`, known as ``name``.
+    """Make ``factory(seed, **settings)``, which returns a new :class:`Estimator`, known as ``name``.
+
+    What the estimator draws from the random generators of the process (NumPy's, Python's, torch's) comes from the seed
+    as well. Classifiers predict class ids.
 
     Raises:
-        ValueError: the name is taken.
+        ValueError: the name is taken, or the factory's first argument is not the seed. It has to be called ``seed`` or
+            ``random_state``, or to be the only one that is passed by position.
     """
     if name in _FACTORIES:
         raise ValueError(f"estimator {name!r} exists already: register it under another name")
+    _check_takes_seed(name, factory)
     _FACTORIES[name] = factory
+
+
+def _check_takes_seed(name: str, factory: Factory) -> None:
+    called = getattr(factory, "__name__", type(factory).__name__)
+    try:
+        parameters = list(inspect.signature(factory).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    first = positional[0] if positional else None
+    if first is not None and first.name in ("seed", "random_state"):
+        return
+    # Of a class, and of several arguments, the first one is likely to be a setting that would get the seed.
+    if first is not None and len(positional) == 1 and first.default is first.empty and not inspect.isclass(factory):
+        return
+    found = "none" if first is None else repr(first.name)
+    make = f"{called}(random_state=seed, **settings)" if inspect.isclass(factory) else "..."
+    raise ValueError(
+        f"estimator {name!r}: the factory {called} gets the seed as its first argument, and its first one is {found}: "
+        f"write register({name!r}, lambda seed, **settings: {make}), or without random_state if it draws nothing"
+    )
 
 
 def registered() -> dict[str, Factory]:
@@ -147,6 +174,11 @@ def registered() -> dict[str, Factory]:
 def restore(factories: Mapping[str, Factory]) -> None:
     """Register the factories that :func:`registered` returned in another process."""
     _FACTORIES.update(factories)
+
+
+def draws_nothing(name: str) -> bool:
+    """Whether the estimator is known to draw nothing from the random generators of the process."""
+    return name in _OWN
 
 
 def factory(name: str) -> Factory:
@@ -181,13 +213,48 @@ def build(name: str, settings: Mapping[str, Setting], *, seed: int = 0) -> Estim
         raise ValueError(f"estimator {name!r} with settings {dict(settings)!r}: {error}") from error
 
 
-def check_predictions(predicted: Array, rows: int, name: str) -> Array:
-    """``predicted`` as an array ``(rows,)``.
+def check_classes(predicted: Array, rows: int, num_classes: int, name: str) -> NDArray[np.int64]:
+    """Return what a classifier predicted for ``rows`` rows as class ids, -1 where it is not finite.
+
+    Args:
+        predicted: ``(rows,)`` class ids in ``[0, num_classes)``, of any type of numbers.
+        rows: number of rows that were to be predicted.
+        num_classes: number of classes.
+        name: of the estimator, for errors.
 
     Raises:
-        ValueError: it has another shape.
+        ValueError: other shape, or a value that is no class id, such as a probability or a name.
+
+    >>> check_classes(np.array([2.0, np.nan]), 2, 3, "mine")
+    array([ 2, -1])
     """
+    array = _numbers(predicted, rows, name, f"class ids 0..{num_classes - 1}")
+    finite = np.isfinite(array)
+    bad = finite & ((array < 0) | (array >= num_classes) | (array != np.trunc(array)))
+    if bad.any():
+        row = int(bad.argmax())
+        value = array[row].item()
+        hint = " (a probability? predict() has to return the class)" if 0 < value < 1 else ""
+        raise ValueError(
+            f"estimator {name!r} predicted {value!r} for row {row}: expected class ids 0..{num_classes - 1}{hint}"
+        )
+    return np.where(finite, array, -1).astype(np.int64)
+
+
+def check_values(predicted: Array, rows: int, name: str) -> NDArray[np.float64]:
+    """Return what a regressor predicted for ``rows`` rows; values may not be finite.
+
+    Raises:
+        ValueError: other shape, or something else than numbers.
+    """
+    return _numbers(predicted, rows, name, "numbers").astype(np.float64)
+
+
+def _numbers(predicted: Array, rows: int, name: str, expected: str) -> Array:
     array = np.asarray(predicted)
     if array.shape != (rows,):
-        raise ValueError(f"estimator {name!r} predicted an array {array.shape}: expected ({rows},)")
+        raise ValueError(f"estimator {name!r} predicted an array {array.shape}: expected ({rows},), {expected}")
+    if array.dtype.kind not in "biuf":
+        first = f", such as {array[0]!r}" if rows else ""
+        raise ValueError(f"estimator {name!r} predicted values of type {array.dtype}{first}: expected {expected}")
     return array

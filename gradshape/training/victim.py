@@ -109,9 +109,9 @@ class TrainingResult:
         last, best: parameters and buffers by name after the last epoch and after the (first) epoch with the best
             test accuracy, on the CPU; ``None`` if they were not kept. Of a victim that is scored at the end they are
             the same.
-        diverged: number of the first epoch, from 1, after which logits were seen not to be finite; ``None`` if they
-            always were.
-        mse: mean squared error on the test rows, for regression; ``None`` for classes.
+        diverged: number of the first epoch, from 1, after which logits, or what an estimator predicts, were seen not to
+            be finite; ``None`` if they always were.
+        mse: mean squared error on the test rows, for regression, not finite if it diverged; ``None`` for classes.
         gradients: what the victim's probe measured; ``None`` if it has none.
         last_optimizer, best_optimizer: what the optimizer remembered with these parameters; ``None`` if that was not
             kept.

@@ -18,8 +18,13 @@ def dataset(x: Tensor | None = None, y: Tensor | None = None, *, num_classes: in
 @pytest.mark.parametrize(
     ("x", "y", "expectation"),
     [
-        pytest.param(torch.tensor([[0.5], [1.5]]), None, r"toy: train: x lies in \[0.5, 1.5\]", id="above 1"),
-        pytest.param(torch.tensor([[-0.5], [0.5]]), None, r"expected values in \[0, 1\]", id="below 0"),
+        pytest.param(
+            torch.tensor([[0.5], [1.5]]), None, r"toy: train: x has 1.5 in row 1, place \(0,\): expected", id="above 1"
+        ),
+        pytest.param(
+            torch.tensor([[-0.5], [0.5]]), None, r"has -0.5 in row 0.*expected values in \[0, 1\]", id="below 0"
+        ),
+        pytest.param(torch.tensor([[0.5], [1 + 2**-23]]), None, "x has 1.0000001192092896 in row 1", id="just above 1"),
         pytest.param(torch.tensor([[0.5], [float("nan")]]), None, "not finite in row 1", id="NaN"),
         pytest.param(torch.tensor([[float("inf")], [0.0]]), None, "not finite in row 0", id="infinity"),
         pytest.param(torch.tensor([[0.5], [0.5]]).double(), None, "expected torch.float32", id="float64"),
@@ -28,6 +33,7 @@ def dataset(x: Tensor | None = None, y: Tensor | None = None, *, num_classes: in
         pytest.param(None, torch.tensor([-1, 0]), r"expected class ids in \[0, 2\)", id="label negative"),
         pytest.param(None, torch.tensor([0]), "expected", id="fewer labels than rows"),
         pytest.param(torch.empty(0, 1), torch.empty(0).long(), "has no rows", id="empty"),
+        pytest.param(torch.empty(2, 0), None, r"x has shape \(2, 0\): expected at least one value", id="no values"),
         pytest.param(torch.zeros(2, 3), None, "expected the same", id="other shape than test"),
     ],
 )

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -199,15 +200,82 @@ def test_an_unknown_setting_is_refused_by_name() -> None:
         train_victims(VALUES, [Victim(Fit("ridge", beta=1), 0)])
 
 
-def test_predictions_of_another_shape_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Column(Draws):
-        def predict(self, x: Array, /) -> Array:
-            return np.zeros((len(x), 1))
+Register = Callable[[Callable[[Array], object]], str]
 
-    monkeypatch.setattr(Draws, "seen", [], raising=False)
-    monkeypatch.setitem(registry._FACTORIES, "column", lambda seed: Column(seed))
-    with pytest.raises(ValueError, match=r"estimator 'column' predicted an array \(40, 1\): expected \(40,\)"):
-        train_victims(CLASSES, [Victim(Fit("column"), 0)])
+
+@pytest.fixture
+def predicts(monkeypatch: pytest.MonkeyPatch) -> Register:
+    """Registers an estimator that predicts what a function of the rows returns."""
+
+    def register(answer: Callable[[Array], object]) -> str:
+        class Answers:
+            def fit(self, x: Array, y: Array, /) -> object:
+                return self
+
+            def predict(self, x: Array, /) -> Any:
+                return answer(x)
+
+        monkeypatch.setattr(registry, "_FACTORIES", dict(registry._FACTORIES))
+        registry.register("answers", lambda seed: Answers())
+        return "answers"
+
+    return register
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        pytest.param(lambda x: np.zeros((len(x), 1)), r"an array \(40, 1\): expected \(40,\)", id="a column"),
+        pytest.param(lambda x: np.zeros(len(x) - 1), r"an array \(39,\): expected \(40,\)", id="a row short"),
+        pytest.param(lambda x: np.full(len(x), 0.25), r"0.25 for row 0: expected .* \(a probability", id="probability"),
+        pytest.param(lambda x: 0.5 * np.arange(len(x)), "0.5 for row 1: expected class ids 0..2", id="halves"),
+        pytest.param(lambda x: np.arange(len(x)), "3 for row 3: expected class ids 0..2", id="too large"),
+        pytest.param(lambda x: -np.ones(len(x), int), "-1 for row 0: expected class ids 0..2", id="negative"),
+        pytest.param(lambda x: np.full(len(x), 2**63, np.uint64), "9223372036854775808 for row 0", id="wraps"),
+        pytest.param(lambda x: ["ham"] * len(x), r"type <U3, such as .*'ham'.*: expected class ids 0..2", id="names"),
+        pytest.param(lambda x: [None] * len(x), "type object, such as None: expected class ids", id="nothing"),
+        pytest.param(lambda x: np.zeros(len(x), complex), "type complex128", id="complex"),
+    ],
+)
+def test_predictions_that_are_no_class_ids_are_refused(
+    predicts: Register, answer: Callable[[Array], object], problem: str
+) -> None:
+    with pytest.raises(ValueError, match=f"estimator 'answers' predicted .*{problem}"):
+        train_victims(CLASSES, [Victim(Fit(predicts(answer)), 0)])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8, np.int64, np.bool_], ids=str)
+def test_class_ids_may_be_numbers_of_any_type(predicts: Register, dtype: type[np.generic]) -> None:
+    name = predicts(lambda x: np.ones(len(x), dtype))
+    assert accuracy(TWO, Victim(Fit(name), 0)) == float((TWO.test.y == 1).double().mean())
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_predicts_something_infinite_has_diverged(predicts: Register, value: float) -> None:
+    name = predicts(lambda x: np.where(np.arange(len(x)) < 4, value, 1.0))
+    [classes] = train_victims(TWO, [Victim(Fit(name), 0, watch=TWO.test.x[2:6])])
+    assert classes.diverged == 1
+    assert classes.last_accuracy == float((TWO.test.y[4:] == 1).double().sum() / len(TWO.test))
+    assert classes.predictions is not None
+    assert classes.predictions.tolist() == [[-1, -1, -1, -1]]
+    [values] = train_victims(VALUES, [Victim(Fit(name), 0)])
+    assert values.diverged == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        pytest.param(
+            lambda x: np.zeros((len(x), 1)), r"an array \(\d+, 1\): expected \(\d+,\), numbers", id="a column"
+        ),
+        pytest.param(lambda x: ["1"] * len(x), "type <U1, such as .*: expected numbers", id="text"),
+    ],
+)
+def test_predictions_that_are_no_values_are_refused(
+    predicts: Register, answer: Callable[[Array], object], problem: str
+) -> None:
+    with pytest.raises(ValueError, match=f"estimator 'answers' predicted .*{problem}"):
+        train_victims(VALUES, [Victim(Fit(predicts(answer)), 0)])
 
 
 def test_it_is_not_trained_by_gradient_steps() -> None:

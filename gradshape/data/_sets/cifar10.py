@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gradshape.data._formats import impostor, read_members
+from gradshape.data._files import read_bytes, read_members
 from gradshape.data.errors import DataError
 from gradshape.data.source import PublishedFile, RawSplit, Source, register
 
@@ -15,6 +15,8 @@ _FOLDER = "cifar-10-batches-bin"
 _ARCHIVE = "cifar-10-binary.tar.gz"
 _TRAIN = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
 _TEST = ("test_batch.bin",)
+# Six batches of 10,000 rows, and a little beside them.
+_ARCHIVE_BYTES = 6 * 10_000 * _ROW + (1 << 20)
 
 
 def _read_batches(paths: list[Path], rows: int) -> RawSplit:
@@ -22,14 +24,11 @@ def _read_batches(paths: list[Path], rows: int) -> RawSplit:
     tables = []
     for path in paths:
         expected = f"{rows:,} rows of {_ROW:,} bytes"
-        try:
-            raw = np.fromfile(path, dtype=np.uint8)
-        except OSError as error:
-            raise DataError(path, f"cannot be read ({error.strerror}): expected {expected}") from error
-        if raw.size != rows * _ROW:
-            found = impostor(raw[:512].tobytes()) or f"has {raw.size:,} bytes"
-            raise DataError(path, f"{found}: expected {expected}")
-        table = raw.reshape(rows, _ROW)
+        raw = read_bytes(path, expected, most=rows * _ROW)
+        if len(raw) != rows * _ROW:
+            found = f"{len(raw):,}" if len(raw) < rows * _ROW else f"more than {rows * _ROW:,}"
+            raise DataError(path, f"has {found} bytes: expected {expected}")
+        table = np.frombuffer(raw, dtype=np.uint8).reshape(rows, _ROW)
         if table[:, 0].max() > 9:
             raise DataError(path, f"has a label {table[:, 0].max()}: expected class ids 0..9")
         tables.append(table)
@@ -51,7 +50,7 @@ def unpack(folder: Path) -> None:
     lacking = tuple(name for name in (*_TRAIN, *_TEST) if not (batches / name).exists())
     if not lacking:
         return
-    members = read_members(folder / _ARCHIVE, lacking, "the binary version of CIFAR-10")
+    members = read_members(folder / _ARCHIVE, lacking, "the binary version of CIFAR-10", most=_ARCHIVE_BYTES)
     batches.mkdir(exist_ok=True)
     for name, content in members.items():
         with tempfile.TemporaryDirectory(dir=batches) as scratch:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gradshape.data._formats import read_bytes
+from gradshape.data._files import read_bytes
 from gradshape.data._pairs import keep_pair
 from gradshape.data.errors import DataError
 from gradshape.data.source import PublishedFile, RawSplit, Source, register
@@ -25,7 +25,7 @@ FILES = tuple(
 DRESS, COAT = 3, 4
 
 
-def parse_idx(path: Path, raw: bytes, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+def parse_idx(path: Path, raw: bytes | bytearray, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """Return the bytes of an unzipped IDX file as an array of ``shape``.
 
     The header is big-endian: a magic number (0x08 for unsigned bytes, then the number of axes) and one
@@ -44,8 +44,10 @@ def parse_idx(path: Path, raw: bytes, shape: tuple[int, ...]) -> NDArray[np.uint
         raise DataError(path, f"has magic number {found}: expected {expected}")
     if tuple(lengths) != shape:
         raise DataError(path, f"has shape {tuple(lengths)}: expected {expected}")
-    if len(raw) != header + math.prod(shape):
-        raise DataError(path, f"has {len(raw) - header:,} bytes after its header: expected {math.prod(shape):,}")
+    content, declared = len(raw) - header, math.prod(shape)
+    if content != declared:
+        held = f"{content:,}" if content < declared else f"more than {declared:,}"
+        raise DataError(path, f"has {held} bytes after its header: expected {declared:,}")
     return np.frombuffer(raw, dtype=np.uint8, offset=header).reshape(shape)
 
 
@@ -54,11 +56,16 @@ def _file(folder: Path, name: str) -> Path:
     return zipped if zipped.exists() else folder / name
 
 
+def _read_idx(path: Path, expected: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    most = 4 * (1 + len(shape)) + math.prod(shape)
+    return parse_idx(path, read_bytes(path, expected, most=most), shape)
+
+
 def _read_split(folder: Path, prefix: str, rows: int) -> RawSplit:
     images_path = _file(folder, f"{prefix}-images-idx3-ubyte")
     labels_path = _file(folder, f"{prefix}-labels-idx1-ubyte")
-    images = parse_idx(images_path, read_bytes(images_path, "an IDX file of images"), (rows, 28, 28))
-    labels = parse_idx(labels_path, read_bytes(labels_path, "an IDX file of labels"), (rows,))
+    images = _read_idx(images_path, "an IDX file of images", (rows, 28, 28))
+    labels = _read_idx(labels_path, "an IDX file of labels", (rows,))
     if labels.max() > 9:
         raise DataError(labels_path, f"has a label {labels.max()}: expected class ids 0..9")
     return RawSplit(images[:, None], labels)

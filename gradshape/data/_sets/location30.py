@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from gradshape.data._formats import binary_table, read_members, shuffled
+from gradshape.data._files import read_members
+from gradshape.data._formats import binary_table, shuffled, table_bytes
 from gradshape.data.source import PublishedFile, RawSplit, Source, register
 
 _ARCHIVE = "dataset_location.tgz"
@@ -12,7 +13,8 @@ _MEMBER = "bangkok"
 def read(folder: Path, *, rows: int = 5_010, features: int = 446, train: int = 4_008) -> tuple[RawSplit, RawSplit]:
     """Read the records in a fixed random order: ``train`` of ``rows`` to train on, the rest to test on."""
     path = folder / _ARCHIVE
-    text = read_members(path, (_MEMBER,), f"a .tgz with a table {_MEMBER!r}")[_MEMBER]
+    most = table_bytes(features=features, rows=rows)
+    text = read_members(path, (_MEMBER,), f"a .tgz with a table {_MEMBER!r}", most=most)[_MEMBER]
     x, y = binary_table(path, text, features=features, classes=30, rows=rows)
     order = shuffled(rows, seed=30)
     return RawSplit(x[order[:train]], y[order[:train]]), RawSplit(x[order[train:]], y[order[train:]])

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradshape.data._formats import binary_table, read_members, shuffled
-from gradshape.data._npz import open_arrays
+from gradshape.data._arrays import open_arrays
+from gradshape.data._files import read_members
+from gradshape.data._formats import binary_table, shuffled, table_bytes
 from gradshape.data.errors import DataError
 from gradshape.data.source import PublishedFile, RawSplit, Source, register
 
@@ -34,7 +35,8 @@ CLASSES = 100
 
 
 def _read_table(path: Path, rows: int, features: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    text = read_members(path, (_MEMBER,), f"a .tgz with a table {_MEMBER!r}")[_MEMBER]
+    most = table_bytes(features=features, rows=rows)
+    text = read_members(path, (_MEMBER,), f"a .tgz with a table {_MEMBER!r}", most=most)[_MEMBER]
     return binary_table(path, text, features=features, classes=CLASSES, rows=rows)
 
 

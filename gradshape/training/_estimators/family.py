@@ -1,12 +1,14 @@
 """The family of learners that are no networks: each is fitted on its own, by its ``fit``."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gradshape import _seeds, learners
+from gradshape._randomness import process_randomness
 from gradshape.data import Dataset
 from gradshape.learners.registry import Array
 from gradshape.training._curves import score
@@ -39,7 +41,8 @@ class _Estimator:
     """One estimator, see :class:`gradshape.training.family.Stack`; its one epoch is the fit.
 
     Rows are shuffled by the victim's seed, as a network would see them. An estimator that cannot take the rows (a
-    classifier that is given one class only) predicts what is left to predict: that class.
+    classifier that is given one class only) predicts what is left to predict: that class. It has diverged if it
+    predicts something that is not finite.
     """
 
     def __init__(self, work: Workload, index: int) -> None:
@@ -47,6 +50,7 @@ class _Estimator:
         self._victim = work.victims[index]
         self._kept = work.table.kept(index)
         self._predict: Callable[[Tensor], Tensor]
+        self._errors: Tensor | None = None
 
     def train(self, epoch: int) -> None:
         train, victim, recipe = self._dataset.train, self._victim, self._victim.recipe
@@ -60,14 +64,27 @@ class _Estimator:
         if not self._dataset.regression and len(present) == 1:
             self._predict = lambda rows: torch.full((len(rows),), int(present[0]))
             return
-        estimator = learners.build(recipe.model, dict(recipe.settings), seed=_seeds.derive(victim.seed, "fit") >> 31)
-        estimator.fit(_array(x[order]), labels)
+        with self._randomness("fit draws"):
+            estimator = learners.build(
+                recipe.model, dict(recipe.settings), seed=_seeds.derive(victim.seed, "fit") >> 31
+            )
+            estimator.fit(_array(x[order]), labels)
 
         def predict(rows: Tensor) -> Tensor:
-            found = learners.check_predictions(estimator.predict(_array(rows)), len(rows), recipe.model)
-            return torch.from_numpy(np.ascontiguousarray(found)).to(y.dtype)
+            with self._randomness("predict draws"):
+                predicted = estimator.predict(_array(rows))
+            if self._dataset.regression:
+                return torch.from_numpy(learners.check_values(predicted, len(rows), recipe.model)).to(y.dtype)
+            classes = learners.check_classes(predicted, len(rows), self._dataset.num_classes, recipe.model)
+            return torch.from_numpy(classes)
 
         self._predict = predict
+
+    def _randomness(self, stream: str) -> AbstractContextManager[None]:
+        """The generators of the process as the victim's seed has them, for estimators that may draw from them."""
+        if learners.draws_nothing(self._victim.recipe.model):
+            return nullcontext()
+        return process_randomness(torch.device("cpu"), _seeds.derive(self._victim.seed, stream))
 
     def watched(self) -> Tensor | None:
         """See :meth:`gradshape.training.family.Stack.watched`; ``None`` for regression."""
@@ -75,19 +92,17 @@ class _Estimator:
         return None if self._dataset.regression or watch is None or not len(watch) else self._predict(watch)[None]
 
     def score(self, places: Sequence[int]) -> Score:
-        if self._dataset.regression:
-            return Score(torch.full((1,), torch.nan, dtype=torch.float64), torch.ones(1, dtype=torch.bool))
         test = self._dataset.test
+        if self._dataset.regression:
+            self._errors = self._predict(test.x).double() - test.y.double()
+            return Score(torch.full((1,), torch.nan, dtype=torch.float64), self._errors.isfinite().all()[None])
         return score(lambda x: self._predict(x)[None], [(test.x, test.y)])
 
     def remember(self, places: Sequence[int]) -> None:
         """Nothing: there is one epoch."""
 
     def learned(self, place: int) -> Learned:
-        if not self._dataset.regression:
-            return Learned()
-        test = self._dataset.test
-        return Learned(mse=float((self._predict(test.x).double() - test.y.double()).square().mean()))
+        return Learned() if self._errors is None else Learned(mse=float(self._errors.square().mean()))
 
     def keep(self, places: Sequence[int]) -> None:
         """There is one victim, which stays."""

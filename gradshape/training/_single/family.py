@@ -1,14 +1,14 @@
 """The family of all other networks, and of those whose gradients are probed: each is trained on its own."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from gradshape import _seeds
-from gradshape._randomness import process_randomness, random_state, set_random_state
+from gradshape._randomness import RandomState, process_randomness, random_state, set_random_state
 from gradshape.data import Dataset
 from gradshape.training._curves import classes, score
 from gradshape.training._probe.recorder import ProbeRecorder
@@ -66,29 +66,19 @@ class _SingleStack:
         )
         if victim.initial_optimizer is not None:
             self._stepper.restore_optimizer(victim.initial_optimizer)
-        self._drawn = (
-            _DrawnNumbers(work.device, _seeds.derive(victim.seed, "dropout")) if draws_numbers(model) else None
-        )
+        self._drawn = _DrawnNumbers(work.device, victim.seed) if draws_numbers(model) else _NoNumbers()
         self._best = Learned()
 
-    @contextmanager
-    def _randomness(self) -> Iterator[None]:
-        # Layers such as dropout draw from the process's generators: give them the victim's stream.
-        if self._drawn is None:
-            yield
-        else:
-            with self._drawn.go_on():
-                yield
-
     def train(self, epoch: int) -> None:
-        with self._randomness():
+        with self._drawn.training():
             self._model.train()
             for ids in epoch_ids([self._order], epoch, self._rows.home):
                 x, y = self._rows[ids[0]]
                 self._stepper.step(x, y, None if self._probe is None else self._probe.members(ids[0]))
             self._stepper.end_epoch()
-            self._model.eval()
-            if self._probe is not None:
+        self._model.eval()
+        if self._probe is not None:
+            with self._drawn.evaluation():
                 self._probe.end_epoch()
 
     @torch.no_grad()
@@ -96,13 +86,13 @@ class _SingleStack:
         watch = self._victim.watch
         if watch is None or not len(watch):
             return None
-        with self._randomness():
+        with self._drawn.evaluation():
             parts = watch.to(self._work.dtype).split(_EVALUATION_ROWS)
             return torch.cat([self._predict(part.to(self._work.device)) for part in parts], dim=1)
 
     @torch.no_grad()
     def score(self, places: Sequence[int]) -> Score:
-        with self._randomness():
+        with self._drawn.evaluation():
             return score(self._predict, self._test.split(_EVALUATION_ROWS))
 
     def _predict(self, x: Tensor) -> Tensor:
@@ -124,19 +114,33 @@ class _SingleStack:
         """There is one victim, which stays."""
 
 
+class _NoNumbers:
+    """What a network that draws nothing draws."""
+
+    def training(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def evaluation(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
 class _DrawnNumbers:
-    """A stream of numbers that layers draw from the process's generators, whatever others draw meanwhile."""
+    """What layers such as dropout, and user code, draw from the process's generators: streams of the victim's seed."""
 
     def __init__(self, device: torch.device, seed: int) -> None:
         self._device = device
         self._seed = seed
-        self._state: list[Tensor] | None = None
+        self._state: RandomState | None = None
 
     @contextmanager
-    def go_on(self) -> Iterator[None]:
-        """Draw from the stream, from where it was left."""
-        with process_randomness(self._device, self._seed):
+    def training(self) -> Iterator[None]:
+        """Draw from the training's stream, from where it was left."""
+        with process_randomness(self._device, _seeds.derive(self._seed, "dropout")):
             if self._state is not None:
                 set_random_state(self._state, self._device)
             yield
             self._state = random_state(self._device)
+
+    def evaluation(self) -> AbstractContextManager[None]:
+        """Draw the same every time, so that no training depends on what is predicted meanwhile."""
+        return process_randomness(self._device, _seeds.derive(self._seed, "evaluation"))

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
+from gradshape import models
 from gradshape._randomness import random_state, set_random_state
 from gradshape.clipping import normalizes_by_batch, per_sample
 from gradshape.shaping import Shaper, ShaperStack
@@ -17,15 +18,19 @@ from gradshape.training.optimizers import Optimizer
 from gradshape.training.state import State
 from gradshape.training.victim import OptimizerState
 
-_WITHOUT_RANDOMNESS = (
-    nn.Linear,
-    nn.Conv2d,
-    nn.ReLU,
-    nn.Flatten,
-    nn.MaxPool2d,
-    nn.Embedding,
-    nn.LayerNorm,
-    nn.GroupNorm,
+_WITHOUT_RANDOMNESS = frozenset(
+    {
+        nn.Linear,
+        nn.Conv2d,
+        nn.ReLU,
+        nn.Flatten,
+        nn.MaxPool2d,
+        nn.Embedding,
+        nn.LayerNorm,
+        nn.GroupNorm,
+        nn.Sequential,
+        models.Classifier,
+    }
 )
 # The gradient of this loss is known to the clipping.
 _LOSS = nn.CrossEntropyLoss(reduction="none")
@@ -146,7 +151,7 @@ class SingleStepper:
         sums: list[Tensor] = []
         for rows, labels in zip(x.split(size), y.split(size), strict=True):
             loss = _LOSS(self.model(rows), labels).sum() / self._rows_per_step
-            part = torch.autograd.grad(loss, trained)
+            part = torch.autograd.grad(loss, trained, allow_unused=True, materialize_grads=True)
             sums = [total.add_(more) for total, more in zip(sums, part, strict=True)] if sums else list(part)
         return sums
 
@@ -175,8 +180,8 @@ class SingleStepper:
 
 
 def draws_numbers(model: nn.Module) -> bool:
-    """Whether a forward pass may draw random numbers."""
-    return not all(isinstance(module, _WITHOUT_RANDOMNESS) for module in model.modules() if not any(module.children()))
+    """Whether a forward pass may draw random numbers: it may unless all of its modules are known not to."""
+    return not all(models.is_plain(module, _WITHOUT_RANDOMNESS) for module in model.modules())
 
 
 def _copy(parameters: Mapping[str, Tensor]) -> State:

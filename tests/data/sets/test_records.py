@@ -10,6 +10,9 @@ from gradshape.data import DataError, load, source
 from gradshape.data._sets import location30, purchase100
 from tests.data import publish
 
+# These sets have up to 100 classes, and their files here have few rows.
+pytestmark = pytest.mark.filterwarnings("ignore:.* has no train rows of class:UserWarning")
+
 
 @pytest.fixture
 def location(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
