@@ -18,6 +18,17 @@ def process_randomness(device: torch.device, seed: int = 0) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def if_nobody_draws() -> Iterator[bool]:
+    """Give whether no other thread is in :func:`process_randomness`; if so, none enters it until this context ends."""
+    free = _one_at_a_time.acquire(blocking=False)
+    try:
+        yield free
+    finally:
+        if free:
+            _one_at_a_time.release()
+
+
 def random_state(device: torch.device) -> list[Tensor]:
     """Return the states of the generators of the CPU and of ``device``."""
     return [torch.get_rng_state()] + ([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-from gradshape import _validate
+from gradshape import _global_state, _validate
 from gradshape._randomness import process_randomness
 
 
@@ -48,11 +48,11 @@ Builder = Callable[[tuple[int, ...], int], nn.Module]
 
 
 def _linear(inputs: int, outputs: int) -> nn.Linear:
-    return skip_init(nn.Linear, inputs, outputs)  # type: ignore[no-any-return]
+    return skip_init(nn.Linear, inputs, outputs, dtype=torch.float32)  # type: ignore[no-any-return]
 
 
 def _conv(inputs: int, outputs: int) -> nn.Conv2d:
-    return skip_init(nn.Conv2d, inputs, outputs, kernel_size=3, padding=1)  # type: ignore[no-any-return]
+    return skip_init(nn.Conv2d, inputs, outputs, kernel_size=3, padding=1, dtype=torch.float32)  # type: ignore[no-any-return]
 
 
 def _dense(*hidden: int) -> Builder:
@@ -175,7 +175,7 @@ def _built(make: Builder, input_shape: tuple[int, ...], num_classes: int, genera
     # The seed is drawn from a copy, so that the weights that build() draws do not depend on whether one was needed.
     copy = torch.Generator().set_state(generator.get_state())
     seed = int(torch.randint(2**62, (), generator=copy))
-    with process_randomness(torch.device("cpu"), seed):
+    with process_randomness(torch.device("cpu"), seed), _global_state.restored():
         return make(input_shape, num_classes)
 
 
