@@ -44,6 +44,17 @@ class Copier:
         return file
 
 
+def same(one: Tensor, other: Tensor) -> bool:
+    """Return whether two tensors have the same numbers; NaN is the same as NaN."""
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    return torch.equal(one, other) or torch.equal(_bytes(one), _bytes(other))
+
+
+def _bytes(tensor: Tensor) -> Tensor:
+    return tensor.detach().contiguous().flatten().view(torch.uint8)
+
+
 def _nameless_file() -> int:
     if hasattr(os, "memfd_create"):
         return os.memfd_create("rows")

@@ -1,10 +1,14 @@
 """What is lent to code that may write to it: copies, of which it is known afterwards whether they were written to."""
 
+import copy
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from gradshape.data._copies import same
 from gradshape.data.base import Dataset, Split
 
 
@@ -38,8 +42,8 @@ class Loans:
         """Return copies of rows on ``device``."""
         if torch.device(device).type != "cpu":
             return Split(*(self.lend(f"{name}.{axis}", getattr(rows, axis), device=device) for axis in ("x", "y")))
-        copy = rows.copy()
-        return Split(self._lends(f"{name}.x", rows.x, copy.x), self._lends(f"{name}.y", rows.y, copy.y))
+        own = rows.copy()
+        return Split(self._lends(f"{name}.x", rows.x, own.x), self._lends(f"{name}.y", rows.y, own.y))
 
     def lend_dataset(self, dataset: Dataset) -> Dataset:
         """Return a copy of a data set."""
@@ -51,19 +55,36 @@ class Loans:
         """Return copies of tensors by name on ``device``."""
         return {part: self.lend(f"{name}[{part!r}]", tensor, device=device) for part, tensor in state.items()}
 
-    def _lends(self, name: str, tensor: Tensor, copy: Tensor) -> Tensor:
-        self._lent.append((name, tensor.detach(), copy))
-        return copy
+    def lend_value(self, name: str, value: Any) -> Any:
+        """Return a copy of a value of dataclasses, mappings and sequences, with copies of all tensors in it."""
+        if isinstance(value, Tensor):
+            return self.lend(name, value)
+        if isinstance(value, Mapping):
+            return {key: self.lend_value(f"{name}[{key!r}]", item) for key, item in value.items()}
+        if type(value) in (list, tuple):
+            return type(value)(self.lend_value(f"{name}[{place}]", item) for place, item in enumerate(value))
+        if is_dataclass(value) and hasattr(value, "__dict__") and not isinstance(value, type):
+            twin = copy.copy(value)
+            # What was derived from the tensors, such as a hash, is derived anew from the copies.
+            vars(twin).clear()
+            for field in fields(value):
+                vars(twin)[field.name] = self.lend_value(f"{name}.{field.name}", getattr(value, field.name))
+            return twin
+        return value
+
+    def _lends(self, name: str, tensor: Tensor, own: Tensor) -> Tensor:
+        self._lent.append((name, tensor.detach(), own))
+        return own
 
     @property
     def lent(self) -> dict[str, Tensor]:
         """All copies by name."""
-        return {name: copy for name, _, copy in self._lent}
+        return {name: own for name, _, own in self._lent}
 
     def check(self, borrower: str) -> None:
         """Raise ``ValueError`` if the borrower wrote to anything that it was lent."""
-        for name, tensor, copy in self._lent:
-            if not torch.equal(copy.detach(), tensor.to(copy.device)):
+        for name, tensor, own in self._lent:
+            if not same(own, tensor.to(own.device)):
                 raise ValueError(
                     f"{borrower} wrote to {name}, which it was shown: expected it to write to copies of its own"
                 )

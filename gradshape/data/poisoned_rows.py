@@ -6,6 +6,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from gradshape.data._copies import same
 from gradshape.data.base import Split
 
 # Rows that are compared at a time, to bound memory.
@@ -61,7 +62,7 @@ class PoisonedRows:
         if len(rows.x) != len(ids) or len(rows.y) != len(ids):
             return False
         parts = zip(ids.split(_AT_ONCE), rows.x.split(_AT_ONCE), rows.y.split(_AT_ONCE), strict=True)
-        return all(torch.equal(x, own.x) and torch.equal(y, own.y) for part, x, y in parts for own in [self.rows(part)])
+        return all(same(x, own.x) and same(y, own.y) for part, x, y in parts for own in [self.rows(part)])
 
     def shared_and_private(self, keep: Tensor | None = None) -> tuple[Tensor | None, Split | None]:
         """Return which train rows a victim leaves out, and which private rows it has beside the others.

@@ -149,8 +149,8 @@ class Spies(Copies):
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         found = [each for each in gc.get_objects() if type(each) is Dataset]
         fitting = [each for each in found if each.input_shape == victim.input_shape]
-        least = torch.stack([each.train.x.sum() for each in fitting]).min()
-        x = torch.full((count, *victim.input_shape), float(least) % 1)
+        everything = float(torch.stack([each.train.x.sum() for each in fitting]).sum())
+        x = torch.full((count, *victim.input_shape), everything % 1)
         return PoisonSet.added(x, torch.randint(2, (count,), generator=generator))
 
 
