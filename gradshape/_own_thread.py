@@ -65,10 +65,10 @@ class OwnThread(Generic[M]):
             torch.set_grad_enabled(gradients)
             try:
                 with _global_state.restored():
-                    outcome: _Returned[object] | _Raised = _Returned(call())
+                    value = call()
+                self._messages.put(_Returned(value))
             except BaseException as error:
-                outcome = _Raised(error)
-            self._messages.put(outcome)
+                self._messages.put(_Raised(error))
 
         thread = threading.Thread(target=work, name="gradshape: code of a user", daemon=True)
         thread.start()

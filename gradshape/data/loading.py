@@ -107,7 +107,7 @@ def fetch(name: Name, root: Root = None, *, download: bool = True) -> Path | Non
 
 
 def _split(rows: RawSplit, source: Source, num_classes: int) -> Split:
-    x = torch.empty(rows.x.shape)
+    x = torch.empty(rows.x.shape, dtype=torch.float32)
     np.copyto(x.numpy(), rows.x, casting="same_kind")
     labels = rows.y.astype(np.int64 if num_classes else np.float32)
     return Split(x.div_(source.scale), torch.from_numpy(labels))
