@@ -118,7 +118,7 @@ _GENERATORS: Mapping[str, _Setting] = {
 # Names of the generators' states; those of the rest of the state are settings.
 GENERATORS = frozenset(_GENERATORS)
 
-State = Mapping[str, Any]
+State = dict[str, Any]
 
 _lock = Lock()
 _inside = 0
@@ -160,7 +160,9 @@ def _enter() -> None:
     global _inside, _before
     with _lock:
         if not _inside:
-            _before = _read({**_OF_PROCESS, **_GENERATORS})
+            _before = _read(_OF_PROCESS)
+            with _randomness.if_nobody_draws() as free:
+                _before |= _read(_GENERATORS) if free else {}
             torch.set_default_dtype(torch.float32)
         _inside += 1
 
@@ -172,9 +174,9 @@ def _leave() -> None:
         if _inside:
             return
         _write(_OF_PROCESS, _before)
-        # A training in another thread that draws from the generators just now restores them itself.
+        # A training in another thread that draws from the generators restores them itself.
         with _randomness.if_nobody_draws() as free:
-            if free:
+            if free and _before.keys() >= GENERATORS:
                 _write(_GENERATORS, _before)
         _before = {}
 
