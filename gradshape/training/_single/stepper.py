@@ -94,9 +94,9 @@ class SingleStepper:
         else:
             writes = x._version
             gradients = self._replay(self._gradients, x, y, members)
-            if self._by_sample and x._version != writes:
+            if x._version != writes and (self._by_sample or self._subsets is not None):
                 raise ValueError(
-                    f"the network {type(self.model).__name__} writes to its input, which is passed to it several times: "
+                    f"the network {type(self.model).__name__} writes to its input, which it is given several times: "
                     "expected it to write to a copy, such as x.clone()"
                 )
             if self._subsets is not None and not self._by_sample:
