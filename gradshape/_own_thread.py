@@ -33,7 +33,10 @@ class OwnThread(Generic[M]):
 
     The thread begins without anything that belongs to its caller: neither stack frames nor thread-local state such as
     ``autocast``. Only the number of torch's threads and whether gradients are recorded are the caller's. What the call
-    changes of the state of the process is restored at its end, see :func:`gradshape._global_state.restored`.
+    changes of the state of the process is restored when it ends, see :func:`gradshape._global_state.restored`.
+
+    A call that its caller leaves, because it is interrupted, cannot be ended by force: it ends when it next tells
+    something, at the latest with the process.
     """
 
     def __init__(self) -> None:
@@ -64,26 +67,31 @@ class OwnThread(Generic[M]):
             torch.set_num_threads(torch_threads)
             torch.set_grad_enabled(gradients)
             try:
-                with _global_state.restored():
-                    value = call()
-                self._messages.put(_Returned(value))
+                value = call()
             except BaseException as error:
-                self._messages.put(_Raised(error))
+                outcome: _Returned[object] | _Raised = _Raised(error)
+            else:
+                outcome = _Returned(value)
+            # Threads that begin later, and some products, take the number that was set last in any thread.
+            torch.set_num_threads(torch_threads)
+            self._messages.put(outcome)
+            del outcome
 
         thread = threading.Thread(target=work, name="gradshape: code of a user", daemon=True)
-        thread.start()
         message: M | _Returned[object] | _Raised | None = None
         try:
-            while True:
-                message = self._messages.get()
-                if isinstance(message, _Returned):
-                    thread.join()
-                    return cast("R", message.value)
-                if isinstance(message, _Raised):
-                    thread.join()
-                    raise message.error
-                if hear is not None:
-                    hear(message)
+            with _global_state.restored():
+                thread.start()
+                while True:
+                    message = self._messages.get()
+                    if isinstance(message, _Returned):
+                        thread.join()
+                        return cast("R", message.value)
+                    if isinstance(message, _Raised):
+                        thread.join()
+                        raise message.error
+                    if hear is not None:
+                        hear(message)
         finally:
             self._left.set()
             # An error refers to this frame by its traceback: it would keep itself, and all that the frame has, alive.

@@ -3,6 +3,7 @@
 import random
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from gradshape import _global_state
 from gradshape._own_thread import OwnThread
 from gradshape._randomness import process_randomness
 
+_BACKENDS: Any = torch.backends
 MOVES: dict[str, Callable[[], object]] = {
     "torch's default dtype": lambda: torch.set_default_dtype(torch.float64),
     "torch's default device": lambda: torch.set_default_device("meta"),
@@ -35,7 +37,7 @@ PRECISIONS: dict[str, Callable[[], object]] = {
 if hasattr(torch.backends, "fp32_precision"):
     PRECISIONS |= {
         "all": lambda: setattr(torch.backends, "fp32_precision", "tf32"),
-        "of the processor": lambda: setattr(torch.backends.mkldnn.matmul, "fp32_precision", "bf16"),
+        "of the processor": lambda: setattr(_BACKENDS.mkldnn.matmul, "fp32_precision", "bf16"),
         "old and new": lambda: [PRECISIONS[name]() for name in ("products", "of the processor")],
     }
 

@@ -38,7 +38,7 @@ class Copier:
     def _in_file(self) -> int:
         file = _nameless_file()
         weakref.finalize(self, os.close, file)
-        left = memoryview(self._tensor.contiguous().numpy()).cast("B")
+        left = memoryview(self._tensor.contiguous().numpy().data).cast("B")
         while left:
             left = left[os.write(file, left) :]
         return file

@@ -23,7 +23,7 @@ DEEDS: dict[str, Callable[[Split], object]] = {
     "labels": lambda rows: rows.y.fill_(0),
     "labels-numpy": lambda rows: rows.y.numpy().fill(1),
     "resized": lambda rows: rows.x.resize_(2, 5),
-    "exchanged": lambda rows: rows.x.set_(torch.zeros_like(rows.x)),
+    "exchanged": lambda rows: rows.x.set_(torch.zeros_like(rows.x).untyped_storage()),
 }
 
 

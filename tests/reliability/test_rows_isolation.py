@@ -14,6 +14,7 @@ from gradshape.attacks.threat import Goal
 from gradshape.data import Dataset, Split
 from gradshape.training import SGD, Recipe, TrainedModel
 from gradshape_bench.jobs import Craft
+from tests.bench.engines.sample import KINDS, results
 from tests.reachable import reachable, surroundings
 
 RECIPE = Recipe("lr", SGD(0.1), batch_size=7, epochs=1)
@@ -65,13 +66,30 @@ class Aimed(Thief):
     threat: ClassVar[ThreatModel] = TARGETED
 
 
+@dataclass(frozen=True)
+class Counts(Thief):
+    """Tells in its notes how many data sets and rows of others it can get at, wherever it runs."""
+
+    def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
+        things = list(reachable(victim, self, generator, surroundings()))
+        reached = [thing for thing in things if isinstance(thing, (Dataset, Craft))]
+        tensors = [thing for thing in things if isinstance(thing, Tensor)]
+        poison = super().craft(victim, count, generator=generator)
+        return replace(poison, notes={"reached": len(reached), "tensors": len(tensors)})
+
+
 def things_of(attack: Attack) -> list[Any]:
     found.clear()
     networks = (TrainedModel(replace(RECIPE, epochs=2), dict(models.build("lr", (3,), 2).named_parameters())),)
-    secret = {"row": DATA.test}
-    Craft(DATA, "cpu", attack, RECIPE, 0, networks=networks).do(lambda _, kept=secret: None)
+    secret = [DATA.test]
+
+    def beat(progress: object) -> None:
+        """Holds on to what the attack must not find."""
+        assert secret
+
+    Craft(DATA, "cpu", attack, RECIPE, 0, networks=networks).do(beat)
     [things] = found
-    return things
+    return list(things)
 
 
 def has(things: list[Any], rows: Split) -> bool:
@@ -112,3 +130,14 @@ def test_it_runs_in_a_thread_of_its_own_that_ends() -> None:
     assert threads
     assert threading.current_thread() not in threads
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("kind", ["inline", "threads", "processes"])
+def test_engines_leave_nothing_within_reach(kind: str) -> None:
+    engine = KINDS[kind]()
+    try:
+        [poison] = results(engine, Craft(DATA, "cpu", Counts(), RECIPE, 0))
+    finally:
+        engine.close()
+    # The train rows and their labels.
+    assert poison.notes == {"reached": 0, "tensors": 2}

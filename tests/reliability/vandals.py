@@ -70,7 +70,7 @@ class VandalTrigger(BadNetsPatch):
     def label(self) -> str:
         return "vandal_trigger"
 
-    def triggered(self, rows: Split) -> Split | None:
+    def triggered(self, rows: Split) -> Split:
         rows.x.zero_()
         return super().triggered(rows)
 
