@@ -72,6 +72,17 @@ def random_state(device: torch.device) -> RandomState:
         return RandomState(torch_state(device), np.random.get_state(), random.getstate())  # noqa: NPY002
 
 
+@contextmanager
+def if_nobody_draws() -> Iterator[bool]:
+    """Give whether no other thread is in :func:`process_randomness`; if so, none enters it until this context ends."""
+    free = _one_at_a_time.acquire(blocking=False)
+    try:
+        yield free
+    finally:
+        if free:
+            _one_at_a_time.release()
+
+
 def set_random_state(state: RandomState, device: torch.device) -> None:
     """Restore the states that :func:`random_state` returned."""
     with _one_at_a_time:

@@ -19,7 +19,8 @@ def penultimate_features(network: nn.Module, x: Tensor) -> Tensor:
     torch.Size([4, 5])
     """
     with torch.no_grad():
-        features = torch.cat([models.penultimate(network, part) for part in x.split(rows_per_pass(network, x))])
+        # Copies: networks may write to what they are given.
+        features = torch.cat([models.penultimate(network, part.clone()) for part in x.split(rows_per_pass(network, x))])
     broken = int((~features.isfinite().flatten(1).all(1)).sum())
     if broken:
         raise ValueError(

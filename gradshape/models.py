@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-from gradshape import _validate
+from gradshape import _global_state, _validate
 from gradshape._randomness import process_randomness
 
 
@@ -49,11 +49,11 @@ Builder = Callable[[tuple[int, ...], int], nn.Module]
 
 
 def _linear(inputs: int, outputs: int) -> nn.Linear:
-    return skip_init(nn.Linear, inputs, outputs)  # type: ignore[no-any-return]
+    return skip_init(nn.Linear, inputs, outputs, dtype=torch.float32)  # type: ignore[no-any-return]
 
 
 def _conv(inputs: int, outputs: int) -> nn.Conv2d:
-    return skip_init(nn.Conv2d, inputs, outputs, kernel_size=3, padding=1)  # type: ignore[no-any-return]
+    return skip_init(nn.Conv2d, inputs, outputs, kernel_size=3, padding=1, dtype=torch.float32)  # type: ignore[no-any-return]
 
 
 def _dense(*hidden: int) -> Builder:
@@ -178,7 +178,8 @@ def _fresh(
     else:
         # The seed is drawn from a copy: the weights that are drawn below do not depend on whether one was needed.
         copy = torch.Generator().set_state(generator.get_state())
-        with process_randomness(torch.device("cpu"), int(torch.randint(2**62, (), generator=copy))):
+        seed = int(torch.randint(2**62, (), generator=copy))
+        with process_randomness(torch.device("cpu"), seed), _global_state.restored():
             model = make(input_shape, num_classes)
         _check_built(model, name)
     with torch.no_grad():

@@ -65,7 +65,7 @@ def decision_regions(classify: Callable[[Tensor], Tensor], *, side: int = 64) ->
     ([0, 0, 1, 1], 1.0)
     """
     _validate.positive_int(side=side)
-    centres = (torch.arange(side) + 0.5) / side
+    centres = (torch.arange(side, dtype=torch.float32) + 0.5) / side
     second, first = torch.meshgrid(centres, centres, indexing="ij")
     points = torch.stack([first, second], dim=2).flatten(0, 1)
     with torch.no_grad():

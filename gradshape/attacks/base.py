@@ -4,16 +4,17 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import ClassVar, final
 
 import torch
 from torch import Tensor, nn
 
 from gradshape import _seeds
+from gradshape._own_thread import OwnThread
 from gradshape.attacks.poison_set import PoisonSet
-from gradshape.attacks.threat import ThreatModel
-from gradshape.data import Dataset, Split
+from gradshape.attacks.threat import Goal, ThreatModel
+from gradshape.data import Dataset, Loans, Split
 from gradshape.training import AnyRecipe, State, TrainedModel
 
 
@@ -37,6 +38,14 @@ Progress = Callable[[Crafting], None]
 class VictimView:
     """What an attack sees of its victim while it crafts; asking for what its threat model does not grant raises.
 
+    It holds copies of what is granted, and nothing else.
+
+    Args:
+        threat: of the attack.
+        dataset, recipe, parameters, target, device, intended, networks: as for :meth:`Attack.__call__`.
+        progress: told how far the attack is.
+        loans: what the copies are lent by.
+
     Attributes:
         input_shape, num_classes, regression: always known.
         device: where all tensors of the view are, and where crafting is to compute.
@@ -54,25 +63,36 @@ class VictimView:
         device: torch.device | str = "cpu",
         intended: Tensor | None = None,
         networks: Sequence[TrainedModel] = (),
+        loans: Loans | None = None,
     ) -> None:
+        loans = loans or Loans()
         self.device = torch.device(device)
         self.input_shape = dataset.input_shape
         self.num_classes = dataset.num_classes
         self.regression = dataset.regression
-        self._progress = progress
-        self._target = None if target is None else target.to(self.device)
         self._threat = threat
-        self._train = dataset.train.to(self.device)
-        self._recipe = recipe
-        self._parameters = parameters and {name: value.to(self.device) for name, value in parameters.items()}
-        self._intended = None if intended is None else intended.to(self.device)
-        self._networks = networks
-        self._test = dataset.test.to(self.device)
+        self._progress = progress
+
+        def rows(name: str, split: Split) -> Split:
+            return loans.lend_rows(name, split, device=self.device)
+
+        self._train = rows("train", dataset.train) if threat.training_data.granted else None
+        self._candidates = rows("candidates", dataset.test) if threat.goal is Goal.TARGETED else None
+        self._recipe = recipe if threat.algorithm.granted else None
+        self._parameters: State | None = None
+        if parameters is not None and threat.parameters.granted:
+            self._parameters = loans.lend_state("parameters", parameters, device=self.device)
+        self._target = None if target is None else rows("target", target)
+        self._intended = None if intended is None else loans.lend("intended", intended, device=self.device)
+        self._networks = [
+            TrainedModel(network.recipe, loans.lend_state(f"networks[{place}]", network.state))
+            for place, network in enumerate(networks)
+        ]
 
     @property
     def train(self) -> Split:
         """The clean training rows."""
-        if not self._threat.training_data.granted:
+        if self._train is None:
             raise PermissionError("the attack's threat model grants no knowledge of the training data")
         return self._train
 
@@ -111,7 +131,9 @@ class VictimView:
     @property
     def candidates(self) -> Split:
         """Test rows, which a targeted attacker may make poison from: Hong et al. 2020, section 6.3."""
-        return self._test
+        if self._candidates is None:
+            raise PermissionError("the attack's threat model is of an indiscriminate attack, which sees no test rows")
+        return self._candidates
 
     @cached_property
     def networks(self) -> list[nn.Module]:
@@ -129,7 +151,7 @@ class VictimView:
 class Attack(ABC):
     """Base of all attacks. Authors write :meth:`budget` and :meth:`craft` in a frozen dataclass of plain values.
 
-    Calling an attack is final: it gives ``craft`` what the threat model grants, and checks what comes back.
+    Calling an attack is final: it gives ``craft`` copies of what the threat model grants, and checks what comes back.
     """
 
     threat: ClassVar[ThreatModel]
@@ -164,6 +186,7 @@ class Attack(ABC):
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         """Return ``count`` (> 0) poison rows, with all randomness from ``generator``.
 
+        It runs in a thread of its own, see :meth:`__call__`, and must not write to what the view shows.
         The generator is the CPU's, so that a seed draws the same numbers everywhere: move what is drawn to
         ``victim.device``. The rows may be returned on that device or on the CPU.
         """
@@ -211,6 +234,10 @@ class Attack(ABC):
     ) -> PoisonSet:
         """Craft poison for ``dataset``.
 
+        ``craft`` runs in a thread of its own, where nothing is within reach but copies of what the threat model grants,
+        and what it changes of the state of the process (torch's default dtype, random generators and the like) is put
+        back. So it can change no other result.
+
         Args:
             dataset: the clean data. seed: source of all randomness: the same seed gives the same poison. recipe,
             parameters: the victim's, for attacks that know them. target: test rows to be misclassified, for targeted
@@ -221,29 +248,34 @@ class Attack(ABC):
 
         Raises:
             ValueError: the attack cannot be made on this data, or ``craft`` broke a rule (number of
-                rows, shape, dtype, range, labels, ids); the message names the attack and the value.
+                rows, shape, dtype, range, labels, ids) or wrote to what it was shown; the message names the attack and
+                the value.
         """
         count = self.budget(len(dataset.train))
         if count < 0:
             raise ValueError(f"{self.label}: budget {count}: expected at least 0")
         if count == 0:
             return PoisonSet.empty(dataset)
-        reason = self.unsuitable(dataset)
+        reason = self.unsuitable(dataset.copy())
         if reason is not None:
             raise ValueError(f"{self.label} cannot be made on {dataset.name}: {reason}")
         self._check_call(dataset, target, intended, networks)
+        thread, loans = OwnThread[Crafting](), Loans()
         view = VictimView(
             self.threat,
             dataset,
             recipe=recipe,
             parameters=parameters,
-            progress=progress,
+            progress=thread.tell,
             target=target,
             device=device,
             intended=intended,
             networks=networks,
+            loans=loans,
         )
-        poison = self.craft(view, count, generator=_seeds.stream(seed, "craft", self.stream)).cpu()
+        craft = partial(self.craft, view, count, generator=_seeds.stream(seed, "craft", self.stream))
+        poison = thread.run(craft, hear=progress).cpu()
+        loans.check(f"attack {self.label}")
         self._check_count(poison, count)
         if len(poison):
             self._check(poison, len(poison), dataset)

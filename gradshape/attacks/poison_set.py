@@ -60,7 +60,12 @@ class PoisonSet:
     def empty(cls, dataset: Dataset) -> "PoisonSet":
         """No poison for ``dataset``."""
         none = torch.empty(0, dtype=torch.int64)
-        return cls(torch.empty(0, *dataset.input_shape), torch.empty(0, dtype=dataset.train.y.dtype), none, none)
+        return cls(
+            torch.empty(0, *dataset.input_shape, dtype=torch.float32),
+            torch.empty(0, dtype=dataset.train.y.dtype),
+            none,
+            none,
+        )
 
     @classmethod
     def added(

@@ -1,13 +1,19 @@
 """What a data set is: two labelled splits whose values are checked once, and a hash of them."""
 
+import copy
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
 from gradshape import _digest
 from gradshape.data._checks import outside
+from gradshape.data._copies import Copier
+
+# What copies the rows of a split; kept apart from it, so that a split that is sent to another process is plain rows.
+_copiers: "WeakKeyDictionary[Split, tuple[Copier, Copier]]" = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,13 +40,25 @@ class Split:
         """Return the same rows on ``device``."""
         return Split(self.x.to(device), self.y.to(device))
 
+    def copy(self) -> "Split":
+        """Return a copy, to hand to code that may write to it. Large rows take memory once only, however many copies.
+
+        >>> rows = Split(torch.zeros(2, 3), torch.tensor([0, 1]))
+        >>> rows.copy().x.fill_(1).sum(), rows.x.sum()
+        (tensor(6.), tensor(0.))
+        """
+        if self not in _copiers:
+            _copiers[self] = Copier(self.x), Copier(self.y)
+        x, y = _copiers[self]
+        return Split(x.copy(), y.copy())
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """A train and a test split of one classification or regression task.
 
     The arrays are checked at construction and must not be written to afterwards: ``fingerprint``
-    names them in caches and records.
+    names them in caches and records. Attacks, defences and whatever else is not the library's get copies.
 
     Attributes:
         name: the name it was loaded by, or the name of its file without the suffix.
@@ -83,6 +101,18 @@ class Dataset:
     def fingerprint(self) -> str:
         """sha256 (hex) over both splits and the number of classes."""
         return _digest.name([self.num_classes, self.train.fingerprint, self.test.fingerprint])
+
+    def copy(self) -> "Dataset":
+        """Return a copy, to hand to code that may write to it; see :meth:`Split.copy`."""
+        return self.with_copies(self.train.copy(), self.test.copy())
+
+    def with_copies(self, train: Split, test: Split) -> "Dataset":
+        """Return the same task with copies of its rows, whose values are not checked again."""
+        twin = copy.copy(self)
+        # What is hashed of the copy are its own rows.
+        vars(twin).pop("fingerprint", None)
+        vars(twin).update(train=train, test=test)
+        return twin
 
     def subset(self, *, train: int | None = None, test: int | None = None, seed: int = 0) -> "Dataset":
         """Return the same task with at most ``train`` and ``test`` rows, drawn by seed and balanced by class.

@@ -150,7 +150,7 @@ def _unit(where: str, values: NDArray[Any], scale: int) -> Tensor:
         problem = outside(values, most=scale, slack=scale * rounding(values.dtype)) if rounded else None
         if problem is not None:
             raise ValueError(f"{where} {problem}: expected values in [0, {scale}]")
-    unit = torch.empty(values.shape)
+    unit = torch.empty(values.shape, dtype=torch.float32)
     np.copyto(unit.numpy(), values, casting="same_kind")
     unit.div_(scale)
     return unit.clamp_(0, 1) if rounded else unit

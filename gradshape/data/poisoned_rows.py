@@ -6,7 +6,11 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from gradshape.data._copies import same
 from gradshape.data.base import Split
+
+# Rows that are compared at a time, to bound memory.
+_AT_ONCE = 8192
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,10 +52,17 @@ class PoisonedRows:
         return ids >= len(self.train)
 
     def rows(self, ids: Tensor) -> Split:
-        """Return the rows of these ids, in this order."""
+        """Return copies of the rows of these ids, in this order."""
         if self.poison is None:
             return Split(self.train.x[ids], self.train.y[ids])
-        return Split(torch.cat([self.train.x, self.poison.x])[ids], torch.cat([self.train.y, self.poison.y])[ids])
+        return Split(_select(self.train.x, self.poison.x, ids), _select(self.train.y, self.poison.y, ids))
+
+    def hold(self, rows: Split, ids: Tensor) -> bool:
+        """Return whether these are the very rows of these ids, in this order."""
+        if len(rows.x) != len(ids) or len(rows.y) != len(ids):
+            return False
+        parts = zip(ids.split(_AT_ONCE), rows.x.split(_AT_ONCE), rows.y.split(_AT_ONCE), strict=True)
+        return all(same(x, own.x) and same(y, own.y) for part, x, y in parts for own in [self.rows(part)])
 
     def shared_and_private(self, keep: Tensor | None = None) -> tuple[Tensor | None, Split | None]:
         """Return which train rows a victim leaves out, and which private rows it has beside the others.
@@ -70,3 +81,12 @@ class PoisonedRows:
             kept = keep[len(self.train) :]
             private = Split(private.x[kept], private.y[kept])
         return ids if len(ids) else None, private
+
+
+def _select(first: Tensor, second: Tensor, ids: Tensor) -> Tensor:
+    """Return ``torch.cat([first, second])[ids]`` without putting all of both together."""
+    selected = first.new_empty(len(ids), *first.shape[1:])
+    of_second = ids >= len(first)
+    selected[~of_second] = first[ids[~of_second]]
+    selected[of_second] = second[ids[of_second] - len(first)]
+    return selected

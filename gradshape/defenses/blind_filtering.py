@@ -1,13 +1,15 @@
 """Filtering by a defence that is not told which rows are poison."""
 
 import time
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from gradshape import _seeds
-from gradshape.data import PoisonedRows, Split
+from gradshape._own_thread import OwnThread
+from gradshape.data import Loans, PoisonedRows, Split
 from gradshape.defenses.base import Defense, Suspect
 from gradshape.training import AnyRecipe, TrainedModel
 
@@ -26,7 +28,8 @@ def rows_to_keep(
     """Ask a defence which rows to keep.
 
     The defence gets copies of the rows in an order that cannot be told without the poison, and runs in a thread of its
-    own, so that none of the stack frames above it holds the poison.
+    own, so that none of the stack frames above it holds the poison. What it changes of the state of the process is put
+    back. So it can change no other result.
 
     Args:
         defense: the defence.
@@ -42,8 +45,9 @@ def rows_to_keep(
         took.
 
     Raises:
-        ValueError: as :meth:`Defense.filter`.
+        ValueError: as :meth:`Defense.filter`, or the defence wrote to what it was shown; the message names it.
     """
+    loans = Loans()
     present = rows.present
     order = present[torch.randperm(len(present), generator=_seeds.stream(seed, "filter order", secret))]
     shown = rows.rows(order)
@@ -53,21 +57,19 @@ def rows_to_keep(
         num_classes=num_classes,
         assumptions=defense.assumptions,
         recipe=recipe,
-        model=model,
-        clean=rows.train,
-        targets=targets,
+        model=None if model is None else replace(model, state=loans.lend_state("model", model.state)),
+        clean=loans.lend_rows("clean", rows.train) if defense.assumptions.knows_clean else None,
+        targets=None if targets is None else loans.lend_rows("targets", targets),
         budget=0 if rows.poison is None else len(rows.poison),
         poison=rows.is_poison(order),
     )
     began = time.perf_counter()
-    mask = _in_own_thread(defense, suspect, _seeds.stream(seed, "filter"))
+    mask = OwnThread[None]().run(partial(defense.filter, suspect, generator=_seeds.stream(seed, "filter")))
     seconds = time.perf_counter() - began
+    loans.check(repr(defense))
+    if not rows.hold(suspect, order):
+        raise ValueError(f"{defense!r} wrote to the rows that it was shown: expected it to write to copies of its own")
     keep = torch.ones(len(rows), dtype=torch.bool)
     if mask is not None:
         keep[order] = mask
     return keep, seconds
-
-
-def _in_own_thread(defense: Defense, suspect: Suspect, generator: torch.Generator) -> Tensor | None:
-    with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(torch.get_num_threads(),)) as thread:
-        return thread.submit(defense.filter, suspect, generator=generator).result()

@@ -125,7 +125,7 @@ def agrees_with_neighbors(features: Tensor, y: Tensor, *, k: int) -> Tensor:
         distance[own, first + own] = -1
         nearest = distance.topk(most, dim=1, largest=False).indices
         votes = torch.arange(most, device=y.device) < voting[part, None]
-        count = torch.zeros(len(distance), len(classes), device=y.device)
+        count = torch.zeros(len(distance), len(classes), dtype=torch.float32, device=y.device)
         count.scatter_add_(1, place[nearest], votes.float())
         agrees[part] = count[own, place[part]] == count.amax(1)
     return agrees

@@ -153,7 +153,8 @@ class _Same:
         self._part = part
 
     def weights(self, norms: Tensor) -> Tensor:
-        return self._part.weights(norms)
+        # A copy: it may be anybody's part, and the norms are needed afterwards.
+        return self._part.weights(norms.clone())
 
     def observe(self, norms: Tensor) -> None:
         pass

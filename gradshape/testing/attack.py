@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gradshape import models
 from gradshape.attacks import Attack, PoisonSet, TargetedAttack, VictimView
-from gradshape.data import Dataset, Split
+from gradshape.data import Dataset, Loans, Split
 from gradshape.testing._datasets import blobs, plane, words
 from gradshape.testing.promise import (
     Check,
@@ -23,6 +23,7 @@ from gradshape.testing.promise import (
     drawing,
     untouched,
     untouched_randomness,
+    untouched_state,
 )
 from gradshape.training import SGD, AnyRecipe, Fit, Recipe, State, TrainedModel, Victim, train_victims
 
@@ -128,10 +129,17 @@ class AttackTrial:
 
     def craft(self, generator: torch.Generator | None = None, **changes: Any) -> PoisonSet:
         """What the attack's authors make of it, before it is checked by the call."""
+        return self.craft_from(self.view(**changes), generator)
+
+    def view(self, **changes: Any) -> VictimView:
+        """What the attack is shown."""
+        known = {"dataset": self.dataset, "recipe": self.recipe, "parameters": self.parameters} | self.aim | changes
+        return VictimView(self.attack.threat, **known)
+
+    def craft_from(self, view: VictimView, generator: torch.Generator | None = None) -> PoisonSet:
+        """What the attack's authors make of a view."""
         if self.count == 0:
             return PoisonSet.empty(self.dataset)
-        known = {"dataset": self.dataset, "recipe": self.recipe, "parameters": self.parameters} | self.aim | changes
-        view = VictimView(self.attack.threat, **known)
         return self.attack.craft(view, self.count, generator=generator or torch.Generator().manual_seed(1)).cpu()
 
     def call(self, *, device: str = "cpu") -> PoisonSet:
@@ -285,15 +293,12 @@ def crafts_anew_from_another_seed(trials: Trials) -> None:
 
 
 def writes_nothing_to_what_it_is_shown(trials: Trials) -> None:
-    """Rows, targets, parameters and networks stay as they are: others look at them at the same time."""
+    """Rows, targets, parameters and networks stay as they are: a call that finds them changed refuses the poison."""
     for trial in trials:
-        splits = {"train": trial.dataset.train, "test": trial.dataset.test, "target": trial.aim["target"]}
-        shown = {f"{name}.{axis}": getattr(split, axis) for name, split in splits.items() for axis in ("x", "y")}
-        shown |= {f"parameters[{name!r}]": value for name, value in trial.parameters.items()}
-        for place, network in enumerate(trial.aim.get("networks", ())):
-            shown |= {f"networks[{place}].state[{name!r}]": value for name, value in network.state.items()}
-        with untouched(shown):
-            trial.craft()
+        loans = Loans()
+        view = trial.view(loans=loans)
+        with untouched(loans.lent):
+            trial.craft_from(view)
 
 
 def leaves_the_randomness_of_the_process_alone(trials: Trials) -> None:
@@ -303,15 +308,22 @@ def leaves_the_randomness_of_the_process_alone(trials: Trials) -> None:
             trial.craft()
 
 
-def shares_no_memory_with_the_data(trials: Trials) -> None:
-    """Poison is a copy, so that who writes to one does not change the other."""
+def leaves_the_state_of_the_process_alone(trials: Trials) -> None:
+    """Torch's default dtype, number of threads and the like are as before."""
     for trial in trials:
-        mine = {name: getattr(trial.poison, name) for name in ("x", "y", "source", "replaced")}
-        splits = {"train": trial.dataset.train, "test": trial.dataset.test}
-        theirs = {f"{name}.{axis}": getattr(split, axis) for name, split in splits.items() for axis in ("x", "y")}
-        for name, array in mine.items():
-            for other, data in theirs.items():
-                shared = len(array) and array.untyped_storage().data_ptr() == data.untyped_storage().data_ptr()
+        with untouched_state():
+            trial.craft()
+
+
+def shares_no_memory_with_what_it_is_shown(trials: Trials) -> None:
+    """Poison is a copy, so that it does not keep all rows in memory that it was made from."""
+    for trial in trials:
+        loans = Loans()
+        poison = trial.craft_from(trial.view(loans=loans))
+        for name in ("x", "y", "source", "replaced"):
+            array = getattr(poison, name)
+            for other, shown in loans.lent.items():
+                shared = len(array) and array.untyped_storage().data_ptr() == shown.untyped_storage().data_ptr()
                 demand(not shared, f"{name} of the poison on {trial.name} lies in the memory of {other}")
 
 
@@ -387,7 +399,8 @@ PROMISES = (
     crafts_anew_from_another_seed,
     writes_nothing_to_what_it_is_shown,
     leaves_the_randomness_of_the_process_alone,
-    shares_no_memory_with_the_data,
+    leaves_the_state_of_the_process_alone,
+    shares_no_memory_with_what_it_is_shown,
     knows_what_its_threat_model_grants,
     gives_poison_to_train_on,
 )

@@ -21,6 +21,7 @@ from gradshape.testing.promise import (
     drawing,
     untouched,
     untouched_randomness,
+    untouched_state,
 )
 from gradshape.training import SGD, AnyRecipe, Fit, Recipe, Victim, train_victims
 
@@ -239,6 +240,13 @@ def leaves_the_randomness_of_the_process_alone(trials: Trials) -> None:
             trial.keep()
 
 
+def leaves_the_state_of_the_process_alone(trials: Trials) -> None:
+    """Torch's default dtype, number of threads and the like are as before."""
+    for trial in trials:
+        with untouched_state():
+            trial.keep()
+
+
 def asks_for_what_it_assumes(trials: Trials) -> None:
     """It looks at nothing that its assumptions do not grant."""
     for trial in trials:
@@ -272,6 +280,7 @@ PROMISES = (
     judges_rows_wherever_they_stand,
     writes_nothing_to_what_it_is_shown,
     leaves_the_randomness_of_the_process_alone,
+    leaves_the_state_of_the_process_alone,
     asks_for_what_it_assumes,
     leaves_something_to_train_on,
 )

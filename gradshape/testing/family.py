@@ -9,7 +9,7 @@ from torch import Tensor
 from gradshape import models
 from gradshape.data import Dataset, Split
 from gradshape.testing._datasets import blobs
-from gradshape.testing.promise import Check, checks, demand, untouched
+from gradshape.testing.promise import Check, checks, demand, untouched, untouched_state
 from gradshape.training import AnyRecipe, Family, Recipe, TrainingResult, Victim, Workload, train_stacks, train_victims
 from gradshape.training.state import load_state
 
@@ -218,7 +218,25 @@ def writes_nothing_to_rows(trial: FamilyTrial) -> None:
         if victim.private is not None and victim.watch is not None:
             arrays |= {f"private rows {victim.seed}": victim.private.x, f"watched rows {victim.seed}": victim.watch}
     with untouched(arrays):
-        trial.train(victims)
+        _train_directly(trial.family, data, victims)
+
+
+def leaves_the_state_of_the_process_alone(trial: FamilyTrial) -> None:
+    """Torch's default dtype, number of threads and the like are as before."""
+    with untouched_state():
+        _train_directly(trial.family, trial.dataset, trial.victims)
+
+
+def _train_directly(family: Family, dataset: Dataset, victims: Sequence[Victim]) -> None:
+    """Train one victim after the other for an epoch, on the rows themselves, and look at it in every way."""
+    work = Workload(dataset, victims)
+    for place in range(len(victims)):
+        stack = family.stack(work, [place])
+        stack.train(0)
+        stack.watched()
+        stack.score([0])
+        stack.remember([0])
+        stack.learned(0)
 
 
 PROMISES = (
@@ -234,4 +252,5 @@ PROMISES = (
     lets_victims_leave,
     keeps_states_if_asked,
     writes_nothing_to_rows,
+    leaves_the_state_of_the_process_alone,
 )

@@ -1,7 +1,6 @@
 """Promises, the checks of them, and what those of every kind of object promise."""
 
 import copy
-import random
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,11 +8,10 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import TypeVar
 
 import cloudpickle
-import numpy as np
 import torch
 from torch import Tensor
 
-from gradshape import _digest
+from gradshape import _digest, _global_state
 
 T = TypeVar("T")
 
@@ -51,7 +49,9 @@ class Check:
 
     def __call__(self) -> None:
         try:
-            self.look()
+            # Whatever the object changes of the process's state, other checks find it as it was.
+            with _global_state.restored():
+                self.look()
         except Unkept as unkept:
             raise BrokenPromise(self.subject, self.promise, str(unkept)) from None
         except Exception as error:
@@ -129,19 +129,23 @@ def untouched(arrays: dict[str, Tensor]) -> Iterator[None]:
 @contextmanager
 def untouched_randomness() -> Iterator[None]:
     """Demand that nothing is drawn from the process's generators meanwhile, and that none is seeded."""
-    before = _random_states()
+    before = _global_state.read()
     yield
-    for name, state in _random_states().items():
-        demand(state == before[name], f"the state of {name} was changed: expected all randomness from the generator")
+    after = _global_state.read()
+    for name in sorted(_global_state.GENERATORS):
+        found = f"the state of {name} was changed: expected all randomness from the generator"
+        demand(after[name] == before[name], found)
 
 
-def _random_states() -> dict[str, object]:
-    _, keys, *place = np.random.get_state()  # noqa: NPY002
-    return {
-        "torch's generator": torch.get_rng_state().tolist(),
-        "numpy's generator": (np.asarray(keys).tolist(), place),
-        "Python's generator": random.getstate(),
-    }
+@contextmanager
+def untouched_state() -> Iterator[None]:
+    """Demand that the settings of the process and of this thread are as before."""
+    before = _global_state.read()
+    yield
+    after = _global_state.read()
+    for name in sorted(before.keys() - _global_state.GENERATORS):
+        found = f"{name} is {after[name]} afterwards, and was {before[name]}: expected it to be left, or put back"
+        demand(after[name] == before[name], found)
 
 
 def drawing(run: Callable[[torch.Generator], T], seed: int) -> tuple[T, bool]:

@@ -11,7 +11,16 @@ from torch import Tensor
 from gradshape.shaping import Bounded, Clip, Noise, Part, QuantileClip, SampleWeights, Shaper, ShaperStack
 from gradshape.shaping.part import is_per_layer
 from gradshape.testing._datasets import blobs
-from gradshape.testing.promise import Check, check_label, check_sent, check_value, checks, demand, untouched
+from gradshape.testing.promise import (
+    Check,
+    check_label,
+    check_sent,
+    check_value,
+    checks,
+    demand,
+    untouched,
+    untouched_state,
+)
 from gradshape.training import SGD, Recipe, Victim, train_victims
 
 _LAYERS, _ROWS, _STEPS, _EPOCH = 2, 6, 5, 2
@@ -194,6 +203,12 @@ def writes_nothing_to_the_norms(trial: ShaperTrial) -> None:
         stack.observe(squares)
 
 
+def leaves_the_state_of_the_process_alone(trial: ShaperTrial) -> None:
+    """Torch's default dtype, number of threads and the like are as before."""
+    with untouched_state():
+        _run(_stack([trial.shaper]), _squares(1))
+
+
 def gives_the_same_weights_again(trial: ShaperTrial) -> None:
     """Weights depend on norms and on what was observed: on no earlier call, and on no randomness."""
     norms = trial.norms(0.5, 1.0, 3.0)
@@ -355,6 +370,7 @@ PROMISES = (
     learns_nothing_from_norms_that_are_not_finite,
     learns_nothing_from_an_empty_batch,
     writes_nothing_to_the_norms,
+    leaves_the_state_of_the_process_alone,
     gives_the_same_weights_again,
     weights_rows_wherever_they_stand,
     weights_chunks_alike_if_it_says_so,

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gradshape import models
+from gradshape import _global_state, models
 from gradshape._randomness import process_randomness, random_state, set_random_state
 from gradshape.clipping.ensemble import ModelEnsemble
 from gradshape.clipping.structure import Structure, tensors_in
@@ -58,13 +58,14 @@ def architecture_of(dataset: Dataset, victim: Victim) -> Architecture:
 @lru_cache(maxsize=256)
 def _judged(builder: models.Builder, name: str, input_shape: tuple[int, ...], num_classes: int) -> Architecture:
     model = models.build(name, input_shape, num_classes)
-    x = torch.rand(2, *input_shape, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad(), process_randomness(x.device), _evaluating(Structure.of(model)):
+    x = torch.rand(2, *input_shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
+    with _global_state.restored(), torch.no_grad(), process_randomness(x.device), _evaluating(Structure.of(model)):
         logits = model(x)
     if not isinstance(logits, Tensor) or logits.shape != (2, num_classes):
         found = f"an array {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
         raise ValueError(f"model {name!r} makes {found} of 2 rows: expected logits (2, {num_classes})")
-    return architecture(model, x)
+    with _global_state.restored():
+        return architecture(model, x)
 
 
 def architecture(model: nn.Module, x: Tensor) -> Architecture:

@@ -52,7 +52,7 @@ class NoiseBlocks:
         """
         parts: list[Tensor] = []
         for k, (std, stream) in enumerate(zip(self._stds, self._streams, strict=True)):
-            own = torch.randn(self.steps, 1, self._size, generator=stream)
+            own = torch.randn(self.steps, 1, self._size, generator=stream, dtype=torch.float32)
             if std is not None:
                 own *= std / divisor
             of_victim = layout(own.to(like.dtype))

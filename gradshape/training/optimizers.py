@@ -184,7 +184,7 @@ class _AdamUpdater:
             self._first,
             self._second,
             [],
-            [torch.tensor(float(self._steps))] * len(self._parameters),
+            [torch.tensor(float(self._steps), dtype=torch.float32)] * len(self._parameters),
             lr=settings.lr,
             beta1=settings.beta1,
             beta2=settings.beta2,

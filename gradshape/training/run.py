@@ -1,13 +1,13 @@
 """Training many victims, in stacks where that is possible."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
-from gradshape import _validate, models
+from gradshape import _global_state, _validate, models
 from gradshape.clipping import release_workspaces
-from gradshape.data import Dataset
+from gradshape.data import Dataset, Loans
 from gradshape.training._epochs import train_stack
 from gradshape.training.family import Family
 from gradshape.training.plan import FAMILIES, ONE_BY_ONE, plan
@@ -67,12 +67,12 @@ def train_victims(
             A single victim is trained whatever it takes.
         keep_states: keep parameters in the results.
         stacked: ``False`` trains every victim on its own with autograd (the reference for stacks).
-        families: ways of training of the caller's own, which are asked first.
+        families: ways of training of the caller's own, which are asked first. They get copies of the rows.
         progress: called after every epoch of every stack.
 
     Raises:
         ValueError: a victim's rows or initial state do not fit the data set or its model; the message
-            names the victim's index.
+            names the victim's index. Or one of ``families`` wrote to the rows; the message names it.
 
     >>> from gradshape import data
     >>> from gradshape.training import SGD, Recipe
@@ -128,12 +128,34 @@ def train_stacks(
         max_memory=max_memory,
         keep_states=keep_states,
     )
-    report = _Reporter(victims, progress)
+    report, loans = _Reporter(victims, progress), Loans()
+    if families:
+        work = _lent(work, loans)
     for family, members in plan(work, [*families, *(FAMILIES if stacked else ONE_BY_ONE)]):
-        together = [victims[index] for index in members]
-        results = train_stack(together, family.stack(work, members), report.of(together))
+        together = [work.victims[index] for index in members]
+        # Networks, estimators, parts of shapers and families may be anybody's.
+        with _global_state.restored():
+            results = train_stack(together, family.stack(work, members), report.of(together))
+        if family in families:
+            loans.check(f"the family {type(family).__name__}")
         release_workspaces()
         yield members, results
+
+
+def _lent(work: Workload, loans: Loans) -> Workload:
+    """The same work on copies of all rows and states."""
+
+    def lent(place: int, victim: Victim) -> Victim:
+        name, private, watch, initial = f"victim {place}'s", victim.private, victim.watch, victim.initial
+        return replace(
+            victim,
+            private=None if private is None else loans.lend_rows(f"{name} private", private),
+            watch=None if watch is None else loans.lend(f"{name} watch", watch),
+            initial=None if initial is None else loans.lend_state(f"{name} initial", initial),
+        )
+
+    victims = [lent(place, victim) for place, victim in enumerate(work.victims)]
+    return replace(work, dataset=loans.lend_dataset(work.dataset), victims=victims)
 
 
 class _Reporter:

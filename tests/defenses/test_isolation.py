@@ -1,12 +1,6 @@
 """A defence that wants to know which rows are poison does not find out by anything that it can reach."""
 
-import contextvars
-import sys
-import threading
-import weakref
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from types import FunctionType, MethodType, ModuleType
 from typing import Any, ClassVar
 
 import pytest
@@ -19,6 +13,7 @@ from gradshape.data import Dataset, Split
 from gradshape.defenses import Assumptions, Defense, DefenseKind, PerfectFilter, Suspect
 from gradshape.training import SGD, AnyRecipe, Recipe
 from gradshape_bench.jobs import Filter
+from tests.reachable import reachable, surroundings
 
 POISONS, CLEAN = 137, 400
 MARK = 0.8125
@@ -60,12 +55,7 @@ class Thief(Defense):
         return "thief"
 
     def keep(self, train: Suspect, *, generator: torch.Generator) -> Tensor:
-        frame, frames = sys._getframe(), []
-        while frame is not None:
-            frames.append(dict(frame.f_locals))
-            frame = frame.f_back  # type: ignore[assignment]
-        roots = [train, self, generator, threading.current_thread(), dict(contextvars.copy_context()), frames]
-        found.append((train, list(reachable(*roots))))
+        found.append((train, list(reachable(train, self, generator, surroundings()))))
         return torch.ones(len(train), dtype=torch.bool)
 
 
@@ -74,34 +64,6 @@ class Informed(Thief):
     """The same thief, where somebody told it."""
 
     assumptions: ClassVar[Assumptions] = replace(Thief.assumptions, knows_poison=True, knows_budget=True)
-
-
-def reachable(*roots: object) -> Iterator[object]:
-    """What attributes, items, closures and weak references lead to; of code, only what functions carry with them."""
-    seen: dict[int, object] = {}
-    waiting: list[object] = list(roots)
-    while waiting:
-        thing = waiting.pop()
-        if id(thing) in seen or isinstance(thing, (type, ModuleType)):
-            continue
-        seen[id(thing)] = thing
-        yield thing
-        if isinstance(thing, Tensor):
-            waiting += [thing._base, thing.grad, vars(thing)]
-        elif isinstance(thing, dict):
-            waiting += [*thing.keys(), *thing.values()]
-        elif isinstance(thing, (list, tuple, set, frozenset)):
-            waiting += thing
-        elif isinstance(thing, weakref.ref):
-            waiting.append(thing())
-        elif isinstance(thing, MethodType):
-            waiting += [thing.__self__, thing.__func__]
-        elif isinstance(thing, FunctionType):
-            waiting += [thing.__defaults__, thing.__kwdefaults__]
-            waiting += [cell.cell_contents for cell in thing.__closure__ or ()]
-        else:
-            waiting += [getattr(thing, "__dict__", None)]
-            waiting += [getattr(thing, name, None) for name in getattr(type(thing), "__slots__", ())]
 
 
 def run(defense: Defense, crafted: PoisonSet | None, *, seed: int = 0) -> tuple[Suspect, list[Any]]:
@@ -157,16 +119,6 @@ def test_there_is_nothing_behind_the_rows_memory(name: str) -> None:
     assert array.storage_offset() == 0
     assert array.is_contiguous()
     assert array.untyped_storage().nbytes() == array.numel() * array.element_size()
-
-
-def test_writing_to_the_rows_changes_neither_data_nor_poison() -> None:
-    before, crafted = DATA.train.x.clone(), poison()
-    train, _ = run(Thief(), crafted)
-    train.x.zero_()
-    train.y.zero_()
-    assert torch.equal(DATA.train.x, before)
-    assert bool((crafted.x == MARK).all())
-    assert bool((crafted.y == 1).all())
 
 
 @pytest.mark.parametrize("seed", range(4))

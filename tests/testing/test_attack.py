@@ -1,11 +1,14 @@
 """An attack that breaks a promise is caught, by the promise's name and with the value."""
 
+import gc
 import itertools
 import math
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 
@@ -88,6 +91,8 @@ ALTERED: dict[str, Callable[[PoisonSet], PoisonSet]] = {
         p, x=torch.zeros_like(p.x), y=torch.zeros_like(p.y), source=torch.zeros_like(p.source)
     ),
     "global": lambda p: replace(p, x=p.x * torch.rand(1)),
+    "global-numpy": lambda p: replace(p, x=p.x * np.random.rand()),  # noqa: NPY002
+    "global-python": lambda p: replace(p, x=p.x * random.random()),
 }
 
 
@@ -103,8 +108,32 @@ class PutsBack(Copies):
         return super().craft(victim, count, generator=generator)
 
 
+class WritesThroughNumpy(Copies):
+    def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
+        victim.train.y.numpy()[0] = 1
+        return super().craft(victim, count, generator=generator)
+
+
+class Moves(Copies):
+    """Leaves a setting of the process as it needed it."""
+
+    def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
+        MOVES[self.name]()
+        return super().craft(victim, count, generator=generator)
+
+
+MOVES: dict[str, Callable[[], object]] = {
+    "dtype": lambda: torch.set_default_dtype(torch.float64),
+    "threads": lambda: torch.set_num_threads(torch.get_num_threads() + 1),
+    "gradients": lambda: torch.set_grad_enabled(False),
+    "deterministic": lambda: torch.use_deterministic_algorithms(True),
+    "precision": lambda: torch.set_float32_matmul_precision("medium"),
+    "errors": lambda: np.seterr(all="raise"),
+}
+
+
 class Lends(Copies):
-    """Draws, and hands out the data themselves."""
+    """Draws, and hands out what it was shown itself."""
 
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         rows = slice(int(torch.randint(9, (), generator=generator)), None)
@@ -113,13 +142,16 @@ class Lends(Copies):
 
 
 class Spies(Copies):
-    """Looks behind the view."""
+    """Looks for the data among all that there is."""
 
     threat: ClassVar[ThreatModel] = replace(LabelFlip.threat, training_data=Knowledge.NONE)
 
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
-        source = torch.randint(len(victim._train), (count,), generator=generator)
-        return PoisonSet(victim._train.x[source], victim._train.y[source], source, NONE)
+        found = [each for each in gc.get_objects() if type(each) is Dataset]
+        fitting = [each for each in found if each.input_shape == victim.input_shape]
+        everything = float(torch.stack([each.train.x.sum() for each in fitting]).sum())
+        x = torch.full((count, *victim.input_shape), everything % 1)
+        return PoisonSet.added(x, torch.randint(2, (count,), generator=generator))
 
 
 class Asks(Copies):
@@ -174,9 +206,18 @@ BROKEN: list[tuple[Attack, str, str]] = [
     (Altered("unseeded"), "crafts-the-same-from-the-same-seed", "same seed"),
     (Altered("unmoved"), "crafts-anew-from-another-seed", "3 seeds"),
     (Writes(), "writes-nothing-to-what-it-is-shown", "train.x was changed"),
+    (WritesThroughNumpy(), "writes-nothing-to-what-it-is-shown", "train.y was changed"),
     (PutsBack(), "writes-nothing-to-what-it-is-shown", "put back"),
     (Altered("global"), "leaves-the-randomness-of-the-process-alone", "torch's generator"),
-    (Lends(), "shares-no-memory-with-the-data", "memory of train.x"),
+    (Altered("global-numpy"), "leaves-the-randomness-of-the-process-alone", "NumPy's generator"),
+    (Altered("global-python"), "leaves-the-randomness-of-the-process-alone", "Python's generator"),
+    (Moves("dtype"), "leaves-the-state-of-the-process-alone", "torch's default dtype is torch.float64"),
+    (Moves("threads"), "leaves-the-state-of-the-process-alone", "torch's number of threads is"),
+    (Moves("gradients"), "leaves-the-state-of-the-process-alone", "torch's gradient mode is False"),
+    (Moves("deterministic"), "leaves-the-state-of-the-process-alone", "torch's deterministic mode is (True, False)"),
+    (Moves("precision"), "leaves-the-state-of-the-process-alone", "torch's float32 precision is ('medium'"),
+    (Moves("errors"), "leaves-the-state-of-the-process-alone", "NumPy's handling of errors is"),
+    (Lends(), "shares-no-memory-with-what-it-is-shown", "memory of train.x"),
     (Spies(), "knows-what-its-threat-model-grants", "other train rows"),
     (Asks(), "knows-what-its-threat-model-grants", "grants no knowledge of the training data"),
     (Altered("nan"), "gives-poison-to-train-on", "diverged"),

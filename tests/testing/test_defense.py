@@ -52,6 +52,11 @@ def _all(train: Suspect) -> Tensor:
     return torch.ones(len(train), dtype=torch.bool)
 
 
+def _moved(mask: Tensor) -> Tensor:
+    torch.set_default_dtype(torch.float64)
+    return mask
+
+
 MASKS: dict[str, Callable[[Suspect, torch.Generator], Tensor | None]] = {
     "ids": lambda train, _: torch.arange(len(train)),
     "short": lambda train, _: _all(train)[1:],
@@ -61,6 +66,7 @@ MASKS: dict[str, Callable[[Suspect, torch.Generator], Tensor | None]] = {
     "first": lambda train, _: torch.arange(len(train)) < len(train) - 4,
     "writes": lambda train, _: train.x.zero_()[:, 0] == 0,
     "global": lambda train, _: torch.rand(len(train)) < 2,
+    "moves": lambda train, _: _moved(_all(train)),
     "thief": lambda train, _: ~train.poison,
 }
 
@@ -122,6 +128,7 @@ BROKEN: list[tuple[Defense, str, str]] = [
     (Keeps("first"), "judges-rows-wherever-they-stand", "the order of the rows"),
     (Keeps("writes"), "writes-nothing-to-what-it-is-shown", "train.x was changed"),
     (Keeps("global"), "leaves-the-randomness-of-the-process-alone", "torch's generator"),
+    (Keeps("moves"), "leaves-the-state-of-the-process-alone", "torch's default dtype is torch.float64"),
     (Keeps("thief"), "asks-for-what-it-assumes", "grant no knowledge of poison"),
     (Hurries(), "leaves-something-to-train-on", "diverged"),
 ]

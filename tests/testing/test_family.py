@@ -85,6 +85,8 @@ class BrokenStack:
     def train(self, epoch: int) -> None:
         if self._how == "writes":
             self._work.dataset.test.x.mul_(1)
+        if self._how == "moves":
+            torch.set_default_dtype(torch.float64)
         self._stack.train(epoch)
 
     def watched(self) -> Tensor | None:
@@ -127,6 +129,7 @@ BREAKS = {
     "half": {"keeps-states-if-asked"},
     "empty": {"keeps-states-if-asked"},
     "writes": {"writes-nothing-to-rows"},
+    "moves": {"leaves-the-state-of-the-process-alone"},
 }
 
 

@@ -38,11 +38,17 @@ def _damp(norms: Tensor) -> Tensor:
     return 1 / (1 + norms)
 
 
+def _moved(weights: Tensor) -> Tensor:
+    torch.set_default_dtype(torch.float64)
+    return weights
+
+
 WEIGHTS: dict[str, Callable[[Tensor], Tensor]] = {
     "one-for-all": lambda norms: norms.sum(),
     "divides": lambda norms: 2 / norms,
     "overflows": lambda norms: norms / (1 + norms),
     "writes": lambda norms: norms.clamp_(max=1) * 0 + 1,
+    "moves": lambda norms: _moved(_damp(norms)),
     "restless": lambda norms: torch.full_like(norms, 1.0 + next(_calls)),
     "by-place": lambda norms: torch.linspace(0, 1, norms.shape[-1]).to(norms).expand(norms.shape),
     "share": lambda norms: norms / norms.sum(-1, keepdim=True),
@@ -140,6 +146,7 @@ BROKEN: list[tuple[Shaper | Part, str, str]] = [
     (Learns("sums"), "learns-nothing-from-norms-that-are-not-finite", "nan"),
     (Learns("counts"), "learns-nothing-from-an-empty-batch", "without rows"),
     (Weigh("writes"), "writes-nothing-to-the-norms", "norms was changed"),
+    (Weigh("moves"), "leaves-the-state-of-the-process-alone", "torch's default dtype is torch.float64"),
     (Weigh("restless"), "gives-the-same-weights-again", "two calls"),
     (Weigh("by-place"), "weights-rows-wherever-they-stand", "permuted rows"),
     (Weigh("share"), "weights-chunks-alike-if-it-says-so", "one by one"),

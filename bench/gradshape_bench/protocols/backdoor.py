@@ -101,10 +101,10 @@ class Backdoor:
 
 def _triggered(attack: Attack, dataset: Dataset, protocol: str) -> tuple[Split, int]:
     """Return the test rows with the trigger, and the class that they are to be taken for."""
-    reason = attack.unsuitable(dataset)
+    reason = attack.unsuitable(dataset.copy())
     if reason is not None:
         raise ValueError(f"{attack.label} cannot be made on {dataset.name}: {reason}")
-    found, claimed = attack.triggered(dataset.test), attack.claimed_class
+    found, claimed = attack.triggered(dataset.test.copy()), attack.claimed_class
     if found is None or claimed is None:
         raise ValueError(f"attack {attack.label!r} has no trigger: {protocol} needs one, such as that of BadNetsPatch")
     if not len(found):

@@ -18,6 +18,7 @@ from gradshape_bench.protocols import effects
 from gradshape_bench.protocols.accuracy import Accuracy
 from gradshape_bench.protocols.base import Experiment, Measurement, Part, Subject
 from gradshape_bench.protocols.groups import Group, Results, Trainings
+from gradshape_bench.protocols.lent import on_copies
 from gradshape_bench.protocols.start import Base
 
 A = TypeVar("A")
@@ -284,12 +285,17 @@ def experiment(protocol: Protocol, case: Subject, dataset: Dataset, device: str)
     """Run the experiment of one case on its data.
 
     Raises:
-        ValueError: the case's defence cannot be used on this data.
+        ValueError: the case's defence cannot be used on this data, or the protocol wrote to what it was shown.
     """
-    reason = case.defense.unsuitable(dataset, case.vanilla)
+    reason = case.defense.unsuitable(dataset.copy(), case.vanilla)
     if reason is not None:
         raise ValueError(f"{case.defense.label(case.vanilla)} cannot be used on {dataset.name}: {reason}")
-    return (yield from protocol.run(case, Lab(case, dataset, device)))
+
+    def begin(rows: Dataset) -> Experiment:
+        return protocol.run(case, Lab(case, rows, device))
+
+    ours = type(protocol).__module__.split(".")[0] == __name__.split(".")[0]
+    return (yield from begin(dataset) if ours else on_copies(begin, dataset, protocol.label))
 
 
 def setup_of(recipe: AnyRecipe) -> dict[str, Any]:

@@ -70,7 +70,7 @@ def poisoned_targets(lab: Lab, start: Retrained, targets: Targets) -> Part[Poiso
     attack, dataset, seeds = lab.case.attack, lab.dataset, lab.case.seeds
     if not isinstance(attack, TargetedAttack):
         raise ValueError(f"attack {attack.label!r} does not aim at single targets: expected a TargetedAttack")
-    reason = attack.unsuitable(dataset)
+    reason = attack.unsuitable(dataset.copy())
     if reason is not None:
         raise ValueError(f"{attack.label} cannot be made on {dataset.name}: {reason}")
     recipe, _ = start.recipes(lab.case, "re-training with poison")

@@ -166,7 +166,9 @@ class TanhNetwork:
     def start(self, generator: torch.Generator) -> Tensor:
         sizes = self._sizes
         fan_in = [self.inputs, self.inputs, self.hidden, self.hidden]
-        ends = torch.cat([torch.full((size,), fan**-0.5) for size, fan in zip(sizes, fan_in, strict=True)]).double()
+        ends = torch.cat(
+            [torch.full((size,), fan**-0.5, dtype=torch.float32) for size, fan in zip(sizes, fan_in, strict=True)]
+        ).double()
         return ends * (2 * torch.rand(len(ends), generator=generator, dtype=torch.float64) - 1)
 
     def scores(self, parameters: Tensor, x: Tensor) -> Tensor:

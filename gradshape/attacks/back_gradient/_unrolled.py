@@ -142,7 +142,7 @@ def back_gradient(objective: Objective, outer: Tensor, iterates: Iterable[Tensor
     >>> found.points.item(), found.start.item()  # w_2 = x - (x - w_0) / 4
     (0.75, 0.25)
     """
-    dx, dw = torch.zeros(()), outer.detach()
+    dx, dw = outer.new_zeros(()), outer.detach()
     for iterate in iterates:
         by_parameters, by_points = objective.slope_gradients(iterate, dw)
         dw, dx = dw - rate * by_parameters, dx - rate * by_points

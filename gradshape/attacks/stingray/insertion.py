@@ -129,6 +129,10 @@ def random_subset(eligible: Tensor, count: int, *, generator: torch.Generator) -
     >>> random_subset(eligible, 2, generator=torch.Generator().manual_seed(0)).sum(1).tolist()
     [2, 1]
     """
-    rank = torch.rand(eligible.shape, generator=generator).to(eligible.device).masked_fill(~eligible, -math.inf)
+    rank = (
+        torch.rand(eligible.shape, generator=generator, dtype=torch.float32)
+        .to(eligible.device)
+        .masked_fill(~eligible, -math.inf)
+    )
     first = rank.topk(min(count, eligible.shape[1]), dim=1).indices
     return torch.zeros_like(eligible).scatter(1, first, True) & eligible

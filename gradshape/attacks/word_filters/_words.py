@@ -37,7 +37,7 @@ def lacks_words(dataset: Dataset) -> str | None:
 
 def random_words(x: Tensor, *, share: float, generator: torch.Generator) -> Tensor:
     """Draw each word of ``x`` with the chance ``share``; returns bool of its shape, on its device."""
-    return (torch.rand(x.shape, generator=generator) < share).to(x.device)
+    return (torch.rand(x.shape, generator=generator, dtype=torch.float32) < share).to(x.device)
 
 
 def check_spam(spam: int) -> None:

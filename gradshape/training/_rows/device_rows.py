@@ -40,9 +40,9 @@ class DeviceRows:
         return x.to(device=self._device, dtype=self._dtype), y.to(self._device)
 
     def split(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """All rows, ``size`` at a time."""
+        """Copies of all rows, ``size`` at a time: networks may write to what they are given."""
         for x, y in zip(self._x.split(size), self._y.split(size), strict=True):
-            yield x.to(device=self._device, dtype=self._dtype), y.to(self._device)
+            yield x.to(device=self._device, dtype=self._dtype, copy=True), y.to(self._device)
 
 
 def epoch_ids(orders: Sequence[CommonRows], epoch: int, device: torch.device) -> Iterator[Tensor]:

@@ -87,7 +87,8 @@ class _SingleStack:
         if watch is None or not len(watch):
             return None
         with self._drawn.evaluation():
-            parts = watch.to(self._work.dtype).split(_EVALUATION_ROWS)
+            # A copy: networks may write to what they are given.
+            parts = watch.to(self._work.dtype, copy=True).split(_EVALUATION_ROWS)
             return torch.cat([self._predict(part.to(self._work.device)) for part in parts], dim=1)
 
     @torch.no_grad()

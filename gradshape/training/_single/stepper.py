@@ -97,7 +97,13 @@ class SingleStepper:
         if len(x) == 0:
             gradients = [torch.zeros_like(parameter) for parameter in self._parameters.values()]
         else:
+            writes = x._version
             gradients = self._replay(self._gradients, x, y, members)
+            if x._version != writes and (self._by_sample or self._subsets is not None):
+                raise ValueError(
+                    f"the network {type(self.model).__name__} writes to its input, which it is given several times: "
+                    "expected it to write to a copy, such as x.clone()"
+                )
             if self._subsets is not None and not self._by_sample:
                 before = random_state(x.device)
                 self._shaped(x, y, self._rows_at_once(x), members)
@@ -133,7 +139,7 @@ class SingleStepper:
             return len(x)
         if self._most_rows is None:
             self._most_rows = rows_at_once(
-                row_sizes(self.model, x[:1]),
+                row_sizes(self.model, x[:1].clone()),
                 sum(p.numel() for p in self.model.parameters()),
                 self._settings,
                 shaped=self._by_sample or self._subsets is not None,

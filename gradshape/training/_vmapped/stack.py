@@ -171,7 +171,9 @@ class ModuleStack:
         for first in range(0, num_models, at_once):
             some = slice(first, first + at_once)
             of_some = {name: of_all[some] for name, of_all in parameters.items()}
-            predicted.append(classes(self._stacked.logits(of_some, x[some] if own else x, own=own)))
+            # A copy: networks may write to what they are given.
+            rows = (x[some] if own else x).clone()
+            predicted.append(classes(self._stacked.logits(of_some, rows, own=own)))
         return torch.cat(predicted)
 
 
