@@ -81,7 +81,7 @@ class Dataset:
     @cached_property
     def fingerprint(self) -> str:
         """sha256 (hex) over both splits and the number of classes."""
-        return _digest.name([self.num_classes, self.train.fingerprint, self.test.fingerprint])
+        return _digest.name((self.num_classes, self.train.fingerprint, self.test.fingerprint))
 
     def subset(self, *, train: int | None = None, test: int | None = None, seed: int = 0) -> "Dataset":
         """Return the same task with at most ``train`` and ``test`` rows, drawn by seed and balanced by class.
