@@ -1,9 +1,25 @@
-"""What functions are made of: their code as plain values, and the names that they read from their module."""
+"""What functions are made of: their code as plain values, the names that they read, and whose they are."""
 
 import dis
+import sysconfig
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from types import CodeType
+
+_STANDARD = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")}
+_INSTALLED = {"site-packages", "dist-packages"}
+
+
+@cache
+def is_standard(path: Path) -> bool:
+    """Say whether a file is part of Python."""
+    return not is_installed(path) and not _STANDARD.isdisjoint(path.resolve().parents)
+
+
+def is_installed(path: Path) -> bool:
+    """Say whether a file is part of an installed package, and not of a folder that somebody works in."""
+    return not _INSTALLED.isdisjoint(path.parts)
 
 
 @cache

@@ -3,11 +3,13 @@
 import dataclasses
 import hashlib
 import json
+import sys
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from enum import Enum
 from functools import partial
+from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any
 
@@ -54,7 +56,8 @@ class Naming:
     """Turns a value, and whatever is nested in it, into JSON types that are equal for equal contents only.
 
     Functions are named by their module, name, code and defaults, and by what they close over or read from their
-    module. Modules, classes and builtins are named by their names; a subclass may look into them.
+    module. Modules, classes, builtins and the functions of Python, of installed packages and of the library are named
+    by their names; a subclass may look into others of these.
     """
 
     def __init__(self) -> None:
@@ -110,7 +113,9 @@ class Naming:
         return {"module": value.__name__}
 
     def function(self, fn: FunctionType) -> object:
-        """Name a function by what it does."""
+        """Name a function that is met for the first time."""
+        if self.by_name(fn) and _is_importable(fn):
+            return {"function": [fn.__module__, fn.__qualname__]}
         read = _code.names(fn.__code__)
 
         def used(where: str, value: object) -> object:
@@ -127,6 +132,12 @@ class Naming:
             "cells": {name: used(name, value) for name, value in _closed_over(fn)},
             "globals": {name: used(name, value) for name, value in known.items()},
         }
+
+    def by_name(self, fn: FunctionType) -> bool:
+        """Say whether a function need not be looked into, unless it was made when the program ran."""
+        path = Path(fn.__code__.co_filename)
+        top = (fn.__module__ or "").partition(".")[0]
+        return top in _OWN or _code.is_installed(path) or _code.is_standard(path)
 
     def other(self, value: object) -> object:
         """Name a value of any other type.
@@ -188,6 +199,13 @@ class Naming:
             named = f"{value.__module__}.{value.__qualname__}"
             return {"builtin": named} if whole else {"builtin": [named, self.plain(owner)]}
         return None
+
+
+def _is_importable(fn: FunctionType) -> bool:
+    found: object = sys.modules.get(fn.__module__)
+    for step in fn.__qualname__.split("."):
+        found = getattr(found, step, None)
+    return found is fn
 
 
 def _closed_over(fn: FunctionType) -> Iterator[tuple[str, object]]:

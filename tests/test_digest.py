@@ -3,6 +3,7 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass, make_dataclass
 from enum import Enum, IntEnum
 from functools import partial
@@ -88,7 +89,8 @@ DISTINCT: list[object] = [
     *(np.float64(1), np.float32(1), np.int64(1), np.True_, np.str_("1")),
     *(Point, Other, int, float, math.exp, torch.exp, len, "a".join, "b".join),
     *(scaled(1.0), scaled(2.0), lambda x: x, lambda x: x + 1, lambda x, y=1: x, lambda x, y=2: x),
-    *(lambda x, y: x, lambda x, *, y: x, tried, caught),
+    *(lambda x, y: x, lambda x, *, y: x, tried, caught, dataclasses.field, dataclasses.fields),
+    *(contextmanager(lambda: iter([1])), contextmanager(lambda: iter([2]))),
     *(partial(math.pow, 2.0), partial(math.pow, 3.0), partial(scaled, 2.0), partial(scaled, factor=2.0)),
     *(Point(1.0).shifted, Point(2.0).shifted, Point.shifted),
     *(Clip(1), Noise(1), Recipe("lr", SGD(0.1), batch_size=5, epochs=1)),

@@ -3,7 +3,6 @@
 import ast
 import hashlib
 import sys
-import sysconfig
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -11,10 +10,10 @@ from importlib import metadata
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
+from gradshape import _code
+
 # Their own sources are hashed apart from those of a user.
 LIBRARY = ("gradshape", "gradshape_bench")
-_STANDARD = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")]
-_INSTALLED = {"site-packages", "dist-packages"}
 
 
 @dataclass(frozen=True)
@@ -34,12 +33,12 @@ class Origin:
     @property
     def standard(self) -> bool:
         """Whether it is part of Python."""
-        return _top(self.name) in sys.stdlib_module_names if self.path is None else _standard(self.path)
+        return _top(self.name) in sys.stdlib_module_names if self.path is None else _code.is_standard(self.path)
 
     @property
     def installed(self) -> bool:
         """Whether it is part of an installed package that has a version."""
-        if self.path is None or _INSTALLED.isdisjoint(self.path.parts):
+        if self.path is None or not _code.is_installed(self.path):
             return False
         return version(_top(self.name)) is not None
 
@@ -115,12 +114,6 @@ def reach(names: Iterable[str], counts: Callable[[str], bool]) -> Reach:
             used = (f"{package}.{attribute}" for package in files for attribute in attributes)
             left += [name for name in used if name in sys.modules and name not in seen]
     return Reach(files, frozenset(installed), frozenset(missing))
-
-
-@cache
-def _standard(path: Path) -> bool:
-    folders = path.resolve().parents
-    return any(folder in folders for folder in _STANDARD) and _INSTALLED.isdisjoint(path.parts)
 
 
 def find(name: str) -> Origin | None:

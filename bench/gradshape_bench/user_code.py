@@ -27,6 +27,8 @@ from gradshape_bench import source_files
 
 # In every unreliable name: it differs from those of other sessions.
 _SESSION = secrets.token_hex(16)
+_brief = reprlib.Repr()
+_brief.maxother = 100
 _DESCRIPTORS = (GetSetDescriptorType, MemberDescriptorType, MethodDescriptorType, WrapperDescriptorType)
 
 
@@ -163,10 +165,8 @@ class _Walk(_digest.Naming):
             "read": {name: self.held(f"{value.__name__}.{name}", found[name]) for name in read if name in found},
         }
 
-    def function(self, fn: FunctionType) -> object:
-        if not self._looks_into(fn.__module__):
-            return {"function": [fn.__module__, fn.__qualname__]}
-        return super().function(fn)
+    def by_name(self, fn: FunctionType) -> bool:
+        return not self._looks_into(fn.__module__)
 
     def other(self, value: object) -> object:
         kind = _digest.class_name(type(value))
@@ -178,7 +178,7 @@ class _Walk(_digest.Naming):
 
     def _nameless(self, value: object, error: Exception) -> object:
         where = f"{self._path[-1]}=" if self._path else ""
-        reason = f"{where}{reprlib.repr(value)} of type {type(value).__name__} has no reliable name"
+        reason = f"{where}{_brief.repr(value)} of type {type(value).__name__} has no reliable name"
         if reason not in self.unreliable:
             self.unreliable.append(reason)
         return {"nameless": str(type(error))}
