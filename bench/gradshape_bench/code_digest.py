@@ -15,7 +15,8 @@ All this is read when it is first needed, once a session. What code reads from d
 
 import hashlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache, partial
@@ -31,7 +32,7 @@ from gradshape import _digest, learners, models
 from gradshape.data import Dataset
 from gradshape.training import Fit, Recipe
 from gradshape_bench import source_files
-from gradshape_bench.user_code import CodeName, code_name, functions_beside_fields
+from gradshape_bench.user_code import CodeName, code_name, functions_beside_fields, warn
 
 _HARNESS = (
     "gradshape_bench.engines",
@@ -43,6 +44,7 @@ _HARNESS = (
 _PACKAGES = {"torch": "torch", "numpy": "numpy", "scipy": "scipy", "scikit-learn": "sklearn", "opacus": "opacus"}
 _PLAIN = {bool, int, float, str, bytes, Tensor}
 
+_warned = set[Path]()
 # What was named already, by identity, with what has that identity.
 _named: dict[tuple[object, ...], tuple[object, CodeName]] = {}
 
@@ -63,6 +65,12 @@ def harness_files() -> Mapping[str, str | None]:
     return source_files.reach(_HARNESS, lambda name: name.startswith("gradshape_bench.")).files
 
 
+@cache
+def harness_source() -> str:
+    """Return the sha256 (hex) of the files of the harness that take part in results."""
+    return _digest.name(dict(harness_files()))
+
+
 def of(content: object, dataset: Dataset | None) -> CodeName:
     """Name all code that can change what is made of ``content`` on ``dataset``.
 
@@ -74,15 +82,37 @@ def of(content: object, dataset: Dataset | None) -> CodeName:
     """
     found: dict[CodeName, None] = {}
     _note(content, dataset, found)
-    return _whole(library_source(), str(torch.__version__), tuple(found))
+    versions = str(torch.__version__), *map(source_files.version, _PACKAGES), *sys.version_info[:2]
+    return _whole((library_source(), harness_source(), versions), tuple(found))
 
 
 @cache
-def _whole(library: str, torch_version: str, found: tuple[CodeName, ...]) -> CodeName:
-    versions = torch_version, *map(source_files.version, _PACKAGES), sys.version_info[:2]
-    harness = [[module, sha256] for module, sha256 in sorted(harness_files().items())]
-    name = _digest.name((library, harness, versions, tuple(code.name for code in found)))
-    return CodeName(name, all(code.reliable for code in found))
+def _whole(environment: Hashable, found: tuple[CodeName, ...]) -> CodeName:
+    name = _digest.name((environment, tuple(code.name for code in found)))
+    paths = frozenset(path for code in found for path in code.paths)
+    return CodeName(name, all(code.reliable for code in found), paths)
+
+
+def read(components: Iterable[object]) -> None:
+    """Read the code of components now, as it was imported: later, somebody may have edited it."""
+    for component in components:
+        # A component that names no model is refused when it is used.
+        with suppress(ValueError):
+            of(component, None)
+
+
+def may_keep(code: CodeName) -> bool:
+    """Say whether a result of some code may be found again by its name.
+
+    It may not if the name is not reliable, or if a file was edited after it was read: a process that imports it only
+    now runs other code. Files that were edited are warned of once.
+    """
+    edited = source_files.edited(code.paths)
+    for path in edited:
+        if path not in _warned:
+            _warned.add(path)
+            warn(f"{path} was edited during the run: results that depend on it are not kept in the cache")
+    return code.reliable and not edited
 
 
 def _note(value: Any, dataset: Dataset | None, found: dict[CodeName, None]) -> None:

@@ -68,8 +68,8 @@ class Job(ABC, Generic[R]):
 
     @property
     def repeatable(self) -> bool:
-        """Whether the same job has the same key in other sessions, so that its result is worth keeping."""
-        return self._code.reliable
+        """Whether its result may be kept for other sessions, in which the same job has the same key."""
+        return code_digest.may_keep(self._code)
 
     @cached_property
     def _code(self) -> code_digest.CodeName:

@@ -9,6 +9,7 @@ from typing import Any
 
 from gradshape import _digest
 from gradshape.data import Dataset
+from gradshape_bench import code_digest
 from gradshape_bench.cache import Cache, Claim
 from gradshape_bench.case import Case, Rows
 from gradshape_bench.engines import Bundle, Done, Engine, Failed
@@ -104,6 +105,7 @@ class Scheduler:
         self._cases: dict[Rows, list[Case]] = {}
         for case in cases:
             self._cases.setdefault(case.rows, []).append(case)
+            code_digest.read((case.attack, case.defense, case.task.recipe))
         self._cache = cache
         self._engine = engine
         self._device = device

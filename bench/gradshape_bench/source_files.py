@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import pkgutil
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -49,19 +50,23 @@ class Reach:
 
     Attributes:
         files: sha256 (hex) of the files that count, by the name of their module; ``None`` where there is none.
+        paths: where these files are.
         installed: names of the installed packages that these import, whose versions stand for their files.
         missing: names of the modules that these try to import and that do not exist: one day they may.
     """
 
     files: dict[str, str | None]
+    paths: frozenset[Path]
     installed: frozenset[str]
     missing: frozenset[str]
 
 
 @dataclass(frozen=True)
 class _Text:
-    # What a file says. An import is its number of dots, a module, and what is imported from it, which may be modules.
+    # What a file says, and its size and time when it was read. An import is its number of dots, a module, and what is
+    # imported from it, which may be modules.
     sha256: str
+    state: tuple[int, int]
     imports: tuple[tuple[int, str, tuple[str, ...]], ...] = ()
     attributes: frozenset[str] = frozenset()
 
@@ -89,6 +94,7 @@ def reach(names: Iterable[str], counts: Callable[[str], bool]) -> Reach:
         counts: whether the file of a module of this name is hashed and its imports are followed.
     """
     files: dict[str, str | None] = {}
+    paths = set[Path]()
     installed, missing, attributes = set[str](), set[str](), set[str]()
     seen, left = set[str](), list(names)
     while left:
@@ -104,16 +110,17 @@ def reach(names: Iterable[str], counts: Callable[[str], bool]) -> Reach:
         elif counts(name):
             text = None if origin.path is None else _text(origin.path)
             files[name] = None if text is None else text.sha256
-            if text is not None:
+            if origin.path is not None and text is not None:
+                paths.add(origin.path)
                 attributes |= text.attributes
                 left += _imported(origin, text)
         elif origin.installed:
             installed.add(_top(name))
         if not left:
-            # A package has the modules as attributes that others have imported.
-            used = (f"{package}.{attribute}" for package in files for attribute in attributes)
-            left += [name for name in used if name in sys.modules and name not in seen]
-    return Reach(files, frozenset(installed), frozenset(missing))
+            # A package has those of its modules as attributes that anybody has imported.
+            left += [f"{package}.{name}" for package in files for name in _inside(package) & attributes]
+            left = [name for name in left if name not in seen]
+    return Reach(files, frozenset(paths), frozenset(installed), frozenset(missing))
 
 
 def find(name: str) -> Origin | None:
@@ -166,6 +173,16 @@ def _places(name: str) -> tuple[Origin, list[str] | None] | None:
     return _origin(name, None, True), [str(Path(place, last)) for place in searched if Path(place, last).is_dir()]
 
 
+def _inside(package: str) -> frozenset[str]:
+    found = _places(package)
+    return frozenset() if found is None or found[1] is None else _listed(tuple(found[1]))
+
+
+@cache
+def _listed(places: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(module.name for module in pkgutil.iter_modules(places))
+
+
 def _spec(name: str, places: list[str] | None) -> ModuleSpec | None:
     found = (finder.find_spec(name, places) for finder in sys.meta_path)
     return next((spec for spec in found if spec is not None), None)
@@ -175,22 +192,39 @@ def _origin(name: str, path: str | None, is_package: bool) -> Origin:
     return Origin(name, None if path is None else Path(path), name if is_package else name.rpartition(".")[0])
 
 
+def edited(paths: Iterable[Path]) -> list[Path]:
+    """Return those of some files that are no longer what they were when :func:`reach` read them."""
+    read = ((path, _text(path)) for path in paths)
+    return [path for path, text in read if text is not None and _state(path) != text.state]
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
 @cache
 def _text(path: Path) -> _Text | None:
-    # A file is read once a session: what is edited meanwhile has been imported as it was.
+    # A file is read once a session: this process has imported it as it was.
+    state = _state(path)
     try:
         content = path.read_bytes()
     except OSError:
         return None
+    if state is None:
+        return None
     sha256 = hashlib.sha256(content).hexdigest()
     if path.suffix != ".py":
-        return _Text(sha256)
+        return _Text(sha256, state)
     try:
         nodes = list(ast.walk(ast.parse(content)))
     except (SyntaxError, ValueError):
-        return _Text(sha256)
+        return _Text(sha256, state)
     attributes = frozenset(node.attr for node in nodes if isinstance(node, ast.Attribute))
-    return _Text(sha256, tuple(found for node in nodes for found in _imports(node)), attributes)
+    return _Text(sha256, state, tuple(found for node in nodes for found in _imports(node)), attributes)
 
 
 def _imports(node: ast.AST) -> Iterator[tuple[int, str, tuple[str, ...]]]:

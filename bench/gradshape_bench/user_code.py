@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, fields
 from enum import Enum
 from functools import cached_property, partial
+from pathlib import Path
 from types import (
     FunctionType,
     GetSetDescriptorType,
@@ -39,10 +40,12 @@ class CodeName:
     Attributes:
         name: differs if the code does.
         reliable: whether the same code has this name in every session.
+        paths: files that the name depends on.
     """
 
     name: str
     reliable: bool = True
+    paths: frozenset[Path] = frozenset()
 
 
 def code_name(component: str, *values: object, own: Collection[str] = ()) -> CodeName:
@@ -66,8 +69,8 @@ def code_name(component: str, *values: object, own: Collection[str] = ()) -> Cod
     versions = [[package, source_files.version(package)] for package in installed]
     whole = [found, reached.files, versions, sorted(reached.missing)]
     if not walk.unreliable:
-        return CodeName(_digest.text_name(whole))
-    _warn(f"{component} is computed in every session anew, without the cache: {'; '.join(walk.unreliable)}")
+        return CodeName(_digest.text_name(whole), paths=reached.paths)
+    warn(f"{component} is computed in every session anew, without the cache: {'; '.join(walk.unreliable)}")
     return CodeName(_digest.text_name([_SESSION, whole]), reliable=False)
 
 
@@ -89,8 +92,8 @@ def functions_beside_fields(value: Any) -> list[object]:
     ]
 
 
-def _warn(message: str) -> None:
-    # Where warnings are errors, this one is none: the results are right.
+def warn(message: str) -> None:
+    """Warn of what makes no result wrong: also where warnings are errors, this is none."""
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         warnings.warn(message, stacklevel=2)

@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 import torch
 import settings
+import other
 import space.inner
 import whole
 from bases import Base
@@ -77,6 +78,7 @@ class Own(Base):
     def craft(self, *arguments, **named):
         from lazy import late
         by_name = importlib.import_module("named")
+        other.outer.VALUE
         LOG.info(PATTERN, NAMES, MEMORY)
         whole.piece.work()
         x = helper(late(triple(double(powered(SCALE * settings.SCALE)))) * TABLE["a"][0]) * space.inner.VALUE
@@ -132,6 +134,8 @@ PROJECT = {
         "    def __init__(self):\n        super().__init__()\n        self.by = nn.Parameter(torch.zeros(()))\n"
         "    def forward(self, x):\n        return x + self.by\n"
     ),
+    "other/__init__.py": "",
+    "other/outer.py": "VALUE = 1\n",
     "weight.txt": "1.5",
     "unrelated.py": "VALUE = 1\n",
 }
@@ -159,6 +163,7 @@ EDITS = [
     ("attack", "whole/below/__init__.py", "1", "2"),
     ("attack", "whole/below/piece.py", "VALUE", "VALUE as V"),
     ("attack", "whole/third.py", "1", "2"),
+    ("attack", "other/outer.py", "1", "2"),
     ("attack", "own.py", "x * 3.0", "x * 4.0"),
     ("attack", "own.py", "SCALE = 2.0", "SCALE = 3.0"),
     ("attack", "own.py", "power=2.5", "power=3.5"),
