@@ -28,6 +28,7 @@ from gradshape.training import (
 )
 from gradshape_bench import code_digest
 from gradshape_bench.matmul_precision import tf32_settings
+from gradshape_bench.user_code import CodeName
 
 R = TypeVar("R", covariant=True)
 # How far a stack is, or an attack, named by its label.
@@ -72,7 +73,7 @@ class Job(ABC, Generic[R]):
         return code_digest.may_keep(self._code)
 
     @cached_property
-    def _code(self) -> code_digest.CodeName:
+    def _code(self) -> CodeName:
         return code_digest.of((type(self), self.content), self.dataset)
 
     @property

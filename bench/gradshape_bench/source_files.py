@@ -96,30 +96,27 @@ def reach(names: Iterable[str], counts: Callable[[str], bool]) -> Reach:
     files: dict[str, str | None] = {}
     paths = set[Path]()
     installed, missing, attributes = set[str](), set[str](), set[str]()
-    seen, left = set[str](), list(names)
+    seen, left = set[str](), set(names)
     while left:
-        name = left.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        # Importing `a.b.c` runs `a` and `a.b` first.
-        left += [name.rpartition(".")[0]] if "." in name else []
-        origin = find(name)
-        if origin is None:
-            missing.add(name)
-        elif counts(name):
-            text = None if origin.path is None else _text(origin.path)
-            files[name] = None if text is None else text.sha256
-            if origin.path is not None and text is not None:
-                paths.add(origin.path)
-                attributes |= text.attributes
-                left += _imported(origin, text)
-        elif origin.installed:
-            installed.add(_top(name))
-        if not left:
-            # A package has those of its modules as attributes that anybody has imported.
-            left += [f"{package}.{name}" for package in files for name in _inside(package) & attributes]
-            left = [name for name in left if name not in seen]
+        imported = set[str]()
+        for name in left:
+            origin = find(name)
+            if origin is None:
+                missing.add(name)
+            elif counts(name):
+                text = None if origin.path is None else _text(origin.path)
+                files[name] = None if text is None else text.sha256
+                if origin.path is not None and text is not None:
+                    paths.add(origin.path)
+                    attributes |= text.attributes
+                    imported.update(_imported(origin, text))
+            elif origin.installed:
+                installed.add(_top(name))
+        # Importing `a.b` runs `a` first, which then has those of its modules as attributes that anybody has imported.
+        above = {name.rpartition(".")[0] for name in left} - {""}
+        inside = {f"{package}.{name}" for package in files for name in _inside(package) & attributes}
+        seen |= left
+        left = (imported | above | inside) - seen
     return Reach(files, frozenset(paths), frozenset(installed), frozenset(missing))
 
 

@@ -17,7 +17,7 @@ from tests.reliability.user_project import imported
 MOONS = load("two_moons")
 TASK = Task("two_moons", Recipe("lr", SGD(0.1), batch_size=50, epochs=1))
 FILES = {
-    "own.py": "import helper\nfrom gradshape.attacks import LabelFlip\n\nclass Own(LabelFlip):\n    SIZE = helper.SIZE\n",
+    "own.py": "from gradshape.attacks import LabelFlip\nimport helper\n\nclass Own(LabelFlip):\n    S = helper.SIZE\n",
     "helper.py": "SIZE = 1\n",
 }
 

@@ -55,7 +55,7 @@ def recorded() -> Iterator[set[str]]:
         yield ran
     finally:
         sys.setprofile(None)
-        threading.setprofile(None)  # type: ignore[arg-type]
+        threading.setprofile(None)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

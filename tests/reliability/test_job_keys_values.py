@@ -211,13 +211,19 @@ def test_a_class_may_refer_to_itself() -> None:
     assert code_digest.of(holder, None).reliable
 
 
+def circular() -> list[object]:
+    circle: list[object] = []
+    circle.append(circle)
+    return circle
+
+
 # What has no reliable name.
 NAMELESS: dict[str, Callable[[], object]] = {
     "lock": threading.Lock,
-    "generator": lambda: (x for x in ()),
+    "generator": lambda: (x for x in (1, 2)),
     "set of objects": lambda: {Plain(1), Plain(2)},
     "meta tensor": lambda: torch.zeros(2, device="meta"),
-    "circle": lambda: (circle := [], circle.append(circle))[0],
+    "circle": circular,
 }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from gradshape import learners, models
 
@@ -24,7 +25,7 @@ def imported(folder: Path, files: Mapping[str, str], module: str, **variables: s
     for path, text in files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, encoding="utf-8")
-    before, registries = set(sys.modules), (models._BUILDERS, learners.registry._FACTORIES)
+    before, registries = set(sys.modules), list[dict[str, Any]]((models._BUILDERS, learners.registry._FACTORIES))
     registered = [dict(registry) for registry in registries]
     environment = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
@@ -40,5 +41,5 @@ def imported(folder: Path, files: Mapping[str, str], module: str, **variables: s
             if str(getattr(sys.modules[name], "__file__", None) or folder).startswith(str(folder)):
                 del sys.modules[name]
         for registry, content in zip(registries, registered, strict=True):
-            registry.clear()  # type: ignore[attr-defined]
-            registry.update(content)  # type: ignore[arg-type]
+            registry.clear()
+            registry.update(content)
