@@ -88,7 +88,7 @@ def of(content: object, dataset: Dataset | None) -> CodeName:
 
 @cache
 def _whole(environment: Hashable, found: tuple[CodeName, ...]) -> CodeName:
-    name = _digest.name((environment, tuple(code.name for code in found)))
+    name = _digest.name((environment, tuple(sorted(code.name for code in found))))
     paths = frozenset(path for code in found for path in code.paths)
     return CodeName(name, all(code.reliable for code in found), paths)
 
@@ -116,7 +116,7 @@ def may_keep(code: CodeName) -> bool:
 
 
 def _note(value: Any, dataset: Dataset | None, found: dict[CodeName, None]) -> None:
-    """Put the names of the user's code in a value into ``found``, in the order in which it is met."""
+    """Put the names of the user's code in a value into ``found``."""
     if value is None or type(value) in _PLAIN:
         return
     if isinstance(value, type | FunctionType):
@@ -182,6 +182,8 @@ def _of_maker(component: str, maker: object, make: Callable[[], object] | None) 
 @cache
 def _own(module: str) -> tuple[str, ...] | None:
     """Return the package whose sources count for a component of this module; ``None`` if versions stand for it."""
+    if not module:  # It was made by hand.
+        return ()
     top = module.partition(".")[0]
     if top in (*source_files.LIBRARY, *_PACKAGES.values()):
         return None

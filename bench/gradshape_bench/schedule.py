@@ -103,9 +103,11 @@ class Scheduler:
         ahead: int | None = None,
     ) -> None:
         self._cases: dict[Rows, list[Case]] = {}
+        components: dict[int, object] = {}
         for case in cases:
             self._cases.setdefault(case.rows, []).append(case)
-            code_digest.read((case.attack, case.defense, case.task.recipe))
+            components.update({id(part): part for part in (case.attack, case.defense, case.task.recipe)})
+        code_digest.read(components.values())
         self._cache = cache
         self._engine = engine
         self._device = device

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, fields
 from enum import Enum
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from types import (
     FunctionType,
@@ -26,8 +26,7 @@ from torch import nn
 from gradshape import _digest
 from gradshape_bench import source_files
 
-# In every unreliable name: it differs from those of other sessions.
-_SESSION = secrets.token_hex(16)
+_CACHED = type(cache(len))
 _brief = reprlib.Repr()
 _brief.maxother = 100
 _DESCRIPTORS = (GetSetDescriptorType, MemberDescriptorType, MethodDescriptorType, WrapperDescriptorType)
@@ -51,8 +50,8 @@ class CodeName:
 def code_name(component: str, *values: object, own: Collection[str] = ()) -> CodeName:
     """Name some values by all code and all values that they reach.
 
-    If something that they reach has no reliable name, such as a lock or an open file, the name is one of this session
-    only, and a warning says so.
+    If something that they reach has no reliable name, such as a lock or an open file, the name is a random one, and a
+    warning says so.
 
     Args:
         component: what a warning calls the values.
@@ -71,7 +70,7 @@ def code_name(component: str, *values: object, own: Collection[str] = ()) -> Cod
     if not walk.unreliable:
         return CodeName(_digest.text_name(whole), paths=reached.paths)
     warn(f"{component} is computed in every session anew, without the cache: {'; '.join(walk.unreliable)}")
-    return CodeName(_digest.text_name([_SESSION, whole]), reliable=False)
+    return CodeName(secrets.token_hex(32), reliable=False)
 
 
 def functions_beside_fields(value: Any) -> list[object]:
@@ -147,6 +146,8 @@ class _Walk(_digest.Naming):
         ]
 
     def type(self, value: type) -> object:
+        if not isinstance(value.__module__, str):  # It was made in C.
+            return {"class": value.__qualname__}
         if not self._looks_into(value.__module__):
             return super().type(value)
         return self.again(value) or {
@@ -172,12 +173,9 @@ class _Walk(_digest.Naming):
         return not self._looks_into(fn.__module__)
 
     def other(self, value: object) -> object:
-        kind = _digest.class_name(type(value))
-        if isinstance(value, _DESCRIPTORS):
-            return {"descriptor": value.__qualname__}
-        if isinstance(value, weakref.ref):
-            return {"object": kind, "of": self.plain(value())}
-        return self.again(value) or {"object": kind, "of": [self.plain(part) for part in _parts(value)]}
+        if again := self.again(value):
+            return again
+        return {"object": self.type(type(value)), "of": [self.plain(part) for part in _parts(value)]}
 
     def _nameless(self, value: object, error: Exception) -> object:
         where = f"{self._path[-1]}=" if self._path else ""
@@ -193,16 +191,19 @@ def _parts(value: Any) -> Iterator[object]:
     Raises:
         Exception: that cannot be told.
     """
-    if isinstance(value, staticmethod | classmethod):
+    if isinstance(value, _DESCRIPTORS):
+        yield value.__qualname__
+    elif isinstance(value, weakref.ref):
+        yield value()
+    elif isinstance(value, staticmethod | classmethod):
         yield value.__func__
     elif isinstance(value, property):
         yield from (value.fget, value.fset, value.fdel)
     elif isinstance(value, cached_property):
         yield value.func
-    elif callable(value) and hasattr(value, "__wrapped__"):
+    elif isinstance(value, _CACHED):
         yield value.__wrapped__
     elif isinstance(value, nn.Module):
-        yield type(value)
         yield [parameter.requires_grad for parameter in value.parameters(recurse=False)]
         for name, held in vars(value).items():
             # The keys of hooks count all hooks of this process.

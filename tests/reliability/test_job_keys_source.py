@@ -58,6 +58,13 @@ double = scaled(2.25)
 def powered(x, power=2.5):
     return x ** power
 
+@dataclass(frozen=True)
+class Left:
+    name: str
+
+@dataclass(frozen=True)
+class Right(Left): ...
+
 class Memory:
     def __init__(self, size):
         self.size = size
@@ -97,7 +104,7 @@ class Learner:
 
 learners.register("own_learner", lambda seed, neighbours=3: Learner(seed, neighbours))
 
-ATTACK = Own(0.1)
+ATTACK = Own(0.1, parts=(frozenset({Left("a"), Right("b"), Right("c"), Kind.SOFT}),))
 NET = Recipe("own_net", SGD(0.1), batch_size=5, epochs=1)
 LEARNER = Fit("own_learner")
 """

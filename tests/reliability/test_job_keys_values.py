@@ -1,32 +1,42 @@
 """A job's key differs if a value does that a component's code holds, though no text differs."""
 
 import functools
-import threading
-import warnings
+import logging
+import operator
+import re
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from fractions import Fraction
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import minimize
+from scipy.sparse import csr_matrix
+from scipy.stats import norm
+from sklearn.decomposition import PCA
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
 from torch import nn
 
 from gradshape import learners, models
 from gradshape.attacks import LabelFlip
 from gradshape.data import load
-from gradshape.defenses import GradientShaping, NoDefense
+from gradshape.defenses import GradientShaping
 from gradshape.shaping import Reweight
 from gradshape.training import SGD, Fit, Recipe
 from gradshape_bench import code_digest
-from gradshape_bench.cache import Cache
-from gradshape_bench.case import Case, Scale, Task
 from gradshape_bench.jobs import Craft
-from gradshape_bench.schedule import Scheduler
-from tests.bench.spy import Spy
+from tests.reliability.closing_over import Plain, closing_over
 from tests.reliability.user_project import imported
 
 MOONS = load("two_moons")
@@ -38,23 +48,6 @@ class Holding(LabelFlip):
     """Holds anything in a field."""
 
     held: Any = None
-
-
-class Plain:
-    def __init__(self, value: object) -> None:
-        self.value = value
-
-
-def closing_over(held: object) -> Any:
-    """An attack of a class that closes over a value."""
-
-    @dataclass(frozen=True)
-    class Local(LabelFlip):
-        def craft(self, *arguments: Any, **named: Any) -> Any:
-            assert held is not None
-            return super().craft(*arguments, **named)
-
-    return Local(0.1)
 
 
 def with_default(value: object) -> Any:
@@ -90,6 +83,24 @@ def wrapping(factor: Any) -> Any:
     return torch.no_grad()(functools.cache(multiplied(factor)))
 
 
+class Decorated:
+    """A decorator with a setting."""
+
+    def __init__(self, fn: Callable[..., Any], setting: float) -> None:
+        functools.update_wrapper(self, fn)
+        self.setting = setting
+
+
+class Renamed:
+    """Says of itself what it likes."""
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def __reduce__(self) -> Any:
+        return Renamed, (self.value,)
+
+
 def weighted(value: float) -> nn.Module:
     layer = nn.Linear(2, 2)
     nn.init.constant_(layer.weight, value)
@@ -112,6 +123,8 @@ HOLDERS: dict[str, Callable[[float], Any]] = {
     "object in an object": lambda value: closing_over([Plain({"a": Plain(value)})]),
     "function": lambda value: closing_over(multiplied(value)),
     "wrapped function": lambda value: closing_over(wrapping(value)),
+    "decorator": lambda value: closing_over(Decorated(multiplied, value)),
+    "reduced": lambda value: closing_over(Renamed(value)),
     "partial": lambda value: closing_over(partial(multiplied, value)),
     "method": lambda value: closing_over(Plain(value).__init__),  # type: ignore[misc]
     "class": lambda value: closing_over(type(with_constant(value))),
@@ -211,69 +224,49 @@ def test_a_class_may_refer_to_itself() -> None:
     assert code_digest.of(holder, None).reliable
 
 
-def circular() -> list[object]:
-    circle: list[object] = []
-    circle.append(circle)
-    return circle
-
-
-# What has no reliable name.
-NAMELESS: dict[str, Callable[[], object]] = {
-    "lock": threading.Lock,
-    "generator": lambda: (x for x in (1, 2)),
-    "set of objects": lambda: {Plain(1), Plain(2)},
-    "meta tensor": lambda: torch.zeros(2, device="meta"),
-    "circle": circular,
+# What user's code often holds; every one has the same name when it is made again.
+USUAL: dict[str, Callable[[], object]] = {
+    "logger": lambda: logging.getLogger("own"),
+    "pattern": lambda: re.compile("a+", re.IGNORECASE),
+    "path": lambda: Path("some/where"),
+    "module": lambda: logging,
+    "sentinel": object,
+    "types": lambda: (list[int], int | None, Callable[[int], str], TypeVar("T"), type(None), ...),
+    "collections": lambda: (deque([1]), defaultdict(list, a=[1]), Counter("aab"), SimpleNamespace(a=1), range(3)),
+    "numbers": lambda: (Decimal("0.1"), Fraction(1, 3), date(2020, 1, 2), slice(1, 2), operator.itemgetter(1)),
+    "numpy": lambda: (np.exp, np.linalg.norm, np.dtype("f4"), np.vectorize(multiplied(2.0)), np.random.default_rng(0)),
+    "torch": lambda: (torch.float32, torch.device("cpu"), torch.exp, nn.functional.relu, torch.optim.Adam),
+    "transformed": lambda: (torch.func.vmap(multiplied(2.0)), torch.no_grad()(multiplied(3.0)), torch.no_grad()),
+    "layers": lambda: alike(nn.LSTM(2, 2), nn.MultiheadAttention(2, 1), nn.Sequential(nn.BatchNorm2d(2), nn.GELU())),
+    "parametrized": lambda: alike(nn.utils.parametrizations.weight_norm(nn.Linear(2, 2))),
+    "hooked": lambda: hooked(nn.Linear(2, 2)),
+    "scikit-learn": lambda: make_pipeline(PCA(2), RandomForestClassifier(3, random_state=0)),
+    "scipy": lambda: (csr_matrix(np.eye(3)), minimize, norm(0, 1)),
+    "decorated": lambda: (
+        functools.cache(multiplied),
+        functools.singledispatch(multiplied),
+        contextmanager(multiplied),
+    ),
 }
 
 
-@pytest.mark.parametrize("make", NAMELESS.values(), ids=NAMELESS)
-def test_what_has_no_reliable_name_is_warned_of_once(make: Callable[[], object]) -> None:
-    attack = closing_over(make())
-    jobs = [Craft(MOONS, "cpu", attack, None, seed) for seed in (0, 0, 1)]
-    with pytest.warns(UserWarning, match="without the cache") as caught:
-        found = [job.key for job in jobs]
-    assert found[0] == found[1] != found[2]
-    assert not any(job.repeatable for job in jobs)
-    (message,) = (str(warning.message) for warning in caught)
-    assert "closing_over.<locals>.Local is computed in every session anew, without the cache: " in message
+def alike(*networks: nn.Module) -> list[nn.Module]:
+    for network in networks:
+        for parameter in network.parameters():
+            nn.init.constant_(parameter, 0.5)
+    return list(networks)
 
 
-def test_the_warning_names_the_object_and_is_no_error() -> None:
-    attack = closing_over(threading.Lock())
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("error")
-        assert not Craft(MOONS, "cpu", attack, None, 0).repeatable
-    assert "Local.craft uses held=<unlocked _thread.lock object" in str(caught[0].message)
+def hooked(network: nn.Module) -> list[nn.Module]:
+    network.register_forward_hook(lambda *arguments: None)
+    network.register_forward_pre_hook(lambda *arguments: None, with_kwargs=True)
+    return alike(network)
 
 
-class Failing:
-    def __repr__(self) -> str:
-        raise RuntimeError("no text")
-
-    def __reduce__(self) -> str:
-        raise RuntimeError("no state")
-
-
-def test_an_object_that_cannot_even_be_printed_is_warned_of() -> None:
-    with pytest.warns(UserWarning, match="of type Failing has no reliable name"):
-        assert not Craft(MOONS, "cpu", closing_over(Failing()), None, 0).repeatable
-
-
-def test_what_has_no_reliable_name_is_computed_and_not_kept(tmp_path: Path) -> None:
-    attack = closing_over(threading.Lock())
-    case = Case(Task("two_moons", RECIPE), attack, NoDefense(), Scale.SMOKE, (0,))
-    plain = Case(Task("two_moons", RECIPE), LabelFlip(0.1), NoDefense(), Scale.SMOKE, (0,))
-    with pytest.warns(UserWarning, match="without the cache"):
-        measured = Scheduler([case], cache=Cache(tmp_path / "one"), engine=Spy()).measure(case)
-    other = Scheduler([plain], cache=Cache(tmp_path / "other"), engine=Spy()).measure(plain)
-    assert measured.measurement.metrics == other.measurement.metrics
-
-    def kept(name: str) -> int:
-        return sum(path.is_file() for path in (tmp_path / name).rglob("*") if "locks" not in path.parts)
-
-    # The poison is not kept; the trainings are, which know it by its rows.
-    assert kept("one") == kept("other") - 1
+@pytest.mark.parametrize("make", USUAL.values(), ids=USUAL)
+def test_what_is_usual_has_a_reliable_name(make: Callable[[], object]) -> None:
+    # An unreliable one is random.
+    assert key(closing_over(make())) == key(closing_over(make()))
 
 
 def test_what_a_property_remembers_does_not_count() -> None:
