@@ -3,48 +3,237 @@
 import dataclasses
 import hashlib
 import json
+import sys
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from enum import Enum
+from functools import partial
+from pathlib import Path
+from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodType, ModuleType
+from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
+
+from gradshape import _code
+
+_OWN = ("gradshape", "gradshape_bench")
 
 
 def of(*tensors: Tensor) -> str:
     """Return the sha256 (hex) of the tensors' dtypes, shapes and bytes."""
     digest = hashlib.sha256()
     for tensor in tensors:
-        array = np.ascontiguousarray(tensor.cpu().numpy())
-        digest.update(f"{array.dtype}{array.shape}".encode())
+        array, dtype = _array(tensor.detach().cpu())
+        digest.update(f"{dtype}{tuple(tensor.shape)}".encode())
         digest.update(array.data)
     return digest.hexdigest()
 
 
+def _array(tensor: Tensor) -> tuple[Any, str]:
+    if tensor.dtype is torch.bfloat16:  # NumPy has no such numbers.
+        return np.ascontiguousarray(tensor.view(torch.int16).numpy()), "bfloat16"
+    array = np.ascontiguousarray(tensor.numpy())
+    return array, str(array.dtype)
+
+
+def class_name(kind: type) -> str:
+    """Return the name that a class has in names of contents.
+
+    That is its module and qualified name. Of the library and the harness it is the package and the qualified name, so
+    that a class may move to another module of its package.
+
+    >>> class_name(Naming), class_name(OrderedDict)
+    ('gradshape.Naming', 'collections.OrderedDict')
+    """
+    package = kind.__module__.partition(".")[0]
+    return f"{package if package in _OWN else kind.__module__}.{kind.__qualname__}"
+
+
+class Naming:
+    """Turns a value, and whatever is nested in it, into JSON types that are equal for equal contents only.
+
+    Functions are named by their module, name, code and defaults, and by what they close over or read from their
+    module. Modules, classes, builtins and the functions of Python, of installed packages and of the library are named
+    by their names; a subclass may look into others of these.
+    """
+
+    def __init__(self) -> None:
+        # What was met, by identity, and its number; it is held so that nothing else is given its identity.
+        self._met: dict[int, tuple[int, object]] = {}
+        # What leads to the value that is being named, in words.
+        self._path: list[str] = []
+
+    def plain(self, value: object) -> object:
+        """Turn ``value`` into JSON types.
+
+        Raises:
+            TypeError: a part of it is of another type, so that it could not be named reliably.
+        """
+        kind = type(value)
+        if value is None or kind in (bool, int, str):
+            return value
+        if isinstance(value, float) and kind is float:
+            return {"float": value.hex()}
+        if isinstance(value, tuple) and kind in (tuple, torch.Size):
+            return [self.plain(item) for item in value]
+        if isinstance(value, Tensor):
+            return {"tensor": of(value)}
+        if isinstance(value, Enum):
+            return self.member(value)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return self.instance(value)
+        if isinstance(value, type):
+            return self.type(value)
+        if isinstance(value, FunctionType):
+            return self.again(value) or self.function(value)
+        if isinstance(value, ModuleType):
+            return self.module(value, ())
+        return self._number(value) or self._collection(value) or self._callable(value) or self.other(value)
+
+    def member(self, value: Enum) -> object:
+        """Name a member of an enumeration."""
+        return {"enum": [class_name(type(value)), value.name or repr(value.value)]}
+
+    def instance(self, value: Any) -> object:
+        """Name an instance of a dataclass."""
+        kind = type(value)
+        names = [field.name for field in dataclasses.fields(value)]
+        held = {name: self.held(f"{kind.__qualname__}.{name}", getattr(value, name)) for name in names}
+        return {"type": class_name(kind), "fields": held}
+
+    def type(self, value: type) -> object:
+        """Name a class."""
+        return {"class": class_name(value)}
+
+    def module(self, value: ModuleType, read: Iterable[str]) -> object:
+        """Name a module, of which the names ``read`` may be used."""
+        return {"module": value.__name__}
+
+    def function(self, fn: FunctionType) -> object:
+        """Name a function that is met for the first time."""
+        if self.by_name(fn) and _is_importable(fn):
+            return {"function": [fn.__module__, fn.__qualname__]}
+        read = _code.names(fn.__code__)
+
+        def used(where: str, value: object) -> object:
+            if isinstance(value, ModuleType):
+                return self.module(value, read)
+            return self.held(f"{fn.__qualname__} uses {where}", value)
+
+        known = {name: fn.__globals__[name] for name in _code.global_names(fn.__code__) if name in fn.__globals__}
+        return {
+            "function": [fn.__module__, fn.__qualname__],
+            "code": _code.content(fn.__code__),
+            "defaults": [used("a default", value) for value in fn.__defaults__ or ()],
+            "keywords": {name: used(name, value) for name, value in sorted((fn.__kwdefaults__ or {}).items())},
+            "cells": {name: used(name, value) for name, value in _closed_over(fn)},
+            "globals": {name: used(name, value) for name, value in known.items()},
+        }
+
+    def by_name(self, fn: FunctionType) -> bool:
+        """Say whether a function need not be looked into, unless it was made when the program ran."""
+        path = Path(fn.__code__.co_filename)
+        top = (fn.__module__ or "").partition(".")[0]
+        return top in _OWN or _code.is_installed(path) or _code.is_standard(path)
+
+    def other(self, value: object) -> object:
+        """Name a value of any other type.
+
+        Raises:
+            TypeError: it cannot be named.
+        """
+        where = f"{self._path[-1]}=" if self._path else ""
+        raise TypeError(
+            f"{where}{value!r} of type {type(value).__name__} has no content name: "
+            "use frozen dataclasses of plain values"
+        )
+
+    def held(self, where: str, value: object) -> object:
+        """Name a value that is held by another one, which ``where`` names for errors."""
+        self._path.append(where)
+        named = self.plain(value)
+        self._path.pop()
+        return named
+
+    def again(self, value: object) -> object:
+        """Say when ``value`` was met before; ``None`` if it is new."""
+        if id(value) in self._met:
+            return {"again": self._met[id(value)][0]}
+        self._met[id(value)] = len(self._met), value
+        return None
+
+    def _number(self, value: object) -> object:
+        kind = type(value)
+        if isinstance(value, complex) and kind is complex:
+            return {"complex": [value.real.hex(), value.imag.hex()]}
+        if isinstance(value, bytes) and kind is bytes:
+            return {"bytes": value.hex()}
+        if isinstance(value, np.generic | np.ndarray) and not value.dtype.hasobject:
+            shape = list(value.shape) if isinstance(value, np.ndarray) else "scalar"
+            return {"array": [str(value.dtype), shape, hashlib.sha256(value.tobytes()).hexdigest()]}
+        return None
+
+    def _collection(self, value: object) -> object:
+        kind = type(value)
+        if isinstance(value, list) and kind is list:
+            return {"list": [self.plain(item) for item in value]}
+        if isinstance(value, set | frozenset) and kind in (set, frozenset):
+            return {kind.__name__: [self.plain(item) for item in _ordered(value)]}
+        if isinstance(value, Mapping) and kind in (dict, OrderedDict, MappingProxyType):
+            return {kind.__name__: [[self.plain(key), self.plain(value[key])] for key in _ordered(value)]}
+        if isinstance(value, tuple) and hasattr(kind, "_fields"):
+            return {"tuple": [class_name(kind), *map(self.plain, value)]}
+        return None
+
+    def _callable(self, value: object) -> object:
+        if isinstance(value, partial) and type(value) is partial:
+            return {"partial": [self.plain(value.func), self.plain(value.args), self.plain(value.keywords)]}
+        if isinstance(value, MethodType):
+            return {"method": [self.plain(value.__func__), self.plain(value.__self__)]}
+        if isinstance(value, BuiltinFunctionType):
+            owner = value.__self__
+            whole = owner is None or isinstance(owner, ModuleType | type)
+            named = f"{value.__module__}.{value.__qualname__}"
+            return {"builtin": named} if whole else {"builtin": [named, self.plain(owner)]}
+        return None
+
+
+def _is_importable(fn: FunctionType) -> bool:
+    found: object = sys.modules.get(fn.__module__)
+    for step in fn.__qualname__.split("."):
+        found = getattr(found, step, None)
+    return found is fn
+
+
+def _closed_over(fn: FunctionType) -> Iterator[tuple[str, object]]:
+    for name, cell in zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=True):
+        # A cell is empty until its variable is set.
+        with suppress(ValueError):
+            yield name, cell.cell_contents
+
+
+def _ordered(items: Iterable[object]) -> list[Any]:
+    return sorted(items, key=lambda item: json.dumps(plain(item), sort_keys=True))
+
+
 def plain(value: object) -> object:
-    """Turn ``value`` into JSON types: a dataclass into its class and fields, a tensor into its hash.
+    """Turn ``value`` into JSON types: a dataclass into its class and fields, a tensor into its hash, a function into
+    its code and what it uses.
 
     Raises:
         TypeError: a part of it is of another type, so that it could not be named reliably.
     """
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float):
-        return {"float": value.hex()}
-    if isinstance(value, Enum):
-        return {"enum": f"{type(value).__qualname__}.{value.name}"}
-    if isinstance(value, Tensor):
-        return {"tensor": of(value)}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        kind = f"{type(value).__module__}.{type(value).__qualname__}"
-        return {"type": kind, **{f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}}
-    if isinstance(value, tuple | list):
-        return [plain(item) for item in value]
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in sorted(value.items())}
-    raise TypeError(
-        f"{value!r} of type {type(value).__name__} has no content name: use frozen dataclasses of plain values"
-    )
+    return Naming().plain(value)
 
 
 def name(value: object) -> str:
     """Return the sha256 (hex) of ``plain(value)``."""
-    return hashlib.sha256(json.dumps(plain(value), sort_keys=True).encode()).hexdigest()
+    return text_name(plain(value))
+
+
+def text_name(plain: object) -> str:
+    """Return the sha256 (hex) of JSON types."""
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()

@@ -1,30 +1,24 @@
 """Jobs: units of work whose results depend on nothing but what they hold, each named by a hash of that."""
 
-import hashlib
-import inspect
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterator
-from dataclasses import KW_ONLY, dataclass, fields, is_dataclass
-from functools import cache, cached_property
-from pathlib import Path
+from collections.abc import Callable, Hashable
+from dataclasses import KW_ONLY, dataclass
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
-import gradshape
-from gradshape import _digest, learners, models
+from gradshape import _digest
 from gradshape.attacks import Attack, Crafting, PoisonSet
 from gradshape.data import Dataset, PoisonedRows, Split
 from gradshape.defenses import Defense, rows_to_keep
 from gradshape.training import (
     AnyRecipe,
-    Fit,
     GradientProbe,
     OptimizerState,
     Progress,
-    Recipe,
     Scoring,
     State,
     TrainedModel,
@@ -32,45 +26,15 @@ from gradshape.training import (
     Victim,
     stack_key,
 )
+from gradshape_bench import code_digest
 from gradshape_bench.matmul_precision import tf32_settings
+from gradshape_bench.user_code import CodeName
 
 R = TypeVar("R", covariant=True)
 # How far a stack is, or an attack, named by its label.
 JobProgress = Progress | tuple[str, Crafting]
 # Called at every step of a job; it may raise to end the job.
 Heartbeat = Callable[[JobProgress], None]
-
-
-@cache
-def library_source() -> str:
-    """Return the sha256 (hex) of the library's source files."""
-    root = Path(gradshape.__file__).parent
-    digest = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
-
-
-@cache
-def _file_hash(path: str) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-
-
-def _foreign_sources(value: Any) -> Iterator[str]:
-    # Attacks, defences, shapers and models may be defined outside the library: their source counts too.
-    if is_dataclass(value) and not isinstance(value, type):
-        kind = type(value)
-        if kind.__module__.split(".")[0] != "gradshape":
-            yield _file_hash(inspect.getfile(kind))
-        for field in fields(value):
-            yield from _foreign_sources(getattr(value, field.name))
-    elif isinstance(value, tuple | list):
-        for item in value:
-            yield from _foreign_sources(item)
-    if isinstance(value, Recipe | Fit):
-        builder = models.builder(value.model) if isinstance(value, Recipe) else learners.factory(value.model)
-        if builder.__module__.split(".")[0] != "gradshape":
-            yield _file_hash(inspect.getfile(builder))
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,13 +56,25 @@ class Job(ABC, Generic[R]):
 
     @cached_property
     def key(self) -> str:
-        """sha256 (hex) of everything that the result depends on, the library's source included."""
-        sources = sorted(set(_foreign_sources(self.content)))
+        """sha256 (hex) of everything that the result depends on, the code included.
+
+        Raises:
+            TypeError: a value of its content cannot be named.
+        """
         kind = torch.device(self.device).type
         # TF32 rounds differently, on GPUs only.
         rounding = tf32_settings() if kind == "cuda" else {}
-        environment = (library_source(), sources, torch.__version__, kind, rounding)
-        return _digest.name([type(self).__name__, self.dataset.fingerprint, self.content, environment])
+        job = type(self)
+        return _digest.name((job, self.dataset.fingerprint, self.content, self._code.name, kind, rounding))
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether its result may be kept for other sessions, in which the same job has the same key."""
+        return code_digest.may_keep(self._code)
+
+    @cached_property
+    def _code(self) -> CodeName:
+        return code_digest.of((type(self), self.content), self.dataset)
 
     @property
     def stack(self) -> Hashable:

@@ -9,6 +9,7 @@ from typing import Any
 
 from gradshape import _digest
 from gradshape.data import Dataset
+from gradshape_bench import code_digest
 from gradshape_bench.cache import Cache, Claim
 from gradshape_bench.case import Case, Rows
 from gradshape_bench.engines import Bundle, Done, Engine, Failed
@@ -102,8 +103,11 @@ class Scheduler:
         ahead: int | None = None,
     ) -> None:
         self._cases: dict[Rows, list[Case]] = {}
+        components: dict[int, object] = {}
         for case in cases:
             self._cases.setdefault(case.rows, []).append(case)
+            components.update({id(part): part for part in (case.attack, case.defense, case.task.recipe)})
+        code_digest.read(components.values())
         self._cache = cache
         self._engine = engine
         self._device = device
@@ -337,7 +341,8 @@ class Scheduler:
             if asked is not None and job.key in asked.missing:
                 raise done.error
             return True
-        self._cache.put(job.key, done)
+        if job.repeatable:
+            self._cache.put(job.key, done)
         # A job on a data set that is no longer in memory is looked up in the cache if it is needed again.
         if self._loaded is not None and job.dataset is self._loaded[1]:
             self._arrived(job.key, done)

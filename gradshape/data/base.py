@@ -100,7 +100,7 @@ class Dataset:
     @cached_property
     def fingerprint(self) -> str:
         """sha256 (hex) over both splits and the number of classes."""
-        return _digest.name([self.num_classes, self.train.fingerprint, self.test.fingerprint])
+        return _digest.name((self.num_classes, self.train.fingerprint, self.test.fingerprint))
 
     def copy(self) -> "Dataset":
         """Return a copy, to hand to code that may write to it; see :meth:`Split.copy`."""

@@ -3,10 +3,11 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import FunctionType
 
 from torch import Tensor
 
-from gradshape.shaping._code_name import code_name
+from gradshape import _digest
 from gradshape.shaping.shaper import Composable
 
 
@@ -44,9 +45,11 @@ class Reweight(Composable):
     ) -> None:
         if not re.fullmatch(r"[A-Za-z0-9._-]+", label):
             raise ValueError(f"label={label!r}: expected letters, digits, '.', '-' and '_'")
+        if not isinstance(fn, FunctionType):
+            raise TypeError(f"fn={fn!r}: expected a plain function, made by def or lambda")
         for name, value in (("label", label), ("samplewise", samplewise), ("per_layer", per_layer)):
             object.__setattr__(self, name, value)
-        object.__setattr__(self, "code", code_name(fn))
+        object.__setattr__(self, "code", _digest.name(fn))
         # Not a field, as functions are compared by their code.
         object.__setattr__(self, "_fn", fn)
 

@@ -23,7 +23,7 @@ from gradshape.training import (
     TrainedModel,
     stack_key,
 )
-from gradshape_bench import jobs
+from gradshape_bench import code_digest
 from gradshape_bench.jobs import Craft, Filter, Job, Train
 
 RECIPE = Recipe("lr", Adam(0.05), batch_size=64, epochs=2)
@@ -174,7 +174,7 @@ def test_key_depends_on_the_kind_of_job() -> None:
 @pytest.mark.parametrize("make", [train, craft, filtering])
 def test_key_depends_on_the_librarys_source(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     before = make().key
-    monkeypatch.setattr(jobs, "library_source", lambda: "another")
+    monkeypatch.setattr(code_digest, "library_source", lambda: "another")
     assert make().key != before
 
 
@@ -233,7 +233,7 @@ def test_key_depends_on_the_source_of_a_foreign_attack(tmp_path: Path, monkeypat
 
 
 def test_librarys_source_is_that_of_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = jobs.library_source.__wrapped__
+    source = code_digest.library_source.__wrapped__
     (tmp_path / "part").mkdir()
     (tmp_path / "part" / "a.py").write_text("a = 1")
     monkeypatch.setattr(gradshape, "__file__", str(tmp_path / "__init__.py"))
