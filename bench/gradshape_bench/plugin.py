@@ -22,9 +22,9 @@ from gradshape_bench.session import BenchSession, CaseOutcome, SessionPart, Thre
 from gradshape_bench.store import write_atomically
 
 # Where a worker process tells the controller why no case can run.
-_REFUSAL = "refusal.txt"
+REFUSAL = "refusal.txt"
 _settings = pytest.StashKey[Settings]()
-_part = pytest.StashKey[SessionPart]()
+PART = pytest.StashKey[SessionPart]()
 _session = pytest.StashKey[BenchSession]()
 _checked = pytest.StashKey[bool]()
 _reporter = pytest.StashKey[RecordReporter]()
@@ -45,15 +45,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_settings] = settings
     worker = getattr(config, "workerinput", None)
     if worker is not None:
-        config.stash[_part] = SessionPart(
-            Path(worker["gradshape_folder"]), worker["workercount"], _worker_index(config)
-        )
+        config.stash[PART] = SessionPart(Path(worker["gradshape_folder"]), worker["workercount"], _worker_index(config))
         return
-    config.stash[_part] = SessionPart.alone()
-    reporter = RecordReporter(settings.results, config.stash[_part].folder)
+    config.stash[PART] = SessionPart.alone()
+    reporter = RecordReporter(settings.results, config.stash[PART].folder)
     config.stash[_reporter] = reporter
     config.pluginmanager.register(reporter, "gradshape-reporter")
-    config.add_cleanup(lambda: shutil.rmtree(config.stash[_part].folder, ignore_errors=True))
+    config.add_cleanup(lambda: shutil.rmtree(config.stash[PART].folder, ignore_errors=True))
 
 
 def _worker_index(config: pytest.Config) -> int:
@@ -63,7 +61,7 @@ def _worker_index(config: pytest.Config) -> int:
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Send a worker process the path of the session's folder."""
-    node.workerinput["gradshape_folder"] = str(node.config.stash[_part].folder)
+    node.workerinput["gradshape_folder"] = str(node.config.stash[PART].folder)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -90,7 +88,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     cases = {item.nodeid: case for item in session.items if (case := _case(item)) is not None}
     if not cases or config.option.collectonly:
         return
-    part = config.stash[_part]
+    part = config.stash[PART]
     try:
         running = BenchSession(
             cases.values(),
@@ -104,7 +102,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     except ValueError as error:
         if not hasattr(config, "workerinput"):
             raise pytest.UsageError(str(error)) from error
-        (part.folder / _REFUSAL).write_text(str(error), encoding="utf-8", errors="backslashreplace")
+        (part.folder / REFUSAL).write_text(str(error), encoding="utf-8", errors="backslashreplace")
         return
     config.stash[_session] = running
     config.add_cleanup(running.close)
@@ -120,7 +118,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def pytest_xdist_node_collection_finished(node: Any) -> None:
     """Check, before any worker runs a case, what a run of one process checks when it has collected."""
     config = node.config
-    refusal = config.stash[_part].folder / _REFUSAL
+    refusal = config.stash[PART].folder / REFUSAL
     if refusal.exists():
         raise pytest.UsageError(refusal.read_text(encoding="utf-8"))
     stubs = config.stash[_reporter].stubs()

@@ -4,7 +4,6 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from unittest import SkipTest
 
@@ -23,6 +22,7 @@ from gradshape_bench.privacy_ledger import recipe_ledger
 from gradshape_bench.progress import ProgressLine
 from gradshape_bench.record import MISSING_DATA, Record, Status
 from gradshape_bench.schedule import Diverged, Scheduler, by_id
+from gradshape_bench.store import LONGEST_LINE
 from gradshape_bench.verdict import Verdict, judge
 
 _ENGINES: Mapping[EngineKind, type[ThreadEngine | ProcessEngine]] = {
@@ -149,7 +149,10 @@ class BenchSession:
             environment=self._environment(),
         )
         # What an experiment measured, which may be a user's, has to be a number, and its details plain values.
-        Record.from_json(record.to_json())
+        line = record.to_json()
+        if len(line) >= LONGEST_LINE:
+            raise ValueError(f"a record of {len(line):,} characters: expected at most {LONGEST_LINE:,}")
+        Record.from_json(line)
         return record
 
     def rest(self) -> None:
@@ -243,12 +246,15 @@ class CaseOutcome:
         self.case = case
         self._measure = measure
         self._strict = strict
+        self._record: Record | None = None
 
-    @cached_property
+    @property
     def record(self) -> Record:
         """The record of the case."""
         __tracebackhide__ = True
-        return self._measure()
+        if self._record is None:
+            self._record = self._measure()
+        return self._record
 
     @property
     def metrics(self) -> Mapping[str, Estimate]:

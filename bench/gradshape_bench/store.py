@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 # Seconds to wait for another run that holds the lock, which it does for a moment only.
 PATIENCE = 30.0
 # Bytes of a line, at most: a record takes a few thousand.
-_LONGEST = 1 << 24
+LONGEST_LINE = 1 << 24
 # Characters of what is wrong with a line that are kept.
 _PROBLEM = 200
 # How many lines that are left out a message names.
@@ -189,19 +189,19 @@ def described(left_out: list[LeftOut]) -> str:
 
 def _record(text: bytes | None) -> Record:
     if text is None:
-        raise ValueError(f"not a record: more than {_LONGEST:,} bytes")
+        raise ValueError(f"not a record: more than {LONGEST_LINE:,} bytes")
     return Record.from_json(text.decode().rstrip("\n"))
 
 
 def _lines(file: BinaryIO) -> Iterator[_Line]:
     number = start = 0
-    while text := file.readline(_LONGEST):
+    while text := file.readline(LONGEST_LINE):
         number += 1
         size, piece = len(text), text
-        while len(piece) == _LONGEST and not piece.endswith(b"\n"):
-            piece = file.readline(_LONGEST)
+        while len(piece) == LONGEST_LINE and not piece.endswith(b"\n"):
+            piece = file.readline(LONGEST_LINE)
             size += len(piece)
-        yield _Line(number, start, size, text if size <= _LONGEST else None)
+        yield _Line(number, start, size, text if size <= LONGEST_LINE else None)
         start += size
 
 

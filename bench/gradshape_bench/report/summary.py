@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import chain
 
 from gradshape.metrics import Estimate
+from gradshape_bench.plain_text import plain
 from gradshape_bench.record import MISSING_DATA, Record, Status
 from gradshape_bench.report import tradeoff
 from gradshape_bench.report.cells import number
@@ -71,7 +72,7 @@ def failures(records: Sequence[Record]) -> list[str]:
     for (status, reason), cases in list(reasons.items())[:REASONS]:
         more = f", and {len(cases) - 1} more" if len(cases) > 1 else ""
         where = f" ({one_line(cases[0])}{more})"
-        lines += textwrap.wrap(f"{status}: {textwrap.shorten(one_line(reason), 3 * WIDTH)}{where}", WIDTH)
+        lines += textwrap.wrap(f"{status}: {plain(one_line(reason), longest=2 * WIDTH)}{where}", WIDTH)
     if len(reasons) > REASONS:
         lines.append(f"... and {len(reasons) - REASONS} more reasons in the results file")
     return lines
