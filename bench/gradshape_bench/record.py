@@ -15,7 +15,7 @@ SCHEMA = 1
 # The reason begins with this if the data of the case could not be had.
 MISSING_DATA = "data:"
 # Lists and objects within each other, at most: pages and comparisons go through a record's values by recursion.
-_DEEPEST = 64
+_DEEPEST = 200
 # No number in a record needs more digits; an integer of more would not fit a float.
 _DIGITS = 300
 
@@ -131,9 +131,7 @@ class Record:
 
     @classmethod
     def _read(cls, line: str) -> "Record":
-        document = json.loads(
-            line, parse_constant=_refuse, parse_float=_finite, parse_int=_whole, object_pairs_hook=_distinct
-        )
+        document = _DECODER.decode(line)
         if document["schema"] != SCHEMA:
             raise ValueError(f"schema {document['schema']!r}: this version reads schema {SCHEMA}")
         if line.count("[") + line.count("{") > _DEEPEST:
@@ -234,3 +232,6 @@ def _whole(number: str) -> int:
 
 def _refuse(constant: str) -> float:
     raise ValueError(f"not a record: {constant} is no JSON number")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite, parse_int=_whole, object_pairs_hook=_distinct)

@@ -16,7 +16,7 @@ from gradshape_bench.plain_text import message_of, plain
 from gradshape_bench.record import Record
 from gradshape_bench.report import leaderboard, ledger, page, tradeoff
 from gradshape_bench.report.summary import failures, summarize, tally
-from gradshape_bench.store import PATIENCE, ResultsFile, described
+from gradshape_bench.store import PATIENCE, Contents, ResultsFile, described
 
 RECORD_PROPERTY = "gradshape_record"
 STUBS = "cases.json"
@@ -62,6 +62,7 @@ class RecordReporter:
         self._records: dict[str, Record] = {}
         self._unstored: list[Record] = []
         self._patience = PATIENCE
+        self._contents: Contents | None = None
         self._selected: dict[str, Key] = {}
         self._expected: set[str] = set()
         self._reported: set[str] = set()
@@ -158,11 +159,14 @@ class RecordReporter:
         unstored = {record.key for record in self._unstored}
         stored = {record.key for record in self._records.values()} - unstored
         self._attempt("the list of open cases is", lambda: self._pending.discard(stored, patience=self._patience))
-        self._attempt("the results file is", lambda: self._results.compact(patience=self._patience))
+        self._attempt("the results file is", self._compact)
         self._attempt("the pages are", self._write_pages)
 
+    def _compact(self) -> None:
+        self._contents = self._results.compact(patience=self._patience)
+
     def _write_pages(self) -> None:
-        contents = self._results.read()
+        contents = self._contents or self._results.read()
         if contents.left_out:
             self._notes.append(described(contents.left_out))
         for made in _PAGES:

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -131,25 +131,30 @@ class ResultsFile:
             _log.warning("%s", described(contents.left_out))
         return contents.records
 
-    def compact(self, *, patience: float = PATIENCE) -> None:
+    def compact(self, *, patience: float = PATIENCE) -> Contents:
         """Rewrite the file with only the latest record of every case, keeping lines that cannot be read as they are.
 
         Where the file cannot be locked it is left alone, as another run may be writing to it.
+
+        Returns:
+            What the file holds then.
 
         Raises:
             OSError: it cannot be read or written; the file is as it was.
         """
         if not self.path.exists():
-            return
+            return Contents([], [])
         with locked(self.path, patience=patience) as alone:
-            _, kept, lines = self._read()
+            contents, kept, lines = self._read()
             if not alone or kept == lines:
-                return
+                return contents
             with self.path.open("rb") as old, replacing(self.path) as new:
                 for line in kept:
                     old.seek(line.start)
                     text = old.read(line.size)
                     new.write(text if text.endswith(b"\n") else text + b"\n")
+            moved = [replace(line, number=number) for number, line in enumerate(contents.left_out, start=1)]
+            return replace(contents, left_out=moved)
 
     def _read(self) -> tuple[Contents, list[_Line], list[_Line]]:
         """Return the contents, the lines that a compact file has, without their text, and all lines."""

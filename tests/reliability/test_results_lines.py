@@ -23,7 +23,7 @@ MALFORMED = {
     "100,000 brackets": b"[" * 100_000,
     "100,000 brackets that close": b"[" * 100_000 + b"]" * 100_000,
     "100,000 objects": b'{"a":' * 100_000,
-    "a deep value": LINE.replace('"details": {', '"details": {"deep": ' + "[" * 500 + "]" * 500 + ", ").encode(),
+    "a deep value": LINE.replace('"details": {', '"details": {"deep": ' + "[" * 300 + "]" * 300 + ", ").encode(),
     "1e400": LINE.replace('"seconds": 1.5', '"seconds": 1e400').encode(),
     "1e400 among the details": LINE.replace('"lr": 0.01', '"lr": -1e400').encode(),
     "NaN": LINE.replace('"seconds": 1.5', '"seconds": NaN').encode(),

@@ -63,7 +63,8 @@ class Store(RuleBasedStateMachine):
 
     @rule(writer=st.integers(0, 1))
     def compact(self, writer: int) -> None:
-        self.writers[writer].compact()
+        contents = self.writers[writer].compact()
+        assert contents == self.writers[writer].read()
         if self.path.exists():
             latest = self.latest
             self.lines = [line for line in self.lines if line not in self.known]
