@@ -47,7 +47,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if worker is not None:
         config.stash[PART] = SessionPart(Path(worker["gradshape_folder"]), worker["workercount"], _worker_index(config))
         return
-    config.stash[PART] = SessionPart.alone()
+    try:
+        config.stash[PART] = SessionPart.alone()
+    except OSError as error:
+        raise pytest.UsageError(f"the temporary folder cannot be written: {error}") from error
     reporter = RecordReporter(settings.results, config.stash[PART].folder)
     config.stash[_reporter] = reporter
     config.pluginmanager.register(reporter, "gradshape-reporter")

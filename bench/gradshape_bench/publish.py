@@ -21,7 +21,7 @@ from gradshape_bench.report import cells, leaderboard, ledger, plots, tradeoff
 from gradshape_bench.report.page import rendered
 from gradshape_bench.speed import page as speed_page
 from gradshape_bench.speed import results as speed_results
-from gradshape_bench.store import ResultsFile
+from gradshape_bench.store import ResultsFile, replacing
 
 # Pages show three or four decimals, and the files of records should stay small.
 _DIGITS = 6
@@ -60,10 +60,8 @@ class Publication:
     def write(self) -> None:
         """Write the changed files."""
         for change in self.changes:
-            change.path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = change.path.with_name(f".{change.path.name}.tmp")
-            temporary.write_bytes(change.content)
-            temporary.replace(change.path)
+            with replacing(change.path) as file:
+                file.write(change.content)
 
 
 def data_file(into: Path, scale: Scale) -> Path:

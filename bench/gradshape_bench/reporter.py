@@ -69,6 +69,7 @@ class RecordReporter:
         self._lost = 0
         self._problems: list[str] = []
         self._notes: list[str] = []
+        self._homeless: list[str] = []
 
     def select(self, cases: Mapping[str, Key]) -> None:
         """Note which cases this run has to record, by the node id of their tests, before any of them runs.
@@ -154,13 +155,30 @@ class RecordReporter:
         self._patience = PATIENCE
         error = self._store()
         if error is not None:
-            self._problems += _kept_elsewhere(self._unstored, self._results.path, error)
             self._patience = _HURRIED
         unstored = {record.key for record in self._unstored}
         stored = {record.key for record in self._records.values()} - unstored
-        self._attempt("the list of open cases is", lambda: self._pending.discard(stored, patience=self._patience))
-        self._attempt("the results file is", self._compact)
-        self._attempt("the pages are", self._write_pages)
+        self._attempt(
+            "the list of open cases is not renewed", lambda: self._pending.discard(stored, patience=self._patience)
+        )
+        self._attempt("the results file is not compacted", self._compact)
+        self._attempt("the pages are not renewed", self._write_pages)
+        if error is not None:
+            self._keep_elsewhere(error)
+
+    def _keep_elsewhere(self, error: OSError) -> None:
+        """Write the records that the results file does not take to a new file or, at last, to the terminal."""
+        count = "1 record is" if len(self._unstored) == 1 else f"{len(self._unstored)} records are"
+        said = f"{count} not stored in {self._results.path}: {message_of(error)}"
+        lines = [record.to_json() for record in self._unstored]
+        try:
+            file, path = tempfile.mkstemp(prefix="gradshape-results-", suffix=".jsonl")
+            with os.fdopen(file, "w", encoding="utf-8") as opened:
+                opened.writelines(f"{line}\n" for line in lines)
+            self._problems.append(f"{said}; see {path}, and append it to the results file once that can be written")
+        except OSError as other:
+            self._problems.append(f"{said}; nor elsewhere: {message_of(other)}: append these lines to it yourself:")
+            self._homeless = lines
 
     def _compact(self) -> None:
         self._contents = self._results.compact(patience=self._patience)
@@ -171,7 +189,7 @@ class RecordReporter:
             self._notes.append(described(contents.left_out))
         for made in _PAGES:
             if any(map(made.concerns, contents.records)):
-                self._attempt(f"{made.name} is", partial(self._write_page, made, contents.records))
+                self._attempt(f"{made.name} is not renewed", partial(self._write_page, made, contents.records))
 
     def _write_page(self, made: _Page, records: Sequence[Record]) -> None:
         self._notes += page.write(made.render, records, self._beside(made.name))
@@ -183,7 +201,7 @@ class RecordReporter:
         try:
             action()
         except (OSError, ValueError) as error:
-            self._problems.append(plain(f"{what} as before: {message_of(error)}"))
+            self._problems.append(plain(f"{what}: {message_of(error)}"))
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Summarize the records of this run and show where the reports are."""
@@ -195,12 +213,16 @@ class RecordReporter:
         for line in self._notes:
             terminalreporter.write_line(f"gradshape: {line}", yellow=True)
         if self._lost:
-            self._problems.append(f"{self._lost} selected tests were never reported")
+            terminalreporter.write_line(f"gradshape: {self._lost} selected tests were never reported", red=True)
         if unrecorded := self._unrecorded():
             have = "case has" if len(unrecorded) == 1 else "cases have"
-            self._problems.append(f"{len(unrecorded)} selected {have} no record: {_some(unrecorded)}")
+            terminalreporter.write_line(
+                f"gradshape: {len(unrecorded)} selected {have} no record: {_some(unrecorded)}", red=True
+            )
         for line in self._problems:
             terminalreporter.write_line(f"gradshape: {line}", red=True)
+        for line in self._homeless:
+            terminalreporter.write_line(line)
 
     def _lines(self, records: Sequence[Record]) -> list[str]:
         try:
@@ -212,20 +234,6 @@ class RecordReporter:
         return lines + [
             f"{made.about}: {self._beside(made.name)}" for made in _PAGES if any(map(made.concerns, records))
         ]
-
-
-def _kept_elsewhere(records: Sequence[Record], results: Path, error: OSError) -> list[str]:
-    """Write records that the results file does not take to a new file; return lines that say so, or the records."""
-    count = "1 record is" if len(records) == 1 else f"{len(records)} records are"
-    lines = [f"{record.to_json()}\n" for record in records]
-    said = f"{count} not stored in {results}: {message_of(error)}"
-    try:
-        file, path = tempfile.mkstemp(prefix="gradshape-results-", suffix=".jsonl")
-        with os.fdopen(file, "w", encoding="utf-8") as opened:
-            opened.writelines(lines)
-    except OSError as other:
-        return [said, f"nor elsewhere: {message_of(other)}: append these lines to the results file:", *lines]
-    return [f"{said}; see {path}, and append it to the results file once that can be written"]
 
 
 def _some(names: Iterable[str]) -> str:

@@ -120,15 +120,16 @@ class BenchSession:
 
     def unmeasured(self, case: Case, error: BaseException) -> Record:
         """Return the record of a case that ``error`` kept from being measured; it names the user's line, if any."""
+        where = blame.where(error, self._root)
         status, reason = Status.FAILED, str(error) if isinstance(error, EndedByCode) else message_of(error)
         if isinstance(error, DataUnavailable):
             status = Status.FAILED if self._settings.require_data else Status.SKIPPED
-            reason = f"{MISSING_DATA} {error}"
+            where, reason = "", f"{MISSING_DATA} {error}"
         elif isinstance(error, SkipTest | pytest.skip.Exception) or _skips(error):
             status = Status.SKIPPED
         elif isinstance(error, Diverged):
             status, reason = Status.DIVERGED, str(error)
-        record = blank_record(case, status, plain(blame.where(error, self._root) + reason))
+        record = blank_record(case, status, plain(where + reason))
         return replace(record, environment=self._environment())
 
     def _measured(self, case: Case) -> Record:

@@ -17,6 +17,7 @@ import pytest
 from gradshape_bench.pending import Pending
 from gradshape_bench.record import Record, Status
 from gradshape_bench.reporter import RECORD_PROPERTY, RecordReporter
+from gradshape_bench.speed import speed_plugin
 from gradshape_bench.store import ResultsFile
 from tests.bench.sample import make, unmeasured
 
@@ -159,8 +160,8 @@ def _check_said(run: Run) -> None:
     if missing:
         elsewhere = re.search(r"not stored in .*; see (\S+), and append it", told)
         lines = (Path(elsewhere[1]).read_text() if elsewhere else told).splitlines()
-        assert {record.to_json() for record in missing} <= {line.removeprefix("gradshape: ") for line in lines}
-    assert (run.session.exitstatus == 0) == ("as before" not in told and not missing)
+        assert {record.to_json() for record in missing} <= set(lines)
+    assert (run.session.exitstatus == 0) == (" not " not in told and not missing)
     assert FOREIGN in run.results.read_text()
     assert EARLIER[1] in stored.values()
 
@@ -254,3 +255,18 @@ def test_damaged_list_of_open_cases_is_said_before_anything_runs(folder: Path) -
     Pending(folder / "results.jsonl").path.write_text(json.dumps([1]) + "[" * 100_000)
     with pytest.raises(pytest.UsageError, match=r"results\.pending\.json is no list of cases"):
         RecordReporter(folder / "results.jsonl", folder).select({"t.py::t": ("smoke", "a")})
+
+
+def test_speed_results_that_cannot_be_stored_are_said() -> None:
+    def write() -> str:
+        raise OSError(28, "No space left on device")
+
+    stash = pytest.Stash()
+    measured: Any = SimpleNamespace(write=write, run=SimpleNamespace(judged=list))
+    stash[speed_plugin._session] = measured
+    session: Any = SimpleNamespace(config=SimpleNamespace(stash=stash), exitstatus=pytest.ExitCode.OK)
+    reporter, said = speed_plugin._SpeedReporter(), list[str]()
+    reporter.pytest_sessionfinish(session)
+    reporter.pytest_terminal_summary(SimpleNamespace(section=said.append, write_line=said.append), session.config)
+    assert said == ["speed", "speed: the results are not stored: OSError: [Errno 28] No space left on device"]
+    assert session.exitstatus == pytest.ExitCode.INTERNAL_ERROR
