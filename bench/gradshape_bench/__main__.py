@@ -153,7 +153,8 @@ def _output(options: argparse.Namespace) -> Path:
 
 def _write_page(options: argparse.Namespace) -> int:
     page = _output(options)
-    options.write(options.load(_existing(options.results)), page)
+    for remark in options.write(options.load(_existing(options.results)), page) or ():
+        print(remark, file=sys.stderr)
     print(page)
     return 0
 

@@ -3,6 +3,7 @@
 import argparse
 import math
 import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from enum import Enum
@@ -14,8 +15,13 @@ import torch
 
 from gradshape import _validate
 from gradshape_bench.case import Scale
+from gradshape_bench.plain_text import plain
 
 _DEFAULT_SEEDS = {Scale.SMOKE: 3, Scale.PAPER: 5}
+# More repetitions than anybody has time for, and few enough to be listed.
+_MOST_SEEDS = 10_000
+_MOST_DIGITS = 10
+_MOST_MEMORY = 2**60
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 Value = TypeVar("Value")
 
@@ -140,14 +146,62 @@ def _path(given: str | None, default: Path) -> Path:
     return default if given is None else Path(given).expanduser().absolute()
 
 
-def parse_count(text: str) -> int:
-    """Parse a whole number of at least 1.
+def check_places(settings: Settings) -> None:
+    """Check that results and pages can be written and that finished jobs have a folder, before anything is computed.
+
+    The folder of the results file is created. A cache that cannot be written to is no error: nothing is kept then.
 
     Raises:
-        ValueError: ``text`` is no such number.
+        pytest.UsageError: a place is no good; the message names option, path and problem.
     """
-    if not text.isdecimal() or int(text) < 1:
-        raise ValueError(f"{text!r}: expected a whole number of at least 1")
+    try:
+        _check_results(settings.results)
+    except (OSError, ValueError) as error:
+        raise _refused("--results", settings.results, error) from error
+    try:
+        if settings.use_cache:
+            _check_folder(settings.cache_dir)
+    except (OSError, ValueError) as error:
+        raise _refused("--cache-dir", settings.cache_dir, error) from error
+
+
+def _refused(option: str, path: Path, error: Exception) -> pytest.UsageError:
+    problem = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return pytest.UsageError(plain(f"{option}: {path}: {problem}"))
+
+
+def _check_results(results: Path) -> None:
+    if results.exists():
+        if not results.is_file():
+            raise ValueError("expected a file, and this is none" if not results.is_dir() else "this is a folder")
+        with results.open("ab"):
+            pass
+    results.parent.mkdir(parents=True, exist_ok=True)
+    # Pages are written beside it under another name and moved into place.
+    with tempfile.TemporaryFile(dir=results.parent) as file:
+        file.write(b"\n" * 4096)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _check_folder(folder: Path) -> None:
+    for path in (folder, *folder.parents):
+        if path.exists():
+            if not path.is_dir():
+                raise ValueError("expected a folder" if path == folder else f"{path} is no folder")
+            return
+
+
+def parse_count(text: str) -> int:
+    """Parse the number of repetitions, a whole number of at least 1.
+
+    Raises:
+        ValueError: ``text`` is no such number, or one that nobody could mean.
+    """
+    # The length comes first: Python refuses to read a number of thousands of digits.
+    if not text.isdecimal() or len(text) > _MOST_DIGITS or not 1 <= int(text) <= _MOST_SEEDS:
+        shown = plain(text, longest=40)
+        raise ValueError(f"{shown!r}: expected a whole number of at least 1 and at most {_MOST_SEEDS:,}")
     return int(text)
 
 
@@ -155,7 +209,7 @@ def parse_size(text: str) -> int:
     """Parse a size in bytes: a number with K, M, G or T, with or without B.
 
     Raises:
-        ValueError: ``text`` is no size, or less than one byte.
+        ValueError: ``text`` is no size, less than one byte, or more than any machine has.
 
     >>> parse_size("1.5G")
     1610612736
@@ -166,7 +220,7 @@ def parse_size(text: str) -> int:
         size = float(number) * _UNITS[unit]
     except ValueError:
         size = 0.0
-    if not math.isfinite(size) or size < 1:
+    if not math.isfinite(size) or not 1 <= size <= _MOST_MEMORY:
         raise ValueError(f"{text!r}: expected a size like 800M or 4G")
     return int(size)
 

@@ -3,33 +3,35 @@
 import json
 import logging
 import shutil
+from collections.abc import Generator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest._code.code import ExceptionRepr
 
-from gradshape_bench import options
+from gradshape_bench import blame, options
 from gradshape_bench.cache import Faults
 from gradshape_bench.case import Case
 from gradshape_bench.matrix import MARK, all_cases
 from gradshape_bench.options import Settings
-from gradshape_bench.pending import Pending
+from gradshape_bench.plain_text import sendable
 from gradshape_bench.progress import progress_line, say
 from gradshape_bench.record import MISSING_DATA, Record, Status
-from gradshape_bench.report import leaderboard, ledger, tradeoff
-from gradshape_bench.report.summary import summarize
+from gradshape_bench.reporter import RECORD_PROPERTY, STUBS, RecordReporter
 from gradshape_bench.session import BenchSession, CaseOutcome, SessionPart, ThresholdMissed, Unmeasured, blank_record
-from gradshape_bench.store import ResultsFile
+from gradshape_bench.store import write_atomically
 
-_PROPERTY = "gradshape_record"
+# Where a worker process tells the controller why no case can run.
+REFUSAL = "refusal.txt"
 _FAULTS = "gradshape_cache_faults"
-_STUBS = "cases.json"
 _settings = pytest.StashKey[Settings]()
-_part = pytest.StashKey[SessionPart]()
+PART = pytest.StashKey[SessionPart]()
 _session = pytest.StashKey[BenchSession]()
 _faults = pytest.StashKey[Faults]()
-_reporter = pytest.StashKey["RecordReporter"]()
+_checked = pytest.StashKey[bool]()
+_reporter = pytest.StashKey[RecordReporter]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -47,16 +49,17 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_settings] = settings
     worker = getattr(config, "workerinput", None)
     if worker is not None:
-        config.stash[_part] = SessionPart(
-            Path(worker["gradshape_folder"]), worker["workercount"], _worker_index(config)
-        )
+        config.stash[PART] = SessionPart(Path(worker["gradshape_folder"]), worker["workercount"], _worker_index(config))
         return
-    config.stash[_part] = SessionPart.alone()
+    try:
+        config.stash[PART] = SessionPart.alone()
+    except OSError as error:
+        raise pytest.UsageError(f"the temporary folder cannot be written: {error}") from error
     config.stash[_faults] = Faults()
-    reporter = RecordReporter(settings, config.stash[_part].folder)
+    reporter = RecordReporter(settings.results, config.stash[PART].folder)
     config.stash[_reporter] = reporter
     config.pluginmanager.register(reporter, "gradshape-reporter")
-    config.add_cleanup(lambda: shutil.rmtree(config.stash[_part].folder, ignore_errors=True))
+    config.add_cleanup(lambda: shutil.rmtree(config.stash[PART].folder, ignore_errors=True))
 
 
 def _worker_index(config: pytest.Config) -> int:
@@ -66,7 +69,7 @@ def _worker_index(config: pytest.Config) -> int:
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Send a worker process the path of the session's folder."""
-    node.workerinput["gradshape_folder"] = str(node.config.stash[_part].folder)
+    node.workerinput["gradshape_folder"] = str(node.config.stash[PART].folder)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -86,12 +89,14 @@ def _parameter(case: Case) -> Any:
     return pytest.param(case, id=case.id, marks=marks)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
+    """Prepare for the selected cases: first of all hooks, as xdist's tells the controller that it may go on."""
     config = session.config
     cases = {item.nodeid: case for item in session.items if (case := _case(item)) is not None}
     if not cases or config.option.collectonly:
         return
-    part = config.stash[_part]
+    part = config.stash[PART]
     try:
         running = BenchSession(
             cases.values(),
@@ -104,15 +109,42 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             tell=partial(say, config),
         )
     except ValueError as error:
-        raise pytest.UsageError(str(error)) from error
+        if not hasattr(config, "workerinput"):
+            raise pytest.UsageError(str(error)) from error
+        (part.folder / REFUSAL).write_text(str(error), encoding="utf-8", errors="backslashreplace")
+        return
     config.stash[_session] = running
     config.add_cleanup(running.close)
-    if part.index == 0:
-        Pending(config.stash[_settings].results).add((case.scale.value, case.id) for case in cases.values())
-    if hasattr(config, "workerinput") and part.index == 0:
-        # If a worker dies, only the controller can record which case it was running.
+    if not hasattr(config, "workerinput"):
+        _select(config, {nodeid: (case.scale.value, case.id) for nodeid, case in cases.items()})
+    elif part.index == 0:
+        # The controller knows no cases: it needs these to record which one a worker that dies was running.
         stubs = {nodeid: blank_record(case, Status.CRASHED).to_json() for nodeid, case in cases.items()}
-        (part.folder / _STUBS).write_text(json.dumps(stubs), encoding="utf-8")
+        write_atomically(part.folder / STUBS, [json.dumps(stubs)])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any) -> None:
+    """Check, before any worker runs a case, what a run of one process checks when it has collected."""
+    config = node.config
+    refusal = config.stash[PART].folder / REFUSAL
+    if refusal.exists():
+        raise pytest.UsageError(refusal.read_text(encoding="utf-8"))
+    stubs = config.stash[_reporter].stubs()
+    if stubs and not config.stash.get(_checked, False):
+        records = {nodeid: Record.from_json(text) for nodeid, text in stubs.items()}
+        _select(config, {nodeid: record.key for nodeid, record in records.items()})
+
+
+def _select(config: pytest.Config, cases: Mapping[str, tuple[str, str]]) -> None:
+    """Note the selected cases, once their results can be stored.
+
+    Raises:
+        pytest.UsageError: they cannot.
+    """
+    config.stash[_checked] = True
+    options.check_places(config.stash[_settings])
+    config.stash[_reporter].select(cases)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -164,98 +196,54 @@ def outcome(request: pytest.FixtureRequest, case: Case) -> CaseOutcome:
         __tracebackhide__ = True
         try:
             record = config.stash[_session].run(case)
-        except Unmeasured as unmeasured:
-            _attach(node, unmeasured.record)
-            if unmeasured.record.status is Status.SKIPPED:
-                pytest.skip(str(unmeasured))
-            if str(unmeasured).startswith(MISSING_DATA):
-                pytest.fail(str(unmeasured), pytrace=False)
-            raise
-        _attach(node, record)
-        return record
+        except Unmeasured as error:
+            unmeasured = error
+        else:
+            _attach(node, record)
+            return record
+        _attach(node, unmeasured.record)
+        if unmeasured.record.status is Status.SKIPPED:
+            pytest.skip(str(unmeasured))
+        if str(unmeasured).startswith(MISSING_DATA):
+            pytest.fail(str(unmeasured), pytrace=False)
+        cause = unmeasured.__cause__
+        raise unmeasured.with_traceback(None if cause is None else blame.users_part(cause)) from None
 
     return CaseOutcome(case, measure, strict=config.stash[_settings].strict_verdicts)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Give every case that did not pass a record, and show of a failed one what concerns the user."""
+    report = yield
+    case, running = _case(item), item.config.stash.get(_session, None)
+    if case is None or running is None or call.excinfo is None:
+        return report
+    error = call.excinfo.value
+    if isinstance(error, Unmeasured) and item.config.option.tbstyle == "auto":
+        # The lines that lead to the user's, and theirs: the harness hides its own.
+        report.longrepr = shown = pytest.Item.repr_failure(item, call.excinfo, style="short")
+        if isinstance(shown, ExceptionRepr) and shown.reprcrash is not None:
+            shown.reprcrash.message = str(error)
+    if not report.passed and RECORD_PROPERTY not in dict(report.user_properties):
+        # The test, a fixture or a mark ended it before it looked at its outcome.
+        _attach(item, running.unmeasured(case, error))
+        report.user_properties = list(item.user_properties)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, dict[str, Any] | None, dict[str, Any] | None]:
+    """Let no character of a report end the session on its way from a worker process to the controller."""
+    data: dict[str, Any] | None = yield
+    return None if data is None else sendable(data)
+
+
 def _attach(node: pytest.Item, record: Record) -> None:
     # As one string: worker processes can send plain types only.
-    node.user_properties.append((_PROPERTY, record.to_json()))
-
-
-class RecordReporter:
-    """Stores records as tests report them and writes the reports, in the process that the user started."""
-
-    def __init__(self, settings: Settings, folder: Path) -> None:
-        self._results = ResultsFile(settings.results)
-        self._pending = Pending(settings.results)
-        self._board = settings.results.with_name("leaderboard.md")
-        self._tradeoff = settings.results.with_name("privacy.md")
-        self._ledger = settings.results.with_name("reproduction.md")
-        self._folder = folder
-        self._records: dict[str, Record] = {}
-        self._expected: set[str] = set()
-        self._reported: set[str] = set()
-        self._lost = 0
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Store the record that a finished test carries."""
-        self._reported.add(report.nodeid)
-        if report.nodeid in self._records:
-            return
-        text = dict(report.user_properties).get(_PROPERTY)
-        record = self._crashed(report) if str(report.when) == "???" else None
-        if isinstance(text, str):
-            record = Record.from_json(text)
-        if record is not None:
-            self._records[report.nodeid] = record
-            self._results.append(record)
-
-    def _crashed(self, report: pytest.TestReport) -> Record | None:
-        try:
-            stubs = json.loads((self._folder / _STUBS).read_text(encoding="utf-8"))
-            stub = json.loads(stubs[report.nodeid])
-        except (OSError, KeyError, ValueError):
-            return None
-        return Record.from_json(json.dumps({**stub, "reason": "the worker process died while it ran this case"}))
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:
-        """Remember which tests the workers must report."""
-        self._expected.update(ids)
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        """Write the reports."""
-        stopped = bool(session.shouldstop or session.shouldfail)
-        self._lost = 0 if stopped else len(self._expected - self._reported)
-        if self._lost and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
-            # A worker that dies of an internal error can leave unreported tests and exit status 0.
-            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
-        if self._records:
-            self._pending.discard(record.key for record in self._records.values())
-            self._results.compact()
-            records = self._results.records()
-            leaderboard.write(records, self._board)
-            if any(map(tradeoff.concerns, records)):
-                tradeoff.write(records, self._tradeoff)
-            if any(map(ledger.concerns, records)):
-                ledger.write(records, self._ledger)
-
-    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """Summarize the records of this run and show where the reports are."""
-        if self._lost:
-            terminalreporter.write_line(f"gradshape: {self._lost} selected tests were never reported", red=True)
-        if not self._records:
-            return
-        terminalreporter.section("gradshape")
-        for line in summarize(list(self._records.values())):
-            terminalreporter.write_line(line)
-        terminalreporter.write_line(f"results: {self._results.path}")
-        terminalreporter.write_line(f"leaderboard: {self._board}")
-        if any(map(tradeoff.concerns, self._records.values())):
-            terminalreporter.write_line(f"utility against privacy: {self._tradeoff}")
-        if any(map(ledger.concerns, self._records.values())):
-            terminalreporter.write_line(f"reproduction ledger: {self._ledger}")
+    node.user_properties.append((RECORD_PROPERTY, record.to_json()))
 
 
 logging.getLogger("filelock").setLevel(logging.WARNING)

@@ -18,9 +18,10 @@ from gradshape_bench.page_contents import cases_on, numbers_on, settings_on
 from gradshape_bench.pending import Pending
 from gradshape_bench.record import Record, Status
 from gradshape_bench.report import cells, leaderboard, ledger, plots, tradeoff
+from gradshape_bench.report.page import rendered
 from gradshape_bench.speed import page as speed_page
 from gradshape_bench.speed import results as speed_results
-from gradshape_bench.store import ResultsFile
+from gradshape_bench.store import ResultsFile, replacing
 
 # Pages show three or four decimals, and the files of records should stay small.
 _DIGITS = 6
@@ -59,10 +60,8 @@ class Publication:
     def write(self) -> None:
         """Write the changed files."""
         for change in self.changes:
-            change.path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = change.path.with_name(f".{change.path.name}.tmp")
-            temporary.write_bytes(change.content)
-            temporary.replace(change.path)
+            with replacing(change.path) as file:
+                file.write(change.content)
 
 
 def data_file(into: Path, scale: Scale) -> Path:
@@ -125,7 +124,7 @@ def _check_complete(records: Iterable[Record], pending: Pending, scales: Collect
     open_cases = sorted(case for scale, case in selected if scale in {s.value for s in scales})
     if open_cases:
         raise Refused(f"{cells.count(len(open_cases), 'selected case')} not measured yet: {_some(open_cases)}")
-    broken = [record for record in records if record.status in (Status.FAILED, Status.CRASHED)]
+    broken = [record for record in records if record.status not in (Status.OK, Status.SKIPPED)]
     if broken:
         described = [f"{record.case} ({record.status.value})" for record in broken]
         raise Refused(f"{cells.count(len(broken), 'case')} without a measurement: {_some(described)}")
@@ -207,7 +206,9 @@ def _pages(
     for page, of in pages:
         path = into / page.name
         old = path.read_text(encoding="utf-8") if path.exists() else ""
-        text = page.render(of)
+        text, left_out = rendered(page.render, of)
+        if left_out:
+            raise Refused("\n".join(f"{path} cannot show {record.case}: {problem}" for record, problem in left_out))
         before, after = page.contents(old), page.contents(text)
         missing = _by_section(before - after)
         lost += [f"{path}, {section}: {_some(names)}" for section, names in missing.items()]

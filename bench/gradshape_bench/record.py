@@ -1,7 +1,8 @@
 """The record of a case, written to the results file as one line of JSON."""
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, field
 from enum import Enum
 from types import UnionType
@@ -13,10 +14,10 @@ from gradshape_bench.verdict import Judgement, Threshold, Verdict
 SCHEMA = 1
 # The reason begins with this if the data of the case could not be had.
 MISSING_DATA = "data:"
-
-
-class OtherSchema(ValueError):
-    """A line was written in the schema of another version of this project."""
+# Lists and objects within each other, at most: pages and comparisons go through a record's values by recursion.
+_DEEPEST = 200
+# No number in a record needs more digits; an integer of more would not fit a float.
+_DIGITS = 300
 
 
 class Status(Enum):
@@ -26,6 +27,7 @@ class Status(Enum):
     FAILED = "failed"
     SKIPPED = "skipped"
     CRASHED = "crashed"
+    DIVERGED = "diverged"
 
 
 @dataclass(frozen=True)
@@ -120,34 +122,41 @@ class Record:
         """Read the record that :meth:`to_json` wrote.
 
         Raises:
-            OtherSchema: the line has another schema version; it is a ``ValueError``, too.
-            ValueError: the line is no record.
+            ValueError: the line is no record, or one of another version. No other error comes of any line.
         """
         try:
-            document = json.loads(line, parse_constant=_refuse)
-            if document["schema"] != SCHEMA:
-                raise OtherSchema(f"schema {document['schema']!r}: this version reads schema {SCHEMA}")
-            _check_types(document)
-            metrics = {name: Estimate(**estimate) for name, estimate in document["metrics"].items()}
-            judgements = tuple(
-                Judgement(
-                    Threshold(t["metric"], t["op"], t["bound"]),
-                    metrics[t["metric"]],
-                    Verdict(t["verdict"]),
-                    met=t["met"],
-                )
-                for t in document["thresholds"]
-            )
-            return cls(
-                **{name: document[name] for name in (*_TEXTS, *_OPTIONAL_TEXTS, "details", "seconds", "environment")},
-                seeds=tuple(document["seeds"]),
-                status=Status(document["status"]),
-                metrics=metrics,
-                judgements=judgements,
-                costs=document.get("costs", {}),  # Records of earlier versions have none.
-            )
-        except (KeyError, TypeError, AttributeError) as error:
+            return cls._read(line)
+        except (KeyError, TypeError, AttributeError, ArithmeticError, RecursionError, MemoryError) as error:
             raise ValueError(f"not a record: {type(error).__name__}: {error}") from error
+
+    @classmethod
+    def _read(cls, line: str) -> "Record":
+        document = _DECODER.decode(line)
+        if document["schema"] != SCHEMA:
+            raise ValueError(f"schema {document['schema']!r}: this version reads schema {SCHEMA}")
+        if line.count("[") + line.count("{") > _DEEPEST:
+            _check_depth(document)
+        if "\\u" in line or not line.isascii():
+            _check_characters(document)
+        _check_types(document)
+        metrics = {name: Estimate(**estimate) for name, estimate in document["metrics"].items()}
+        judgements = tuple(
+            Judgement(
+                Threshold(t["metric"], t["op"], t["bound"]),
+                metrics[t["metric"]],
+                Verdict(t["verdict"]),
+                met=t["met"],
+            )
+            for t in document["thresholds"]
+        )
+        return cls(
+            **{name: document[name] for name in (*_TEXTS, *_OPTIONAL_TEXTS, "details", "seconds", "environment")},
+            seeds=tuple(document["seeds"]),
+            status=Status(document["status"]),
+            metrics=metrics,
+            judgements=judgements,
+            costs=document.get("costs", {}),  # Records of earlier versions have none.
+        )
 
 
 _TEXTS = ("case", "fingerprint", "dataset", "model", "protocol", "attack", "defense", "scale")
@@ -159,17 +168,70 @@ def _check_types(document: Mapping[str, Any]) -> None:
     fields: list[tuple[str, Any, type | UnionType]] = [(name, document[name], str) for name in _TEXTS]
     fields += [(name, document[name], str | None) for name in _OPTIONAL_TEXTS]
     fields += [(name, document[name], dict) for name in ("metrics", "details", "environment")]
+    fields += [(name, document[name], list) for name in ("seeds", "thresholds")]
     fields += [("seeds", seed, int) for seed in document["seeds"]]
     fields.append(("seconds", document["seconds"], int | float))
     fields += [(f"costs {name}", seconds, int | float) for name, seconds in document.get("costs", {}).items()]
     for name, estimate in document["metrics"].items():
         fields += [(name, estimate["value"], int | float), (name, estimate["n"], int)]
         fields += [(name, estimate[end], int | float | None) for end in ("low", "high")]
-    fields += [("bound", threshold["bound"], int | float) for threshold in document["thresholds"]]
+    for threshold in document["thresholds"]:
+        fields += [("metric", threshold["metric"], str), ("op", threshold["op"], str)]
+        fields += [("bound", threshold["bound"], int | float)]
+        if not isinstance(threshold["met"], bool):
+            raise TypeError(f"met={threshold['met']!r}: expected bool")
     for name, value, kind in fields:
-        if not isinstance(value, kind):
+        if not isinstance(value, kind) or isinstance(value, bool):
             raise TypeError(f"{name}={value!r}: expected {getattr(kind, '__name__', kind)}")
+
+
+def _check_depth(value: Any) -> None:
+    """Raise ``ValueError`` if lists and objects lie too deep within each other; without recursion."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [inner for outer in level for inner in _within(outer)]
+    if level:
+        raise ValueError(f"not a record: values lie more than {_DEEPEST} deep within each other")
+
+
+def _within(value: Any) -> Sequence[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else ()
+
+
+def _check_characters(document: Any) -> None:
+    """Raise ``ValueError`` for text that cannot be written to a page: JSON can spell half a surrogate pair."""
+    try:
+        json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"not a record: half of a surrogate pair: {error.object[error.start]!r}") from None
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) < len(pairs):
+        names = [name for name, _ in pairs]
+        double = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"not a record: it says {double!r} twice")
+    return document
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError(f"not a record: {number[:40]} is too large for a number")
+    return value
+
+
+def _whole(number: str) -> int:
+    if len(number) > _DIGITS:
+        raise ValueError(f"not a record: {number[:40]}... has {len(number)} digits")
+    return int(number)
 
 
 def _refuse(constant: str) -> float:
     raise ValueError(f"not a record: {constant} is no JSON number")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite, parse_int=_whole, object_pairs_hook=_distinct)

@@ -9,10 +9,11 @@ from typing import Any
 
 from gradshape import _digest
 from gradshape.data import Dataset
+from gradshape.training import TrainingResult
 from gradshape_bench import code_digest
 from gradshape_bench.cache import Cache, Claim
 from gradshape_bench.case import Case, Rows
-from gradshape_bench.engines import Bundle, Done, Engine, Failed
+from gradshape_bench.engines import Bundle, Done, Engine, Failed, as_failure
 from gradshape_bench.jobs import AnyJob, Finished, Train
 from gradshape_bench.protocols import Experiment, Measurement, experiment
 
@@ -43,6 +44,10 @@ class MeasuredCase:
     _: KW_ONLY
     seconds: float
     costs: Mapping[str, float] = field(default_factory=dict)
+
+
+class Diverged(ArithmeticError):
+    """A training that a case needs gave numbers that are not finite, so that the case has no score."""
 
 
 @dataclass(eq=False)
@@ -134,6 +139,7 @@ class Scheduler:
 
         Raises:
             gradshape.data.DataUnavailable: its data cannot be had.
+            Diverged: one of its trainings diverged.
             Exception: whatever its jobs raise.
         """
         if case not in self._measured:
@@ -195,15 +201,18 @@ class Scheduler:
                 if run.pending is None:
                     run.pending = next(run.experiment)
                 else:
+                    _check_finite(finished.result for finished in done.values())
                     run.pending = run.experiment.send([done[job.key].result for job in run.pending])
             except StopIteration as stop:
                 self._measured[run.case] = _measured_case(run, stop.value)
                 self._drop(run)
                 return True
-            except BaseException:
+            except BaseException as error:
                 # A generator that raised cannot be resumed: whoever asks for the case again begins anew.
                 self._drop(run)
-                raise
+                if isinstance(error, Exception):
+                    raise
+                raise as_failure(error) from error
             for job in run.pending:
                 if not self._known(job):
                     run.missing[job.key] = job
@@ -367,6 +376,15 @@ class Scheduler:
         for taken in self._taken.values():
             taken.claim.release()
         self._taken.clear()
+
+
+def _check_finite(results: Iterable[Any]) -> None:
+    trainings = [result for result in results if isinstance(result, TrainingResult)]
+    epochs = [result.diverged for result in trainings if result.diverged is not None]
+    if epochs:
+        raise Diverged(
+            f"{len(epochs)} of {len(trainings)} trainings diverged: logits were not finite after epoch {min(epochs)}"
+        )
 
 
 def _measured_case(run: _Run, measurement: Measurement) -> MeasuredCase:

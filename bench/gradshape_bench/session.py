@@ -4,21 +4,25 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
+from unittest import SkipTest
+
+import pytest
 
 from gradshape.data import DataUnavailable
 from gradshape.metrics import Estimate
-from gradshape_bench import environment
+from gradshape_bench import blame, environment
 from gradshape_bench.cache import Cache, Faults
 from gradshape_bench.case import Case
-from gradshape_bench.engines import ProcessEngine, ThreadEngine, processors
+from gradshape_bench.engines import EndedByCode, ProcessEngine, ThreadEngine, as_failure, processors
 from gradshape_bench.matmul_precision import tf32
 from gradshape_bench.options import EngineKind, Settings
+from gradshape_bench.plain_text import message_of, plain
 from gradshape_bench.privacy_ledger import recipe_ledger
 from gradshape_bench.progress import ProgressLine
 from gradshape_bench.record import MISSING_DATA, Record, Status
-from gradshape_bench.schedule import Scheduler, by_id
+from gradshape_bench.schedule import Diverged, Scheduler, by_id
+from gradshape_bench.store import LONGEST_LINE
 from gradshape_bench.verdict import Verdict, judge
 
 _ENGINES: Mapping[EngineKind, type[ThreadEngine | ProcessEngine]] = {
@@ -60,7 +64,7 @@ class BenchSession:
         tell: shows the user a sentence while a case runs.
 
     Raises:
-        ValueError: two different cases have one id.
+        ValueError: two different cases have one id, or an id cannot be written.
     """
 
     def __init__(
@@ -75,6 +79,9 @@ class BenchSession:
         tell: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         selected = list(by_id(cases).values())
+        for case in selected:
+            if not case.id.isprintable():
+                raise ValueError(f"case id {case.id!r}: expected printable characters in the labels of its parts")
         self._settings = settings
         self._root = root
         self._progress = progress
@@ -111,22 +118,36 @@ class BenchSession:
             self._precision = ExitStack()
             self._precision.enter_context(tf32(self._settings.tf32))
         try:
-            measured = self._scheduler.measure(case)
-            metrics = measured.measurement.metrics
-            judgements = tuple(judge(threshold, metrics) for threshold in case.thresholds)
-        except DataUnavailable as error:
-            status = Status.FAILED if self._settings.require_data else Status.SKIPPED
-            raise Unmeasured(self._blank(case, status, f"{MISSING_DATA} {error}")) from error
-        except Exception as error:
-            raise Unmeasured(self._blank(case, Status.FAILED, f"{type(error).__name__}: {error}")) from error
+            return self._measured(case)
+        except BaseException as error:
+            failure = as_failure(error)
+            raise Unmeasured(self.unmeasured(case, failure)) from failure
         finally:
             if self._progress is not None:
                 self._progress.clear()
-        return replace(
+
+    def unmeasured(self, case: Case, error: BaseException) -> Record:
+        """Return the record of a case that ``error`` kept from being measured; it names the user's line, if any."""
+        where = blame.where(error, self._root)
+        status, reason = Status.FAILED, str(error) if isinstance(error, EndedByCode) else message_of(error)
+        if isinstance(error, DataUnavailable):
+            status = Status.FAILED if self._settings.require_data else Status.SKIPPED
+            where, reason = "", f"{MISSING_DATA} {error}"
+        elif isinstance(error, SkipTest | pytest.skip.Exception) or _skips(error):
+            status = Status.SKIPPED
+        elif isinstance(error, Diverged):
+            status, reason = Status.DIVERGED, str(error)
+        record = blank_record(case, status, plain(where + reason))
+        return replace(record, environment=self._environment())
+
+    def _measured(self, case: Case) -> Record:
+        measured = self._scheduler.measure(case)
+        metrics = measured.measurement.metrics
+        record = replace(
             blank_record(case, Status.OK),
             dataset_fingerprint=measured.dataset_fingerprint,
             metrics=metrics,
-            judgements=judgements,
+            judgements=tuple(judge(threshold, metrics) for threshold in case.thresholds),
             details={
                 **measured.measurement.details,
                 **knowledge(case),
@@ -134,8 +155,14 @@ class BenchSession:
             },
             seconds=round(measured.seconds, 3),
             costs={name: round(seconds, 4) for name, seconds in measured.costs.items()},
-            environment=environment.describe(self._settings.device, self._root),
+            environment=self._environment(),
         )
+        # What an experiment measured, which may be a user's, has to be a number, and its details plain values.
+        line = record.to_json()
+        if len(line) >= LONGEST_LINE:
+            raise ValueError(f"a record of {len(line):,} characters: expected at most {LONGEST_LINE:,}")
+        Record.from_json(line)
+        return record
 
     def rest(self) -> None:
         """Wait for jobs that run for later cases, and begin no others until a case is asked for."""
@@ -149,9 +176,8 @@ class BenchSession:
             self._precision.close()
             self._precision = None
 
-    def _blank(self, case: Case, status: Status, reason: str) -> Record:
-        record = blank_record(case, status, reason)
-        return replace(record, environment=environment.describe(self._settings.device, self._root))
+    def _environment(self) -> dict[str, object]:
+        return environment.describe(self._settings.device, self._root)
 
 
 class Unmeasured(Exception):
@@ -206,9 +232,14 @@ def blank_record(case: Case, status: Status, reason: str | None = None) -> Recor
         scale=case.scale.value,
         seeds=case.seeds,
         status=status,
-        expected_failure=None if case.expected_failure is None else str(case.expected_failure),
+        expected_failure=None if case.expected_failure is None else plain(str(case.expected_failure)),
         reason=reason,
     )
+
+
+def _skips(error: BaseException) -> bool:
+    """Return whether the user's code called pytest's skip in an attack, a defence or the like."""
+    return isinstance(error, EndedByCode) and error.kind == pytest.skip.Exception.__name__
 
 
 class CaseOutcome:
@@ -224,12 +255,15 @@ class CaseOutcome:
         self.case = case
         self._measure = measure
         self._strict = strict
+        self._record: Record | None = None
 
-    @cached_property
+    @property
     def record(self) -> Record:
         """The record of the case."""
         __tracebackhide__ = True
-        return self._measure()
+        if self._record is None:
+            self._record = self._measure()
+        return self._record
 
     @property
     def metrics(self) -> Mapping[str, Estimate]:

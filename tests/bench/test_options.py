@@ -1,3 +1,4 @@
+import os
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -100,7 +101,9 @@ def test_home_is_understood_in_paths() -> None:
     [
         ("--scale", "papr", "unknown scale 'papr': did you mean 'paper'? known: paper, smoke"),
         ("--scale", "huge", "unknown scale 'huge': known: paper, smoke"),
-        ("--seeds", "0", "'0': expected a whole number of at least 1"),
+        ("--seeds", "0", "'0': expected a whole number of at least 1 and at most 10,000"),
+        ("--seeds", "1000000000", "'1000000000': expected a whole number of at least 1 and at most 10,000"),
+        ("--seeds", "9" * 5000, f"'{'9' * 40}... (4,960 characters left out)': expected a whole number"),
         ("--seeds", "-3", "'-3': expected a whole number of at least 1"),
         ("--seeds", "two", "'two': expected a whole number of at least 1"),
         ("--seeds", "1.5", "'1.5': expected a whole number of at least 1"),
@@ -112,6 +115,7 @@ def test_home_is_understood_in_paths() -> None:
         ("--device", "cuda:1", "'cuda:1': there is no GPU here: expected cpu"),
         ("--max-memory", "lots", "'lots': expected a size like 800M or 4G"),
         ("--max-memory", "0", "'0': expected a size like 800M or 4G"),
+        ("--max-memory", "1e18T", "'1e18T': expected a size like 800M or 4G"),
         ("--max-memory", "-4G", "'-4G': expected a size like 800M or 4G"),
     ],
 )
@@ -121,6 +125,52 @@ def test_bad_value_names_option_and_value_and_expectation(
     gpus(monkeypatch, 0)
     with pytest.raises(pytest.UsageError, match=re.escape(f"{option}: {message}")):
         read(f"{option}={value}")
+
+
+def check(folder: Path, results: str = "new/results.jsonl", cache: str = "new/cache", *more: str) -> None:
+    arguments = [f"--results={folder / results}", f"--cache-dir={folder / cache}", *more]
+    options.check_places(read(*arguments))
+
+
+def test_places_that_can_be_written_are_fine_and_stay_empty(tmp_path: Path) -> None:
+    check(tmp_path)
+    assert list(tmp_path.rglob("*")) == [tmp_path / "new"]
+
+
+@pytest.mark.parametrize(
+    ("results", "cache", "message"),
+    [
+        ("file/results.jsonl", "cache", r"--results: .*/file/results\.jsonl: (File exists|Not a directory)"),
+        ("folder", "cache", r"--results: .*/folder: this is a folder"),
+        ("fifo", "cache", r"--results: .*/fifo: expected a file"),
+        ("results.jsonl", "file", r"--cache-dir: .*/file: expected a folder"),
+        ("results.jsonl", "file/below/it", r"--cache-dir: .*/file/below/it: .*/file is no folder"),
+        ("x" * 300, "cache", r"--results: .*: File name too long"),
+        ("results.jsonl", "x" * 300, r"--cache-dir: .*: File name too long"),
+    ],
+)
+def test_places_that_are_none_are_named(results: str, cache: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not empty")
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(pytest.UsageError, match=message) as caught:
+        check(tmp_path, results, cache)
+    assert "\n" not in str(caught.value)
+    assert (tmp_path / "file").read_text() == "not empty"
+
+
+def test_without_cache_its_folder_may_be_anything(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    check(tmp_path, "results.jsonl", "file", "--no-cache")
+
+
+def test_disk_without_room_for_results_is_an_error_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(file: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(pytest.UsageError, match=r"--results: .*: No space left on device"):
+        check(tmp_path)
 
 
 @pytest.mark.parametrize(("value", "offline"), [("1", True), ("yes", True), ("0", False), ("", False)])

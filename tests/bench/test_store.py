@@ -54,7 +54,7 @@ def test_half_a_line_spoils_no_other(store: ResultsFile, kept: int, caplog: pyte
     assert [record.attack for record in store.records()] == ["first_1"]
     store.append(make(attack="next_1"))
     assert [record.attack for record in store.records()] == ["first_1", "next_1"]
-    assert f"{store.path}:2 is left out" in caplog.text
+    assert f"left out and kept as it is: {store.path}:2 (" in caplog.text
 
 
 def test_record_that_lacks_only_its_line_end_is_whole(store: ResultsFile) -> None:
@@ -98,7 +98,7 @@ def test_bytes_that_are_no_text_are_left_out(store: ResultsFile, caplog: pytest.
     assert "is left out" in caplog.text
 
 
-def test_compaction_keeps_the_latest_and_what_another_version_wrote(store: ResultsFile) -> None:
+def test_compaction_keeps_the_latest_and_what_it_cannot_read(store: ResultsFile) -> None:
     other = json.dumps({"schema": 99, "case": "of the future"})
     for seconds in (1.0, 2.0):
         store.append(make(seconds=seconds))
@@ -108,7 +108,11 @@ def test_compaction_keeps_the_latest_and_what_another_version_wrote(store: Resul
     before = store.records()
     store.compact()
     assert store.records() == before
-    assert store.path.read_text().splitlines() == [other, *(record.to_json() for record in before)]
+    assert store.path.read_text().splitlines() == [
+        other,
+        "half a li",
+        *(record.to_json() for record in before),
+    ]
 
 
 def test_concurrent_appends_lose_nothing(store: ResultsFile) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gradshape_bench.jobs import AnyJob, Finished, JobProgress
+from gradshape_bench.plain_text import message_of
 
 # Seconds after which an idle worker asks for a bundle again, though no job has ended.
 POLL_SECONDS = 0.2
@@ -20,6 +21,35 @@ class Failed:
     """The outcome of a job that raised an error."""
 
     error: Exception
+
+
+class EndedByCode(RuntimeError):
+    """The user's code raised what is no ``Exception``, such as ``SystemExit`` or a test framework's skip.
+
+    Attributes:
+        kind: name of the class of what it raised.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(kind, message)
+        self.kind = kind
+
+    def __str__(self) -> str:
+        return str(self.args[1])
+
+
+def as_failure(error: BaseException) -> Exception:
+    """Return what the user's code raised as an error of its job, which must not end the run.
+
+    Raises:
+        KeyboardInterrupt: the user interrupts, or the code says so.
+        GeneratorExit: whoever waited for the code wants no more of it.
+    """
+    if isinstance(error, Exception):
+        return error
+    if isinstance(error, KeyboardInterrupt | GeneratorExit):
+        raise error
+    return EndedByCode(type(error).__name__, message_of(error)).with_traceback(error.__traceback__)
 
 
 JobOutcome = Finished[Any] | Failed

@@ -18,8 +18,10 @@ from torch import Tensor
 
 from gradshape import learners, models
 from gradshape.data import Dataset
+from gradshape_bench import blame
 from gradshape_bench.engines.base import Failed, JobOutcome
 from gradshape_bench.jobs import AnyJob, JobProgress
+from gradshape_bench.plain_text import message_of
 
 
 @dataclass(eq=False)
@@ -135,12 +137,14 @@ def pack_message(place: int, told: WorkerMessage) -> bytes:
             one that has its words.
     """
     if isinstance(told, Failed):
+        blame.carry(told.error)
         try:
             packed = _dumps((place, told))
             unpack_message(packed)
             return packed
         except Exception:
-            told = Failed(RuntimeError(f"{type(told.error).__name__}: {told.error}"))
+            told = Failed(RuntimeError(message_of(told.error)).with_traceback(told.error.__traceback__))
+            blame.carry(told.error)
     return _dumps((place, told))
 
 

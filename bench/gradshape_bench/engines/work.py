@@ -8,7 +8,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from gradshape.training import train_stacks
-from gradshape_bench.engines.base import Bundle, Done, Failed, JobOutcome
+from gradshape_bench.engines.base import Bundle, Done, Failed, JobOutcome, as_failure
 from gradshape_bench.jobs import AnyJob, Finished, Heartbeat, Train
 
 
@@ -33,8 +33,10 @@ def perform(bundle: Bundle, *, max_memory: int, heartbeat: Heartbeat) -> Iterato
 def _attempt(job: AnyJob, heartbeat: Heartbeat) -> JobOutcome:
     try:
         return job.do(heartbeat)
-    except Exception as error:
-        return Failed(error)
+    except Stopped:
+        raise
+    except BaseException as error:
+        return Failed(as_failure(error))
 
 
 def _train(jobs: Sequence[Train], max_memory: int, heartbeat: Heartbeat) -> Iterator[Done]:
@@ -56,10 +58,12 @@ def _train(jobs: Sequence[Train], max_memory: int, heartbeat: Heartbeat) -> Iter
                 del left[jobs[index]]
                 yield jobs[index], Finished(result, share)
             began = time.perf_counter()
-    except Exception as error:
-        rest = list(left)
+    except Stopped:
+        raise
+    except BaseException as error:
+        failure, rest = as_failure(error), list(left)
         if len(rest) == 1:
-            yield rest[0], Failed(error)
+            yield rest[0], Failed(failure)
             return
     else:
         return

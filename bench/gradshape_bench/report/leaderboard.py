@@ -6,10 +6,9 @@ from pathlib import Path
 
 from gradshape_bench.protocols import meaning
 from gradshape_bench.record import Record
-from gradshape_bench.report import cells, markdown, tradeoff
+from gradshape_bench.report import cells, markdown, page, tradeoff
 from gradshape_bench.report.metric_definitions import METRICS
 from gradshape_bench.report.section import Section
-from gradshape_bench.store import write_atomically
 
 _INTRODUCTION = """\
 # Leaderboard
@@ -52,8 +51,8 @@ _MARKS = (
     "such as back doors and those on regression, are not compared, nor is one that was not measured on `vanilla` "
     "together with its control.",
     "not run: the results file has nothing about this combination.",
-    "skipped, failed, crashed: it was tried and there is no measurement, which is not a bad score; the reason is below "
-    "the table.",
+    "skipped, failed, crashed, diverged: it was tried and there is no measurement, which is not a bad score; the "
+    "reason is below the table.",
 )
 
 _EMPTY = """\
@@ -105,9 +104,9 @@ def render(records: Sequence[Record]) -> str:
     return "\n\n".join(block.strip("\n") for block in blocks if block) + "\n"
 
 
-def write(records: Sequence[Record], path: Path) -> None:
-    """Write the page to ``path``, so that readers see either the old page or the new."""
-    write_atomically(path, [render(records)])
+def write(records: Sequence[Record], path: Path) -> list[str]:
+    """Write the page to ``path``; see :func:`gradshape_bench.report.page.write`."""
+    return page.write(render, records, path)
 
 
 def _definitions(sections: Sequence[Section]) -> list[str]:

@@ -11,11 +11,10 @@ from pathlib import Path
 
 from gradshape.metrics import Estimate
 from gradshape_bench.record import Record, Status
-from gradshape_bench.report import cells, markdown
+from gradshape_bench.report import cells, markdown, page
 from gradshape_bench.report.counterparts import CasePatterns, Counterpart, counterpart, counterparts, stand_in
 from gradshape_bench.report.ordering import label_order
 from gradshape_bench.report.published import SOURCE, PublishedNumber, published_numbers
-from gradshape_bench.store import write_atomically
 from gradshape_bench.verdict import Threshold
 
 _INTRODUCTION = f"""\
@@ -208,9 +207,9 @@ def render(records: Iterable[Record]) -> str:
     return "\n\n".join(block.strip("\n") for block in blocks) + "\n"
 
 
-def write(records: Sequence[Record], path: Path) -> None:
-    """Write the page to ``path``, so that readers see either the old page or the new."""
-    write_atomically(path, [render(records)])
+def write(records: Sequence[Record], path: Path) -> list[str]:
+    """Write the page to ``path``; see :func:`gradshape_bench.report.page.write`."""
+    return page.write(render, records, path)
 
 
 def concerns(record: Record) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import chain
 
 from gradshape.metrics import Estimate
+from gradshape_bench.plain_text import plain
 from gradshape_bench.record import MISSING_DATA, Record, Status
 from gradshape_bench.report import tradeoff
 from gradshape_bench.report.cells import number
@@ -17,6 +18,7 @@ from gradshape_bench.verdict import Verdict
 
 WIDTH = 100
 ROWS = 15
+REASONS = 10
 
 _HEADERS = ("data set, model", "attack", "vanilla", "best defence", "RAD", "vs vanilla", "pass/fail/?")
 _LEFT = ("data set, model", "attack", "best defence")
@@ -60,6 +62,22 @@ def tally(records: Sequence[Record]) -> str:
     return f"{line}; {inconclusive} inconclusive" if inconclusive else line
 
 
+def failures(records: Sequence[Record]) -> list[str]:
+    """Return lines that name the reasons why cases failed, crashed and the like, each once with its first case."""
+    reasons: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    for record in records:
+        if record.status not in (Status.OK, Status.SKIPPED):
+            reasons[record.status.value, record.reason or "no reason recorded"].append(record.case)
+    lines: list[str] = []
+    for (status, reason), cases in list(reasons.items())[:REASONS]:
+        more = f", and {len(cases) - 1} more" if len(cases) > 1 else ""
+        where = f" ({one_line(cases[0])}{more})"
+        lines += textwrap.wrap(f"{status}: {plain(one_line(reason), longest=2 * WIDTH)}{where}", WIDTH)
+    if len(reasons) > REASONS:
+        lines.append(f"... and {len(reasons) - REASONS} more reasons in the results file")
+    return lines
+
+
 _OUTCOMES = {
     "passed": "passed",
     "missed thresholds": "missed thresholds",
@@ -68,6 +86,7 @@ _OUTCOMES = {
     "skipped": "skipped",
     "failed": "failed",
     "crashed": "crashed",
+    "diverged": "diverged",
 }
 
 

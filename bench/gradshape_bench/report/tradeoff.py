@@ -10,9 +10,8 @@ from pathlib import Path
 from gradshape_bench.privacy_ledger import assumption, epsilon, ledger
 from gradshape_bench.protocols import meaning
 from gradshape_bench.record import Record, Status
-from gradshape_bench.report import cells, markdown
+from gradshape_bench.report import cells, markdown, page
 from gradshape_bench.report.ordering import case_order
-from gradshape_bench.store import write_atomically
 from gradshape_bench.verdict import Verdict
 
 _PROTOCOL = "utility"
@@ -52,9 +51,9 @@ def render(records: Iterable[Record]) -> str:
     return "\n\n".join(block.strip("\n") for block in (blocks if groups else [*blocks, _EMPTY])) + "\n"
 
 
-def write(records: Iterable[Record], path: Path) -> None:
-    """Write the page to ``path``, so that readers see either the old page or the new."""
-    write_atomically(path, [render(records)])
+def write(records: Sequence[Record], path: Path) -> list[str]:
+    """Write the page to ``path``; see :func:`gradshape_bench.report.page.write`."""
+    return page.write(render, records, path)
 
 
 def _section(records: Sequence[Record]) -> list[str]:

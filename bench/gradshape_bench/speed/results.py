@@ -173,7 +173,7 @@ class SpeedRun:
                 memory=memory,
                 experiments={name: _experiment_time(of) for name, of in plain["wholes"].items()},
             )
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             raise ValueError(f"not a document of the speed suite: {error!r}") from error
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from gradshape_bench import matmul_precision, options
+from gradshape_bench.plain_text import message_of
 from gradshape_bench.speed import page
 from gradshape_bench.speed.speed_session import SpeedSession, threads
 
@@ -60,8 +61,15 @@ class _SpeedReporter:
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         measured = session.config.stash.get(_session, None)
-        if measured is not None:
+        if measured is None:
+            return
+        try:
             self._done = measured.write()
+        except OSError as error:
+            # What was measured is in the summary all the same.
+            self._done = f"speed: the results are not stored: {message_of(error)}"
+            if session.exitstatus == pytest.ExitCode.OK:
+                session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_unconfigure(self) -> None:

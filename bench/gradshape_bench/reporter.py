@@ -1,0 +1,242 @@
+"""The reporter of a run: it stores records as tests report them, and writes the pages at the end."""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gradshape_bench.pending import Key, Pending
+from gradshape_bench.plain_text import message_of, plain
+from gradshape_bench.record import Record
+from gradshape_bench.report import leaderboard, ledger, page, tradeoff
+from gradshape_bench.report.summary import failures, summarize, tally
+from gradshape_bench.store import PATIENCE, Contents, ResultsFile, described
+
+RECORD_PROPERTY = "gradshape_record"
+STUBS = "cases.json"
+# Seconds to wait for a lock that could not be had before: a run of a thousand cases should not wait for each.
+_HURRIED = 0.2
+# How many things of a kind a line names.
+_NAMED = 5
+
+
+@dataclass(frozen=True)
+class _Page:
+    """A page beside the results file: what it is about, its name, how it is made, and the records that it is for."""
+
+    about: str
+    name: str
+    render: page.Render
+    concerns: Callable[[Record], bool]
+
+
+_PAGES = (
+    _Page("leaderboard", "leaderboard.md", leaderboard.render, lambda record: True),
+    _Page("utility against privacy", "privacy.md", tradeoff.render, tradeoff.concerns),
+    _Page("reproduction ledger", "reproduction.md", ledger.render, ledger.concerns),
+)
+
+
+class RecordReporter:
+    """Stores records as tests report them and writes the reports, in the process that the user started.
+
+    Nothing that goes wrong with a file ends the run: records that cannot be stored are kept in memory and tried again
+    with each further record and at the end; those that are left then go to a file in the temporary folder, or to the
+    terminal. What was not stored is said at the end, and the exit status says so, too.
+
+    Args:
+        results: path of the results file; the pages lie beside it.
+        folder: scratch folder that all processes of the session share.
+    """
+
+    def __init__(self, results: Path, folder: Path) -> None:
+        self._results = ResultsFile(results)
+        self._pending = Pending(results)
+        self._folder = folder
+        self._records: dict[str, Record] = {}
+        self._unstored: list[Record] = []
+        self._patience = PATIENCE
+        self._contents: Contents | None = None
+        self._selected: dict[str, Key] = {}
+        self._expected: set[str] = set()
+        self._reported: set[str] = set()
+        self._lost = 0
+        self._problems: list[str] = []
+        self._notes: list[str] = []
+        self._homeless: list[str] = []
+
+    def select(self, cases: Mapping[str, Key]) -> None:
+        """Note which cases this run has to record, by the node id of their tests, before any of them runs.
+
+        Raises:
+            pytest.UsageError: the list of such cases beside the results file cannot be changed.
+        """
+        self._selected.update(cases)
+        try:
+            self._pending.add(cases.values())
+        except (OSError, ValueError) as error:
+            raise pytest.UsageError(plain(f"--results: {error}")) from error
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Store the record that a finished test carries."""
+        self._reported.add(report.nodeid)
+        if report.nodeid in self._records:
+            return
+        text = dict(report.user_properties).get(RECORD_PROPERTY)
+        record = self._crashed(report) if str(report.when) == "???" else None
+        if isinstance(text, str):
+            try:
+                record = Record.from_json(text)
+            except ValueError as error:
+                self._problems.append(plain(f"{report.nodeid} reported what is no record: {error}"))
+        if record is not None:
+            self._records[report.nodeid] = record
+            self._unstored.append(record)
+            self._store()
+
+    def _store(self) -> OSError | None:
+        """Store the records that are not stored yet, in their order; return the error that keeps one from it."""
+        while self._unstored:
+            try:
+                self._results.append(self._unstored[0], patience=self._patience)
+            except OSError as error:
+                self._patience = _HURRIED
+                return error
+            del self._unstored[0]
+            self._patience = PATIENCE
+        return None
+
+    def _crashed(self, report: pytest.TestReport) -> Record | None:
+        try:
+            stub = json.loads(self.stubs()[report.nodeid])
+        except (KeyError, ValueError):
+            return None
+        return Record.from_json(json.dumps({**stub, "reason": "the worker process died while it ran this case"}))
+
+    def stubs(self) -> Mapping[str, str]:
+        """Return the records without measurements that a worker process left of the cases, by node id, as JSON."""
+        try:
+            stubs: Mapping[str, str] = json.loads((self._folder / STUBS).read_text(encoding="utf-8"))
+            return stubs
+        except (OSError, ValueError):
+            return {}
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:
+        """Remember which tests the workers must report."""
+        self._expected.update(ids)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Store what is not stored yet, and write the reports."""
+        stopped = bool(session.shouldstop or session.shouldfail)
+        self._lost = 0 if stopped else len(self._expected - self._reported)
+        if self._records:
+            self._finish()
+        if exitstatus == pytest.ExitCode.USAGE_ERROR:
+            self._selected.clear()
+        fine = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+        if fine and (self._lost or self._problems):
+            # A worker that dies of an internal error can leave unreported tests and exit status 0.
+            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+        elif fine and self._unrecorded():
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _unrecorded(self) -> list[str]:
+        return sorted(case for nodeid, (_, case) in self._selected.items() if nodeid not in self._records)
+
+    def _finish(self) -> None:
+        self._patience = PATIENCE
+        error = self._store()
+        if error is not None:
+            self._patience = _HURRIED
+        unstored = {record.key for record in self._unstored}
+        stored = {record.key for record in self._records.values()} - unstored
+        self._attempt(
+            "the list of open cases is not renewed", lambda: self._pending.discard(stored, patience=self._patience)
+        )
+        self._attempt("the results file is not compacted", self._compact)
+        self._attempt("the pages are not renewed", self._write_pages)
+        if error is not None:
+            self._keep_elsewhere(error)
+
+    def _keep_elsewhere(self, error: OSError) -> None:
+        """Write the records that the results file does not take to a new file or, at last, to the terminal."""
+        count = "1 record is" if len(self._unstored) == 1 else f"{len(self._unstored)} records are"
+        said = f"{count} not stored in {self._results.path}: {message_of(error)}"
+        lines = [record.to_json() for record in self._unstored]
+        try:
+            file, path = tempfile.mkstemp(prefix="gradshape-results-", suffix=".jsonl")
+            with os.fdopen(file, "w", encoding="utf-8") as opened:
+                opened.writelines(f"{line}\n" for line in lines)
+            self._problems.append(f"{said}; see {path}, and append it to the results file once that can be written")
+        except OSError as other:
+            self._problems.append(f"{said}; nor elsewhere: {message_of(other)}: append these lines to it yourself:")
+            self._homeless = lines
+
+    def _compact(self) -> None:
+        self._contents = self._results.compact(patience=self._patience)
+
+    def _write_pages(self) -> None:
+        contents = self._contents or self._results.read()
+        if contents.left_out:
+            self._notes.append(described(contents.left_out))
+        for made in _PAGES:
+            if any(map(made.concerns, contents.records)):
+                self._attempt(f"{made.name} is not renewed", partial(self._write_page, made, contents.records))
+
+    def _write_page(self, made: _Page, records: Sequence[Record]) -> None:
+        self._notes += page.write(made.render, records, self._beside(made.name))
+
+    def _beside(self, name: str) -> Path:
+        return self._results.path.with_name(name)
+
+    def _attempt(self, what: str, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except (OSError, ValueError) as error:
+            self._problems.append(plain(f"{what}: {message_of(error)}"))
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Summarize the records of this run and show where the reports are."""
+        records = list(self._records.values())
+        if records:
+            terminalreporter.section("gradshape")
+            for line in self._lines(records):
+                terminalreporter.write_line(line)
+        for line in self._notes:
+            terminalreporter.write_line(f"gradshape: {line}", yellow=True)
+        if self._lost:
+            terminalreporter.write_line(f"gradshape: {self._lost} selected tests were never reported", red=True)
+        if unrecorded := self._unrecorded():
+            have = "case has" if len(unrecorded) == 1 else "cases have"
+            terminalreporter.write_line(
+                f"gradshape: {len(unrecorded)} selected {have} no record: {_some(unrecorded)}", red=True
+            )
+        for line in self._problems:
+            terminalreporter.write_line(f"gradshape: {line}", red=True)
+        for line in self._homeless:
+            terminalreporter.write_line(line)
+
+    def _lines(self, records: Sequence[Record]) -> list[str]:
+        try:
+            lines = summarize(records)
+        except Exception as error:
+            # Details of a user's own experiment may be of any kind.
+            lines = [tally(records), f"the table cannot be made: {message_of(error)}"]
+        lines += [*failures(records), f"results: {self._results.path}"]
+        return lines + [
+            f"{made.about}: {self._beside(made.name)}" for made in _PAGES if any(map(made.concerns, records))
+        ]
+
+
+def _some(names: Iterable[str]) -> str:
+    listed = list(names)
+    more = f", and {len(listed) - _NAMED} more" if len(listed) > _NAMED else ""
+    return ", ".join(listed[:_NAMED]) + more
