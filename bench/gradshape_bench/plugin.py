@@ -10,6 +10,7 @@ import pytest
 
 from gradshape_bench import options
 from gradshape_bench.case import Case
+from gradshape_bench.interrupts import Interrupts
 from gradshape_bench.matrix import MARK, all_cases
 from gradshape_bench.options import Settings
 from gradshape_bench.pending import Pending
@@ -17,6 +18,7 @@ from gradshape_bench.progress import progress_line
 from gradshape_bench.record import MISSING_DATA, Record, Status
 from gradshape_bench.report import leaderboard, ledger, tradeoff
 from gradshape_bench.report.summary import summarize
+from gradshape_bench.running import Running
 from gradshape_bench.session import BenchSession, CaseOutcome, SessionPart, ThresholdMissed, Unmeasured, blank_record
 from gradshape_bench.store import ResultsFile
 
@@ -48,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
         )
         return
     config.stash[_part] = SessionPart.alone()
-    reporter = RecordReporter(settings, config.stash[_part].folder)
+    reporter = RecordReporter(config, settings, config.stash[_part].folder)
     config.stash[_reporter] = reporter
     config.pluginmanager.register(reporter, "gradshape-reporter")
     config.add_cleanup(lambda: shutil.rmtree(config.stash[_part].folder, ignore_errors=True))
@@ -100,6 +102,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     except ValueError as error:
         raise pytest.UsageError(str(error)) from error
     config.stash[_session] = running
+    # Cleaned up in reverse order: the second interrupt has to work until all else is closed.
+    _count_interrupts(config)
     config.add_cleanup(running.close)
     if part.index == 0:
         Pending(config.stash[_settings].results).add((case.scale.value, case.id) for case in cases.values())
@@ -107,6 +111,13 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         # If a worker dies, only the controller can record which case it was running.
         stubs = {nodeid: blank_record(case, Status.CRASHED).to_json() for nodeid, case in cases.items()}
         (part.folder / _STUBS).write_text(json.dumps(stubs), encoding="utf-8")
+
+
+def _count_interrupts(config: pytest.Config) -> None:
+    interrupts = Interrupts(silent=hasattr(config, "workerinput"))
+    interrupts.install()
+    config.pluginmanager.register(interrupts, "gradshape-interrupts")
+    config.add_cleanup(interrupts.restore)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -155,17 +166,33 @@ def _attach(node: pytest.Item, record: Record) -> None:
 class RecordReporter:
     """Stores records as tests report them and writes the reports, in the process that the user started."""
 
-    def __init__(self, settings: Settings, folder: Path) -> None:
+    def __init__(self, config: pytest.Config, settings: Settings, folder: Path) -> None:
+        self._config = config
         self._results = ResultsFile(settings.results)
         self._pending = Pending(settings.results)
         self._board = settings.results.with_name("leaderboard.md")
         self._tradeoff = settings.results.with_name("privacy.md")
         self._ledger = settings.results.with_name("reproduction.md")
         self._folder = folder
+        self._running = Running(settings.results)
         self._records: dict[str, Record] = {}
         self._expected: set[str] = set()
         self._reported: set[str] = set()
         self._lost = 0
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionstart(self) -> None:
+        """Say what earlier runs that died were running, below the header."""
+        terminal = self._config.pluginmanager.get_plugin("terminalreporter")
+        if terminal is not None and not self._config.option.collectonly:
+            for remains in self._running.collect():
+                terminal.write_line(f"gradshape: an earlier run died while it ran {remains}", yellow=True)
+
+    def pytest_runtest_logstart(self) -> None:
+        """Count interrupts in the controller of worker processes, too, if these run cases."""
+        counted = self._config.pluginmanager.has_plugin("gradshape-interrupts")
+        if self._expected and not counted and (self._folder / _STUBS).exists():
+            _count_interrupts(self._config)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Store the record that a finished test carries."""
@@ -186,7 +213,9 @@ class RecordReporter:
             stub = json.loads(stubs[report.nodeid])
         except (OSError, KeyError, ValueError):
             return None
-        return Record.from_json(json.dumps({**stub, "reason": "the worker process died while it ran this case"}))
+        at = [job for remains in self._running.collect(stub["case"]) for job in remains.jobs]
+        reason = ": ".join(["the worker process died while it ran this case", *at])
+        return Record.from_json(json.dumps({**stub, "reason": reason}))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:

@@ -125,7 +125,7 @@ def _check_complete(records: Iterable[Record], pending: Pending, scales: Collect
     open_cases = sorted(case for scale, case in selected if scale in {s.value for s in scales})
     if open_cases:
         raise Refused(f"{cells.count(len(open_cases), 'selected case')} not measured yet: {_some(open_cases)}")
-    broken = [record for record in records if record.status in (Status.FAILED, Status.CRASHED)]
+    broken = [record for record in records if record.status not in (Status.OK, Status.SKIPPED)]
     if broken:
         described = [f"{record.case} ({record.status.value})" for record in broken]
         raise Refused(f"{cells.count(len(broken), 'case')} without a measurement: {_some(described)}")

@@ -26,6 +26,7 @@ class Status(Enum):
     FAILED = "failed"
     SKIPPED = "skipped"
     CRASHED = "crashed"
+    TIMEOUT = "timeout"
 
 
 @dataclass(frozen=True)

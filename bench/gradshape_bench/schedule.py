@@ -11,9 +11,10 @@ from gradshape import _digest
 from gradshape.data import Dataset
 from gradshape_bench.cache import Cache, Claim
 from gradshape_bench.case import Case, Rows
-from gradshape_bench.engines import Bundle, Done, Engine, Failed
+from gradshape_bench.engines import Bundle, Done, Engine, Failed, JobLost, asked_for
 from gradshape_bench.jobs import AnyJob, Finished, Train
 from gradshape_bench.protocols import Experiment, Measurement, experiment
+from gradshape_bench.running import Running
 
 _log = logging.getLogger(__name__)
 
@@ -64,10 +65,15 @@ class _Run:
 
 @dataclass(eq=False)
 class _Taken:
-    """A bundle that the engine has taken: keys of the jobs that it has not given back, and the claim on them."""
+    """A bundle that the engine has taken: keys of the jobs that it has not given back, and the claim on them.
+
+    Attributes:
+        asked_for: what its jobs were asked for, in words.
+    """
 
     keys: set[str]
     claim: Claim
+    asked_for: str
 
 
 class Scheduler:
@@ -89,6 +95,7 @@ class Scheduler:
         device: ``cpu``, ``cuda`` or ``cuda:i``.
         download: whether missing data may be downloaded.
         ahead: how many of the next cases may begin before they are asked for; by default a few for each worker.
+        running: where it notes which jobs are under way, for the case that this process dies.
     """
 
     def __init__(
@@ -100,6 +107,7 @@ class Scheduler:
         device: str = "cpu",
         download: bool = True,
         ahead: int | None = None,
+        running: Running | None = None,
     ) -> None:
         self._cases: dict[Rows, list[Case]] = {}
         for case in cases:
@@ -109,6 +117,7 @@ class Scheduler:
         self._device = device
         self._download = download
         self._ahead = _AHEAD * engine.workers if ahead is None else ahead
+        self._running = running
 
         self._loaded: tuple[Rows, Dataset] | None = None
         self._unavailable: dict[Rows, Exception] = {}
@@ -119,6 +128,8 @@ class Scheduler:
         self._waiting: dict[str, list[_Run]] = {}
         # Cases that failed while another one was asked for: they are left alone until they are asked for.
         self._broken: set[Case] = set()
+        # Jobs that ended their process or took too long, by key: the next case that needs one need not try it again.
+        self._lost: dict[str, JobLost] = {}
 
         self._asked: _Run | None = None
         self._queue: deque[Bundle] = deque()
@@ -130,6 +141,7 @@ class Scheduler:
 
         Raises:
             gradshape.data.DataUnavailable: its data cannot be had.
+            gradshape_bench.engines.JobLost: one of its jobs crashed or took too long, for this case or an earlier one.
             Exception: whatever its jobs raise.
         """
         if case not in self._measured:
@@ -145,6 +157,7 @@ class Scheduler:
                 self._asked = None
                 if not self._taken:
                     self.close()
+                self._note_running()
         return self._measured[case]
 
     def rest(self) -> None:
@@ -201,6 +214,9 @@ class Scheduler:
                 self._drop(run)
                 raise
             for job in run.pending:
+                if job.key in self._lost:
+                    self._drop(run)
+                    raise self._lost[job.key]
                 if not self._known(job):
                     run.missing[job.key] = job
             for key in run.missing:
@@ -293,8 +309,9 @@ class Scheduler:
             # Another process may have done some of these jobs, and the experiments that wanted others may have failed.
             jobs = [job for job in bundle if job.key in self._waiting and not self._known(job)]
             if jobs:
-                taken = _Taken({job.key for job in jobs}, claim)
+                taken = _Taken({job.key for job in jobs}, claim, asked_for(jobs))
                 self._taken |= dict.fromkeys(taken.keys, taken)
+                self._note_running()
                 return jobs
             claim.release()
         return None
@@ -344,6 +361,8 @@ class Scheduler:
         return job.key not in self._waiting
 
     def _failed(self, job: AnyJob, error: Exception) -> None:
+        if isinstance(error, JobLost):
+            self._lost[job.key] = error
         for run in self._waiting.get(job.key, [])[:]:
             self._drop(run)
             if run is not self._asked:
@@ -355,6 +374,12 @@ class Scheduler:
         taken.keys.discard(key)
         if not taken.keys:
             taken.claim.release()
+            self._note_running()
+
+    def _note_running(self) -> None:
+        if self._running is not None:
+            bundles = {id(taken): taken.asked_for for taken in self._taken.values()}
+            self._running.note(None if self._asked is None else self._asked.case.id, list(bundles.values()))
 
     def _abandon(self) -> None:
         self._results = None
@@ -362,6 +387,7 @@ class Scheduler:
         for taken in self._taken.values():
             taken.claim.release()
         self._taken.clear()
+        self._note_running()
 
 
 def _measured_case(run: _Run, measurement: Measurement) -> MeasuredCase:

@@ -12,12 +12,13 @@ from gradshape.metrics import Estimate
 from gradshape_bench import environment
 from gradshape_bench.cache import Cache
 from gradshape_bench.case import Case
-from gradshape_bench.engines import ProcessEngine, ThreadEngine, processors
+from gradshape_bench.engines import Crashed, ProcessEngine, ThreadEngine, TimedOut, processors
 from gradshape_bench.matmul_precision import tf32
 from gradshape_bench.options import EngineKind, Settings
 from gradshape_bench.privacy_ledger import recipe_ledger
 from gradshape_bench.progress import ProgressLine
 from gradshape_bench.record import MISSING_DATA, Record, Status
+from gradshape_bench.running import Running
 from gradshape_bench.schedule import Scheduler, by_id
 from gradshape_bench.verdict import Verdict, judge
 
@@ -80,6 +81,7 @@ class BenchSession:
             workers=max(1, processors() // part.processes),
             max_memory=settings.max_memory // part.processes,
             watch=None if progress is None else progress.update,
+            limit=settings.case_timeout,
         )
         self._scheduler = Scheduler(
             selected,
@@ -89,6 +91,7 @@ class BenchSession:
             download=not settings.offline,
             # With several processes no case begins early: a case that ends its process must end no other case.
             ahead=ahead if part.processes == 1 else 0,
+            running=Running(settings.results),
         )
         self._precision: ExitStack | None = None
 
@@ -109,6 +112,13 @@ class BenchSession:
         except DataUnavailable as error:
             status = Status.FAILED if self._settings.require_data else Status.SKIPPED
             raise Unmeasured(self._blank(case, status, f"{MISSING_DATA} {error}")) from error
+        except TimedOut as error:
+            raise Unmeasured(self._blank(case, Status.TIMEOUT, str(error))) from error
+        except Crashed as error:
+            raise Unmeasured(self._blank(case, Status.CRASHED, str(error))) from error
+        except MemoryError as error:
+            reason = f"its experiment ran out of memory: MemoryError: {error}"
+            raise Unmeasured(self._blank(case, Status.CRASHED, reason)) from error
         except Exception as error:
             raise Unmeasured(self._blank(case, Status.FAILED, f"{type(error).__name__}: {error}")) from error
         finally:

@@ -68,6 +68,7 @@ _OUTCOMES = {
     "skipped": "skipped",
     "failed": "failed",
     "crashed": "crashed",
+    "timeout": "timeouts",
 }
 
 
