@@ -26,7 +26,7 @@ def asked_for(jobs: Sequence[AnyJob]) -> str:
         case Craft():
             what = f"crafting {first.attack.label}"
         case Filter():
-            what = f"filtering by {first.defense.label}"
+            what = f"filtering by {type(first.defense).__name__}"
         case Train():
             shaper = first.recipe.shaper.label if isinstance(first.recipe, Recipe) else ""
             what = f"training {first.recipe.model}{f' with {shaper}' if shaper else ''}"

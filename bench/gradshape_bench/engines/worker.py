@@ -1,7 +1,9 @@
 """The main loop of a worker process: it receives bundles and sends back the outcomes of their jobs."""
 
+import faulthandler
 import signal
 import time
+from contextlib import suppress
 from multiprocessing.connection import Connection
 
 from gradshape_bench.engines.allocator import keep_freed_memory
@@ -28,6 +30,9 @@ def serve(connection: Connection, max_memory: int) -> None:
     end_with_parent()
     # The process that started this one receives interrupts, too, and ends it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with suppress(OSError, ValueError):
+        # If native code crashes, standard error shows which line of a job it was called from.
+        faulthandler.enable(file=2)
     keep_freed_memory()
     receiver = Receiver()
     with one_thread():
