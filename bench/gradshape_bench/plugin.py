@@ -50,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
         )
         return
     config.stash[_part] = SessionPart.alone()
-    reporter = RecordReporter(config, settings, config.stash[_part].folder)
+    reporter = RecordReporter(settings, config.stash[_part].folder)
     config.stash[_reporter] = reporter
     config.pluginmanager.register(reporter, "gradshape-reporter")
     config.add_cleanup(lambda: shutil.rmtree(config.stash[_part].folder, ignore_errors=True))
@@ -166,8 +166,7 @@ def _attach(node: pytest.Item, record: Record) -> None:
 class RecordReporter:
     """Stores records as tests report them and writes the reports, in the process that the user started."""
 
-    def __init__(self, config: pytest.Config, settings: Settings, folder: Path) -> None:
-        self._config = config
+    def __init__(self, settings: Settings, folder: Path) -> None:
         self._results = ResultsFile(settings.results)
         self._pending = Pending(settings.results)
         self._board = settings.results.with_name("leaderboard.md")
@@ -175,14 +174,16 @@ class RecordReporter:
         self._ledger = settings.results.with_name("reproduction.md")
         self._folder = folder
         self._running = Running(settings.results)
+        self._config: pytest.Config | None = None
         self._records: dict[str, Record] = {}
         self._expected: set[str] = set()
         self._reported: set[str] = set()
         self._lost = 0
 
     @pytest.hookimpl(trylast=True)
-    def pytest_sessionstart(self) -> None:
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
         """Say what earlier runs that died were running, below the header."""
+        self._config = session.config
         terminal = self._config.pluginmanager.get_plugin("terminalreporter")
         if terminal is not None and not self._config.option.collectonly:
             for remains in self._running.collect():
@@ -190,9 +191,11 @@ class RecordReporter:
 
     def pytest_runtest_logstart(self) -> None:
         """Count interrupts in the controller of worker processes, too, if these run cases."""
-        counted = self._config.pluginmanager.has_plugin("gradshape-interrupts")
-        if self._expected and not counted and (self._folder / _STUBS).exists():
-            _count_interrupts(self._config)
+        config = self._config
+        if config is None or config.pluginmanager.has_plugin("gradshape-interrupts"):
+            return
+        if self._expected and (self._folder / _STUBS).exists():
+            _count_interrupts(config)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Store the record that a finished test carries."""

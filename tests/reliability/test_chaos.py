@@ -44,6 +44,25 @@ def test_worker_processes_killed_at_random_change_no_record(
     assert session.records == undisturbed
 
 
+def test_cases_that_hang_and_crash_cost_themselves_alone(
+    server: Server, undisturbed: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    bad = "[Faulty(0.1, way='sleep'), Faulty(0.1, way='exit')]"
+    limited = ("--engine", "processes", "--case-timeout", "8")
+    session = server.start(tmp_path / "run", f"{ATTACKS} + {bad}", *limited, processors=1)
+    assert session.wait() == 1, session.output
+    records = session.records
+    timeout, crashed = records.pop("sleep_10"), records.pop("exit_10")
+    assert records == undisturbed
+    assert (timeout["status"], crashed["status"]) == ("timeout", "crashed")
+    limit = "took more than 8 s, the limit of --case-timeout"
+    assert timeout["reason"] == f"crafting sleep_10 (seed 0) on two_moons {limit}"
+    assert crashed["reason"] == "crafting exit_10 (seed 0) on two_moons ended its process twice, with exit code 3"
+    assert "6 passed, 1 crashed, 1 timeout" in session.output
+    page = (session.folder / "leaderboard.md").read_text(encoding="utf-8")
+    assert f"timeout, 1 case: {timeout['reason']}" in page
+
+
 def test_a_killed_process_of_several_costs_no_more_than_its_case(
     server: Server, undisturbed: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -51,7 +70,7 @@ def test_a_killed_process_of_several_costs_no_more_than_its_case(
     session = server.start(tmp_path / "run", ATTACKS, "-n", "2", processors=2)
     session.went("slow")
     time.sleep(moments.uniform(0.0, 0.5))
-    os.kill(moments.choice(workers(session, "execnet")), moments.choice([signal.SIGKILL, signal.SIGSEGV]))
+    os.kill(moments.choice(workers(session, "stdin.readline")), moments.choice([signal.SIGKILL, signal.SIGSEGV]))
     status, records = session.wait(), session.records
     lost = {attack for attack, record in records.items() if record["status"] == "crashed"}
     assert records.keys() == undisturbed.keys()

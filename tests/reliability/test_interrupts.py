@@ -21,7 +21,7 @@ SECONDS = 30.0
     [
         ("stubborn", "threads", 1),
         ("stubborn", "threads", 2),
-        ("deadlock", "threads", 2),
+        ("deadlock", "threads", 1),
         ("loop", "processes", 1),
     ],
 )

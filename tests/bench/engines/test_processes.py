@@ -1,10 +1,12 @@
 """What worker processes promise beyond what every engine does."""
 
+import errno
 import os
 import signal
 import threading
 import time
 from dataclasses import dataclass
+from multiprocessing.context import SpawnProcess
 from typing import Any
 
 import pytest
@@ -96,3 +98,38 @@ def test_closed_processes_are_gone_and_others_may_begin(process: ProcessEngine) 
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     results(process, craft())
+
+
+def test_a_process_that_cannot_be_started_is_an_error_of_its_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(SpawnProcess, "start", refuse)
+    jobs = [craft(seed=seed) for seed in range(2)]
+    found = run(ProcessEngine(workers=2, max_memory=1 << 28), [[job] for job in jobs])
+    for job in jobs:
+        failed = found[job]
+        assert isinstance(failed, Failed)
+        assert "no worker process can be started: [Errno 11] Resource temporarily unavailable" in str(failed.error)
+
+
+def test_a_run_goes_on_with_the_processes_that_could_be_started(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    start, started = SpawnProcess.start, []
+
+    def first(self: SpawnProcess) -> None:
+        if started:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        started.append(self)
+        start(self)
+
+    monkeypatch.setattr(SpawnProcess, "start", first)
+    engine = ProcessEngine(workers=2, max_memory=1 << 28)
+    try:
+        found = run(engine, [[craft(seed=seed)] for seed in range(3)])
+    finally:
+        engine.close()
+    assert len(found) == 3
+    assert all(isinstance(became, Finished) for became in found.values())
+    assert caplog.text.count("no further worker process can be started") == 1
