@@ -29,7 +29,8 @@ class Running:
     """A folder beside the results file, with a file for each process that is running jobs.
 
     A process that ends, even by an error, removes its file. One that is killed, or that a job ends (a fault in native
-    code, ``os._exit``), leaves it, and whoever looks next can say what that process was at.
+    code, ``os._exit``), leaves it, and whoever looks next can say what that process was at. The file is not
+    synchronized to the disk: it has to outlive the process, not the machine.
 
     Args:
         results: the results file.
@@ -37,25 +38,32 @@ class Running:
 
     def __init__(self, results: Path) -> None:
         self.folder = results.with_name(f"{results.stem}.running")
-        self._noted = False
-
-    @property
-    def _own(self) -> Path:
-        return self.folder / f"{os.getpid()}.json"
+        self._own: tuple[Path, int] | None = None
 
     def note(self, case: str | None, jobs: Sequence[str]) -> None:
-        """Note what this process is running; without jobs, nothing. It does without if the folder cannot be written."""
-        if not jobs and not self._noted:
-            return
+        """Note what this process is running, in some microseconds. Where nothing can be written, nothing is noted."""
         with suppress(OSError):
-            if jobs:
-                # Not synchronized to the disk: it has to outlive the process, not the machine.
+            if self._own is None:
+                if not jobs:
+                    return
                 self.folder.mkdir(parents=True, exist_ok=True)
-                self._own.write_text(json.dumps({"case": case, "jobs": list(jobs)}), encoding="utf-8")
-            else:
-                self._own.unlink(missing_ok=True)
+                path = self.folder / f"{os.getpid()}.json"
+                self._own = path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+            text = json.dumps({"case": case, "jobs": list(jobs)}).encode() if jobs else b""
+            file = self._own[1]
+            os.lseek(file, 0, os.SEEK_SET)
+            os.write(file, text)
+            os.ftruncate(file, len(text))
+
+    def close(self) -> None:
+        """Remove the file of this process."""
+        if self._own is not None:
+            path, file = self._own
+            self._own = None
+            with suppress(OSError):
+                os.close(file)
+                path.unlink(missing_ok=True)
                 self.folder.rmdir()
-        self._noted = bool(jobs)
 
     def collect(self, case: str | None = None) -> list[Remains]:
         """Return what processes that died were running, and remove their files.

@@ -83,6 +83,7 @@ class BenchSession:
             watch=None if progress is None else progress.update,
             limit=settings.case_timeout,
         )
+        self._running = Running(settings.results)
         self._scheduler = Scheduler(
             selected,
             cache=Cache(settings.cache_dir / "jobs" if settings.use_cache else part.folder / "jobs"),
@@ -91,7 +92,7 @@ class BenchSession:
             download=not settings.offline,
             # With several processes no case begins early: a case that ends its process must end no other case.
             ahead=ahead if part.processes == 1 else 0,
-            running=Running(settings.results),
+            running=self._running,
         )
         self._precision: ExitStack | None = None
 
@@ -147,6 +148,7 @@ class BenchSession:
         """Stop jobs that run for later cases, and release what the session holds."""
         self._scheduler.close()
         self._engine.close()
+        self._running.close()
         if self._precision is not None:
             self._precision.close()
             self._precision = None

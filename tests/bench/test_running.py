@@ -13,6 +13,9 @@ def test_what_runs_is_on_disk_and_what_has_run_is_not(tmp_path: Path) -> None:
     # This process lives.
     assert running.collect() == []
     running.note(None, [])
+    [mine] = running.folder.iterdir()
+    assert mine.read_bytes() == b""
+    running.close()
     assert not running.folder.exists()
 
 
@@ -52,4 +55,5 @@ def test_nothing_is_noted_where_nothing_can_be_written(tmp_path: Path) -> None:
     running = Running(tmp_path / "results.jsonl")
     running.note("a_case", ["crafting a"])
     running.note(None, [])
+    running.close()
     assert running.collect() == []

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+Found = TypeVar("Found")
 ROOT = Path(__file__).parents[2]
 # Seconds that anything may take on a machine that does much else.
 PATIENCE = 120.0
@@ -174,7 +175,7 @@ def serving() -> Iterator[Server]:
             process.stdin.close()
 
 
-def wait_for(look: Callable[[], Any], explain: Callable[[], str] = lambda: "") -> Any:
+def wait_for(look: Callable[[], Found | None], explain: Callable[[], str] = lambda: "") -> Found:
     """Look until there is something, and return it."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:

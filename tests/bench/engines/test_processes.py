@@ -116,7 +116,7 @@ def test_a_process_that_cannot_be_started_is_an_error_of_its_jobs(monkeypatch: p
 def test_a_run_goes_on_with_the_processes_that_could_be_started(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    start, started = SpawnProcess.start, []
+    start, started = SpawnProcess.start, list[SpawnProcess]()
 
     def first(self: SpawnProcess) -> None:
         if started:
