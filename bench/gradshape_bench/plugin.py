@@ -114,6 +114,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def _count_interrupts(config: pytest.Config) -> None:
+    if config.option.usepdb or config.option.trace:
+        # In a debugger an interrupt ends a line.
+        return
     interrupts = Interrupts(silent=hasattr(config, "workerinput"))
     interrupts.install()
     config.pluginmanager.register(interrupts, "gradshape-interrupts")

@@ -13,7 +13,10 @@ _PR_SET_PDEATHSIG = 1
 
 
 def end_with_parent() -> None:
-    """Let this process end as soon as the one that started it does, even if that is killed."""
+    """Let this process end as soon as the one that started it does, even if that is killed.
+
+    On Linux it ends with the thread that started it, which is the one that advances the run.
+    """
     parent = multiprocessing.parent_process()
     if parent is None:
         return

@@ -119,7 +119,8 @@ class WorkerProcess:
         while True:
             try:
                 place, told = unpack_message(self._connection.recv_bytes())
-            except (EOFError, OSError):
+            except Exception:
+                # The process is gone, or what it sends cannot be understood: either way there is no more of it.
                 self._note(None)
                 return
             if isinstance(told, Begun):
