@@ -50,6 +50,7 @@ class Settings:
     strict_verdicts: bool
     tf32: bool = False
     engine: EngineKind = EngineKind.THREADS
+    case_timeout: float | None = None
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -102,6 +103,13 @@ def add_options(parser: pytest.Parser) -> None:
         "run (default: threads)",
     )
     add(
+        "case-timeout",
+        metavar="SECONDS",
+        help="end a job of a case, such as an attack or a training, that takes longer, and record the case as "
+        "'timeout' (default: no limit). With '--engine processes' whatever it does; with threads at the next step of "
+        "an attack or epoch of a training: a filter, or code that never returns, cannot be ended there",
+    )
+    add(
         "strict-verdicts",
         action="store_true",
         help="fail thresholds whose verdict is INCONCLUSIVE, even if the measured value meets them",
@@ -124,6 +132,7 @@ def read(config: pytest.Config) -> Settings:
     scale = checked("--scale", Scale.parse, config.getoption("gradshape_scale"))
     seeds = config.getoption("gradshape_seeds")
     count = _DEFAULT_SEEDS[scale] if seeds is None else checked("--seeds", parse_count, seeds)
+    timeout = config.getoption("gradshape_case_timeout")
     offline = config.getoption("gradshape_offline") or os.environ.get("GRADSHAPE_OFFLINE", "") not in ("", "0")
     root = config.rootpath
     return Settings(
@@ -139,6 +148,7 @@ def read(config: pytest.Config) -> Settings:
         strict_verdicts=config.getoption("gradshape_strict_verdicts"),
         tf32=config.getoption("gradshape_tf32"),
         engine=checked("--engine", parse_engine, config.getoption("gradshape_engine")),
+        case_timeout=None if timeout is None else checked("--case-timeout", parse_seconds, timeout),
     )
 
 
@@ -223,6 +233,24 @@ def parse_size(text: str) -> int:
     if not math.isfinite(size) or not 1 <= size <= _MOST_MEMORY:
         raise ValueError(f"{text!r}: expected a size like 800M or 4G")
     return int(size)
+
+
+def parse_seconds(text: str) -> float:
+    """Parse a positive number of seconds.
+
+    Raises:
+        ValueError: ``text`` is no such number.
+
+    >>> parse_seconds("1.5")
+    1.5
+    """
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise ValueError(f"{text!r}: expected a positive number of seconds")
+    return seconds
 
 
 def parse_engine(text: str) -> EngineKind:

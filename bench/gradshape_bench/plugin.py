@@ -14,6 +14,7 @@ from _pytest._code.code import ExceptionRepr
 from gradshape_bench import blame, options
 from gradshape_bench.cache import Faults
 from gradshape_bench.case import Case
+from gradshape_bench.interrupts import count_interrupts
 from gradshape_bench.matrix import MARK, all_cases
 from gradshape_bench.options import Settings
 from gradshape_bench.plain_text import sendable
@@ -114,6 +115,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         (part.folder / REFUSAL).write_text(str(error), encoding="utf-8", errors="backslashreplace")
         return
     config.stash[_session] = running
+    # Cleaned up in reverse order: the second interrupt has to work until all else is closed.
+    count_interrupts(config)
     config.add_cleanup(running.close)
     if not hasattr(config, "workerinput"):
         _select(config, {nodeid: (case.scale.value, case.id) for nodeid, case in cases.items()})

@@ -28,6 +28,7 @@ class Status(Enum):
     SKIPPED = "skipped"
     CRASHED = "crashed"
     DIVERGED = "diverged"
+    TIMEOUT = "timeout"
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 
+from gradshape_bench.interrupts import count_interrupts
 from gradshape_bench.pending import Key, Pending
 from gradshape_bench.plain_text import message_of, plain
 from gradshape_bench.record import Record
 from gradshape_bench.report import leaderboard, ledger, page, tradeoff
 from gradshape_bench.report.summary import failures, summarize, tally
+from gradshape_bench.running import Running
 from gradshape_bench.store import PATIENCE, Contents, ResultsFile, described
 
 RECORD_PROPERTY = "gradshape_record"
@@ -59,6 +61,8 @@ class RecordReporter:
         self._results = ResultsFile(results)
         self._pending = Pending(results)
         self._folder = folder
+        self._running = Running(results)
+        self._config: pytest.Config | None = None
         self._records: dict[str, Record] = {}
         self._unstored: list[Record] = []
         self._patience = PATIENCE
@@ -82,6 +86,20 @@ class RecordReporter:
             self._pending.add(cases.values())
         except (OSError, ValueError) as error:
             raise pytest.UsageError(plain(f"--results: {error}")) from error
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """Say what earlier runs that died were running, below the header."""
+        self._config = session.config
+        terminal = self._config.pluginmanager.get_plugin("terminalreporter")
+        if terminal is not None and not self._config.option.collectonly:
+            for remains in self._running.collect():
+                terminal.write_line(f"gradshape: an earlier run died while it ran {remains}", yellow=True)
+
+    def pytest_runtest_logstart(self) -> None:
+        """Count interrupts in the controller of worker processes, too, if these run cases."""
+        if self._config is not None and self._expected and (self._folder / STUBS).exists():
+            count_interrupts(self._config)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Store the record that a finished test carries."""
@@ -117,7 +135,9 @@ class RecordReporter:
             stub = json.loads(self.stubs()[report.nodeid])
         except (KeyError, ValueError):
             return None
-        return Record.from_json(json.dumps({**stub, "reason": "the worker process died while it ran this case"}))
+        at = [job for remains in self._running.collect(stub["case"]) for job in remains.jobs]
+        reason = ": ".join(["the worker process died while it ran this case", *at])
+        return Record.from_json(json.dumps({**stub, "reason": reason}))
 
     def stubs(self) -> Mapping[str, str]:
         """Return the records without measurements that a worker process left of the cases, by node id, as JSON."""

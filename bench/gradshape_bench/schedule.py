@@ -13,9 +13,10 @@ from gradshape.training import TrainingResult
 from gradshape_bench import code_digest
 from gradshape_bench.cache import Cache, Claim
 from gradshape_bench.case import Case, Rows
-from gradshape_bench.engines import Bundle, Done, Engine, Failed, as_failure
+from gradshape_bench.engines import Bundle, Done, Engine, Failed, JobLost, as_failure, asked_for
 from gradshape_bench.jobs import AnyJob, Finished, Train
 from gradshape_bench.protocols import Experiment, Measurement, experiment
+from gradshape_bench.running import Running
 
 _log = logging.getLogger(__name__)
 
@@ -70,10 +71,15 @@ class _Run:
 
 @dataclass(eq=False)
 class _Taken:
-    """A bundle that the engine has taken: keys of the jobs that it has not given back, and the claim on them."""
+    """A bundle that the engine has taken: keys of the jobs that it has not given back, and the claim on them.
+
+    Attributes:
+        asked_for: what its jobs were asked for, in words.
+    """
 
     keys: set[str]
     claim: Claim
+    asked_for: str
 
 
 class Scheduler:
@@ -95,6 +101,7 @@ class Scheduler:
         device: ``cpu``, ``cuda`` or ``cuda:i``.
         download: whether missing data may be downloaded.
         ahead: how many of the next cases may begin before they are asked for; by default a few for each worker.
+        running: where it notes which jobs are under way, for the case that this process dies.
     """
 
     def __init__(
@@ -106,6 +113,7 @@ class Scheduler:
         device: str = "cpu",
         download: bool = True,
         ahead: int | None = None,
+        running: Running | None = None,
     ) -> None:
         self._cases: dict[Rows, list[Case]] = {}
         components: dict[int, object] = {}
@@ -118,6 +126,7 @@ class Scheduler:
         self._device = device
         self._download = download
         self._ahead = _AHEAD * engine.workers if ahead is None else ahead
+        self._running = running
 
         self._loaded: tuple[Rows, Dataset] | None = None
         self._unavailable: dict[Rows, Exception] = {}
@@ -128,6 +137,8 @@ class Scheduler:
         self._waiting: dict[str, list[_Run]] = {}
         # Cases that failed while another one was asked for: they are left alone until they are asked for.
         self._broken: set[Case] = set()
+        # Jobs that ended their process or took too long, by key: the next case that needs one need not try it again.
+        self._lost: dict[str, JobLost] = {}
 
         self._asked: _Run | None = None
         self._queue: deque[Bundle] = deque()
@@ -140,6 +151,7 @@ class Scheduler:
         Raises:
             gradshape.data.DataUnavailable: its data cannot be had.
             Diverged: one of its trainings diverged.
+            gradshape_bench.engines.JobLost: one of its jobs crashed or took too long, for this case or an earlier one.
             Exception: whatever its jobs raise.
         """
         if case not in self._measured:
@@ -155,6 +167,7 @@ class Scheduler:
                 self._asked = None
                 if not self._taken:
                     self.close()
+                self._note_running()
         return self._measured[case]
 
     def rest(self) -> None:
@@ -214,6 +227,9 @@ class Scheduler:
                     raise
                 raise as_failure(error) from error
             for job in run.pending:
+                if job.key in self._lost:
+                    self._drop(run)
+                    raise self._lost[job.key]
                 if not self._known(job):
                     run.missing[job.key] = job
             for key in run.missing:
@@ -306,8 +322,9 @@ class Scheduler:
             # Another process may have done some of these jobs, and the experiments that wanted others may have failed.
             jobs = [job for job in bundle if job.key in self._waiting and not self._known(job)]
             if jobs:
-                taken = _Taken({job.key for job in jobs}, claim)
+                taken = _Taken({job.key for job in jobs}, claim, asked_for(jobs))
                 self._taken |= dict.fromkeys(taken.keys, taken)
+                self._note_running()
                 return jobs
             claim.release()
         return None
@@ -358,6 +375,8 @@ class Scheduler:
         return job.key not in self._waiting
 
     def _failed(self, job: AnyJob, error: Exception) -> None:
+        if isinstance(error, JobLost):
+            self._lost[job.key] = error
         for run in self._waiting.get(job.key, [])[:]:
             self._drop(run)
             if run is not self._asked:
@@ -369,6 +388,12 @@ class Scheduler:
         taken.keys.discard(key)
         if not taken.keys:
             taken.claim.release()
+            self._note_running()
+
+    def _note_running(self) -> None:
+        if self._running is not None:
+            bundles = {id(taken): taken.asked_for for taken in self._taken.values()}
+            self._running.note(None if self._asked is None else self._asked.case.id, list(bundles.values()))
 
     def _abandon(self) -> None:
         self._results = None
@@ -376,6 +401,7 @@ class Scheduler:
         for taken in self._taken.values():
             taken.claim.release()
         self._taken.clear()
+        self._note_running()
 
 
 def _check_finite(results: Iterable[Any]) -> None:

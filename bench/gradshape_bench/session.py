@@ -14,13 +14,22 @@ from gradshape.metrics import Estimate
 from gradshape_bench import blame, environment
 from gradshape_bench.cache import Cache, Faults
 from gradshape_bench.case import Case
-from gradshape_bench.engines import EndedByCode, ProcessEngine, ThreadEngine, as_failure, processors
+from gradshape_bench.engines import (
+    Crashed,
+    EndedByCode,
+    ProcessEngine,
+    ThreadEngine,
+    TimedOut,
+    as_failure,
+    processors,
+)
 from gradshape_bench.matmul_precision import tf32
 from gradshape_bench.options import EngineKind, Settings
 from gradshape_bench.plain_text import message_of, plain
 from gradshape_bench.privacy_ledger import recipe_ledger
 from gradshape_bench.progress import ProgressLine
 from gradshape_bench.record import MISSING_DATA, Record, Status
+from gradshape_bench.running import Running
 from gradshape_bench.schedule import Diverged, Scheduler, by_id
 from gradshape_bench.store import LONGEST_LINE
 from gradshape_bench.verdict import Verdict, judge
@@ -89,8 +98,10 @@ class BenchSession:
             workers=max(1, processors() // part.processes),
             max_memory=settings.max_memory // part.processes,
             watch=None if progress is None else progress.update,
+            limit=settings.case_timeout,
         )
         self._cache = Cache((settings.cache_dir if settings.use_cache else part.folder) / "jobs", tell=tell)
+        self._running = Running(settings.results)
         self._scheduler = Scheduler(
             selected,
             cache=self._cache,
@@ -99,6 +110,7 @@ class BenchSession:
             download=not settings.offline,
             # With several processes no case begins early: a case that ends its process must end no other case.
             ahead=ahead if part.processes == 1 else 0,
+            running=self._running,
         )
         self._precision: ExitStack | None = None
 
@@ -137,6 +149,12 @@ class BenchSession:
             status = Status.SKIPPED
         elif isinstance(error, Diverged):
             status, reason = Status.DIVERGED, str(error)
+        elif isinstance(error, TimedOut):
+            status, where, reason = Status.TIMEOUT, "", str(error)
+        elif isinstance(error, Crashed):
+            status, where, reason = Status.CRASHED, "", str(error)
+        elif isinstance(error, MemoryError):
+            status, reason = Status.CRASHED, f"its experiment ran out of memory: {reason}"
         record = blank_record(case, status, plain(where + reason))
         return replace(record, environment=self._environment())
 
@@ -172,6 +190,7 @@ class BenchSession:
         """Stop jobs that run for later cases, and release what the session holds."""
         self._scheduler.close()
         self._engine.close()
+        self._running.close()
         if self._precision is not None:
             self._precision.close()
             self._precision = None

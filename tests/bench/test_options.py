@@ -9,7 +9,7 @@ import torch
 
 from gradshape_bench import options
 from gradshape_bench.case import Scale
-from gradshape_bench.options import Settings, parse_count, parse_device, parse_size
+from gradshape_bench.options import Settings, parse_count, parse_device, parse_seconds, parse_size
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +46,15 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         max_memory=4 << 30,
         strict_verdicts=False,
     )
+
+
+def test_a_time_limit_is_a_positive_number_of_seconds() -> None:
+    assert read("--case-timeout", "2.5").case_timeout == read("--gradshape-case-timeout", "2.5").case_timeout == 2.5
+    for text in ("0", "-1", "nan", "inf", "1m", ""):
+        with pytest.raises(ValueError, match=re.escape(f"{text!r}: expected a positive number of seconds")):
+            parse_seconds(text)
+    with pytest.raises(pytest.UsageError, match="--case-timeout: 'soon'"):
+        read("--case-timeout", "soon")
 
 
 def test_paper_scale_has_five_seeds() -> None:

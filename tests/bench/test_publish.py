@@ -150,7 +150,7 @@ def test_a_skipped_case_is_left_out_as_its_reason_is_the_machines(tmp_path: Path
     assert "/here" not in read(into / "leaderboard.md")
 
 
-@pytest.mark.parametrize("status", [Status.FAILED, Status.CRASHED])
+@pytest.mark.parametrize("status", [Status.FAILED, Status.CRASHED, Status.TIMEOUT])
 def test_a_run_with_a_broken_case_is_refused(status: Status, tmp_path: Path, into: Path) -> None:
     broken = make(scale="paper", rad=None, status=status, reason="why")
     with pytest.raises(Refused, match=rf"1 case without a measurement: .*\({status.value}\)"):

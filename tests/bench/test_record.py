@@ -103,4 +103,4 @@ def test_value_of_a_wrong_type_is_an_error(field: str, value: Any) -> None:
 
 
 def test_statuses_are_these() -> None:
-    assert {status.value for status in Status} == {"ok", "failed", "skipped", "crashed", "diverged"}
+    assert {status.value for status in Status} == {"ok", "failed", "skipped", "crashed", "diverged", "timeout"}

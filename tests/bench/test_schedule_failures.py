@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from gradshape.attacks import DictionaryAttack
-from tests.bench.schedule_sample import GRID, TASK, Broken, case, refuse_clipped, scheduler
+from gradshape_bench.engines import TimedOut
+from gradshape_bench.jobs import AnyJob, Craft
+from tests.bench.schedule_sample import FLIPS, GRID, TASK, Broken, case, refuse_clipped, scheduler
 from tests.bench.spy import Spy
 
 
@@ -41,6 +43,24 @@ def test_companion_whose_attack_cannot_be_made_fails_no_other(tmp_path: Path) ->
     assert running.measure(GRID[0]).measurement.metrics
     with pytest.raises(ValueError, match="dictionary_10 cannot be made on two_moons"):
         running.measure(hopeless)
+
+
+def test_a_job_that_was_lost_is_not_tried_again_for_the_next_case(tmp_path: Path) -> None:
+    tried: list[AnyJob] = []
+
+    def lose_flips(job: AnyJob) -> Exception | None:
+        if not isinstance(job, Craft) or job.attack != FLIPS[0]:
+            return None
+        tried.append(job)
+        return TimedOut("too long")
+
+    running = scheduler(GRID, tmp_path, Spy(refuse=lose_flips))
+    for each in GRID[:3]:
+        assert each.attack == FLIPS[0]
+        with pytest.raises(TimedOut, match="too long"):
+            running.measure(each)
+    assert len({job.key for job in tried}) == len(tried)
+    assert running.measure(GRID[3]).measurement.metrics
 
 
 def test_unknown_data_set_is_an_error_each_time(tmp_path: Path) -> None:

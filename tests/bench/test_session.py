@@ -20,6 +20,7 @@ from gradshape_bench.protocols import Experiment, Lab, Subject
 from gradshape_bench.record import Record, Status
 from gradshape_bench.session import BenchSession, CaseOutcome, SessionPart, ThresholdMissed, Unmeasured, blank_record
 from gradshape_bench.verdict import Threshold, Verdict, judge
+from tests.reliability.faulty import Faulty
 
 TASK = Task("two_moons", Recipe("lr", Adam(0.05), batch_size=64, epochs=2))
 CASE = Case(TASK, LabelFlip(0.1), NoDefense(), Scale.SMOKE, (0, 1), (Threshold("rad", "<", 0.9),))
@@ -149,6 +150,29 @@ def test_unknown_metric_fails_with_near_matches(settings: Settings, place: Sessi
     record = unmeasured(replace(CASE, thresholds=(Threshold("rat", "<", 0.1),)), settings, place)
     assert record.status is Status.FAILED
     assert "did you mean 'rad'" in str(record.reason)
+
+
+def test_a_training_that_takes_too_long_is_a_timeout(settings: Settings, place: SessionPart) -> None:
+    record = unmeasured(CASE, replace(settings, case_timeout=1e-9), place)
+    assert record.status is Status.TIMEOUT
+    limit = "took more than 1e-09 s, the limit of --case-timeout"
+    assert record.reason in {f"training lr (seed {seed}) on two_moons {limit}" for seed in CASE.seeds}
+
+
+def test_an_attack_that_runs_out_of_memory_has_crashed(settings: Settings, place: SessionPart) -> None:
+    record = unmeasured(replace(CASE, attack=Faulty(0.1, way="memory")), settings, place)
+    assert record.status is Status.CRASHED
+    assert "crafting memory_10 (seed " in str(record.reason)
+    assert ") on two_moons ran out of memory: MemoryError: no room on the shelf" in str(record.reason)
+
+
+def test_nothing_is_said_to_run_after_a_case(settings: Settings, place: SessionPart) -> None:
+    session = BenchSession([CASE], settings, place, place.folder, None)
+    session.run(CASE)
+    [mine] = settings.results.with_name("results.running").iterdir()
+    assert mine.read_bytes() == b""
+    session.close()
+    assert not mine.parent.exists()
 
 
 def test_two_cases_of_one_id_are_refused(settings: Settings, place: SessionPart) -> None:

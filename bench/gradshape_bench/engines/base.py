@@ -72,8 +72,10 @@ class Engine(Protocol):
         when a job has ended or some time has passed, and returns if nothing is running.
 
         Every job of a bundle that was taken is given back once, as soon as it has ended; one that fails does not make
-        the others of its bundle fail. Jobs go on running while nobody advances the generator. Closing it, or an
-        interrupt, stops running jobs at their next step; these are not given back.
+        the others of its bundle fail. One that took too long or ended its worker fails with a
+        :class:`~gradshape_bench.engines.JobLost`, which says what it was asked for. Jobs go on running while nobody
+        advances the generator. Closing it, or an interrupt, stops running jobs at their next step; these are not given
+        back.
         """
         ...
 

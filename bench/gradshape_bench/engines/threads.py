@@ -22,13 +22,18 @@ class ThreadEngine:
         workers: how many bundles run at once.
         max_memory: bytes that all stacks together may take, approximately.
         watch: called from any thread with how far a bundle is.
+        limit: seconds after which a job is ended at its next step; ``None`` for no limit. What takes no steps, such as
+            a filter, and code that never returns cannot be ended in a thread: that takes processes.
     """
 
-    def __init__(self, *, workers: int, max_memory: int, watch: Watch | None = None) -> None:
+    def __init__(
+        self, *, workers: int, max_memory: int, watch: Watch | None = None, limit: float | None = None
+    ) -> None:
         keep_freed_memory()
         self._workers = workers
         self._max_memory = max(1, max_memory // workers)
         self._watch = watch
+        self._limit = limit
 
     @property
     def workers(self) -> int:
@@ -48,7 +53,7 @@ class ThreadEngine:
 
     def perform(self, bundle: Bundle, heartbeat: Heartbeat) -> Iterator[Done]:
         """Do one bundle in the calling thread."""
-        return perform(bundle, max_memory=self._max_memory, heartbeat=heartbeat)
+        return perform(bundle, max_memory=self._max_memory, heartbeat=heartbeat, limit=self._limit)
 
     def _inline(self, bundles: Iterator[Bundle | None]) -> Iterator[Done]:
         never = threading.Event()

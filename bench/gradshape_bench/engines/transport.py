@@ -124,17 +124,22 @@ class _Unpickler(pickle.Unpickler):
         return self.datasets[fingerprint]
 
 
-# What a worker sends: the outcome of a job, or how far its bundle is.
-WorkerMessage = JobOutcome | JobProgress
+@dataclass(frozen=True)
+class Begun:
+    """A worker has received a bundle and begins with it."""
+
+
+# What a worker sends: that it begins, the outcome of a job, or how far its bundle is.
+WorkerMessage = Begun | JobOutcome | JobProgress
 
 
 def pack_message(place: int, told: WorkerMessage) -> bytes:
     """Pack a worker's message for :func:`unpack_message`.
 
     Args:
-        place: place of the job in its bundle; -1 for all jobs that are left, and for how far the bundle is.
-        told: outcome of the job, or how far the bundle is. An error that cannot be packed or unpacked is replaced by
-            one that has its words.
+        place: place of the job in its bundle; -1 for all jobs that are left, and for what concerns the bundle.
+        told: outcome of the job, that the bundle is begun, or how far it is. An error that cannot be packed or unpacked
+            is replaced by one that has its words.
     """
     if isinstance(told, Failed):
         blame.carry(told.error)

@@ -1,12 +1,15 @@
 """The main loop of a worker process: it receives bundles and sends back the outcomes of their jobs."""
 
+import faulthandler
 import signal
 import time
+from contextlib import suppress
 from multiprocessing.connection import Connection
 
 from gradshape_bench.engines.allocator import keep_freed_memory
 from gradshape_bench.engines.base import Failed
-from gradshape_bench.engines.transport import Receiver, pack_message
+from gradshape_bench.engines.orphans import end_with_parent
+from gradshape_bench.engines.transport import Begun, Receiver, pack_message
 from gradshape_bench.engines.work import one_thread, perform
 from gradshape_bench.jobs import JobProgress
 from gradshape_bench.matmul_precision import restore_tf32
@@ -20,11 +23,16 @@ NOTHING_MORE = b""
 def serve(connection: Connection, max_memory: int) -> None:
     """Do the bundles that arrive on ``connection`` until :data:`NOTHING_MORE` arrives or the connection is closed.
 
-    Every message that is sent back is the place of a job in its bundle and the outcome of that job. The place is -1 if
-    the message concerns all jobs that are left, or says how far the bundle is.
+    The first message that is sent back of a bundle says that it is begun; every other one is the place of a job in the
+    bundle and the outcome of that job. The place is -1 if the message concerns all jobs that are left, or says how far
+    the bundle is. The process ends with the one that started it.
     """
+    end_with_parent()
     # The process that started this one receives interrupts, too, and ends it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with suppress(OSError, ValueError):
+        # If native code crashes, standard error shows which line of a job it was called from.
+        faulthandler.enable(file=2)
     keep_freed_memory()
     receiver = Receiver()
     with one_thread():
@@ -35,6 +43,7 @@ def serve(connection: Connection, max_memory: int) -> None:
                 return
             if packed == NOTHING_MORE:
                 return
+            connection.send_bytes(pack_message(-1, Begun()))
             try:
                 settings, bundle = receiver.unpack(packed)
             except Exception as error:

@@ -51,8 +51,8 @@ _MARKS = (
     "such as back doors and those on regression, are not compared, nor is one that was not measured on `vanilla` "
     "together with its control.",
     "not run: the results file has nothing about this combination.",
-    "skipped, failed, crashed, diverged: it was tried and there is no measurement, which is not a bad score; the "
-    "reason is below the table.",
+    "skipped, failed, crashed, diverged, timeout: it was tried and there is no measurement, which is not a bad score; "
+    "the reason is below the table.",
 )
 
 _EMPTY = """\

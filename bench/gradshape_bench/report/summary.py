@@ -87,6 +87,7 @@ _OUTCOMES = {
     "failed": "failed",
     "crashed": "crashed",
     "diverged": "diverged",
+    "timeout": "timeouts",
 }
 
 

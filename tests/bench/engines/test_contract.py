@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -240,19 +241,31 @@ def test_a_bundle_keeps_to_one_thread_and_their_number_is_put_back(shared: Engin
     assert torch.get_num_threads() == 3
 
 
+@dataclass(frozen=True)
+class Leaving(LabelFlip):
+    """Leaves a file when it is done."""
+
+    path: str = ""
+
+    def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
+        poison = super().craft(victim, count, generator=generator)
+        Path(self.path).touch()
+        return poison
+
+
 @pytest.mark.parametrize("kind", ["threads", "processes"])
-def test_what_runs_goes_on_while_nobody_advances_the_run(kind: str) -> None:
+def test_what_runs_goes_on_while_nobody_advances_the_run(kind: str, tmp_path: Path) -> None:
     engine = KINDS[kind]()
     try:
-        results(engine, craft(seed=7), craft(seed=8))  # the processes have begun
-        # States are larger than what a pipe holds.
-        large = [train(replace(RECIPE, model="mlp"), seed, keep_states=True) for seed in range(4)]
+        # Each is larger than what a pipe holds.
+        large = [craft(Leaving(100.0, path=str(tmp_path / str(number)))) for number in range(4)]
         running = engine.run(iter([[craft()], large]))
         next(running)
-        time.sleep(3)
-        began = time.perf_counter()
-        assert len(list(running)) == 4
-        assert time.perf_counter() - began < 2
+        end = time.monotonic() + PATIENCE
+        while len(list(tmp_path.iterdir())) < len(large):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        assert len(list(running)) == len(large)
     finally:
         engine.close()
 

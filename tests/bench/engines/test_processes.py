@@ -1,17 +1,19 @@
 """What worker processes promise beyond what every engine does."""
 
+import errno
 import os
 import signal
 import threading
 import time
 from dataclasses import dataclass
+from multiprocessing.context import SpawnProcess
 from typing import Any
 
 import pytest
 import torch
 
 from gradshape.attacks import LabelFlip, PoisonSet, VictimView
-from gradshape_bench.engines import Failed, ProcessEngine, WorkerDied
+from gradshape_bench.engines import Crashed, Failed, ProcessEngine
 from gradshape_bench.engines.transport import Sender
 from gradshape_bench.jobs import Finished
 from tests.bench.engines.sample import (
@@ -45,7 +47,7 @@ def test_a_worker_that_dies_costs_its_bundle_and_a_line(
     job, others = craft(Deadly(0.1, lives=str(tmp_path / "lives"))), [craft(seed=seed) for seed in range(3)]
     found = run(process, [[others[0], job, others[1]], [others[2]]])
     assert all(isinstance(found[each], Finished) for each in (job, *others))
-    assert caplog.text.count("a worker process died (exit code -9)") == 1
+    assert caplog.text.count("a worker process ended by SIGKILL") == 1
 
 
 def test_a_job_that_kills_every_worker_fails(process: ProcessEngine) -> None:
@@ -53,17 +55,17 @@ def test_a_job_that_kills_every_worker_fails(process: ProcessEngine) -> None:
     found = run(process, [[job], [other]])
     failed = found[job]
     assert isinstance(failed, Failed)
-    assert isinstance(failed.error, WorkerDied)
-    assert "died twice, with exit code -9" in str(failed.error)
+    assert isinstance(failed.error, Crashed)
+    assert "crafting deadly (seed 0) on two_moons ended its process twice, by SIGKILL" in str(failed.error)
     assert isinstance(found[other], Finished)
 
 
 def test_a_worker_killed_from_outside_is_replaced(process: ProcessEngine) -> None:
     results(process, craft())
     [worker] = process._workers
-    assert worker.process.pid is not None
+    assert worker.pid is not None
     running = process.run(iter([[craft(Sleeping(0.1, seconds=2.0))], [craft(seed=1)]]))
-    killer = threading.Timer(0.5, os.kill, (worker.process.pid, signal.SIGKILL))
+    killer = threading.Timer(0.5, os.kill, (worker.pid, signal.SIGKILL))
     killer.start()
     assert len(list(running)) == 2
     assert process._workers != [worker]
@@ -88,7 +90,7 @@ def test_what_cannot_be_sent_fails_alone(process: ProcessEngine) -> None:
 def test_closed_processes_are_gone_and_others_may_begin(process: ProcessEngine) -> None:
     results(process, craft())
     [worker] = process._workers
-    pid = worker.process.pid
+    pid = worker.pid
     assert pid is not None
     began = time.perf_counter()
     process.close()
@@ -96,3 +98,38 @@ def test_closed_processes_are_gone_and_others_may_begin(process: ProcessEngine) 
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     results(process, craft())
+
+
+def test_a_process_that_cannot_be_started_is_an_error_of_its_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(SpawnProcess, "start", refuse)
+    jobs = [craft(seed=seed) for seed in range(2)]
+    found = run(ProcessEngine(workers=2, max_memory=1 << 28), [[job] for job in jobs])
+    for job in jobs:
+        failed = found[job]
+        assert isinstance(failed, Failed)
+        assert "no worker process can be started: [Errno 11] Resource temporarily unavailable" in str(failed.error)
+
+
+def test_a_run_goes_on_with_the_processes_that_could_be_started(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    start, started = SpawnProcess.start, list[SpawnProcess]()
+
+    def first(self: SpawnProcess) -> None:
+        if started:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        started.append(self)
+        start(self)
+
+    monkeypatch.setattr(SpawnProcess, "start", first)
+    engine = ProcessEngine(workers=2, max_memory=1 << 28)
+    try:
+        found = run(engine, [[craft(seed=seed)] for seed in range(3)])
+    finally:
+        engine.close()
+    assert len(found) == 3
+    assert all(isinstance(became, Finished) for became in found.values())
+    assert caplog.text.count("no further worker process can be started") == 1

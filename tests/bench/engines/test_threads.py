@@ -2,15 +2,18 @@
 
 import threading
 import time
+from contextlib import suppress
 from typing import NoReturn
 
 import pytest
 import torch
 
 from gradshape.attacks import LabelFlip, PoisonSet, VictimView
-from gradshape_bench.engines import Failed, processors
-from gradshape_bench.jobs import Craft
-from tests.bench.engines.sample import KINDS, MOONS, PATIENCE, craft, results, run
+from gradshape.shaping import Shaper
+from gradshape.training import SGD, Recipe
+from gradshape_bench.engines import Failed, TimedOut, processors
+from gradshape_bench.jobs import Craft, Finished, Train
+from tests.bench.engines.sample import KINDS, MOONS, PATIENCE, craft, results, run, train
 from tests.pretend import NAME, pretend_device
 
 
@@ -85,3 +88,85 @@ def test_poison_is_crafted_on_the_device_of_its_job() -> None:
 
 def test_there_is_a_processor() -> None:
     assert processors() >= 1
+
+
+class Clock:
+    """A clock that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("gradshape_bench.engines.work.time", clock)
+    return clock
+
+
+def test_an_attack_that_takes_too_long_ends_at_its_next_step_whatever_it_catches(clock: Clock) -> None:
+    steps = 0
+
+    class Slow(LabelFlip):
+        def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
+            nonlocal steps
+            for steps in range(1, 10):
+                clock.now += 4
+                with suppress(Exception):
+                    victim.report(steps, 9, 0.0)
+            return super().craft(victim, count, generator=generator)
+
+    job, other = craft(Slow(0.1)), craft()
+    found = run(KINDS["inline"](limit=10.0), [[job, other]])
+    failed = found[job]
+    assert isinstance(failed, Failed)
+    assert isinstance(failed.error, TimedOut)
+    assert steps == 3
+    assert isinstance(found[other], Finished)
+
+
+def test_no_training_is_ended_for_what_runs_beside_it(clock: Clock) -> None:
+    class Slow:
+        """A part of a shaper that takes time at every step."""
+
+        def __init__(self, seconds: float) -> None:
+            self.label = f"slow_{seconds:g}"
+            self.seconds = seconds
+
+        def weights(self, norms: torch.Tensor) -> torch.Tensor:
+            clock.now += self.seconds
+            return torch.ones_like(norms)
+
+    def job(seconds: float, seed: int) -> Train:
+        recipe = Recipe("lr", SGD(0.5), batch_size=350, epochs=4, shaper=Shaper((Slow(seconds),)))
+        return train(recipe, seed)
+
+    # Two steps an epoch: eight steps of one second are in time, together they are not.
+    good, bad = [job(1.0, seed) for seed in range(3)], job(100.0, 3)
+    found = run(KINDS["inline"](limit=10.0), [[*good, bad]])
+    failed = found[bad]
+    assert isinstance(failed, Failed)
+    assert str(failed.error) == "training lr with slow_100 (seed 3) on two_moons took more than 10 s, the limit of " + (
+        "--case-timeout"
+    )
+    assert all(isinstance(found[each], Finished) for each in good)
+
+
+@pytest.mark.parametrize("error", [SystemExit, GeneratorExit, pytest.skip.Exception])
+def test_what_would_end_a_program_ends_its_job(error: type[BaseException]) -> None:
+    class Ending(LabelFlip):
+        def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> NoReturn:
+            raise error("enough")
+
+    job, other = craft(Ending(0.1)), craft()
+    found = run(KINDS["inline"](), [[job], [other]])
+    failed = found[job]
+    assert isinstance(failed, Failed)
+    assert str(failed.error) == f"{error.__name__}: enough"
+    assert isinstance(found[other], Finished)

@@ -92,10 +92,11 @@ def test_tally_names_every_outcome() -> None:
         unmeasured(Status.SKIPPED, "needs a GPU"),
         unmeasured(Status.FAILED, None),
         unmeasured(Status.CRASHED, None),
+        unmeasured(Status.TIMEOUT, None),
     ]
     assert tally(records) == (
-        "9 cases: 2 passed, 1 missed thresholds, 1 expected failure, 1 unexpected pass, "
-        "2 skipped (1 for missing data), 1 failed, 1 crashed; 1 inconclusive"
+        "10 cases: 2 passed, 1 missed thresholds, 1 expected failure, 1 unexpected pass, "
+        "2 skipped (1 for missing data), 1 failed, 1 crashed, 1 timeout; 1 inconclusive"
     )
 
 
