@@ -96,8 +96,8 @@ def _whole(environment: Hashable, found: tuple[CodeName, ...]) -> CodeName:
 def read(components: Iterable[object]) -> None:
     """Read the code of components now, as it was imported: later, somebody may have edited it."""
     for component in components:
-        # A component that names no model is refused when it is used.
-        with suppress(ValueError):
+        # A component that names no model, for example, fails when it is used, and not the cases beside it.
+        with suppress(Exception):
             of(component, None)
 
 

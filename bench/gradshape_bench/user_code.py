@@ -61,16 +61,16 @@ def code_name(component: str, *values: object, own: Collection[str] = ()) -> Cod
     walk = _Walk(own)
     try:
         found = [walk.plain(value) for value in values]
-    except RecursionError:
-        found, walk.unreliable = [], ["it reaches objects in too many steps"]
-    reached = source_files.reach(walk.modules, walk.of_user)
-    installed = sorted(walk.installed | reached.installed)
-    versions = [[package, source_files.version(package)] for package in installed]
+        reached = source_files.reach(walk.modules, walk.of_user)
+    except Exception as error:
+        # Of objects that are nested too deeply, for example, or of an import system that fails.
+        walk.unreliable.append(f"it cannot be looked through: {type(error).__name__}: {error}")
+    if walk.unreliable:
+        warn(f"{component} is computed in every session anew, without the cache: {'; '.join(walk.unreliable)}")
+        return CodeName(secrets.token_hex(32), reliable=False)
+    versions = [[package, source_files.version(package)] for package in sorted(walk.installed | reached.installed)]
     whole = [found, reached.files, versions, sorted(reached.missing)]
-    if not walk.unreliable:
-        return CodeName(_digest.text_name(whole), paths=reached.paths)
-    warn(f"{component} is computed in every session anew, without the cache: {'; '.join(walk.unreliable)}")
-    return CodeName(secrets.token_hex(32), reliable=False)
+    return CodeName(_digest.text_name(whole), paths=reached.paths)
 
 
 def functions_beside_fields(value: Any) -> list[object]:

@@ -1,8 +1,10 @@
 """What has no reliable name is computed without the cache, and one warning says what it is."""
 
+import sys
 import threading
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,6 +79,27 @@ class Failing:
 def test_an_object_that_cannot_even_be_printed_is_warned_of() -> None:
     with pytest.warns(UserWarning, match="of type Failing has no reliable name"):
         assert not Craft(MOONS, "cpu", closing_over(Failing()), None, 0).repeatable
+
+
+def test_a_failing_import_system_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Finder:
+        @staticmethod
+        def find_spec(name: str, path: object, target: object = None) -> None:
+            raise RuntimeError("no imports today")
+
+    attack = closing_over(None)
+    monkeypatch.setattr(sys, "meta_path", [Finder])
+    with pytest.warns(UserWarning, match="it cannot be looked through: RuntimeError: no imports today"):
+        assert not Craft(MOONS, "cpu", attack, None, 0).repeatable
+
+
+def test_a_component_that_fails_when_it_is_read_is_no_case_beside_it(tmp_path: Path) -> None:
+    cases = [Case(Task("two_moons", RECIPE), LabelFlip(0.1), NoDefense(), Scale.SMOKE, (0,))]
+    cases.append(replace(cases[0], task=Task("two_moons", replace(RECIPE, model="none"))))
+    scheduler = Scheduler(cases, cache=Cache(tmp_path), engine=Spy())
+    assert scheduler.measure(cases[0]).measurement.metrics
+    with pytest.raises(ValueError, match="unknown model 'none'"):
+        scheduler.measure(cases[1])
 
 
 def test_what_has_no_reliable_name_is_computed_and_not_kept(tmp_path: Path) -> None:

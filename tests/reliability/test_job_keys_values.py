@@ -5,7 +5,7 @@ import logging
 import operator
 import re
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
@@ -78,16 +78,19 @@ def multiplied(factor: float) -> Callable[[Any], Any]:
     return lambda x: x * factor
 
 
-@functools.wraps(multiplied)
 def wrapping(factor: Any) -> Any:
     return torch.no_grad()(functools.cache(multiplied(factor)))
+
+
+def iterated(value: float) -> Iterator[float]:
+    yield value
 
 
 class Decorated:
     """A decorator with a setting."""
 
     def __init__(self, fn: Callable[..., Any], setting: float) -> None:
-        functools.update_wrapper(self, fn)
+        functools.update_wrapper(self, fn)  # type: ignore[arg-type]
         self.setting = setting
 
 
@@ -245,7 +248,7 @@ USUAL: dict[str, Callable[[], object]] = {
     "decorated": lambda: (
         functools.cache(multiplied),
         functools.singledispatch(multiplied),
-        contextmanager(multiplied),
+        contextmanager(iterated),
     ),
 }
 
