@@ -65,7 +65,7 @@ def drawn(*shape: int) -> Tensor:
 
 
 def built(build: Build) -> nn.Module:
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return build()
 

@@ -231,7 +231,7 @@ def test_no_threshold_is_met_by_what_is_no_number(op: str, end: float | None) ->
 
 
 def test_interrupts_are_no_failures_of_a_job() -> None:
-    for error in (KeyboardInterrupt(), GeneratorExit()):
-        with pytest.raises(type(error)):
-            as_failure(error)
-    assert isinstance(as_failure(SystemExit(3)), EndedByCode)
+    with pytest.raises(KeyboardInterrupt):
+        as_failure(KeyboardInterrupt())
+    for error in (SystemExit(3), GeneratorExit()):
+        assert isinstance(as_failure(error), EndedByCode)

@@ -43,11 +43,10 @@ def as_failure(error: BaseException) -> Exception:
 
     Raises:
         KeyboardInterrupt: the user interrupts, or the code says so.
-        GeneratorExit: whoever waited for the code wants no more of it.
     """
     if isinstance(error, Exception):
         return error
-    if isinstance(error, KeyboardInterrupt | GeneratorExit):
+    if isinstance(error, KeyboardInterrupt):
         raise error
     return EndedByCode(type(error).__name__, message_of(error)).with_traceback(error.__traceback__)
 

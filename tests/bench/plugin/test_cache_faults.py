@@ -93,8 +93,8 @@ def test_waiting_for_another_run_is_said_while_it_lasts(project: Project, copied
 
 
 def test_a_cache_that_is_no_folder_fails_no_case_even_if_warnings_do(project: Project, tmp_path: Path) -> None:
-    (tmp_path / "cache").write_text("")
-    places = ["--results", str(tmp_path / "r.jsonl"), "--cache-dir", str(tmp_path / "cache")]
+    (tmp_path / "jobs").write_text("")
+    places = ["--results", str(tmp_path / "r.jsonl"), "--cache-dir", str(tmp_path)]
     # The process has imported what pytest would rewrite.
     strict = ["-W", "error", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
     status, output = project.pytest("test_small.py", "--seeds", "1", "-k", SMALL[0], *places, *strict)
