@@ -27,12 +27,12 @@ from gradshape_bench.store import write_atomically
 # Where a worker process tells the controller why no case can run.
 REFUSAL = "refusal.txt"
 _FAULTS = "gradshape_cache_faults"
-_settings = pytest.StashKey[Settings]()
+SETTINGS = pytest.StashKey[Settings]()
 PART = pytest.StashKey[SessionPart]()
 _session = pytest.StashKey[BenchSession]()
 _faults = pytest.StashKey[Faults]()
 _checked = pytest.StashKey[bool]()
-_reporter = pytest.StashKey[RecordReporter]()
+REPORTER = pytest.StashKey[RecordReporter]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -47,7 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.addinivalue_line("markers", f"{MARK}(*matrices): run the test once for every case of the matrices")
     settings = options.read(config)
-    config.stash[_settings] = settings
+    config.stash[SETTINGS] = settings
     worker = getattr(config, "workerinput", None)
     if worker is not None:
         config.stash[PART] = SessionPart(Path(worker["gradshape_folder"]), worker["workercount"], _worker_index(config))
@@ -58,7 +58,7 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"the temporary folder cannot be written: {error}") from error
     config.stash[_faults] = Faults()
     reporter = RecordReporter(settings.results, config.stash[PART].folder)
-    config.stash[_reporter] = reporter
+    config.stash[REPORTER] = reporter
     config.pluginmanager.register(reporter, "gradshape-reporter")
     config.add_cleanup(lambda: shutil.rmtree(config.stash[PART].folder, ignore_errors=True))
 
@@ -77,7 +77,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     mark = metafunc.definition.get_closest_marker(MARK)
     if mark is None:
         return
-    settings = metafunc.config.stash[_settings]
+    settings = metafunc.config.stash[SETTINGS]
     cases = all_cases(mark.args, settings.scale, settings.seeds)
     metafunc.parametrize("case", [_parameter(case) for case in cases])
 
@@ -101,7 +101,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     try:
         running = BenchSession(
             cases.values(),
-            config.stash[_settings],
+            config.stash[SETTINGS],
             part,
             config.rootpath,
             progress_line(config),
@@ -133,7 +133,7 @@ def pytest_xdist_node_collection_finished(node: Any) -> None:
     refusal = config.stash[PART].folder / REFUSAL
     if refusal.exists():
         raise pytest.UsageError(refusal.read_text(encoding="utf-8"))
-    stubs = config.stash[_reporter].stubs()
+    stubs = config.stash[REPORTER].stubs()
     if stubs and not config.stash.get(_checked, False):
         records = {nodeid: Record.from_json(text) for nodeid, text in stubs.items()}
         _select(config, {nodeid: record.key for nodeid, record in records.items()})
@@ -146,8 +146,8 @@ def _select(config: pytest.Config, cases: Mapping[str, tuple[str, str]]) -> None
         pytest.UsageError: they cannot.
     """
     config.stash[_checked] = True
-    options.check_places(config.stash[_settings])
-    config.stash[_reporter].select(cases)
+    options.check_places(config.stash[SETTINGS])
+    config.stash[REPORTER].select(cases)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -212,7 +212,7 @@ def outcome(request: pytest.FixtureRequest, case: Case) -> CaseOutcome:
         cause = unmeasured.__cause__
         raise unmeasured.with_traceback(None if cause is None else blame.users_part(cause)) from None
 
-    return CaseOutcome(case, measure, strict=config.stash[_settings].strict_verdicts)
+    return CaseOutcome(case, measure, strict=config.stash[SETTINGS].strict_verdicts)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,25 +1,12 @@
 import json
 import logging
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from gradshape_bench.record import Record
 from gradshape_bench.store import ResultsFile, write_atomically
 from tests.bench.sample import make, odd
-
-_APPEND = """
-import sys
-from pathlib import Path
-from gradshape_bench.store import ResultsFile
-from gradshape_bench.record import Record
-store, line, worker = ResultsFile(Path(sys.argv[1])), sys.argv[2], sys.argv[3]
-for number in range(40):
-    store.append(Record.from_json(line.replace("digits-lr", f"w{worker}n{number}-lr")))
-"""
 
 
 @pytest.fixture
@@ -113,18 +100,6 @@ def test_compaction_keeps_the_latest_and_what_it_cannot_read(store: ResultsFile)
         "half a li",
         *(record.to_json() for record in before),
     ]
-
-
-def test_concurrent_appends_lose_nothing(store: ResultsFile) -> None:
-    # Records far longer than what the system writes in one piece.
-    line = make(reason="x" * 100_000).to_json()
-    commands = [[sys.executable, "-c", _APPEND, str(store.path), line, worker] for worker in "ab"]
-    running = [subprocess.Popen(command) for command in commands]
-    assert [process.wait() for process in running] == [0, 0]
-    lines = store.path.read_text().splitlines()
-    expected = {f"w{worker}n{number}-lr-label_flip_10-dp_adam_c4" for worker in "ab" for number in range(40)}
-    assert len(lines) == 80
-    assert {Record.from_json(text).case for text in lines} == expected
 
 
 def test_interrupted_write_leaves_the_old_content_and_no_litter(tmp_path: Path) -> None:

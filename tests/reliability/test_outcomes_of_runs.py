@@ -14,8 +14,11 @@ import pytest
 
 from gradshape_bench import plugin
 from gradshape_bench.pending import Pending
-from gradshape_bench.session import SessionPart
+from gradshape_bench.record import Status
+from gradshape_bench.reporter import STUBS, RecordReporter
+from gradshape_bench.session import SessionPart, blank_record
 from tests.bench.plugin.project import ROOT, SERVER, Project, Run
+from tests.bench.schedule_sample import case
 
 _RUDE = """
 import pytest
@@ -188,14 +191,11 @@ def test_full_disk_costs_no_record_and_is_said(project: Project) -> None:
     assert len({json.loads(line)["case"] for line in kept} | run.records.keys()) == 4
 
 
-@pytest.mark.parametrize("beside", [(), ("-n", "2")], ids=["serial", "parallel"])
-def test_places_that_cannot_be_used_are_an_error_before_anything_runs(
-    project: Project, beside: tuple[str, ...]
-) -> None:
+def test_places_that_cannot_be_used_are_an_error_before_anything_runs(project: Project) -> None:
     file = project.folder / "plain"
     file.write_text("")
     places = [f"--results={project.folder / 'places.jsonl'}", f"--cache-dir={file}"]
-    status, output = project.pytest("test_small.py", *places, *beside)
+    status, output = project.pytest("test_small.py", *places)
     assert status == pytest.ExitCode.USAGE_ERROR
     assert f"ERROR: --cache-dir: {file}: expected a folder" in output
     assert "INTERNALERROR" not in output
@@ -208,3 +208,16 @@ def test_worker_that_refuses_its_cases_is_heard_by_the_controller(tmp_path: Path
     config.stash[plugin.PART] = SessionPart(tmp_path)
     with pytest.raises(pytest.UsageError, match="two different cases are called 'a'"):
         plugin.pytest_xdist_node_collection_finished(SimpleNamespace(config=config))
+
+
+def test_places_are_checked_as_soon_as_a_worker_has_cases(tmp_path: Path) -> None:
+    config: Any = SimpleNamespace(stash=pytest.Stash())
+    config.stash[plugin.PART] = SessionPart(tmp_path)
+    config.stash[plugin.REPORTER] = RecordReporter(tmp_path / "results.jsonl", tmp_path)
+    config.stash[plugin.SETTINGS] = SimpleNamespace(results=tmp_path, use_cache=False)
+    node = SimpleNamespace(config=config)
+    plugin.pytest_xdist_node_collection_finished(node)
+    record = blank_record(case(), Status.CRASHED)
+    (tmp_path / STUBS).write_text(json.dumps({"test_small.py::test_small[a]": record.to_json()}))
+    with pytest.raises(pytest.UsageError, match=r"--results: .*: this is a folder"):
+        plugin.pytest_xdist_node_collection_finished(node)

@@ -118,7 +118,9 @@ for turn in range(30):
 def test_two_sessions_that_append_and_compact_lose_nothing(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     path.write_text("of another version\n")
-    runs = [subprocess.Popen([sys.executable, "-c", _SESSION, str(path), make().to_json(), name]) for name in "ab"]
+    # Records far longer than what the system writes in one piece.
+    line = make(reason="x" * 100_000).to_json()
+    runs = [subprocess.Popen([sys.executable, "-c", _SESSION, str(path), line, name]) for name in "ab"]
     assert [run.wait() for run in runs] == [0, 0]
     ResultsFile(path).compact()
     contents = ResultsFile(path).read()
