@@ -152,7 +152,7 @@ class BenchSession:
         elif isinstance(error, TimedOut):
             status, where, reason = Status.TIMEOUT, "", str(error)
         elif isinstance(error, Crashed):
-            status, where, reason = Status.CRASHED, "", str(error)
+            status, reason = Status.CRASHED, str(error)
         elif isinstance(error, MemoryError):
             status, reason = Status.CRASHED, f"its experiment ran out of memory: {reason}"
         record = blank_record(case, status, plain(where + reason))

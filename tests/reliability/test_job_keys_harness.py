@@ -74,7 +74,7 @@ def test_every_module_that_takes_part_in_a_result_counts(workers: int, tmp_path:
             cache.put(job.key, done)  # type: ignore[arg-type]
             cache.get(job.key)
     engine.close()
-    assert {"gradshape_bench.jobs", "gradshape_bench.engines.work", "gradshape_bench.cache"} <= ran
+    assert {"gradshape_bench.jobs", "gradshape_bench.engines.work", "gradshape_bench.cache.folder"} <= ran
     assert ran <= code_digest.harness_files().keys()
 
 

@@ -61,7 +61,7 @@ DEEDS: dict[str, tuple[Callable[[], Any], Status, str]] = {
     "unprintable": (_fail(Unprintable()), Status.FAILED, "Unprintable: its message cannot be shown: TypeError"),
     "surrogate": (_fail(ValueError("half \ud800 \x1b[2J")), Status.FAILED, r"ValueError: half \ud800 \x1b[2J"),
     "megabytes": (_fail(ValueError("x" * 5_000_000)), Status.FAILED, "characters left out)"),
-    "memory": (_fail(MemoryError()), Status.FAILED, "MemoryError"),
+    "memory": (_fail(MemoryError()), Status.CRASHED, "MemoryError"),
     "recursion": (_fail(RecursionError("too deep")), Status.FAILED, "RecursionError: too deep"),
     "base": (_fail(BaseException("of no kind")), Status.FAILED, "BaseException: of no kind"),
 }

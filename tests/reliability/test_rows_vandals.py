@@ -1,7 +1,7 @@
 """A case beside code that writes to what it is shown has the numbers that it has alone, to the last digit."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,17 @@ from tests.reliability.vandals import (
     VandalPart,
     VandalProtocol,
     VandalTrigger,
+    register_vandals,
 )
 
 # Trains on clean rows, on poison, and on what a filter leaves that knows the clean rows.
 HONEST = [case(), case(defense=PerfectFilter())]
 WRITERS = sorted(DEEDS.keys() - {HARMLESS})
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    register_vandals(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -88,18 +94,20 @@ def test_a_protocol_is_named_and_harms_nobody(to_results: bool, alone: dict[str,
 @pytest.mark.parametrize(
     "vandal",
     [
-        case(VandalAttack(0.1, deed=HARMLESS)),
-        case(VandalInAdvance(0.1, deed="numpy")),
-        case(VandalInAdvance(0.1, deed=HARMLESS)),
-        case(defense=GradientShaping(Shaper((VandalPart(),)))),
-        case(task=Task("two_moons", Fit("test_vandal"))),
-        case(task=Task("two_moons", replace(TASK.recipe, model="test_shifts"))),
-        replace(case(VandalTrigger(1, fraction=0.1, claimed=1)), protocol=Backdoor()),
+        lambda: case(VandalAttack(0.1, deed=HARMLESS)),
+        lambda: case(VandalInAdvance(0.1, deed="numpy")),
+        lambda: case(VandalInAdvance(0.1, deed=HARMLESS)),
+        lambda: case(defense=GradientShaping(Shaper((VandalPart(),)))),
+        lambda: case(task=Task("two_moons", Fit("test_vandal"))),
+        lambda: case(task=Task("two_moons", replace(TASK.recipe, model="test_shifts"))),
+        lambda: replace(case(VandalTrigger(1, fraction=0.1, claimed=1)), protocol=Backdoor()),
     ],
     ids=["gradients", "hasty", "hasty-gradients", "part", "estimator", "network", "trigger"],
 )
-def test_who_spoils_its_own_copies_harms_nobody(vandal: Case, alone: dict[str, Any], tmp_path: Path) -> None:
-    found, _ = beside([vandal], tmp_path)
+def test_who_spoils_its_own_copies_harms_nobody(
+    vandal: Callable[[], Case], alone: dict[str, Any], tmp_path: Path
+) -> None:
+    found, _ = beside([vandal()], tmp_path)
     assert found == alone
 
 

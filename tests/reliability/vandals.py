@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -138,10 +139,14 @@ def _shifted(*, in_place: bool, dropout: bool) -> models.Builder:
     return build
 
 
-for name, in_place in (("shifted", False), ("shifts", True)):
-    models.register(f"test_{name}", _shifted(in_place=in_place, dropout=False))
-    models.register(f"test_{name}_dropout", _shifted(in_place=in_place, dropout=True))
-learners.register("test_vandal", lambda seed: VandalEstimator())
+def register_vandals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Register the networks and the estimator for one test."""
+    monkeypatch.setattr(models, "_BUILDERS", dict(models._BUILDERS))
+    monkeypatch.setattr(learners.registry, "_FACTORIES", dict(learners.registry._FACTORIES))
+    for name, in_place in (("shifted", False), ("shifts", True)):
+        models.register(f"test_{name}", _shifted(in_place=in_place, dropout=False))
+        models.register(f"test_{name}_dropout", _shifted(in_place=in_place, dropout=True))
+    learners.register("test_vandal", lambda seed: VandalEstimator())
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,8 @@ def _failed(job: AnyJob, error: BaseException, limit: float | None) -> Failed:
     if isinstance(error, _OutOfTime) and limit is not None:
         return Failed(timed_out([job], limit))
     if out_of_memory(error):
-        return Failed(Crashed(f"{asked_for([job])} ran out of memory: {message_of(error)}"))
+        crashed = Crashed(f"{asked_for([job])} ran out of memory: {message_of(error)}")
+        return Failed(crashed.with_traceback(error.__traceback__))
     return Failed(as_failure(error))
 
 

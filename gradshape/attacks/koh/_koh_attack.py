@@ -67,7 +67,7 @@ class Surrogate:
     @property
     def classes(self) -> Tensor:
         """``(2,)`` int64 the classes of a pair of rows, one of either class."""
-        return torch.arange(2, device=self.y.device)
+        return torch.tensor([0, 1], device=self.y.device)
 
     def added(self, x: Tensor, y: Tensor, copies: Tensor) -> AddedRows:
         """Rows ``x`` ``(m, d)`` of classes ``y`` ``(m,)`` as the learner takes them, less those without copies."""
@@ -92,7 +92,7 @@ class Surrogate:
         share = float(chosen.copies[self.sets.contains(rows, chosen.y)].sum()) / int(chosen.copies.sum())
         notes = {"surrogate_error": chosen.error, "share_feasible": share}
         drawn = rows.repeat_interleave(chosen.copies, dim=0).unflatten(1, shape)
-        return PoisonSet.added(drawn, chosen.y.repeat_interleave(chosen.copies), notes=notes)
+        return PoisonSet.added(drawn, chosen.y.repeat_interleave(chosen.copies, dim=0), notes=notes)
 
     def rounded_poison(
         self, chosen: ChosenRows, *, shape: tuple[int, ...], levels: int, generator: torch.Generator
@@ -103,7 +103,7 @@ class Surrogate:
             for row, label, number in zip(chosen.x, chosen.y, chosen.copies, strict=True)
             if number > 0
         ]
-        rows, labels = torch.cat(drawn), chosen.y.repeat_interleave(chosen.copies)
+        rows, labels = torch.cat(drawn), chosen.y.repeat_interleave(chosen.copies, dim=0)
         error, _ = self.harm(rows, labels, torch.ones_like(labels), start=self.learner.fit())
         share = float(self.sets.contains(rows, labels).double().mean())
         notes = {"surrogate_error": error, "share_feasible": share}

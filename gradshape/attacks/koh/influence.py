@@ -118,7 +118,7 @@ def climb_by_influence(
 
     Koh, Steinhardt and Liang 2018, algorithm 1.
     """
-    classes = torch.arange(2, device=x.device)
+    classes = torch.tensor([0, 1], device=x.device)
     theta = learner.fit(_pair(x, mass))
     best, history, failures = (x, theta), [learner.mean_loss(theta)], 0
     for step in range(1, steps + 1):

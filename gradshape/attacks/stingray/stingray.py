@@ -128,7 +128,7 @@ class StingRay(TargetedAttack):
             victim.report(place + 1, len(victim.target), crafted / ((place + 1) * count))
         x, base = torch.cat([x for x, _ in parts]), torch.cat([base for _, base in parts])
         numbers = torch.tensor([len(base) for _, base in parts], device=x.device)
-        target = torch.arange(len(parts), device=x.device).repeat_interleave(numbers)
+        target = torch.arange(len(parts)).to(x.device).repeat_interleave(numbers, dim=0)
         aims = Aims(target, base, self._distance(victim, x, target))
         return PoisonSet.added(x, victim.intended[target], aims=aims)
 
