@@ -45,7 +45,8 @@ class Recipe:
         optimizer: :class:`SGD` or :class:`Adam`.
         batch_size: rows a step, at least 1.
         epochs: at least 1.
-        shaper: what happens to per-sample gradients; nothing by default.
+        shaper: what happens to per-sample gradients; nothing by default. A single part, such as ``Clip(4.0)``, becomes
+            the shaper of that part.
         sampling: how the rows of a step are chosen.
 
     >>> from gradshape.training import Adam
@@ -61,6 +62,8 @@ class Recipe:
     sampling: Sampling = Sampling.SHUFFLE
 
     def __post_init__(self) -> None:
+        if not isinstance(self.shaper, Shaper):
+            object.__setattr__(self, "shaper", Shaper() | self.shaper)
         _validate.positive_int(batch_size=self.batch_size, epochs=self.epochs)
 
     def with_shaper(self, shaper: Shaper) -> "Recipe":
