@@ -20,28 +20,44 @@ _one_at_a_time = threading.RLock()
 
 
 @dataclass(frozen=True, eq=False)
+class HostState:
+    """The states of the global generators of Python and NumPy, which layers draw from that are dropped at random."""
+
+    python: tuple[Any, ...]
+    numpy: dict[str, Any]
+
+    @classmethod
+    def now(cls) -> "HostState":
+        """Return the present states."""
+        return cls(random.getstate(), np.random.get_state(legacy=False))  # noqa: NPY002
+
+    def restore(self) -> None:
+        """Make these the present states."""
+        random.setstate(self.python)
+        np.random.set_state(self.numpy)  # noqa: NPY002
+
+    def equals(self, other: "HostState") -> bool:
+        """Whether the two give the same numbers."""
+        one, two = self.numpy, other.numpy
+        same = self.python == other.python and one.keys() == two.keys()
+        return same and one["state"]["pos"] == two["state"]["pos"] and _equal(one["state"]["key"], two["state"]["key"])
+
+
+def _equal(one: Any, other: Any) -> bool:
+    return bool(np.array_equal(one, other))
+
+
+@dataclass(frozen=True, eq=False)
 class RandomState:
     """The states of the generators.
 
     Attributes:
         torch: of torch's generators of the CPU and of the device, if that is another.
-        numpy: of NumPy's legacy generator.
-        python: of the generator of Python's module ``random``.
+        host: of NumPy's legacy generator and of Python's module ``random``.
     """
 
     torch: tuple[Tensor, ...]
-    numpy: Any
-    python: tuple[Any, ...]
-
-    def __eq__(self, other: object) -> bool:
-        """Whether nothing was drawn between the two, if they were taken one after the other on the same device."""
-        if not isinstance(other, RandomState):
-            return NotImplemented
-        return (
-            all(map(torch.equal, self.torch, other.torch))
-            and self.python == other.python
-            and all(map(np.array_equal, self.numpy, other.numpy))
-        )
+    host: HostState
 
 
 @contextmanager
@@ -69,7 +85,7 @@ def process_randomness(device: torch.device, seed: int = 0) -> Iterator[None]:
 def random_state(device: torch.device) -> RandomState:
     """Return the states of the generators, with torch's of the CPU and of ``device``."""
     with _one_at_a_time:
-        return RandomState(torch_state(device), np.random.get_state(), random.getstate())  # noqa: NPY002
+        return RandomState(torch_state(device), HostState.now())
 
 
 @contextmanager
@@ -87,8 +103,7 @@ def set_random_state(state: RandomState, device: torch.device) -> None:
     """Restore the states that :func:`random_state` returned."""
     with _one_at_a_time:
         set_torch_state(state.torch, device)
-        np.random.set_state(state.numpy)  # noqa: NPY002
-        random.setstate(state.python)
+        state.host.restore()
 
 
 def torch_state(device: torch.device) -> tuple[Tensor, ...]:

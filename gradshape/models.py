@@ -331,7 +331,9 @@ def dense_layers(model: nn.Module) -> list[nn.Linear] | None:
 
     That is an optional Flatten, then Linear layers with ReLU between.
     """
-    if not isinstance(model, Classifier) or not all(is_plain(module, _OF_DENSE) for module in model.modules()):
+    if not isinstance(model, Classifier) or not isinstance(model.body, nn.Sequential):
+        return None
+    if not all(is_plain(module, _OF_DENSE) for module in model.modules()):
         return None
     if next(model.buffers(), None) is not None or not all(parameter.requires_grad for parameter in model.parameters()):
         return None

@@ -381,3 +381,8 @@ def test_a_layer_may_be_called_by_keyword_and_its_input_changed_afterwards() -> 
 def test_the_logits_stand_in_for_features_where_nothing_is_learnt_below_the_head(model: nn.Module) -> None:
     x = torch.rand(4, 2, 3, generator=_generator())
     assert torch.equal(models.penultimate(model, x), model(x))
+
+
+@pytest.mark.parametrize("body", [nn.Flatten(), nn.Linear(4, 4)])
+def test_a_classifier_whose_body_is_no_sequence_is_no_plain_network(body: nn.Module) -> None:
+    assert models.dense_layers(models.Classifier(body, nn.Linear(4, 2))) is None  # type: ignore[arg-type]

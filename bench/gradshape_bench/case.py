@@ -1,6 +1,6 @@
 """What is benchmarked: a task, an attack on it, a defence, and what has to hold."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
@@ -175,3 +175,20 @@ class Case:
             "attack": self.attack.label,
             "defense": self.defense_label,
         }
+
+
+def by_id(cases: Iterable[Case]) -> Mapping[tuple[str, str], Case]:
+    """Return the cases by scale and id.
+
+    Raises:
+        ValueError: two different cases have one id.
+    """
+    found: dict[tuple[str, str], Case] = {}
+    for case in cases:
+        other = found.setdefault((case.scale.value, case.id), case)
+        if other != case:
+            raise ValueError(
+                f"two different cases are called {case.id!r}: give one of their tasks a variant, or attack, defence or "
+                "protocol another label"
+            )
+    return found

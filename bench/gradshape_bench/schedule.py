@@ -3,18 +3,18 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Generator, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, replace
+from collections.abc import Generator, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gradshape import _digest
 from gradshape.data import Dataset
-from gradshape.training import TrainingResult
 from gradshape_bench import code_digest
 from gradshape_bench.cache import Cache, Claim
 from gradshape_bench.case import Case, Rows
 from gradshape_bench.engines import Bundle, Done, Engine, Failed, JobLost, as_failure, asked_for
 from gradshape_bench.jobs import AnyJob, Finished, Train
+from gradshape_bench.measured_case import MeasuredCase, check_finite
 from gradshape_bench.protocols import Experiment, Measurement, experiment
 from gradshape_bench.running import Running
 
@@ -26,29 +26,6 @@ _LEAST_PART = 8
 _AHEAD = 4
 # Seconds to wait for a job that another process does before looking for it again.
 _WAIT_SECONDS = 0.1
-
-
-@dataclass(frozen=True)
-class MeasuredCase:
-    """What the experiment of a case measured, and what that cost.
-
-    Attributes:
-        measurement: what the experiment measured; it refers to no jobs any more.
-        dataset_fingerprint, train_rows: fingerprint of the clean data, and how many training rows there are.
-        seconds: computing time of all its jobs.
-        costs: mean computing time of a job in seconds, by what the job did.
-    """
-
-    measurement: Measurement
-    dataset_fingerprint: str
-    train_rows: int
-    _: KW_ONLY
-    seconds: float
-    costs: Mapping[str, float] = field(default_factory=dict)
-
-
-class Diverged(ArithmeticError):
-    """A training that a case needs gave numbers that are not finite, so that the case has no score."""
 
 
 @dataclass(eq=False)
@@ -214,7 +191,7 @@ class Scheduler:
                 if run.pending is None:
                     run.pending = next(run.experiment)
                 else:
-                    _check_finite(finished.result for finished in done.values())
+                    check_finite(finished.result for finished in done.values())
                     run.pending = run.experiment.send([done[job.key].result for job in run.pending])
             except StopIteration as stop:
                 self._measured[run.case] = _measured_case(run, stop.value)
@@ -404,15 +381,6 @@ class Scheduler:
         self._note_running()
 
 
-def _check_finite(results: Iterable[Any]) -> None:
-    trainings = [result for result in results if isinstance(result, TrainingResult)]
-    epochs = [result.diverged for result in trainings if result.diverged is not None]
-    if epochs:
-        raise Diverged(
-            f"{len(epochs)} of {len(trainings)} trainings diverged: logits were not finite after epoch {min(epochs)}"
-        )
-
-
 def _measured_case(run: _Run, measurement: Measurement) -> MeasuredCase:
     costs = {
         name: sum(run.spent[job.key] for job in jobs) / len(jobs) for name, jobs in measurement.timed.items() if jobs
@@ -421,20 +389,3 @@ def _measured_case(run: _Run, measurement: Measurement) -> MeasuredCase:
     return MeasuredCase(
         plain, run.dataset.fingerprint, len(run.dataset.train), seconds=sum(run.spent.values()), costs=costs
     )
-
-
-def by_id(cases: Iterable[Case]) -> Mapping[tuple[str, str], Case]:
-    """Return the cases by scale and id.
-
-    Raises:
-        ValueError: two different cases have one id.
-    """
-    found: dict[tuple[str, str], Case] = {}
-    for case in cases:
-        other = found.setdefault((case.scale.value, case.id), case)
-        if other != case:
-            raise ValueError(
-                f"two different cases are called {case.id!r}: give one of their tasks a variant, or attack, defence or "
-                "protocol another label"
-            )
-    return found

@@ -13,7 +13,7 @@ from gradshape.data import DataUnavailable
 from gradshape.metrics import Estimate
 from gradshape_bench import blame, environment
 from gradshape_bench.cache import Cache, Faults
-from gradshape_bench.case import Case
+from gradshape_bench.case import Case, by_id
 from gradshape_bench.engines import (
     Crashed,
     EndedByCode,
@@ -24,13 +24,14 @@ from gradshape_bench.engines import (
     processors,
 )
 from gradshape_bench.matmul_precision import tf32
+from gradshape_bench.measured_case import Diverged
 from gradshape_bench.options import EngineKind, Settings
 from gradshape_bench.plain_text import message_of, plain
 from gradshape_bench.privacy_ledger import recipe_ledger
 from gradshape_bench.progress import ProgressLine
 from gradshape_bench.record import MISSING_DATA, Record, Status
 from gradshape_bench.running import Running
-from gradshape_bench.schedule import Diverged, Scheduler, by_id
+from gradshape_bench.schedule import Scheduler
 from gradshape_bench.store import LONGEST_LINE
 from gradshape_bench.verdict import Verdict, judge
 

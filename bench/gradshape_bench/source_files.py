@@ -4,7 +4,7 @@ import ast
 import hashlib
 import pkgutil
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -160,7 +160,7 @@ def _places(name: str) -> tuple[Origin, list[str] | None] | None:
     if above and (parent is None or parent[1] is None):
         return None
     searched = sys.path if parent is None else parent[1] or []
-    spec = _spec(name, None if parent is None else searched)
+    spec = find_spec(name, None if parent is None else searched)
     if spec is None:
         return None
     if spec.has_location or spec.submodule_search_locations is None:
@@ -180,7 +180,8 @@ def _listed(places: tuple[str, ...]) -> frozenset[str]:
     return frozenset(module.name for module in pkgutil.iter_modules(places))
 
 
-def _spec(name: str, places: list[str] | None) -> ModuleSpec | None:
+def find_spec(name: str, places: Sequence[str] | None) -> ModuleSpec | None:
+    """Find a module by its whole name, in ``places`` if it lies in a package, without importing anything."""
     found = (finder.find_spec(name, places) for finder in sys.meta_path)
     return next((spec for spec in found if spec is not None), None)
 

@@ -1,44 +1,13 @@
 """The generators of the process from which a forward pass may draw: those of torch, of Python and of NumPy."""
 
-import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from gradshape._randomness import set_torch_state, torch_state
-
-
-@dataclass(frozen=True, eq=False)
-class HostState:
-    """The states of the global generators of Python and NumPy, which layers draw from that are dropped at random."""
-
-    python: tuple[Any, ...]
-    numpy: dict[str, Any]
-
-    @classmethod
-    def now(cls) -> "HostState":
-        """Return the present states."""
-        return cls(random.getstate(), np.random.get_state(legacy=False))  # noqa: NPY002
-
-    def restore(self) -> None:
-        """Make these the present states."""
-        random.setstate(self.python)
-        np.random.set_state(self.numpy)  # noqa: NPY002
-
-    def equals(self, other: "HostState") -> bool:
-        """Whether the two give the same numbers."""
-        one, two = self.numpy, other.numpy
-        same = self.python == other.python and one.keys() == two.keys()
-        return same and one["state"]["pos"] == two["state"]["pos"] and _equal(one["state"]["key"], two["state"]["key"])
-
-
-def _equal(one: Any, other: Any) -> bool:
-    return bool(np.array_equal(one, other))
+from gradshape._randomness import HostState, set_torch_state, torch_state
 
 
 @contextmanager

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gradshape._randomness import HostState
 from gradshape.clipping import _tolerance
 from gradshape.clipping._autocast import without_autocast
 from gradshape.clipping._forward_pass import ForwardPass
-from gradshape.clipping._generators import HostState
 from gradshape.clipping.protocol import one_loss_per_sample
 
 # Halves of a batch that are run alone: those by so many last digits, in binary, of the numbers of the rows.

@@ -7,8 +7,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from gradshape._randomness import set_torch_state, torch_state
-from gradshape.clipping._generators import HostState, drawing_from
+from gradshape._randomness import HostState, set_torch_state, torch_state
+from gradshape.clipping._generators import drawing_from
 from gradshape.clipping.protocol import PerSample, layer_names, owner
 from gradshape.clipping.structure import Structure
 

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from gradshape.clipping._generators import HostState, drawing_from
+from gradshape._randomness import HostState
+from gradshape.clipping._generators import drawing_from
 from gradshape.clipping._vmapped import Gradients, VmappedGradients, gradients_in_chunks, gradients_of, stacked
 from gradshape.clipping.protocol import LossFn, one_loss_per_sample
 from gradshape.clipping.structure import Structure

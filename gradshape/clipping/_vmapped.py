@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad, vmap
 
-from gradshape._randomness import set_torch_state, torch_state
+from gradshape._randomness import HostState, set_torch_state, torch_state
 from gradshape.clipping._autocast import without_autocast
-from gradshape.clipping._generators import HostState, drawing_from
+from gradshape.clipping._generators import drawing_from
 from gradshape.clipping.protocol import (
     LossFn,
     layer_names,

@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from gradshape.metrics import Estimate, success_rate
+from gradshape_bench.case import Scale
+from gradshape_bench.options import Settings
 from gradshape_bench.record import Record, Status
 from gradshape_bench.verdict import Threshold, judge
 
@@ -186,3 +189,19 @@ def odd() -> list[Record]:
         ),
         make(scale="paper"),
     ]
+
+
+def settings_in(folder: Path) -> Settings:
+    """The settings of a small session without a network, with results and finished jobs in ``folder``."""
+    return Settings(
+        scale=Scale.SMOKE,
+        seeds=(0, 1),
+        device="cpu",
+        offline=True,
+        require_data=False,
+        results=folder / "results.jsonl",
+        cache_dir=folder / "cache",
+        use_cache=True,
+        max_memory=1 << 28,
+        strict_verdicts=False,
+    )

@@ -10,10 +10,9 @@ from gradshape.attacks import LabelFlip
 from gradshape.defenses import GradientShaping, NoDefense
 from gradshape.shaping import Clip
 from gradshape.training import Adam, Recipe
-from gradshape_bench.case import Case, ExpectedFailure, Scale, Task
+from gradshape_bench.case import Case, ExpectedFailure, Scale, Task, by_id
 from gradshape_bench.matrix import MARK, Expect, Matrix, Sized, all_cases, benchmark_cases
 from gradshape_bench.protocols import Accuracy, FromScratch
-from gradshape_bench.schedule import by_id
 from gradshape_bench.verdict import Threshold
 
 RECIPE = Recipe("lr", Adam(0.01), batch_size=32, epochs=40)

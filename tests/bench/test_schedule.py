@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from gradshape_bench.case import Scale
+from gradshape_bench.case import Scale, by_id
 from gradshape_bench.jobs import Craft
 from gradshape_bench.protocols.from_scratch import FromScratch
-from gradshape_bench.schedule import by_id
 from tests.bench.schedule_sample import (
     FLIPS,
     GRID,

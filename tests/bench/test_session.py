@@ -20,6 +20,7 @@ from gradshape_bench.protocols import Experiment, Lab, Subject
 from gradshape_bench.record import Record, Status
 from gradshape_bench.session import BenchSession, CaseOutcome, SessionPart, ThresholdMissed, Unmeasured, blank_record
 from gradshape_bench.verdict import Threshold, Verdict, judge
+from tests.bench.sample import settings_in
 from tests.reliability.faulty import Faulty
 
 TASK = Task("two_moons", Recipe("lr", Adam(0.05), batch_size=64, epochs=2))
@@ -30,18 +31,7 @@ MISSING = replace(CASE, task=replace(TASK, dataset="location30"))
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("GRADSHAPE_DATA", str(tmp_path / "no_data"))
-    return Settings(
-        scale=Scale.SMOKE,
-        seeds=(0, 1),
-        device="cpu",
-        offline=True,
-        require_data=False,
-        results=tmp_path / "results.jsonl",
-        cache_dir=tmp_path / "cache",
-        use_cache=True,
-        max_memory=1 << 28,
-        strict_verdicts=False,
-    )
+    return settings_in(tmp_path)
 
 
 @pytest.fixture

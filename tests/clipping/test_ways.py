@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from gradshape import models
+from gradshape._randomness import HostState
 from gradshape.clipping import PerSample, _ways, clipped_gradient, per_sample
 from gradshape.clipping._batch_axes import BatchAxes
 from gradshape.clipping._forward_pass import ForwardPass
-from gradshape.clipping._generators import HostState
 from tests.clipping.naive import PER_SAMPLE_LOSS, filled, labels, norm, per_sample_gradients, randn
 
 Checked = tuple[_ways._Way, PerSample, bool]

@@ -22,6 +22,7 @@ from gradshape_bench.protocols import Backdoor, Utility
 from gradshape_bench.record import Record
 from gradshape_bench.session import BenchSession, SessionPart
 from gradshape_bench.verdict import Threshold
+from tests.bench.sample import settings_in
 
 MOONS = Task("two_moons", Recipe("mlp", Adam(0.05), batch_size=50, epochs=2), Smoke(train_rows=100, test_rows=100))
 FITTED = replace(MOONS, recipe=Fit("svm_rbf"))
@@ -44,24 +45,9 @@ CASES: Sequence[Case] = [
 ]
 
 
-def _settings(folder: Path) -> Settings:
-    return Settings(
-        scale=Scale.SMOKE,
-        seeds=(0, 1),
-        device="cpu",
-        offline=True,
-        require_data=False,
-        results=folder / "results.jsonl",
-        cache_dir=folder / "cache",
-        use_cache=True,
-        max_memory=1 << 30,
-        strict_verdicts=False,
-    )
-
-
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return _settings(tmp_path)
+    return settings_in(tmp_path)
 
 
 def _measured(cases: Iterable[Case], settings: Settings, *, beside: Sequence[Case] = ()) -> dict[str, Any]:
@@ -82,7 +68,7 @@ def _lasting(record: Record) -> Mapping[str, Any]:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
-    return _measured(CASES, _settings(tmp_path_factory.mktemp("undisturbed")))
+    return _measured(CASES, settings_in(tmp_path_factory.mktemp("undisturbed")))
 
 
 def test_resumed_at_every_boundary_of_cases(settings: Settings, undisturbed: Mapping[str, Any]) -> None:

@@ -20,6 +20,7 @@ from gradshape_bench.protocols import Experiment, Lab, Measurement, Subject
 from gradshape_bench.record import Record, Status
 from gradshape_bench.session import BenchSession, SessionPart, Unmeasured
 from gradshape_bench.verdict import Threshold, Verdict, judge
+from tests.bench.sample import settings_in
 
 TASK = Task("two_moons", Recipe("lr", Adam(0.05), batch_size=64, epochs=1))
 
@@ -96,18 +97,7 @@ def case(deed: str, **fields: Any) -> Case:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(
-        scale=Scale.SMOKE,
-        seeds=(0,),
-        device="cpu",
-        offline=True,
-        require_data=False,
-        results=tmp_path / "results.jsonl",
-        cache_dir=tmp_path / "cache",
-        use_cache=True,
-        max_memory=1 << 28,
-        strict_verdicts=False,
-    )
+    return replace(settings_in(tmp_path), seeds=(0,))
 
 
 def _session(cases: list[Case], settings: Settings, tmp_path: Path) -> BenchSession:

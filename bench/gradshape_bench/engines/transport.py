@@ -22,6 +22,7 @@ from gradshape_bench import blame
 from gradshape_bench.engines.base import Failed, JobOutcome
 from gradshape_bench.jobs import AnyJob, JobProgress
 from gradshape_bench.plain_text import message_of
+from gradshape_bench.source_files import find_spec
 
 
 @dataclass(eq=False)
@@ -104,8 +105,7 @@ def _found_by_name(name: str) -> bool:
     whole = ""
     for part in name.split("."):
         whole = f"{whole}.{part}" if whole else part
-        found = (finder.find_spec(whole, places) for finder in sys.meta_path)
-        spec = next((spec for spec in found if spec is not None), None)
+        spec = find_spec(whole, places)
         if spec is None:
             return False
         places = spec.submodule_search_locations

@@ -1,5 +1,6 @@
 """Small classifiers whose parameters are one vector, so that their training can be unrolled."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -44,7 +45,7 @@ class FlatModel(Protocol):
 
 
 @dataclass(frozen=True)
-class _Linear:
+class _Linear(ABC):
     inputs: int
     classes: int
 
@@ -59,13 +60,13 @@ class _Linear:
         rows = pad(torch.cat([x, points.detach()]), (0, 1), value=1.0)
         return _ScoredLoss(self, rows, one_hot(y, self.classes).to(rows.dtype), weights[:, None], len(points))
 
+    @abstractmethod
     def slopes(self, scores: Tensor, hot: Tensor) -> Tensor:
         """``(n, K)`` gradients of the losses by the scores, for one-hot labels ``hot (n, K)``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def bend(self, scores: Tensor, by: Tensor) -> Tensor:
         """``(n, K)`` products of each loss' Hessian, by the scores, with ``by (n, K)``."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False)
