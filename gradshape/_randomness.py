@@ -1,8 +1,8 @@
 """The random generators of the process: torch's, from which dropout and most layers draw, NumPy's and Python's.
 
 They belong to all threads together. What user code draws is a matter of the seed alone if every thread whose code may
-draw does so within :func:`process_randomness`: one thread at a time is in there, and no other one reads or sets the
-generators meanwhile.
+draw does so within :func:`process_randomness`, and whoever restores the generators does so within that or
+:func:`exclusive_randomness`: one thread at a time is in there.
 """
 
 import random
@@ -80,6 +80,13 @@ def process_randomness(device: torch.device, seed: int = 0) -> Iterator[None]:
             yield
         finally:
             set_random_state(before, device)
+
+
+@contextmanager
+def exclusive_randomness() -> Iterator[None]:
+    """Keep all other threads out of :func:`process_randomness`; needed from reading a state to restoring it."""
+    with _one_at_a_time:
+        yield
 
 
 def random_state(device: torch.device) -> RandomState:

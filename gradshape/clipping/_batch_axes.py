@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from gradshape._randomness import set_torch_state, torch_state
+from gradshape._randomness import exclusive_randomness, set_torch_state, torch_state
 from gradshape.clipping._forward_pass import ForwardPass
 from gradshape.clipping._recording import Layer, RecordedCall, layers_in, recorded_forward
 
@@ -32,9 +32,10 @@ def batch_axes(forward: ForwardPass) -> Mapping[str, BatchAxes]:
             with forward.drawn.again():
                 recorded_forward(forward.structure, again, probe)
         else:
-            before = torch_state(x.device)
-            recorded_forward(forward.structure, again, probe)
-            set_torch_state(before, x.device)
+            with exclusive_randomness():
+                before = torch_state(x.device)
+                recorded_forward(forward.structure, again, probe)
+                set_torch_state(before, x.device)
     found = {}
     for layer, other in zip(layers, again, strict=True):
         if len(layer.calls) == len(other.calls) == 1:

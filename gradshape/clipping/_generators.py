@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gradshape._randomness import HostState, set_torch_state, torch_state
+from gradshape._randomness import HostState, exclusive_randomness, set_torch_state, torch_state
 
 
 @contextmanager
@@ -43,13 +43,14 @@ class Drawn:
     @contextmanager
     def again(self) -> Iterator[None]:
         """Draw the same numbers; the generators then go on as if nothing had been drawn."""
-        present = torch_state(self.device)
-        set_torch_state(self.torch, self.device)
-        try:
-            with drawing_from(self.host):
-                yield
-        finally:
-            set_torch_state(present, self.device)
+        with exclusive_randomness():
+            present = torch_state(self.device)
+            set_torch_state(self.torch, self.device)
+            try:
+                with drawing_from(self.host):
+                    yield
+            finally:
+                set_torch_state(present, self.device)
 
 
 class Draws:

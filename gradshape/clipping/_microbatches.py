@@ -1,14 +1,14 @@
 """Batches whose gradients are taken a few rows at a time, and batches whose gradients are all 0."""
 
 from collections.abc import Callable, Collection
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from gradshape._randomness import HostState, set_torch_state, torch_state
-from gradshape.clipping._generators import drawing_from
+from gradshape.clipping._generators import Draws
 from gradshape.clipping.protocol import PerSample, layer_names, owner
 from gradshape.clipping.structure import Structure
 
@@ -50,14 +50,12 @@ class MicrobatchedGradients:
     def __init__(self, differentiate: Callable[[Tensor, Tensor], PerSample], x: Tensor, y: Tensor, size: int) -> None:
         self._differentiate = differentiate
         self._parts = list(zip(x.split(size), y.split(size), strict=True))
-        self._device = x.device
-        self._before = torch_state(x.device)
-        host = HostState.now()
+        draws = Draws(x.device, host=True)
         squares = []
         for rows, labels in self._parts:
             gradients = differentiate(rows, labels)
             squares.append(gradients.squares)
-        self._host = None if host.equals(HostState.now()) else host
+        self._drawn = draws.drawn()
         self.layers = gradients.layers
         self.squares = torch.cat(squares, dim=1)
 
@@ -67,15 +65,12 @@ class MicrobatchedGradients:
 
     def weighted_sum(self, weights: Tensor, *, only: Collection[str] | None = None) -> dict[str, Tensor]:
         """Differentiate a second time, with the same random numbers."""
-        after = torch_state(self._device)
-        set_torch_state(self._before, self._device)
         sums: dict[str, Tensor] = {}
         start = 0
-        with drawing_from(self._host):
+        with self._drawn.again() if self._drawn.anything else nullcontext():
             for rows, labels in self._parts:
                 part_weights = weights[..., start : start + len(rows)]
                 part = self._differentiate(rows, labels).weighted_sum(part_weights, only=only)
                 sums = {name: sums[name].add_(total) for name, total in part.items()} if sums else part
                 start += len(rows)
-        set_torch_state(after, self._device)
         return sums

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -10,7 +11,7 @@ from torch.func import grad, vmap
 
 from gradshape._randomness import HostState, set_torch_state, torch_state
 from gradshape.clipping._autocast import without_autocast
-from gradshape.clipping._generators import drawing_from
+from gradshape.clipping._generators import Drawn, Draws, drawing_from
 from gradshape.clipping.protocol import (
     LossFn,
     layer_names,
@@ -37,18 +38,24 @@ class VmappedGradients:
     Attributes:
         layers: names of the ``L`` layers.
         squares: ``(L, B)`` squared norms of each layer's part.
-        chunks: yields the gradients of consecutive rows, with a leading sample axis; the same on every call.
+        chunks: yields the gradients of consecutive rows, with a leading sample axis.
+        drawn: what random numbers ``chunks`` has to draw again; ``None`` for none.
     """
 
     layers: tuple[str, ...]
     squares: Tensor
     chunks: Callable[[], Iterator[Gradients]] = field(repr=False)
+    drawn: Drawn | None = field(default=None, repr=False)
 
     @property
     def norms(self) -> Tensor:
         return self.squares.sum(0).sqrt()
 
     def weighted_sum(self, weights: Tensor, *, only: Collection[str] | None = None) -> dict[str, Tensor]:
+        with nullcontext() if self.drawn is None else self.drawn.again():
+            return self._weighted_sum(weights, only)
+
+    def _weighted_sum(self, weights: Tensor, only: Collection[str] | None) -> dict[str, Tensor]:
         sums: Gradients = {}
         start = 0
         for chunk in self.chunks():
@@ -129,23 +136,18 @@ def gradients_in_chunks(
     values = {name: p.detach() for name, p in parameters.items()}
     chunk_size = max(1, _CHUNK_ELEMENTS // max(1, sum(p.numel() for p in values.values())))
     layers, device = layer_names(values), columns[0].device
-    state = torch_state(device)
+    draws = Draws(device, host=False)
 
     def chunks() -> Iterator[Gradients]:
         for parts in zip(*(column.split(chunk_size) for column in columns), strict=True):
             yield {name: g.detach() for name, g in differentiate(values, *parts).items()}
 
-    def same_chunks() -> Iterator[Gradients]:
-        after = torch_state(device)
-        set_torch_state(state, device)
-        yield from chunks()
-        set_torch_state(after, device)
-
     if len(columns[0]) <= chunk_size:
         (only,) = chunks()
         return VmappedGradients(layers, _squares(only, layers, dtype), lambda: iter([only]))
     squares = torch.cat([_squares(chunk, layers, dtype) for chunk in chunks()], dim=1)
-    return VmappedGradients(layers, squares, same_chunks)
+    drawn = draws.drawn()
+    return VmappedGradients(layers, squares, chunks, drawn if drawn.anything else None)
 
 
 class _WithLoss(nn.Module):

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from torch import Tensor, nn
 
-from gradshape._randomness import set_torch_state
+from gradshape._randomness import exclusive_randomness, set_torch_state
 from gradshape.clipping._autocast import own_casts
 from gradshape.clipping._batch_axes import BatchAxes, batch_axes
 from gradshape.clipping._book_keeping import book_keeping
@@ -126,16 +126,23 @@ def exact_gradients(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor)
             if proven is not None:
                 return proven
             _unproven.add(structure.model)
-        # The first pass tells whether it is worth looking at Python's and NumPy's generators.
-        looks = not known.passes or any(found.host for found in known.passes.values())
-        forward = ForwardPass.of(structure, loss_fn, x, y, Draws(x.device, host=looks))
-        found = known.find(forward)
-        if found is not None and (found.conclusive or found.inconclusive == _MOST_INCONCLUSIVE):
-            return _taken(found, forward)
-        if forward.drawn is not None and not looks:
-            set_torch_state(forward.drawn.torch, x.device)
-            forward = ForwardPass.of(structure, loss_fn, x, y, Draws(x.device, host=True))
-        return _checked(known, forward)
+        # What this batch draws is told from what another thread draws by keeping that one out.
+        with exclusive_randomness():
+            return _found_out(known, structure, loss_fn, x, y)
+
+
+def _found_out(known: _Memory, structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor) -> PerSample:
+    """Take the gradients in the way that is known to be exact for such a pass, or in the first that proves to be."""
+    # The first pass tells whether it is worth looking at Python's and NumPy's generators.
+    looks = not known.passes or any(found.host for found in known.passes.values())
+    forward = ForwardPass.of(structure, loss_fn, x, y, Draws(x.device, host=looks))
+    found = known.find(forward)
+    if found is not None and (found.conclusive or found.inconclusive == _MOST_INCONCLUSIVE):
+        return _taken(found, forward)
+    if forward.drawn is not None and not looks:
+        set_torch_state(forward.drawn.torch, x.device)
+        forward = ForwardPass.of(structure, loss_fn, x, y, Draws(x.device, host=True))
+    return _checked(known, forward)
 
 
 def _proven(known: _Memory, forward: ForwardPass) -> PerSample | None:

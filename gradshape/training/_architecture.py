@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gradshape import _global_state, models
-from gradshape._randomness import process_randomness, random_state, set_random_state
+from gradshape._randomness import exclusive_randomness, process_randomness, random_state, set_random_state
 from gradshape.clipping.ensemble import ModelEnsemble
 from gradshape.clipping.structure import Structure, tensors_in
 from gradshape.data import Dataset
@@ -95,15 +95,16 @@ def row_sizes(model: nn.Module, x: Tensor) -> RowSizes:
 
     structure = Structure.of(model)
     counted = [m for m in structure.modules.values() if not any(m.children()) or list(m.parameters(recurse=False))]
-    before = random_state(x.device)
-    hooks = [module.register_forward_hook(count) for module in counted]
-    try:
-        with _evaluating(structure), torch.enable_grad():
-            structure.call({}, (x,))
-    finally:
-        for hook in hooks:
-            hook.remove()
-        set_random_state(before, x.device)
+    with exclusive_randomness():
+        before = random_state(x.device)
+        hooks = [module.register_forward_hook(count) for module in counted]
+        try:
+            with _evaluating(structure), torch.enable_grad():
+                structure.call({}, (x,))
+        finally:
+            for hook in hooks:
+                hook.remove()
+            set_random_state(before, x.device)
     return RowSizes(activations, gradient)
 
 

@@ -133,17 +133,17 @@ def test_threads_do_not_draw_each_others_numbers() -> None:
 
 @pytest.mark.usefixtures("hasty")
 def test_networks_that_draw_nothing_disturb_none_that_do() -> None:
-    """Trainings of the CNN look at the state of the generators, and restore it, whenever they see a new shape."""
+    """Trainings of the CNN look at the generators, and restore them, wherever they see a new shape or count memory."""
     pictures = blobs(rows=24, shape=(1, 4, 4), spread=0.3)
-    recipe = Recipe("cnn_dropout", SGD(0.1), batch_size=8, epochs=4)
+    recipe = Recipe("cnn_dropout", SGD(0.1), batch_size=8, epochs=20)
 
     def dropping() -> list[str]:
         return [digest(result) for result in train_victims(pictures, [Victim(recipe, 3)])]
 
     def others() -> list[str]:
-        for size in range(2, 9):
+        for size in range(2, 24):
             cnn = Recipe("cnn", SGD(0.1), batch_size=size, epochs=1, shaper=SHAPERS["shaped"])
-            train_victims(pictures, [Victim(cnn, 0)], stacked=False)
+            train_victims(pictures, [Victim(cnn, 0)], stacked=False, max_memory=2**19)
         return []
 
     alone = dropping()
