@@ -12,7 +12,7 @@ from gradshape.data import Dataset
 from gradshape_bench import code_digest
 from gradshape_bench.cache import Cache, Claim
 from gradshape_bench.case import Case, Rows
-from gradshape_bench.engines import Bundle, Done, Engine, Failed, JobLost, as_failure, asked_for
+from gradshape_bench.engines import Bundle, Done, Engine, Failed, JobLost, JobOutcome, as_failure, asked_for
 from gradshape_bench.jobs import AnyJob, Finished, Train
 from gradshape_bench.measured_case import MeasuredCase, check_finite
 from gradshape_bench.protocols import Experiment, Measurement, experiment
@@ -22,8 +22,8 @@ _log = logging.getLogger(__name__)
 
 # Least size of a stack's share: fewer victims gain less by another processor than they lose by smaller products.
 _LEAST_PART = 8
-# How many cases to begin early for each worker: poison sets and networks of all of them may have to fit in memory.
-_AHEAD = 4
+# How many cases to begin early for each worker.
+_AHEAD = 6
 # Seconds to wait for a job that another process does before looking for it again.
 _WAIT_SECONDS = 0.1
 
@@ -48,14 +48,14 @@ class _Run:
 
 @dataclass(eq=False)
 class _Taken:
-    """A bundle that the engine has taken: keys of the jobs that it has not given back, and the claim on them.
+    """A bundle that the engine has taken.
 
     Attributes:
+        claims: the claims on the jobs that it has not given back, by key.
         asked_for: what its jobs were asked for, in words.
     """
 
-    keys: set[str]
-    claim: Claim
+    claims: dict[str, Claim]
     asked_for: str
 
 
@@ -63,13 +63,14 @@ class Scheduler:
     """Measures any of its cases when it is asked for.
 
     It does the jobs that this case needs and those that share their stacks; while workers are idle, it also does the
-    jobs that the next cases need, in the order of the cases.
+    jobs that the next cases need, in the order of the cases. What to do next is decided whenever a worker is idle, by
+    what is finished then. Of the next cases, trainings come last, so that their stacks are large.
 
     Only the thread that asks for cases touches anything in here: that thread alone claims jobs, reads and writes the
     cache, and resumes experiments. The engine's workers receive plain bundles and return plain results through the
     generator :meth:`Engine.run <gradshape_bench.engines.Engine.run>`, which asks for the next bundle and hands on
     results only while that thread advances it. So nothing needs a lock. Other processes may use the same cache at the
-    same time: a bundle is claimed before it is handed out, and looked up once more after it is claimed.
+    same time: a job is claimed before it is handed out, and looked up once more after it is claimed.
 
     Args:
         cases: all cases of this session; they may be asked for in any order.
@@ -77,7 +78,9 @@ class Scheduler:
         engine: what runs the jobs.
         device: ``cpu``, ``cuda`` or ``cuda:i``.
         download: whether missing data may be downloaded.
-        ahead: how many of the next cases may begin before they are asked for; by default a few for each worker.
+        ahead: how many of the next cases may begin before they are asked for; by default a few for each worker, and
+            fewer if their poison sets might not fit in memory.
+        memory: bytes that poison sets for the next cases may take.
         running: where it notes which jobs are under way, for the case that this process dies.
     """
 
@@ -90,6 +93,7 @@ class Scheduler:
         device: str = "cpu",
         download: bool = True,
         ahead: int | None = None,
+        memory: int = 1 << 32,
         running: Running | None = None,
     ) -> None:
         self._cases: dict[Rows, list[Case]] = {}
@@ -103,6 +107,7 @@ class Scheduler:
         self._device = device
         self._download = download
         self._ahead = _AHEAD * engine.workers if ahead is None else ahead
+        self._memory = memory
         self._running = running
 
         self._loaded: tuple[Rows, Dataset] | None = None
@@ -118,7 +123,8 @@ class Scheduler:
         self._lost: dict[str, JobLost] = {}
 
         self._asked: _Run | None = None
-        self._queue: deque[Bundle] = deque()
+        # Shares of a bundle that several workers do.
+        self._shares: deque[Bundle] = deque()
         self._taken: dict[str, _Taken] = {}
         self._results: Generator[Done, None, None] | None = None
 
@@ -137,9 +143,8 @@ class Scheduler:
             self._asked = self._run(case, self._dataset(case.rows))
             try:
                 while not self._advance(self._asked):
-                    self._plan(self._asked)
-                    while self._asked.missing and self._step(self._asked):
-                        pass
+                    while self._asked.missing:
+                        self._step(self._asked)
             finally:
                 self._asked = None
                 if not self._taken:
@@ -169,7 +174,7 @@ class Scheduler:
             self._runs.clear()
             self._finished.clear()
             self._waiting.clear()
-            self._queue.clear()
+            self._shares.clear()
             try:
                 self._loaded = rows, rows.load(download=self._download)
             except (OSError, ValueError) as error:
@@ -236,27 +241,12 @@ class Scheduler:
         for run in self._waiting.pop(key, ()):
             del run.missing[key]
 
-    def _plan(self, run: _Run) -> None:
-        """Queue the jobs that a run waits for, with the jobs of other cases that share their stacks."""
-        planned = {job.key for bundle in self._queue for job in bundle} | self._taken.keys()
-        needed = [job for key, job in run.missing.items() if key not in planned]
-        if not needed:
-            return
-        bundles: dict[Hashable, dict[str, AnyJob]] = {}
-        for job in needed:
-            bundles.setdefault(job.stack, {})[job.key] = job
-        for job in self._companions(run):
-            if job.stack in bundles and job.key not in planned:
-                bundles[job.stack][job.key] = job
-        for bundle in bundles.values():
-            self._queue += self._parts(list(bundle.values()), len(bundles))
-
     def _companions(self, run: _Run) -> Iterator[Train]:
-        """Yield the unfinished trainings of the other cases on the same data."""
+        """Yield the trainings of the other cases on the same data that could begin."""
         for other in self._cases.get(run.case.rows, ()):
             beside = self._begun(other, run.dataset)
             if beside is not None and beside is not run:
-                yield from (job for job in beside.missing.values() if isinstance(job, Train))
+                yield from (job for job in self._left(beside) if isinstance(job, Train))
 
     def _begun(self, case: Case, dataset: Dataset) -> _Run | None:
         """Return the experiment of a case, advanced as far as it gets; ``None`` if it has ended or cannot be made."""
@@ -271,58 +261,98 @@ class Scheduler:
             self._broken.add(case)
             return None
 
-    def _parts(self, bundle: list[AnyJob], bundles: int) -> list[list[AnyJob]]:
-        """Split a bundle of many trainings into even shares if there are fewer bundles than workers."""
-        most = min(self._engine.workers // bundles, len(bundle) // _LEAST_PART)
-        if most < 2 or not isinstance(bundle[0], Train):
-            return [bundle]
-        size = -(-len(bundle) // most)
-        return [bundle[start : start + size] for start in range(0, len(bundle), size)]
-
     def _bundles(self) -> Iterator[Bundle | None]:
         while True:
-            bundle = self._next()
-            while bundle is None and self._plan_ahead():
-                bundle = self._next()
-            yield bundle
+            yield self._next()
 
     def _next(self) -> Bundle | None:
-        """Return the next bundle that no other process has claimed; those of the case that is asked for come first."""
+        """Return the next bundle that no other process has claimed; ``None`` if there is none for now."""
         if self._asked is None:
             return None
-        asked = self._asked.missing.keys()
-        for bundle in sorted(self._queue, key=lambda bundle: not any(job.key in asked for job in bundle)):
-            claim = self._cache.claim(_digest.name(bundle[0].key))
-            if claim is None:
-                continue
-            self._queue.remove(bundle)
-            # Another process may have done some of these jobs, and the experiments that wanted others may have failed.
-            jobs = [job for job in bundle if job.key in self._waiting and not self._known(job)]
-            if jobs:
-                taken = _Taken({job.key for job in jobs}, claim, asked_for(jobs))
-                self._taken |= dict.fromkeys(taken.keys, taken)
+        for bundle in self._candidates(self._asked):
+            claims = self._claims(bundle)
+            if claims:
+                if bundle in self._shares:
+                    self._shares.remove(bundle)
+                jobs = [job for job in bundle if job.key in claims]
+                self._taken |= dict.fromkeys(claims, _Taken(claims, asked_for(jobs)))
                 self._note_running()
                 return jobs
-            claim.release()
+            if not self._asked.missing:
+                return None
         return None
 
-    def _plan_ahead(self) -> bool:
-        """Queue the jobs of the next case that needs any; return whether there is one."""
-        if self._asked is None:
-            return False
-        cases = self._cases[self._asked.case.rows]
-        first = cases.index(self._asked.case) + 1
-        before = len(self._queue)
-        for case in cases[first : first + self._ahead]:
-            run = self._begun(case, self._asked.dataset)
-            if run is not None:
-                self._plan(run)
-            if len(self._queue) > before:
-                return True
-        return False
+    def _claims(self, bundle: Bundle) -> dict[str, Claim]:
+        """Claim those jobs of a bundle that are still to be done; none of them if another process does the first."""
+        claims: dict[str, Claim] = {}
+        for job in bundle:
+            # The experiments that wanted it may have failed.
+            if job.key not in self._waiting:
+                continue
+            claim = self._cache.claim(_digest.name(job.key))
+            if claim is None and not claims:
+                break
+            # Another process may have done it meanwhile.
+            if claim is not None and self._known(job):
+                claim.release()
+            elif claim is not None:
+                claims[job.key] = claim
+        return claims
 
-    def _step(self, asked: _Run | None) -> bool:
-        """Wait until one job has ended; return whether all that is missing is still being computed."""
+    def _candidates(self, asked: _Run) -> Iterator[Bundle]:
+        """Yield what could be done next, the most urgent first."""
+        self._shares = deque(bundle for bundle in self._shares if any(job.key in self._waiting for job in bundle))
+        yield from list(self._shares)
+        yield from self._single(asked)
+        yield from self._stacks(asked)
+        for run in self._ahead_of(asked):
+            yield from self._single(run)
+        for run in self._ahead_of(asked):
+            yield from self._stacks(run)
+
+    def _single(self, run: _Run) -> Iterator[Bundle]:
+        """Yield the jobs that a run waits for and that are no trainings, each by itself."""
+        yield from ([job] for job in self._left(run) if not isinstance(job, Train))
+
+    def _stacks(self, run: _Run) -> Iterator[Bundle]:
+        """Yield the trainings that a run waits for by stack, with those of other cases that share it."""
+        stacks: dict[Hashable, dict[str, AnyJob]] = {}
+        for job in self._left(run):
+            if isinstance(job, Train):
+                stacks.setdefault(job.stack, {})[job.key] = job
+        while stacks:
+            idle = self._engine.workers - len({id(taken) for taken in self._taken.values()})
+            parts = idle // len(stacks)
+            stack = next(iter(stacks))
+            jobs = stacks.pop(stack)
+            jobs |= {job.key: job for job in self._companions(run) if job.stack == stack}
+            yield self._share(list(jobs.values()), parts)
+
+    def _share(self, jobs: list[AnyJob], parts: int) -> Bundle:
+        """Return the first of at most so many even shares of a stack, and keep the others for the next workers."""
+        size = -(-len(jobs) // max(1, min(parts, len(jobs) // _LEAST_PART)))
+        first, *others = (jobs[start : start + size] for start in range(0, len(jobs), size))
+        self._shares += others
+        return first
+
+    def _left(self, run: _Run) -> list[AnyJob]:
+        """Return the jobs that a run waits for and nobody has taken."""
+        shared = {job.key for bundle in self._shares for job in bundle}
+        return [job for key, job in run.missing.items() if key not in self._taken and key not in shared]
+
+    def _ahead_of(self, asked: _Run) -> Iterator[_Run]:
+        """Yield the experiments of the next cases that wait for jobs."""
+        cases, train = self._cases[asked.case.rows], asked.dataset.train
+        first = cases.index(asked.case) + 1
+        # A poison set is at most as large as the training rows.
+        fitting = self._memory // max(1, train.x.nbytes * len(asked.case.seeds))
+        for case in cases[first : first + min(self._ahead, max(1, fitting))]:
+            run = self._begun(case, asked.dataset)
+            if run is not None:
+                yield run
+
+    def _step(self, asked: _Run | None) -> None:
+        """Wait until one job has ended."""
         if self._results is None:
             self._results = self._engine.run(self._bundles())
         try:
@@ -334,22 +364,26 @@ class Scheduler:
                 time.sleep(_WAIT_SECONDS)
                 for missing in list(asked.missing.values()):
                     self._known(missing)
-            return False
+            return
         except BaseException:
             self._abandon()
             raise
-        self._settle(job.key)
+        try:
+            self._ended(job, done, asked)
+        finally:
+            self._settle(job.key)
+
+    def _ended(self, job: AnyJob, done: JobOutcome, asked: _Run | None) -> None:
         if isinstance(done, Failed):
             self._failed(job, done.error)
             if asked is not None and job.key in asked.missing:
                 raise done.error
-            return True
+            return
         if job.repeatable:
             self._cache.put(job.key, done)
         # A job on a data set that is no longer in memory is looked up in the cache if it is needed again.
         if self._loaded is not None and job.dataset is self._loaded[1]:
             self._arrived(job.key, done)
-        return job.key not in self._waiting
 
     def _failed(self, job: AnyJob, error: Exception) -> None:
         if isinstance(error, JobLost):
@@ -362,9 +396,8 @@ class Scheduler:
 
     def _settle(self, key: str) -> None:
         taken = self._taken.pop(key)
-        taken.keys.discard(key)
-        if not taken.keys:
-            taken.claim.release()
+        taken.claims.pop(key).release()
+        if not taken.claims:
             self._note_running()
 
     def _note_running(self) -> None:
@@ -374,9 +407,9 @@ class Scheduler:
 
     def _abandon(self) -> None:
         self._results = None
-        self._queue.clear()
-        for taken in self._taken.values():
-            taken.claim.release()
+        self._shares.clear()
+        for key, taken in self._taken.items():
+            taken.claims.pop(key).release()
         self._taken.clear()
         self._note_running()
 

@@ -111,6 +111,7 @@ class BenchSession:
             download=not settings.offline,
             # With several processes no case begins early: a case that ends its process must end no other case.
             ahead=ahead if part.processes == 1 else 0,
+            memory=settings.max_memory,
             running=self._running,
         )
         self._precision: ExitStack | None = None

@@ -15,8 +15,8 @@ from gradshape import _digest
 from gradshape.data import Dataset
 from gradshape_bench.cache import Cache
 from gradshape_bench.case import Rows
-from gradshape_bench.engines import Bundle, ProcessEngine
-from gradshape_bench.jobs import Craft, Finished, Train
+from gradshape_bench.engines import Bundle, Done, ProcessEngine
+from gradshape_bench.jobs import Craft, Finished, Heartbeat, Train
 from gradshape_bench.schedule import Scheduler
 from tests.bench.schedule_sample import FLIPS, GRID, TASK, Broken, case
 from tests.bench.spy import Spy
@@ -63,6 +63,13 @@ def test_what_is_asked_for_comes_first(running: Scheduler, engine: Spy) -> None:
 def test_it_looks_no_further_than_it_may(tmp_path: Path, engine: Spy) -> None:
     # The next case has the same poison, that after the next two another one.
     running = Scheduler(GRID, cache=Cache(tmp_path), engine=engine, ahead=1)
+    running.measure(GRID[0])
+    running.rest()
+    assert crafted(engine) == {FLIPS[0]}
+
+
+def test_it_looks_no_further_than_memory_allows(tmp_path: Path, engine: Spy) -> None:
+    running = Scheduler(GRID, cache=Cache(tmp_path), engine=engine, memory=1)
     running.measure(GRID[0])
     running.rest()
     assert crafted(engine) == {FLIPS[0]}
@@ -176,6 +183,32 @@ def test_while_another_process_is_at_it_the_next_cases_are_begun(tmp_path: Path)
     running = Scheduler(GRID, cache=Cache(tmp_path / "shared"), engine=engine)
     running.measure(GRID[0])
     assert crafted(engine) == {FLIPS[1]}
+
+
+class Slow(Spy):
+    """Waits before it trains, so that another process meets it at work."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at_work, self.go_on = threading.Event(), threading.Event()
+
+    def perform(self, bundle: Bundle, heartbeat: Heartbeat) -> Iterator[Done]:
+        if isinstance(bundle[0], Train) and bundle[0].poison is not None:
+            self.at_work.set()
+            assert self.go_on.wait(60)
+        yield from super().perform(bundle, heartbeat)
+
+
+def test_what_another_process_trains_for_a_companion_is_not_trained_again(tmp_path: Path) -> None:
+    slow, engine = Slow(), Spy()
+    other = threading.Thread(target=Scheduler(GRID, cache=Cache(tmp_path), engine=slow).measure, args=(GRID[0],))
+    other.start()
+    assert slow.at_work.wait(60)
+    threading.Timer(0.5, slow.go_on.set).start()
+    Scheduler(GRID, cache=Cache(tmp_path), engine=engine).measure(GRID[1])
+    other.join()
+    assert any(job.recipe == GRID[1].recipe and job.poison is not None for job in slow.trained)
+    assert not set(engine.keys) & set(slow.keys)
 
 
 def test_one_data_set_is_in_memory_at_a_time(running: Scheduler, monkeypatch: pytest.MonkeyPatch, engine: Spy) -> None:
