@@ -3,19 +3,21 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Generator, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 from gradshape import _digest
 from gradshape.data import Dataset
 from gradshape_bench import code_digest
+from gradshape_bench.awaited import Awaited, Run
 from gradshape_bench.cache import Cache, Claim
 from gradshape_bench.case import Case, Rows
 from gradshape_bench.engines import Bundle, Done, Engine, Failed, JobLost, JobOutcome, as_failure, asked_for
 from gradshape_bench.jobs import AnyJob, Finished, Train
 from gradshape_bench.measured_case import MeasuredCase, check_finite
-from gradshape_bench.protocols import Experiment, Measurement, experiment
+from gradshape_bench.protocols import experiment
 from gradshape_bench.running import Running
 
 _log = logging.getLogger(__name__)
@@ -26,24 +28,6 @@ _LEAST_PART = 8
 _AHEAD = 6
 # Seconds to wait for a job that another process does before looking for it again.
 _WAIT_SECONDS = 0.1
-
-
-@dataclass(eq=False)
-class _Run:
-    """The experiment of a case under way.
-
-    Attributes:
-        pending: jobs whose results it waits for; ``None`` until it has begun.
-        missing: those of these jobs that are not finished, by key.
-        spent: computing time of its jobs in seconds, by key.
-    """
-
-    case: Case
-    experiment: Experiment
-    dataset: Dataset
-    pending: Sequence[AnyJob] | None = None
-    missing: dict[str, AnyJob] = field(default_factory=dict)
-    spent: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -62,9 +46,8 @@ class _Taken:
 class Scheduler:
     """Measures any of its cases when it is asked for.
 
-    It does the jobs that this case needs and those that share their stacks; while workers are idle, it also does the
-    jobs that the next cases need, in the order of the cases. What to do next is decided whenever a worker is idle, by
-    what is finished then. Of the next cases, trainings come last, so that their stacks are large.
+    Whenever a worker is idle, it decides what to do next: the jobs that this case needs, with those that share their
+    stacks, then those of the next cases, trainings last, so that their stacks are large.
 
     Only the thread that asks for cases touches anything in here: that thread alone claims jobs, reads and writes the
     cache, and resumes experiments. The engine's workers receive plain bundles and return plain results through the
@@ -113,16 +96,20 @@ class Scheduler:
         self._loaded: tuple[Rows, Dataset] | None = None
         self._unavailable: dict[Rows, Exception] = {}
         self._measured: dict[Case, MeasuredCase] = {}
-        # For the data set in memory: experiments under way, finished jobs by key, and which experiments wait for a key.
-        self._runs: dict[Case, _Run] = {}
+        # For the data set in memory: experiments under way, finished jobs by key, and which experiments wait for which.
+        self._runs: dict[Case, Run] = {}
         self._finished: dict[str, Finished[Any]] = {}
-        self._waiting: dict[str, list[_Run]] = {}
+        self._awaited = Awaited()
+        # Whether the experiments of all cases have begun, and those that miss nothing any more.
+        self._all_begun = False
+        self._ready: deque[Case] = deque()
         # Cases that failed while another one was asked for: they are left alone until they are asked for.
         self._broken: set[Case] = set()
         # Jobs that ended their process or took too long, by key: the next case that needs one need not try it again.
         self._lost: dict[str, JobLost] = {}
 
-        self._asked: _Run | None = None
+        self._asked: Run | None = None
+        self._next_cases: Sequence[Case] = ()
         # Shares of a bundle that several workers do.
         self._shares: deque[Bundle] = deque()
         self._taken: dict[str, _Taken] = {}
@@ -141,6 +128,7 @@ class Scheduler:
             if case not in self._cases.get(case.rows, ()):
                 raise ValueError(f"case={case.id!r}: expected a case of this session")
             self._asked = self._run(case, self._dataset(case.rows))
+            self._next_cases = self._after(self._asked)
             try:
                 while not self._advance(self._asked):
                     while self._asked.missing:
@@ -173,7 +161,9 @@ class Scheduler:
             self._loaded = None
             self._runs.clear()
             self._finished.clear()
-            self._waiting.clear()
+            self._awaited = Awaited()
+            self._all_begun = False
+            self._ready.clear()
             self._shares.clear()
             try:
                 self._loaded = rows, rows.load(download=self._download)
@@ -182,12 +172,12 @@ class Scheduler:
                 raise
         return self._loaded[1]
 
-    def _run(self, case: Case, dataset: Dataset) -> _Run:
+    def _run(self, case: Case, dataset: Dataset) -> Run:
         if case not in self._runs:
-            self._runs[case] = _Run(case, experiment(case.protocol, case, dataset, self._device), dataset)
+            self._runs[case] = Run(case, experiment(case.protocol, case, dataset, self._device), dataset)
         return self._runs[case]
 
-    def _advance(self, run: _Run) -> bool:
+    def _advance(self, run: Run) -> bool:
         """Resume the experiment as long as all results that it waits for are there; return whether it has ended."""
         while not run.missing:
             done = {job.key: self._finished[job.key] for job in run.pending or ()}
@@ -199,7 +189,7 @@ class Scheduler:
                     check_finite(finished.result for finished in done.values())
                     run.pending = run.experiment.send([done[job.key].result for job in run.pending])
             except StopIteration as stop:
-                self._measured[run.case] = _measured_case(run, stop.value)
+                self._measured[run.case] = run.ended(stop.value)
                 self._drop(run)
                 return True
             except BaseException as error:
@@ -214,18 +204,12 @@ class Scheduler:
                     raise self._lost[job.key]
                 if not self._known(job):
                     run.missing[job.key] = job
-            for key in run.missing:
-                self._waiting.setdefault(key, []).append(run)
+            self._awaited.add(run)
         return False
 
-    def _drop(self, run: _Run) -> None:
+    def _drop(self, run: Run) -> None:
         self._runs.pop(run.case, None)
-        for key in run.missing:
-            waiting = [other for other in self._waiting.get(key, ()) if other is not run]
-            if waiting:
-                self._waiting[key] = waiting
-            else:
-                self._waiting.pop(key, None)
+        self._awaited.remove(run)
 
     def _known(self, job: AnyJob) -> bool:
         """Return whether a job is finished; look it up in the cache if need be."""
@@ -238,17 +222,19 @@ class Scheduler:
 
     def _arrived(self, key: str, finished: Finished[Any]) -> None:
         self._finished[key] = finished
-        for run in self._waiting.pop(key, ()):
-            del run.missing[key]
+        self._ready += [run.case for run in self._awaited.arrived(key)]
 
-    def _companions(self, run: _Run) -> Iterator[Train]:
-        """Yield the trainings of the other cases on the same data that could begin."""
-        for other in self._cases.get(run.case.rows, ()):
-            beside = self._begun(other, run.dataset)
-            if beside is not None and beside is not run:
-                yield from (job for job in self._left(beside) if isinstance(job, Train))
+    def _begin_all(self, asked: Run) -> None:
+        """Advance the experiments of the other cases on the same data as far as they get."""
+        if not self._all_begun:
+            self._all_begun = True
+            self._ready += self._cases[asked.case.rows]
+        while self._ready:
+            case = self._ready.popleft()
+            if case is not asked.case:
+                self._begun(case, asked.dataset)
 
-    def _begun(self, case: Case, dataset: Dataset) -> _Run | None:
+    def _begun(self, case: Case, dataset: Dataset) -> Run | None:
         """Return the experiment of a case, advanced as far as it gets; ``None`` if it has ended or cannot be made."""
         if case in self._measured or case in self._broken:
             return None
@@ -260,10 +246,6 @@ class Scheduler:
             _log.debug("%s cannot be prepared: %s", case.id, error)
             self._broken.add(case)
             return None
-
-    def _bundles(self) -> Iterator[Bundle | None]:
-        while True:
-            yield self._next()
 
     def _next(self) -> Bundle | None:
         """Return the next bundle that no other process has claimed; ``None`` if there is none for now."""
@@ -287,7 +269,7 @@ class Scheduler:
         claims: dict[str, Claim] = {}
         for job in bundle:
             # The experiments that wanted it may have failed.
-            if job.key not in self._waiting:
+            if job.key not in self._awaited:
                 continue
             claim = self._cache.claim(_digest.name(job.key))
             if claim is None and not claims:
@@ -299,34 +281,32 @@ class Scheduler:
                 claims[job.key] = claim
         return claims
 
-    def _candidates(self, asked: _Run) -> Iterator[Bundle]:
+    def _candidates(self, asked: Run) -> Iterator[Bundle]:
         """Yield what could be done next, the most urgent first."""
-        self._shares = deque(bundle for bundle in self._shares if any(job.key in self._waiting for job in bundle))
+        self._shares = deque(bundle for bundle in self._shares if any(job.key in self._awaited for job in bundle))
         yield from list(self._shares)
         yield from self._single(asked)
-        yield from self._stacks(asked)
+        yield from self._trainings(asked)
         for run in self._ahead_of(asked):
             yield from self._single(run)
         for run in self._ahead_of(asked):
-            yield from self._stacks(run)
+            yield from self._trainings(run)
 
-    def _single(self, run: _Run) -> Iterator[Bundle]:
+    def _single(self, run: Run) -> Iterator[Bundle]:
         """Yield the jobs that a run waits for and that are no trainings, each by itself."""
-        yield from ([job] for job in self._left(run) if not isinstance(job, Train))
+        yield from ([job] for job in self._left(run.missing.values()) if not isinstance(job, Train))
 
-    def _stacks(self, run: _Run) -> Iterator[Bundle]:
+    def _trainings(self, run: Run) -> Iterator[Bundle]:
         """Yield the trainings that a run waits for by stack, with those of other cases that share it."""
-        stacks: dict[Hashable, dict[str, AnyJob]] = {}
-        for job in self._left(run):
-            if isinstance(job, Train):
-                stacks.setdefault(job.stack, {})[job.key] = job
-        while stacks:
+        jobs = [job for job in self._left(run.missing.values()) if isinstance(job, Train)]
+        stacks = list(dict.fromkeys(job.stack for job in jobs))
+        for place, stack in enumerate(stacks):
+            self._begin_all(run)
             idle = self._engine.workers - len({id(taken) for taken in self._taken.values()})
-            parts = idle // len(stacks)
-            stack = next(iter(stacks))
-            jobs = stacks.pop(stack)
-            jobs |= {job.key: job for job in self._companions(run) if job.stack == stack}
-            yield self._share(list(jobs.values()), parts)
+            own = [job for job in jobs if job.stack == stack]
+            beside = self._left(self._awaited.trainings(stack))
+            whole = {job.key: job for job in [*own, *beside]}
+            yield self._share(list(whole.values()), idle // (len(stacks) - place))
 
     def _share(self, jobs: list[AnyJob], parts: int) -> Bundle:
         """Return the first of at most so many even shares of a stack, and keep the others for the next workers."""
@@ -335,26 +315,30 @@ class Scheduler:
         self._shares += others
         return first
 
-    def _left(self, run: _Run) -> list[AnyJob]:
-        """Return the jobs that a run waits for and nobody has taken."""
+    def _left(self, jobs: Iterable[AnyJob]) -> list[AnyJob]:
+        """Return those jobs that nobody has taken."""
         shared = {job.key for bundle in self._shares for job in bundle}
-        return [job for key, job in run.missing.items() if key not in self._taken and key not in shared]
+        return [job for job in jobs if job.key not in self._taken and job.key not in shared]
 
-    def _ahead_of(self, asked: _Run) -> Iterator[_Run]:
+    def _ahead_of(self, asked: Run) -> Iterator[Run]:
         """Yield the experiments of the next cases that wait for jobs."""
-        cases, train = self._cases[asked.case.rows], asked.dataset.train
-        first = cases.index(asked.case) + 1
-        # A poison set is at most as large as the training rows.
-        fitting = self._memory // max(1, train.x.nbytes * len(asked.case.seeds))
-        for case in cases[first : first + min(self._ahead, max(1, fitting))]:
+        for case in self._next_cases:
             run = self._begun(case, asked.dataset)
             if run is not None:
                 yield run
 
-    def _step(self, asked: _Run | None) -> None:
+    def _after(self, asked: Run) -> Sequence[Case]:
+        """Return the next cases, as many as may begin early."""
+        cases = self._cases[asked.case.rows]
+        first = cases.index(asked.case) + 1
+        # A poison set is at most as large as the training rows.
+        fitting = self._memory // max(1, asked.dataset.train.x.nbytes * len(asked.case.seeds))
+        return cases[first : first + min(self._ahead, max(1, fitting))]
+
+    def _step(self, asked: Run | None) -> None:
         """Wait until one job has ended."""
         if self._results is None:
-            self._results = self._engine.run(self._bundles())
+            self._results = self._engine.run(self._next() for _ in repeat(None))
         try:
             job, done = next(self._results)
         except StopIteration:
@@ -373,7 +357,7 @@ class Scheduler:
         finally:
             self._settle(job.key)
 
-    def _ended(self, job: AnyJob, done: JobOutcome, asked: _Run | None) -> None:
+    def _ended(self, job: AnyJob, done: JobOutcome, asked: Run | None) -> None:
         if isinstance(done, Failed):
             self._failed(job, done.error)
             if asked is not None and job.key in asked.missing:
@@ -388,7 +372,7 @@ class Scheduler:
     def _failed(self, job: AnyJob, error: Exception) -> None:
         if isinstance(error, JobLost):
             self._lost[job.key] = error
-        for run in self._waiting.get(job.key, [])[:]:
+        for run in self._awaited.runs(job.key):
             self._drop(run)
             if run is not self._asked:
                 _log.debug("%s cannot be prepared: %s", run.case.id, error)
@@ -412,13 +396,3 @@ class Scheduler:
             taken.claims.pop(key).release()
         self._taken.clear()
         self._note_running()
-
-
-def _measured_case(run: _Run, measurement: Measurement) -> MeasuredCase:
-    costs = {
-        name: sum(run.spent[job.key] for job in jobs) / len(jobs) for name, jobs in measurement.timed.items() if jobs
-    }
-    plain = replace(measurement, timed={})
-    return MeasuredCase(
-        plain, run.dataset.fingerprint, len(run.dataset.train), seconds=sum(run.spent.values()), costs=costs
-    )
