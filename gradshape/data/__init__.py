@@ -3,7 +3,7 @@
 from gradshape.data.base import Dataset, Split
 from gradshape.data.errors import DataError, DataUnavailable
 from gradshape.data.loading import fetch, info, load, names
-from gradshape.data.loans import Loans
+from gradshape.data.guarded_copies import Loans
 from gradshape.data.poisoned_rows import PoisonedRows
 from gradshape.data.source import PublishedFile, RawSplit, Source, register
 
