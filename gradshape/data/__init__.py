@@ -2,8 +2,8 @@
 
 from gradshape.data.base import Dataset, Split
 from gradshape.data.errors import DataError, DataUnavailable
+from gradshape.data.guarded_copies import GuardedCopies
 from gradshape.data.loading import fetch, info, load, names
-from gradshape.data.guarded_copies import Loans
 from gradshape.data.poisoned_rows import PoisonedRows
 from gradshape.data.source import PublishedFile, RawSplit, Source, register
 
@@ -11,7 +11,7 @@ __all__ = [
     "DataError",
     "DataUnavailable",
     "Dataset",
-    "Loans",
+    "GuardedCopies",
     "PoisonedRows",
     "PublishedFile",
     "RawSplit",

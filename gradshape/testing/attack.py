@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gradshape import models
 from gradshape.attacks import Attack, PoisonSet, TargetedAttack, VictimView
-from gradshape.data import Dataset, Loans, Split
+from gradshape.data import Dataset, GuardedCopies, Split
 from gradshape.testing._datasets import blobs, plane, words
 from gradshape.testing.promise import (
     Check,
@@ -295,9 +295,9 @@ def crafts_anew_from_another_seed(trials: Trials) -> None:
 def writes_nothing_to_what_it_is_shown(trials: Trials) -> None:
     """Rows, targets, parameters and networks stay as they are: a call that finds them changed refuses the poison."""
     for trial in trials:
-        loans = Loans()
-        view = trial.view(loans=loans)
-        with untouched(loans.lent):
+        copies = GuardedCopies()
+        view = trial.view(copies=copies)
+        with untouched(copies.by_name):
             trial.craft_from(view)
 
 
@@ -318,11 +318,11 @@ def leaves_the_state_of_the_process_alone(trials: Trials) -> None:
 def shares_no_memory_with_what_it_is_shown(trials: Trials) -> None:
     """Poison is a copy, so that it does not keep all rows in memory that it was made from."""
     for trial in trials:
-        loans = Loans()
-        poison = trial.craft_from(trial.view(loans=loans))
+        copies = GuardedCopies()
+        poison = trial.craft_from(trial.view(copies=copies))
         for name in ("x", "y", "source", "replaced"):
             array = getattr(poison, name)
-            for other, shown in loans.lent.items():
+            for other, shown in copies.by_name.items():
                 shared = len(array) and array.untyped_storage().data_ptr() == shown.untyped_storage().data_ptr()
                 demand(not shared, f"{name} of the poison on {trial.name} lies in the memory of {other}")
 
