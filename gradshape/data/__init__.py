@@ -6,6 +6,7 @@ from gradshape.data.guarded_copies import GuardedCopies
 from gradshape.data.loading import fetch, info, load, names
 from gradshape.data.poisoned_rows import PoisonedRows
 from gradshape.data.source import PublishedFile, RawSplit, Source, register
+from gradshape.data.stratified import alternating_order, stratified_order
 
 __all__ = [
     "DataError",
@@ -17,9 +18,11 @@ __all__ = [
     "RawSplit",
     "Source",
     "Split",
+    "alternating_order",
     "fetch",
     "info",
     "load",
     "names",
     "register",
+    "stratified_order",
 ]

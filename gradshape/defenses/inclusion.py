@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gradshape import _validate
-from gradshape.data import Dataset, Split
+from gradshape.data import Dataset, Split, alternating_order
 from gradshape.learners import fit_dual_softmax
 
 # Size of the largest array that a chunk of candidates may take, in numbers.
@@ -116,21 +116,12 @@ class TrustedRows:
             raise ValueError(
                 f"{len(y)} clean rows: expected at least base + quiz + calibration = {base + quiz + calibration}"
             )
-        order = _balanced(y, generator)
+        order = alternating_order(y, generator=generator)
         set_aside, rest = order[:calibration], order[calibration:]
         pool = rest[: trials * (base + quiz)]
-        draws = torch.stack([pool[_balanced(y[pool], generator)[: base + quiz]] for _ in range(trials)])
+        orders = [alternating_order(y[pool], generator=generator) for _ in range(trials)]
+        draws = torch.stack([pool[order[: base + quiz]] for order in orders])
         return cls(draws[:, :base], draws[:, base:], set_aside)
-
-
-def _balanced(y: Tensor, generator: torch.Generator) -> Tensor:
-    """A random order of all rows in which every prefix has the classes in equal numbers, if they have enough rows."""
-    order = torch.randperm(len(y), generator=generator)
-    rank = torch.empty(len(y), dtype=torch.int64)
-    for label in y.unique().tolist():
-        members = (y[order] == label).nonzero().squeeze(1)
-        rank[members] = torch.arange(len(members))
-    return order[rank.argsort(stable=True)]
 
 
 @dataclass(frozen=True, eq=False)
