@@ -1,7 +1,7 @@
 """What every part of a shaper promises, and every shaper made of parts."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -13,13 +13,13 @@ from gradshape.shaping.part import is_per_layer
 from gradshape.testing._datasets import blobs
 from gradshape.testing.promise import (
     Check,
-    check_label,
-    check_sent,
-    check_value,
+    can_be_sent_to_a_process,
     checks,
     demand,
+    has_a_label_for_ids,
+    is_a_frozen_value,
+    leaves_the_state_of_the_process_alone,
     untouched,
-    untouched_state,
 )
 from gradshape.training import SGD, Recipe, Victim, train_victims
 
@@ -45,14 +45,14 @@ def check_shaper(shaper: Shaper | Part, *, device: str = "cpu") -> None:
 
 
 def shaper_checks(shaper: Shaper | Part, *, device: str = "cpu") -> list[Check]:
-    """The checks of :func:`check_shaper`, one a promise: for ``pytest.mark.parametrize``, with ``ids=str``.
+    """Return the checks of :func:`check_shaper`, one a promise: for ``pytest.mark.parametrize``, with ``ids=str``.
 
     >>> [str(check) for check in shaper_checks(Clip(4.0))][3:6]
     ['gives-one-weight-a-norm', 'gives-finite-weights', 'is-not-spoiled-by-a-norm-that-is-not-finite']
     """
     promises = PROMISES if device == "cpu" else (*PROMISES, gives_the_same_on_the_device)
     whole = shaper if isinstance(shaper, Shaper) else Shaper((shaper,))
-    return checks(whole.label or "Shaper()", promises, ShaperTrial(whole, device))
+    return checks(whole.label or "Shaper()", promises, [ShaperTrial(whole, device)])
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,22 @@ class ShaperTrial:
     def samplewise(self) -> bool:
         return _stack([self.shaper]).samplewise
 
+    @property
+    def values(self) -> list[Shaper | Part]:
+        """The parts, and the whole."""
+        return [*self.shaper.parts, self.shaper]
+
+    def label(self, value: Shaper | Part) -> str:
+        """Return the label of a part, or of the whole."""
+        # A shaper without parts has none.
+        return "none" if value == Shaper() else value.label
+
+    def use(self) -> list[tuple[Tensor, Tensor]]:
+        """Take a few steps."""
+        return _run(_stack([self.shaper]), _squares(1))
+
     def norms(self, *values: float) -> Tensor:
-        """Norms of a batch, as the shaper takes them."""
+        """Return norms of a batch, as the shaper takes them."""
         norms = torch.tensor(values, dtype=torch.float64)
         return norms.expand(_LAYERS, -1).clone() if self.shaper.per_layer else norms
 
@@ -77,13 +91,13 @@ def _stack(shapers: Sequence[Shaper], *, device: str = "cpu", dtype: torch.dtype
 
 
 def _squares(victims: int, *, rows: int = _ROWS, seed: int = 0) -> Tensor:
-    """Squared norms of some steps ``(steps, L, K, B)``."""
+    """Return squared norms of some steps ``(steps, L, K, B)``."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(_STEPS, _LAYERS, victims, rows, generator=generator, dtype=torch.float64).square()
 
 
 def _run(stack: ShaperStack, squares: Tensor, member: Tensor | None = None) -> list[tuple[Tensor, Tensor]]:
-    """Weights ``(L, K, B)`` of every step, and the noise after it."""
+    """Return the weights ``(L, K, B)`` of every step, and the noise after it."""
     out = []
     for number, step in enumerate(squares):
         weights = stack.weights(step, member).expand(step.shape)
@@ -110,24 +124,6 @@ def _first_apart(found: Tensor, expected: Tensor) -> str:
         return "none differ"
     place = int(apart[0])
     return f"such as {found.flatten()[place].item():g}, expected {expected.flatten()[place].item():g}"
-
-
-def has_a_label_for_ids(trial: ShaperTrial) -> None:
-    """Labels of all parts can stand in a test id; equal parts have equal ones."""
-    for part in trial.shaper.parts:
-        check_label(lambda each: each.label, part)
-
-
-def is_a_frozen_value(trial: ShaperTrial) -> None:
-    """Parts are compared and hashed by value, and cannot be changed."""
-    for part in (*trial.shaper.parts, trial.shaper):
-        check_value(part)
-
-
-def can_be_sent_to_a_process(trial: ShaperTrial) -> None:
-    """What another process receives is equal, and weights alike."""
-    for part in (*trial.shaper.parts, trial.shaper):
-        check_sent(part)
 
 
 def gives_one_weight_a_norm(trial: ShaperTrial) -> None:
@@ -201,12 +197,6 @@ def writes_nothing_to_the_norms(trial: ShaperTrial) -> None:
     with untouched({"squared norms": squares}):
         stack.weights(squares)
         stack.observe(squares)
-
-
-def leaves_the_state_of_the_process_alone(trial: ShaperTrial) -> None:
-    """Torch's default dtype, number of threads and the like are as before."""
-    with untouched_state():
-        _run(_stack([trial.shaper]), _squares(1))
 
 
 def gives_the_same_weights_again(trial: ShaperTrial) -> None:
@@ -360,7 +350,7 @@ def gives_the_same_on_the_device(trial: ShaperTrial) -> None:
             _demand_close(found.cpu(), expected, f"{name} on {trial.device}")
 
 
-PROMISES = (
+PROMISES: Sequence[Callable[[ShaperTrial], None]] = (
     has_a_label_for_ids,
     is_a_frozen_value,
     can_be_sent_to_a_process,
