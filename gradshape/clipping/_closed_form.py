@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from gradshape.clipping._book_keeping import BookKeptGradients
 from gradshape.clipping._losses import known_gradient
-from gradshape.clipping._steps import steps_of
+from gradshape.clipping._sequential_models import steps_of
 from gradshape.clipping.protocol import LossFn, layer_names
 from gradshape.clipping.rules import LayerGradients
 from gradshape.clipping.rules._linear_layer import OneRow

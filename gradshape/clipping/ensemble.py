@@ -16,12 +16,12 @@ from torch.nn import functional
 
 from gradshape.clipping import _tolerance
 from gradshape.clipping._batch_axes import batch_axes
-from gradshape.clipping._claims import held
 from gradshape.clipping._forward_pass import ForwardPass
 from gradshape.clipping._generators import Draws
 from gradshape.clipping._independence import checked_rows
+from gradshape.clipping._module_locks import held
 from gradshape.clipping._recording import Layer, layers_in, watched
-from gradshape.clipping._steps import takes_row_by_row
+from gradshape.clipping._sequential_models import takes_row_by_row
 from gradshape.clipping._tolerance import layer_sizes, within
 from gradshape.clipping._vmapped import gradients_of
 from gradshape.clipping.rules import Call, LayerGradients

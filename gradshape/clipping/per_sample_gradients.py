@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from gradshape import _validate
-from gradshape.clipping._claims import held
 from gradshape.clipping._closed_form import closed_form
-from gradshape.clipping._kinds import refuse_unknown_kinds
+from gradshape.clipping._exact_gradients import exact_gradients
 from gradshape.clipping._microbatches import MicrobatchedGradients, ZeroGradients
+from gradshape.clipping._module_locks import held
 from gradshape.clipping._opacus_hooks import without_opacus_hooks
-from gradshape.clipping._ways import exact_gradients
+from gradshape.clipping._unsupported import refuse_unknown_kinds
 from gradshape.clipping.mixing import refuse_mixing
 from gradshape.clipping.protocol import LossFn, PerSample
 from gradshape.clipping.structure import Structure

@@ -23,7 +23,7 @@ from gradshape.clipping._independence import refuse_mixing_rows
 from gradshape.clipping._losses import is_known
 from gradshape.clipping._row_by_row import row_by_row
 from gradshape.clipping._row_check import RowCheck
-from gradshape.clipping._steps import takes_row_by_row
+from gradshape.clipping._sequential_models import takes_row_by_row
 from gradshape.clipping._vmapped import model_gradients
 from gradshape.clipping.protocol import LossFn, PerSample
 from gradshape.clipping.structure import Structure
