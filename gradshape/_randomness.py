@@ -115,8 +115,8 @@ def set_random_state(state: RandomState, device: torch.device) -> None:
 
 def torch_state(device: torch.device) -> tuple[Tensor, ...]:
     """Return the states of torch's generators alone, of the CPU and of ``device``, which is quicker."""
-    of_device = (torch.cuda.get_rng_state(device),) if device.type == "cuda" else ()
-    return torch.get_rng_state(), *of_device
+    others = (torch.cuda.get_rng_state(device),) if device.type == "cuda" else ()
+    return torch.get_rng_state(), *others
 
 
 def set_torch_state(state: Sequence[Tensor], device: torch.device) -> None:

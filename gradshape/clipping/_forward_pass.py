@@ -114,7 +114,7 @@ class Signature(NamedTuple):
     sizes: Hashable
     rest: Hashable
 
-    def of_any_batch(self, batch_size: int) -> Hashable:
+    def for_any_batch(self, batch_size: int) -> Hashable:
         """Return what passes through the same operations have in common, however many rows there are."""
         return _in_batches(self.sizes, batch_size), self.rest
 

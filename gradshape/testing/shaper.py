@@ -215,8 +215,8 @@ def weights_rows_wherever_they_stand(trial: ShaperTrial) -> None:
     squares = _squares(1)
     order = torch.randperm(_ROWS, generator=torch.Generator().manual_seed(0))
     straight, permuted = _run(_stack([trial.shaper]), squares), _run(_stack([trial.shaper]), squares[..., order])
-    for (weights, noise), (of_permuted, its_noise) in zip(straight, permuted, strict=True):
-        _demand_close(of_permuted, weights[..., order], "weights of permuted rows")
+    for (weights, noise), (its_weights, its_noise) in zip(straight, permuted, strict=True):
+        _demand_close(its_weights, weights[..., order], "weights of permuted rows")
         _demand_close(its_noise, noise, "noise of permuted rows")
 
 
@@ -263,8 +263,8 @@ def sees_its_own_batch_alone(trial: ShaperTrial) -> None:
     """Rows of other victims' batches change neither weights nor what is learned."""
     squares, places = _squares(2), torch.tensor([[0, 2, 5], [1, 2, 3]])
     member = torch.zeros(2, _ROWS).scatter(1, places, 1)
-    of_own = squares.gather(3, places.expand(_STEPS, _LAYERS, -1, -1))
-    expected = _run(_stack([trial.shaper] * 2), of_own)
+    own = squares.gather(3, places.expand(_STEPS, _LAYERS, -1, -1))
+    expected = _run(_stack([trial.shaper] * 2), own)
     for (weights, noise), (own_weights, own_noise) in zip(
         _run(_stack([trial.shaper] * 2), squares, member), expected, strict=True
     ):
@@ -306,8 +306,8 @@ def _demand_below(weigh: SampleWeights | Shaper, norms: Tensor, bound: float) ->
     if not len(norms) or bound == math.inf:
         return
     # Of two layers that have equal shares of the norm.
-    of_layers = norms.expand(_LAYERS, -1) / _LAYERS**0.5 if is_per_layer(weigh) else norms
-    left = torch.atleast_2d(of_layers * weigh.weights(of_layers)).norm(dim=0)
+    layer_norms = norms.expand(_LAYERS, -1) / _LAYERS**0.5 if is_per_layer(weigh) else norms
+    left = torch.atleast_2d(layer_norms * weigh.weights(layer_norms)).norm(dim=0)
     most = float(left.max())
     demand(
         most <= bound * (1 + 1e-12), f"{weigh.label} leaves a norm of {most:g}, and says that none exceeds {bound:g}"
@@ -344,8 +344,8 @@ def gives_the_same_on_the_device(trial: ShaperTrial) -> None:
     squares = _squares(2)
     here = _run(_stack([trial.shaper] * 2), squares)
     there = _run(_stack([trial.shaper] * 2, device=trial.device), squares.to(trial.device))
-    for of_device, of_cpu in zip(there, here, strict=True):
-        for name, found, expected in zip(("weights", "noise"), of_device, of_cpu, strict=True):
+    for results, references in zip(there, here, strict=True):
+        for name, found, expected in zip(("weights", "noise"), results, references, strict=True):
             demand(found.device.type == torch.device(trial.device).type, f"{name} lie on {found.device}")
             _demand_close(found.cpu(), expected, f"{name} on {trial.device}")
 

@@ -13,7 +13,7 @@ from gradshape.clipping._batch_axes import BatchAxes
 from gradshape.clipping._forward_pass import ForwardPass
 from tests.clipping.naive import PER_SAMPLE_LOSS, filled, labels, norm, per_sample_gradients, randn
 
-Checked = tuple[_exact_gradients._Way, PerSample, bool]
+Checked = tuple[_exact_gradients._Method, PerSample, bool]
 
 
 class Skipping(nn.Module):
@@ -159,8 +159,8 @@ def test_a_bounded_number_of_signatures_is_remembered(monkeypatch: pytest.Monkey
     for rows in range(1, 9):
         step(model, rows)
         known = _exact_gradients._known[model]
-        assert len(known.passes) <= 3
-        assert len(known.sizes) <= 3
+        assert len(known.by_signature) <= 3
+        assert len(known.by_size) <= 3
 
 
 def test_python_s_and_numpy_s_generators_are_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
