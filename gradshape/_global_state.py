@@ -37,7 +37,7 @@ def _read_anomaly() -> tuple[bool, bool]:
 
 
 def _float32_backends() -> list[Any]:
-    """What has a precision of its own for float32 products; nothing in old versions of PyTorch."""
+    """Return what has a precision of its own for float32 products; nothing in old versions of PyTorch."""
     backends: Any = torch.backends
     if not hasattr(backends, "fp32_precision"):
         return []

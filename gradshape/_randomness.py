@@ -37,7 +37,7 @@ class HostState:
         np.random.set_state(self.numpy)  # noqa: NPY002
 
     def equals(self, other: "HostState") -> bool:
-        """Whether the two give the same numbers."""
+        """Return whether the two give the same numbers."""
         one, two = self.numpy, other.numpy
         same = self.python == other.python and one.keys() == two.keys()
         return same and one["state"]["pos"] == two["state"]["pos"] and _equal(one["state"]["key"], two["state"]["key"])

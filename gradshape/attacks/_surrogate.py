@@ -84,5 +84,5 @@ class PointBudget:
         return cls(points, mass / points)
 
     def fill(self, budget: int) -> Tensor:
-        """``(budget,)`` int64: the place of the point that each poison row copies."""
+        """Return ``(budget,)`` int64: the place of the point that each poison row copies."""
         return torch.arange(budget) % self.points

@@ -177,7 +177,7 @@ class Attack(ABC):
 
     @abstractmethod
     def budget(self, train_rows: int) -> int:
-        """Exact number of poison rows for ``train_rows`` clean rows."""
+        """Return the exact number of poison rows for ``train_rows`` clean rows."""
 
     @abstractmethod
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
@@ -209,7 +209,7 @@ class Attack(ABC):
         return None
 
     def triggered(self, rows: Split) -> Split | None:
-        """``rows`` with the attack's trigger and their true labels, without those of the claimed class.
+        """Return ``rows`` with the attack's trigger and their true labels, without those of the claimed class.
 
         ``None`` if it has no trigger.
         """

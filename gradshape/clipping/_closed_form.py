@@ -22,7 +22,7 @@ from gradshape.clipping.structure import Structure
 
 @torch.no_grad()
 def closed_form(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor) -> BookKeptGradients | None:
-    """The per-sample gradients of Linear layers with ReLU between, under a loss whose gradient is known, else ``None``.
+    """Take per-sample gradients of Linear layers with ReLU between if the gradient of the loss is known, else ``None``.
 
     Args:
         structure: the model.

@@ -127,7 +127,7 @@ def _in_batches(sizes: Any, batch_size: int) -> Hashable:
 
 
 def _rounds_factors(device: torch.device) -> bool:
-    """Whether products of float32 round their factors to fewer digits."""
+    """Return whether products of float32 round their factors to fewer digits."""
     if torch.get_float32_matmul_precision() != "highest":
         return True
     return device.type == "cuda" and (torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32)

@@ -28,7 +28,7 @@ def modules_in_order(model: nn.Module) -> list[nn.Module] | None:
 
 
 def takes_row_by_row(model: nn.Module) -> bool:
-    """Whether ``model`` is known to give a row of a batch what it gives that row alone, and to leave the rows alone."""
+    """Return whether ``model`` is known to give every row what it gives that row alone, and to write to none."""
     modules, first = modules_in_order(model), True
     if not modules:
         return False

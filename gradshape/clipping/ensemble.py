@@ -48,7 +48,7 @@ class EnsembleGradients:
     parts: Sequence[tuple[LayerGradients, Mapping[str, str]]] = field(repr=False)
 
     def weighted_sum(self, weights: Tensor) -> dict[str, Tensor]:
-        """``sum_i weights_ki g_ki`` for ``(K, B)`` weights, or ``(L, K, B)``: ``(K, *shape)`` for each parameter."""
+        """Return ``sum_i weights_ki g_ki`` for ``(K, B)`` or ``(L, K, B)`` weights: ``(K, *shape)`` a parameter."""
         sums = {}
         for place, (gradients, names) in enumerate(self.parts):
             layer_weights = weights if weights.dim() == 2 else weights[place]
@@ -171,7 +171,7 @@ class ModelEnsemble:
         return logits
 
     def _is_exact(self, parameters: Mapping[str, Tensor], x: Tensor, y: Tensor) -> bool:
-        """Whether the first model gives a few of its rows what plain autograd gives them alone, in float64.
+        """Return whether the first model gives a few of its rows what plain autograd gives them alone, in float64.
 
         Raises:
             RuntimeError: ``vmap`` does not know an operation.

@@ -35,13 +35,13 @@ def check_attack(attack: Attack, *, dataset: Dataset | None = None, device: str 
     """Check all that an attack promises.
 
     Args:
-        attack: yours.
-        dataset: what it is tried on; small ones of several kinds if omitted, as far as it can be made on them.
-        device: where else than on the CPU it is tried.
+        attack: the attack to check.
+        dataset: the data set to try it on; by default small ones of several kinds, those that it can be made on.
+        device: a device to try it on besides the CPU, such as ``cuda``.
 
     Raises:
-        BrokenPromise: which promise is broken, and by which value.
-        ValueError: there is no data set that it can be made on.
+        BrokenPromise: a promise is broken; the error names the promise and the value that breaks it.
+        ValueError: the attack can be made on none of the data sets.
 
     >>> from gradshape.attacks import LabelFlip
     >>> check_attack(LabelFlip(0.1))
@@ -91,7 +91,7 @@ def suitable(attack: Attack, dataset: Dataset | None = None) -> dict[str, Datase
 
 @dataclass(eq=False)
 class AttackTrial:
-    """An attack on one data set, with all that it can be told."""
+    """An attack on one data set, with all that an attack can be told."""
 
     attack: Attack
     name: str
@@ -196,7 +196,7 @@ def says_in_words_why_it_is_unsuitable(trial: AttackTrial) -> None:
 
 
 def keeps_the_budget(trial: AttackTrial) -> None:
-    """There are as many rows as the budget says, of a targeted attack at most as many for each target."""
+    """The attack crafts as many rows as the budget says; a targeted attack at most as many for each target."""
     poison, count = trial.poison, trial.count
     demand(
         isinstance(count, int) and count >= 0,
@@ -234,7 +234,7 @@ def keeps_features_in_range(trial: AttackTrial) -> None:
 
 
 def gives_labels_of_the_task(trial: AttackTrial) -> None:
-    """Labels are classes that there are, of a regression task numbers in [0, 1]."""
+    """Labels are classes of the data set, or numbers in [0, 1] for a regression task."""
     y, most = trial.poison.y, 1 if trial.dataset.regression else trial.dataset.num_classes - 1
     outside = y[~((y >= 0) & (y <= most))]
     demand(not len(outside), f"{len(outside)} labels on {trial.name} such as {_first(outside)}, expected [0, {most}]")
@@ -266,7 +266,7 @@ def crafts_the_same_from_the_same_seed(trial: AttackTrial) -> None:
 
 
 def crafts_anew_from_another_seed(trial: AttackTrial) -> None:
-    """An attack that draws from its generator gives other poison by another seed; any other the same."""
+    """Another seed gives other poison if the attack draws from its generator, and the same if it does not."""
     others = [trial.craft(torch.Generator().manual_seed(seed)) for seed in (2, 3)]
     found = len({poison.fingerprint for poison in (trial.poison, *others)})
     if trial.draws:

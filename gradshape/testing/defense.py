@@ -36,14 +36,14 @@ def check_defense(
     """Check all that a defence promises.
 
     Args:
-        defense: yours.
-        dataset: what it is tried on; small ones of classes and of values if omitted, as far as it suits them.
-        recipe: what it defends; a network and a ridge regression if omitted, as far as it suits them.
-        device: where else than on the CPU victims are trained under it. Rows are filtered on the CPU.
+        defense: the defence to check.
+        dataset: the data set to try it on; by default small ones of classes and of values, those that it suits.
+        recipe: the recipe to defend; by default a network and a ridge regression, those that it suits.
+        device: a device to train victims on besides the CPU, such as ``cuda``. Rows are filtered on the CPU.
 
     Raises:
-        BrokenPromise: which promise is broken, and by which value.
-        ValueError: it suits no such data set and recipe.
+        BrokenPromise: a promise is broken; the error names the promise and the value that breaks it.
+        ValueError: the defence suits none of the data sets and recipes.
 
     >>> from gradshape.defenses import SphereFilter
     >>> check_defense(SphereFilter(0.1))
@@ -85,7 +85,7 @@ def datasets() -> dict[str, Dataset]:
 
 @dataclass(eq=False)
 class DefenseTrial:
-    """A defence on one data set, the last rows of which are poison for once."""
+    """A defence on one data set, whose last rows count as poison."""
 
     defense: Defense
     name: str
@@ -188,7 +188,7 @@ def keeps_a_row_of_every_class(trial: DefenseTrial) -> None:
 
 
 def passes_the_checks_of_the_call(trial: DefenseTrial) -> None:
-    """``filter``, which checks all of this, raises nothing, and neither does the harness, in a thread of its own."""
+    """Neither ``filter``, which checks all of this, nor ``rows_to_keep``, in a thread of its own, raises an error."""
     train = trial.dataset.train
     trial.defense.filter(trial.suspect(), generator=torch.Generator().manual_seed(1))
     rows_to_keep(

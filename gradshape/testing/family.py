@@ -1,4 +1,4 @@
-"""What every family of stacks promises: a way of training that `train_victims` may ask first."""
+"""What every family of stacks promises, which is a way of training that ``train_victims`` may ask first."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -23,13 +23,13 @@ def check_family(family: Family, recipe: AnyRecipe, *, dataset: Dataset | None =
     """Check all that a family promises.
 
     Args:
-        family: yours.
-        recipe: of victims that it takes, with few epochs: they are trained some dozen times.
-        dataset: what they are trained on; blobs of five features in three classes if ``None``.
-        device: where else than on the CPU they are trained.
+        family: the family to check.
+        recipe: a recipe of victims that it takes, with few epochs: they are trained some dozen times.
+        dataset: the data set to train them on; by default blobs of five features in three classes.
+        device: a device to train them on besides the CPU, such as ``cuda``.
 
     Raises:
-        BrokenPromise: which promise is broken, and by which value.
+        BrokenPromise: a promise is broken; the error names the promise and the value that breaks it.
 
     >>> from gradshape.training import SGD
     >>> from gradshape.training._dense.family import DenseFamily

@@ -31,11 +31,11 @@ def check_shaper(shaper: Shaper | Part, *, device: str = "cpu") -> None:
     """Check all that a shaper, or a part of one, promises.
 
     Args:
-        shaper: yours.
-        device: where else than on the CPU it is tried.
+        shaper: the shaper, or part, to check.
+        device: a device to try it on besides the CPU, such as ``cuda``.
 
     Raises:
-        BrokenPromise: which promise is broken, and by which value.
+        BrokenPromise: a promise is broken; the error names the promise and the value that breaks it.
 
     >>> from gradshape.shaping import Normalize
     >>> check_shaper(Clip(4.0) | Normalize() | Noise(0.1))
