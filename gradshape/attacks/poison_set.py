@@ -58,7 +58,7 @@ class PoisonSet:
 
     @classmethod
     def empty(cls, dataset: Dataset) -> "PoisonSet":
-        """Return no poison for ``dataset``."""
+        """Return an empty poison set for ``dataset``."""
         none = torch.empty(0, dtype=torch.int64)
         return cls(
             torch.empty(0, *dataset.input_shape, dtype=torch.float32),

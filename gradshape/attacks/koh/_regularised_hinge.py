@@ -33,7 +33,7 @@ class AddedRows:
 
     @classmethod
     def none(cls, like: Tensor) -> "AddedRows":
-        """Return no rows, of the width of ``like``."""
+        """Return no rows, as wide as ``like``."""
         return cls(like[:0], like.new_zeros(0))
 
 
