@@ -9,8 +9,8 @@ that each promise is a test of its own::
         check()
 
 A kit is one module. Its ``PROMISES`` are functions that are named by what they promise, look at one trial of the
-object, and ``demand`` what has to hold; ``promise`` has those that objects of several kinds make. A kit for another seam
-is one more module of this form.
+object, and ``demand`` what has to hold; ``promise`` has those that objects of several kinds make. A kit for another
+seam is one more module of this form.
 """
 
 from gradshape.testing.attack import attack_checks, check_attack
