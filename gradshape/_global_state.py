@@ -37,14 +37,14 @@ def _read_anomaly() -> tuple[bool, bool]:
 
 
 def _float32_backends() -> list[Any]:
-    """What has a precision of its own for float32 products; nothing in old versions of PyTorch."""
+    """Return what has a precision of its own for float32 products; nothing in old versions of PyTorch."""
     backends: Any = torch.backends
     if not hasattr(backends, "fp32_precision"):
         return []
-    of_processor, of_gpu = backends.mkldnn, backends.cudnn
+    onednn, cudnn = backends.mkldnn, backends.cudnn
     return [
-        *(backends, backends.cuda.matmul, of_gpu.conv, of_gpu.rnn),
-        *(of_processor.matmul, of_processor.conv, of_processor.rnn),
+        *(backends, backends.cuda.matmul, cudnn.conv, cudnn.rnn),
+        *(onednn.matmul, onednn.conv, onednn.rnn),
     ]
 
 
@@ -93,13 +93,13 @@ def _write_numpy(state: tuple[Any, ...]) -> None:
     np.random.set_state((kind, np.frombuffer(keys, dtype=np.uint32), *place))  # noqa: NPY002
 
 
-_OF_THREAD: Mapping[str, _Setting] = {
+_THREAD_SETTINGS: Mapping[str, _Setting] = {
     "torch's number of threads": _Setting(torch.get_num_threads, torch.set_num_threads),
     "torch's default device": _Setting(torch.get_default_device, _write_device),
     "torch's gradient mode": _Setting(torch.is_grad_enabled, torch.set_grad_enabled),
     "NumPy's handling of errors": _Setting(np.geterr, lambda modes: np.seterr(**modes)),
 }
-_OF_PROCESS: Mapping[str, _Setting] = {
+_PROCESS_SETTINGS: Mapping[str, _Setting] = {
     "torch's default dtype": _Setting(torch.get_default_dtype, torch.set_default_dtype),
     "torch's deterministic mode": _Setting(
         _read_deterministic, lambda modes: torch.use_deterministic_algorithms(modes[0], warn_only=modes[1])
@@ -127,7 +127,7 @@ _before: State = {}
 
 def read() -> State:
     """Return the state by the names of its parts; two such states can be compared part by part."""
-    return _read({**_OF_THREAD, **_OF_PROCESS, **_GENERATORS})
+    return _read({**_THREAD_SETTINGS, **_PROCESS_SETTINGS, **_GENERATORS})
 
 
 @contextmanager
@@ -147,20 +147,20 @@ def restored() -> Iterator[None]:
     like, which draw from torch's own generator: one of them in another thread is disturbed by whoever draws from that
     generator meanwhile. In processes of their own (``--engine processes``) nobody disturbs anybody.
     """
-    of_thread = _read(_OF_THREAD)
+    thread_settings = _read(_THREAD_SETTINGS)
     _enter()
     try:
         yield
     finally:
         _leave()
-        _write(_OF_THREAD, of_thread)
+        _write(_THREAD_SETTINGS, thread_settings)
 
 
 def _enter() -> None:
     global _inside, _before
     with _lock:
         if not _inside:
-            _before = _read(_OF_PROCESS)
+            _before = _read(_PROCESS_SETTINGS)
             with _randomness.if_nobody_draws() as free:
                 _before |= _read(_GENERATORS) if free else {}
             torch.set_default_dtype(torch.float32)
@@ -173,7 +173,7 @@ def _leave() -> None:
         _inside -= 1
         if _inside:
             return
-        _write(_OF_PROCESS, _before)
+        _write(_PROCESS_SETTINGS, _before)
         # A training in another thread that draws from the generators restores them itself.
         with _randomness.if_nobody_draws() as free:
             if free and _before.keys() >= GENERATORS:

@@ -37,7 +37,7 @@ class HostState:
         np.random.set_state(self.numpy)  # noqa: NPY002
 
     def equals(self, other: "HostState") -> bool:
-        """Whether the two give the same numbers."""
+        """Return whether the two give the same numbers."""
         one, two = self.numpy, other.numpy
         same = self.python == other.python and one.keys() == two.keys()
         return same and one["state"]["pos"] == two["state"]["pos"] and _equal(one["state"]["key"], two["state"]["key"])
@@ -115,8 +115,8 @@ def set_random_state(state: RandomState, device: torch.device) -> None:
 
 def torch_state(device: torch.device) -> tuple[Tensor, ...]:
     """Return the states of torch's generators alone, of the CPU and of ``device``, which is quicker."""
-    of_device = (torch.cuda.get_rng_state(device),) if device.type == "cuda" else ()
-    return torch.get_rng_state(), *of_device
+    others = (torch.cuda.get_rng_state(device),) if device.type == "cuda" else ()
+    return torch.get_rng_state(), *others
 
 
 def set_torch_state(state: Sequence[Tensor], device: torch.device) -> None:

@@ -25,7 +25,7 @@ def member(kind: type[Enum], **values: object) -> None:
 
 
 def member_called(name: str, kind: type[E], value: str) -> E:
-    """The member of ``kind`` with this value; a ``ValueError`` that lists near matches if there is none."""
+    """Return the member of ``kind`` with this value; raise ``ValueError`` with near matches if there is none."""
     members: dict[str, E] = {one.value: one for one in kind}
     if value not in members:
         raise unknown(name, value, members)

@@ -309,7 +309,7 @@ def through_head(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor, nn.Linear
 
 
 def _alike(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors of logits ``(B, classes)`` stand for the same probabilities."""
+    """Return whether two tensors of logits ``(B, classes)`` stand for the same probabilities."""
     one, other = one.detach(), other.detach()
     return torch.equal(one, other) or torch.allclose(
         one.double().softmax(1), other.double().softmax(1), rtol=1e-4, atol=1e-6, equal_nan=True
@@ -317,7 +317,7 @@ def _alike(one: Tensor, other: Tensor) -> bool:
 
 
 def is_plain(module: nn.Module, kinds: Collection[type[nn.Module]]) -> bool:
-    """Whether a module does in a forward pass what its type says: one of ``kinds`` itself, without hooks.
+    """Return whether a module does in a forward pass what its type says: one of ``kinds`` itself, without hooks.
 
     >>> is_plain(nn.ReLU(), {nn.ReLU}), is_plain(nn.ReLU6(), {nn.Hardtanh})
     (True, False)

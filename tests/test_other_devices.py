@@ -9,13 +9,16 @@ import torch
 from gradshape import models
 from gradshape.attacks import Attack
 from gradshape.clipping import per_sample
+from gradshape.data import Dataset
+from gradshape.defenses import GradientShaping
 from gradshape.shaping import AdaptiveNoise, Clip, Noise, Normalize, QuantileClip, Shaper
-from gradshape.testing import Check, attack_checks, shaper_checks
-from gradshape.training import SGD, Adam, Recipe, Victim, train_victims
+from gradshape.testing import Check, attack_checks, defense_checks, family_checks, shaper_checks
+from gradshape.training import SGD, Adam, AnyRecipe, Family, Recipe, Victim, train_victims
 from tests.attacks.attacks import ATTACKS
 from tests.clipping.naive import PER_SAMPLE_LOSS, filled, labels, randn
 from tests.pretend import NAME, pretend_device
 from tests.shaping.parts import SHAPERS as ALL_SHAPERS
+from tests.testing.test_family import OURS as FAMILIES
 from tests.training.samples import blobs, random_rows
 
 SHAPERS = {
@@ -111,6 +114,19 @@ def test_poison_is_that_of_the_cpu(attack: Attack, device: str) -> None:
 @pytest.mark.parametrize("shaper", ALL_SHAPERS, ids=lambda shaper: shaper.label or "none")
 def test_weights_are_those_of_the_cpu(shaper: Shaper, device: str) -> None:
     gives_the_same_on_the_device(shaper_checks(shaper, device=device))
+
+
+@pytest.mark.parametrize(
+    ("family", "recipe", "data"),
+    [pytest.param(*ours, id=f"{type(ours[0]).__name__}-{ours[1].model}") for ours in FAMILIES],
+)
+def test_families_train_as_on_the_cpu(family: Family, recipe: AnyRecipe, data: Dataset, device: str) -> None:
+    gives_the_same_on_the_device(family_checks(family, recipe, dataset=data, device=device))
+
+
+@pytest.mark.parametrize("shaper", [Clip(0.3), QuantileClip(0.5) | Noise(0.1)], ids=lambda shaper: shaper.label)
+def test_victims_under_a_defense_are_those_of_the_cpu(shaper: Shaper | Clip, device: str) -> None:
+    gives_the_same_on_the_device(defense_checks(GradientShaping(shaper), device=device))
 
 
 def gives_the_same_on_the_device(checks: list[Check]) -> None:

@@ -39,21 +39,6 @@ class Differences:
     ratio: tuple[float | None, ...]
     cosine: tuple[float | None, ...]
 
-    @property
-    def mean_ratio(self) -> float | None:
-        """The mean ratio over the epochs that have one."""
-        return mean_over_epochs(self.ratio)
-
-    @property
-    def mean_cosine(self) -> float | None:
-        """The mean cosine over the epochs that have one."""
-        return mean_over_epochs(self.cosine)
-
-    @property
-    def cosine_spread(self) -> float | None:
-        """The standard deviation of the cosines over the epochs, the paper's measure of their steadiness (Fig. 7)."""
-        return spread_over_epochs(self.cosine)
-
 
 def magnitude_ratio(poison: Tensor, clean: Tensor) -> float | None:
     """Return ``|g_p| / |g_c|``: how many times as long one gradient is as another.
@@ -165,6 +150,8 @@ def mean_over_epochs(values: Iterable[float | None]) -> float | None:
 
 def spread_over_epochs(values: Sequence[float | None]) -> float | None:
     """Return the population standard deviation of the values that are known; ``None`` if none is.
+
+    Of the cosines it is the paper's measure of their steadiness (Fig. 7).
 
     >>> spread_over_epochs([1.0, None, 3.0])
     1.0

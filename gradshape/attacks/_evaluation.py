@@ -24,11 +24,11 @@ class Evaluation:
     loss: MarginLoss = field(default=Logistic())
 
     def value(self, theta: Tensor) -> Tensor:
-        """``(K,)`` values at the parameters ``theta`` ``(K, d)``."""
+        """Return ``(K,)`` values at the parameters ``theta`` ``(K, d)``."""
         return self.weight * self.loss.value(self.signs * (theta @ self.x.mT)).mean(-1)
 
     def gradient(self, theta: Tensor) -> Tensor:
-        """``(K, d)`` gradients of :meth:`value`."""
+        """Return ``(K, d)`` gradients of :meth:`value`."""
         slopes = self.signs * self.loss.slope(self.signs * (theta @ self.x.mT))
         return self.weight / len(self.signs) * (slopes @ self.x)
 
@@ -44,11 +44,11 @@ class ParameterDistance:
     goal: Tensor
 
     def value(self, theta: Tensor) -> Tensor:
-        """``(K,)`` values at the parameters ``theta`` ``(K, d)``."""
+        """Return ``(K,)`` values at the parameters ``theta`` ``(K, d)``."""
         return (theta - self.goal).square().sum(-1) / 2
 
     def gradient(self, theta: Tensor) -> Tensor:
-        """``(K, d)`` gradients of :meth:`value`."""
+        """Return ``(K, d)`` gradients of :meth:`value`."""
         return theta - self.goal
 
 

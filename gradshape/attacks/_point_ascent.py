@@ -24,7 +24,7 @@ class Poisoned(Protocol):
         ...
 
     def at(self, point: int) -> Tensor:
-        """``(d,)`` the point."""
+        """Return the point ``(d,)``."""
         ...
 
     def move(self, point: int, row: Tensor) -> None:
@@ -32,7 +32,7 @@ class Poisoned(Protocol):
         ...
 
     def gradient(self, point: int) -> Tensor:
-        """``(d,)`` gradient of ``loss`` with respect to the point."""
+        """Return the ``(d,)`` gradient of ``loss`` with respect to the point."""
         ...
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gradshape import _validate
-from gradshape.data import Split
+from gradshape.data import Split, stratified_order
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,14 +42,7 @@ def hold_out(data: Split, *, train: int, validation: int, generator: torch.Gener
     _validate.positive_int(train=train, validation=validation)
     if len(data) < 2:
         raise ValueError(f"{len(data)} training rows: expected at least 2, one to train on and one to validate by")
-    order = torch.randperm(len(data), generator=generator)
-    labels = data.y[order].cpu()
-    # A row's rank within its class, divided by the class size: every stretch of rows has the shares of the classes.
-    place = torch.empty(len(data), dtype=torch.float64)
-    for label in labels.unique():
-        members = (labels == label).nonzero()[:, 0]
-        place[members] = (torch.arange(len(members), dtype=torch.float64) + 0.5) / len(members)
-    order = order[place.argsort(stable=True)]
+    order = stratified_order(data.y, generator=generator)
     first = min(train, len(data) // 2)
     classes = data.y[order[:first]].unique()
     if len(classes) < 2:
@@ -91,5 +84,5 @@ class PointBudget:
         return cls(points, mass / points)
 
     def fill(self, budget: int) -> Tensor:
-        """``(budget,)`` int64: the place of the point that each poison row copies."""
+        """Return ``(budget,)`` int64: the place of the point that each poison row copies."""
         return torch.arange(budget) % self.points

@@ -95,7 +95,7 @@ class BadNetsPatch(Attack):
 
 
 def stamp(x: Tensor, *, size: int) -> Tensor:
-    """Copies of pictures with a white square, all channels 1, in the top left corner.
+    """Return copies of pictures with a white square, all channels 1, in the top left corner.
 
     Args:
         x: ``(..., C, H, W)`` in [0, 1].

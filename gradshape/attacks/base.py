@@ -14,7 +14,7 @@ from gradshape import _seeds
 from gradshape._own_thread import OwnThread
 from gradshape.attacks.poison_set import PoisonSet
 from gradshape.attacks.threat import Goal, ThreatModel
-from gradshape.data import Dataset, Loans, Split
+from gradshape.data import Dataset, GuardedCopies, Split
 from gradshape.training import AnyRecipe, State, TrainedModel
 
 
@@ -32,9 +32,6 @@ class Crafting:
     objective: float
 
 
-Progress = Callable[[Crafting], None]
-
-
 class VictimView:
     """What an attack sees of its victim while it crafts; asking for what its threat model does not grant raises.
 
@@ -44,7 +41,7 @@ class VictimView:
         threat: of the attack.
         dataset, recipe, parameters, target, device, intended, networks: as for :meth:`Attack.__call__`.
         progress: told how far the attack is.
-        loans: what the copies are lent by.
+        copies: makes the copies, and knows afterwards whether they were written to.
 
     Attributes:
         input_shape, num_classes, regression: always known.
@@ -58,14 +55,14 @@ class VictimView:
         *,
         recipe: AnyRecipe | None = None,
         parameters: State | None = None,
-        progress: Progress | None = None,
+        progress: Callable[[Crafting], None] | None = None,
         target: Split | None = None,
         device: torch.device | str = "cpu",
         intended: Tensor | None = None,
         networks: Sequence[TrainedModel] = (),
-        loans: Loans | None = None,
+        copies: GuardedCopies | None = None,
     ) -> None:
-        loans = loans or Loans()
+        copies = copies or GuardedCopies()
         self.device = torch.device(device)
         self.input_shape = dataset.input_shape
         self.num_classes = dataset.num_classes
@@ -74,18 +71,18 @@ class VictimView:
         self._progress = progress
 
         def rows(name: str, split: Split) -> Split:
-            return loans.lend_rows(name, split, device=self.device)
+            return copies.copy_of_rows(name, split, device=self.device)
 
         self._train = rows("train", dataset.train) if threat.training_data.granted else None
         self._candidates = rows("candidates", dataset.test) if threat.goal is Goal.TARGETED else None
         self._recipe = recipe if threat.algorithm.granted else None
         self._parameters: State | None = None
         if parameters is not None and threat.parameters.granted:
-            self._parameters = loans.lend_state("parameters", parameters, device=self.device)
+            self._parameters = copies.copy_of_state("parameters", parameters, device=self.device)
         self._target = None if target is None else rows("target", target)
-        self._intended = None if intended is None else loans.lend("intended", intended, device=self.device)
+        self._intended = None if intended is None else copies.copy_of("intended", intended, device=self.device)
         self._networks = [
-            TrainedModel(network.recipe, loans.lend_state(f"networks[{place}]", network.state))
+            TrainedModel(network.recipe, copies.copy_of_state(f"networks[{place}]", network.state))
             for place, network in enumerate(networks)
         ]
 
@@ -180,7 +177,7 @@ class Attack(ABC):
 
     @abstractmethod
     def budget(self, train_rows: int) -> int:
-        """Exact number of poison rows for ``train_rows`` clean rows."""
+        """Return the exact number of poison rows for ``train_rows`` clean rows."""
 
     @abstractmethod
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
@@ -192,7 +189,7 @@ class Attack(ABC):
         """
 
     def unsuitable(self, dataset: Dataset) -> str | None:
-        """Why it cannot be made on this data; ``None`` if it can. By default the tasks of the threat model decide."""
+        """Return why it cannot be made on this data, or ``None``. By default the tasks of the threat model decide."""
         if dataset.regression:
             return None if self.threat.regression else "it attacks classifiers, and this is a regression task"
         classes = dataset.num_classes
@@ -212,7 +209,7 @@ class Attack(ABC):
         return None
 
     def triggered(self, rows: Split) -> Split | None:
-        """``rows`` with the attack's trigger and their true labels, without those of the claimed class.
+        """Return ``rows`` with the attack's trigger and their true labels, without those of the claimed class.
 
         ``None`` if it has no trigger.
         """
@@ -227,7 +224,7 @@ class Attack(ABC):
         recipe: AnyRecipe | None = None,
         parameters: State | None = None,
         target: Split | None = None,
-        progress: Progress | None = None,
+        progress: Callable[[Crafting], None] | None = None,
         device: torch.device | str = "cpu",
         intended: Tensor | None = None,
         networks: Sequence[TrainedModel] = (),
@@ -239,12 +236,15 @@ class Attack(ABC):
         back. So it can change no other result.
 
         Args:
-            dataset: the clean data. seed: source of all randomness: the same seed gives the same poison. recipe,
-            parameters: the victim's, for attacks that know them. target: test rows to be misclassified, for targeted
-            attacks. progress: called as the attack proceeds. device: where it computes. The poison is on the CPU, and
-            the same up to rounding wherever it is crafted. intended: ``(T,)`` int64 classes that the ``T`` targets are
-            to be taken for, for targeted attacks that craft for them. networks: what such attacks craft on: the
-            victim's base model, or substitutes for it.
+            dataset: the clean data.
+            seed: source of all randomness: the same seed gives the same poison.
+            recipe, parameters: the victim's, for attacks that know them.
+            target: test rows to be misclassified, for targeted attacks.
+            progress: called as the attack proceeds.
+            device: where it computes. The poison is on the CPU, and the same up to rounding wherever it is crafted.
+            intended: ``(T,)`` int64 classes that the ``T`` targets are to be taken for, for targeted attacks that craft
+                for them.
+            networks: what such attacks craft on: the victim's base model, or substitutes for it.
 
         Raises:
             ValueError: the attack cannot be made on this data, or ``craft`` broke a rule (number of
@@ -260,7 +260,7 @@ class Attack(ABC):
         if reason is not None:
             raise ValueError(f"{self.label} cannot be made on {dataset.name}: {reason}")
         self._check_call(dataset, target, intended, networks)
-        thread, loans = OwnThread[Crafting](), Loans()
+        thread, copies = OwnThread[Crafting](), GuardedCopies()
         view = VictimView(
             self.threat,
             dataset,
@@ -271,11 +271,11 @@ class Attack(ABC):
             device=device,
             intended=intended,
             networks=networks,
-            loans=loans,
+            copies=copies,
         )
         craft = partial(self.craft, view, count, generator=_seeds.stream(seed, "craft", self.stream))
         poison = thread.run(craft, hear=progress).cpu()
-        loans.check(f"attack {self.label}")
+        copies.check(f"attack {self.label}")
         self._check_count(poison, count)
         if len(poison):
             self._check(poison, len(poison), dataset)

@@ -72,7 +72,7 @@ class LabelFlip(ProportionalAttack):
         return PoisonSet(train.x[source], labels.clone(), source.clone(), torch.empty(0, dtype=torch.int64))
 
     def _moved(self, train: Split, classes: int, count: int, generator: torch.Generator) -> PoisonSet:
-        """Free flips to classes that occur, at the nearest points that pass the filter."""
+        """Draw free flips to classes that occur, at the nearest points that pass the filter."""
         assert self.feasible_quantile is not None
         source, labels = _free_flips(train, classes, count, generator)
         x = train.x.flatten(1).double()
@@ -92,14 +92,14 @@ class LabelFlip(ProportionalAttack):
 
 
 def _free_flips(train: Split, classes: int, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Rows, and for each a label drawn from the other classes."""
+    """Draw rows, and for each a label drawn from the other classes."""
     source = draw_rows(len(train), count, generator).to(train.y.device)
     shift = torch.randint(1, classes, (count,), generator=generator).to(train.y.device)
     return source, (train.y[source] + shift) % classes
 
 
 def feasible_flips(train: Split, num_classes: int, quantile: float) -> Tensor:
-    """Which label flips pass the sphere-and-slab filter of the label that they claim.
+    """Return which label flips pass the sphere-and-slab filter of the label that they claim.
 
     For class ``c`` with centroid ``mu_c`` the sphere is ``|x - mu_c| <= r_c``; the slab against class ``k`` is
     ``|v . (x - mu_c)| <= s_ck`` with ``v = (mu_c - mu_k) / |mu_c - mu_k|``. The radii are quantiles over the rows of

@@ -32,7 +32,7 @@ class Aims:
         return Aims(self.target[rows], self.base[rows], self.distance[rows])
 
     def cpu(self) -> "Aims":
-        """The same on the CPU."""
+        """Return the same on the CPU."""
         return Aims(self.target.cpu(), self.base.cpu(), self.distance.cpu())
 
 
@@ -58,7 +58,7 @@ class PoisonSet:
 
     @classmethod
     def empty(cls, dataset: Dataset) -> "PoisonSet":
-        """No poison for ``dataset``."""
+        """Return an empty poison set for ``dataset``."""
         none = torch.empty(0, dtype=torch.int64)
         return cls(
             torch.empty(0, *dataset.input_shape, dtype=torch.float32),
@@ -77,7 +77,7 @@ class PoisonSet:
         notes: Mapping[str, float] | None = None,
         aims: Aims | None = None,
     ) -> "PoisonSet":
-        """Rows that are added to the train rows; ``source`` is -1 for every row if omitted."""
+        """Return rows that are added to the train rows; ``source`` is -1 for every row if omitted."""
         origin = torch.full((len(y),), -1, dtype=torch.int64) if source is None else source
         return cls(x, y, origin, torch.empty(0, dtype=torch.int64), notes or {}, aims)
 
@@ -85,17 +85,17 @@ class PoisonSet:
         return len(self.y)
 
     def cpu(self) -> "PoisonSet":
-        """The same rows on the CPU."""
+        """Return the same rows on the CPU."""
         aims = None if self.aims is None else self.aims.cpu()
         return PoisonSet(self.x.cpu(), self.y.cpu(), self.source.cpu(), self.replaced.cpu(), self.notes, aims)
 
     def select(self, rows: Tensor) -> "PoisonSet":
-        """The poison rows at these places, ``(m,)`` int64, as a set that is added; its notes are left out."""
+        """Return the poison rows at these places, ``(m,)`` int64, as a set that is added; its notes are left out."""
         aims = None if self.aims is None else self.aims[rows]
         return PoisonSet.added(self.x[rows], self.y[rows], source=self.source[rows], aims=aims)
 
     def against(self, target: int) -> "PoisonSet":
-        """The rows that are for the target at this place, in the order in which the attack would use them.
+        """Return the rows that are for the target at this place, in the order in which the attack would use them.
 
         Raises:
             ValueError: the set does not say which target its rows are for.
@@ -110,7 +110,7 @@ class PoisonSet:
         return Split(self.x, self.y)
 
     def among(self, train: Split) -> PoisonedRows:
-        """These rows among the clean ones that they are added to, or take the place of."""
+        """Return these rows among the clean ones that they are added to, or take the place of."""
         return PoisonedRows(train, self.rows, self.replaced)
 
     @cached_property

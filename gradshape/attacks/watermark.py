@@ -89,7 +89,7 @@ class Watermark(Attack):
 
 
 def overlay(base: Tensor, other: Tensor, *, alpha: float) -> Tensor:
-    """``clip((1 - alpha) base + alpha other, 0, 1)``, row by row.
+    """Return ``clip((1 - alpha) base + alpha other, 0, 1)``, row by row.
 
     Args:
         base, other: ``(n, *shape)`` float32 in [0, 1].

@@ -1,7 +1,7 @@
 """Per-sample gradients: their norms, their clipped mean and their sum under any weights.
 
-Nothing here keeps a gradient per sample where a closed form gives norm and sum without it. ``_ways`` chooses the
-fastest way that is exact for a model: ``_closed_form`` for plain dense networks, ``_book_keeping`` in one pass,
+Nothing here keeps a gradient per sample where a closed form gives norm and sum without it. ``_exact_gradients`` chooses
+the fastest way that is exact for a model: ``_closed_form`` for plain dense networks, ``_book_keeping`` in one pass,
 ``_vmapped`` by ``torch.func``, or ``_row_by_row``; ``_row_check`` compares what they give with plain autograd, and
 ``_independence`` refuses models that mix rows.
 """

@@ -64,8 +64,8 @@ class BookKeptGradients:
             places = [self.layers.index(layer) for layer in other.layers]
             sums.update(other.weighted_sum(weights if weights.dim() == 1 else weights[places], only=only))
         # In the model's order. Parameters that the losses do not depend on have gradient 0.
-        wanted = self.parameters if only is None else {n: p for n, p in self.parameters.items() if owner(n) in only}
-        return {name: sums[name].to(p.dtype) if name in sums else torch.zeros_like(p) for name, p in wanted.items()}
+        chosen = self.parameters if only is None else {n: p for n, p in self.parameters.items() if owner(n) in only}
+        return {name: sums[name].to(p.dtype) if name in sums else torch.zeros_like(p) for name, p in chosen.items()}
 
 
 def book_keeping(forward: ForwardPass, axes: Mapping[str, BatchAxes]) -> BookKeptGradients | None:

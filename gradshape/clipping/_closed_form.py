@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from gradshape.clipping._book_keeping import BookKeptGradients
 from gradshape.clipping._losses import known_gradient
-from gradshape.clipping._steps import steps_of
+from gradshape.clipping._sequential_models import modules_in_order
 from gradshape.clipping.protocol import LossFn, layer_names
 from gradshape.clipping.rules import LayerGradients
 from gradshape.clipping.rules._linear_layer import OneRow
@@ -22,7 +22,7 @@ from gradshape.clipping.structure import Structure
 
 @torch.no_grad()
 def closed_form(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor) -> BookKeptGradients | None:
-    """The per-sample gradients of Linear layers with ReLU between, under a loss whose gradient is known, else ``None``.
+    """Take per-sample gradients of Linear layers with ReLU between if the gradient of the loss is known, else ``None``.
 
     Args:
         structure: the model.
@@ -64,7 +64,7 @@ class _Chain:
 
 def _chain(model: nn.Module) -> _Chain | None:
     """Return the Linear layers of a plain dense network; ``None`` if a forward pass may do anything else."""
-    steps = steps_of(model)
+    steps = modules_in_order(model)
     if not steps:
         return None
     flattens = type(steps[0]) is nn.Flatten and steps[0].start_dim == 1 and steps[0].end_dim == -1

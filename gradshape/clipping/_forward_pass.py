@@ -114,7 +114,7 @@ class Signature(NamedTuple):
     sizes: Hashable
     rest: Hashable
 
-    def of_any_batch(self, batch_size: int) -> Hashable:
+    def for_any_batch(self, batch_size: int) -> Hashable:
         """Return what passes through the same operations have in common, however many rows there are."""
         return _in_batches(self.sizes, batch_size), self.rest
 
@@ -127,7 +127,7 @@ def _in_batches(sizes: Any, batch_size: int) -> Hashable:
 
 
 def _rounds_factors(device: torch.device) -> bool:
-    """Whether products of float32 round their factors to fewer digits."""
+    """Return whether products of float32 round their factors to fewer digits."""
     if torch.get_float32_matmul_precision() != "highest":
         return True
     return device.type == "cuda" and (torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32)

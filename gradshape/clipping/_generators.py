@@ -54,7 +54,7 @@ class Drawn:
 
 
 class Draws:
-    """Watches from its making on what is drawn.
+    """Watches what is drawn, from the moment that it is made.
 
     Args:
         device: the device whose generator counts, beside that of the CPU.

@@ -40,7 +40,7 @@ def cross_entropy_gradient(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def is_known(loss_fn: LossFn) -> bool:
-    """Whether ``loss_fn`` is a plain ``nn.CrossEntropyLoss``, which takes every row on its own."""
+    """Return whether ``loss_fn`` is a plain ``nn.CrossEntropyLoss``, which takes every row on its own."""
     return (
         type(loss_fn) is nn.CrossEntropyLoss
         and loss_fn.reduction == "none"

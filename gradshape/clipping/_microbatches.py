@@ -34,8 +34,8 @@ class ZeroGradients:
         return self.squares.sum(0)
 
     def weighted_sum(self, weights: Tensor, *, only: Collection[str] | None = None) -> dict[str, Tensor]:
-        wanted = {name: p for name, p in self.structure.parameters.items() if only is None or owner(name) in only}
-        return {name: torch.zeros_like(p) for name, p in wanted.items()}
+        chosen = {name: p for name, p in self.structure.parameters.items() if only is None or owner(name) in only}
+        return {name: torch.zeros_like(p) for name, p in chosen.items()}
 
 
 class MicrobatchedGradients:

@@ -37,7 +37,7 @@ class RowCheck:
             self._weights, self._sum = _weighted_sum(forward)
 
     def agrees_in_batch(self, gradients: PerSample) -> bool:
-        """Whether the sum under random weights is that of autograd in the graph of the batch."""
+        """Return whether the sum under random weights is that of autograd in the graph of the batch."""
         if self._weights is None:
             return not bool(gradients.squares.any())
         rounding = self._forward.rounding
@@ -47,7 +47,7 @@ class RowCheck:
         return within(differences, sizes, _tolerance.same_pass(rounding), rounding)
 
     def agrees_alone(self, gradients: PerSample) -> bool:
-        """Whether rows have the norms and the gradients that they have alone; true where that cannot be compared.
+        """Return whether rows have the norms and the gradients that they have alone; true where that cannot be told.
 
         Rounding may put a row to the other side of a kink, in one pass of two, so that one row of three may differ but
         in float64.
@@ -58,7 +58,7 @@ class RowCheck:
         return wrong == 0 or (self._forward.rounding > 1e-12 and 2 * wrong < len(self._alone))
 
     def conclusive(self, gradients: PerSample) -> bool:
-        """Whether the check would have shown a fault in any layer: rows that are all alike show none."""
+        """Return whether the check would have shown a fault in any layer: rows that are all alike show none."""
         squares = gradients.squares
         if squares.shape[1] == 1:
             return True

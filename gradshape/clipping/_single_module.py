@@ -67,7 +67,7 @@ def module_gradients(
 
 
 def _is_flat(call: RecordedCall) -> bool:
-    """Whether every tensor is an argument itself, and none is part of a list, tuple or dict."""
+    """Return whether every tensor is an argument itself, and none is part of a list, tuple or dict."""
     return not any(
         isinstance(value, tuple | list | dict) and tensors_in(value) for value in (*call.args, *call.kwargs.values())
     )

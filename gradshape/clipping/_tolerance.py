@@ -9,17 +9,17 @@ from gradshape.clipping.protocol import owner
 
 
 def same_pass(eps: float) -> float:
-    """Relative tolerance for sums that are taken from one forward pass: they differ in the last products only."""
+    """Return the relative tolerance for sums from one forward pass: they differ in the last products only."""
     return _graded(eps, 1e-6, 1e-3, 2e-2, 1e-1)
 
 
 def other_pass(eps: float) -> float:
-    """Relative tolerance for gradients from two forward passes, which may round to either side of a kink."""
+    """Return the relative tolerance for gradients from two forward passes, which may round to either side of a kink."""
     return _graded(eps, 1e-5, 2e-2, 1e-1, 3e-1)
 
 
 def losses(eps: float) -> float:
-    """Relative tolerance for losses from two forward passes."""
+    """Return the relative tolerance for losses from two forward passes."""
     return _graded(eps, 1e-7, 1e-4, 3e-2, 1e-1)
 
 
@@ -33,7 +33,7 @@ def layer_sizes(gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def within(differences: Mapping[str, Tensor], sizes: Mapping[str, Tensor], tolerance: float, rounding: float) -> bool:
-    """Whether no layer differs by more than rounding.
+    """Return whether no layer differs by more than rounding.
 
     A layer's gradient may be nothing but rounding errors, such as that of a bias before a normalisation. Differences
     that are not finite are none.

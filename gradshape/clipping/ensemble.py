@@ -16,12 +16,12 @@ from torch.nn import functional
 
 from gradshape.clipping import _tolerance
 from gradshape.clipping._batch_axes import batch_axes
-from gradshape.clipping._claims import held
 from gradshape.clipping._forward_pass import ForwardPass
 from gradshape.clipping._generators import Draws
 from gradshape.clipping._independence import checked_rows
+from gradshape.clipping._module_locks import held
 from gradshape.clipping._recording import Layer, layers_in, watched
-from gradshape.clipping._steps import takes_row_by_row
+from gradshape.clipping._sequential_models import takes_row_by_row
 from gradshape.clipping._tolerance import layer_sizes, within
 from gradshape.clipping._vmapped import gradients_of
 from gradshape.clipping.rules import Call, LayerGradients
@@ -48,7 +48,7 @@ class EnsembleGradients:
     parts: Sequence[tuple[LayerGradients, Mapping[str, str]]] = field(repr=False)
 
     def weighted_sum(self, weights: Tensor) -> dict[str, Tensor]:
-        """``sum_i weights_ki g_ki`` for ``(K, B)`` weights, or ``(L, K, B)``: ``(K, *shape)`` for each parameter."""
+        """Return ``sum_i weights_ki g_ki`` for ``(K, B)`` or ``(L, K, B)`` weights: ``(K, *shape)`` a parameter."""
         sums = {}
         for place, (gradients, names) in enumerate(self.parts):
             layer_weights = weights if weights.dim() == 2 else weights[place]
@@ -171,7 +171,7 @@ class ModelEnsemble:
         return logits
 
     def _is_exact(self, parameters: Mapping[str, Tensor], x: Tensor, y: Tensor) -> bool:
-        """Whether the first model gives a few of its rows what plain autograd gives them alone, in float64.
+        """Return whether the first model gives a few of its rows what plain autograd gives them alone, in float64.
 
         Raises:
             RuntimeError: ``vmap`` does not know an operation.

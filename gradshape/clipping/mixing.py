@@ -7,7 +7,7 @@ from gradshape.clipping.structure import Structure
 
 
 def normalizes_by_batch(module: nn.Module) -> bool:
-    """Whether a module, in its present mode, normalises with the statistics of the batch."""
+    """Return whether a module, in its present mode, normalises with the statistics of the batch."""
     # Without running statistics it uses those of the batch also in eval mode.
     return isinstance(module, _BatchNorm) and (module.training or module.running_mean is None)
 

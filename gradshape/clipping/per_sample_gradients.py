@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from gradshape import _validate
-from gradshape.clipping._claims import held
 from gradshape.clipping._closed_form import closed_form
-from gradshape.clipping._kinds import refuse_unknown_kinds
+from gradshape.clipping._exact_gradients import exact_gradients
 from gradshape.clipping._microbatches import MicrobatchedGradients, ZeroGradients
+from gradshape.clipping._module_locks import held
 from gradshape.clipping._opacus_hooks import without_opacus_hooks
-from gradshape.clipping._ways import exact_gradients
+from gradshape.clipping._unsupported import refuse_unsupported
 from gradshape.clipping.mixing import refuse_mixing
 from gradshape.clipping.protocol import LossFn, PerSample
 from gradshape.clipping.structure import Structure
@@ -233,6 +233,6 @@ def _checked(model: nn.Module, x: Tensor, y: Tensor, microbatch: int | None) -> 
     if x.dim() == 0 or y.dim() == 0 or len(x) != len(y):
         raise ValueError(f"x has shape {tuple(x.shape)}, y {tuple(y.shape)}: expected the same number of rows")
     structure = Structure.of(model)
-    refuse_unknown_kinds(structure)
+    refuse_unsupported(structure)
     refuse_mixing(structure)
     return structure

@@ -32,7 +32,7 @@ class PerSample(Protocol):
         ...
 
     def weighted_sum(self, weights: Tensor, *, only: Collection[str] | None = None) -> dict[str, Tensor]:
-        """``sum_i weights_i g_i`` for ``(B,)`` weights, or ``(L, B)``: one detached tensor per trainable parameter.
+        """Return ``sum_i weights_i g_i`` for ``(B,)`` or ``(L, B)`` weights: a detached tensor per trainable parameter.
 
         ``only`` names the layers whose sums are returned, which saves the work for the others; ``None`` for all.
         """

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from gradshape.clipping._claims import held
+from gradshape.clipping._module_locks import held
 from gradshape.clipping.protocol import Parameters
 
 

@@ -7,7 +7,7 @@ from gradshape import _validate
 
 
 def clip_weights(norms: Tensor, max_norm: float) -> Tensor:
-    """Factors ``w_i = min(1, max_norm / norms_i)`` that scale every per-sample gradient to norm ``max_norm`` at most.
+    """Return factors ``w_i = min(1, max_norm / norms_i)``, which scale every gradient to norm ``max_norm`` at most.
 
     Formal guarantee: for every finite norm, ``0 <= w_i <= 1`` and ``w_i * norms_i <= max_norm`` up to one rounding
     of ``norms.dtype``; ``w_i`` depends on ``norms_i`` alone.

@@ -68,7 +68,7 @@ class _Maximisers:
         return _Maximisers(self.nu[rows], self.u[rows], self.along[rows], self.bound[rows])
 
     def where(self, other: "_Maximisers", choose: Tensor) -> "_Maximisers":
-        """``other`` where ``choose``, else this."""
+        """Take ``other`` where ``choose``, else this."""
         return _Maximisers(
             torch.where(choose, other.nu, self.nu),
             torch.where(choose[:, None], other.u, self.u),
@@ -114,7 +114,7 @@ def _reach(size: Tensor, limit: Tensor, radius: float) -> Tensor:
 def _on_the_slab(
     problem: _BoxedBall, g: Tensor, side: Tensor, outside: _Maximisers, tolerance: float
 ) -> tuple[Tensor, Tensor]:
-    """Solutions with ``side * along = half_width``; ``outside`` has ``nu = 0`` and lies beyond the slab."""
+    """Return solutions with ``side * along = half_width``; ``outside`` has ``nu = 0`` and lies beyond the slab."""
     scale = g.norm(dim=1) * problem.radius
     step = (g @ problem.axis).abs().clamp_min(1e-12)
     inside = _solve(problem, g, side * step)

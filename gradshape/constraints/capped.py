@@ -38,7 +38,7 @@ def maximise_capped(one: SphereSlab, g: Tensor, *, normal: Tensor, least: Tensor
 
 
 def _on_the_cap(one: SphereSlab, g: Tensor, outside: Tensor, normal: Tensor, least: Tensor, tolerance: float) -> Tensor:
-    """Points with ``normal . x = least``; the maximisers ``outside`` are below it."""
+    """Return points with ``normal . x = least``; the maximisers ``outside`` are below it."""
 
     def above(x: Tensor) -> Tensor:
         return (x * normal).sum(1) - least

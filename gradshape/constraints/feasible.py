@@ -100,7 +100,7 @@ class SphereSlab:
         return cls(centroid, radius, axis, half_width=half_width, boxed=boxed)
 
     def contains(self, x: Tensor, *, tolerance: float = 1e-6) -> Tensor:
-        """``(n,)`` bool: which rows of ``x`` ``(n, d)`` are in the set, up to an absolute distance ``tolerance``."""
+        """Return ``(n,)`` bool: which rows of ``x`` ``(n, d)`` are in the set, up to a distance ``tolerance``."""
         rows = x.double()
         offset = rows - self.centroid
         inside: Tensor = offset.norm(dim=1) <= self.radius + tolerance
@@ -110,7 +110,7 @@ class SphereSlab:
         return inside
 
     def project(self, x: Tensor) -> Tensor:
-        """``(n, d)`` float64: the nearest point of the set to every row of ``x`` ``(n, d)``."""
+        """Return ``(n, d)`` float64: the nearest point of the set to every row of ``x`` ``(n, d)``."""
         offset = x.double() - self.centroid
         if self.boxed:
             u, _ = maximise_boxed(
@@ -219,20 +219,20 @@ class FeasibleSets:
         return cls(negative, positive)
 
     def for_class(self, label: int) -> SphereSlab:
-        """The set of class ``label``, 0 or 1."""
+        """Return the set of class ``label``, 0 or 1."""
         return self.positive if label else self.negative
 
     def within_box(self, boxed: bool = True) -> "FeasibleSets":
-        """The same sets, with or without the box ``[0, 1]^d``."""
+        """Return the same sets, with or without the box ``[0, 1]^d``."""
         return FeasibleSets(replace(self.negative, boxed=boxed), replace(self.positive, boxed=boxed))
 
     def contains(self, x: Tensor, y: Tensor, *, tolerance: float = 1e-6) -> Tensor:
-        """``(n,)`` bool: which rows of ``x`` ``(n, d)`` are in the set of their class in ``y`` ``(n,)``."""
+        """Return ``(n,)`` bool: which rows of ``x`` ``(n, d)`` are in the set of their class in ``y`` ``(n,)``."""
         positive = self.positive.contains(x, tolerance=tolerance)
         return torch.where(y == 1, positive, self.negative.contains(x, tolerance=tolerance))
 
     def project(self, x: Tensor, y: Tensor) -> Tensor:
-        """``(n, d)`` float64: for every row the nearest point of the set of its class."""
+        """Return ``(n, d)`` float64: for every row the nearest point of the set of its class."""
         rows = x.double().clone()
         for label in (0, 1):
             members = y == label

@@ -2,24 +2,27 @@
 
 from gradshape.data.base import Dataset, Split
 from gradshape.data.errors import DataError, DataUnavailable
+from gradshape.data.guarded_copies import GuardedCopies
 from gradshape.data.loading import fetch, info, load, names
-from gradshape.data.loans import Loans
 from gradshape.data.poisoned_rows import PoisonedRows
 from gradshape.data.source import PublishedFile, RawSplit, Source, register
+from gradshape.data.stratified import alternating_order, stratified_order
 
 __all__ = [
     "DataError",
     "DataUnavailable",
     "Dataset",
-    "Loans",
+    "GuardedCopies",
     "PoisonedRows",
     "PublishedFile",
     "RawSplit",
     "Source",
     "Split",
+    "alternating_order",
     "fetch",
     "info",
     "load",
     "names",
     "register",
+    "stratified_order",
 ]

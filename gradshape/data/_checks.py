@@ -55,7 +55,7 @@ def counted_classes(train: NDArray[Any], test: NDArray[Any]) -> int:
 
 
 def channels_last(shape: tuple[int, ...]) -> bool:
-    """Whether rows of this shape look like pictures with their channels last.
+    """Return whether rows of this shape look like pictures with their channels last.
 
     >>> channels_last((8, 8, 3)), channels_last((3, 8, 8)), channels_last((1, 4, 3))
     (True, False, False)

@@ -70,7 +70,7 @@ def read_bytes(path: Path, expected: str, *, most: int) -> bytes | bytearray:
 
 
 def unzipped(file: BinaryIO, *, most: int) -> bytearray:
-    """Unzip gzip streams that follow each other; of more than ``most`` bytes, return as many and one more.
+    """Unzip gzip streams that follow each other; stop one byte after ``most`` bytes.
 
     Raises:
         EOFError, ValueError, zlib.error: the file is truncated or damaged.

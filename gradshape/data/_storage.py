@@ -30,7 +30,7 @@ def data_root(root: str | os.PathLike[str] | None = None) -> Path:
 
 
 def offline() -> bool:
-    """Whether ``GRADSHAPE_OFFLINE`` forbids the network: set, and neither empty nor 0."""
+    """Return whether ``GRADSHAPE_OFFLINE`` forbids the network: set, and neither empty nor 0."""
     return os.environ.get("GRADSHAPE_OFFLINE", "") not in ("", "0")
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from gradshape import _digest
 from gradshape.data._checks import outside
 from gradshape.data._copies import Copier
+from gradshape.data.stratified import stratified_order
 
 # What copies the rows of a split; kept apart from it, so that a split that is sent to another process is plain rows.
 _copiers: "WeakKeyDictionary[Split, tuple[Copier, Copier]]" = WeakKeyDictionary()
@@ -135,14 +136,9 @@ def _draw(split: Split, count: int | None, num_classes: int, seed: int) -> Split
     if count < 1:
         raise ValueError(f"subset size {count!r}: expected at least 1 row")
     generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(split), generator=generator)
-    labels = split.y[order]
-    # A row's rank within its class, divided by the class size, orders the rows so that every prefix is balanced.
-    position = torch.arange(len(split), dtype=torch.float64)
-    for label in range(num_classes):
-        members = (labels == label).nonzero().squeeze(1)
-        position[members] = (torch.arange(len(members), dtype=torch.float64) + 0.5) / max(len(members), 1)
-    rows = order[position.argsort(stable=True)[:count]].sort().values
+    # The values of a regression are not balanced.
+    classes = split.y if num_classes else torch.zeros(len(split), dtype=torch.int64)
+    rows = stratified_order(classes, generator=generator)[:count].sort().values
     return Split(split.x[rows], split.y[rows])
 
 

@@ -86,7 +86,7 @@ class PoisonedRows:
 def _select(first: Tensor, second: Tensor, ids: Tensor) -> Tensor:
     """Return ``torch.cat([first, second])[ids]`` without putting all of both together."""
     selected = first.new_empty(len(ids), *first.shape[1:])
-    of_second = ids >= len(first)
-    selected[~of_second] = first[ids[~of_second]]
-    selected[of_second] = second[ids[of_second] - len(first)]
+    is_second = ids >= len(first)
+    selected[~is_second] = first[ids[~is_second]]
+    selected[is_second] = second[ids[is_second] - len(first)]
     return selected

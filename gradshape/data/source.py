@@ -29,7 +29,7 @@ class PublishedFile:
     instead: tuple[str, ...] = ()
 
     def present(self, folder: Path) -> bool:
-        """Whether this file, or all files that may stand for it, are in ``folder``."""
+        """Return whether this file, or all files that may stand for it, are in ``folder``."""
         if (folder / self.name).exists():
             return True
         return bool(self.instead) and all((folder / name).exists() for name in self.instead)

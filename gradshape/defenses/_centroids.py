@@ -22,7 +22,7 @@ class Centroids:
 
     @classmethod
     def from_rows(cls, rows: Split) -> "Centroids":
-        """The centroids of the classes of ``rows``; at least one row.
+        """Return the centroids of the classes of ``rows``; at least one row.
 
         >>> rows = Split(torch.tensor([[0.0], [0.5], [1.0]]), torch.tensor([0, 0, 2]))
         >>> Centroids.from_rows(rows).classes.tolist(), Centroids.from_rows(rows).means.tolist()
@@ -33,12 +33,12 @@ class Centroids:
         return cls(classes, torch.stack([x[rows.y == label].mean(0) for label in classes]))
 
     def own(self, y: Tensor) -> Tensor:
-        """``(N,)`` index into ``classes`` of each label of ``y``; -1 for labels that do not occur."""
+        """Return the ``(N,)`` index into ``classes`` of each label of ``y``; -1 for labels that do not occur."""
         place = torch.searchsorted(self.classes, y).clamp_max(len(self.classes) - 1)
         return torch.where(self.classes[place] == y, place, torch.full_like(place, -1))
 
     def nearest_other(self, rows: Split) -> Tensor:
-        """``(N,)`` index into ``classes`` of the other class whose centroid is nearest to each row.
+        """Return the ``(N,)`` index into ``classes`` of the other class whose centroid is nearest to each row.
 
         If there is one class only, it is that class.
         """
@@ -51,7 +51,7 @@ class Centroids:
 
 
 def distances_to_centroids(rows: Split) -> Tensor:
-    """``(N,)`` float64 ``|x - mu_y|``: the distance of each row from the centroid of its class.
+    """Return ``(N,)`` float64 ``|x - mu_y|``: the distance of each row from the centroid of its class.
 
     Koh, Steinhardt and Liang 2018, section 3: the L2 defence.
 
@@ -64,9 +64,10 @@ def distances_to_centroids(rows: Split) -> Tensor:
 
 
 def distances_between_centroids(rows: Split) -> Tensor:
-    """``(N,)`` float64 ``|v . (x - mu_y)|``: the distance of each row from the centroid of its class along the *unit*
-    vector ``v`` from there to the centroid of another class, the one that is nearest to the row. It is 0 if there is no
-    other class, or if the two centroids are the same.
+    """Return ``(N,)`` float64 ``|v . (x - mu_y)|``: distances of rows from the centroids of their classes along ``v``.
+
+    ``v`` is the *unit* vector from there to the centroid of another class, the one that is nearest to the row. The
+    distance is 0 if there is no other class, or if the two centroids are the same.
 
     Koh, Steinhardt and Liang 2018, section 3: the slab defence; they have two classes, and do not divide by the
     distance of the centroids, which changes no order then.

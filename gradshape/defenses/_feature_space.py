@@ -42,7 +42,7 @@ def suspect_features(train: Suspect, *, generator: torch.Generator) -> Tensor:
 
 
 def lacks_features(dataset: Dataset, recipe: AnyRecipe) -> str | None:
-    """Why there is no network whose features tell the rows of a class apart; ``None`` if there is one."""
+    """Return why there is no network whose features tell the rows of a class apart; ``None`` if there is one."""
     if not isinstance(recipe, Recipe):
         return f"it looks at the features of a network, and {recipe.model} is none"
     return lacks_classes(dataset)

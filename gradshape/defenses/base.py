@@ -107,7 +107,7 @@ class Suspect(Split):
 
     @classmethod
     def unknown(cls, rows: Split, assumptions: Assumptions) -> "Suspect":
-        """Rows of which nothing else is known."""
+        """Return rows of which nothing else is known."""
         regression = rows.y.is_floating_point()
         return cls(
             rows.x,
@@ -176,18 +176,18 @@ class Defense(ABC):
 
     @abstractmethod
     def label(self, recipe: AnyRecipe) -> str:
-        """Name for ids when it defends ``recipe``: letters, digits, ``.``, ``-`` and ``_``."""
+        """Return the name for ids when it defends ``recipe``: letters, digits, ``.``, ``-`` and ``_``."""
 
     def shape(self, recipe: AnyRecipe) -> AnyRecipe:
-        """The recipe to train with instead of ``recipe``; the same unless overridden."""
+        """Return the recipe to train with instead of ``recipe``; the same unless overridden."""
         return recipe
 
     def keep(self, train: Suspect, *, generator: torch.Generator) -> Tensor | None:
-        """``(N,)`` bool mask of the rows to train on, or ``None`` to keep all (the default)."""
+        """Return a ``(N,)`` bool mask of the rows to train on, or ``None`` to keep all (the default)."""
         return None
 
     def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:
-        """Why it cannot defend ``recipe`` on this data; ``None`` (the default) if it can."""
+        """Return why it cannot defend ``recipe`` on this data; ``None`` (the default) if it can."""
         return None
 
     @property

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gradshape import _seeds
 from gradshape._own_thread import OwnThread
-from gradshape.data import Loans, PoisonedRows, Split
+from gradshape.data import GuardedCopies, PoisonedRows, Split
 from gradshape.defenses.base import Defense, Suspect
 from gradshape.training import AnyRecipe, TrainedModel
 
@@ -47,7 +47,7 @@ def rows_to_keep(
     Raises:
         ValueError: as :meth:`Defense.filter`, or the defence wrote to what it was shown; the message names it.
     """
-    loans = Loans()
+    copies = GuardedCopies()
     present = rows.present
     order = present[torch.randperm(len(present), generator=_seeds.stream(seed, "filter order", secret))]
     shown = rows.rows(order)
@@ -57,16 +57,16 @@ def rows_to_keep(
         num_classes=num_classes,
         assumptions=defense.assumptions,
         recipe=recipe,
-        model=None if model is None else replace(model, state=loans.lend_state("model", model.state)),
-        clean=loans.lend_rows("clean", rows.train) if defense.assumptions.knows_clean else None,
-        targets=None if targets is None else loans.lend_rows("targets", targets),
+        model=None if model is None else replace(model, state=copies.copy_of_state("model", model.state)),
+        clean=copies.copy_of_rows("clean", rows.train) if defense.assumptions.knows_clean else None,
+        targets=None if targets is None else copies.copy_of_rows("targets", targets),
         budget=0 if rows.poison is None else len(rows.poison),
         poison=rows.is_poison(order),
     )
     began = time.perf_counter()
     mask = OwnThread[None]().run(partial(defense.filter, suspect, generator=_seeds.stream(seed, "filter")))
     seconds = time.perf_counter() - began
-    loans.check(repr(defense))
+    copies.check(repr(defense))
     if not rows.hold(suspect, order):
         raise ValueError(f"{defense!r} wrote to the rows that it was shown: expected it to write to copies of its own")
     keep = torch.ones(len(rows), dtype=torch.bool)

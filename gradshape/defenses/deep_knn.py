@@ -79,7 +79,7 @@ class DeepKNN(Defense):
 
 
 def voters(y: Tensor, *, budget: float) -> int:
-    """``K = 2 budget N / C``, rounded and at least 3, for ``N`` rows of the ``C`` classes that occur.
+    """Return ``K = 2 budget N / C``, rounded and at least 3, for ``N`` rows of the ``C`` classes that occur.
 
     >>> voters(torch.arange(1000) % 10, budget=0.05)
     10

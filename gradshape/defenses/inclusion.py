@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gradshape import _validate
-from gradshape.data import Dataset, Split
+from gradshape.data import Dataset, Split, alternating_order
 from gradshape.learners import fit_dual_softmax
 
 # Size of the largest array that a chunk of candidates may take, in numbers.
@@ -47,7 +47,7 @@ class Calibrated:
         return f"{self.rows}x{self.deviations:g}"
 
     def threshold(self, impacts: Tensor) -> float:
-        """The least impact that is accepted, given the impacts of the trusted rows."""
+        """Return the least impact that is accepted, given the impacts of the trusted rows."""
         return float(impacts.double().quantile(0.5) - self.deviations * impacts.double().std())
 
 
@@ -61,12 +61,12 @@ def check_threshold(threshold: ImpactThreshold) -> None:
 
 
 def rows_to_calibrate(threshold: ImpactThreshold) -> int:
-    """The number of trusted rows that a threshold is calibrated on."""
+    """Return the number of trusted rows that a threshold is calibrated on."""
     return threshold.rows if isinstance(threshold, Calibrated) else 0
 
 
 def settings_label(defense: Any) -> str:
-    """The settings of a dataclass that are not its defaults, for ids: ``_trials10_quiz20``; empty if there are none."""
+    """Return the settings of a dataclass that are not its defaults, for ids: ``_trials10_quiz20``."""
     changed = [(field.name, getattr(defense, field.name)) for field in fields(defense)]
     return "".join(
         f"_{name}{value:g}" if isinstance(value, float) else f"_{name}{value}"
@@ -76,7 +76,7 @@ def settings_label(defense: Any) -> str:
 
 
 def lacks_rows(dataset: Dataset, *, base: int, rows: int) -> str | None:
-    """Why trials with ``base`` base rows and ``rows`` trusted rows in all cannot be made; ``None`` if they can."""
+    """Return why trials with ``base`` base rows of ``rows`` trusted rows cannot be made; ``None`` if they can."""
     if dataset.regression:
         return "it trains classifiers, and this is a regression task"
     if dataset.num_classes > base:
@@ -116,21 +116,12 @@ class TrustedRows:
             raise ValueError(
                 f"{len(y)} clean rows: expected at least base + quiz + calibration = {base + quiz + calibration}"
             )
-        order = _balanced(y, generator)
+        order = alternating_order(y, generator=generator)
         set_aside, rest = order[:calibration], order[calibration:]
         pool = rest[: trials * (base + quiz)]
-        draws = torch.stack([pool[_balanced(y[pool], generator)[: base + quiz]] for _ in range(trials)])
+        orders = [alternating_order(y[pool], generator=generator) for _ in range(trials)]
+        draws = torch.stack([pool[order[: base + quiz]] for order in orders])
         return cls(draws[:, :base], draws[:, base:], set_aside)
-
-
-def _balanced(y: Tensor, generator: torch.Generator) -> Tensor:
-    """A random order of all rows in which every prefix has the classes in equal numbers, if they have enough rows."""
-    order = torch.randperm(len(y), generator=generator)
-    rank = torch.empty(len(y), dtype=torch.int64)
-    for label in y.unique().tolist():
-        members = (y[order] == label).nonzero().squeeze(1)
-        rank[members] = torch.arange(len(members))
-    return order[rank.argsort(stable=True)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +145,7 @@ class TrialLearners:
         return cls(clean.x[base].flatten(2).double(), clean.y[base], num_classes, decay)
 
     def logits(self, queries: Tensor) -> Tensor:
-        """``(T, q, C)`` logits of the queries ``(T, q, d)``, float64, without any row added."""
+        """Return ``(T, q, C)`` logits of the queries ``(T, q, d)``, float64, without any row added."""
         return _inner(queries, self.x) @ self._fit()
 
     def logits_with_each(self, x: Tensor, y: Tensor, queries: Tensor) -> Iterator[Tensor]:
@@ -196,13 +187,13 @@ class TrialLearners:
 
 
 def _inner(left: Tensor, right: Tensor) -> Tensor:
-    """Inner products ``(T, m, n)`` of rows with a feature of 1 for the bias."""
+    """Return inner products ``(T, m, n)`` of rows with a feature of 1 for the bias."""
     products: Tensor = left @ right.mT + 1
     return products
 
 
 def _cross(added: Tensor, sets: Tensor) -> Tensor:
-    """Inner products ``(N, T, m)`` of each row of ``(N, d)`` with each row of ``(T, m, d)``, plus 1 for the bias."""
+    """Return inner products ``(N, T, m)`` of rows ``(N, d)`` with rows ``(T, m, d)``, plus 1 for the bias."""
     products: Tensor = (added @ sets.flatten(0, 1).T).unflatten(1, sets.shape[:2]) + 1
     return products
 

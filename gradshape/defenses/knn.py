@@ -50,7 +50,7 @@ class NearestNeighborFilter(ShareFilter):
 
 
 def distances_to_neighbors(x: Tensor, *, neighbors: int) -> Tensor:
-    """``(N,)`` float64 sums of the distances of each row to its ``neighbors`` nearest other rows.
+    """Return ``(N,)`` float64 sums of the distances of each row to its ``neighbors`` nearest other rows.
 
     Every pair is measured, in float64, some rows at a time: the time grows with ``N^2 d``, the memory with ``N d``.
 

@@ -52,7 +52,7 @@ class LossFilter(ShareFilter):
 
 
 def softmax_losses(rows: Split, *, decay: float) -> Tensor:
-    """``(N,)`` float64 cross-entropies, in natural logarithms, of the softmax regression that is fitted to the rows.
+    """Return ``(N,)`` float64 cross-entropies, in nats, of the softmax regression that is fitted to the rows.
 
     It minimises the *mean* cross-entropy plus ``decay/2 |W|^2``, without decay of the bias.
 

@@ -48,7 +48,7 @@ class ShareFilter(Defense):
 
     @abstractmethod
     def scores(self, train: Suspect) -> Tensor:
-        """``(N,)`` scores, the higher the more a row looks like poison; none is NaN."""
+        """Return ``(N,)`` scores, the higher the more a row looks like poison; none is NaN."""
 
     def label(self, recipe: AnyRecipe) -> str:
         changed = [
@@ -100,5 +100,5 @@ def keep_lowest(scores: Tensor, y: Tensor, *, removed: float) -> Tensor:
 
 
 def lacks_classes(dataset: Dataset) -> str | None:
-    """Why rows cannot be told apart by class; ``None`` if they can."""
+    """Return why rows cannot be told apart by class; ``None`` if they can."""
     return "it goes by class, and this is a regression task" if dataset.regression else None

@@ -116,7 +116,7 @@ def _victim_loss(recipe: AnyRecipe) -> MarginLoss:
 def sever_regression(
     x: Tensor, y: Tensor, *, share: float, rounds: int, penalty: Penalty, generator: torch.Generator
 ) -> Tensor:
-    """SEVER for a linear regression.
+    """Filter for a linear regression by SEVER.
 
     Rows are centred at the mean of those that four filters of the rows themselves leave. The gradients are those by
     the weights, ``r_i (x_i - centre)`` with the residuals ``r`` of a fit with an intercept, without the regulariser.
@@ -161,7 +161,7 @@ def sever_classification(
     ridge: float,
     generator: torch.Generator,
 ) -> Tensor:
-    """SEVER for linear classifiers, one against the rest if there are more than two classes, class by class.
+    """Filter for linear classifiers by SEVER, class by class; one against the rest if there are more than two.
 
     The gradients are those by the weights, ``z_i loss'(z_i (w . x_i + b)) x_i``, without the regulariser and the bias,
     one after the other for all classifiers. Each filter judges the rows of one class among themselves and leaves out

@@ -51,7 +51,7 @@ class SVDFilter(ShareFilter):
 
 
 def subspace_residuals(x: Tensor, *, spectrum: float) -> Tensor:
-    """``(N,)`` float64 lengths ``|x - V V^T x|`` of the parts of the rows outside their leading subspace ``V``.
+    """Return ``(N,)`` float64 lengths ``|x - V V^T x|`` of the parts of the rows outside their leading subspace ``V``.
 
     ``V`` holds the smallest number of leading right singular vectors whose squared singular values sum to at least
     ``spectrum`` of those of all. Rows are not centred.

@@ -130,7 +130,7 @@ def target_impact(learners: TrialLearners, rows: Split, targets: Split) -> tuple
 
 
 def _answers(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean probabilities of the true class, and whether most trials are right; ``(..., m)``, of ``(..., T, m, C)``."""
+    """Return mean true-class probabilities, and whether most trials are right: ``(..., m)`` of ``(..., T, m, C)``."""
     index = y.view(-1, 1).expand(*logits.shape[:-1], 1)
     probability = logits.softmax(-1).gather(-1, index).squeeze(-1).mean(-2)
     right = (logits.argmax(-1) == y).double().mean(-2) > 0.5

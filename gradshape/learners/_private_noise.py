@@ -60,8 +60,8 @@ class LaplaceNoise:
         _validate.positive(scale=self.scale)
 
     def draw(self, count: int, width: int, *, generator: torch.Generator) -> Tensor:
-        sides = torch.empty(2, count, width, dtype=torch.float64).exponential_(1 / self.scale, generator=generator)
-        return sides[0] - sides[1]
+        pairs = torch.empty(2, count, width, dtype=torch.float64).exponential_(1 / self.scale, generator=generator)
+        return pairs[0] - pairs[1]
 
 
 @dataclass(frozen=True)

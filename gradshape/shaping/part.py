@@ -125,7 +125,7 @@ def is_per_layer(part: object) -> bool:
 
 
 def learns(part: SampleWeights) -> bool:
-    """Whether the part's weights depend on gradients of earlier steps."""
+    """Return whether the part's weights depend on gradients of earlier steps."""
     return isinstance(part, Stackable) and part.learns
 
 

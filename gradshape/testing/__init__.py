@@ -8,8 +8,9 @@ that each promise is a test of its own::
     def test_invert_keeps_its_promises(check: Check) -> None:
         check()
 
-A kit is one module. Its ``PROMISES`` are functions that are named by what they promise, look at trials of the object,
-and ``demand`` what has to hold. A kit for another seam is one more module of this form.
+A kit is one module. Its ``PROMISES`` are functions that are named by what they promise, look at one trial of the
+object, and ``demand`` what has to hold; ``promise`` has those that objects of several kinds make. A kit for another
+seam is one more module of this form.
 """
 
 from gradshape.testing.attack import attack_checks, check_attack

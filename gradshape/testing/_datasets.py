@@ -15,7 +15,7 @@ def blobs(
     spread: float = 0.2,
     seed: int = 0,
 ) -> Dataset:
-    """One blob a class, overlapping unless ``spread`` is small; every class has rows."""
+    """Make one blob a class, overlapping unless ``spread`` is small; every class has rows."""
     generator = torch.Generator().manual_seed(seed)
     centres = torch.rand(classes, *shape, generator=generator)
 
@@ -28,7 +28,7 @@ def blobs(
 
 
 def words(*, rows: int = 60, words: int = 12, seed: int = 0) -> Dataset:
-    """Which words a message holds: the first third is commoner in class 1, the second in class 0."""
+    """Make messages by the words that they hold: the first third is commoner in class 1, the second in class 0."""
     generator = torch.Generator().manual_seed(seed)
     lean = torch.tensor([0.3, -0.3, 0.0]).repeat_interleave(words // 3)
 
@@ -41,7 +41,7 @@ def words(*, rows: int = 60, words: int = 12, seed: int = 0) -> Dataset:
 
 
 def plane_rows(rows: int, *, features: int = 5, noise: float = 0.02, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """``(rows, features)`` uniform in the box, and values in [0, 1] around ``w . x + b``; both float64.
+    """Draw ``(rows, features)`` uniform in the box, and values in [0, 1] around ``w . x + b``; both float64.
 
     The plane is that of the number of features; the seed draws rows and noise.
     """
@@ -53,7 +53,7 @@ def plane_rows(rows: int, *, features: int = 5, noise: float = 0.02, seed: int =
 
 
 def plane(*, rows: int = 120, test: int = 200, features: int = 5, noise: float = 0.02, seed: int = 0) -> Dataset:
-    """A regression task of values on a plane, with noise."""
+    """Make a regression task of values on a plane, with noise."""
 
     def split(count: int, place: int) -> Split:
         x, y = plane_rows(count, features=features, noise=noise, seed=2 * seed + place)

@@ -1,7 +1,10 @@
-"""What every family of stacks promises: a way of training that `train_victims` may ask first."""
+"""What every family of stacks promises, which is a way of training that ``train_victims`` may ask first."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,36 +12,40 @@ from torch import Tensor
 from gradshape import models
 from gradshape.data import Dataset, Split
 from gradshape.testing._datasets import blobs
-from gradshape.testing.promise import Check, checks, demand, untouched, untouched_state
+from gradshape.testing.promise import Check, checks, demand, leaves_the_state_of_the_process_alone, untouched
 from gradshape.training import AnyRecipe, Family, Recipe, TrainingResult, Victim, Workload, train_stacks, train_victims
 from gradshape.training.state import load_state
 
 _CLOSE = 1e-4
 
 
-def check_family(family: Family, recipe: AnyRecipe, *, dataset: Dataset | None = None) -> None:
+def check_family(family: Family, recipe: AnyRecipe, *, dataset: Dataset | None = None, device: str = "cpu") -> None:
     """Check all that a family promises.
 
     Args:
-        family: yours.
-        recipe: of victims that it takes, with few epochs: they are trained some dozen times.
-        dataset: what they are trained on; blobs of five features in three classes if ``None``.
+        family: the family to check.
+        recipe: a recipe of victims that it takes, with few epochs: they are trained some dozen times.
+        dataset: the data set to train them on; by default blobs of five features in three classes.
+        device: a device to train them on besides the CPU, such as ``cuda``.
 
     Raises:
-        BrokenPromise: which promise is broken, and by which value.
+        BrokenPromise: a promise is broken; the error names the promise and the value that breaks it.
 
     >>> from gradshape.training import SGD
     >>> from gradshape.training._dense.family import DenseFamily
     >>> check_family(DenseFamily(), Recipe("lr", SGD(0.1), batch_size=10, epochs=2))
     """
-    for check in family_checks(family, recipe, dataset=dataset):
+    for check in family_checks(family, recipe, dataset=dataset, device=device):
         check()
 
 
-def family_checks(family: Family, recipe: AnyRecipe, *, dataset: Dataset | None = None) -> list[Check]:
-    """The checks of :func:`check_family`, one a promise: for ``pytest.mark.parametrize``, with ``ids=str``."""
+def family_checks(
+    family: Family, recipe: AnyRecipe, *, dataset: Dataset | None = None, device: str = "cpu"
+) -> list[Check]:
+    """Return the checks of :func:`check_family`, one a promise: for ``pytest.mark.parametrize``, with ``ids=str``."""
     data = blobs() if dataset is None else dataset
-    return checks(type(family).__name__, PROMISES, FamilyTrial(family, recipe, data))
+    promises = PROMISES if device == "cpu" else (*PROMISES, gives_the_same_on_the_device)
+    return checks(type(family).__name__, promises, [FamilyTrial(family, recipe, data, device)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +55,9 @@ class FamilyTrial:
     family: Family
     recipe: AnyRecipe
     dataset: Dataset
+    device: str = "cpu"
 
-    @property
+    @cached_property
     def victims(self) -> list[Victim]:
         """Three victims with private rows of their own, which see the train rows in one order and watch two rows."""
         test, removed = self.dataset.test, torch.arange(3)
@@ -59,11 +67,22 @@ class FamilyTrial:
         ]
 
     def train(
-        self, victims: Sequence[Victim], *, dataset: Dataset | None = None, keep_states: bool = True
+        self, victims: Sequence[Victim], *, dataset: Dataset | None = None, **settings: Any
     ) -> list[TrainingResult]:
-        """Train them by the family."""
+        """Train victims by the family, with these settings of :func:`train_victims`."""
         data = self.dataset if dataset is None else dataset
-        return train_victims(data, victims, families=[self.family], keep_states=keep_states)
+        return train_victims(data, victims, families=[self.family], **settings)
+
+    def use(self) -> None:
+        """Train one victim after the other for an epoch, on the rows themselves, and look at it in every way."""
+        work = Workload(self.dataset, self.victims)
+        for place in range(len(self.victims)):
+            stack = self.family.stack(work, [place])
+            stack.train(0)
+            stack.watched()
+            stack.score([0])
+            stack.remember([0])
+            stack.learned(0)
 
 
 def _rows(split: Split, count: int) -> Split:
@@ -71,15 +90,19 @@ def _rows(split: Split, count: int) -> Split:
 
 
 def _demand_same(found: TrainingResult, expected: TrainingResult, what: str) -> None:
-    """Demand equal classes and accuracies, and states that are equal up to rounding."""
+    """Demand equal classes and accuracies, and states and errors that are equal up to rounding."""
     _demand_equal(found.accuracy, expected.accuracy, f"{what}: the accuracy")
-    demand(found.mse == expected.mse, f"{what}: the mean squared error is {found.mse}, expected {expected.mse}")
+    near = found.mse == expected.mse
+    if found.mse is not None and expected.mse is not None:
+        near = math.isclose(found.mse, expected.mse, rel_tol=_CLOSE)
+    demand(near, f"{what}: the mean squared error is {found.mse}, expected {expected.mse}")
     if found.predictions is not None and expected.predictions is not None:
         _demand_equal(found.predictions, expected.predictions, f"{what}: the predictions")
     for name, value in (expected.last or {}).items():
         other = (found.last or {}).get(name)
         demand(other is not None, f"{what}: the state has no {name!r}")
         assert other is not None
+        demand(other.device.type == "cpu", f"{what}: {name!r} lies on {other.device}: expected the CPU")
         apart = float((other.double() - value.double()).abs().max()) if value.numel() else 0.0
         demand(apart <= _CLOSE, f"{what}: {name!r} differs by {apart:g}, expected at most {_CLOSE:g}")
 
@@ -89,7 +112,7 @@ def _demand_equal(found: Tensor, expected: Tensor, what: str) -> None:
 
 
 def takes_the_victims_of_its_recipe(trial: FamilyTrial) -> None:
-    """It says so, whenever it is asked."""
+    """``takes`` returns True for victims of this recipe, on every call."""
     for victim in trial.victims:
         said = [trial.family.takes(trial.dataset, victim, torch.device("cpu")) for _ in range(2)]
         demand(said == [True, True], f"takes() gives {said} for {victim!r}: expected True")
@@ -172,7 +195,7 @@ def trains_on_private_rows(trial: FamilyTrial) -> None:
 
 
 def knows_nothing_of_removed_rows(trial: FamilyTrial) -> None:
-    """What the train rows are that a victim does not train on changes nothing."""
+    """Changing removed rows changes no result."""
     train, victim = trial.dataset.train, trial.victims[0]
     assert victim.removed is not None
     x, y = train.x.clone(), train.y.clone()
@@ -181,6 +204,16 @@ def knows_nothing_of_removed_rows(trial: FamilyTrial) -> None:
     changed = replace(trial.dataset, train=Split(x, y))
     [expected], [found] = trial.train([victim]), trial.train([victim], dataset=changed)
     _demand_same(found, expected, "with other rows in place of the removed ones")
+
+
+def gives_the_same_on_the_device(trial: FamilyTrial) -> None:
+    """It takes the victims elsewhere, too, and there they have the numbers of the CPU, up to rounding."""
+    device = torch.device(trial.device)
+    taken = [trial.family.takes(trial.dataset, victim, device) for victim in trial.victims]
+    demand(all(taken), f"takes() gives {taken} on {device}: expected True")
+    here, there = (trial.train(trial.victims, device=where, dtype=torch.float64) for where in ("cpu", device))
+    for victim, found, expected in zip(trial.victims, there, here, strict=True):
+        _demand_same(found, expected, f"seed {victim.seed}, on {device}")
 
 
 def lets_victims_leave(trial: FamilyTrial) -> None:
@@ -218,28 +251,10 @@ def writes_nothing_to_rows(trial: FamilyTrial) -> None:
         if victim.private is not None and victim.watch is not None:
             arrays |= {f"private rows {victim.seed}": victim.private.x, f"watched rows {victim.seed}": victim.watch}
     with untouched(arrays):
-        _train_directly(trial.family, data, victims)
+        trial.use()
 
 
-def leaves_the_state_of_the_process_alone(trial: FamilyTrial) -> None:
-    """Torch's default dtype, number of threads and the like are as before."""
-    with untouched_state():
-        _train_directly(trial.family, trial.dataset, trial.victims)
-
-
-def _train_directly(family: Family, dataset: Dataset, victims: Sequence[Victim]) -> None:
-    """Train one victim after the other for an epoch, on the rows themselves, and look at it in every way."""
-    work = Workload(dataset, victims)
-    for place in range(len(victims)):
-        stack = family.stack(work, [place])
-        stack.train(0)
-        stack.watched()
-        stack.score([0])
-        stack.remember([0])
-        stack.learned(0)
-
-
-PROMISES = (
+PROMISES: Sequence[Callable[[FamilyTrial], None]] = (
     takes_the_victims_of_its_recipe,
     names_what_victims_share,
     states_its_needs,

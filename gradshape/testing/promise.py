@@ -1,11 +1,11 @@
-"""Promises, the checks of them, and what those of every kind of object promise."""
+"""Checks of promises, and the promises that objects of several kinds make."""
 
 import copy
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 import cloudpickle
 import torch
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class BrokenPromise(AssertionError):
-    """An object does not do what all of its kind promise.
+    """Raised when an object does not do what all of its kind promise.
 
     Attributes:
         subject: label of the object.
@@ -60,7 +60,7 @@ class Check:
 
 
 class Unkept(Exception):
-    """What was found, inside a promise."""
+    """Raised inside a promise, with what was found."""
 
 
 def demand(holds: object, found: str) -> None:
@@ -69,25 +69,85 @@ def demand(holds: object, found: str) -> None:
         raise Unkept(found)
 
 
-def checks(subject: str, promises: Sequence[Callable[[T], None]], trial: T) -> list[Check]:
-    """A check for each promise; a promise is a function, named by what it promises."""
+def checks(subject: str, promises: Sequence[Callable[[T], None]], trials: Sequence[T]) -> list[Check]:
+    """Return a check for each promise, which is a function of one trial, named by what it promises."""
 
     def check(promise: Callable[[T], None]) -> Check:
-        return Check(subject, promise.__name__.replace("_", "-"), lambda: promise(trial))
+        def look() -> None:
+            for trial in trials:
+                promise(trial)
+
+        return Check(subject, promise.__name__.replace("_", "-"), look)
 
     return [check(promise) for promise in promises]
 
 
-def check_label(label: Callable[[T], str], thing: T) -> None:
-    """The label can stand in a test id, and label and ``repr`` of equal objects are the same."""
-    found, twin = label(thing), copy.deepcopy(thing)
-    demand(re.fullmatch(r"[A-Za-z0-9._-]+", found), f"label {found!r}: expected letters, digits, '.', '-' and '_'")
-    demand(label(twin) == found, f"its copy has the label {label(twin)!r}, itself {found!r}")
-    demand(repr(twin) == repr(thing), f"its copy has the repr {twin!r}, itself {thing!r}")
+class Used(Protocol):
+    """An object on trial."""
+
+    def use(self) -> object:
+        """Use the object once, for what objects of its kind are for."""
+        ...
 
 
-def check_value(thing: object) -> None:
-    """A copy is equal, hashes alike and has the same name by content, and no attribute can be set."""
+class Described(Used, Protocol):
+    """An object on trial that is a value with a label, or made of such parts."""
+
+    @property
+    def values(self) -> Sequence[Any]:
+        """The object, or its parts and the object."""
+        ...
+
+    def label(self, value: Any) -> str:
+        """Return the label of a value, or of a copy of it."""
+        ...
+
+
+def has_a_label_for_ids(trial: Described) -> None:
+    """Labels can stand in a test id; equal objects have equal labels, and the same ``repr``."""
+    for value in trial.values:
+        found, twin = trial.label(value), copy.deepcopy(value)
+        demand(re.fullmatch(r"[A-Za-z0-9._-]+", found), f"label {found!r}: expected letters, digits, '.', '-' and '_'")
+        demand(trial.label(twin) == found, f"its copy has the label {trial.label(twin)!r}, itself {found!r}")
+        demand(repr(twin) == repr(value), f"its copy has the repr {twin!r}, itself {value!r}")
+
+
+def is_a_frozen_value(trial: Described) -> None:
+    """Objects are compared, hashed and named by their content, and no attribute can be set."""
+    for value in trial.values:
+        _check_value(value)
+
+
+def can_be_sent_to_a_process(trial: Described) -> None:
+    """What another process receives is equal, and has the same name by content."""
+    for value in trial.values:
+        twin = cloudpickle.loads(cloudpickle.dumps(value))
+        demand(twin == value, f"{value!r} was sent, and {twin!r} arrives, which is not equal to it")
+        found = f"{value!r} was sent, and arrives with another name by content"
+        demand(_digest.name(twin) == _digest.name(value), found)
+
+
+def leaves_the_randomness_of_the_process_alone(trial: Used) -> None:
+    """All randomness comes from the generator: nothing is drawn from the process's own, and none is seeded."""
+    before = _global_state.read()
+    trial.use()
+    after = _global_state.read()
+    for name in sorted(_global_state.GENERATORS):
+        found = f"the state of {name} was changed: expected all randomness from the generator"
+        demand(after[name] == before[name], found)
+
+
+def leaves_the_state_of_the_process_alone(trial: Used) -> None:
+    """Torch's default dtype, number of threads and the like are as before, in this thread, too."""
+    before = _global_state.read()
+    trial.use()
+    after = _global_state.read()
+    for name in sorted(before.keys() - _global_state.GENERATORS):
+        found = f"{name} is {after[name]} afterwards, and was {before[name]}: expected it to be left, or put back"
+        demand(after[name] == before[name], found)
+
+
+def _check_value(thing: object) -> None:
     twin = copy.deepcopy(thing)
     demand(twin == thing, f"a copy of {thing!r} is not equal to it")
     demand(hash(twin) == hash(thing), f"a copy of {thing!r} has another hash")
@@ -101,15 +161,8 @@ def check_value(thing: object) -> None:
         demand(False, f"{name} of {thing!r} can be set: expected a frozen dataclass")
 
 
-def check_sent(thing: object) -> None:
-    """What another process receives is equal, and has the same name by content."""
-    twin = cloudpickle.loads(cloudpickle.dumps(thing))
-    demand(twin == thing, f"{thing!r} was sent, and {twin!r} arrives, which is not equal to it")
-    demand(_digest.name(twin) == _digest.name(thing), f"{thing!r} was sent, and arrives with another name by content")
-
-
 def check_reason(reason: str | None, on: str) -> None:
-    """A reason not to be used on some data is said in words."""
+    """Demand that a reason not to be used on some data is said in words."""
     found = f"unsuitable() gives {reason!r} on {on}: expected None or a reason in words"
     demand(reason is None or (isinstance(reason, str) and " " in reason.strip()), found)
 
@@ -126,30 +179,8 @@ def untouched(arrays: dict[str, Tensor]) -> Iterator[None]:
         demand(not array.requires_grad, f"{name} was made to take gradients")
 
 
-@contextmanager
-def untouched_randomness() -> Iterator[None]:
-    """Demand that nothing is drawn from the process's generators meanwhile, and that none is seeded."""
-    before = _global_state.read()
-    yield
-    after = _global_state.read()
-    for name in sorted(_global_state.GENERATORS):
-        found = f"the state of {name} was changed: expected all randomness from the generator"
-        demand(after[name] == before[name], found)
-
-
-@contextmanager
-def untouched_state() -> Iterator[None]:
-    """Demand that the settings of the process and of this thread are as before."""
-    before = _global_state.read()
-    yield
-    after = _global_state.read()
-    for name in sorted(before.keys() - _global_state.GENERATORS):
-        found = f"{name} is {after[name]} afterwards, and was {before[name]}: expected it to be left, or put back"
-        demand(after[name] == before[name], found)
-
-
 def drawing(run: Callable[[torch.Generator], T], seed: int) -> tuple[T, bool]:
-    """What ``run`` gives from a generator of this seed, and whether it draws from it."""
+    """Return what ``run`` gives from a generator of this seed, and whether it draws from it."""
     generator = torch.Generator().manual_seed(seed)
     before = generator.get_state()
     result = run(generator)

@@ -1,7 +1,7 @@
 """What every part of a shaper promises, and every shaper made of parts."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -13,13 +13,13 @@ from gradshape.shaping.part import is_per_layer
 from gradshape.testing._datasets import blobs
 from gradshape.testing.promise import (
     Check,
-    check_label,
-    check_sent,
-    check_value,
+    can_be_sent_to_a_process,
     checks,
     demand,
+    has_a_label_for_ids,
+    is_a_frozen_value,
+    leaves_the_state_of_the_process_alone,
     untouched,
-    untouched_state,
 )
 from gradshape.training import SGD, Recipe, Victim, train_victims
 
@@ -31,11 +31,11 @@ def check_shaper(shaper: Shaper | Part, *, device: str = "cpu") -> None:
     """Check all that a shaper, or a part of one, promises.
 
     Args:
-        shaper: yours.
-        device: where else than on the CPU it is tried.
+        shaper: the shaper, or part, to check.
+        device: a device to try it on besides the CPU, such as ``cuda``.
 
     Raises:
-        BrokenPromise: which promise is broken, and by which value.
+        BrokenPromise: a promise is broken; the error names the promise and the value that breaks it.
 
     >>> from gradshape.shaping import Normalize
     >>> check_shaper(Clip(4.0) | Normalize() | Noise(0.1))
@@ -45,14 +45,14 @@ def check_shaper(shaper: Shaper | Part, *, device: str = "cpu") -> None:
 
 
 def shaper_checks(shaper: Shaper | Part, *, device: str = "cpu") -> list[Check]:
-    """The checks of :func:`check_shaper`, one a promise: for ``pytest.mark.parametrize``, with ``ids=str``.
+    """Return the checks of :func:`check_shaper`, one a promise: for ``pytest.mark.parametrize``, with ``ids=str``.
 
     >>> [str(check) for check in shaper_checks(Clip(4.0))][3:6]
     ['gives-one-weight-a-norm', 'gives-finite-weights', 'is-not-spoiled-by-a-norm-that-is-not-finite']
     """
     promises = PROMISES if device == "cpu" else (*PROMISES, gives_the_same_on_the_device)
     whole = shaper if isinstance(shaper, Shaper) else Shaper((shaper,))
-    return checks(whole.label or "Shaper()", promises, ShaperTrial(whole, device))
+    return checks(whole.label or "Shaper()", promises, [ShaperTrial(whole, device)])
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,22 @@ class ShaperTrial:
     def samplewise(self) -> bool:
         return _stack([self.shaper]).samplewise
 
+    @property
+    def values(self) -> list[Shaper | Part]:
+        """The parts, and the whole."""
+        return [*self.shaper.parts, self.shaper]
+
+    def label(self, value: Shaper | Part) -> str:
+        """Return the label of a part, or of the whole."""
+        # A shaper without parts has none.
+        return "none" if value == Shaper() else value.label
+
+    def use(self) -> list[tuple[Tensor, Tensor]]:
+        """Take a few steps."""
+        return _run(_stack([self.shaper]), _squares(1))
+
     def norms(self, *values: float) -> Tensor:
-        """Norms of a batch, as the shaper takes them."""
+        """Return norms of a batch, as the shaper takes them."""
         norms = torch.tensor(values, dtype=torch.float64)
         return norms.expand(_LAYERS, -1).clone() if self.shaper.per_layer else norms
 
@@ -77,13 +91,13 @@ def _stack(shapers: Sequence[Shaper], *, device: str = "cpu", dtype: torch.dtype
 
 
 def _squares(victims: int, *, rows: int = _ROWS, seed: int = 0) -> Tensor:
-    """Squared norms of some steps ``(steps, L, K, B)``."""
+    """Return squared norms of some steps ``(steps, L, K, B)``."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(_STEPS, _LAYERS, victims, rows, generator=generator, dtype=torch.float64).square()
 
 
 def _run(stack: ShaperStack, squares: Tensor, member: Tensor | None = None) -> list[tuple[Tensor, Tensor]]:
-    """Weights ``(L, K, B)`` of every step, and the noise after it."""
+    """Return the weights ``(L, K, B)`` of every step, and the noise after it."""
     out = []
     for number, step in enumerate(squares):
         weights = stack.weights(step, member).expand(step.shape)
@@ -110,24 +124,6 @@ def _first_apart(found: Tensor, expected: Tensor) -> str:
         return "none differ"
     place = int(apart[0])
     return f"such as {found.flatten()[place].item():g}, expected {expected.flatten()[place].item():g}"
-
-
-def has_a_label_for_ids(trial: ShaperTrial) -> None:
-    """Labels of all parts can stand in a test id; equal parts have equal ones."""
-    for part in trial.shaper.parts:
-        check_label(lambda each: each.label, part)
-
-
-def is_a_frozen_value(trial: ShaperTrial) -> None:
-    """Parts are compared and hashed by value, and cannot be changed."""
-    for part in (*trial.shaper.parts, trial.shaper):
-        check_value(part)
-
-
-def can_be_sent_to_a_process(trial: ShaperTrial) -> None:
-    """What another process receives is equal, and weights alike."""
-    for part in (*trial.shaper.parts, trial.shaper):
-        check_sent(part)
 
 
 def gives_one_weight_a_norm(trial: ShaperTrial) -> None:
@@ -203,12 +199,6 @@ def writes_nothing_to_the_norms(trial: ShaperTrial) -> None:
         stack.observe(squares)
 
 
-def leaves_the_state_of_the_process_alone(trial: ShaperTrial) -> None:
-    """Torch's default dtype, number of threads and the like are as before."""
-    with untouched_state():
-        _run(_stack([trial.shaper]), _squares(1))
-
-
 def gives_the_same_weights_again(trial: ShaperTrial) -> None:
     """Weights depend on norms and on what was observed: on no earlier call, and on no randomness."""
     norms = trial.norms(0.5, 1.0, 3.0)
@@ -225,8 +215,8 @@ def weights_rows_wherever_they_stand(trial: ShaperTrial) -> None:
     squares = _squares(1)
     order = torch.randperm(_ROWS, generator=torch.Generator().manual_seed(0))
     straight, permuted = _run(_stack([trial.shaper]), squares), _run(_stack([trial.shaper]), squares[..., order])
-    for (weights, noise), (of_permuted, its_noise) in zip(straight, permuted, strict=True):
-        _demand_close(of_permuted, weights[..., order], "weights of permuted rows")
+    for (weights, noise), (its_weights, its_noise) in zip(straight, permuted, strict=True):
+        _demand_close(its_weights, weights[..., order], "weights of permuted rows")
         _demand_close(its_noise, noise, "noise of permuted rows")
 
 
@@ -273,8 +263,8 @@ def sees_its_own_batch_alone(trial: ShaperTrial) -> None:
     """Rows of other victims' batches change neither weights nor what is learned."""
     squares, places = _squares(2), torch.tensor([[0, 2, 5], [1, 2, 3]])
     member = torch.zeros(2, _ROWS).scatter(1, places, 1)
-    of_own = squares.gather(3, places.expand(_STEPS, _LAYERS, -1, -1))
-    expected = _run(_stack([trial.shaper] * 2), of_own)
+    own = squares.gather(3, places.expand(_STEPS, _LAYERS, -1, -1))
+    expected = _run(_stack([trial.shaper] * 2), own)
     for (weights, noise), (own_weights, own_noise) in zip(
         _run(_stack([trial.shaper] * 2), squares, member), expected, strict=True
     ):
@@ -316,8 +306,8 @@ def _demand_below(weigh: SampleWeights | Shaper, norms: Tensor, bound: float) ->
     if not len(norms) or bound == math.inf:
         return
     # Of two layers that have equal shares of the norm.
-    of_layers = norms.expand(_LAYERS, -1) / _LAYERS**0.5 if is_per_layer(weigh) else norms
-    left = torch.atleast_2d(of_layers * weigh.weights(of_layers)).norm(dim=0)
+    layer_norms = norms.expand(_LAYERS, -1) / _LAYERS**0.5 if is_per_layer(weigh) else norms
+    left = torch.atleast_2d(layer_norms * weigh.weights(layer_norms)).norm(dim=0)
     most = float(left.max())
     demand(
         most <= bound * (1 + 1e-12), f"{weigh.label} leaves a norm of {most:g}, and says that none exceeds {bound:g}"
@@ -354,13 +344,13 @@ def gives_the_same_on_the_device(trial: ShaperTrial) -> None:
     squares = _squares(2)
     here = _run(_stack([trial.shaper] * 2), squares)
     there = _run(_stack([trial.shaper] * 2, device=trial.device), squares.to(trial.device))
-    for of_device, of_cpu in zip(there, here, strict=True):
-        for name, found, expected in zip(("weights", "noise"), of_device, of_cpu, strict=True):
+    for results, references in zip(there, here, strict=True):
+        for name, found, expected in zip(("weights", "noise"), results, references, strict=True):
             demand(found.device.type == torch.device(trial.device).type, f"{name} lie on {found.device}")
             _demand_close(found.cpu(), expected, f"{name} on {trial.device}")
 
 
-PROMISES = (
+PROMISES: Sequence[Callable[[ShaperTrial], None]] = (
     has_a_label_for_ids,
     is_a_frozen_value,
     can_be_sent_to_a_process,

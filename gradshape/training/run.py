@@ -7,7 +7,7 @@ import torch
 
 from gradshape import _global_state, _validate, models
 from gradshape.clipping import release_workspaces
-from gradshape.data import Dataset, Loans
+from gradshape.data import Dataset, GuardedCopies
 from gradshape.training._epochs import train_stack
 from gradshape.training.family import Family
 from gradshape.training.plan import FAMILIES, ONE_BY_ONE, plan
@@ -128,34 +128,34 @@ def train_stacks(
         max_memory=max_memory,
         keep_states=keep_states,
     )
-    report, loans = _Reporter(victims, progress), Loans()
+    report, copies = _Reporter(victims, progress), GuardedCopies()
     if families:
-        work = _lent(work, loans)
+        work = _on_copies(work, copies)
     for family, members in plan(work, [*families, *(FAMILIES if stacked else ONE_BY_ONE)]):
         together = [work.victims[index] for index in members]
         # Networks, estimators, parts of shapers and families may be anybody's.
         with _global_state.restored():
             results = train_stack(together, family.stack(work, members), report.of(together))
         if family in families:
-            loans.check(f"the family {type(family).__name__}")
+            copies.check(f"the family {type(family).__name__}")
         release_workspaces()
         yield members, results
 
 
-def _lent(work: Workload, loans: Loans) -> Workload:
-    """The same work on copies of all rows and states."""
+def _on_copies(work: Workload, copies: GuardedCopies) -> Workload:
+    """Return the same work on copies of all rows and states."""
 
-    def lent(place: int, victim: Victim) -> Victim:
+    def on_copies(place: int, victim: Victim) -> Victim:
         name, private, watch, initial = f"victim {place}'s", victim.private, victim.watch, victim.initial
         return replace(
             victim,
-            private=None if private is None else loans.lend_rows(f"{name} private", private),
-            watch=None if watch is None else loans.lend(f"{name} watch", watch),
-            initial=None if initial is None else loans.lend_state(f"{name} initial", initial),
+            private=None if private is None else copies.copy_of_rows(f"{name} private", private),
+            watch=None if watch is None else copies.copy_of(f"{name} watch", watch),
+            initial=None if initial is None else copies.copy_of_state(f"{name} initial", initial),
         )
 
-    victims = [lent(place, victim) for place, victim in enumerate(work.victims)]
-    return replace(work, dataset=loans.lend_dataset(work.dataset), victims=victims)
+    victims = [on_copies(place, victim) for place, victim in enumerate(work.victims)]
+    return replace(work, dataset=copies.copy_of_dataset(work.dataset), victims=victims)
 
 
 class _Reporter:

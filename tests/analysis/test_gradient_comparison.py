@@ -1,6 +1,7 @@
 """Ratios and angles between gradients, and what they are where a training has converged."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -10,12 +11,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from gradshape.analysis import (
-    Differences,
     Division,
     cosine_similarity,
     gradient_differences,
     magnitude_ratio,
     mean_over_epochs,
+    spread_over_epochs,
     stationary_ratio,
 )
 from gradshape.attacks import LabelFlip
@@ -176,15 +177,14 @@ def test_gradients_of_different_shapes_are_refused(function: type) -> None:
 
 
 def test_means_leave_out_what_is_not_known() -> None:
-    found = Differences((1.0, None, 2.0), (-0.5, None, 0.5))
-    assert (found.mean_ratio, found.mean_cosine, found.cosine_spread) == (1.5, 0.0, 0.5)
-    assert mean_over_epochs([None, None]) is None
-    assert mean_over_epochs([]) is None
+    assert mean_over_epochs([1.0, None, 2.0]) == 1.5
+    assert spread_over_epochs([-0.5, None, 0.5]) == 0.5
 
 
-def test_nothing_known_has_no_mean() -> None:
-    found = Differences((None,), (None,))
-    assert (found.mean_ratio, found.mean_cosine, found.cosine_spread) == (None, None, None)
+@pytest.mark.parametrize("statistic", [mean_over_epochs, spread_over_epochs])
+def test_nothing_known_has_neither_mean_nor_spread(statistic: Callable[[list[None]], float | None]) -> None:
+    assert statistic([None, None]) is None
+    assert statistic([]) is None
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gradshape.clipping import _ways, clipped_gradient, per_sample, per_sample_norms
+from gradshape.clipping import _exact_gradients, clipped_gradient, per_sample, per_sample_norms
 from tests.clipping.naive import PER_SAMPLE_LOSS, labels, norm, per_sample_gradients
 
 ROWS, CLASSES = 6, 3
@@ -120,8 +120,8 @@ def test_rounding_raises_no_alarm(dtype: torch.dtype, depth: int) -> None:
     norms = per_sample_norms(model, PER_SAMPLE_LOSS, x, y)
     assert norms.isfinite().all()
     # It stays in one pass, too.
-    (known,) = _ways._known[model].passes.values()
-    assert known.way is _ways._Way.ONE_PASS
+    (known,) = _exact_gradients._known[model].by_signature.values()
+    assert known.method is _exact_gradients._Method.ONE_PASS
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=lambda d: str(d)[6:])

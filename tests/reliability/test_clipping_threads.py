@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gradshape.clipping import per_sample_norms
-from gradshape.clipping._claims import held
+from gradshape.clipping._module_locks import held
 from tests.clipping.naive import PER_SAMPLE_LOSS, filled, labels, randn
 
 CALLS = 40

@@ -63,6 +63,12 @@ class ForgetsItsName(Copies):
         return ForgetsItsName(self.name)
 
 
+class Strays(Copies):
+    @property
+    def family(self) -> str:
+        return "others"
+
+
 class Mumbles(Copies):
     def unsuitable(self, dataset: Dataset) -> str | None:
         return "no" if dataset.regression else super().unsuitable(dataset)
@@ -188,6 +194,7 @@ class Aims7(TargetedAttack):
 
 BROKEN: list[tuple[Attack, str, str]] = [
     (Copies("my attack=1"), "has-a-label-for-ids", "'my attack=1'"),
+    (Strays(), "begins-its-label-with-its-family", "'others'"),
     (Unfrozen(), "is-a-frozen-value", "can be set"),
     (ForgetsItsName("other"), "can-be-sent-to-a-process", "not equal"),
     (Mumbles(), "says-in-words-why-it-is-unsuitable", "'no'"),

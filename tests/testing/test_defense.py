@@ -11,11 +11,14 @@ from torch import Tensor
 
 from gradshape.data import Dataset
 from gradshape.defenses import FILTER, Assumptions, Defense, Suspect
+from gradshape.shaping import Shaper
 from gradshape.testing import BrokenPromise, check_defense, defense_checks
 from gradshape.testing._datasets import blobs
-from gradshape.testing.defense import PROMISES
+from gradshape.testing.defense import PROMISES, gives_the_same_on_the_device
 from gradshape.training import SGD, AnyRecipe, Recipe
+from tests.pretend import NAME, pretend_device
 from tests.testing.broken import broken_by, names
+from tests.testing.test_shaper import Weigh
 
 _calls = itertools.count()
 RECIPE = Recipe("lr", SGD(0.1), batch_size=7, epochs=1)
@@ -105,6 +108,15 @@ class Hurries(Keeps):
         return replace(recipe, optimizer=SGD(1e30))
 
 
+@dataclass(frozen=True)
+class Weighs(Keeps):
+    """Shapes by the part of that name."""
+
+    def shape(self, recipe: AnyRecipe) -> AnyRecipe:
+        assert isinstance(recipe, Recipe)
+        return recipe.with_shaper(Shaper((Weigh(self.name),)))
+
+
 class Modest(Keeps):
     @property
     def filters(self) -> bool:
@@ -155,6 +167,13 @@ def test_an_honest_defense_breaks_none() -> None:
 def test_the_first_broken_promise_is_raised() -> None:
     with pytest.raises(BrokenPromise, match=r"ids breaks the promise 'gives-one-truth-value-a-row'"):
         check_defense(Keeps("ids"))
+
+
+def test_a_device_that_is_forgotten_is_found() -> None:
+    [name] = names([gives_the_same_on_the_device])
+    with pretend_device():
+        assert "same device" in broken_by(defense_checks(Weighs("cpu"), device=NAME))[name]
+        assert broken_by(defense_checks(Weighs("damp"), device=NAME)) == {}
 
 
 class Never(Keeps):

@@ -13,12 +13,13 @@ from gradshape.data import Dataset
 from gradshape.shaping import Clip, Noise
 from gradshape.testing import Check, family_checks
 from gradshape.testing._datasets import blobs, plane
-from gradshape.testing.family import PROMISES
+from gradshape.testing.family import PROMISES, gives_the_same_on_the_device
 from gradshape.training import SGD, Adam, AnyRecipe, Family, Fit, Learned, Needs, Recipe, Score, Stack, Victim, Workload
 from gradshape.training._dense.family import DenseFamily
 from gradshape.training._estimators.family import EstimatorFamily
 from gradshape.training._single.family import SingleFamily
 from gradshape.training._vmapped.family import VmappedFamily
+from tests.pretend import NAME, pretend_device
 from tests.testing.broken import broken_by, names
 
 PICTURES = blobs(rows=26, test=20, shape=(1, 4, 4), spread=0.4)
@@ -56,7 +57,8 @@ class Broken(DenseFamily):
     how: str
 
     def takes(self, dataset: Dataset, victim: Victim, device: torch.device) -> bool:
-        return self.how != "refuses" and super().takes(dataset, victim, device)
+        known = self.how != "knows-the-cpu" or device.type == "cpu"
+        return known and self.how != "refuses" and super().takes(dataset, victim, device)
 
     def shares(self, dataset: Dataset, victim: Victim) -> Hashable | None:
         if self.how == "restless-key":
@@ -87,6 +89,8 @@ class BrokenStack:
             self._work.dataset.test.x.mul_(1)
         if self._how == "moves":
             torch.set_default_dtype(torch.float64)
+        if self._how == "mixes-devices":
+            torch.ones(2, device=self._work.device).mul_(torch.ones(2))
         self._stack.train(epoch)
 
     def watched(self) -> Tensor | None:
@@ -97,6 +101,7 @@ class BrokenStack:
         found = self._stack.score(places)
         wrong = {"percent": found.accuracy * 100, "restless": found.accuracy * 0 + 1 / (2 + next(_calls))}
         wrong["company"] = found.accuracy / len(places)
+        wrong["drifts"] = found.accuracy / (1 if self._work.device.type == "cpu" else 2)
         return Score(wrong.get(self._how, found.accuracy), found.finite)
 
     def remember(self, places: Sequence[int]) -> None:
@@ -138,6 +143,18 @@ def test_a_broken_promise_is_named(how: str) -> None:
     found = broken_by(family_checks(Broken(how), LR))
     assert BREAKS[how] <= set(found)
     assert all("Broken breaks the promise" in said for said in found.values())
+
+
+@pytest.mark.parametrize(
+    ("how", "value"),
+    [("knows-the-cpu", "takes() gives [False"), ("mixes-devices", "same device"), ("drifts", "the accuracy is")],
+)
+def test_a_device_that_is_forgotten_is_found(how: str, value: str) -> None:
+    [name] = names([gives_the_same_on_the_device])
+    with pretend_device():
+        found = broken_by(family_checks(Broken(how), LR, device=NAME))
+    assert found.keys() == {name}
+    assert value in found[name]
 
 
 def test_every_promise_can_be_broken() -> None:

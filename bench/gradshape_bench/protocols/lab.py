@@ -18,7 +18,7 @@ from gradshape_bench.protocols import effects
 from gradshape_bench.protocols.accuracy import Accuracy
 from gradshape_bench.protocols.base import Experiment, Measurement, Part, Subject
 from gradshape_bench.protocols.groups import Group, Results, Trainings
-from gradshape_bench.protocols.lent import on_copies
+from gradshape_bench.protocols.on_copies import on_copies
 from gradshape_bench.protocols.start import Base
 
 A = TypeVar("A")

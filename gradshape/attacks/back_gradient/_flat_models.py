@@ -15,15 +15,15 @@ class FlatModel(Protocol):
     """A classifier of rows ``(n, d)`` in ``K`` classes with parameters ``(p,)``."""
 
     def start(self, generator: torch.Generator) -> Tensor:
-        """``(p,)`` float64 parameters to train from."""
+        """Return ``(p,)`` float64 parameters to train from."""
         ...
 
     def scores(self, parameters: Tensor, x: Tensor) -> Tensor:
-        """``(n, K)``; the largest score is that of the predicted class."""
+        """Return ``(n, K)``; the largest score is that of the predicted class."""
         ...
 
     def losses(self, parameters: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """``(n,)`` training losses for labels ``y (n,)``."""
+        """Return ``(n,)`` training losses for labels ``y (n,)``."""
         ...
 
     def objective(self, x: Tensor, y: Tensor, weights: Tensor, *, points: Tensor) -> Objective:
@@ -62,11 +62,11 @@ class _Linear(ABC):
 
     @abstractmethod
     def slopes(self, scores: Tensor, hot: Tensor) -> Tensor:
-        """``(n, K)`` gradients of the losses by the scores, for one-hot labels ``hot (n, K)``."""
+        """Return ``(n, K)`` gradients of the losses by the scores, for one-hot labels ``hot (n, K)``."""
 
     @abstractmethod
     def bend(self, scores: Tensor, by: Tensor) -> Tensor:
-        """``(n, K)`` products of each loss' Hessian, by the scores, with ``by (n, K)``."""
+        """Return ``(n, K)`` products of each loss' Hessian, by the scores, with ``by (n, K)``."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -74,7 +74,7 @@ class PoisonedDescent:
         self._train()
 
     def at(self, point: int) -> Tensor:
-        """``(d,)`` the point."""
+        """Return the point ``(d,)``."""
         return self.points[point]
 
     def move(self, point: int, row: Tensor) -> None:
@@ -84,7 +84,7 @@ class PoisonedDescent:
         self._train()
 
     def gradient(self, point: int) -> Tensor:
-        """``(d,)`` gradient of ``loss`` with respect to the point, through the descent."""
+        """Return the ``(d,)`` gradient of ``loss`` with respect to the point, through the descent."""
         parameters = self.parameters.requires_grad_()
         with torch.enable_grad():
             [outer] = torch.autograd.grad(self._validation_loss(parameters), parameters)

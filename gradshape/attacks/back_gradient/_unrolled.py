@@ -17,12 +17,13 @@ class Objective(Protocol):
     """What a descent minimises over ``(p,)`` parameters: a loss of these and of points, which it holds."""
 
     def slope(self, parameters: Tensor) -> Tensor:
-        """``(p,)`` gradient of the loss by the parameters."""
+        """Return the ``(p,)`` gradient of the loss by the parameters."""
         ...
 
     def slope_gradients(self, parameters: Tensor, along: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradients of ``slope(parameters) . along``, for a fixed ``along`` ``(p,)``: ``(p,)`` by the parameters, and
-        by the points, of their shape.
+        """Return gradients of ``slope(parameters) . along``, for a fixed ``along`` ``(p,)``.
+
+        They are ``(p,)`` by the parameters, and of the points' shape by the points.
         """
         ...
 
@@ -67,7 +68,7 @@ class DescentGradient:
 
 
 def descend(objective: Objective, start: Tensor, *, rate: float, steps: int) -> Tensor:
-    """``w_{t+1} = w_t - rate slope(w_t)``, from ``start``.
+    """Take the steps ``w_{t+1} = w_t - rate slope(w_t)``, from ``start``.
 
     Args:
         objective: gives the slope.
@@ -122,7 +123,7 @@ def retrace(objective: Objective, end: Tensor, *, rate: float, steps: int, corre
 
 
 def back_gradient(objective: Objective, outer: Tensor, iterates: Iterable[Tensor], *, rate: float) -> DescentGradient:
-    """The gradient, with respect to the points, of a function ``A(w_T)`` of the last iterate of a descent.
+    """Return the gradient, with respect to the points, of a function ``A(w_T)`` of the last iterate of a descent.
 
     From ``t = T - 1`` to 0: ``dx -= rate d(slope . dw)/dx`` and ``dw -= rate d(slope . dw)/dw`` at ``w_t``, from
     ``dw = dA/dw_T`` and ``dx = 0``: reverse-mode differentiation, exact up to rounding if the iterates are.

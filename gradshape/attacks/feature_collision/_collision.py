@@ -125,12 +125,12 @@ class _Collisions:
     high: Tensor
 
     def take(self, rows: Tensor) -> "_Collisions":
-        """The problems of the rows at these places."""
+        """Return the problems of the rows at these places."""
         base, goal = self.base[rows], self.goal[rows]
         return _Collisions(self.features, base, goal, self.beta, self.low[rows], self.high[rows])
 
     def at(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Objectives ``(n,)``, and the gradient of their first term."""
+        """Return the objectives ``(n,)``, and the gradient of their first term."""
         x = x.detach().requires_grad_()
         squared = (self.features(x) - self.goal).square().sum(1)
         (slope,) = torch.autograd.grad(squared.sum(), x)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def mean_distance(goals: Sequence[Tensor], features: Sequence[Tensor]) -> Tensor:
-    """``(T, n)`` Euclidean distances of targets ``(T, f)`` from rows ``(n, f)``, mean over networks."""
+    """Return ``(T, n)`` Euclidean distances of targets ``(T, f)`` from rows ``(n, f)``, mean over networks."""
     exact = "donot_use_mm_for_euclid_dist"
     pairs = zip(goals, features, strict=True)
     return torch.stack([torch.cdist(goal, rows, compute_mode=exact) for goal, rows in pairs]).mean(0)

@@ -77,7 +77,7 @@ class PolytopeAttack(TargetedAttack):
 
     @abstractmethod
     def loss(self, residual: Tensor) -> Tensor:
-        """``(T,)`` the loss of a network, given ``|goal - combination| / |goal|``, ``(T,)``."""
+        """Return the losses ``(T,)`` of a network, given ``|goal - combination| / |goal|``, ``(T,)``."""
 
     @property
     def label(self) -> str:
@@ -150,7 +150,7 @@ class PolytopeAttack(TargetedAttack):
 
 
 def combined_distance(features: Tensor, coefficients: Tensor, goal: Tensor) -> Tensor:
-    """Distances ``(T,)`` of the combinations of features ``(T, J, f)`` by ``(T, J)`` from the goals ``(T, f)``.
+    """Return distances ``(T,)`` of the combinations of features ``(T, J, f)`` by ``(T, J)`` from the goals ``(T, f)``.
 
     >>> combined_distance(torch.tensor([[[1.0, 0.0], [0.0, 1.0]]]), torch.tensor([[0.5, 0.5]]), torch.zeros(1, 2))
     tensor([0.7071])
@@ -160,7 +160,7 @@ def combined_distance(features: Tensor, coefficients: Tensor, goal: Tensor) -> T
 
 
 def transfer_threat(source: str) -> ThreatModel:
-    """The threat model of these attacks, which know nothing of the victim's data, algorithm or parameters."""
+    """Return the threat model of these attacks, which know nothing of the victim's data, algorithm or parameters."""
     return replace(ON_TARGETS, algorithm=Knowledge.NONE, parameters=Knowledge.NONE, source=source)
 
 

@@ -8,7 +8,7 @@ _EVERY = 10
 
 
 def project_simplex(values: Tensor) -> Tensor:
-    """The nearest points ``c`` with ``c >= 0`` and ``sum(c) = 1``.
+    """Return the nearest points ``c`` with ``c >= 0`` and ``sum(c) = 1``.
 
     Args:
         values: ``(..., J)`` floating and finite, ``J`` at least 1.
@@ -31,7 +31,7 @@ def project_simplex(values: Tensor) -> Tensor:
 def nearest_in_polytope(
     corners: Tensor, goal: Tensor, *, start: Tensor | None = None, steps: int = 10_000, tolerance: float = 1e-6
 ) -> Tensor:
-    """Coefficients ``c`` of the simplex that minimise ``|goal - sum_j c_j corners_j|``, many problems at once.
+    """Find the ``c`` of the simplex that minimise ``|goal - sum_j c_j corners_j|``, many problems at once.
 
     Projected gradient descent with steps ``1/L``, where ``L`` is the largest eigenvalue of the ``J x J`` Gram matrix of
     ``goal - corners_j`` (on the simplex this is the same problem, better scaled), and momentum that restarts where it

@@ -56,7 +56,7 @@ class Surrogate:
 
     @classmethod
     def fitted_to(cls, train: Split, *, quantile: float, decay: float, temperature: float) -> "Surrogate":
-        """The surrogate for clean rows ``train`` of any shape, with sets at ``quantile``."""
+        """Return the surrogate for clean rows ``train`` of any shape, with sets at ``quantile``."""
         x = train.x.flatten(1).double()
         sets = FeasibleSets.from_rows(x, train.y, quantile=quantile, boxed=True)
         return cls(RegularisedHinge(signed_rows(x, train.y), decay=decay, temperature=temperature), sets, train.y)
@@ -70,7 +70,7 @@ class Surrogate:
         return torch.tensor([0, 1], device=self.y.device)
 
     def added(self, x: Tensor, y: Tensor, copies: Tensor) -> AddedRows:
-        """Rows ``x`` ``(m, d)`` of classes ``y`` ``(m,)`` as the learner takes them, less those without copies."""
+        """Return rows ``x (m, d)`` of classes ``y (m,)`` as the learner takes them, less those without copies."""
         used = copies > 0
         return AddedRows(signed_rows(x[used], y[used]), copies[used].double() / len(self))
 
@@ -97,7 +97,7 @@ class Surrogate:
     def rounded_poison(
         self, chosen: ChosenRows, *, shape: tuple[int, ...], levels: int, generator: torch.Generator
     ) -> PoisonSet:
-        """As :meth:`poison`, with every copy rounded at random to whole multiples of ``1 / levels`` inside its set."""
+        """Make poison as :meth:`poison`, with copies rounded at random to multiples of ``1 / levels`` in their sets."""
         drawn = [
             round_inside(row, int(number), inside=self.sets.for_class(int(label)), levels=levels, generator=generator)
             for row, label, number in zip(chosen.x, chosen.y, chosen.copies, strict=True)
@@ -208,13 +208,14 @@ class DecoyAttack(KohAttack):
         check_grid(quantiles=self.quantiles, repeats=self.repeats)
 
     def decoys(self, own: Surrogate) -> list[Decoy]:
-        """The decoys that no other one beats in both training loss and error."""
+        """Return the decoys that no other one beats in both training loss and error."""
         return find_decoys(own.learner, quantiles=self.quantiles, repeats=self.repeats)
 
 
 def in_inverse_balance(y: Tensor, count: int) -> Tensor:
-    """``(2,)`` int64 copies of a row of class 0 and of one of class 1, ``count`` in all: as many as the *other* class's
-    share of ``y``.
+    """Return how often to copy a row of class 0 and one of class 1, ``(2,)`` int64 that add up to ``count``.
+
+    Either has the *other* class's share of ``y``.
 
     >>> in_inverse_balance(torch.tensor([0, 1, 1, 1]), 8).tolist()
     [6, 2]

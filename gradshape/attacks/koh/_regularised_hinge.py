@@ -33,7 +33,7 @@ class AddedRows:
 
     @classmethod
     def none(cls, like: Tensor) -> "AddedRows":
-        """No rows, of the width of ``like``."""
+        """Return no rows, as wide as ``like``."""
         return cls(like[:0], like.new_zeros(0))
 
 
@@ -75,7 +75,7 @@ class RegularisedHinge:
         return SmoothedHinge(self.temperature)
 
     def mean_loss(self, theta: Tensor) -> float:
-        """Mean smoothed loss on the clean rows of weights and bias ``theta`` ``(d + 1,)``."""
+        """Return the mean smoothed loss on the clean rows of weights and bias ``theta`` ``(d + 1,)``."""
         return float(self.loss.value(self.rows @ theta).mean())
 
     def error(self, theta: Tensor) -> float:
@@ -83,11 +83,11 @@ class RegularisedHinge:
         return float((self.rows @ theta <= 0).double().mean())
 
     def loss_gradient(self, theta: Tensor) -> Tensor:
-        """``(d + 1,)`` gradient of :meth:`mean_loss`."""
+        """Return the ``(d + 1,)`` gradient of :meth:`mean_loss`."""
         return self.loss.slope(self.rows @ theta) @ self.rows / len(self.rows)
 
     def decay_weights(self, added_mass: float) -> Tensor:
-        """``(d + 1,)`` weights of the squared parameters in ``R`` when rows of this mass are added."""
+        """Return ``(d + 1,)`` weights of the squared parameters in ``R`` when rows of this mass are added."""
         ridge = self.rows.new_full((self.rows.shape[1],), (1 + added_mass) * self.decay)
         ridge[-1] *= _BIAS_SHARE
         return ridge

@@ -57,6 +57,6 @@ def round_inside(x: Tensor, count: int, *, inside: SphereSlab, levels: int, gene
 
 
 def _expected_square(x: Tensor, inside: SphereSlab, levels: int) -> float:
-    """Mean squared distance of the roundings of ``x`` from the centroid."""
+    """Return the mean squared distance of the roundings of ``x`` from the centroid."""
     rest = (x * levels).frac()
     return float((x - inside.centroid).square().sum() + (rest * (1 - rest)).sum() / levels**2)

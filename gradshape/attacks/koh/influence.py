@@ -104,7 +104,7 @@ def climb_by_influence(
     every: int = 10,
     report: Report | None = None,
 ) -> InfluenceAscent:
-    """Projected gradient ascent of the loss on the clean rows over a row of class 0 and one of class 1.
+    """Climb the loss on the clean rows by projected gradient ascent over a row of class 0 and one of class 1.
 
     Args:
         learner: with the clean rows.

@@ -47,7 +47,7 @@ class Integrity:
         return f"_integrity{self.angle:g}"
 
     def model(self, clean: Tensor, generator: torch.Generator) -> Tensor:
-        """``(d,)`` the attacker's parameters, from the clean ones."""
+        """Return the attacker's parameters ``(d,)``, from the clean ones."""
         drawn = torch.randn(len(clean), dtype=clean.dtype, generator=generator).to(clean.device)
         across = drawn - (drawn @ clean) / clean.square().sum() * clean
         angle = math.radians(self.angle)

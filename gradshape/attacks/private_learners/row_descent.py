@@ -48,11 +48,6 @@ def cost_gradient(
     return row_gradient(x[rows], signs[rows], solution.minima, q, loss=learner.loss), solution.minima.mean(0)
 
 
-def mean_cost(x: Tensor, signs: Tensor, cost: Cost, learner: PrivateLearner, *, noise: Tensor) -> float:
-    """Return ``J``, the mean cost of the parameters that are released with the random vectors ``noise`` ``(K, d)``."""
-    return float(cost.value(learner.solve(x, signs, noise).released).mean())
-
-
 @dataclass(frozen=True, kw_only=True)
 class RowDescent:
     """Settings of the descent that moves rows.

@@ -64,13 +64,13 @@ class RegressionHarm:
         return fit_linear(x, y, penalty=self.penalty, weights=weights, start=start)
 
     def at(self, fit: LinearFit) -> float:
-        """The harm to a fit."""
+        """Return the harm to a fit."""
         if self.distance:
             return float((fit.w - self._clean.w).square().sum() + (fit.b - self._clean.b).square())
         return fit.mse(*(self.judged or (self.x, self.y)))
 
     def gradients(self, poison_x: Tensor, poison_y: Tensor, fit: LinearFit) -> tuple[Tensor, Tensor]:
-        """Gradients of the harm with respect to poison rows, ``(m, d)``, and values, ``(m,)``, at the fit to them."""
+        """Return gradients of the harm by poison rows, ``(m, d)``, and values, ``(m,)``, at the fit to them."""
         if self.distance:
             outer_w, outer_b = 2 * (fit.w - self._clean.w), 2 * (fit.b - self._clean.b)
         else:

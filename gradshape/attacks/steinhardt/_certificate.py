@@ -32,15 +32,14 @@ class WorstCase:
     gradient: Tensor
 
 
-def worst_case(x: Tensor, y: Tensor, theta: Tensor, *, sets: FeasibleSets, eps: Tensor) -> WorstCase:
+def worst_case(rows: Tensor, theta: Tensor, *, sets: FeasibleSets, eps: Tensor) -> WorstCase:
     """Find the worst poison inside ``sets`` for classifiers ``theta``.
 
     Args:
-        x: ``(n, d)`` clean rows.
-        y: ``(n,)`` int64, 0 or 1.
-        theta: ``(K, d + 1)`` weights and bias of classifiers that say class 1 where ``w . x + b > 0``.
+        rows: ``(n, d + 1)`` float64 clean rows with a column of ones, times their sign: :func:`signed_rows`.
+        theta: ``(K, d + 1)`` float64 weights and bias of classifiers that say class 1 where ``w . x + b > 0``.
         sets: where poison of either class must lie.
-        eps: ``(K,)`` poison rows for one clean row, at least 0.
+        eps: ``(K,)`` float64 poison rows for one clean row, at least 0.
 
     Returns:
         See :class:`WorstCase`; exact up to rounding, or up to the gap of :meth:`SphereSlab.maximise` inside the box.
@@ -49,14 +48,11 @@ def worst_case(x: Tensor, y: Tensor, theta: Tensor, *, sets: FeasibleSets, eps: 
 
     >>> rows, labels = torch.tensor([[0.0], [1.0], [2.0], [3.0]]), torch.tensor([0, 0, 1, 1])
     >>> sets = FeasibleSets.from_rows(rows, labels, quantile=1.0)
-    >>> one = worst_case(rows, labels, torch.tensor([[1.0, -1.5]]).double(), sets=sets, eps=torch.tensor([0.5]))
+    >>> theta, eps = torch.tensor([[1.0, -1.5]]).double(), torch.tensor([0.5]).double()
+    >>> one = worst_case(signed_rows(rows, labels), theta, sets=sets, eps=eps)
     >>> one.risk.item(), one.x.item(), one.y.item()  # losses of 0, 0.5, 0.5, 0; and half of one of 0.5
     (0.5, 1.0, 0)
     """
-    return _worst_case(signed_rows(x, y), theta.double(), sets, eps.double())
-
-
-def _worst_case(rows: Tensor, theta: Tensor, sets: FeasibleSets, eps: Tensor) -> WorstCase:
     margins = theta @ rows.T
     missing = 1 - margins
     clean = missing.clamp_min(0).mean(1)
@@ -155,7 +151,7 @@ def certify(
     played: list[WorstCase] = []
     for step in range(1, steps + 1):
         theta = z / scale[:, None]
-        answer = _worst_case(rows, theta, sets, shares)
+        answer = worst_case(rows, theta, sets=sets, eps=shares)
         played.append(answer)
         best = torch.where((answer.bound < least)[:, None], theta, best)
         least = torch.minimum(least, answer.bound)

@@ -48,9 +48,7 @@ class DraggedSets:
 
     @classmethod
     def from_rows(cls, x: Tensor, y: Tensor, *, quantile: float) -> "DraggedSets":
-        """The sets of rows ``x`` ``(n, d)`` with labels ``y`` ``(n,)``; arguments and errors as for
-        :meth:`FeasibleSets.from_rows`.
-        """
+        """Return the sets of rows ``x (n, d)`` with labels ``y (n,)``; see :meth:`FeasibleSets.from_rows`."""
         positive = float((y == 1).double().mean())
         return cls(FeasibleSets.from_rows(x, y, quantile=quantile), (1 - positive, positive))
 
@@ -60,7 +58,7 @@ class DraggedSets:
         return torch.stack([self.clean.negative.centroid, self.clean.positive.centroid])
 
     def dragged(self, x: Tensor, y: Tensor, masses: Tensor) -> FeasibleSets:
-        """The sets once points ``x`` ``(m, d)`` of classes ``y`` ``(m,)`` are added with ``masses`` ``(m,)``.
+        """Return the sets once points ``x`` ``(m, d)`` of classes ``y`` ``(m,)`` are added with ``masses`` ``(m,)``.
 
         >>> rows = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
         >>> sets = DraggedSets.from_rows(rows, torch.tensor([0, 0, 1, 1]), quantile=1.0)
@@ -250,7 +248,7 @@ def grow_points(points: PoisonPoints, count: int, sets: DraggedSets, *, rows: in
 
 
 def _violation(x: Tensor, y: Tensor, dragged: FeasibleSets) -> float:
-    """The largest distance of a point from its set, in radii of its class."""
+    """Return the largest distance of a point from its set, in radii of its class."""
     worst = 0.0
     for point, label in zip(x, y.tolist(), strict=True):
         own = dragged.for_class(label)
@@ -312,7 +310,7 @@ class _Program:
         return float((excess / self.radii.clip(np.finfo(np.float64).tiny)).max().clip(0))
 
     def solve(self, start: Array) -> Array:
-        """Offsets that are a local maximum; ``start`` is in radii."""
+        """Return offsets that are a local maximum; ``start`` is in radii."""
         shape = start.shape
         # Everything in radii, values of order 1.
         unit = self.radii[:, None]

@@ -207,7 +207,7 @@ class DataDependentSteinhardt(ProportionalAttack):
             curvature = max(curvature, float(pulls.norm()) / self.rho)
 
     def _splits(self, count: int, rows: int, sets: DraggedSets, generator: torch.Generator) -> Tensor:
-        """``(S, 4)`` float64 masses of ``count`` poison rows, relative to ``rows`` clean ones."""
+        """Return ``(S, 4)`` float64 masses of ``count`` poison rows, relative to ``rows`` clean ones."""
         first = round(count * sets.shares[0])
         splits = [torch.tensor([first, 0, count - first, 0], dtype=torch.float64)]
         for _ in range(self.splits):
@@ -217,7 +217,7 @@ class DataDependentSteinhardt(ProportionalAttack):
         return torch.stack(splits) / rows
 
     def _clean_loss(self, search: "_Search", points: PoisonPoints) -> float:
-        """The loss on clean rows of the learner that is trained on them and on the clipped points."""
+        """Return the loss on clean rows of the learner that is trained on them and on the clipped points."""
         x, y = search.x, search.y
         rows = torch.cat([x, _in_the_box(points).double()])
         weights = torch.cat([x.new_full((len(x),), 1 / len(x)), points.masses])
@@ -270,7 +270,7 @@ def _in_the_box(points: PoisonPoints) -> Tensor:
 
 
 def _share_feasible(sets: DraggedSets, rows: Tensor, points: PoisonPoints) -> float:
-    """The share of the poison, at ``rows`` ``(4, d)``, that is inside the sets that it drags along."""
+    """Return the share of the poison, at ``rows`` ``(4, d)``, that is inside the sets that it drags along."""
     dragged = sets.dragged(rows, points.y, points.masses)
     tolerance = VIOLATION_ALLOWED * min(dragged.negative.radius, dragged.positive.radius) + 1e-6
     inside = dragged.contains(rows, points.y, tolerance=tolerance)

@@ -124,14 +124,14 @@ class Steinhardt(ProportionalAttack):
 
 
 def _even_copies(rounds: int, count: int, generator: torch.Generator) -> Tensor:
-    """``(rounds,)`` int64 copies of each round's row, ``count`` in all, which differ by at most one."""
+    """Return how often each round's row is copied, ``(rounds,)`` int64: ``count`` in all, as evenly as can be."""
     copies = torch.full((rounds,), count // rounds, dtype=torch.int64)
     copies[torch.randperm(rounds, generator=generator)[: count % rounds]] += 1
     return copies
 
 
 def _risk(x: Tensor, y: Tensor, rows: Tensor, labels: Tensor, copies: Tensor, rho: float) -> float:
-    """Least sum of hinge losses over clean rows and poison, divided by the number of clean rows."""
+    """Return the least sum of hinge losses over clean rows and poison, divided by the number of clean rows."""
     weights = torch.cat([x.new_ones(len(x)), copies.double()]) / len(x)
     fit = fit_hinge(torch.cat([x, rows.double()]), torch.cat([y, labels]), rho=rho, weights=weights, tolerance=_GAP / 2)
     return fit.objective

@@ -19,7 +19,7 @@ class Insertion(Protocol):
         """What it adds to the label of an attack: nothing, or a part that starts with ``_``."""
 
     def unsuitable(self, dataset: Dataset) -> str | None:
-        """Why rows of this data cannot be given features in this way; ``None`` if they can."""
+        """Return why rows of this data cannot be given features in this way; ``None`` if they can."""
 
     def insert(self, base: Tensor, target: Tensor, *, known: Tensor, generator: torch.Generator) -> Tensor:
         """Copy ``base`` ``(n, d)`` with some features of ``target`` ``(d,)``, only those that are ``known`` ``(d,)``

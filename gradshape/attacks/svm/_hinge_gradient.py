@@ -8,7 +8,7 @@ from gradshape.attacks.svm.kernels import Kernel
 
 
 def decision_losses(decisions: Tensor, signs: Tensor) -> Tensor:
-    """``max(0, 1 - s f(x))``, elementwise.
+    """Return ``max(0, 1 - s f(x))``, elementwise.
 
     >>> decision_losses(torch.tensor([0.5, 2.0, 2.0]), torch.tensor([1.0, 1.0, -1.0])).tolist()
     [0.5, 0.0, 3.0]
@@ -27,7 +27,7 @@ def hinge_gradient(
     others: Tensor,
     signs: Tensor,
 ) -> Tensor:
-    """The gradient of the summed hinge loss on ``others`` with respect to training row ``row`` of ``x``.
+    """Return the gradient of the summed hinge loss on ``others`` with respect to training row ``row`` of ``x``.
 
     The weights of the rows on the margin and the bias follow the row through their optimality conditions: with ``S``
     the rows on the margin, ``[0 s_S; s_S Q_SS] [db; da_S] = -[0; d(Q_S a)/dx]`` for fixed ``a`` on the right. The

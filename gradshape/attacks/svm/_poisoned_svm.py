@@ -58,7 +58,7 @@ class PoisonedSvm:
         self._keep(fit_svm(self._gram, self.signs, bounds=self._bounds, start=torch.cat([alpha, alpha.new_zeros(1)])))
 
     def at(self, point: int) -> Tensor:
-        """``(d,)`` the point."""
+        """Return the point ``(d,)``."""
         return self.x[point]
 
     def move(self, point: int, row: Tensor) -> None:
@@ -67,7 +67,7 @@ class PoisonedSvm:
         self._keep(fit_svm(self._gram, self.signs, bounds=self._bounds, start=self.fit.alpha))
 
     def gradient(self, point: int) -> Tensor:
-        """``(d,)`` gradient of ``loss`` with respect to the point."""
+        """Return the ``(d,)`` gradient of ``loss`` with respect to the point."""
         row = point % len(self.x)
         total = hinge_gradient(
             self.fit,
@@ -82,7 +82,7 @@ class PoisonedSvm:
         return total / len(self._others)
 
     def own_gradient(self, point: int) -> Tensor:
-        """``(d,)`` gradient of the point's own hinge loss, as if the machine stayed as it is: a direction to start."""
+        """Return the ``(d,)`` gradient of the point's own hinge loss as if the machine stayed as it is: to start by."""
         return -self.signs[point] * self._kernel.weighted_slope(self.x, self.x[point], self.fit.alpha * self.signs)
 
     def _place(self, point: int, row: Tensor) -> None:

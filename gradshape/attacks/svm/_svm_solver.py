@@ -34,7 +34,7 @@ class SvmFit:
     signs: Tensor
 
     def decide(self, cross: Tensor) -> Tensor:
-        """``(m,)`` values of ``f`` for rows with kernel values ``cross (m, n)`` to the training rows."""
+        """Return ``(m,)`` values of ``f`` for rows with kernel values ``cross (m, n)`` to the training rows."""
         return cross @ (self.alpha * self.signs) + self.b
 
 
@@ -127,7 +127,7 @@ def _active_set(q: Tensor, signs: Tensor, bounds: Tensor, start: Tensor) -> SvmF
 
 
 def _on_the_face(q: Tensor, signs: Tensor, alpha: Tensor, free: Tensor) -> tuple[Tensor, float]:
-    """The weights and the bias that are optimal while the weights of all rows that are not free stay as they are."""
+    """Return the weights and the bias that are optimal while the weights of rows that are not free stay."""
     index = free.nonzero()[:, 0]
     size = len(index)
     fixed = alpha.masked_fill(free, 0)
@@ -142,7 +142,7 @@ def _on_the_face(q: Tensor, signs: Tensor, alpha: Tensor, free: Tensor) -> tuple
 
 
 def _until_a_bound(alpha: Tensor, goal: Tensor, bounds: Tensor, free: Tensor) -> tuple[float, int | None]:
-    """The share of the way to ``goal`` that stays inside the bounds, and the row that stops it."""
+    """Return the share of the way to ``goal`` that stays inside the bounds, and the row that stops it."""
     change = goal - alpha
     room = torch.where(change > 0, bounds - alpha, alpha)
     outside = free & ((goal < 0) | (goal > bounds))
@@ -154,14 +154,14 @@ def _until_a_bound(alpha: Tensor, goal: Tensor, bounds: Tensor, free: Tensor) ->
 
 
 def _middle_bias(q: Tensor, signs: Tensor, alpha: Tensor) -> float:
-    """With no row on the margin, the middle of the biases that the rows' conditions allow."""
+    """Return the middle of the biases that the rows' conditions allow, for when no row is on the margin."""
     low, high = _bias_bounds(q, signs, alpha)
     ends = [float(end) for end in (low.max(), high.min()) if bool(end.isfinite())]
     return sum(ends) / len(ends)
 
 
 def _bias_bounds(q: Tensor, signs: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
-    """The lower and the upper bound on the bias by each row's condition."""
+    """Return the lower and the upper bound on the bias by each row's condition."""
     needed = signs * (1 - q @ alpha)
     from_below = (alpha == 0) == (signs > 0)
     infinite = torch.full_like(needed, torch.inf)
@@ -169,6 +169,6 @@ def _bias_bounds(q: Tensor, signs: Tensor, alpha: Tensor) -> tuple[Tensor, Tenso
 
 
 def _partner(q: Tensor, signs: Tensor, alpha: Tensor, row: int) -> int:
-    """Of the rows whose weights can move along with that of ``row``, the one whose bound on the bias differs most."""
+    """Return the row whose bound on the bias differs most, of those whose weights can move along with ``row``'s."""
     low, high = _bias_bounds(q, signs, alpha)
     return int(high.argmin()) if bool(low[row].isfinite()) else int(low.argmax())

@@ -18,19 +18,19 @@ class Kernel(Protocol):
         ...
 
     def scaled_to(self, x: Tensor) -> "Kernel":
-        """The kernel with its scale taken from rows ``x (n, d)``, where it was left open."""
+        """Return the kernel with its scale taken from rows ``x (n, d)``, where it was left open."""
         ...
 
     def __call__(self, x: Tensor, z: Tensor) -> Tensor:
-        """``(n, m)`` values for rows ``x (n, d)`` and ``z (m, d)``."""
+        """Return ``(n, m)`` values for rows ``x (n, d)`` and ``z (m, d)``."""
         ...
 
     def weighted_slope(self, x: Tensor, z: Tensor, weights: Tensor) -> Tensor:
-        """``sum_i weights_i dK(x_i, z)/dz``, ``(d,)``, for rows ``x (n, d)``, a row ``z (d,)`` and weights ``(n,)``."""
+        """Return ``sum_i weights_i dK(x_i, z)/dz``, ``(d,)``, for ``x (n, d)``, ``z (d,)`` and weights ``(n,)``."""
         ...
 
     def own_slope(self, z: Tensor) -> Tensor:
-        """``dK(z, z)/dz``, ``(d,)``: both arguments move."""
+        """Return ``dK(z, z)/dz``, ``(d,)``: both arguments move."""
         ...
 
 
@@ -86,7 +86,7 @@ class RBFKernel:
         return "_rbf" if self.gamma is None else f"_rbf{self.gamma:g}"
 
     def scaled_to(self, x: Tensor) -> "RBFKernel":
-        """With ``gamma = 1 / (d var(x))`` over all values of the rows ``x (n, d)``, if it has no ``gamma`` of its own.
+        """Return it with ``gamma = 1 / (d var(x))`` over all values of ``x (n, d)``, if it has no ``gamma`` of its own.
 
         >>> RBFKernel().scaled_to(torch.tensor([[0.0, 1.0], [1.0, 0.0]])).gamma
         2.0

@@ -10,7 +10,7 @@ from gradshape.data import Dataset
 
 
 def word_filter_threat(goal: Goal) -> ThreatModel:
-    """Table 1 of Hong et al. 2020 on Barreno et al. 2010, who survey the attacks of Nelson et al. 2008."""
+    """Return Table 1 of Hong et al. 2020 on Barreno et al. 2010, who survey the attacks of Nelson et al. 2008."""
     return replace(
         WHITE_BOX,
         goal=goal,
@@ -25,7 +25,7 @@ def word_filter_threat(goal: Goal) -> ThreatModel:
 
 
 def lacks_words(dataset: Dataset) -> str | None:
-    """Why the rows do not say which words a message holds; ``None`` if they do."""
+    """Return why the rows do not say which words a message holds; ``None`` if they do."""
     if len(dataset.input_shape) != 1:
         return f"its rows have shape {dataset.input_shape}: expected (V,), one value a word"
     x = dataset.train.x

@@ -26,7 +26,7 @@ class PackedProjection:
 
 
 def covers_settings(attention: nn.MultiheadAttention) -> bool:
-    """Whether :func:`attend` covers the settings of ``attention``."""
+    """Return whether :func:`attend` covers the settings of ``attention``."""
     return (
         type(attention) is nn.MultiheadAttention
         and "forward" not in vars(attention)

@@ -171,7 +171,7 @@ def _by_group(d: Tensor, groups: int) -> Tensor:
 
 
 def _form(u: Tensor, d: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """``(n, groups, fan-in, positions)``, ``(n, groups, outputs, positions)`` to ``(n, groups, outputs, fan-in)``."""
+    """Multiply ``(n, groups, fan-in, k)`` and ``(n, groups, outputs, k)`` to ``(n, groups, outputs, fan-in)``."""
     flat = None if out is None else out.flatten(0, 1)
     product = torch.bmm(d.flatten(0, 1), u.flatten(0, 1).mT, out=flat)
     return product.view(*d.shape[:2], d.shape[2], u.shape[2])

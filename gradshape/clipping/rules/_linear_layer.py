@@ -113,7 +113,7 @@ class Sequences:
 
 
 def ghost_is_cheaper(length: int, d_in: int, d_out: int) -> bool:
-    """Whether a norm from inner products in float64 (a ghost norm) takes less time than forming the gradient.
+    """Return whether a norm from inner products in float64 (a ghost norm) takes less time than forming the gradient.
 
     A sample has ``length`` rows of ``d_in`` inputs and ``d_out`` outputs. A formed gradient replaces the weighted
     product, but that is one large product, and a formed gradient is written once and read twice. The constants are
@@ -135,7 +135,7 @@ def _product(a: Tensor, scaled_backprops: Tensor, weights: Tensor, *, weight: bo
 
 
 def _ghost(a: Tensor, d: Tensor) -> Tensor:
-    """``<A_i A_i^T, D_i D_i^T>``, clamped, as it can come out slightly below 0.
+    """Return ``<A_i A_i^T, D_i D_i^T>``, clamped, as it can come out slightly below 0.
 
     Li et al. 2022, https://arxiv.org/abs/2110.05679.
     """
@@ -143,5 +143,5 @@ def _ghost(a: Tensor, d: Tensor) -> Tensor:
 
 
 def _formed(a: Tensor, d: Tensor) -> Tensor:
-    """``|D_i^T A_i|^2``."""
+    """Return ``|D_i^T A_i|^2``."""
     return row_norms(d.mT @ a, dtype=a.dtype).square()

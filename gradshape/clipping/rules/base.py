@@ -35,7 +35,7 @@ class LayerGradients(Protocol):
         ...
 
     def weighted_sum(self, weights: Tensor) -> dict[str, Tensor]:
-        """``sum_i weights_i g_i`` for ``(B,)`` weights, by the names of the parameters in the layer.
+        """Return ``sum_i weights_i g_i`` for ``(B,)`` weights, by the names of the parameters in the layer.
 
         With weights ``(K, B / K)`` the samples are those of ``K`` models one after the other, and the sums have a
         leading model axis.
@@ -50,7 +50,7 @@ class Rule(Protocol):
     """
 
     def applies(self, layer: Any) -> bool:
-        """Whether the rule covers the settings of this layer."""
+        """Return whether the rule covers the settings of this layer."""
         ...
 
     def batch_axes(self, layer: Any, activations: Tensor) -> Sequence[int]:
@@ -107,5 +107,5 @@ def scaled(weights: Tensor, rows: Tensor) -> Tensor:
 
 
 def trainable(parameter: Tensor | None) -> bool:
-    """Whether a layer has this parameter and trains it."""
+    """Return whether a layer has this parameter and trains it."""
     return parameter is not None and parameter.requires_grad

@@ -13,7 +13,6 @@ from gradshape.attacks._evaluation import Cost, Evaluation, ParameterDistance
 from gradshape.attacks.private_learners.row_descent import (
     cost_gradient,
     descend_rows,
-    mean_cost,
     select_deep,
     select_shallow,
 )
@@ -38,6 +37,11 @@ def _problem(rows: int = 60, width: int = 3, seed: int = 0) -> tuple[Tensor, Ten
     signs = torch.where(x[:, 0] + 0.3 * torch.randn(2 * rows, generator=generator) > 0, 1.0, -1.0).double()
     x = x / x.norm(dim=1, keepdim=True).clamp_min(1)
     return x[:rows], signs[:rows], x[rows:], signs[rows:]
+
+
+def mean_cost(x: Tensor, signs: Tensor, cost: Cost, learner: PrivateLearner, *, noise: Tensor) -> float:
+    """Return the mean cost of the parameters that are released with the random vectors ``noise`` ``(K, d)``."""
+    return float(cost.value(learner.solve(x, signs, noise).released).mean())
 
 
 def _costs(learner: PrivateLearner) -> dict[str, Cost]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gradshape.attacks.steinhardt._certificate import Certificate, certify, worst_case
 from gradshape.constraints import FeasibleSets
-from gradshape.learners.hinge import fit_hinge, hinge_losses
+from gradshape.learners.hinge import fit_hinge, hinge_losses, signed_rows
 
 
 def _clean(seed: int, *, rows: int = 30, width: int = 3, apart: float = 0.3) -> tuple[Tensor, Tensor, torch.Generator]:
@@ -61,7 +61,7 @@ def test_the_worst_row_is_as_bad_as_the_bound_and_no_row_is_worse(boxed: bool) -
     x, y, generator = _clean(2)
     sets = FeasibleSets.from_rows(x, y, quantile=0.7, boxed=boxed)
     theta = torch.randn(6, 4, dtype=torch.float64, generator=generator)
-    worst = worst_case(x, y, theta, sets=sets, eps=torch.full((6,), 0.3))
+    worst = worst_case(signed_rows(x, y), theta, sets=sets, eps=torch.full((6,), 0.3))
     assert sets.contains(worst.x, worst.y).all()
     drawn = torch.rand(4000, 3, dtype=torch.float64, generator=generator)
     labels = torch.randint(2, (4000,), generator=generator)
@@ -80,9 +80,9 @@ def test_the_gradient_is_that_of_a_tangent() -> None:
     sets = FeasibleSets.from_rows(x, y, quantile=0.7)
     theta, elsewhere = (torch.randn(40, 4, dtype=torch.float64, generator=generator) for _ in range(2))
     eps = torch.full((40,), 0.4)
-    here, there = (worst_case(x, y, at, sets=sets, eps=eps) for at in (theta, elsewhere))
+    here, there = (worst_case(signed_rows(x, y), at, sets=sets, eps=eps) for at in (theta, elsewhere))
     assert bool((there.risk >= here.risk + (here.gradient * (elsewhere - theta)).sum(1) - 1e-9).all())
-    near = worst_case(x, y, theta + 1e-7 * (elsewhere - theta), sets=sets, eps=eps)
+    near = worst_case(signed_rows(x, y), theta + 1e-7 * (elsewhere - theta), sets=sets, eps=eps)
     slope = (near.risk - here.risk) / 1e-7
     assert torch.allclose(slope, (here.gradient * (elsewhere - theta)).sum(1), rtol=1e-4, atol=1e-4)
 
@@ -119,7 +119,7 @@ def test_the_classifier_that_is_returned_proves_the_bound() -> None:
     x, y, _ = _clean(4, rows=60)
     sets = FeasibleSets.from_rows(x, y, quantile=0.7, boxed=True)
     game = _games(0.7)
-    again = worst_case(x, y, game.theta, sets=sets, eps=torch.tensor(SHARES))
+    again = worst_case(signed_rows(x, y), game.theta, sets=sets, eps=torch.tensor(SHARES))
     assert torch.allclose(again.bound, game.bound, rtol=0, atol=1e-9)
     assert bool((game.theta.norm(dim=1) <= 1.0 + 1e-9).all())
 

@@ -7,7 +7,7 @@ from gradshape.clipping.structure import Structure
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-def refuse_unknown_kinds(structure: Structure) -> None:
+def refuse_unsupported(structure: Structure) -> None:
     """Raise ``ValueError`` for a compiled module with parameters, or a trainable parameter that is no real number."""
     for name, module in structure.modules.items():
         if isinstance(module, torch.jit.ScriptModule) and any(p.requires_grad for p in module.parameters()):

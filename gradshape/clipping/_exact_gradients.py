@@ -23,7 +23,7 @@ from gradshape.clipping._independence import refuse_mixing_rows
 from gradshape.clipping._losses import is_known
 from gradshape.clipping._row_by_row import row_by_row
 from gradshape.clipping._row_check import RowCheck
-from gradshape.clipping._steps import takes_row_by_row
+from gradshape.clipping._sequential_models import takes_row_by_row
 from gradshape.clipping._vmapped import model_gradients
 from gradshape.clipping.protocol import LossFn, PerSample
 from gradshape.clipping.structure import Structure
@@ -36,7 +36,7 @@ _MOST_INCONCLUSIVE = 8
 _SIZES = 3
 
 
-class _Way(Enum):
+class _Method(Enum):
     """How all gradients of a batch are taken."""
 
     ONE_PASS = "by book-keeping"
@@ -50,13 +50,13 @@ class _Known:
 
     Attributes:
         axes: the batch axes of the layers.
-        way: the fastest way that was exact.
+        method: the fastest method that was exact.
         host: whether a pass drew from Python's or NumPy's generator.
         inconclusive: how many checks could not have shown a fault, since the last that could.
     """
 
     axes: Mapping[str, BatchAxes]
-    way: _Way
+    method: _Method
     host: bool = False
     inconclusive: int = 0
 
@@ -70,23 +70,23 @@ class _Known:
 class _Memory:
     """What is known of a model: by the signature of a pass, and by what it has in common with passes of other sizes."""
 
-    passes: dict[Hashable, _Known] = field(default_factory=dict)
-    sizes: dict[Hashable, dict[int, _Known]] = field(default_factory=dict)
+    by_signature: dict[Hashable, _Known] = field(default_factory=dict)
+    by_size: dict[Hashable, dict[int, _Known]] = field(default_factory=dict)
 
     def find(self, forward: ForwardPass) -> _Known | None:
         """Return what is known of such a pass, if it was checked or if other sizes of batches leave no doubt."""
         signature, rows = forward.signature, len(forward.x)
-        found = self.passes.get(signature)
+        found = self.by_signature.get(signature)
         if found is None and rows > 1:
-            others = list(self.sizes.get(signature.of_any_batch(rows), {}).values())
+            others = list(self.by_size.get(signature.for_any_batch(rows), {}).values())
             if len(others) >= _SIZES and all(other == others[0] for other in others):
                 found = self.keep(signature, others[0])
         return found
 
     def keep(self, signature: Hashable, found: _Known) -> _Known:
         """Remember one more, and forget the first if there are many."""
-        _forget(self.passes)
-        self.passes[signature] = found
+        _forget(self.by_signature)
+        self.by_signature[signature] = found
         return found
 
     def keep_checked(self, forward: ForwardPass, found: _Known) -> None:
@@ -94,8 +94,8 @@ class _Memory:
         signature, rows = forward.signature, len(forward.x)
         self.keep(signature, found)
         if rows > 1 and found.conclusive and not found.host:
-            _forget(self.sizes)
-            self.sizes.setdefault(signature.of_any_batch(rows), {})[rows] = found
+            _forget(self.by_size)
+            self.by_size.setdefault(signature.for_any_batch(rows), {})[rows] = found
 
 
 def _forget(memory: dict[Hashable, Any]) -> None:
@@ -134,7 +134,7 @@ def exact_gradients(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor)
 def _found_out(known: _Memory, structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor) -> PerSample:
     """Take the gradients in the way that is known to be exact for such a pass, or in the first that proves to be."""
     # The first pass tells whether it is worth looking at Python's and NumPy's generators.
-    looks = not known.passes or any(found.host for found in known.passes.values())
+    looks = not known.by_signature or any(found.host for found in known.by_signature.values())
     forward = ForwardPass.of(structure, loss_fn, x, y, Draws(x.device, host=looks))
     found = known.find(forward)
     if found is not None and (found.conclusive or found.inconclusive == _MOST_INCONCLUSIVE):
@@ -147,22 +147,22 @@ def _found_out(known: _Memory, structure: Structure, loss_fn: LossFn, x: Tensor,
 
 def _proven(known: _Memory, forward: ForwardPass) -> PerSample | None:
     """Take the gradients of a model that is known; ``None`` if its layers do not see the batch as they usually do."""
-    found = known.passes.get(forward.shapes)
+    found = known.by_signature.get(forward.shapes)
     if found is None:
         axes = batch_axes(forward)
         if not all(_batch_first(layer.name, axes) for layer in forward.layers):
             return None
-        found = known.keep(forward.shapes, _Known(axes, _Way.ONE_PASS))
+        found = known.keep(forward.shapes, _Known(axes, _Method.ONE_PASS))
     return _taken(found, forward)
 
 
 def _checked(known: _Memory, forward: ForwardPass) -> PerSample:
     """Take the gradients in the first way that agrees with autograd, and remember it."""
-    axes, before = batch_axes(forward), known.passes.get(forward.signature)
-    way, gradients, conclusive = _first_exact(forward, axes)
+    axes, before = batch_axes(forward), known.by_signature.get(forward.signature)
+    method, gradients, conclusive = _first_exact(forward, axes)
     inconclusive = 0 if conclusive else 1 + (0 if before is None else before.inconclusive)
     host = forward.drawn is not None and forward.drawn.host is not None
-    known.keep_checked(forward, _Known(axes, way, host, inconclusive))
+    known.keep_checked(forward, _Known(axes, method, host, inconclusive))
     return gradients
 
 
@@ -171,20 +171,20 @@ def _batch_first(layer: str, axes: Mapping[str, BatchAxes]) -> bool:
 
 
 def _taken(known: _Known, forward: ForwardPass) -> PerSample:
-    gradients = book_keeping(forward, known.axes) if known.way is _Way.ONE_PASS else None
+    gradients = book_keeping(forward, known.axes) if known.method is _Method.ONE_PASS else None
     if gradients is not None:
         return gradients
-    return _row_by_row(forward) if known.way is _Way.ROW_BY_ROW else _by_func(forward)
+    return _row_by_row(forward) if known.method is _Method.ROW_BY_ROW else _by_func(forward)
 
 
-def _first_exact(forward: ForwardPass, axes: Mapping[str, BatchAxes]) -> tuple[_Way, PerSample, bool]:
+def _first_exact(forward: ForwardPass, axes: Mapping[str, BatchAxes]) -> tuple[_Method, PerSample, bool]:
     """Return the first way that agrees with autograd, its gradients, and whether the check was conclusive."""
     repeatable = refuse_mixing_rows(forward)
     check = RowCheck(forward, repeatable=repeatable)
     if not forward.graph.moves_by_value:
         in_one_pass = book_keeping(forward, axes)
         if in_one_pass is not None and check.agrees_in_batch(in_one_pass) and check.agrees_alone(in_one_pass):
-            return _Way.ONE_PASS, in_one_pass, check.conclusive(in_one_pass)
+            return _Method.ONE_PASS, in_one_pass, check.conclusive(in_one_pass)
     if not repeatable:
         raise ValueError(
             "model: a forward pass that is repeated gives something else, and the generators of torch, Python and "
@@ -192,9 +192,9 @@ def _first_exact(forward: ForwardPass, axes: Mapping[str, BatchAxes]) -> tuple[_
         )
     by_func = _by_func(forward)
     if check.agrees_alone(by_func):
-        return _Way.BY_FUNC, by_func, check.conclusive(by_func)
+        return _Method.BY_FUNC, by_func, check.conclusive(by_func)
     # These are what the others are compared with.
-    return _Way.ROW_BY_ROW, _row_by_row(forward), True
+    return _Method.ROW_BY_ROW, _row_by_row(forward), True
 
 
 def _by_func(forward: ForwardPass) -> PerSample:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from gradshape import _global_state
-from gradshape.data import Dataset, Loans
+from gradshape.data import Dataset, GuardedCopies
 from gradshape_bench.jobs import AnyJob
 from gradshape_bench.protocols.base import Experiment
 
@@ -21,16 +21,16 @@ def on_copies(begin: Callable[[Dataset], Experiment], dataset: Dataset, protocol
     Raises:
         ValueError: the protocol wrote to a copy, so that it measured something else than what was computed.
     """
-    loans, given = Loans(), None
-    shown = loans.lend_dataset(dataset)
+    copies, given = GuardedCopies(), None
+    shown = copies.copy_of_dataset(dataset)
     running = begin(shown)
     while True:
         try:
             with _global_state.restored():
                 jobs: Sequence[AnyJob] = running.send(given)  # type: ignore[arg-type]
         except StopIteration as stop:
-            loans.check(f"protocol {protocol}")
+            copies.check(f"protocol {protocol}")
             return stop.value  # type: ignore[no-any-return]
-        loans.check(f"protocol {protocol}")
+        copies.check(f"protocol {protocol}")
         results: Sequence[Any] = yield [replace(job, dataset=dataset) if job.dataset is shown else job for job in jobs]
-        given = [loans.lend_value(f"result {place}", result) for place, result in enumerate(results)]
+        given = [copies.copy_of_value(f"result {place}", result) for place, result in enumerate(results)]

@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 from gradshape import models
 from gradshape._randomness import HostState
-from gradshape.clipping import PerSample, _ways, clipped_gradient, per_sample
+from gradshape.clipping import PerSample, _exact_gradients, clipped_gradient, per_sample
 from gradshape.clipping._batch_axes import BatchAxes
 from gradshape.clipping._forward_pass import ForwardPass
 from tests.clipping.naive import PER_SAMPLE_LOSS, filled, labels, norm, per_sample_gradients, randn
 
-Checked = tuple[_ways._Way, PerSample, bool]
+Checked = tuple[_exact_gradients._Method, PerSample, bool]
 
 
 class Skipping(nn.Module):
@@ -34,13 +34,13 @@ class Skipping(nn.Module):
 def checks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The batch sizes of the passes that were checked."""
     seen: list[int] = []
-    check = _ways._first_exact
+    check = _exact_gradients._first_exact
 
     def counted(forward: ForwardPass, axes: Mapping[str, BatchAxes]) -> Checked:
         seen.append(len(forward.x))
         return check(forward, axes)
 
-    monkeypatch.setattr(_ways, "_first_exact", counted)
+    monkeypatch.setattr(_exact_gradients, "_first_exact", counted)
     return seen
 
 
@@ -154,13 +154,13 @@ def test_rows_that_are_alike_are_checked_a_few_times_only(checks: list[int]) -> 
 
 
 def test_a_bounded_number_of_signatures_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_ways, "_MOST_SIGNATURES", 3)
+    monkeypatch.setattr(_exact_gradients, "_MOST_SIGNATURES", 3)
     model = filled(Skipping())
     for rows in range(1, 9):
         step(model, rows)
-        known = _ways._known[model]
-        assert len(known.passes) <= 3
-        assert len(known.sizes) <= 3
+        known = _exact_gradients._known[model]
+        assert len(known.by_signature) <= 3
+        assert len(known.by_size) <= 3
 
 
 def test_python_s_and_numpy_s_generators_are_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Rows that are lent: originals stay, and who writes to the copies is named."""
+"""Guarded copies: originals stay as they are, and who writes to the copies is named."""
 
 import gc
 import math
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gradshape.data import Dataset, Loans, Split, _copies
+from gradshape.data import Dataset, GuardedCopies, Split, _copies
 from gradshape.testing._datasets import blobs
 from gradshape.testing.attack import BASE
 from gradshape.training import TrainedModel
@@ -35,23 +35,23 @@ def rows(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Spl
 
 @pytest.mark.parametrize("deed", DEEDS)
 def test_who_writes_is_named_and_the_rows_are_as_they_were(rows: Split, deed: str) -> None:
-    fingerprint, loans = rows.fingerprint, Loans()
-    lent, other = loans.lend_rows("train", rows), rows.copy()
-    loans.check("attack 'vandal'")
-    DEEDS[deed](lent)
+    fingerprint, copies = rows.fingerprint, GuardedCopies()
+    shown, other = copies.copy_of_rows("train", rows), rows.copy()
+    copies.check("attack 'vandal'")
+    DEEDS[deed](shown)
     axis = "y" if deed.startswith("labels") else "x"
     with pytest.raises(ValueError, match=rf"^attack 'vandal' wrote to train\.{axis}, which it was shown: expected"):
-        loans.check("attack 'vandal'")
+        copies.check("attack 'vandal'")
     assert Split(rows.x, rows.y).fingerprint == Split(other.x, other.y).fingerprint == fingerprint
-    assert torch.equal(loans.lend_rows("again", rows).x, rows.x)
+    assert torch.equal(copies.copy_of_rows("again", rows).x, rows.x)
 
 
 def test_reading_is_no_writing(rows: Split) -> None:
-    loans = Loans()
-    lent = loans.lend_rows("train", rows)
-    assert float(lent.x.numpy().sum()) == pytest.approx(float(rows.x.sum()))
-    lent.x.requires_grad_()
-    loans.check("a reader")
+    copies = GuardedCopies()
+    shown = copies.copy_of_rows("train", rows)
+    assert float(shown.x.numpy().sum()) == pytest.approx(float(rows.x.sum()))
+    shown.x.requires_grad_()
+    copies.check("a reader")
     assert not rows.x.requires_grad
 
 
@@ -84,12 +84,12 @@ def test_without_room_for_a_file_there_are_copies_all_the_same(rows: Split, monk
 
 
 def test_numbers_that_are_none_are_the_same() -> None:
-    state, loans = {"weight": torch.tensor([1.0, math.nan])}, Loans()
-    lent = loans.lend_state("parameters", state)
-    loans.check("a reader")
-    lent["weight"][0] = math.nan
+    state, copies = {"weight": torch.tensor([1.0, math.nan])}, GuardedCopies()
+    shown = copies.copy_of_state("parameters", state)
+    copies.check("a reader")
+    shown["weight"][0] = math.nan
     with pytest.raises(ValueError, match=r"wrote to parameters\['weight'\]"):
-        loans.check("a writer")
+        copies.check("a writer")
 
 
 def test_a_copy_of_a_data_set_has_a_fingerprint_of_its_own() -> None:
@@ -105,21 +105,21 @@ def test_a_copy_of_a_data_set_has_a_fingerprint_of_its_own() -> None:
 
 
 def test_values_are_copied_with_all_tensors_in_them() -> None:
-    model, loans = TrainedModel(BASE, {"weight": torch.ones(2)}), Loans()
+    model, copies = TrainedModel(BASE, {"weight": torch.ones(2)}), GuardedCopies()
     value = {"models": [model], "rows": (Split(torch.ones(1, 2), torch.zeros(1)), None), "name": "a"}
-    lent = loans.lend_value("result", value)
-    assert lent["name"] == "a"
-    assert lent["models"][0].recipe == BASE
-    loans.check("a reader")
-    lent["models"][0].state["weight"].zero_()
+    shown = copies.copy_of_value("result", value)
+    assert shown["name"] == "a"
+    assert shown["models"][0].recipe == BASE
+    copies.check("a reader")
+    shown["models"][0].state["weight"].zero_()
     assert bool(model.state["weight"].all())
     with pytest.raises(ValueError, match=r"wrote to result\['models'\]\[0\]\.state\['weight'\]"):
-        loans.check("a writer")
+        copies.check("a writer")
 
 
 def test_what_was_derived_is_derived_anew() -> None:
     rows = Split(torch.ones(2, 2), torch.zeros(2))
     before = rows.fingerprint
-    lent = Loans().lend_value("rows", rows)
-    lent.x.zero_()
-    assert lent.fingerprint != before
+    shown = GuardedCopies().copy_of_value("rows", rows)
+    shown.x.zero_()
+    assert shown.fingerprint != before

@@ -21,12 +21,12 @@ def held(modules: Iterable[nn.Module]) -> Iterator[None]:
         RuntimeError: the thread would wait for one that waits for it.
     """
     me = threading.get_ident()
-    wanted = [id(module) for module in modules]
+    ids = [id(module) for module in modules]
     with _changed:
-        while any(_holders.get(module, me) != me for module in wanted):
-            _awaited[me] = wanted
+        while any(_holders.get(module, me) != me for module in ids):
+            _awaited[me] = ids
             try:
-                if me in _waited_for(wanted, me):
+                if me in _waited_for(ids, me):
                     raise RuntimeError(
                         "two threads wait for each other: each differentiates a model while it differentiates the "
                         "other's: expected nested calls to take models in the same order"
@@ -34,7 +34,7 @@ def held(modules: Iterable[nn.Module]) -> Iterator[None]:
                 _changed.wait()
             finally:
                 del _awaited[me]
-        new = [module for module in wanted if module not in _holders]
+        new = [module for module in ids if module not in _holders]
         _holders.update(dict.fromkeys(new, me))
     try:
         yield

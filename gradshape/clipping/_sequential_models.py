@@ -21,26 +21,26 @@ _ROW_WISE = frozenset(
 )
 
 
-def steps_of(model: nn.Module) -> list[nn.Module] | None:
+def modules_in_order(model: nn.Module) -> list[nn.Module] | None:
     """Return the modules in the order of their calls; ``None`` if a forward pass may do anything else."""
-    steps = [None] if _has_any_global_hook() else list(_steps(model))
-    return None if None in steps else [step for step in steps if step is not None]
+    modules = [None] if _has_any_global_hook() else list(_modules_in_order(model))
+    return None if None in modules else [module for module in modules if module is not None]
 
 
 def takes_row_by_row(model: nn.Module) -> bool:
-    """Whether ``model`` is known to give a row of a batch what it gives that row alone, and to leave the rows alone."""
-    steps, first = steps_of(model), True
-    if not steps:
+    """Return whether ``model`` is known to give every row what it gives that row alone, and to write to none."""
+    modules, first = modules_in_order(model), True
+    if not modules:
         return False
-    for step in steps:
-        flattens = type(step) is nn.Flatten and step.start_dim >= 1
-        if not flattens and (type(step) not in _ROW_WISE or (first and getattr(step, "inplace", False))):
+    for module in modules:
+        flattens = type(module) is nn.Flatten and module.start_dim >= 1
+        if not flattens and (type(module) not in _ROW_WISE or (first and getattr(module, "inplace", False))):
             return False
-        first = first and next(step.parameters(), None) is None
+        first = first and next(module.parameters(), None) is None
     return True
 
 
-def _steps(module: nn.Module) -> Iterator[nn.Module | None]:
+def _modules_in_order(module: nn.Module) -> Iterator[nn.Module | None]:
     plain = not (
         module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
     )
@@ -49,6 +49,6 @@ def _steps(module: nn.Module) -> Iterator[nn.Module | None]:
     elif type(module) in _CONTAINERS:
         for child in module._modules.values():
             if child is not None:
-                yield from _steps(child)
+                yield from _modules_in_order(child)
     else:
         yield module
