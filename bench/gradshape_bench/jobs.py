@@ -26,9 +26,9 @@ from gradshape.training import (
     Victim,
     stack_key,
 )
-from gradshape_bench import code_digest
+from gradshape_bench.job_names import code_digest
+from gradshape_bench.job_names.user_code import CodeName
 from gradshape_bench.matmul_precision import tf32_settings
-from gradshape_bench.user_code import CodeName
 
 R = TypeVar("R", covariant=True)
 # How far a stack is, or an attack, named by its label.

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from gradshape_bench.case import Scale
-from gradshape_bench.page_contents import cases_on, numbers_on, settings_on
-from gradshape_bench.pending import Pending
-from gradshape_bench.record import Record, Status
+from gradshape_bench.records.pending import Pending
+from gradshape_bench.records.record import Record, Status
+from gradshape_bench.records.store import ResultsFile, replacing
 from gradshape_bench.report import cells, leaderboard, ledger, plots, tradeoff
 from gradshape_bench.report.page import rendered
+from gradshape_bench.report.page_contents import cases_on, numbers_on, settings_on
 from gradshape_bench.speed import page as speed_page
 from gradshape_bench.speed import results as speed_results
-from gradshape_bench.store import ResultsFile, replacing
 
 # Pages show three or four decimals, and the files of records should stay small.
 _DIGITS = 6

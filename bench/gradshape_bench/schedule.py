@@ -9,14 +9,14 @@ from typing import Any
 
 from gradshape import _digest
 from gradshape.data import Dataset
-from gradshape_bench import code_digest
 from gradshape_bench.cache import Cache, Claim
 from gradshape_bench.case import Case, Rows
 from gradshape_bench.engines import Bundle, Done, Engine, Failed, JobLost, as_failure, asked_for
+from gradshape_bench.job_names import code_digest
 from gradshape_bench.jobs import AnyJob, Finished, Train
 from gradshape_bench.measured_case import MeasuredCase, check_finite
 from gradshape_bench.protocols import Experiment, Measurement, experiment
-from gradshape_bench.running import Running
+from gradshape_bench.records.running import Running
 
 _log = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from gradshape.training import (
     TrainedModel,
     stack_key,
 )
-from gradshape_bench import code_digest
+from gradshape_bench.job_names import code_digest
 from gradshape_bench.jobs import Craft, Filter, Job, Train
 
 RECIPE = Recipe("lr", Adam(0.05), batch_size=64, epochs=2)

@@ -19,7 +19,7 @@ from gradshape_bench import Matrix
 from gradshape_bench.case import Case, Scale, Smoke, Task
 from gradshape_bench.options import EngineKind, Settings
 from gradshape_bench.protocols import Backdoor, Utility
-from gradshape_bench.record import Record
+from gradshape_bench.records.record import Record
 from gradshape_bench.session import BenchSession, SessionPart
 from gradshape_bench.verdict import Threshold
 from tests.bench.sample import settings_in

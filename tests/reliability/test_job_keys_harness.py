@@ -16,9 +16,9 @@ from gradshape.attacks import LabelFlip
 from gradshape.data import load
 from gradshape.defenses import PerfectFilter
 from gradshape.training import SGD, Fit, Recipe
-from gradshape_bench import code_digest, source_files
 from gradshape_bench.cache import Cache
 from gradshape_bench.engines import Engine, ThreadEngine
+from gradshape_bench.job_names import code_digest, source_files
 from gradshape_bench.jobs import AnyJob, Craft, Filter, Train
 
 MOONS = load("two_moons")

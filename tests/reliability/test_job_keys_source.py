@@ -13,7 +13,7 @@ from gradshape.attacks import LabelFlip
 from gradshape.data import load
 from gradshape.defenses import GradientShaping
 from gradshape.shaping import Clip
-from gradshape_bench import code_digest
+from gradshape_bench.job_names import code_digest
 from gradshape_bench.jobs import Craft
 from tests.reliability.user_project import imported
 

@@ -34,7 +34,7 @@ from gradshape.data import load
 from gradshape.defenses import GradientShaping
 from gradshape.shaping import Reweight
 from gradshape.training import SGD, Fit, Recipe
-from gradshape_bench import code_digest
+from gradshape_bench.job_names import code_digest
 from gradshape_bench.jobs import Craft
 from tests.reliability.closing_over import Plain, closing_over
 from tests.reliability.user_project import imported

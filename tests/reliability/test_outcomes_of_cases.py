@@ -17,7 +17,7 @@ from gradshape_bench.case import Case, Scale, Task
 from gradshape_bench.engines import EndedByCode, as_failure
 from gradshape_bench.options import EngineKind, Settings
 from gradshape_bench.protocols import Experiment, Lab, Measurement, Subject
-from gradshape_bench.record import Record, Status
+from gradshape_bench.records.record import Record, Status
 from gradshape_bench.session import BenchSession, SessionPart, Unmeasured
 from gradshape_bench.verdict import Threshold, Verdict, judge
 from tests.bench.sample import settings_in

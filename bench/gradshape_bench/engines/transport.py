@@ -20,9 +20,9 @@ from gradshape import learners, models
 from gradshape.data import Dataset
 from gradshape_bench import blame
 from gradshape_bench.engines.base import Failed, JobOutcome
+from gradshape_bench.job_names.source_files import find_spec
 from gradshape_bench.jobs import AnyJob, JobProgress
 from gradshape_bench.plain_text import message_of
-from gradshape_bench.source_files import find_spec
 
 
 @dataclass(eq=False)

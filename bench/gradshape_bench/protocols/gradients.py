@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from gradshape.analysis import stationary_ratio
 from gradshape.metrics import Estimate, mean_over_seeds
 from gradshape.training import GradientProbe, Layers, TrainingResult, Weighting
-from gradshape_bench.protocols import differences, effects
+from gradshape_bench.protocols import differences, effect_metrics
 from gradshape_bench.protocols.accuracy import Accuracy
 from gradshape_bench.protocols.base import Experiment, Subject
 from gradshape_bench.protocols.base_models import base_models
@@ -81,5 +81,5 @@ class GradientDifferences:
 
 def _accuracies(clean: Sequence[TrainingResult], poisoned: Sequence[TrainingResult]) -> dict[str, Estimate]:
     before, after = Accuracy.BEST.of_each(clean), Accuracy.BEST.of_each(poisoned)
-    values = {"rad": effects.drops(before, after), "accuracy_clean": before, "accuracy_poisoned": after}
+    values = {"rad": effect_metrics.drops(before, after), "accuracy_clean": before, "accuracy_poisoned": after}
     return {name: mean_over_seeds(per_seed) for name, per_seed in values.items()}

@@ -14,7 +14,7 @@ from gradshape.data import Dataset, Split
 from gradshape.metrics import Estimate
 from gradshape.training import AnyRecipe, GradientProbe, Recipe, TrainedModel, TrainingResult
 from gradshape_bench.jobs import AnyJob, Craft, Filter, Train
-from gradshape_bench.protocols import effects
+from gradshape_bench.protocols import effect_metrics
 from gradshape_bench.protocols.accuracy import Accuracy
 from gradshape_bench.protocols.base import Experiment, Measurement, Part, Subject
 from gradshape_bench.protocols.groups import Group, Results, Trainings
@@ -246,13 +246,13 @@ class Lab:
             poisons, recipe, accuracy, details: as for :meth:`measurement`.
         """
         if self.dataset.regression:
-            found = effects.on_error(vanilla, clean, poisoned)
+            found = effect_metrics.on_error(vanilla, clean, poisoned)
         else:
-            found = accuracy.estimates(partial(effects.of_poison, vanilla, clean, poisoned))
+            found = accuracy.estimates(partial(effect_metrics.of_poison, vanilla, clean, poisoned))
         if any(poison.notes for poison in poisons):
             details["notes"] = [dict(poison.notes) for poison in poisons]
         if poisoned.masks:
-            removed, counts = effects.of_filter(poisoned.masks, poisons, len(self.dataset.train))
+            removed, counts = effect_metrics.of_filter(poisoned.masks, poisons, len(self.dataset.train))
             found |= removed
             details |= counts
         return self.measurement(

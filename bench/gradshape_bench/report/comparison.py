@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 
 from gradshape.metrics import Estimate
-from gradshape_bench.record import Record
+from gradshape_bench.records.record import Record
 
 _PARTS: Mapping[str, Callable[[Estimate], float | None]] = {
     "value": lambda estimate: estimate.value,

@@ -7,7 +7,7 @@ from itertools import chain
 
 from gradshape.metrics import Estimate
 from gradshape_bench.plain_text import plain
-from gradshape_bench.record import MISSING_DATA, Record, Status
+from gradshape_bench.records.record import MISSING_DATA, Record, Status
 from gradshape_bench.report import tradeoff
 from gradshape_bench.report.cells import number
 from gradshape_bench.report.grouping import Group

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from gradshape_bench.record import Record
+from gradshape_bench.records.record import Record
 from gradshape_bench.report import cells, markdown
 from gradshape_bench.report.grouping import Group
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from gradshape_bench.case import Scale
+from gradshape_bench.records.store import write_atomically
 from gradshape_bench.speed.gates import GATES, Gate, Quantity
 from gradshape_bench.speed.timing import Spread
-from gradshape_bench.store import write_atomically
 
 SCHEMA = 3
 

@@ -10,7 +10,7 @@ from gradshape.metrics import Estimate, success_rate
 from gradshape_bench.case import Case, Scale
 from gradshape_bench.matrix import MARK, all_cases
 from gradshape_bench.protocols import FromScratch
-from gradshape_bench.record import Record
+from gradshape_bench.records.record import Record
 from gradshape_bench.report.attack_controls import control_labels, exceeds, no_better_than_control
 from gradshape_bench.report.grouping import Group
 from gradshape_bench.report.leaderboard import render

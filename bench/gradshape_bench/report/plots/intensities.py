@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
-from gradshape_bench.record import Record
+from gradshape_bench.records.record import Record
 from gradshape_bench.report.headline import headline
 from gradshape_bench.report.plots import canvas
 from gradshape_bench.report.plots.picture import Picture

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from gradshape_bench.record import Record, Status
+from gradshape_bench.records.record import Record, Status
 from gradshape_bench.report.grouping import Group
 from gradshape_bench.report.plots.picture import file_name
 from gradshape_bench.report.plots.style import text
