@@ -2,10 +2,10 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,12 +19,14 @@ from gradshape.training import (
     GradientProbe,
     OptimizerState,
     Progress,
+    Recipe,
     Scoring,
     State,
     TrainedModel,
     TrainingResult,
     Victim,
     stack_key,
+    train_stacks,
 )
 from gradshape_bench.job_names import code_digest
 from gradshape_bench.job_names.user_code import CodeName
@@ -44,10 +46,13 @@ class Job(ABC, Generic[R]):
     Attributes:
         dataset: the data set that it works on.
         device: the device that it runs on; results on different kinds of device may differ by rounding.
+        stackable: whether jobs of its type are done together, by :meth:`do_together`.
     """
 
     dataset: Dataset
     device: str
+
+    stackable: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -81,13 +86,35 @@ class Job(ABC, Generic[R]):
         """Jobs with equal values are best done together."""
         return self.key
 
+    @property
+    def description(self) -> str:
+        """What is done, in one phrase, without its data set."""
+        return type(self).__name__
+
+    @abstractmethod
     def do(self, heartbeat: Heartbeat) -> "Finished[R]":
-        """Do the job by itself. Trainings cannot: engines do them as stacks.
+        """Do the job by itself.
 
         Raises:
             Exception: whatever keeps the job from being done.
         """
-        raise TypeError(f"{type(self).__name__} cannot be done by itself: expected a job that defines `do`")
+
+    @classmethod
+    def do_together(
+        cls, jobs: Sequence[Self], *, max_memory: int, heartbeat: Heartbeat
+    ) -> "Iterator[tuple[Self, Finished[R]]]":
+        """Do jobs of one data set and device, and yield each as it ends.
+
+        Args:
+            jobs: of this type.
+            max_memory: bytes that a stack may take, approximately.
+            heartbeat: called at every step.
+
+        Raises:
+            Exception: whatever keeps one of those that are left from being done.
+        """
+        for job in jobs:
+            yield job, job.do(heartbeat)
 
 
 AnyJob = Job[Any]
@@ -153,6 +180,10 @@ class Craft(Job[PoisonSet]):
     def content(self) -> tuple[Any, ...]:
         target = None if self.target is None else self.target.fingerprint
         return self.attack, self.recipe, self.seed, target, self.intended, self.networks
+
+    @property
+    def description(self) -> str:
+        return f"crafting {self.attack.label} (seed {self.seed})"
 
     def do(self, heartbeat: Heartbeat) -> Finished[PoisonSet]:
         """Craft the poison.
@@ -227,6 +258,10 @@ class Filter(Job[Tensor]):
         targets = None if self.targets is None else self.targets.fingerprint
         return self.defense, self.recipe, poison, self.seed, targets, self.model
 
+    @property
+    def description(self) -> str:
+        return f"filtering by {type(self.defense).__name__} (seed {self.seed})"
+
     def do(self, heartbeat: Heartbeat) -> Finished[Tensor]:
         """Ask the defence; see :func:`gradshape.defenses.rows_to_keep`.
 
@@ -278,6 +313,8 @@ class Train(Job[TrainingResult]):
     keep_optimizer: bool = False
     scoring: Scoring = Scoring.EVERY_EPOCH
 
+    stackable: ClassVar[bool] = True
+
     @property
     def content(self) -> tuple[Any, ...]:
         # A poison set without rows is no poison: its training is the clean one.
@@ -287,6 +324,11 @@ class Train(Job[TrainingResult]):
             *(self.recipe, self.seed, poison, self.keep, watch, self.initial, self.keep_states, self.probe),
             *(self.intended, self.order_seed, self.initial_optimizer, self.keep_optimizer, self.scoring),
         )
+
+    @property
+    def description(self) -> str:
+        shaper = self.recipe.shaper.label if isinstance(self.recipe, Recipe) else ""
+        return f"training {self.recipe.model}{f' with {shaper}' if shaper else ''} (seed {self.seed})"
 
     @cached_property
     def victim(self) -> Victim:
@@ -313,3 +355,32 @@ class Train(Job[TrainingResult]):
     def stack(self) -> Hashable:
         own = stack_key(self.dataset, self.victim, device=self.device)
         return self.key if own is None else (self.dataset.fingerprint, own, self.keep_states)
+
+    def do(self, heartbeat: Heartbeat) -> Finished[TrainingResult]:
+        """Train the victim in a stack of its own.
+
+        Raises:
+            Exception: whatever keeps it from being trained.
+        """
+        # A stack of one is made whatever memory it takes.
+        [(_, finished)] = self.do_together([self], max_memory=1, heartbeat=heartbeat)
+        return finished
+
+    @classmethod
+    def do_together(
+        cls, jobs: Sequence[Self], *, max_memory: int, heartbeat: Heartbeat
+    ) -> Iterator[tuple[Self, Finished[TrainingResult]]]:
+        """Train the victims in stacks; see :meth:`Job.do_together`."""
+        began = time.perf_counter()
+        for members, results in train_stacks(
+            jobs[0].dataset,
+            [job.victim for job in jobs],
+            device=jobs[0].device,
+            max_memory=max_memory,
+            keep_states=any(job.keep_states for job in jobs),
+            progress=heartbeat,
+        ):
+            share = (time.perf_counter() - began) / len(members)
+            for index, result in zip(members, results, strict=True):
+                yield jobs[index], Finished(result, share)
+            began = time.perf_counter()

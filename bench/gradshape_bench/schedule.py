@@ -13,7 +13,7 @@ from gradshape_bench.cache import Cache, Claim
 from gradshape_bench.case import Case, Rows
 from gradshape_bench.engines import Bundle, Done, Engine, Failed, JobLost, as_failure, asked_for
 from gradshape_bench.job_names import code_digest
-from gradshape_bench.jobs import AnyJob, Finished, Train
+from gradshape_bench.jobs import AnyJob, Finished
 from gradshape_bench.measured_case import MeasuredCase, check_finite
 from gradshape_bench.protocols import Experiment, Measurement, experiment
 from gradshape_bench.records.running import Running
@@ -251,12 +251,12 @@ class Scheduler:
         for bundle in bundles.values():
             self._queue += self._parts(list(bundle.values()), len(bundles))
 
-    def _companions(self, run: _Run) -> Iterator[Train]:
-        """Yield the unfinished trainings of the other cases on the same data."""
+    def _companions(self, run: _Run) -> Iterator[AnyJob]:
+        """Yield the unfinished stackable jobs of the other cases on the same data."""
         for other in self._cases.get(run.case.rows, ()):
             beside = self._begun(other, run.dataset)
             if beside is not None and beside is not run:
-                yield from (job for job in beside.missing.values() if isinstance(job, Train))
+                yield from (job for job in beside.missing.values() if job.stackable)
 
     def _begun(self, case: Case, dataset: Dataset) -> _Run | None:
         """Return the experiment of a case, advanced as far as it gets; ``None`` if it has ended or cannot be made."""
@@ -274,7 +274,7 @@ class Scheduler:
     def _parts(self, bundle: list[AnyJob], bundles: int) -> list[list[AnyJob]]:
         """Split a bundle of many trainings into even shares if there are fewer bundles than workers."""
         most = min(self._engine.workers // bundles, len(bundle) // _LEAST_PART)
-        if most < 2 or not isinstance(bundle[0], Train):
+        if most < 2 or not bundle[0].stackable:
             return [bundle]
         size = -(-len(bundle) // most)
         return [bundle[start : start + size] for start in range(0, len(bundle), size)]
