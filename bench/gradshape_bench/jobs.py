@@ -143,9 +143,9 @@ class Craft(Job[PoisonSet]):
     """
 
     attack: Attack
+    _: KW_ONLY
     recipe: AnyRecipe | None
     seed: int
-    _: KW_ONLY
     target: Split | None = None
     intended: Tensor | None = None
     networks: tuple[TrainedModel, ...] = ()
@@ -156,9 +156,9 @@ class Craft(Job[PoisonSet]):
         dataset: Dataset,
         device: str,
         attack: Attack,
+        *,
         recipe: AnyRecipe,
         seed: int,
-        *,
         target: Split | None = None,
         intended: Tensor | None = None,
         networks: tuple[TrainedModel, ...] = (),
@@ -169,8 +169,8 @@ class Craft(Job[PoisonSet]):
             dataset,
             device,
             attack,
-            recipe if known else None,
-            seed,
+            recipe=recipe if known else None,
+            seed=seed,
             target=target,
             intended=intended,
             networks=networks,
@@ -219,10 +219,10 @@ class Filter(Job[Tensor]):
     """
 
     defense: Defense
+    _: KW_ONLY
     recipe: AnyRecipe | None
     poison: PoisonSet | None
     seed: int
-    _: KW_ONLY
     targets: Split | None = None
     model: TrainedModel | None = None
 
@@ -232,10 +232,10 @@ class Filter(Job[Tensor]):
         dataset: Dataset,
         device: str,
         defense: Defense,
+        *,
         recipe: AnyRecipe,
         poison: PoisonSet | None,
         seed: int,
-        *,
         targets: Split | None = None,
         model: TrainedModel | None = None,
     ) -> "Filter":
@@ -245,9 +245,9 @@ class Filter(Job[Tensor]):
             dataset,
             device,
             defense,
-            recipe if knows.knows_model else None,
-            poison if poison is not None and len(poison) else None,
-            seed,
+            recipe=recipe if knows.knows_model else None,
+            poison=poison if poison is not None and len(poison) else None,
+            seed=seed,
             targets=targets if knows.knows_targets else None,
             model=model if knows.knows_model else None,
         )
@@ -299,9 +299,9 @@ class Train(Job[TrainingResult]):
     """
 
     recipe: AnyRecipe
+    _: KW_ONLY
     seed: int
     poison: PoisonSet | None = None
-    _: KW_ONLY
     keep: Tensor | None = None
     watch: Split | None = None
     initial: State | None = None

@@ -45,6 +45,7 @@ class Expect:
     """
 
     failure: ExpectedFailure
+    _: KW_ONLY
     tasks: Sequence[Task | str] | None = None
     attacks: Sequence[Attack | str] | None = None
     defenses: Sequence[Defense | str] | None = None
@@ -108,8 +109,8 @@ class Matrix:
     tasks: Sequence[Task] | Sized[Sequence[Task]]
     attacks: Sequence[Attack] | Sized[Sequence[Attack]]
     defenses: Sequence[Defense] | Sized[Sequence[Defense]]
-    thresholds: Sequence[Threshold] | Sized[Sequence[Threshold]]
     _: KW_ONLY
+    thresholds: Sequence[Threshold] | Sized[Sequence[Threshold]]
     expected_failures: Sequence[Expect] = ()
     protocol: Protocol | Sized[Protocol] = field(default=FromScratch())
     scales: Sequence[Scale] = (Scale.SMOKE, Scale.PAPER)
@@ -120,7 +121,17 @@ class Matrix:
             return []
         thresholds, protocol = tuple(_at(self.thresholds, scale)), _at(self.protocol, scale)
         return [
-            self._expecting(Case(task, attack, defense, scale, tuple(seeds), thresholds, protocol))
+            self._expecting(
+                Case(
+                    task,
+                    attack,
+                    defense,
+                    scale=scale,
+                    seeds=tuple(seeds),
+                    thresholds=thresholds,
+                    protocol=protocol,
+                )
+            )
             for task in _at(self.tasks, scale)
             for attack in _at(self.attacks, scale)
             for defense in _at(self.defenses, scale)

@@ -248,7 +248,7 @@ def test_librarys_source_is_that_of_its_files(tmp_path: Path, monkeypatch: pytes
 
 def test_attack_that_knows_no_algorithm_is_crafted_once_for_all_recipes() -> None:
     others = [RECIPE, RECIPE.with_shaper(GradientShaping(Clip(1)).shaper)]
-    assert len({Craft.against(MOONS, "cpu", LabelFlip(0.1), recipe, 0).key for recipe in others}) == 1
+    assert len({Craft.against(MOONS, "cpu", LabelFlip(0.1), recipe=recipe, seed=0).key for recipe in others}) == 1
 
 
 @dataclass(frozen=True)
@@ -260,7 +260,7 @@ class Informed(LabelFlip):
 
 def test_attack_that_knows_the_algorithm_is_crafted_for_each_recipe() -> None:
     others = [RECIPE, RECIPE.with_shaper(GradientShaping(Clip(1)).shaper)]
-    assert len({Craft.against(MOONS, "cpu", Informed(0.1), recipe, 0).key for recipe in others}) == 2
+    assert len({Craft.against(MOONS, "cpu", Informed(0.1), recipe=recipe, seed=0).key for recipe in others}) == 2
 
 
 def test_clean_victim_trains_on_all_rows_and_no_others() -> None:
@@ -323,13 +323,16 @@ def test_what_a_training_is_given_is_what_its_victim_gets() -> None:
 
 
 def test_a_defence_is_told_the_base_model_if_it_knows_the_model() -> None:
-    told = Filter.by(MOONS, "cpu", NoDefense(), RECIPE, None, 0, model=TrainedModel(RECIPE, STATE))
+    told = Filter.by(MOONS, "cpu", NoDefense(), recipe=RECIPE, poison=None, seed=0, model=TrainedModel(RECIPE, STATE))
     assert not NoDefense.assumptions.knows_model
     assert told.model is None
     knowing = replace(NoDefense.assumptions, knows_model=True)
     defense = NoDefense()
     object.__setattr__(defense, "assumptions", knowing)
-    assert Filter.by(MOONS, "cpu", defense, RECIPE, None, 0, model=TrainedModel(RECIPE, STATE)).model is not None
+    assert (
+        Filter.by(MOONS, "cpu", defense, recipe=RECIPE, poison=None, seed=0, model=TrainedModel(RECIPE, STATE)).model
+        is not None
+    )
 
 
 def test_probed_trainings_stand_alone() -> None:

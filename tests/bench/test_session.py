@@ -24,7 +24,9 @@ from tests.bench.sample import settings_in
 from tests.reliability.faulty import Faulty
 
 TASK = Task("two_moons", Recipe("lr", Adam(0.05), batch_size=64, epochs=2))
-CASE = Case(TASK, LabelFlip(0.1), NoDefense(), Scale.SMOKE, (0, 1), (Threshold("rad", "<", 0.9),))
+CASE = Case(
+    TASK, LabelFlip(0.1), NoDefense(), scale=Scale.SMOKE, seeds=(0, 1), thresholds=(Threshold("rad", "<", 0.9),)
+)
 MISSING = replace(CASE, task=replace(TASK, dataset="location30"))
 
 

@@ -148,9 +148,9 @@ PROJECT = {
 }
 
 KEYS: dict[str, Callable[[Any], str]] = {
-    "attack": lambda own: Craft(MOONS, "cpu", own.ATTACK, None, 0).key,
-    "net": lambda own: Craft(MOONS, "cpu", LabelFlip(0.1), own.NET, 0).key,
-    "learner": lambda own: Craft(MOONS, "cpu", LabelFlip(0.1), own.LEARNER, 0).key,
+    "attack": lambda own: Craft(MOONS, "cpu", own.ATTACK, recipe=None, seed=0).key,
+    "net": lambda own: Craft(MOONS, "cpu", LabelFlip(0.1), recipe=own.NET, seed=0).key,
+    "learner": lambda own: Craft(MOONS, "cpu", LabelFlip(0.1), recipe=own.LEARNER, seed=0).key,
 }
 
 # Whose key changes, the file, what is replaced, and by what.

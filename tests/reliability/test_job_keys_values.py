@@ -149,7 +149,7 @@ HOLDERS: dict[str, Callable[[float], Any]] = {
 
 def key(component: Any) -> str:
     attack = component if isinstance(component, LabelFlip) else Holding(0.1, held=component)
-    return Craft(MOONS, "cpu", attack, None, 0).key
+    return Craft(MOONS, "cpu", attack, recipe=None, seed=0).key
 
 
 @pytest.mark.parametrize("holder", HOLDERS.values(), ids=HOLDERS)

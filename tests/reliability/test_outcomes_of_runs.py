@@ -50,7 +50,7 @@ class Rude(Attack):
         return 1 / 0  # the user's line
 
 def matrix(*deeds):
-    return Matrix([MOONS], [Rude(deed) for deed in deeds], DEFENSES[:1], HOLDS)
+    return Matrix([MOONS], [Rude(deed) for deed in deeds], DEFENSES[:1], thresholds=HOLDS)
 
 @benchmark_cases(matrix("skip", "leave", "long", "divide", "well"))
 def test_rude(outcome):
@@ -70,7 +70,7 @@ def test_itself(outcome):
 """
 
 _UNSEEN = """
-@benchmark_cases(Matrix([MOONS], FLIPS[:1], DEFENSES[:1], HOLDS))
+@benchmark_cases(Matrix([MOONS], FLIPS[:1], DEFENSES[:1], thresholds=HOLDS))
 def test_unseen(outcome):
     pass
 """

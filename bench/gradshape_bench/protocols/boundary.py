@@ -15,8 +15,8 @@ from gradshape.training import Recipe, TrainingResult
 from gradshape_bench.protocols import effect_metrics
 from gradshape_bench.protocols.accuracy import Accuracy
 from gradshape_bench.protocols.base import Experiment, Subject
+from gradshape_bench.protocols.base_models import by_gradients
 from gradshape_bench.protocols.lab import Lab
-from gradshape_bench.protocols.start import by_gradients
 
 # Of the training rows, as many as a picture can show.
 _POINTS = 1000

@@ -127,7 +127,7 @@ SMALL_START = Retrained(6, base=By.DEFENDED, again=By.DEFENDED, remembers=True)
 
 def small(protocol: Protocol, defense: Defense | None = None) -> Case:
     """A case that is really trained, in about a second."""
-    return Case(SMALL, Copies(6), defense or NoDefense(), Scale.SMOKE, (0, 1), protocol=protocol)
+    return Case(SMALL, Copies(6), defense or NoDefense(), scale=Scale.SMOKE, seeds=(0, 1), protocol=protocol)
 
 
 def measure(folder: Path, chosen: Case, *beside: Case, workers: int = 1) -> Measurement:
@@ -232,7 +232,7 @@ def case(
 ) -> Case:
     """A case on :data:`DATA`."""
     attack, defense = attack or Numbered(MOST), defense or NoDefense()
-    return Case(Task("blobs", RECIPE), attack, defense, Scale.PAPER, seeds, protocol=protocol)
+    return Case(Task("blobs", RECIPE), attack, defense, scale=Scale.PAPER, seeds=seeds, protocol=protocol)
 
 
 def play(case: Case, fate: Fate = nothing, *, missed: int = 0, data: Dataset = DATA) -> Play:

@@ -24,7 +24,7 @@ DIGITS = load("digits")
 PATCH = BadNetsPatch(3, fraction=0.05)
 RECIPE = Recipe("lr", Adam(0.05), batch_size=50, epochs=3)
 CLIPPED = GradientShaping(Clip(1))
-CASE = Case(Task("digits", RECIPE), PATCH, CLIPPED, Scale.PAPER, (0, 1), protocol=Backdoor(rows=4))
+CASE = Case(Task("digits", RECIPE), PATCH, CLIPPED, scale=Scale.PAPER, seeds=(0, 1), protocol=Backdoor(rows=4))
 STATE = {"head.weight": torch.zeros(2)}
 
 

@@ -24,7 +24,7 @@ from tests.bench.spy import measured
 MOONS = load("two_moons")
 TASK = Task("two_moons", Recipe("lr", SGD(10.0), batch_size=100, epochs=10))
 NOISY = GradientShaping(Clip(1) | Noise(1))
-CASE = Case(TASK, NoAttack(), NoDefense(), Scale.PAPER, (0, 1), protocol=DecisionBoundary(side=8))
+CASE = Case(TASK, NoAttack(), NoDefense(), scale=Scale.PAPER, seeds=(0, 1), protocol=DecisionBoundary(side=8))
 
 
 def measure(tmp_path: Path, *, defense: Defense | None = None, protocol: DecisionBoundary | None = None) -> Measurement:

@@ -14,7 +14,7 @@ TASK = Task("digits_38", Recipe("lr", Adam(0.05), batch_size=32, epochs=3))
 
 
 def measure(tmp_path: Path, attack: Attack) -> Measurement:
-    case = Case(TASK, attack, NoDefense(), Scale.PAPER, (0, 1), protocol=Clusters())
+    case = Case(TASK, attack, NoDefense(), scale=Scale.PAPER, seeds=(0, 1), protocol=Clusters())
     return measured(tmp_path, case)
 
 

@@ -21,8 +21,8 @@ CASE = Case(
     Task("two_moons", Recipe("lr", Adam(0.05), batch_size=64, epochs=2)),
     LabelFlip(0.1),
     GradientShaping(Clip(1)),
-    Scale.SMOKE,
-    (0, 1),
+    scale=Scale.SMOKE,
+    seeds=(0, 1),
 )
 
 

@@ -29,7 +29,9 @@ def measure(
     recipe: AnyRecipe = RECIPE,
     dataset: str = "digits_38",
 ) -> Measurement:
-    case = Case(Task(dataset, recipe), attack, defense or NoDefense(), Scale.PAPER, (0, 1), protocol=protocol)
+    case = Case(
+        Task(dataset, recipe), attack, defense or NoDefense(), scale=Scale.PAPER, seeds=(0, 1), protocol=protocol
+    )
     return measured(tmp_path, case)
 
 
@@ -118,7 +120,7 @@ def test_labels_tell_the_options_apart() -> None:
         GradientDifferences(Retrained()),
         GradientDifferences(layers=Layers.ALL),
         GradientDifferences(weighting=Weighting.SAMPLE),
-        GradientDifferences(Scratch(), Layers.ALL, Weighting.SAMPLE, bias=True),
+        GradientDifferences(Scratch(), layers=Layers.ALL, weighting=Weighting.SAMPLE, bias=True),
     ]
     assert [protocol.label for protocol in protocols] == [
         "gradients",

@@ -24,7 +24,9 @@ RECIPE = Recipe("lr", Adam(0.05), batch_size=64, epochs=2)
 
 
 def case(defense: Defense | None = None, **fields: Any) -> Case:
-    return Case(Task("two_moons", RECIPE), LabelFlip(0.1), defense or NoDefense(), Scale.SMOKE, (3, 5), **fields)
+    return Case(
+        Task("two_moons", RECIPE), LabelFlip(0.1), defense or NoDefense(), scale=Scale.SMOKE, seeds=(3, 5), **fields
+    )
 
 
 def lab(defense: Defense | None = None) -> Lab:

@@ -40,7 +40,7 @@ CURVES = {"vanilla": (0.8, 0.5), "base": (0.9, 0.7), "clean": (0.6, 0.4), "poiso
 
 def case(start: Retrained = START, *, defense: Defense = CLIPPED, protocol: Protocol | None = None) -> Case:
     task = Task("blobs", RECIPE)
-    return Case(task, FLIPS, defense, Scale.PAPER, (0, 1), protocol=protocol or Retrain(start))
+    return Case(task, FLIPS, defense, scale=Scale.PAPER, seeds=(0, 1), protocol=protocol or Retrain(start))
 
 
 def answer(job: AnyJob) -> Any:
@@ -161,8 +161,8 @@ def test_no_attack_is_the_clean_training(tmp_path: Path) -> None:
         Task("digits_38", Recipe("lr", Adam(0.02), batch_size=32, epochs=2)),
         NoAttack(),
         NoDefense(),
-        Scale.PAPER,
-        (0, 1),
+        scale=Scale.PAPER,
+        seeds=(0, 1),
         protocol=Retrain(START),
     )
     assert measure(tmp_path, chosen).metrics["rad"].value == 0
@@ -173,8 +173,8 @@ def test_poison_harms_a_trained_model_and_the_same_seeds_give_the_same_numbers(t
         Task("digits_38", Recipe("lr", Adam(0.05), batch_size=32, epochs=3)),
         LabelFlip(0.9),
         NoDefense(),
-        Scale.PAPER,
-        (0, 1),
+        scale=Scale.PAPER,
+        seeds=(0, 1),
         protocol=Retrain(Retrained(epochs=6), Accuracy.LAST),
     )
     found = [measure(tmp_path / name, chosen).metrics for name in ("one", "other")]
@@ -217,7 +217,7 @@ def test_bad_settings_are_refused() -> None:
 def test_other_protocols_that_go_on_combine_the_same_recipes(kind: Any, base: By, again: By) -> None:
     protocol = kind(Retrained(epochs=2, base=base, again=again, remembers=True))
     task = Task("digits", RECIPE)
-    chosen = Case(task, BadNetsPatch(3, fraction=0.05), CLIPPED, Scale.PAPER, (0,), protocol=protocol)
+    chosen = Case(task, BadNetsPatch(3, fraction=0.05), CLIPPED, scale=Scale.PAPER, seeds=(0,), protocol=protocol)
     of = {By.VANILLA: RECIPE, By.DEFENDED: CLIPPED.shape(RECIPE)}
     running = protocol.run(chosen, Lab(chosen, load("digits").subset(train=60, test=60), "cpu"))
     first = next(running)

@@ -24,7 +24,9 @@ from tests.bench.protocols.test_from_scratch import CURVES, MOONS, DropFirst, an
 from tests.bench.sample import make, unmeasured
 
 RECIPE = Recipe("lr", Adam(0.05), batch_size=64, epochs=2)
-CASE = Case(Task("two_moons", RECIPE), NoAttack(), GradientShaping(Clip(1)), Scale.SMOKE, (0, 1), protocol=Utility())
+CASE = Case(
+    Task("two_moons", RECIPE), NoAttack(), GradientShaping(Clip(1)), scale=Scale.SMOKE, seeds=(0, 1), protocol=Utility()
+)
 
 
 def experiment(case: Case) -> tuple[list[Sequence[AnyJob]], Measurement]:

@@ -11,10 +11,10 @@ from gradshape.metrics import Estimate, mean_over_seeds, success_rate
 from gradshape_bench.protocols import effect_metrics
 from gradshape_bench.protocols.accuracy import Accuracy
 from gradshape_bench.protocols.base import Measurement
+from gradshape_bench.protocols.base_models import Base
 from gradshape_bench.protocols.single_targets.poisoned_targets import PoisonedTarget, PoisonedTargets
 from gradshape_bench.protocols.single_targets.retraining import Retraining
 from gradshape_bench.protocols.single_targets.tries_per_target import Tries
-from gradshape_bench.protocols.start import Base
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,6 @@
 """What the protocols on single targets have in common: their settings, their labels, and how targets are attacked."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import ClassVar
 
 from gradshape import _validate
@@ -40,6 +40,7 @@ class SingleTargets:
 
     targets: Targets
     start: Retrained = field(default=PAPERS_START)
+    _: KW_ONLY
     counted: Counted = Counted.ANY_EPOCH
     allowed: float = 0.05
 

@@ -1,6 +1,6 @@
 """More and more poison rows together against single targets: how many does an attack need?"""
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
 
 from gradshape import _validate
@@ -31,6 +31,7 @@ class MultiPoison(SingleTargets):
     Hong et al. 2020, sections 6.4 and 6.5.
     """
 
+    _: KW_ONLY
     at_once: int = 2
 
     name: ClassVar[str] = "multi_poison"

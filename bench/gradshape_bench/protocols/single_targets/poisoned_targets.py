@@ -1,19 +1,20 @@
 """The single targets of an experiment: base models, the rows that they classify correctly, and poison for those."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 from torch import Tensor
 
 from gradshape import _seeds
 from gradshape.attacks import PoisonSet, TargetedAttack
 from gradshape.data import Split
-from gradshape_bench.jobs import AnyJob, Train
+from gradshape.training import TrainedModel
+from gradshape_bench.jobs import AnyJob
 from gradshape_bench.protocols.base import Part
-from gradshape_bench.protocols.base_models import base_models
+from gradshape_bench.protocols.base_models import Base, best_of
 from gradshape_bench.protocols.groups import Trainings
 from gradshape_bench.protocols.lab import Lab
-from gradshape_bench.protocols.start import Base, Retrained, best_of
+from gradshape_bench.protocols.start import Retrained
 from gradshape_bench.targets import Chosen, Targets, TooFewTargets, candidates
 
 
@@ -76,49 +77,77 @@ def poisoned_targets(lab: Lab, start: Retrained, targets: Targets) -> Part[Poiso
     recipe, _ = start.recipes(lab.case, "re-training with poison")
     pool = candidates(dataset, targets)
     considered = [pool.of_seed(seed, targets.count) for seed in seeds]
-    substitutes = [
-        Train(dataset, lab.device, substitute, _seeds.derive(seed, "substitute", place), keep_states=True)
-        for seed in seeds
-        for place, substitute in enumerate(attack.substitutes)
-    ]
-    bases, trained = yield from base_models(
-        lab, recipe, Trainings(substitutes), remember=start.remembers, watch=[rows.split for rows in considered]
+    bases, trained = yield from start.base_models(
+        lab, _substitutes(lab, attack), watch=[rows.split for rows in considered]
     )
-    of_attacker = [best_of(own, result) for own, result in zip(attack.substitutes * len(seeds), trained, strict=True)]
-    correct = [_classified(base, rows, targets.count) for base, rows in zip(bases, considered, strict=True)]
-    if not any(len(right) for right, _ in correct):
+    each = len(attack.substitutes)
+    victims = [
+        _Victim(
+            base,
+            *_classified(base, rows, targets.count),
+            substitutes=tuple(map(best_of, attack.substitutes, trained[place * each : (place + 1) * each])),
+        )
+        for place, (base, rows) in enumerate(zip(bases, considered, strict=True))
+    ]
+    attacked = [victim for victim in victims if len(victim.right)]
+    if not attacked:
         raise TooFewTargets(
             f"{dataset.name}: no base model classifies any of {len(considered[0])} rows correctly: expected at least 1 "
             "target"
         )
-    each = len(attack.substitutes)
-    attacked = [
-        (base, right, tuple(of_attacker[place * each : (place + 1) * each]) or (base.model,))
-        for place, (base, (right, _)) in enumerate(zip(bases, correct, strict=True))
-        if len(right)
-    ]
     poisons = yield from lab.ask(
         lab.craft(
             attack,
             recipe,
-            seeds=[base.seed for base, _, _ in attacked],
-            targets=[right.split for _, right, _ in attacked],
-            intended=[right.intended for _, right, _ in attacked],
-            networks=[networks for _, _, networks in attacked],
+            seeds=[victim.base.seed for victim in attacked],
+            targets=[victim.right.split for victim in attacked],
+            intended=[victim.right.intended for victim in attacked],
+            networks=[victim.substitutes or (victim.base.model,) for victim in attacked],
         )
     )
     found = [
-        _target(base, right, place, poison)
-        for (base, right, _), poison in zip(attacked, poisons, strict=True)
-        for place in range(len(right))
+        _target(victim, place, poison)
+        for victim, poison in zip(attacked, poisons, strict=True)
+        for place in range(len(victim.right))
     ]
     return PoisonedTargets(
         [target for target in found if len(target.poison)],
         bases,
-        [missed for _, missed in correct],
+        [victim.misclassified for victim in victims],
         [sum(target.base is base and not len(target.poison) for target in found) for base in bases],
         poisons.jobs,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Victim:
+    """What is attacked with one seed.
+
+    Attributes:
+        base: what is trained further.
+        right: the targets, which it classifies correctly.
+        misclassified: how many rows it misclassifies before the last of them.
+        substitutes: the attacker's networks, if the attack is crafted on its own.
+    """
+
+    base: Base
+    right: Chosen
+    misclassified: int
+    _: KW_ONLY
+    substitutes: tuple[TrainedModel, ...]
+
+
+def _substitutes(lab: Lab, attack: TargetedAttack) -> Trainings:
+    """Return the trainings of the attacker's networks: all of the first seed, then all of the second, and so on."""
+    groups = [
+        lab.train_unfiltered(
+            substitute,
+            seeds=[_seeds.derive(seed, "substitute", place) for seed in lab.case.seeds],
+            keep_states=True,
+        )
+        for place, substitute in enumerate(attack.substitutes)
+    ]
+    return Trainings([group.jobs[place] for place in range(len(lab.case.seeds)) for group in groups])
 
 
 def _classified(base: Base, considered: Chosen, count: int) -> tuple[Chosen, int]:
@@ -131,9 +160,13 @@ def _classified(base: Base, considered: Chosen, count: int) -> tuple[Chosen, int
     return considered[places], tried - len(places)
 
 
-def _target(base: Base, right: Chosen, place: int, poison: PoisonSet) -> PoisonedTarget:
-    one = slice(place, place + 1)
-    split = Split(right.x[one], right.y[one])
+def _target(victim: _Victim, place: int, poison: PoisonSet) -> PoisonedTarget:
+    one, right = slice(place, place + 1), victim.right
     return PoisonedTarget(
-        base, int(right.rows[place]), bool(right.listed[place]), split, right.intended[one], poison.against(place)
+        victim.base,
+        int(right.rows[place]),
+        bool(right.listed[place]),
+        Split(right.x[one], right.y[one]),
+        right.intended[one],
+        poison.against(place),
     )

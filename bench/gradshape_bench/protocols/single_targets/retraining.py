@@ -11,13 +11,13 @@ from gradshape.attacks import PoisonSet
 from gradshape.data import Split
 from gradshape.metrics import relative_accuracy_drop
 from gradshape.training import GradientProbe, Recipe, Scoring, TrainingResult
-from gradshape_bench.jobs import Train
 from gradshape_bench.protocols.base import Part
+from gradshape_bench.protocols.base_models import Base
 from gradshape_bench.protocols.groups import Results
 from gradshape_bench.protocols.lab import Lab
 from gradshape_bench.protocols.single_targets.counted_epochs import Counted
 from gradshape_bench.protocols.single_targets.poisoned_targets import PoisonedTarget
-from gradshape_bench.protocols.start import Base, Retrained
+from gradshape_bench.protocols.start import Retrained
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,12 @@ class Run:
     def base(self) -> Base:
         """The model that is trained further."""
         return self.targets[0].base
+
+    @property
+    def watched(self) -> Split:
+        """The targets with their true labels."""
+        splits = [target.split for target in self.targets]
+        return Split(torch.cat([split.x for split in splits]), torch.cat([split.y for split in splits]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,10 +106,18 @@ class Retraining:
     def run(self, runs: Sequence[Run]) -> Part[Round]:
         """Train further, on the rows that the case's defence keeps."""
         trained = yield from self.lab.ask(
-            self.lab.filtered(
-                [self._job(run) for run in runs],
+            self.lab.train(
+                self.recipe,
+                [run.rows for run in runs],
+                seeds=[_seeds.derive(run.base.seed, "re-training", *run.name) for run in runs],
                 bases=[run.base for run in runs],
+                watch=[run.watched for run in runs],
                 targets=[run.targets[0].split for run in runs],
+                # All of a seed see the clean rows in one order, so that they share their products.
+                order_seeds=[_seeds.derive(run.base.seed, "re-training order") for run in runs],
+                intended=[run.targets[0].intended if self._ends_with_success(run) else None for run in runs],
+                scoring=[self._scoring(run) for run in runs],
+                probe=self.probe,
             )
         )
         return Round(runs, trained, [self._successes(run, result) for run, result in zip(runs, trained, strict=True)])
@@ -115,24 +129,6 @@ class Retraining:
         # Where training goes on after a success, the accuracy in that epoch has to be known.
         ends = self._ends_with_success(run) or (self.counted is Counted.LAST_EPOCH and self.probe is None)
         return Scoring.AT_END if ends else Scoring.EVERY_EPOCH
-
-    def _job(self, run: Run) -> Train:
-        base, splits = run.base, [target.split for target in run.targets]
-        return Train(
-            self.lab.dataset,
-            self.lab.device,
-            self.recipe,
-            _seeds.derive(base.seed, "re-training", *run.name),
-            run.rows,
-            watch=Split(torch.cat([split.x for split in splits]), torch.cat([split.y for split in splits])),
-            initial=base.result.best,
-            intended=run.targets[0].intended if self._ends_with_success(run) else None,
-            probe=self.probe,
-            # All of a seed see the clean rows in one order, so that they share their products.
-            order_seed=_seeds.derive(base.seed, "re-training order"),
-            initial_optimizer=base.result.best_optimizer,
-            scoring=self._scoring(run),
-        )
 
     def _successes(self, run: Run, result: TrainingResult) -> list[Success]:
         assert result.predictions is not None

@@ -58,20 +58,17 @@ class Targeted:
         vanilla, clean = yield from lab.ask(
             lab.train_unfiltered(case.vanilla), lab.train(case.recipe, watch=candidates, targets=candidates)
         )
-        chosen = [
-            (seed, target)
-            for seed, rows, result in zip(case.seeds, candidates, clean, strict=True)
-            for target in self._targets(rows, result)
-        ]
-        if not chosen:
+        found = list(map(self._targets, candidates, clean))
+        targets = [target for chosen in found for target in chosen]
+        if not targets:
             raise ValueError(
                 f"{lab.dataset.name}: the clean model classifies none of the drawn test rows of class {self.source} "
                 "correctly: expected at least 1 target"
             )
-        seeds, targets = [seed for seed, _ in chosen], [target for _, target in chosen]
+        seeds = [seed for seed, chosen in zip(case.seeds, found, strict=True) for _ in chosen]
         poisons = yield from lab.ask(lab.craft(case.attack, case.recipe, seeds=seeds, targets=targets))
         trained = yield from lab.ask(lab.train(case.recipe, poisons, seeds=seeds, watch=targets, targets=targets))
-        hits = sum(self._hit(result, target) for result, target in zip(trained, targets, strict=True))
+        hits = sum(map(self._hit, trained, targets))
         cost = effect_metrics.of_defense(vanilla, clean, Accuracy.BEST)
         return lab.measurement(
             {

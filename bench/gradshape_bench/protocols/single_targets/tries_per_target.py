@@ -9,9 +9,9 @@ import torch
 from gradshape.attacks import PoisonSet
 from gradshape.data import Split
 from gradshape_bench.protocols.base import Part
+from gradshape_bench.protocols.base_models import Base
 from gradshape_bench.protocols.single_targets.poisoned_targets import PoisonedTarget
 from gradshape_bench.protocols.single_targets.retraining import Retraining, Round, Run, Success
-from gradshape_bench.protocols.start import Base
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ def test_controls_find_the_same_together_as_one_by_one(counted: Counted, tmp_pat
     # Learnt so little that re-training alone turns some targets.
     hasty = Recipe("mlp1", Adam(0.02), batch_size=20, epochs=2)
     task = Task("digits", hasty, Smoke(train_rows=60))
-    protocol = OneShot(Targets(8), SMALL_START, counted, allowed=0.3)
+    protocol = OneShot(Targets(8), SMALL_START, counted=counted, allowed=0.3)
     together = replace(small(protocol), task=task)
     one_by_one = replace(together, defense=KeepAll())
     shared, own = measure(tmp_path, together).details, measure(tmp_path, one_by_one).details

@@ -54,7 +54,7 @@ def test_the_optimizers_memory_matters(alone: Measurement, tmp_path: Path) -> No
 
 
 def test_if_the_last_epoch_counts_no_success_is_earlier(alone: Measurement, tmp_path: Path) -> None:
-    last = measure(tmp_path, small(OneShot(SMALL_TARGETS, SMALL_START, Counted.LAST_EPOCH)))
+    last = measure(tmp_path, small(OneShot(SMALL_TARGETS, SMALL_START, counted=Counted.LAST_EPOCH)))
     assert {winner[-1] for winner in last.details["winners"]} <= {6}
     assert min(winner[-1] for winner in alone.details["winners"]) < 6
     # Who wins at the end has won in some epoch.

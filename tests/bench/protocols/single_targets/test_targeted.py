@@ -69,7 +69,7 @@ def measure(
     engine: Spy | None = None,
 ) -> Measurement:
     protocol = protocol or Targeted(targets=3)
-    case = Case(task, attack, defense or NoDefense(), Scale.PAPER, (0, 1), protocol=protocol)
+    case = Case(task, attack, defense or NoDefense(), scale=Scale.PAPER, seeds=(0, 1), protocol=protocol)
     return measured(tmp_path, case, engine=engine)
 
 
@@ -90,7 +90,7 @@ def test_a_defence_that_knows_the_targets_is_told_them(tmp_path: Path) -> None:
 
 def test_targets_are_rows_of_the_class_that_the_clean_model_classifies_correctly() -> None:
     data, protocol = load("digits_38"), Targeted(targets=4, source=1)
-    case = Case(TREE, Copies(5), NoDefense(), Scale.PAPER, (0,), protocol=protocol)
+    case = Case(TREE, Copies(5), NoDefense(), scale=Scale.PAPER, seeds=(0,), protocol=protocol)
     experiment = protocol.run(case, Lab(case, data, "cpu"))
     _, watching = next(experiment)
     assert isinstance(watching, Train)
@@ -110,7 +110,7 @@ def test_targets_are_rows_of_the_class_that_the_clean_model_classifies_correctly
 
 def test_the_target_is_not_given_to_defences_that_do_not_assume_it() -> None:
     data = load("digits_38")
-    job = Filter.by(data, "cpu", NoDefense(), TREE.recipe, None, 0, targets=data.test)
+    job = Filter.by(data, "cpu", NoDefense(), recipe=TREE.recipe, poison=None, seed=0, targets=data.test)
     assert job.targets is None
 
 
@@ -125,6 +125,6 @@ def test_bad_settings_are_refused() -> None:
     with pytest.raises(ValueError, match="counted='any': expected one of Counted"):
         Targeted(counted="any")  # type: ignore[arg-type]
     data = load("digits_38")
-    case = Case(TREE, Copies(5), NoDefense(), Scale.PAPER, (0,), protocol=Targeted(source=7))
+    case = Case(TREE, Copies(5), NoDefense(), scale=Scale.PAPER, seeds=(0,), protocol=Targeted(source=7))
     with pytest.raises(ValueError, match="source=7: digits_38 has no test row of that class"):
         next(case.protocol.run(case, Lab(case, data, "cpu")))
