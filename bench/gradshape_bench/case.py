@@ -146,7 +146,7 @@ class Case:
 
     @property
     def defense_label(self) -> str:
-        return self.defense.label(self.vanilla)
+        return self.defense.label_for(self.vanilla)
 
     @property
     def rows(self) -> Rows:

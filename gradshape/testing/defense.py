@@ -68,7 +68,7 @@ def defense_checks(defense: Defense, *, dataset: Dataset | None = None, recipe: 
     if not tried:
         reasons = {name: defense.unsuitable(data, each) for name, data, each in kinds}
         raise ValueError(f"{defense!r} suits none of {reasons}: pass dataset=... and recipe=... that it is for")
-    return checks(str(defense.label(tried[0].recipe)), PROMISES, tried)
+    return checks(str(defense.label_for(tried[0].recipe)), PROMISES, tried)
 
 
 def datasets() -> dict[str, Dataset]:
@@ -114,9 +114,9 @@ Trials = Sequence[DefenseTrial]
 
 
 def has_a_label_ids(trials: Trials) -> None:
-    """``label`` can stand in a test id; equal defences have equal ones."""
+    """``label_for`` gives what can stand in a test id; equal defences have equal ones."""
     for trial in trials:
-        check_label(lambda each, recipe=trial.recipe: each.label(recipe), trial.defense)  # type: ignore[misc]
+        check_label(lambda each, recipe=trial.recipe: each.label_for(recipe), trial.defense)  # type: ignore[misc]
 
 
 def is_a_frozen_value(trials: Trials) -> None:

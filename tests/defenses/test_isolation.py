@@ -51,7 +51,7 @@ class Thief(Defense):
         source="test",
     )
 
-    def label(self, recipe: AnyRecipe) -> str:
+    def label_for(self, recipe: AnyRecipe) -> str:
         return "thief"
 
     def keep(self, train: Suspect, *, generator: torch.Generator) -> Tensor:

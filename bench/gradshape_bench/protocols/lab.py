@@ -308,7 +308,7 @@ def experiment(protocol: Protocol, case: Subject, dataset: Dataset, device: str)
     """
     reason = case.defense.unsuitable(dataset.copy(), case.vanilla)
     if reason is not None:
-        raise ValueError(f"{case.defense.label(case.vanilla)} cannot be used on {dataset.name}: {reason}")
+        raise ValueError(f"{case.defense.label_for(case.vanilla)} cannot be used on {dataset.name}: {reason}")
 
     def begin(rows: Dataset) -> Experiment:
         return protocol.run(case, Lab(case, rows, device))

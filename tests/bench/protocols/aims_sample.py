@@ -101,7 +101,7 @@ class DropLast(Defense):
         NoDefense.assumptions, kind=DefenseKind.OUTLIER_REMOVAL, knows_targets=True, knows_model=True
     )
 
-    def label(self, recipe: AnyRecipe) -> str:
+    def label_for(self, recipe: AnyRecipe) -> str:
         return "drop_last"
 
     def keep(self, train: Suspect, *, generator: torch.Generator) -> Tensor:
@@ -112,7 +112,7 @@ class DropLast(Defense):
 class KeepAll(DropLast):
     """Asked for every training, and drops nothing."""
 
-    def label(self, recipe: AnyRecipe) -> str:
+    def label_for(self, recipe: AnyRecipe) -> str:
         return "keep_all"
 
     def keep(self, train: Suspect, *, generator: torch.Generator) -> Tensor:

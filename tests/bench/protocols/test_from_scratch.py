@@ -30,7 +30,7 @@ CASE = Case(
 class DropFirst(NoDefense):
     """Drops one row."""
 
-    def label(self, recipe: AnyRecipe) -> str:
+    def label_for(self, recipe: AnyRecipe) -> str:
         return "drop_first"
 
     def keep(self, train: Split, *, generator: torch.Generator) -> Tensor:

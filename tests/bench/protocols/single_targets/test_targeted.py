@@ -48,7 +48,7 @@ class DropTargets(Defense):
         NoDefense.assumptions, kind=DefenseKind.OUTLIER_REMOVAL, knows_targets=True
     )
 
-    def label(self, recipe: AnyRecipe) -> str:
+    def label_for(self, recipe: AnyRecipe) -> str:
         return "drop_targets"
 
     def keep(self, train: Suspect, *, generator: torch.Generator) -> Tensor | None:
