@@ -1,4 +1,4 @@
-"""What a reader of a report is told of an experiment, by its label."""
+"""The meanings of labels of protocols, as a reader of a report is told them."""
 
 import re
 
@@ -18,12 +18,6 @@ _MEANINGS = {
     "from_scratch": "The poison is added to the training rows, and the model is trained on both from a fresh state; "
     "accuracies are those of the best epoch.",
     "from_scratch_last": "As from_scratch, with the accuracies of the last epoch.",
-    "gradients": "The poison is added to the training rows, the model is trained on both from a fresh state, and the "
-    "gradients of poison and clean rows are told apart: those of the last dense layer's kernel, means over batches.",
-    "gradients_retrained": "As gradients, with training that goes on from the vanilla model trained on clean data.",
-    "gradients_one_shot": "For each of some test rows poison is crafted, and a base model trained on clean data is "
-    "trained further on clean rows and the first poison row. The gradients of that row and of the clean rows of its "
-    "batches are told apart: those of all parameters, means over the batches with poison.",
     "retrain": "The vanilla model is trained on clean data, and its best state is trained further with the defence: on "
     "clean data, which is the clean model, and with the poison; accuracies are those of the best epoch.",
     "retrain_defended_to_defended": "As retrain, with a base model that is trained with the defence, too.",
@@ -38,19 +32,30 @@ _MEANINGS = {
     "those of the best epoch.",
     "utility_last": "As utility, with the accuracies of the last epoch.",
 }
-_OF_TARGETS = {
+_ON_TARGETS = {
     "one_shot": "For each target a base model is trained further with one poison row after another, until one makes it "
     "take the target for the intended class.",
     "multi_poison": "For each target a base model is trained further with the first poison row, the first two, and so "
     "on, until it takes the target for the intended class.",
     "gradients_one_shot": "For each target a base model is trained further with the first poison row, and the "
-    "gradients of that row and of the clean rows of its batches are told apart.",
+    "gradients of that row and of the clean rows of its batches are told apart: those of all parameters, means over "
+    "the batches with poison.",
 }
-_LABEL = re.compile(
+_LABEL_ON_TARGETS = re.compile(
     r"(?P<name>one_shot|multi_poison|gradients_one_shot)(?:_(?P<target>\d+)to(?P<intended>\d+))?"
     r"(?:_(?P<base>vanilla|defended)_to_(?P<again>vanilla|defended))?"
     r"(?P<afresh>_afresh)?(?P<last>_last_epoch)?(?:_rad(?P<allowed>[\d.e-]+))?"
 )
+
+
+_LABEL_OF_GRADIENTS = re.compile(
+    r"gradients(?P<again>_retrained)?(?P<all>_all_layers)?(?P<means>_by_sample|_by_shared_batch)?(?P<bias>_with_bias)?"
+)
+_MEANS = {
+    None: "means over batches",
+    "_by_sample": "means over rows",
+    "_by_shared_batch": "means over the batches that have rows of both",
+}
 
 
 def meaning(label: str) -> str | None:
@@ -61,12 +66,30 @@ def meaning(label: str) -> str | None:
     """
     if label in _MEANINGS:
         return _MEANINGS[label]
-    match = _LABEL.fullmatch(label)
-    if match is None:
-        return None
+    if match := _LABEL_OF_GRADIENTS.fullmatch(label):
+        return _of_gradients(match)
+    match = _LABEL_ON_TARGETS.fullmatch(label)
+    return None if match is None else _on_targets(match)
+
+
+def _of_gradients(match: re.Match[str]) -> str:
+    """Return the meaning of a label of :class:`~gradshape_bench.protocols.GradientDifferences`."""
+    if match["again"] and match.end() == match.end("again"):
+        return "As gradients, with training that goes on from the vanilla model trained on clean data."
+    start = "from the vanilla model trained on clean data" if match["again"] else "from a fresh state"
+    layers = "all layers' kernels" if match["all"] else "the last dense layer's kernel"
+    bias = " and biases" if match["bias"] and match["all"] else " and bias" if match["bias"] else ""
+    return (
+        f"The poison is added to the training rows, the model is trained on both {start}, and the gradients of poison "
+        f"and clean rows are told apart: those of {layers}{bias}, {_MEANS[match['means']]}."
+    )
+
+
+def _on_targets(match: re.Match[str]) -> str:
+    """Return the meaning of a label of an experiment on single targets."""
     base, again = match["base"] or By.DEFENDED.value, match["again"] or By.DEFENDED.value
     sentences = [
-        _OF_TARGETS[match["name"]],
+        _ON_TARGETS[match["name"]],
         f"Targets are of class {match['target']}, to be taken for {match['intended']}."
         if match["target"]
         else "Targets are of any class, to be taken for the wrong class that is likeliest to logistic regression.",
