@@ -107,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
         "--pair",
         type=int,
         nargs=2,
-        metavar=("TARGET", "WANTED"),
+        metavar=("TARGET", "INTENDED"),
         help="class of the targets, and class that they are to be taken for (default: targets of all classes, each to "
         "be taken for its likeliest wrong class)",
     )

@@ -79,7 +79,7 @@ class Job(ABC, Generic[R]):
 
     @cached_property
     def _code(self) -> CodeName:
-        return code_digest.of((type(self), self.content), self.dataset)
+        return code_digest.code_of((type(self), self.content), self.dataset)
 
     @property
     def stack(self) -> Hashable:

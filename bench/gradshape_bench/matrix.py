@@ -71,7 +71,7 @@ class Expect:
             repr(item)
             for place, (listed, _) in enumerate(axes[0])
             for item in listed or ()
-            if not any(_is(item, *of_case[place][1]) for of_case in axes)
+            if not any(_is(item, *own[place][1]) for own in axes)
         ]
 
     def __str__(self) -> str:

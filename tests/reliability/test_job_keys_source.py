@@ -236,4 +236,4 @@ def test_key_is_the_same_in_every_session(tmp_path: Path, before: dict[str, str]
 
 
 def test_components_of_the_library_add_nothing() -> None:
-    assert code_digest.of((LabelFlip(0.1), GradientShaping(Clip(1))), MOONS) == code_digest.of((), None)
+    assert code_digest.code_of((LabelFlip(0.1), GradientShaping(Clip(1))), MOONS) == code_digest.code_of((), None)

@@ -224,7 +224,7 @@ def test_a_class_may_refer_to_itself() -> None:
     holder: list[Any] = [Local(0.1)]
     holder.append(holder[0])
     assert key(Local(0.1)) == key(Local(0.1))
-    assert code_digest.of(holder, None).reliable
+    assert code_digest.code_of(holder, None).reliable
 
 
 # What user's code often holds; every one has the same name when it is made again.

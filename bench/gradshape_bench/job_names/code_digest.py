@@ -71,7 +71,7 @@ def harness_source() -> str:
     return _digest.name(dict(harness_files()))
 
 
-def of(content: object, dataset: Dataset | None) -> CodeName:
+def code_of(content: object, dataset: Dataset | None) -> CodeName:
     """Name all code that can change what is made of ``content`` on ``dataset``.
 
     Code without a reliable name is warned of once; see :func:`gradshape_bench.job_names.user_code.code_name`.
@@ -98,7 +98,7 @@ def read(components: Iterable[object]) -> None:
     for component in components:
         # A component that names no model, for example, fails when it is used, and not the cases beside it.
         with suppress(Exception):
-            of(component, None)
+            code_of(component, None)
 
 
 def may_keep(code: CodeName) -> bool:
@@ -157,7 +157,7 @@ def _note_model(name: str, dataset: Dataset | None, found: dict[CodeName, None])
     if name in models.registered():
         shape = () if dataset is None else (dataset.input_shape, dataset.num_classes)
         build = partial(models.build, name, *shape) if shape else None
-        found[_once((id(builder), *shape), builder, lambda: _of_maker(f"model {name!r}", builder, build))] = None
+        found[_once((id(builder), *shape), builder, lambda: _maker_code(f"model {name!r}", builder, build))] = None
 
 
 def _note_learner(recipe: Fit, found: dict[CodeName, None]) -> None:
@@ -165,10 +165,10 @@ def _note_learner(recipe: Fit, found: dict[CodeName, None]) -> None:
     if recipe.model in learners.registered():
         build = partial(learners.build, recipe.model, dict(recipe.settings))
         kind = f"estimator {recipe.model!r}"
-        found[_once((id(factory), recipe.settings), factory, lambda: _of_maker(kind, factory, build))] = None
+        found[_once((id(factory), recipe.settings), factory, lambda: _maker_code(kind, factory, build))] = None
 
 
-def _of_maker(component: str, maker: object, make: Callable[[], object] | None) -> CodeName:
+def _maker_code(component: str, maker: object, make: Callable[[], object] | None) -> CodeName:
     """Name what makes models or learners, and one that it makes."""
     try:
         made = None if make is None else make()

@@ -71,7 +71,7 @@ class _Text:
     attributes: frozenset[str] = frozenset()
 
 
-def of_user(name: str, *, own: Collection[str] = ()) -> bool:
+def is_of_user(name: str, *, own: Collection[str] = ()) -> bool:
     """Say whether a module is the user's: no version stands for its source.
 
     Args:

@@ -61,7 +61,7 @@ def code_name(component: str, *values: object, own: Collection[str] = ()) -> Cod
     walk = _Walk(own)
     try:
         found = [walk.plain(value) for value in values]
-        reached = source_files.reach(walk.modules, walk.of_user)
+        reached = source_files.reach(walk.modules, walk.is_of_user)
     except Exception as error:
         # Of objects that are nested too deeply, for example, or of an import system that fails.
         walk.unreliable.append(f"it cannot be looked through: {type(error).__name__}: {error}")
@@ -82,12 +82,12 @@ def functions_beside_fields(value: Any) -> list[object]:
     ]
     if not beside:
         return []
-    kind, of_fields = type(value), {field.name for field in fields(value)}
+    kind, names = type(value), {field.name for field in fields(value)}
     # What a property remembers follows from the fields, and is there as soon as somebody has asked for it.
     return [
         held
         for name, held in beside
-        if name not in of_fields and not isinstance(getattr(kind, name, None), cached_property)
+        if name not in names and not isinstance(getattr(kind, name, None), cached_property)
     ]
 
 
@@ -105,18 +105,18 @@ class _Walk(_digest.Naming):
         super().__init__()
         self.modules, self.installed, self.unreliable = set[str](), set[str](), list[str]()
         self._own = own
-        self._of_user: dict[str, bool] = {}
+        self._users: dict[str, bool] = {}
 
-    def of_user(self, module: str) -> bool:
+    def is_of_user(self, module: str) -> bool:
         """Say whether the source of a module counts, not its version."""
-        if module not in self._of_user:
-            self._of_user[module] = source_files.of_user(module, own=self._own)
-        return self._of_user[module]
+        if module not in self._users:
+            self._users[module] = source_files.is_of_user(module, own=self._own)
+        return self._users[module]
 
     def _looks_into(self, module: str | None) -> bool:
         if module is None:
             return True
-        if self.of_user(module):
+        if self.is_of_user(module):
             self.modules.add(module)
             return True
         origin = source_files.find(module)

@@ -66,7 +66,7 @@ class DecisionBoundary:
         trained = yield from lab.ask(
             lab.train_unfiltered(recipes[0], keep_states=True), lab.train(recipes[1], keep_states=True)
         )
-        metrics = self.accuracy.estimates(partial(effect_metrics.of_defense, *trained))
+        metrics = self.accuracy.estimates(partial(effect_metrics.utility_metrics, *trained))
         vanilla, defended = (
             [self._regions(recipe, result, dataset) for result in results]
             for recipe, results in zip(recipes, trained, strict=True)

@@ -1,4 +1,4 @@
-"""What poison and defence do to trained models, seed by seed and in the mean."""
+"""Metrics of what poison and defence do to trained models, seed by seed and in the mean."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ def drops(references: Sequence[float], values: Sequence[float]) -> list[float]:
     return [relative_accuracy_drop(reference, value) for reference, value in zip(references, values, strict=True)]
 
 
-def of_poison(
+def accuracy_metrics(
     vanilla: Sequence[TrainingResult],
     clean: Sequence[TrainingResult],
     poisoned: Sequence[TrainingResult],
@@ -40,7 +40,7 @@ def of_poison(
     }
 
 
-def of_defense(
+def utility_metrics(
     vanilla: Sequence[TrainingResult], defended: Sequence[TrainingResult], accuracy: Accuracy
 ) -> dict[str, list[float]]:
     """Return what a defence costs, seed by seed, by trainings on clean data without and with it."""
@@ -48,10 +48,12 @@ def of_defense(
     return {"utility_loss": drops(plain, shaped), "accuracy_vanilla": plain, "accuracy_clean": shaped}
 
 
-def on_error(
+def error_metrics(
     vanilla: Sequence[TrainingResult], clean: Sequence[TrainingResult], poisoned: Sequence[TrainingResult]
 ) -> dict[str, Estimate]:
-    """Return mean squared errors, and what poison and defence multiply them by; arguments as for :func:`of_poison`.
+    """Return mean squared errors, and what poison and defence multiply them by.
+
+    The arguments are those of :func:`accuracy_metrics`.
 
     Raises:
         ValueError: a training is of classes, or an error that others are compared with is 0.
@@ -68,7 +70,7 @@ def on_error(
     return {name: mean_over_seeds(per_seed) for name, per_seed in values.items()}
 
 
-def of_filter(
+def filter_metrics(
     masks: Sequence[Tensor], poisons: Sequence[PoisonSet], train_rows: int
 ) -> tuple[dict[str, Estimate], dict[str, list[int]]]:
     """Return what a defence removed of the poison and of the clean rows: shares in the mean, and numbers by seed.

@@ -56,12 +56,12 @@ class GradientDifferences:
         begun = yield from self.start.begin(lab, lab.craft(case.attack, recipe), clean=before)
         poisons = begun.beside
         poisoned = yield from lab.ask(lab.train(recipe, poisons, bases=begun.bases, probe=GradientProbe(self.layers)))
-        of_seeds = [
+        by_seed = [
             [differences.series_of(result, layers=self.layers, weighting=self.weighting, bias=self.bias)]
             for result in poisoned
         ]
         return lab.measurement(
-            differences.metrics(of_seeds) | _accuracies(begun.clean, poisoned),
+            differences.metrics(by_seed) | _accuracies(begun.clean, poisoned),
             recipe=recipe,
             poisons=poisons,
             poisoned=poisoned,
@@ -71,7 +71,7 @@ class GradientDifferences:
             weighting=self.weighting.value,
             stationary_ratio=round(stationary_ratio(len(lab.dataset.train), len(poisons[0])), 6),
             example=snapshot(poisons[0]),
-            series=differences.curves(of_seeds),
+            series=differences.curves(by_seed),
         )
 
 

@@ -265,13 +265,13 @@ class Lab:
             poisons, recipe, accuracy, details: as for :meth:`measurement`.
         """
         if self.dataset.regression:
-            found = effect_metrics.on_error(vanilla, clean, poisoned)
+            found = effect_metrics.error_metrics(vanilla, clean, poisoned)
         else:
-            found = accuracy.estimates(partial(effect_metrics.of_poison, vanilla, clean, poisoned))
+            found = accuracy.estimates(partial(effect_metrics.accuracy_metrics, vanilla, clean, poisoned))
         if any(poison.notes for poison in poisons):
             details["notes"] = [dict(poison.notes) for poison in poisons]
         if poisoned.masks:
-            removed, counts = effect_metrics.of_filter(poisoned.masks, poisons, len(self.dataset.train))
+            removed, counts = effect_metrics.filter_metrics(poisoned.masks, poisons, len(self.dataset.train))
             found |= removed
             details |= counts
         return self.measurement(

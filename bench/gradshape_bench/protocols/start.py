@@ -113,8 +113,8 @@ class Retrained:
             ValueError: a recipe is fitted by an estimator, or the second training is to remember, and has another kind
                 of optimizer.
         """
-        of = {By.VANILLA: by_gradients(case.vanilla, what), By.DEFENDED: by_gradients(case.recipe, what)}
-        first, again = of[self.base], of[self.again]
+        recipes = {By.VANILLA: by_gradients(case.vanilla, what), By.DEFENDED: by_gradients(case.recipe, what)}
+        first, again = recipes[self.base], recipes[self.again]
         second = replace(again, epochs=self.epochs, optimizer=self.optimizer or again.optimizer)
         if self.remembers and type(first.optimizer) is not type(second.optimizer):
             raise ValueError(

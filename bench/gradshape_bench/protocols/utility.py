@@ -41,7 +41,7 @@ class Utility:
         lab.check_no_attack(self.label)
         vanilla, defended = yield from lab.ask(lab.train_unfiltered(case.vanilla), lab.train(case.recipe))
         return lab.measurement(
-            self.accuracy.estimates(partial(effect_metrics.of_defense, vanilla, defended)),
+            self.accuracy.estimates(partial(effect_metrics.utility_metrics, vanilla, defended)),
             recipe=case.recipe,
             accuracy=self.accuracy,
             counted=(vanilla, defended),

@@ -12,7 +12,7 @@ from gradshape_bench.report.ordering import best_defense, case_order, defense_or
 
 
 @dataclass(frozen=True)
-class Group:
+class RecordGroup:
     """Records of one data set, model and protocol at one scale, in the order of reports.
 
     Scales are never mixed: a smoke run shrinks the experiment.

@@ -81,7 +81,7 @@ class Chosen:
         """The rows with their true labels."""
         return Split(self.x, self.y)
 
-    def of_seed(self, seed: int, count: int) -> "Chosen":
+    def for_seed(self, seed: int, count: int) -> "Chosen":
         """Return the rows that a seed considers, in order, to attack ``count`` of them.
 
         Every seed begins at a place of its own, as far from those of the other seeds as possible, and goes round; where

@@ -155,8 +155,8 @@ def test_few_rows_are_few_targets() -> None:
 
 def test_a_seed_considers_four_times_as_many_rows_as_it_attacks_and_ten_more() -> None:
     pool = candidates(DIGITS, Targets(8))
-    assert pool.of_seed(0, 8).rows.tolist() == pool.rows[:42].tolist()
-    assert len(candidates(BLOBS, Targets(1000)).of_seed(0, 1000)) == 60
+    assert pool.for_seed(0, 8).rows.tolist() == pool.rows[:42].tolist()
+    assert len(candidates(BLOBS, Targets(1000)).for_seed(0, 1000)) == 60
 
 
 @pytest.mark.parametrize(("count", "seeds"), [(1, 12), (8, 6), (20, 3)])
@@ -164,7 +164,7 @@ def test_seeds_attack_rows_of_their_own_while_there_are_enough(count: int, seeds
     pool = candidates(DIGITS, Targets(count))
     # As many as a base model that misclassifies a third of the rows takes.
     attacked = [
-        row for seed in range(seeds) for row in pool.of_seed(seed, count).rows[: count + count // 2 + 8].tolist()
+        row for seed in range(seeds) for row in pool.for_seed(seed, count).rows[: count + count // 2 + 8].tolist()
     ]
     assert len(set(attacked)) == len(attacked)
 
@@ -172,7 +172,7 @@ def test_seeds_attack_rows_of_their_own_while_there_are_enough(count: int, seeds
 @pytest.mark.parametrize("seed", [0, 1, 7, 10**6, 2**62])
 def test_a_seed_goes_round_from_its_place(seed: int) -> None:
     pool = candidates(BLOBS, Targets(20))
-    rows = pool.of_seed(seed, 20).rows.tolist()
+    rows = pool.for_seed(seed, 20).rows.tolist()
     start = pool.rows.tolist().index(rows[0])
     assert rows == [*pool.rows[start:].tolist(), *pool.rows[:start].tolist()]
 

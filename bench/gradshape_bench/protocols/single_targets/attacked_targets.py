@@ -18,7 +18,7 @@ from gradshape_bench.protocols.single_targets.tries_per_target import Tries
 
 
 @dataclass(frozen=True, eq=False)
-class Attacked:
+class AttackedTargets:
     """The targets of an experiment, and what was tried against them.
 
     Attributes:
@@ -42,7 +42,7 @@ class Attacked:
         for target, value in zip(self.found.targets, values, strict=True):
             if value is not None:
                 known.setdefault((target.row, int(target.intended)), []).append(value)
-        return [sum(of) / len(of) for of in known.values()]
+        return [sum(own) / len(own) for own in known.values()]
 
     def measurement(self, metrics: Mapping[str, Estimate], **details: Any) -> Measurement:
         """Return what was found, with what all experiments on single targets report.
@@ -59,7 +59,7 @@ class Attacked:
             "success_rate_control": self._rate(control.won),
             "success_rate_control_raw": self._rate(control.won_raw),
         }
-        cost = effect_metrics.of_defense(
+        cost = effect_metrics.utility_metrics(
             [base.vanilla for base in found.bases], [base.result for base in found.bases], Accuracy.BEST
         )
         runs = self._by_seed([[run.rad for run in attack.successes(target)] for target in targets])
@@ -104,7 +104,7 @@ class Attacked:
 
     def _by_seed(self, values: Sequence[Sequence[float]]) -> list[float]:
         """Return the mean of the values of each seed's targets, without the seeds that have none."""
-        of_seeds = [
+        by_seed = [
             [
                 value
                 for target, own in zip(self.found.targets, values, strict=True)
@@ -113,7 +113,7 @@ class Attacked:
             ]
             for base in self.found.bases
         ]
-        return [sum(of) / len(of) for of in of_seeds if of]
+        return [sum(own) / len(own) for own in by_seed if own]
 
     def _removed(self, train_rows: int) -> dict[str, Estimate]:
         """Return the shares of poison and of clean rows that a filter left out, in the mean of a seed's re-trainings.
@@ -124,10 +124,10 @@ class Attacked:
         for done in self.attack.rounds:
             for run, mask in zip(done.runs, done.trained.masks, strict=False):
                 masks[run.base].append(mask)
-        of_seeds = [torch.stack([_shares(mask, train_rows) for mask in of]).mean(0) for of in masks.values() if of]
-        if not of_seeds:
+        by_seed = [torch.stack([_shares(mask, train_rows) for mask in own]).mean(0) for own in masks.values() if own]
+        if not by_seed:
             return {}
-        clean, poison = torch.stack(of_seeds).T.tolist()
+        clean, poison = torch.stack(by_seed).T.tolist()
         return {"poison_removed": mean_over_seeds(poison), "clean_removed": mean_over_seeds(clean)}
 
 

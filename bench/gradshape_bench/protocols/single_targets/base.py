@@ -8,7 +8,7 @@ from gradshape.attacks import TargetedAttack
 from gradshape.training import GradientProbe
 from gradshape_bench.protocols.base import Part
 from gradshape_bench.protocols.lab import Lab
-from gradshape_bench.protocols.single_targets.attacked_targets import Attacked
+from gradshape_bench.protocols.single_targets.attacked_targets import AttackedTargets
 from gradshape_bench.protocols.single_targets.counted_epochs import Counted
 from gradshape_bench.protocols.single_targets.poisoned_targets import poisoned_targets
 from gradshape_bench.protocols.single_targets.retraining import Retraining
@@ -72,7 +72,7 @@ class SingleTargets:
 
     def attack(
         self, lab: Lab, tries_for: TriesFor, *, at_once: int = 1, probe: GradientProbe | None = None
-    ) -> Part[Attacked]:
+    ) -> Part[AttackedTargets]:
         """Choose and attack targets, and try the same with clean rows in place of the poison.
 
         Args:
@@ -95,4 +95,4 @@ class SingleTargets:
         retraining = Retraining(lab, self.start, self.counted, self.allowed, probe)
         tried = yield from until_won(retraining, found.targets, tries_for, at_once=at_once)
         control = yield from with_clean_rows(replace(retraining, probe=None), found.targets, tries_for)
-        return Attacked(retraining, found, tried, control)
+        return AttackedTargets(retraining, found, tried, control)

@@ -55,8 +55,8 @@ class MultiPoison(SingleTargets):
 
         attacked = yield from self.attack(lab, prefixes, at_once=self.at_once)
         needed = [_needed(target, attacked.attack) for target in attacked.found.targets]
-        of_targets = attacked.by_target([count for *_, count in needed])
-        metrics = {"poisons_needed": mean_over_seeds(of_targets)} if of_targets else {}
+        by_target = attacked.by_target([count for *_, count in needed])
+        metrics = {"poisons_needed": mean_over_seeds(by_target)} if by_target else {}
         return attacked.measurement(metrics, needed=needed, tries=len(attacked.attack))
 
 

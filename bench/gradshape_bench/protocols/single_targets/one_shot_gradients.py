@@ -52,25 +52,25 @@ class OneShotGradients(SingleTargets):
         attacked = yield from self.attack(lab, _first, probe=probe)
         targets, attack = attacked.found.targets, attacked.attack
         results = [result for done in attack.rounds for result in done.trained]
-        of_targets = [
+        by_target = [
             differences.series_of(result, layers=Layers.ALL, weighting=Weighting.SHARED, bias=True)
             for result in results
         ]
-        of_seeds = [
-            [series for target, series in zip(targets, of_targets, strict=True) if target.base is base]
+        by_seed = [
+            [series for target, series in zip(targets, by_target, strict=True) if target.base is base]
             for base in attacked.found.bases
         ]
         outcomes = [
             _outcome(target, attack.successes(target)[0], series)
-            for target, series in zip(targets, of_targets, strict=True)
+            for target, series in zip(targets, by_target, strict=True)
         ]
         return attacked.measurement(
-            differences.metrics(of_seeds),
+            differences.metrics(by_seed),
             layers=probe.layers.value,
             weighting=Weighting.SHARED.value,
             diverged=sum(result.diverged is not None for result in results),
             outcomes=outcomes,
-            series=differences.curves(of_seeds),
+            series=differences.curves(by_seed),
             **({"example": snapshot(targets[0].poison.select(torch.tensor([0])))} if targets else {}),
         )
 
@@ -87,7 +87,7 @@ def _outcome(target: PoisonedTarget, success: Success, series: dict[str, differe
         "seed": target.base.seed,
         "row": target.row,
         "class": int(target.split.y),
-        "wanted": int(target.intended),
+        "intended": int(target.intended),
         "won": success.won,
         "won_raw": success.won_raw,
         "epoch": success.epoch,

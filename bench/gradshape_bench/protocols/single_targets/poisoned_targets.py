@@ -76,7 +76,7 @@ def poisoned_targets(lab: Lab, start: Retrained, targets: Targets) -> Part[Poiso
         raise ValueError(f"{attack.label} cannot be made on {dataset.name}: {reason}")
     recipe, _ = start.recipes(lab.case, "re-training with poison")
     pool = candidates(dataset, targets)
-    considered = [pool.of_seed(seed, targets.count) for seed in seeds]
+    considered = [pool.for_seed(seed, targets.count) for seed in seeds]
     bases, trained = yield from start.base_models(
         lab, _substitutes(lab, attack), watch=[rows.split for rows in considered]
     )

@@ -38,7 +38,7 @@ class Success:
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class PlannedRun:
     """A re-training that is asked for.
 
     Attributes:
@@ -74,7 +74,7 @@ class Round:
         successes: of each run, what became of each of its targets.
     """
 
-    runs: Sequence[Run]
+    runs: Sequence[PlannedRun]
     trained: Results[TrainingResult]
     successes: Sequence[Sequence[Success]]
 
@@ -103,7 +103,7 @@ class Retraining:
         """The recipe of the second training."""
         return self.start.recipes(self.lab.case, "re-training")[1]
 
-    def run(self, runs: Sequence[Run]) -> Part[Round]:
+    def run(self, runs: Sequence[PlannedRun]) -> Part[Round]:
         """Train further, on the rows that the case's defence keeps."""
         trained = yield from self.lab.ask(
             self.lab.train(
@@ -122,15 +122,15 @@ class Retraining:
         )
         return Round(runs, trained, [self._successes(run, result) for run, result in zip(runs, trained, strict=True)])
 
-    def _ends_with_success(self, run: Run) -> bool:
+    def _ends_with_success(self, run: PlannedRun) -> bool:
         return self.counted is Counted.ANY_EPOCH and self.probe is None and len(run.targets) == 1
 
-    def _scoring(self, run: Run) -> Scoring:
+    def _scoring(self, run: PlannedRun) -> Scoring:
         # Where training goes on after a success, the accuracy in that epoch has to be known.
         ends = self._ends_with_success(run) or (self.counted is Counted.LAST_EPOCH and self.probe is None)
         return Scoring.AT_END if ends else Scoring.EVERY_EPOCH
 
-    def _successes(self, run: Run, result: TrainingResult) -> list[Success]:
+    def _successes(self, run: PlannedRun, result: TrainingResult) -> list[Success]:
         assert result.predictions is not None
         predictions = result.predictions
         at_end = self._scoring(run) is Scoring.AT_END

@@ -69,7 +69,7 @@ class Targeted:
         poisons = yield from lab.ask(lab.craft(case.attack, case.recipe, seeds=seeds, targets=targets))
         trained = yield from lab.ask(lab.train(case.recipe, poisons, seeds=seeds, watch=targets, targets=targets))
         hits = sum(map(self._hit, trained, targets))
-        cost = effect_metrics.of_defense(vanilla, clean, Accuracy.BEST)
+        cost = effect_metrics.utility_metrics(vanilla, clean, Accuracy.BEST)
         return lab.measurement(
             {
                 "success_rate": success_rate(hits, len(targets)),

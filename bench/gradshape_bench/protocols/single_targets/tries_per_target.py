@@ -11,7 +11,7 @@ from gradshape.data import Split
 from gradshape_bench.protocols.base import Part
 from gradshape_bench.protocols.base_models import Base
 from gradshape_bench.protocols.single_targets.poisoned_targets import PoisonedTarget
-from gradshape_bench.protocols.single_targets.retraining import Retraining, Round, Run, Success
+from gradshape_bench.protocols.single_targets.retraining import PlannedRun, Retraining, Round, Success
 
 
 @dataclass(frozen=True)
@@ -35,24 +35,24 @@ class Tries:
     """What was tried against some targets.
 
     Attributes:
-        of: for each target its tries in order and what became of them, up to the first that won it. What
+        outcomes: for each target its tries in order and what became of them, up to the first that won it. What
             ran beside that one in the same round does not count, so that the size of rounds changes nothing.
         rounds: the re-trainings.
     """
 
-    of: Mapping[PoisonedTarget, Sequence[tuple[Try, Success]]]
+    outcomes: Mapping[PoisonedTarget, Sequence[tuple[Try, Success]]]
     rounds: Sequence[Round]
 
     def __len__(self) -> int:
-        return sum(map(len, self.of.values()))
+        return sum(map(len, self.outcomes.values()))
 
     def successes(self, target: PoisonedTarget) -> list[Success]:
         """Return what became of the tries against a target."""
-        return [success for _, success in self.of[target]]
+        return [success for _, success in self.outcomes[target]]
 
     def winner(self, target: PoisonedTarget) -> tuple[Try, Success] | None:
         """Return the try that won a target within the accuracy that it may cost; ``None`` if none did."""
-        return next((each for each in self.of[target] if each[1].won), None)
+        return next((each for each in self.outcomes[target] if each[1].won), None)
 
     def won(self, target: PoisonedTarget) -> bool:
         """Say whether a try won a target within the accuracy that it may cost."""
@@ -75,27 +75,27 @@ def until_won(
         at_once: tries of a target in the first round; each later round has as many as were made before it.
     """
     planned = {target: tries_for(target) for target in targets}
-    of: dict[PoisonedTarget, list[tuple[Try, Success]]] = {target: [] for target in targets}
+    made: dict[PoisonedTarget, list[tuple[Try, Success]]] = {target: [] for target in targets}
     rounds: list[Round] = []
     most = at_once
     while True:
         pending = [
             (target, one)
             for target in targets
-            if not any(success.won for _, success in of[target])
-            for one in planned[target][len(of[target]) : most]
+            if not any(success.won for _, success in made[target])
+            for one in planned[target][len(made[target]) : most]
         ]
         if not pending:
-            return Tries({target: _up_to_success(done) for target, done in of.items()}, rounds)
+            return Tries({target: _up_to_success(done) for target, done in made.items()}, rounds)
         done = yield from retraining.run(
             [
-                Run([target], target.poison.select(torch.tensor(list(one.places))), (target.row, one.name))
+                PlannedRun([target], target.poison.select(torch.tensor(list(one.places))), (target.row, one.name))
                 for target, one in pending
             ]
         )
         rounds.append(done)
         for (target, one), [success] in zip(pending, done.successes, strict=True):
-            of[target].append((one, success))
+            made[target].append((one, success))
         most *= 2
 
 
@@ -117,14 +117,16 @@ def with_clean_rows(retraining: Retraining, targets: Sequence[PoisonedTarget], t
     for target, tries in planned.items():
         for _, clean in tries:
             watched.setdefault(clean, {})[target] = None
-    done = yield from retraining.run([clean.run(list(of), lab.dataset.test) for clean, of in watched.items()])
+    done = yield from retraining.run(
+        [clean.run(list(watching), lab.dataset.test) for clean, watching in watched.items()]
+    )
     became = {
         (clean, target): success
-        for (clean, of), successes in zip(watched.items(), done.successes, strict=True)
-        for target, success in zip(of, successes, strict=True)
+        for (clean, watching), successes in zip(watched.items(), done.successes, strict=True)
+        for target, success in zip(watching, successes, strict=True)
     }
-    of_targets = {target: [(one, became[clean, target]) for one, clean in tries] for target, tries in planned.items()}
-    return Tries({target: _up_to_success(of) for target, of in of_targets.items()}, [done])
+    outcomes = {target: [(one, became[clean, target]) for one, clean in tries] for target, tries in planned.items()}
+    return Tries({target: _up_to_success(tries) for target, tries in outcomes.items()}, [done])
 
 
 @dataclass(frozen=True)
@@ -143,10 +145,10 @@ class _Clean:
     again: int
     known_to_filter: PoisonedTarget | None
 
-    def run(self, targets: Sequence[PoisonedTarget], test: Split) -> Run:
+    def run(self, targets: Sequence[PoisonedTarget], test: Split) -> PlannedRun:
         """Return the re-training, watched for these targets, with its rows from ``test``."""
         ids = list(self.rows)
-        return Run(targets, PoisonSet.added(test.x[ids], test.y[ids]), ("clean rows", *ids, "again", self.again))
+        return PlannedRun(targets, PoisonSet.added(test.x[ids], test.y[ids]), ("clean rows", *ids, "again", self.again))
 
 
 def _clean_runs(target: PoisonedTarget, tries: Sequence[Try], filtered: bool) -> list[tuple[Try, _Clean]]:

@@ -37,7 +37,7 @@ from tests.bench.protocols.aims_sample import (
 TARGETS = Targets(3, (0, 1))
 START = Retrained(epochs=4, base=By.DEFENDED, again=By.DEFENDED, remembers=True)
 MULTI = MultiPoison(TARGETS, START)
-ROWS = candidates(DATA, TARGETS).of_seed(0, 3).rows.tolist()
+ROWS = candidates(DATA, TARGETS).for_seed(0, 3).rows.tolist()
 
 
 def sizes_of(played: Play, row: int) -> list[int]:

@@ -37,7 +37,7 @@ from tests.bench.protocols.aims_sample import (
 TARGETS = Targets(3, (0, 1))
 START = Retrained(epochs=4, base=By.DEFENDED, again=By.DEFENDED, remembers=True)
 SHOTS = OneShot(TARGETS, START)
-ROWS = candidates(DATA, TARGETS).of_seed(0, 3).rows.tolist()
+ROWS = candidates(DATA, TARGETS).for_seed(0, 3).rows.tolist()
 
 
 def tries_of(runs: list[Run], row: int) -> list[int]:
@@ -66,7 +66,7 @@ def test_a_base_model_that_classifies_none_correctly_is_told() -> None:
 
 def test_a_target_without_poison_is_told_and_does_not_count() -> None:
     played = play(case(SHOTS, attack=Numbered(MOST, without=(1,)), seeds=(0, 1)))
-    second = candidates(DATA, TARGETS).of_seed(1, 3).rows.tolist()
+    second = candidates(DATA, TARGETS).for_seed(1, 3).rows.tolist()
     assert {run.row for run in played.runs} == {ROWS[0], ROWS[2], second[0], second[2]}
     assert played.found.details["targets_without_poison"] == [1, 1]
     assert played.values["success_rate"] == played.values["success_rate_control"] == (0, 4)

@@ -83,7 +83,7 @@ def test_what_became_of_every_target_is_told(vanilla: Measurement) -> None:
     assert len(outcomes) == vanilla.metrics["success_rate"].n == 6
     assert sum(one["won"] for one in outcomes) == vanilla.details["successes"]
     assert vanilla.metrics["success_rate"].value == vanilla.details["successes"] / 6
-    assert {(one["class"], one["wanted"]) for one in outcomes} == {(0, 1)}
+    assert {(one["class"], one["intended"]) for one in outcomes} == {(0, 1)}
 
 
 def test_a_metric_is_the_mean_over_targets_then_over_seeds(vanilla: Measurement) -> None:
