@@ -116,7 +116,7 @@ def candidates(dataset: Dataset, targets: Targets) -> Chosen:
     found = _listed(dataset, targets)
     if len(found) < 4 * targets.count + 10:
         drawn = _drawn(dataset, targets, found.rows)
-        found = Chosen(*(torch.cat([getattr(of, f.name) for of in (found, drawn)]) for f in fields(Chosen)))
+        found = Chosen(*(torch.cat([getattr(part, f.name) for part in (found, drawn)]) for f in fields(Chosen)))
     if not len(found):
         raise TooFewTargets(f"{dataset.name}: no test row is of class {targets.pair and targets.pair[0]}: no target")
     return found
