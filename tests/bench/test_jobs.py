@@ -168,7 +168,7 @@ def test_key_depends_on_the_kind_of_job() -> None:
     class Other(Craft):
         pass
 
-    assert Other(MOONS, "cpu", LabelFlip(0.1), None, 0).key != craft().key
+    assert Other(MOONS, "cpu", LabelFlip(0.1), recipe=None, seed=0).key != craft().key
 
 
 @pytest.mark.parametrize("make", [train, craft, filtering])
@@ -291,6 +291,29 @@ def test_mask_removes_train_rows_and_poison_rows() -> None:
     assert victim.removed.tolist() == [5]
     assert victim.private is not None
     assert torch.equal(victim.private.y, poison().y[1:-1])
+
+
+def test_a_training_by_itself_gives_what_it_gives_beside_others() -> None:
+    jobs = [train(seed=seed) for seed in range(3)]
+    together = dict(Train.do_together(jobs, max_memory=1 << 28, heartbeat=lambda _: None))
+    assert list(together) == jobs
+    for job in jobs:
+        alone = job.do(lambda _: None)
+        assert torch.equal(alone.result.accuracy, together[job].result.accuracy)
+        assert alone.seconds > 0
+
+
+@pytest.mark.parametrize(
+    ("job", "words"),
+    [
+        (train(), "training lr (seed 0)"),
+        (train(recipe=RECIPE.with_shaper(Clip(1)), seed=3), "training lr with c1 (seed 3)"),
+        (craft(seed=2), "crafting label_flip_10 (seed 2)"),
+        (filtering(), "filtering by NoDefense (seed 0)"),
+    ],
+)
+def test_a_job_says_what_it_is(job: Job[Any], words: str) -> None:
+    assert job.description == words
 
 
 def test_trainings_of_one_poison_and_seed_share_a_stack() -> None:
