@@ -122,15 +122,7 @@ class Matrix:
         thresholds, protocol = tuple(_at(self.thresholds, scale)), _at(self.protocol, scale)
         return [
             self._expecting(
-                Case(
-                    task,
-                    attack,
-                    defense,
-                    scale=scale,
-                    seeds=tuple(seeds),
-                    thresholds=thresholds,
-                    protocol=protocol,
-                )
+                Case(task, attack, defense, scale=scale, seeds=tuple(seeds), thresholds=thresholds, protocol=protocol)
             )
             for task in _at(self.tasks, scale)
             for attack in _at(self.attacks, scale)

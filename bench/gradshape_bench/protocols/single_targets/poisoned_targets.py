@@ -141,9 +141,7 @@ def _substitutes(lab: Lab, attack: TargetedAttack) -> Trainings:
     """Return the trainings of the attacker's networks: all of the first seed, then all of the second, and so on."""
     groups = [
         lab.train_unfiltered(
-            substitute,
-            seeds=[_seeds.derive(seed, "substitute", place) for seed in lab.case.seeds],
-            keep_states=True,
+            substitute, seeds=[_seeds.derive(seed, "substitute", place) for seed in lab.case.seeds], keep_states=True
         )
         for place, substitute in enumerate(attack.substitutes)
     ]
