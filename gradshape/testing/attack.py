@@ -172,7 +172,7 @@ def _network(recipe: Recipe, dataset: Dataset) -> TrainedModel:
 Trials = Sequence[AttackTrial]
 
 
-def has_a_label_ids(trials: Trials) -> None:
+def has_a_label_for_ids(trials: Trials) -> None:
     """``label`` can stand in a test id and begins with ``family``; equal attacks have equal ones."""
     attack = trials[0].attack
     check_label(lambda each: each.label, attack)
@@ -385,7 +385,7 @@ def _first(values: Tensor) -> float | None:
 
 
 PROMISES = (
-    has_a_label_ids,
+    has_a_label_for_ids,
     is_a_frozen_value,
     can_be_sent_to_a_process,
     says_in_words_why_it_is_unsuitable,

@@ -113,7 +113,7 @@ class DefenseTrial:
 Trials = Sequence[DefenseTrial]
 
 
-def has_a_label_ids(trials: Trials) -> None:
+def has_a_label_for_ids(trials: Trials) -> None:
     """``label_for`` gives what can stand in a test id; equal defences have equal ones."""
     for trial in trials:
         check_label(lambda each, recipe=trial.recipe: each.label_for(recipe), trial.defense)  # type: ignore[misc]
@@ -266,7 +266,7 @@ def leaves_something_to_train_on(trials: Trials) -> None:
 
 
 PROMISES = (
-    has_a_label_ids,
+    has_a_label_for_ids,
     is_a_frozen_value,
     can_be_sent_to_a_process,
     says_what_it_assumes,

@@ -112,7 +112,7 @@ def _first_apart(found: Tensor, expected: Tensor) -> str:
     return f"such as {found.flatten()[place].item():g}, expected {expected.flatten()[place].item():g}"
 
 
-def has_a_label_ids(trial: ShaperTrial) -> None:
+def has_a_label_for_ids(trial: ShaperTrial) -> None:
     """Labels of all parts can stand in a test id; equal parts have equal ones."""
     for part in trial.shaper.parts:
         check_label(lambda each: each.label, part)
@@ -361,7 +361,7 @@ def gives_the_same_on_the_device(trial: ShaperTrial) -> None:
 
 
 PROMISES = (
-    has_a_label_ids,
+    has_a_label_for_ids,
     is_a_frozen_value,
     can_be_sent_to_a_process,
     gives_one_weight_a_norm,
