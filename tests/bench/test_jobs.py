@@ -307,7 +307,7 @@ def test_a_training_by_itself_gives_what_it_gives_beside_others() -> None:
     ("job", "words"),
     [
         (train(), "training lr (seed 0)"),
-        (train(recipe=RECIPE.with_shaper(Clip(1)), seed=3), "training lr with c1 (seed 3)"),
+        (train(recipe=RECIPE.with_shaper(GradientShaping(Clip(1)).shaper), seed=3), "training lr with c1 (seed 3)"),
         (craft(seed=2), "crafting label_flip_10 (seed 2)"),
         (filtering(), "filtering by NoDefense (seed 0)"),
     ],

@@ -14,10 +14,11 @@ DATA = Path(__file__).parents[3] / "reports" / "data"
 
 
 def test_every_setting_of_the_gradients_experiment_has_a_meaning_of_its_own() -> None:
-    settings = product((Scratch(), Retrained()), Layers, Weighting, (False, True))
+    starts: list[Scratch | Retrained] = [Scratch(), Retrained()]
     protocols = [
         GradientDifferences(start, layers=layers, weighting=weighting, bias=bias)
-        for start, layers, weighting, bias in settings
+        for start in starts
+        for layers, weighting, bias in product(Layers, Weighting, (False, True))
     ]
     found = [meaning(protocol.label) for protocol in protocols]
     assert None not in found
