@@ -31,7 +31,7 @@ accountant's bound is loose, and it counts every step where the shuffle lets a r
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from enum import Enum
 from functools import cache
 
@@ -93,6 +93,7 @@ class Privacy:
     epsilon: float
     nominal: float
     delta: float
+    _: KW_ONLY
     accountant: Accountant
     sampling: Sampling
     sensitivity: float
@@ -233,7 +234,19 @@ def spent(
         epsilon = gaussian_epsilon(2 * math.sqrt(epochs) / multiplier, delta) if shuffled else nominal
         if math.isinf(max(epsilon, nominal)):
             reason = _TOO_LITTLE
-    return Privacy(epsilon, nominal, delta, accountant, recipe.sampling, bound, std, rate, steps, epochs, reason)
+    return Privacy(
+        epsilon,
+        nominal,
+        delta,
+        accountant=accountant,
+        sampling=recipe.sampling,
+        sensitivity=bound,
+        noise_std=std,
+        sample_rate=rate,
+        steps=steps,
+        epochs=epochs,
+        reason=reason,
+    )
 
 
 def _check_delta(delta: float) -> None:

@@ -22,16 +22,18 @@ PATCHES = [BadNetsPatch(size, claimed=4) for size in (1, 4, 7, 10, 14)]
 
 
 @benchmark_cases(
-    Matrix([DIGITS], [BadNetsPatch(2), BadNetsPatch(3)], [NoDefense(), CLIPPED], OPEN, protocol=Backdoor()),
-    Matrix([DIGITS], [BadNetsPatch(2), BadNetsPatch(3)], [NOISY], SHUT, protocol=Backdoor()),
-    Matrix([DIGITS], [BadNetsPatch(3)], [NoDefense(), CLIPPED], OPEN, protocol=Backdoor(Retrained(epochs=5))),
-    Matrix([DIGITS], [BadNetsPatch(3)], [NOISY], SHUT, protocol=Backdoor(Retrained(epochs=5))),
+    Matrix([DIGITS], [BadNetsPatch(2), BadNetsPatch(3)], [NoDefense(), CLIPPED], thresholds=OPEN, protocol=Backdoor()),
+    Matrix([DIGITS], [BadNetsPatch(2), BadNetsPatch(3)], [NOISY], thresholds=SHUT, protocol=Backdoor()),
+    Matrix(
+        [DIGITS], [BadNetsPatch(3)], [NoDefense(), CLIPPED], thresholds=OPEN, protocol=Backdoor(Retrained(epochs=5))
+    ),
+    Matrix([DIGITS], [BadNetsPatch(3)], [NOISY], thresholds=SHUT, protocol=Backdoor(Retrained(epochs=5))),
     # At smoke scale a few thousand pictures and a few epochs open no door: nothing would be shown.
     Matrix(
         [FASHION],
         PATCHES,
         [NoDefense(), CLIPPED, GradientShaping(Clip(1) | Noise(0.1))],
-        [],
+        thresholds=[],
         protocol=Backdoor(Retrained(epochs=20, optimizer=SGD(0.01))),
         scales=[Scale.PAPER],
     ),

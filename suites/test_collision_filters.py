@@ -33,16 +33,18 @@ SETS = [
         [DIGITS_MLP],
         Sized(smoke=[PoisonFrogs(3)], paper=[PoisonFrogs(2)]),
         Sized(smoke=[*CLIPPED, *FILTERS], paper=[*CLIPPED, *FILTERS, *SLOW_FILTERS]),
-        [],
+        thresholds=[],
         protocol=ONE,
     ),
-    Matrix([DIGITS_PAIR], [PoisonFrogs(3)], [*CLIPPED, *FILTERS, *SLOW_FILTERS], [], protocol=ONE, scales=SMOKE),
-    Matrix([DIGITS_MLP], SETS, [*CLIPPED, FILTERS[0]], [], protocol=SET, scales=SMOKE),
+    Matrix(
+        [DIGITS_PAIR], [PoisonFrogs(3)], [*CLIPPED, *FILTERS, *SLOW_FILTERS], thresholds=[], protocol=ONE, scales=SMOKE
+    ),
+    Matrix([DIGITS_MLP], SETS, [*CLIPPED, FILTERS[0]], thresholds=[], protocol=SET, scales=SMOKE),
     Matrix(
         [PLACES],
         Sized(smoke=[StingRay(16, SwitchOn())], paper=[StingRay(50, SwitchOn())]),
         CLIPPED,
-        [],
+        thresholds=[],
         protocol=Sized(smoke=MANY_FEW, paper=MultiPoison(Targets(20), retraining(50))),
     ),
 )

@@ -42,21 +42,21 @@ def retraining(optimizer: SGD) -> Sized[GradientDifferences]:
 
 
 @benchmark_cases(
-    Matrix([FASHION_34], OVERLAYS, [NoDefense()], LARGER_AND_OPPOSED, protocol=GradientDifferences()),
+    Matrix([FASHION_34], OVERLAYS, [NoDefense()], thresholds=LARGER_AND_OPPOSED, protocol=GradientDifferences()),
 )
 def test_collision_from_scratch(outcome: CaseOutcome) -> None:
     outcome.check()
 
 
 @benchmark_cases(
-    Matrix([FASHION], OVERLAYS_OF_TEN, [NoDefense()], LARGER_AND_OPPOSED, protocol=retraining(SGD(0.04))),
+    Matrix([FASHION], OVERLAYS_OF_TEN, [NoDefense()], thresholds=LARGER_AND_OPPOSED, protocol=retraining(SGD(0.04))),
 )
 def test_collision_in_retraining(outcome: CaseOutcome) -> None:
     outcome.check()
 
 
 @benchmark_cases(
-    Matrix([FASHION], PATCHES, [NoDefense()], LEARNED, protocol=retraining(SGD(0.01))),
+    Matrix([FASHION], PATCHES, [NoDefense()], thresholds=LEARNED, protocol=retraining(SGD(0.01))),
 )
 def test_insertion_in_retraining(outcome: CaseOutcome) -> None:
     outcome.check()
@@ -67,14 +67,14 @@ def test_insertion_in_retraining(outcome: CaseOutcome) -> None:
         [DIGITS_38, FASHION_34],
         FLIPPED_AND_DRAGGED,
         [NoDefense(), GradientShaping(Clip(4))],
-        OPPOSED,
+        thresholds=OPPOSED,
         protocol=GradientDifferences(),
     ),
     Matrix(
         [DIGITS_38],
         [FLIPPED],
         [NoDefense()],
-        OPPOSED,
+        thresholds=OPPOSED,
         protocol=GradientDifferences(layers=Layers.ALL, weighting=Weighting.SAMPLE, bias=True),
     ),
 )
@@ -84,12 +84,12 @@ def test_indiscriminate_poison(outcome: CaseOutcome) -> None:
 
 # Flipped rows are as many as there are; the state of the art is a few, repeated.
 @benchmark_cases(
-    Matrix([DIGITS_38, FASHION_34], [FLIPPED], [NoDefense()], MANY_KINDS, protocol=Clusters()),
+    Matrix([DIGITS_38, FASHION_34], [FLIPPED], [NoDefense()], thresholds=MANY_KINDS, protocol=Clusters()),
     Matrix(
         [DIGITS_38, FASHION_34],
         Sized(smoke=[DRAGGED.smoke], paper=[DRAGGED.paper]),
         [NoDefense()],
-        FEW_KINDS,
+        thresholds=FEW_KINDS,
         protocol=Clusters(),
     ),
 )

@@ -49,10 +49,10 @@ FOCUSED_FAILURES = [
         [MAIL, MAIL_BAYES],
         [DictionaryAttack(0.01)],
         [*NOTHING, RONI(), *CONTROLS],
-        CLASSIFIED,
+        thresholds=CLASSIFIED,
         expected_failures=DICTIONARY_FAILURES,
     ),
-    Matrix([MAIL, MAIL_BAYES], [LabelFlip(0.01)], NOTHING, CLASSIFIED),
+    Matrix([MAIL, MAIL_BAYES], [LabelFlip(0.01)], NOTHING, thresholds=CLASSIFIED),
 )
 def test_mail(outcome: CaseOutcome) -> None:
     outcome.check()
@@ -60,7 +60,11 @@ def test_mail(outcome: CaseOutcome) -> None:
 
 @benchmark_cases(
     Matrix(
-        [COUNTS], FEW_STRONG_ROWS, [*NOTHING, *SANITIZERS, *CONTROLS], CLASSIFIED, expected_failures=COUNTS_FAILURES
+        [COUNTS],
+        FEW_STRONG_ROWS,
+        [*NOTHING, *SANITIZERS, *CONTROLS],
+        thresholds=CLASSIFIED,
+        expected_failures=COUNTS_FAILURES,
     ),
 )
 def test_mail_of_counts(outcome: CaseOutcome) -> None:
@@ -75,7 +79,7 @@ def test_mail_of_counts(outcome: CaseOutcome) -> None:
             paper=[FocusedAttack(0.03, known=known) for known in (0.1, 0.3, 0.5, 0.9)],
         ),
         [*NOTHING, TargetedRONI(), *CONTROLS],
-        HIT,
+        thresholds=HIT,
         expected_failures=FOCUSED_FAILURES,
         protocol=Sized(smoke=Targeted(targets=3), paper=Targeted(targets=20)),
     ),

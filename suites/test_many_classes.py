@@ -28,9 +28,9 @@ KNOWN = [
 
 
 @benchmark_cases(
-    Matrix([DIGITS], PICTURES, DEFENSES, CLASSIFIED),
-    Matrix([DIGITS], [FLIPPED], [*SANITIZERS, *CONTROLS], CLASSIFIED),
-    Matrix([LOCATION], RECORDS, DEFENSES, CLASSIFIED, expected_failures=KNOWN),
+    Matrix([DIGITS], PICTURES, DEFENSES, thresholds=CLASSIFIED),
+    Matrix([DIGITS], [FLIPPED], [*SANITIZERS, *CONTROLS], thresholds=CLASSIFIED),
+    Matrix([LOCATION], RECORDS, DEFENSES, thresholds=CLASSIFIED, expected_failures=KNOWN),
 )
 def test_many_classes(outcome: CaseOutcome) -> None:
     outcome.check()

@@ -86,24 +86,33 @@ def matrices(
 ) -> list[Matrix]:
     """The attack has to work where nobody defends, and the defences have to hold."""
     return [
-        Matrix(tasks, [attack], UNDEFENDED, WORKS, expected_failures=KNOWN, protocol=protocol, scales=scales),
-        Matrix(tasks, [attack], defenses, HOLDS, expected_failures=KNOWN, protocol=protocol, scales=scales),
+        Matrix(
+            tasks, [attack], UNDEFENDED, thresholds=WORKS, expected_failures=KNOWN, protocol=protocol, scales=scales
+        ),
+        Matrix(tasks, [attack], defenses, thresholds=HOLDS, expected_failures=KNOWN, protocol=protocol, scales=scales),
     ]
 
 
 @benchmark_cases(
     # Digits are told apart too well for one poison: of these the board shows what little is won, and asserts nothing.
-    Matrix([DIGITS_LR], [PoisonFrogs(4)], [*UNDEFENDED, *SOME_SHAPED], CHEAP, protocol=ONE_FEW, scales=SMOKE),
     Matrix(
-        [DIGITS_MLP], [PoisonFrogs(2)], [*UNDEFENDED, shaped(0.1), shaped(4, 1)], CHEAP, protocol=FEWER, scales=SMOKE
+        [DIGITS_LR], [PoisonFrogs(4)], [*UNDEFENDED, *SOME_SHAPED], thresholds=CHEAP, protocol=ONE_FEW, scales=SMOKE
+    ),
+    Matrix(
+        [DIGITS_MLP],
+        [PoisonFrogs(2)],
+        [*UNDEFENDED, shaped(0.1), shaped(4, 1)],
+        thresholds=CHEAP,
+        protocol=FEWER,
+        scales=SMOKE,
     ),
     *matrices([STAND_IN, PLACES], PoisonFrogs(4), Sized(smoke=SOME_SHAPED, paper=ALL_SHAPED), ONE, [*SMOKE, *PAPER]),
-    Matrix([FASHION], [PoisonFrogs(1)], [*UNDEFENDED, shaped(1)], [], protocol=FEWER, scales=SMOKE),
+    Matrix([FASHION], [PoisonFrogs(1)], [*UNDEFENDED, shaped(1)], thresholds=[], protocol=FEWER, scales=SMOKE),
     Matrix(
         [CIFAR],
         [PoisonFrogs(1)],
         [*UNDEFENDED, shaped(0.1)],
-        [],
+        thresholds=[],
         protocol=OneShot(Targets(2), retraining(2)),
         scales=SMOKE,
     ),
@@ -112,7 +121,7 @@ def matrices(
         [STAND_IN, REAL],
         [PoisonFrogs(100)],
         UNDEFENDED,
-        WORKS,
+        thresholds=WORKS,
         expected_failures=KNOWN,
         protocol=PAIR,
         scales=PAPER,
@@ -124,7 +133,7 @@ def matrices(
         [CIFAR_BRIEF],
         [PoisonFrogs(1)],
         [*UNDEFENDED, shaped(0.1)],
-        [],
+        thresholds=[],
         protocol=OneShot(Targets(6), retraining(1)),
         scales=PAPER,
     ),
@@ -139,7 +148,7 @@ def test_one_shot(outcome: CaseOutcome) -> None:
         WITH_REAL,
         [PoisonFrogs(1)],
         [*UNDEFENDED, shaped(4, 0.1)],
-        [],
+        thresholds=[],
         protocol=Sized(
             smoke=OneShotGradients(Targets(1), retraining(3)),
             paper=OneShotGradients(Targets(5, (3, 4)), retraining(50)),

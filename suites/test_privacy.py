@@ -59,19 +59,19 @@ PAPER, SMOKE = [Scale.PAPER], [Scale.SMOKE]
 
 
 @benchmark_cases(
-    Matrix([STAND_IN], NOBODY, [NoDefense()], [], protocol=Utility()),
-    Matrix([REAL], NOBODY, [NoDefense()], [], protocol=Utility(), scales=PAPER),
-    Matrix([STAND_IN], NOBODY, CLIPPED, NEARLY_FREE, protocol=Utility()),
-    Matrix([STAND_IN], NOBODY, FAINT, [], protocol=Utility()),
-    Matrix([STAND_IN], NOBODY, LOUD, COSTS, protocol=Utility()),
-    Matrix([STAND_IN], NOBODY, LOUD_AND_TIGHT, DROWNED, protocol=Utility()),
-    Matrix([REAL], NOBODY, CLIPPED, NEARLY_FREE, protocol=Utility(), scales=PAPER),
-    Matrix([REAL], NOBODY, FAINT, [], protocol=Utility(), scales=PAPER),
-    Matrix([REAL], NOBODY, noisy((8,), *LOUDEST), COSTS, protocol=Utility(), scales=PAPER),
-    Matrix([REAL], NOBODY, noisy((4, 2, 1, 0.1), *LOUDEST), DROWNED, protocol=Utility(), scales=PAPER),
-    Matrix([DIGITS], NOBODY, GRID, [], protocol=Utility()),
-    Matrix([DIGITS_CNN], NOBODY, CORNERS, [], protocol=Utility(), scales=SMOKE),
-    Matrix(PICTURES, NOBODY, GRID, [], protocol=Utility(), scales=PAPER),
+    Matrix([STAND_IN], NOBODY, [NoDefense()], thresholds=[], protocol=Utility()),
+    Matrix([REAL], NOBODY, [NoDefense()], thresholds=[], protocol=Utility(), scales=PAPER),
+    Matrix([STAND_IN], NOBODY, CLIPPED, thresholds=NEARLY_FREE, protocol=Utility()),
+    Matrix([STAND_IN], NOBODY, FAINT, thresholds=[], protocol=Utility()),
+    Matrix([STAND_IN], NOBODY, LOUD, thresholds=COSTS, protocol=Utility()),
+    Matrix([STAND_IN], NOBODY, LOUD_AND_TIGHT, thresholds=DROWNED, protocol=Utility()),
+    Matrix([REAL], NOBODY, CLIPPED, thresholds=NEARLY_FREE, protocol=Utility(), scales=PAPER),
+    Matrix([REAL], NOBODY, FAINT, thresholds=[], protocol=Utility(), scales=PAPER),
+    Matrix([REAL], NOBODY, noisy((8,), *LOUDEST), thresholds=COSTS, protocol=Utility(), scales=PAPER),
+    Matrix([REAL], NOBODY, noisy((4, 2, 1, 0.1), *LOUDEST), thresholds=DROWNED, protocol=Utility(), scales=PAPER),
+    Matrix([DIGITS], NOBODY, GRID, thresholds=[], protocol=Utility()),
+    Matrix([DIGITS_CNN], NOBODY, CORNERS, thresholds=[], protocol=Utility(), scales=SMOKE),
+    Matrix(PICTURES, NOBODY, GRID, thresholds=[], protocol=Utility(), scales=PAPER),
 )
 def test_utility(outcome: CaseOutcome) -> None:
     outcome.check()
@@ -86,14 +86,16 @@ MOONS = Task("two_moons", Recipe("mlp", SGD(1.0), batch_size=100, epochs=200), S
         [MOONS],
         NOBODY,
         [NoDefense()],
-        Sized(smoke=[Threshold("accuracy_clean", ">", 0.90)], paper=[Threshold("accuracy_clean", ">", 0.97)]),
+        thresholds=Sized(
+            smoke=[Threshold("accuracy_clean", ">", 0.90)], paper=[Threshold("accuracy_clean", ">", 0.97)]
+        ),
         protocol=DecisionBoundary(),
     ),
     Matrix(
         [MOONS],
         NOBODY,
         noisy((1,), 1),
-        Sized(
+        thresholds=Sized(
             smoke=[Threshold("accuracy_clean", ">", 0.85)],
             paper=[Threshold("accuracy_clean", ">", 0.95), Threshold("utility_loss", "<", 0.04)],
         ),

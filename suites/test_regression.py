@@ -32,7 +32,7 @@ KNOWN = [
         CONTINUOUS,
         ATTACKS,
         [*NOTHING, TRIM(), TRIM(starts=50, first=12), Sever(), *CONTROLS],
-        REGRESSED,
+        thresholds=REGRESSED,
         expected_failures=KNOWN,
     ),
 )

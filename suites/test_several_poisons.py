@@ -51,7 +51,7 @@ KNOWN = [
         WITH_REAL,
         SEVERAL,
         Sized(smoke=[*UNDEFENDED, shaped(1), shaped(0.1)], paper=[*UNDEFENDED, *CLIPPED]),
-        MORE,
+        thresholds=MORE,
         expected_failures=KNOWN,
         protocol=MANY,
     ),
@@ -59,16 +59,18 @@ KNOWN = [
         WITH_REAL,
         SEVERAL,
         Sized(smoke=[shaped(4, 1)], paper=SOME_NOISY),
-        HOLDS,
+        thresholds=HOLDS,
         expected_failures=KNOWN,
         protocol=MANY,
     ),
-    Matrix([DIGITS_LR], [PoisonFrogs(16)], [*UNDEFENDED, shaped(0.1)], CHEAP, protocol=MANY_FEW, scales=SMOKE),
+    Matrix(
+        [DIGITS_LR], [PoisonFrogs(16)], [*UNDEFENDED, shaped(0.1)], thresholds=CHEAP, protocol=MANY_FEW, scales=SMOKE
+    ),
     Matrix(
         [DIGITS_MLP],
         [PoisonFrogs(4)],
         [*UNDEFENDED, shaped(0.1)],
-        CHEAP,
+        thresholds=CHEAP,
         protocol=MultiPoison(Targets(4), retraining(4)),
         scales=SMOKE,
     ),
@@ -76,7 +78,7 @@ KNOWN = [
         [STAND_IN_MLP, REAL_MLP],
         [PoisonFrogs(4)],
         [*UNDEFENDED, shaped(4), shaped(4, 1)],
-        [],
+        thresholds=[],
         protocol=MultiPoison(Targets(10, (3, 4)), retraining(50)),
         scales=PAPER,
     ),
@@ -97,7 +99,7 @@ BOTH = (By.DEFENDED, By.DEFENDED)
             WITH_REAL,
             attacks,
             [shaped(4, 0.01)],
-            [],
+            thresholds=[],
             protocol=Sized(
                 smoke=replace(smoke, start=retraining(8, *by)), paper=replace(paper, start=retraining(50, *by))
             ),
@@ -121,7 +123,7 @@ def following(ratio: float) -> Defense:
         WITH_REAL,
         SEVERAL,
         Sized(smoke=[shaped(4, 0.4), following(0.4)], paper=[following(ratio) for ratio in (0.1, 1)]),
-        [],
+        thresholds=[],
         protocol=MANY,
     ),
 )

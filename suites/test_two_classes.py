@@ -134,29 +134,35 @@ FILTERS_ON_PICTURES = Sized(smoke=[*SANITIZERS, *CONTROLS], paper=[*FILTERS, *CO
 
 
 @benchmark_cases(
-    Matrix([DIGITS_38], BINARY, ALL, CLASSIFIED, expected_failures=KNOWN),
+    Matrix([DIGITS_38], BINARY, ALL, thresholds=CLASSIFIED, expected_failures=KNOWN),
     # How these two fare against nothing and against clipping is in suites/test_indiscriminate.py.
-    Matrix([DIGITS_38], FLIPPED_AND_DRAGGED, [*FILTERS, *CONTROLS], CLASSIFIED, expected_failures=KNOWN),
-    Matrix([DIGITS_38_SVM], BINARY, [*NOTHING, *FILTERS, *CONTROLS], CLASSIFIED, expected_failures=KNOWN),
-    Matrix([DIGITS_38_SVM], FLIPPED_AND_DRAGGED, [*NOTHING, *FILTERS, *CONTROLS], CLASSIFIED, expected_failures=KNOWN),
+    Matrix([DIGITS_38], FLIPPED_AND_DRAGGED, [*FILTERS, *CONTROLS], thresholds=CLASSIFIED, expected_failures=KNOWN),
+    Matrix([DIGITS_38_SVM], BINARY, [*NOTHING, *FILTERS, *CONTROLS], thresholds=CLASSIFIED, expected_failures=KNOWN),
+    Matrix(
+        [DIGITS_38_SVM],
+        FLIPPED_AND_DRAGGED,
+        [*NOTHING, *FILTERS, *CONTROLS],
+        thresholds=CLASSIFIED,
+        expected_failures=KNOWN,
+    ),
     Matrix(
         [DIGITS_38_PRIVATE],
         [PrivateLearnerPoisoning(0.2, PRIVATE), LabelContamination(0.2)],
         [*NOTHING, *CONTROLS],
-        CLASSIFIED,
+        thresholds=CLASSIFIED,
         expected_failures=KNOWN,
     ),
-    Matrix([FASHION_34], QUICK, ON_PICTURES, CLASSIFIED, expected_failures=KNOWN),
-    Matrix([FASHION_34], FLIPPED_AND_DRAGGED, FILTERS_ON_PICTURES, CLASSIFIED, expected_failures=KNOWN),
-    Matrix([LOCATION_PAIR], QUICK, ALL, CLASSIFIED, expected_failures=KNOWN),
-    Matrix([DIGITS_38], WIDE_BALL, ALL, CLASSIFIED),
-    Matrix([DIGITS_38_SVM], WIDE_BALL, [*NOTHING, *FILTERS, *CONTROLS], CLASSIFIED),
-    Matrix([DIGITS_38, FASHION_34], FREE_FLIPS, NOTHING, CLASSIFIED, scales=[Scale.SMOKE]),
-    Matrix([DIGITS_38, DIGITS_38_SVM], ORACLE_FLIPS, NOTHING, CLASSIFIED),
-    Matrix([FASHION_34, LOCATION_PAIR], ORACLE_FLIPS, NOTHING, CLASSIFIED, scales=[Scale.PAPER]),
-    Matrix([DIGITS_38_SVM], FEWER_FREE_FLIPS, NOTHING, CLASSIFIED),
-    Matrix([DIGITS_38_PRIVATE], FREE_FLIPS, NOTHING, CLASSIFIED),
-    Matrix([LOCATION_PAIR], ALL_FREE_FLIPS, NOTHING, CLASSIFIED),
+    Matrix([FASHION_34], QUICK, ON_PICTURES, thresholds=CLASSIFIED, expected_failures=KNOWN),
+    Matrix([FASHION_34], FLIPPED_AND_DRAGGED, FILTERS_ON_PICTURES, thresholds=CLASSIFIED, expected_failures=KNOWN),
+    Matrix([LOCATION_PAIR], QUICK, ALL, thresholds=CLASSIFIED, expected_failures=KNOWN),
+    Matrix([DIGITS_38], WIDE_BALL, ALL, thresholds=CLASSIFIED),
+    Matrix([DIGITS_38_SVM], WIDE_BALL, [*NOTHING, *FILTERS, *CONTROLS], thresholds=CLASSIFIED),
+    Matrix([DIGITS_38, FASHION_34], FREE_FLIPS, NOTHING, thresholds=CLASSIFIED, scales=[Scale.SMOKE]),
+    Matrix([DIGITS_38, DIGITS_38_SVM], ORACLE_FLIPS, NOTHING, thresholds=CLASSIFIED),
+    Matrix([FASHION_34, LOCATION_PAIR], ORACLE_FLIPS, NOTHING, thresholds=CLASSIFIED, scales=[Scale.PAPER]),
+    Matrix([DIGITS_38_SVM], FEWER_FREE_FLIPS, NOTHING, thresholds=CLASSIFIED),
+    Matrix([DIGITS_38_PRIVATE], FREE_FLIPS, NOTHING, thresholds=CLASSIFIED),
+    Matrix([LOCATION_PAIR], ALL_FREE_FLIPS, NOTHING, thresholds=CLASSIFIED),
 )
 def test_two_classes(outcome: CaseOutcome) -> None:
     outcome.check()

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from gradshape_bench import publish, targets
 from gradshape_bench.case import Scale
-from gradshape_bench.record import Record
+from gradshape_bench.records.record import Record
+from gradshape_bench.records.store import ResultsFile
 from gradshape_bench.report import comparison, leaderboard, ledger, plots, tradeoff
 from gradshape_bench.speed import page as speed_page
 from gradshape_bench.speed import results as speed_results
-from gradshape_bench.store import ResultsFile
 
 _RESULTS = Path("results", "results.jsonl")
 _SPEED_RESULTS = Path("results", "speed.json")

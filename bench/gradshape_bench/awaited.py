@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from gradshape.data import Dataset
 from gradshape_bench.case import Case
-from gradshape_bench.jobs import AnyJob, Train
+from gradshape_bench.jobs import AnyJob
 from gradshape_bench.measured_case import MeasuredCase
 from gradshape_bench.protocols import Experiment, Measurement
 
@@ -49,7 +49,7 @@ class Awaited:
     def __init__(self) -> None:
         self._runs: dict[str, list[Run]] = {}
         # Trainings that have been waited for, by stack and key.
-        self._stacks: dict[Hashable, dict[str, Train]] = {}
+        self._stacks: dict[Hashable, dict[str, AnyJob]] = {}
 
     def __contains__(self, key: str) -> bool:
         return key in self._runs
@@ -62,7 +62,7 @@ class Awaited:
         """Note what an experiment misses."""
         for key, job in run.missing.items():
             self._runs.setdefault(key, []).append(run)
-            if isinstance(job, Train):
+            if job.stackable:
                 self._stacks.setdefault(job.stack, {})[key] = job
 
     def remove(self, run: Run) -> None:
@@ -81,7 +81,7 @@ class Awaited:
             if not run.missing:
                 yield run
 
-    def trainings(self, stack: Hashable) -> list[Train]:
+    def trainings(self, stack: Hashable) -> list[AnyJob]:
         """Return the trainings of a stack that are waited for."""
         jobs = {key: job for key, job in self._stacks.pop(stack, {}).items() if key in self}
         if jobs:

@@ -1,7 +1,7 @@
 """What is benchmarked: a task, an attack on it, a defence, and what has to hold."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from enum import Enum
 from typing import Any
 
@@ -61,6 +61,7 @@ class Task:
     dataset: str
     recipe: AnyRecipe
     smoke: Smoke = Smoke()
+    _: KW_ONLY
     variant: str = ""
 
     @property
@@ -128,6 +129,7 @@ class Case:
     task: Task
     attack: Attack
     defense: Defense
+    _: KW_ONLY
     scale: Scale
     seeds: tuple[int, ...]
     thresholds: tuple[Threshold, ...] = ()
@@ -144,7 +146,7 @@ class Case:
 
     @property
     def defense_label(self) -> str:
-        return self.defense.label(self.vanilla)
+        return self.defense.label_for(self.vanilla)
 
     @property
     def rows(self) -> Rows:

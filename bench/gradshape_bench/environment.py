@@ -10,7 +10,7 @@ import numpy
 import torch
 
 import gradshape
-from gradshape_bench.code_digest import library_source
+from gradshape_bench.job_names.code_digest import library_source
 from gradshape_bench.matmul_precision import tf32_settings
 
 

@@ -2,10 +2,10 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,16 +19,18 @@ from gradshape.training import (
     GradientProbe,
     OptimizerState,
     Progress,
+    Recipe,
     Scoring,
     State,
     TrainedModel,
     TrainingResult,
     Victim,
     stack_key,
+    train_stacks,
 )
-from gradshape_bench import code_digest
+from gradshape_bench.job_names import code_digest
+from gradshape_bench.job_names.user_code import CodeName
 from gradshape_bench.matmul_precision import tf32_settings
-from gradshape_bench.user_code import CodeName
 
 R = TypeVar("R", covariant=True)
 # How far a stack is, or an attack, named by its label.
@@ -44,10 +46,13 @@ class Job(ABC, Generic[R]):
     Attributes:
         dataset: the data set that it works on.
         device: the device that it runs on; results on different kinds of device may differ by rounding.
+        stackable: whether jobs of its type are done together, by :meth:`do_together`.
     """
 
     dataset: Dataset
     device: str
+
+    stackable: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -74,20 +79,42 @@ class Job(ABC, Generic[R]):
 
     @cached_property
     def _code(self) -> CodeName:
-        return code_digest.of((type(self), self.content), self.dataset)
+        return code_digest.code_of((type(self), self.content), self.dataset)
 
     @property
     def stack(self) -> Hashable:
         """Jobs with equal values are best done together."""
         return self.key
 
+    @property
+    def description(self) -> str:
+        """What is done, in one phrase, without its data set."""
+        return type(self).__name__
+
+    @abstractmethod
     def do(self, heartbeat: Heartbeat) -> "Finished[R]":
-        """Do the job by itself. Trainings cannot: engines do them as stacks.
+        """Do the job by itself.
 
         Raises:
             Exception: whatever keeps the job from being done.
         """
-        raise TypeError(f"{type(self).__name__} cannot be done by itself: expected a job that defines `do`")
+
+    @classmethod
+    def do_together(
+        cls, jobs: Sequence[Self], *, max_memory: int, heartbeat: Heartbeat
+    ) -> "Iterator[tuple[Self, Finished[R]]]":
+        """Do jobs of one data set and device, and yield each as it ends.
+
+        Args:
+            jobs: of this type.
+            max_memory: bytes that a stack may take, approximately.
+            heartbeat: called at every step.
+
+        Raises:
+            Exception: whatever keeps one of those that are left from being done.
+        """
+        for job in jobs:
+            yield job, job.do(heartbeat)
 
 
 AnyJob = Job[Any]
@@ -116,9 +143,9 @@ class Craft(Job[PoisonSet]):
     """
 
     attack: Attack
+    _: KW_ONLY
     recipe: AnyRecipe | None
     seed: int
-    _: KW_ONLY
     target: Split | None = None
     intended: Tensor | None = None
     networks: tuple[TrainedModel, ...] = ()
@@ -129,9 +156,9 @@ class Craft(Job[PoisonSet]):
         dataset: Dataset,
         device: str,
         attack: Attack,
+        *,
         recipe: AnyRecipe,
         seed: int,
-        *,
         target: Split | None = None,
         intended: Tensor | None = None,
         networks: tuple[TrainedModel, ...] = (),
@@ -142,8 +169,8 @@ class Craft(Job[PoisonSet]):
             dataset,
             device,
             attack,
-            recipe if known else None,
-            seed,
+            recipe=recipe if known else None,
+            seed=seed,
             target=target,
             intended=intended,
             networks=networks,
@@ -153,6 +180,10 @@ class Craft(Job[PoisonSet]):
     def content(self) -> tuple[Any, ...]:
         target = None if self.target is None else self.target.fingerprint
         return self.attack, self.recipe, self.seed, target, self.intended, self.networks
+
+    @property
+    def description(self) -> str:
+        return f"crafting {self.attack.label} (seed {self.seed})"
 
     def do(self, heartbeat: Heartbeat) -> Finished[PoisonSet]:
         """Craft the poison.
@@ -188,10 +219,10 @@ class Filter(Job[Tensor]):
     """
 
     defense: Defense
+    _: KW_ONLY
     recipe: AnyRecipe | None
     poison: PoisonSet | None
     seed: int
-    _: KW_ONLY
     targets: Split | None = None
     model: TrainedModel | None = None
 
@@ -201,10 +232,10 @@ class Filter(Job[Tensor]):
         dataset: Dataset,
         device: str,
         defense: Defense,
+        *,
         recipe: AnyRecipe,
         poison: PoisonSet | None,
         seed: int,
-        *,
         targets: Split | None = None,
         model: TrainedModel | None = None,
     ) -> "Filter":
@@ -214,9 +245,9 @@ class Filter(Job[Tensor]):
             dataset,
             device,
             defense,
-            recipe if knows.knows_model else None,
-            poison if poison is not None and len(poison) else None,
-            seed,
+            recipe=recipe if knows.knows_model else None,
+            poison=poison if poison is not None and len(poison) else None,
+            seed=seed,
             targets=targets if knows.knows_targets else None,
             model=model if knows.knows_model else None,
         )
@@ -226,6 +257,10 @@ class Filter(Job[Tensor]):
         poison = None if self.poison is None else self.poison.fingerprint
         targets = None if self.targets is None else self.targets.fingerprint
         return self.defense, self.recipe, poison, self.seed, targets, self.model
+
+    @property
+    def description(self) -> str:
+        return f"filtering by {type(self.defense).__name__} (seed {self.seed})"
 
     def do(self, heartbeat: Heartbeat) -> Finished[Tensor]:
         """Ask the defence; see :func:`gradshape.defenses.rows_to_keep`.
@@ -264,9 +299,9 @@ class Train(Job[TrainingResult]):
     """
 
     recipe: AnyRecipe
+    _: KW_ONLY
     seed: int
     poison: PoisonSet | None = None
-    _: KW_ONLY
     keep: Tensor | None = None
     watch: Split | None = None
     initial: State | None = None
@@ -278,6 +313,8 @@ class Train(Job[TrainingResult]):
     keep_optimizer: bool = False
     scoring: Scoring = Scoring.EVERY_EPOCH
 
+    stackable: ClassVar[bool] = True
+
     @property
     def content(self) -> tuple[Any, ...]:
         # A poison set without rows is no poison: its training is the clean one.
@@ -287,6 +324,11 @@ class Train(Job[TrainingResult]):
             *(self.recipe, self.seed, poison, self.keep, watch, self.initial, self.keep_states, self.probe),
             *(self.intended, self.order_seed, self.initial_optimizer, self.keep_optimizer, self.scoring),
         )
+
+    @property
+    def description(self) -> str:
+        shaper = self.recipe.shaper.label if isinstance(self.recipe, Recipe) else ""
+        return f"training {self.recipe.model}{f' with {shaper}' if shaper else ''} (seed {self.seed})"
 
     @cached_property
     def victim(self) -> Victim:
@@ -313,3 +355,32 @@ class Train(Job[TrainingResult]):
     def stack(self) -> Hashable:
         own = stack_key(self.dataset, self.victim, device=self.device)
         return self.key if own is None else (self.dataset.fingerprint, own, self.keep_states)
+
+    def do(self, heartbeat: Heartbeat) -> Finished[TrainingResult]:
+        """Train the victim in a stack of its own.
+
+        Raises:
+            Exception: whatever keeps it from being trained.
+        """
+        # A stack of one is made whatever memory it takes.
+        [(_, finished)] = self.do_together([self], max_memory=1, heartbeat=heartbeat)
+        return finished
+
+    @classmethod
+    def do_together(
+        cls, jobs: Sequence[Self], *, max_memory: int, heartbeat: Heartbeat
+    ) -> Iterator[tuple[Self, Finished[TrainingResult]]]:
+        """Train the victims in stacks; see :meth:`Job.do_together`."""
+        began = time.perf_counter()
+        for members, results in train_stacks(
+            jobs[0].dataset,
+            [job.victim for job in jobs],
+            device=jobs[0].device,
+            max_memory=max_memory,
+            keep_states=any(job.keep_states for job in jobs),
+            progress=heartbeat,
+        ):
+            share = (time.perf_counter() - began) / len(members)
+            for index, result in zip(members, results, strict=True):
+                yield jobs[index], Finished(result, share)
+            began = time.perf_counter()

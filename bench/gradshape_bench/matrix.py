@@ -45,6 +45,7 @@ class Expect:
     """
 
     failure: ExpectedFailure
+    _: KW_ONLY
     tasks: Sequence[Task | str] | None = None
     attacks: Sequence[Attack | str] | None = None
     defenses: Sequence[Defense | str] | None = None
@@ -70,7 +71,7 @@ class Expect:
             repr(item)
             for place, (listed, _) in enumerate(axes[0])
             for item in listed or ()
-            if not any(_is(item, *of_case[place][1]) for of_case in axes)
+            if not any(_is(item, *own[place][1]) for own in axes)
         ]
 
     def __str__(self) -> str:
@@ -108,8 +109,8 @@ class Matrix:
     tasks: Sequence[Task] | Sized[Sequence[Task]]
     attacks: Sequence[Attack] | Sized[Sequence[Attack]]
     defenses: Sequence[Defense] | Sized[Sequence[Defense]]
-    thresholds: Sequence[Threshold] | Sized[Sequence[Threshold]]
     _: KW_ONLY
+    thresholds: Sequence[Threshold] | Sized[Sequence[Threshold]]
     expected_failures: Sequence[Expect] = ()
     protocol: Protocol | Sized[Protocol] = field(default=FromScratch())
     scales: Sequence[Scale] = (Scale.SMOKE, Scale.PAPER)
@@ -120,7 +121,9 @@ class Matrix:
             return []
         thresholds, protocol = tuple(_at(self.thresholds, scale)), _at(self.protocol, scale)
         return [
-            self._expecting(Case(task, attack, defense, scale, tuple(seeds), thresholds, protocol))
+            self._expecting(
+                Case(task, attack, defense, scale=scale, seeds=tuple(seeds), thresholds=thresholds, protocol=protocol)
+            )
             for task in _at(self.tasks, scale)
             for attack in _at(self.attacks, scale)
             for defense in _at(self.defenses, scale)

@@ -19,10 +19,10 @@ from gradshape_bench.matrix import MARK, all_cases
 from gradshape_bench.options import Settings
 from gradshape_bench.plain_text import sendable
 from gradshape_bench.progress import progress_line, say
-from gradshape_bench.record import MISSING_DATA, Record, Status
+from gradshape_bench.records.record import MISSING_DATA, Record, Status
+from gradshape_bench.records.store import write_atomically
 from gradshape_bench.reporter import RECORD_PROPERTY, STUBS, RecordReporter
 from gradshape_bench.session import BenchSession, CaseOutcome, SessionPart, ThresholdMissed, Unmeasured, blank_record
-from gradshape_bench.store import write_atomically
 
 # Where a worker process tells the controller why no case can run.
 REFUSAL = "refusal.txt"

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from gradshape_bench.case import Scale
-from gradshape_bench.page_contents import cases_on, numbers_on, settings_on
-from gradshape_bench.pending import Pending
-from gradshape_bench.record import Record, Status
+from gradshape_bench.records.pending import Pending
+from gradshape_bench.records.record import Record, Status
+from gradshape_bench.records.store import ResultsFile, replacing
 from gradshape_bench.report import cells, leaderboard, ledger, plots, tradeoff
 from gradshape_bench.report.page import rendered
+from gradshape_bench.report.page_contents import cases_on, numbers_on, settings_on
 from gradshape_bench.speed import page as speed_page
 from gradshape_bench.speed import results as speed_results
-from gradshape_bench.store import ResultsFile, replacing
 
 # Pages show three or four decimals, and the files of records should stay small.
 _DIGITS = 6
@@ -167,7 +167,7 @@ def _rounded(value: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class _Page:
+class _PublishedPage:
     """A published page.
 
     Attributes:
@@ -192,21 +192,23 @@ def _pages(
     replace: bool,
 ) -> Iterator[Change]:
     everything = [record for scale in Scale for record in merged[scale]]
-    pages: list[tuple[_Page, Sequence[Record]]] = []
+    pages: list[tuple[_PublishedPage, Sequence[Record]]] = []
     for scale in Scale:
         if any(record.scale == scale.value for record in records):
-            pages.append((_Page(_LEADERBOARDS[scale], leaderboard.render, cases_on, "case"), merged[scale]))
+            pages.append((_PublishedPage(_LEADERBOARDS[scale], leaderboard.render, cases_on, "case"), merged[scale]))
             yield _data(data_file(into, scale), merged[scale], known[scale])
     if any(map(tradeoff.concerns, records)):
-        pages.append((_Page("privacy.md", tradeoff.render, settings_on, "setting"), everything))
+        pages.append((_PublishedPage("privacy.md", tradeoff.render, settings_on, "setting"), everything))
     # Smoke scale only fills gaps in the ledger.
     if any(ledger.concerns(record) and record.scale == Scale.PAPER.value for record in records):
-        pages.append((_Page("reproduction.md", ledger.render, numbers_on, "number at paper scale"), everything))
+        pages.append(
+            (_PublishedPage("reproduction.md", ledger.render, numbers_on, "number at paper scale"), everything)
+        )
     lost: list[str] = []
-    for page, of in pages:
+    for page, shown in pages:
         path = into / page.name
         old = path.read_text(encoding="utf-8") if path.exists() else ""
-        text, left_out = rendered(page.render, of)
+        text, left_out = rendered(page.render, shown)
         if left_out:
             raise Refused("\n".join(f"{path} cannot show {record.case}: {problem}" for record, problem in left_out))
         before, after = page.contents(old), page.contents(text)
@@ -230,7 +232,7 @@ def _data(path: Path, merged: Sequence[Record], known: Sequence[Record]) -> Chan
     return Change(path, text.encode(), note + (f", {gone} gone" if gone else ""))
 
 
-def _note(page: _Page, before: Collection[object], after: Collection[object], old: str, new: str) -> str:
+def _note(page: _PublishedPage, before: Collection[object], after: Collection[object], old: str, new: str) -> str:
     def described(entries: Collection[object], text: str) -> str:
         commits = sorted(set(re.findall(r"\bcommit (\S+?)(?=,|\s)", text)))
         return cells.count(len(entries), page.noun) + (f" (commit {', '.join(commits)})" if commits else "")

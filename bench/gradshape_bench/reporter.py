@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from gradshape_bench.interrupts import count_interrupts
-from gradshape_bench.pending import Key, Pending
 from gradshape_bench.plain_text import message_of, plain
-from gradshape_bench.record import Record
+from gradshape_bench.records.pending import Key, Pending
+from gradshape_bench.records.record import Record
+from gradshape_bench.records.running import Running
+from gradshape_bench.records.store import PATIENCE, Contents, ResultsFile, described
 from gradshape_bench.report import leaderboard, ledger, page, tradeoff
 from gradshape_bench.report.summary import failures, summarize, tally
-from gradshape_bench.running import Running
-from gradshape_bench.store import PATIENCE, Contents, ResultsFile, described
 
 RECORD_PROPERTY = "gradshape_record"
 STUBS = "cases.json"

@@ -10,15 +10,15 @@ from typing import Any
 
 from gradshape import _digest
 from gradshape.data import Dataset
-from gradshape_bench import code_digest
 from gradshape_bench.awaited import Awaited, Run
 from gradshape_bench.cache import Cache, Claim
 from gradshape_bench.case import Case, Rows
 from gradshape_bench.engines import Bundle, Done, Engine, Failed, JobLost, JobOutcome, as_failure, asked_for
-from gradshape_bench.jobs import AnyJob, Finished, Train
+from gradshape_bench.job_names import code_digest
+from gradshape_bench.jobs import AnyJob, Finished
 from gradshape_bench.measured_case import MeasuredCase, check_finite
 from gradshape_bench.protocols import experiment
-from gradshape_bench.running import Running
+from gradshape_bench.records.running import Running
 
 _log = logging.getLogger(__name__)
 
@@ -294,11 +294,11 @@ class Scheduler:
 
     def _single(self, run: Run) -> Iterator[Bundle]:
         """Yield the jobs that a run waits for and that are no trainings, each by itself."""
-        yield from ([job] for job in self._left(run.missing.values()) if not isinstance(job, Train))
+        yield from ([job] for job in self._left(run.missing.values()) if not job.stackable)
 
     def _trainings(self, run: Run) -> Iterator[Bundle]:
         """Yield the trainings that a run waits for by stack, with those of other cases that share it."""
-        jobs = [job for job in self._left(run.missing.values()) if isinstance(job, Train)]
+        jobs = [job for job in self._left(run.missing.values()) if job.stackable]
         stacks = list(dict.fromkeys(job.stack for job in jobs))
         for place, stack in enumerate(stacks):
             self._begin_all(run)

@@ -27,12 +27,12 @@ from gradshape_bench.matmul_precision import tf32
 from gradshape_bench.measured_case import Diverged
 from gradshape_bench.options import EngineKind, Settings
 from gradshape_bench.plain_text import message_of, plain
-from gradshape_bench.privacy_ledger import recipe_ledger
 from gradshape_bench.progress import ProgressLine
-from gradshape_bench.record import MISSING_DATA, Record, Status
-from gradshape_bench.running import Running
+from gradshape_bench.records.privacy_ledger import recipe_ledger
+from gradshape_bench.records.record import MISSING_DATA, Record, Status
+from gradshape_bench.records.running import Running
+from gradshape_bench.records.store import LONGEST_LINE
 from gradshape_bench.schedule import Scheduler
-from gradshape_bench.store import LONGEST_LINE
 from gradshape_bench.verdict import Verdict, judge
 
 _ENGINES: Mapping[EngineKind, type[ThreadEngine | ProcessEngine]] = {

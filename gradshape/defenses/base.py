@@ -175,7 +175,7 @@ class Defense(ABC):
     assumptions: ClassVar[Assumptions]
 
     @abstractmethod
-    def label(self, recipe: AnyRecipe) -> str:
+    def label_for(self, recipe: AnyRecipe) -> str:
         """Return the name for ids when it defends ``recipe``: letters, digits, ``.``, ``-`` and ``_``."""
 
     def shape(self, recipe: AnyRecipe) -> AnyRecipe:

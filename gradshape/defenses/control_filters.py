@@ -26,7 +26,7 @@ class PerfectFilter(Defense):
 
     assumptions: ClassVar[Assumptions] = replace(CONTROL, source="control: the poison mask", knows_poison=True)
 
-    def label(self, recipe: AnyRecipe) -> str:
+    def label_for(self, recipe: AnyRecipe) -> str:
         return "perfect_filter"
 
     def keep(self, train: Suspect, *, generator: torch.Generator) -> Tensor:
@@ -45,7 +45,7 @@ class RandomFilter(Defense):
 
     assumptions: ClassVar[Assumptions] = replace(CONTROL, source="control: chance", knows_budget=True)
 
-    def label(self, recipe: AnyRecipe) -> str:
+    def label_for(self, recipe: AnyRecipe) -> str:
         return "random_filter"
 
     def keep(self, train: Suspect, *, generator: torch.Generator) -> Tensor:

@@ -66,7 +66,7 @@ class DeepKNN(Defense):
         if self.k is not None:
             _validate.positive_int(k=self.k)
 
-    def label(self, recipe: AnyRecipe) -> str:
+    def label_for(self, recipe: AnyRecipe) -> str:
         return f"deep_knn_{100 * self.budget:g}{'' if self.k is None else f'_k{self.k}'}"
 
     def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:

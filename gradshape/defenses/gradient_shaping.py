@@ -26,7 +26,7 @@ class GradientShaping(Defense):
 
     >>> from gradshape.shaping import Clip, Noise
     >>> from gradshape.training import Adam
-    >>> GradientShaping(Clip(4) | Noise(0.1)).label(Recipe("lr", Adam(0.01), batch_size=300, epochs=40))
+    >>> GradientShaping(Clip(4) | Noise(0.1)).label_for(Recipe("lr", Adam(0.01), batch_size=300, epochs=40))
     'dp_adam_c4_s0.1'
     """
 
@@ -52,7 +52,7 @@ class GradientShaping(Defense):
         object.__setattr__(self, "shaper", whole)
         object.__setattr__(self, "rate", float(rate))
 
-    def label(self, recipe: AnyRecipe) -> str:
+    def label_for(self, recipe: AnyRecipe) -> str:
         rate = "" if self.rate == 1 else f"_x{self.rate:g}"
         return f"dp_{_descent(recipe).optimizer.label}_{self.shaper.label}{rate}"
 

@@ -12,7 +12,7 @@ class NoDefense(Defense):
     """Plain training: the row that every defence is compared with.
 
     >>> from gradshape.training import Adam, Recipe
-    >>> NoDefense().label(Recipe("lr", Adam(0.01), batch_size=300, epochs=40))
+    >>> NoDefense().label_for(Recipe("lr", Adam(0.01), batch_size=300, epochs=40))
     'vanilla'
     """
 
@@ -27,5 +27,5 @@ class NoDefense(Defense):
         source="-",
     )
 
-    def label(self, recipe: AnyRecipe) -> str:
+    def label_for(self, recipe: AnyRecipe) -> str:
         return "vanilla"

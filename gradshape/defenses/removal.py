@@ -50,7 +50,7 @@ class ShareFilter(Defense):
     def scores(self, train: Suspect) -> Tensor:
         """Return ``(N,)`` scores, the higher the more a row looks like poison; none is NaN."""
 
-    def label(self, recipe: AnyRecipe) -> str:
+    def label_for(self, recipe: AnyRecipe) -> str:
         changed = [
             f"_{letter}{getattr(self, name):g}"
             for name, letter in self.letters.items()

@@ -71,7 +71,7 @@ class RONI(Defense):
         _validate.positive(decay=self.decay)
         check_threshold(self.threshold)
 
-    def label(self, recipe: AnyRecipe) -> str:
+    def label_for(self, recipe: AnyRecipe) -> str:
         return "roni" + settings_label(self)
 
     def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:

@@ -75,7 +75,7 @@ class Sever(Defense):
         _validate.positive(c=self.c)
         set_assumed_fraction(self, self.fraction)
 
-    def label(self, recipe: AnyRecipe) -> str:
+    def label_for(self, recipe: AnyRecipe) -> str:
         name = assumed_label("sever", self.fraction)
         name += "" if self.rounds is None else f"_r{self.rounds}"
         name += "" if self.penalty is None else f"_{self.penalty.label}"

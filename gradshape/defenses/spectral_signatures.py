@@ -57,7 +57,7 @@ class SpectralSignatures(Defense):
         if not 0 < self.budget < 1 / _OVERESTIMATE:
             raise ValueError(f"budget={self.budget!r}: expected a share above 0 and below 2/3")
 
-    def label(self, recipe: AnyRecipe) -> str:
+    def label_for(self, recipe: AnyRecipe) -> str:
         return f"spectral_{100 * self.budget:g}"
 
     def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:

@@ -46,7 +46,7 @@ class SphereSlabFilter(Defense):
     def __post_init__(self) -> None:
         _validate.positive_fraction(quantile=self.quantile)
 
-    def label(self, recipe: AnyRecipe) -> str:
+    def label_for(self, recipe: AnyRecipe) -> str:
         return f"sphere_slab_q{100 * self.quantile:g}"
 
     def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:
@@ -87,7 +87,7 @@ class OracleSphereSlabFilter(SphereSlabFilter):
         knows_clean=True,
     )
 
-    def label(self, recipe: AnyRecipe) -> str:
+    def label_for(self, recipe: AnyRecipe) -> str:
         return f"oracle_sphere_slab_q{100 * self.quantile:g}"
 
     def keep(self, train: Suspect, *, generator: torch.Generator) -> Tensor:

@@ -66,7 +66,7 @@ class TRIM(Defense):
             _validate.positive_int(first=self.first)
         set_assumed_fraction(self, self.fraction)
 
-    def label(self, recipe: AnyRecipe) -> str:
+    def label_for(self, recipe: AnyRecipe) -> str:
         name = assumed_label("trim", self.fraction)
         name += "" if self.starts == 5 else f"_starts{self.starts}"
         name += "" if self.first is None else f"_first{self.first}"

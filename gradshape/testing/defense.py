@@ -75,7 +75,7 @@ def defense_checks(
         reasons = {name: defense.unsuitable(data, each) for name, data, each in kinds}
         raise ValueError(f"{defense!r} suits none of {reasons}: pass dataset=... and recipe=... that it is for")
     promises = PROMISES if device == "cpu" else (*PROMISES, gives_the_same_on_the_device)
-    return checks(str(defense.label(tried[0].recipe)), promises, tried)
+    return checks(str(defense.label_for(tried[0].recipe)), promises, tried)
 
 
 def datasets() -> dict[str, Dataset]:
@@ -100,7 +100,7 @@ class DefenseTrial:
 
     def label(self, value: Defense) -> str:
         """Return the label of a defence."""
-        return value.label(self.recipe)
+        return value.label_for(self.recipe)
 
     def use(self) -> Tensor | None:
         """Judge the rows."""

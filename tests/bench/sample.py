@@ -8,7 +8,7 @@ from typing import Any
 from gradshape.metrics import Estimate, success_rate
 from gradshape_bench.case import Scale
 from gradshape_bench.options import Settings
-from gradshape_bench.record import Record, Status
+from gradshape_bench.records.record import Record, Status
 from gradshape_bench.verdict import Threshold, judge
 
 DEFENSES = (

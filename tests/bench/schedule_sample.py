@@ -29,7 +29,7 @@ SEEDS = (0, 1)
 def case(
     attack: Attack = FLIPS[0], defense: Defense = PLAIN, *, task: Task = TASK, seeds: tuple[int, ...] = SEEDS
 ) -> Case:
-    return Case(task, attack, defense, Scale.SMOKE, seeds)
+    return Case(task, attack, defense, scale=Scale.SMOKE, seeds=seeds)
 
 
 GRID = [case(attack, defense) for attack in FLIPS for defense in (PLAIN, CLIPPED, NOISY)]

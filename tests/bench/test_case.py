@@ -13,7 +13,7 @@ from gradshape_bench.verdict import Threshold
 
 RECIPE = Recipe("lr", Adam(0.01), batch_size=32, epochs=40)
 TASK = Task("digits_38", RECIPE, smoke=Smoke(train_rows=100, test_rows=50, epochs=2))
-CASE = Case(TASK, LabelFlip(0.4), GradientShaping(Clip(4) | Noise(0.1)), Scale.SMOKE, (0, 1))
+CASE = Case(TASK, LabelFlip(0.4), GradientShaping(Clip(4) | Noise(0.1)), scale=Scale.SMOKE, seeds=(0, 1))
 
 
 def test_id_reads_well() -> None:
@@ -63,7 +63,7 @@ def test_fingerprint_changes_with_the_definition(change: str) -> None:
 
 
 def test_equal_definitions_have_one_fingerprint() -> None:
-    again = Case(TASK, LabelFlip(0.4), GradientShaping(Clip(4) | Noise(0.1)), Scale.SMOKE, (0, 1))
+    again = Case(TASK, LabelFlip(0.4), GradientShaping(Clip(4) | Noise(0.1)), scale=Scale.SMOKE, seeds=(0, 1))
     assert again.fingerprint == CASE.fingerprint
     assert re.fullmatch(r"[0-9a-f]{64}", CASE.fingerprint)
 

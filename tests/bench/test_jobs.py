@@ -23,7 +23,7 @@ from gradshape.training import (
     TrainedModel,
     stack_key,
 )
-from gradshape_bench import code_digest
+from gradshape_bench.job_names import code_digest
 from gradshape_bench.jobs import Craft, Filter, Job, Train
 
 RECIPE = Recipe("lr", Adam(0.05), batch_size=64, epochs=2)
@@ -168,7 +168,7 @@ def test_key_depends_on_the_kind_of_job() -> None:
     class Other(Craft):
         pass
 
-    assert Other(MOONS, "cpu", LabelFlip(0.1), None, 0).key != craft().key
+    assert Other(MOONS, "cpu", LabelFlip(0.1), recipe=None, seed=0).key != craft().key
 
 
 @pytest.mark.parametrize("make", [train, craft, filtering])
@@ -248,7 +248,7 @@ def test_librarys_source_is_that_of_its_files(tmp_path: Path, monkeypatch: pytes
 
 def test_attack_that_knows_no_algorithm_is_crafted_once_for_all_recipes() -> None:
     others = [RECIPE, RECIPE.with_shaper(GradientShaping(Clip(1)).shaper)]
-    assert len({Craft.against(MOONS, "cpu", LabelFlip(0.1), recipe, 0).key for recipe in others}) == 1
+    assert len({Craft.against(MOONS, "cpu", LabelFlip(0.1), recipe=recipe, seed=0).key for recipe in others}) == 1
 
 
 @dataclass(frozen=True)
@@ -260,7 +260,7 @@ class Informed(LabelFlip):
 
 def test_attack_that_knows_the_algorithm_is_crafted_for_each_recipe() -> None:
     others = [RECIPE, RECIPE.with_shaper(GradientShaping(Clip(1)).shaper)]
-    assert len({Craft.against(MOONS, "cpu", Informed(0.1), recipe, 0).key for recipe in others}) == 2
+    assert len({Craft.against(MOONS, "cpu", Informed(0.1), recipe=recipe, seed=0).key for recipe in others}) == 2
 
 
 def test_clean_victim_trains_on_all_rows_and_no_others() -> None:
@@ -293,6 +293,29 @@ def test_mask_removes_train_rows_and_poison_rows() -> None:
     assert torch.equal(victim.private.y, poison().y[1:-1])
 
 
+def test_a_training_by_itself_gives_what_it_gives_beside_others() -> None:
+    jobs = [train(seed=seed) for seed in range(3)]
+    together = dict(Train.do_together(jobs, max_memory=1 << 28, heartbeat=lambda _: None))
+    assert list(together) == jobs
+    for job in jobs:
+        alone = job.do(lambda _: None)
+        assert torch.equal(alone.result.accuracy, together[job].result.accuracy)
+        assert alone.seconds > 0
+
+
+@pytest.mark.parametrize(
+    ("job", "words"),
+    [
+        (train(), "training lr (seed 0)"),
+        (train(recipe=RECIPE.with_shaper(GradientShaping(Clip(1)).shaper), seed=3), "training lr with c1 (seed 3)"),
+        (craft(seed=2), "crafting label_flip_10 (seed 2)"),
+        (filtering(), "filtering by NoDefense (seed 0)"),
+    ],
+)
+def test_a_job_says_what_it_is(job: Job[Any], words: str) -> None:
+    assert job.description == words
+
+
 def test_trainings_of_one_poison_and_seed_share_a_stack() -> None:
     clipped = RECIPE.with_shaper(GradientShaping(Clip(1)).shaper)
     assert train(poison=poison()).stack == train(poison=poison(), recipe=clipped).stack
@@ -323,13 +346,16 @@ def test_what_a_training_is_given_is_what_its_victim_gets() -> None:
 
 
 def test_a_defence_is_told_the_base_model_if_it_knows_the_model() -> None:
-    told = Filter.by(MOONS, "cpu", NoDefense(), RECIPE, None, 0, model=TrainedModel(RECIPE, STATE))
+    told = Filter.by(MOONS, "cpu", NoDefense(), recipe=RECIPE, poison=None, seed=0, model=TrainedModel(RECIPE, STATE))
     assert not NoDefense.assumptions.knows_model
     assert told.model is None
     knowing = replace(NoDefense.assumptions, knows_model=True)
     defense = NoDefense()
     object.__setattr__(defense, "assumptions", knowing)
-    assert Filter.by(MOONS, "cpu", defense, RECIPE, None, 0, model=TrainedModel(RECIPE, STATE)).model is not None
+    assert (
+        Filter.by(MOONS, "cpu", defense, recipe=RECIPE, poison=None, seed=0, model=TrainedModel(RECIPE, STATE)).model
+        is not None
+    )
 
 
 def test_probed_trainings_stand_alone() -> None:

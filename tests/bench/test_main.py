@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from gradshape_bench.__main__ import main
+from gradshape_bench.records.store import ResultsFile
 from gradshape_bench.report import tradeoff
 from gradshape_bench.report.leaderboard import render
-from gradshape_bench.store import ResultsFile
 from tests.bench.sample import make, odd
 
 

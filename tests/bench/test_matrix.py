@@ -19,7 +19,7 @@ RECIPE = Recipe("lr", Adam(0.01), batch_size=32, epochs=40)
 TASKS = [Task("digits", RECIPE), Task("two_moons", RECIPE)]
 FLIPS = [LabelFlip(0.1), LabelFlip(0.4)]
 DEFENSES = [NoDefense(), GradientShaping(Clip(4))]
-MATRIX = Matrix(TASKS, FLIPS, DEFENSES, [Threshold("rad", "<", 0.05)])
+MATRIX = Matrix(TASKS, FLIPS, DEFENSES, thresholds=[Threshold("rad", "<", 0.05)])
 KNOWN = ExpectedFailure("why", "where")
 
 
@@ -59,7 +59,13 @@ def test_cases_carry_what_the_matrix_declares() -> None:
     matrix = replace(MATRIX, protocol=FromScratch(Accuracy.LAST))
     case = matrix.cases(Scale.PAPER, [3, 5])[0]
     assert case == Case(
-        TASKS[0], FLIPS[0], DEFENSES[0], Scale.PAPER, (3, 5), (Threshold("rad", "<", 0.05),), FromScratch(Accuracy.LAST)
+        TASKS[0],
+        FLIPS[0],
+        DEFENSES[0],
+        scale=Scale.PAPER,
+        seeds=(3, 5),
+        thresholds=(Threshold("rad", "<", 0.05),),
+        protocol=FromScratch(Accuracy.LAST),
     )
 
 

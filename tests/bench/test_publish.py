@@ -9,15 +9,15 @@ import pytest
 
 from gradshape_bench.__main__ import main
 from gradshape_bench.case import Scale
-from gradshape_bench.page_contents import cases_on, numbers_on, settings_on
-from gradshape_bench.pending import Pending
 from gradshape_bench.publish import Refused, data_file, prepare
-from gradshape_bench.record import Record, Status
+from gradshape_bench.records.pending import Pending
+from gradshape_bench.records.record import Record, Status
+from gradshape_bench.records.store import ResultsFile
 from gradshape_bench.report import leaderboard, plots
+from gradshape_bench.report.page_contents import cases_on, numbers_on, settings_on
 from gradshape_bench.speed import results as speed_results
-from gradshape_bench.store import ResultsFile
 from tests.bench.sample import make
-from tests.bench.speed_sample import make as speed_run
+from tests.bench.speed.sample import make as speed_run
 
 PAPER = [make(scale="paper", attack=f"label_flip_{i}", defense=d) for i in (10, 20) for d in ("vanilla", "dp_adam_c4")]
 SMOKE = [replace(record, scale="smoke") for record in PAPER]

@@ -24,7 +24,7 @@ class DropLeft(Defense):
 
     assumptions: ClassVar[Assumptions] = replace(NoDefense.assumptions, kind=DefenseKind.OUTLIER_REMOVAL)
 
-    def label(self, recipe: AnyRecipe) -> str:
+    def label_for(self, recipe: AnyRecipe) -> str:
         return "drop_left"
 
     def keep(self, train: Split, *, generator: torch.Generator) -> Tensor:

@@ -28,11 +28,11 @@ class Many:
         dataset, recipes = lab.dataset, [replace(RECIPE, epochs=1 + kind) for kind in range(self.kinds)]
         # One order, so that they share a stack whatever their seed.
         stack = [
-            Train(dataset, lab.device, recipe, seed, watch=dataset.test, order_seed=7)
+            Train(dataset, lab.device, recipe, seed=seed, watch=dataset.test, order_seed=7)
             for recipe in recipes
             for seed in range(self.trainings)
         ]
-        crafts = [Craft(dataset, lab.device, FLIPS[0], None, seed) for seed in range(self.fits)]
+        crafts = [Craft(dataset, lab.device, FLIPS[0], recipe=None, seed=seed) for seed in range(self.fits)]
         results, _ = yield from lab.ask(Trainings(stack), Group(crafts))
         shares = [float(result.predictions.double().mean()) for result in results if result.predictions is not None]
         return Measurement({f"m{number}": Estimate(share, None, None, n=1) for number, share in enumerate(shares)}, {})

@@ -14,17 +14,19 @@ from gradshape.training import Adam, Recipe
 from gradshape_bench.case import Case, ExpectedFailure, Scale, Task
 from gradshape_bench.matmul_precision import tf32_settings
 from gradshape_bench.options import Settings
-from gradshape_bench.privacy_ledger import recipe_ledger
 from gradshape_bench.progress import ProgressLine
 from gradshape_bench.protocols import Experiment, Lab, Subject
-from gradshape_bench.record import Record, Status
+from gradshape_bench.records.privacy_ledger import recipe_ledger
+from gradshape_bench.records.record import Record, Status
 from gradshape_bench.session import BenchSession, CaseOutcome, SessionPart, ThresholdMissed, Unmeasured, blank_record
 from gradshape_bench.verdict import Threshold, Verdict, judge
 from tests.bench.sample import settings_in
 from tests.reliability.faulty import Faulty
 
 TASK = Task("two_moons", Recipe("lr", Adam(0.05), batch_size=64, epochs=2))
-CASE = Case(TASK, LabelFlip(0.1), NoDefense(), Scale.SMOKE, (0, 1), (Threshold("rad", "<", 0.9),))
+CASE = Case(
+    TASK, LabelFlip(0.1), NoDefense(), scale=Scale.SMOKE, seeds=(0, 1), thresholds=(Threshold("rad", "<", 0.9),)
+)
 MISSING = replace(CASE, task=replace(TASK, dataset="location30"))
 
 

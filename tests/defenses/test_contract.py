@@ -83,7 +83,7 @@ DATA = blobs()
 
 
 def _id(defense: Defense) -> str:
-    return defense.label(RECIPES["sgd"])
+    return defense.label_for(RECIPES["sgd"])
 
 
 def _generator() -> torch.Generator:
@@ -109,7 +109,7 @@ def test_every_defense_is_tried() -> None:
 
 @each_recipe
 def test_labels_are_distinct(recipe: Recipe) -> None:
-    assert len({defense.label(recipe) for defense in DEFENSES}) == len(DEFENSES)
+    assert len({defense.label_for(recipe) for defense in DEFENSES}) == len(DEFENSES)
 
 
 @each_defense
@@ -142,14 +142,14 @@ def test_only_no_defense_has_no_mechanism(defense: Defense) -> None:
 
 
 def test_no_defense_is_vanilla_and_leaves_the_recipe_alone() -> None:
-    assert NoDefense().label(RECIPES["adam"]) == "vanilla"
+    assert NoDefense().label_for(RECIPES["adam"]) == "vanilla"
     assert NoDefense().shape(RECIPES["adam"]) is RECIPES["adam"]
 
 
 def test_gradient_shaping_is_named_by_optimizer_and_parts() -> None:
     defense = GradientShaping(Clip(4) | Noise(0.1))
-    assert defense.label(RECIPES["adam"]) == "dp_adam_c4_s0.1"
-    assert defense.label(RECIPES["sgd"]) == "dp_sgd_c4_s0.1"
+    assert defense.label_for(RECIPES["adam"]) == "dp_adam_c4_s0.1"
+    assert defense.label_for(RECIPES["sgd"]) == "dp_sgd_c4_s0.1"
 
 
 def test_gradient_shaping_comes_after_what_the_recipe_does_already() -> None:
@@ -188,7 +188,7 @@ class Keeps(Defense):
 
     assumptions: ClassVar[Assumptions] = NoDefense.assumptions
 
-    def label(self, recipe: AnyRecipe) -> str:
+    def label_for(self, recipe: AnyRecipe) -> str:
         return f"keeps_{self.mask}"
 
     def keep(self, train: Split, *, generator: torch.Generator) -> Tensor | None:

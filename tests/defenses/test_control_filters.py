@@ -12,7 +12,7 @@ RECIPE = Recipe("lr", SGD(0.1), batch_size=7, epochs=1)
 
 
 def kept(defense: Defense, poison: PoisonSet | None, *, seed: int = 0) -> torch.Tensor:
-    return Filter.by(MOONS, "cpu", defense, RECIPE, poison, seed).do(lambda _: None).result
+    return Filter.by(MOONS, "cpu", defense, recipe=RECIPE, poison=poison, seed=seed).do(lambda _: None).result
 
 
 @pytest.mark.parametrize("fraction", [0.01, 0.4, 1.0])

@@ -123,7 +123,7 @@ def test_a_given_number_of_voters_takes_the_place_of_the_rule() -> None:
 
 def test_labels_tell_variants_apart() -> None:
     variants = [DeepKNN(), DeepKNN(0.125), DeepKNN(k=50)]
-    assert [variant.label(RECIPE) for variant in variants] == ["deep_knn_5", "deep_knn_12.5", "deep_knn_5_k50"]
+    assert [variant.label_for(RECIPE) for variant in variants] == ["deep_knn_5", "deep_knn_12.5", "deep_knn_5_k50"]
 
 
 @pytest.mark.parametrize("budget", [0.0, -0.1, 1.1, math.nan])

@@ -22,7 +22,7 @@ def test_the_learning_rate_is_a_multiple_of_the_undefended_one(optimizer: Optimi
 @pytest.mark.parametrize(("rate", "label"), [(1, "dp_adam_c4"), (2, "dp_adam_c4_x2"), (0.5, "dp_adam_c4_x0.5")])
 def test_a_label_tells_another_learning_rate(rate: float, label: str) -> None:
     recipe = Recipe("lr", Adam(0.04), batch_size=10, epochs=2)
-    assert GradientShaping(Clip(4), rate=rate).label(recipe) == label
+    assert GradientShaping(Clip(4), rate=rate).label_for(recipe) == label
 
 
 @pytest.mark.parametrize("rate", [0, -1, math.nan])

@@ -103,9 +103,9 @@ def test_numbers_out_of_range_are_refused(kind: type, arguments: dict[str, float
 
 @pytest.mark.parametrize(("kind", "name"), [(RONI, "roni"), (TargetedRONI, "troni")])
 def test_the_label_says_what_is_no_default(kind: type, name: str) -> None:
-    assert kind().label(RECIPE) == name
-    assert kind(trials=2, threshold=-0.1).label(RECIPE) == f"{name}_trials2_threshold-0.1"
-    assert kind(threshold=Calibrated(rows=30)).label(RECIPE) == f"{name}_threshold30x3"
+    assert kind().label_for(RECIPE) == name
+    assert kind(trials=2, threshold=-0.1).label_for(RECIPE) == f"{name}_trials2_threshold-0.1"
+    assert kind(threshold=Calibrated(rows=30)).label_for(RECIPE) == f"{name}_threshold30x3"
 
 
 def dataset(rows: int, classes: int) -> Dataset:

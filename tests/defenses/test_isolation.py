@@ -51,7 +51,7 @@ class Thief(Defense):
         source="test",
     )
 
-    def label(self, recipe: AnyRecipe) -> str:
+    def label_for(self, recipe: AnyRecipe) -> str:
         return "thief"
 
     def keep(self, train: Suspect, *, generator: torch.Generator) -> Tensor:
@@ -68,7 +68,7 @@ class Informed(Thief):
 
 def run(defense: Defense, crafted: PoisonSet | None, *, seed: int = 0) -> tuple[Suspect, list[Any]]:
     found.clear()
-    Filter(DATA, "cpu", defense, RECIPE, crafted, seed, targets=DATA.test).do(lambda _: None)
+    Filter(DATA, "cpu", defense, recipe=RECIPE, poison=crafted, seed=seed, targets=DATA.test).do(lambda _: None)
     [(train, things)] = found
     return train, things
 
@@ -151,5 +151,5 @@ def test_generator_is_the_same_whatever_the_poison() -> None:
 
 
 def test_mask_comes_back_in_the_order_of_the_job() -> None:
-    keep = Filter(DATA, "cpu", PerfectFilter(), None, poison(), 0).do(lambda _: None).result
+    keep = Filter(DATA, "cpu", PerfectFilter(), recipe=None, poison=poison(), seed=0).do(lambda _: None).result
     assert torch.equal(keep, torch.arange(CLEAN + POISONS) < CLEAN)

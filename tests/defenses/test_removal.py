@@ -103,8 +103,8 @@ def test_pictures_are_rows(kind: Any) -> None:
 @each_kind
 def test_the_label_says_the_share(kind: Any) -> None:
     name = dict(zip(KINDS, ["sphere", "slab", "loss", "svd", "knn"], strict=True))[kind]
-    assert kind().label(RECIPE) == f"{name}_5"
-    assert kind(0.07).label(RECIPE) == f"{name}_7"
+    assert kind().label_for(RECIPE) == f"{name}_5"
+    assert kind(0.07).label_for(RECIPE) == f"{name}_7"
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_the_label_says_the_share(kind: Any) -> None:
     ids=str,
 )
 def test_the_label_says_what_is_no_default(defense: Defense, label: str) -> None:
-    assert defense.label(RECIPE) == label
+    assert defense.label_for(RECIPE) == label
 
 
 @each_kind

@@ -77,7 +77,7 @@ def test_other_seeds_make_other_trials() -> None:
 def test_flipped_digits_are_found() -> None:
     digits = load("digits_38")
     poison = LabelFlip(0.4)(digits, seed=0)
-    keep = Filter(digits, "cpu", RONI(), None, poison, 0).do(lambda _: None).result
+    keep = Filter(digits, "cpu", RONI(), recipe=None, poison=poison, seed=0).do(lambda _: None).result
     clean = len(digits.train)
     assert (~keep[clean:]).double().mean() > 0.7
     assert (~keep[:clean]).double().mean() < 0.05

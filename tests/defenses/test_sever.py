@@ -182,5 +182,5 @@ def test_settings_out_of_range_are_refused(setting: dict[str, float]) -> None:
 
 def test_labels_tell_variants_apart() -> None:
     variants = [Sever(), Sever(fraction=0.1), Sever(rounds=8), Sever(penalty=RIDGE), Sever(loss=Logistic()), Sever(c=2)]
-    labels = [variant.label(Fit("ridge")) for variant in variants]
+    labels = [variant.label_for(Fit("ridge")) for variant in variants]
     assert labels == ["sever", "sever_10", "sever_r8", "sever_l2-0.001", "sever_logistic", "sever_c2"]

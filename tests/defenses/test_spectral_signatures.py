@@ -76,8 +76,8 @@ def test_a_class_of_one_row_has_nothing_to_differ_from() -> None:
 
 
 def test_labels() -> None:
-    assert SpectralSignatures().label(RECIPE) == "spectral_5"
-    assert SpectralSignatures(0.125).label(RECIPE) == "spectral_12.5"
+    assert SpectralSignatures().label_for(RECIPE) == "spectral_5"
+    assert SpectralSignatures(0.125).label_for(RECIPE) == "spectral_12.5"
 
 
 @pytest.mark.parametrize("budget", [0.0, -0.1, 2 / 3, 1.0, math.nan])

@@ -128,8 +128,8 @@ def test_a_quantile_out_of_range_is_refused(kind: type, quantile: float) -> None
 
 
 def test_labels() -> None:
-    assert SphereSlabFilter().label(RECIPE) == "sphere_slab_q70"
-    assert OracleSphereSlabFilter(0.9).label(RECIPE) == "oracle_sphere_slab_q90"
+    assert SphereSlabFilter().label_for(RECIPE) == "sphere_slab_q70"
+    assert OracleSphereSlabFilter(0.9).label_for(RECIPE) == "oracle_sphere_slab_q90"
 
 
 def test_only_the_oracle_knows_the_clean_rows() -> None:

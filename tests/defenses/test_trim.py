@@ -159,5 +159,5 @@ def test_settings_out_of_range_are_refused(setting: dict[str, float]) -> None:
 
 def test_labels_tell_variants_apart() -> None:
     variants = [TRIM(), TRIM(fraction=0.2), TRIM(starts=50, first=11), TRIM(penalty=RIDGE)]
-    labels = [variant.label(Fit("ridge")) for variant in variants]
+    labels = [variant.label_for(Fit("ridge")) for variant in variants]
     assert labels == ["trim", "trim_20", "trim_starts50_first11", "trim_l2-0.001"]

@@ -92,7 +92,7 @@ class FaultyFilter(Defense):
 
     way: str
 
-    def label(self, recipe: AnyRecipe) -> str:
+    def label_for(self, recipe: AnyRecipe) -> str:
         return f"{self.way}_filter"
 
     def keep(self, train: Suspect, *, generator: torch.Generator) -> Tensor | None:

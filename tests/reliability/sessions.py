@@ -53,7 +53,7 @@ from tests.reliability.faulty import Faulty
 MOONS = Task("two_moons", Recipe("lr", Adam(0.05), batch_size=64, epochs=1))
 ATTACKS = {attacks}
 
-@benchmark_cases(Matrix([MOONS], ATTACKS, [NoDefense()], [Threshold("rad", "<", 0.99)]))
+@benchmark_cases(Matrix([MOONS], ATTACKS, [NoDefense()], thresholds=[Threshold("rad", "<", 0.99)]))
 def test_case(outcome):
     outcome.check()
 """

@@ -19,7 +19,7 @@ from gradshape_bench import Matrix
 from gradshape_bench.case import Case, Scale, Smoke, Task
 from gradshape_bench.options import EngineKind, Settings
 from gradshape_bench.protocols import Backdoor, Utility
-from gradshape_bench.record import Record
+from gradshape_bench.records.record import Record
 from gradshape_bench.session import BenchSession, SessionPart
 from gradshape_bench.verdict import Threshold
 from tests.bench.sample import settings_in
@@ -31,7 +31,7 @@ HOLDS = (Threshold("rad", "<", 0.05),)
 
 
 def _case(task: Task, fraction: float, defense: Defense) -> Case:
-    return Case(task, LabelFlip(fraction), defense, Scale.SMOKE, (0, 1), HOLDS)
+    return Case(task, LabelFlip(fraction), defense, scale=Scale.SMOKE, seeds=(0, 1), thresholds=HOLDS)
 
 
 CASES: Sequence[Case] = [
@@ -39,9 +39,19 @@ CASES: Sequence[Case] = [
     _case(MOONS, 0.3, GradientShaping(Clip(1.0) | Noise(0.1))),
     _case(MOONS, 0.3, LossFilter()),
     _case(FITTED, 0.3, NoDefense()),
-    Case(MOONS, NoAttack(), GradientShaping(Clip(1.0)), Scale.SMOKE, (0, 1), (), Utility()),
+    Case(
+        MOONS,
+        NoAttack(),
+        GradientShaping(Clip(1.0)),
+        scale=Scale.SMOKE,
+        seeds=(0, 1),
+        thresholds=(),
+        protocol=Utility(),
+    ),
     _case(DIGITS, 0.2, GradientShaping(Clip(1.0))),
-    Case(DIGITS, BadNetsPatch(2, 0.2), NoDefense(), Scale.SMOKE, (0, 1), (), Backdoor()),
+    Case(
+        DIGITS, BadNetsPatch(2, 0.2), NoDefense(), scale=Scale.SMOKE, seeds=(0, 1), thresholds=(), protocol=Backdoor()
+    ),
 ]
 
 
@@ -105,7 +115,9 @@ from tests.reliability.test_determinism import MATRICES
 def test_small(outcome):
     outcome.record
 """
-MATRICES = [Matrix([MOONS, DIGITS], [LabelFlip(0.3)], [NoDefense(), GradientShaping(Clip(1.0)), LossFilter()], HOLDS)]
+MATRICES = [
+    Matrix([MOONS, DIGITS], [LabelFlip(0.3)], [NoDefense(), GradientShaping(Clip(1.0)), LossFilter()], thresholds=HOLDS)
+]
 
 
 def _by_pytest(folder: Path, *options: str, **environment: str) -> Mapping[str, Any]:

@@ -22,13 +22,13 @@ Found = dict[str, Finished[Any] | Failed]
 
 
 def craft(way: str) -> Craft:
-    return Craft(MOONS, "cpu", Faulty(0.1, way=way), None, 0)
+    return Craft(MOONS, "cpu", Faulty(0.1, way=way), recipe=None, seed=0)
 
 
 JOBS: dict[str, AnyJob] = {
     **{way: craft(way) for way in ("abort", "memory", "allocate")},
     **{f"{way}_hangs": craft(way) for way in ("loop", "stop")},
-    "filter_hangs": Filter(MOONS, "cpu", FaultyFilter("sleep"), None, None, 0),
+    "filter_hangs": Filter(MOONS, "cpu", FaultyFilter("sleep"), recipe=None, poison=None, seed=0),
     "training_hangs": train(Recipe("endless", SGD(0.1), batch_size=64, epochs=1)),
 }
 BESIDE: dict[str, AnyJob] = {

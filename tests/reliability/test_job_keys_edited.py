@@ -24,12 +24,12 @@ FILES = {
 
 def test_keys_are_those_of_the_texts_that_were_imported(tmp_path: Path) -> None:
     with imported(tmp_path / "one", FILES, "own") as own:
-        before = Craft(MOONS, "cpu", own.Own(0.1), None, 0).key
+        before = Craft(MOONS, "cpu", own.Own(0.1), recipe=None, seed=0).key
     with imported(tmp_path / "other", FILES, "own") as own:
-        case = Case(TASK, own.Own(0.1), NoDefense(), Scale.SMOKE, (0,))
+        case = Case(TASK, own.Own(0.1), NoDefense(), scale=Scale.SMOKE, seeds=(0,))
         scheduler = Scheduler([case], cache=Cache(tmp_path / "cache"), engine=Spy())
         (tmp_path / "other" / "helper.py").write_text("SIZE = 2 + 2\n", encoding="utf-8")
-        job = Craft(MOONS, "cpu", own.Own(0.1), None, 0)
+        job = Craft(MOONS, "cpu", own.Own(0.1), recipe=None, seed=0)
         assert job.key == before
         with pytest.warns(UserWarning, match=r"helper.py was edited during the run: results .* are not kept") as caught:
             scheduler.measure(case)

@@ -128,15 +128,15 @@ def suites() -> Suites:
 
 
 def craft_key(attack: Attack) -> str:
-    return Craft(MOONS, "cpu", attack, RECIPE, 0).key
+    return Craft(MOONS, "cpu", attack, recipe=RECIPE, seed=0).key
 
 
 def filter_key(defense: Defense) -> str:
-    return Filter(MOONS, "cpu", defense, RECIPE, None, 0).key
+    return Filter(MOONS, "cpu", defense, recipe=RECIPE, poison=None, seed=0).key
 
 
 def train_key(recipe: Recipe | Fit) -> str:
-    return Train(MOONS, "cpu", recipe, 0).key
+    return Train(MOONS, "cpu", recipe, seed=0).key
 
 
 def test_poison_depends_on_every_field_of_an_attack(suites: Suites) -> None:
@@ -154,8 +154,8 @@ def test_trainings_depend_on_every_field_of_a_recipe(suites: Suites) -> None:
 def test_trainings_and_poison_depend_on_every_field_of_a_shaper() -> None:
     shaped = [RECIPE.with_shaper(Shaper((part,))) for part in PARTS]
     check(shaped, train_key)
-    check(shaped, lambda recipe: Craft(MOONS, "cpu", LabelFlip(0.1), recipe, 0).key)
-    check(shaped, lambda recipe: Filter(MOONS, "cpu", NoDefense(), recipe, None, 0).key)
+    check(shaped, lambda recipe: Craft(MOONS, "cpu", LabelFlip(0.1), recipe=recipe, seed=0).key)
+    check(shaped, lambda recipe: Filter(MOONS, "cpu", NoDefense(), recipe=recipe, poison=None, seed=0).key)
 
 
 def test_trainings_depend_on_what_a_defence_makes_of_the_recipe(suites: Suites) -> None:
@@ -186,7 +186,16 @@ def test_only_what_is_listed_does_not_matter_to_a_training() -> None:
     failure = ExpectedFailure("weak", "here")
     defense = GradientShaping(Clip(1) | Noise(0.1))
     threshold = Threshold("rad", "<", 0.1)
-    case = Case(task, LabelFlip(0.1), defense, Scale.SMOKE, (0,), (threshold,), FromScratch(), failure)
+    case = Case(
+        task,
+        LabelFlip(0.1),
+        defense,
+        scale=Scale.SMOKE,
+        seeds=(0,),
+        thresholds=(threshold,),
+        protocol=FromScratch(),
+        expected_failure=failure,
+    )
     before = train_key(case.recipe)
 
     def is_same(changed: Case) -> bool:

@@ -16,19 +16,19 @@ from gradshape.attacks import LabelFlip
 from gradshape.data import load
 from gradshape.defenses import PerfectFilter
 from gradshape.training import SGD, Fit, Recipe
-from gradshape_bench import code_digest, source_files
 from gradshape_bench.cache import Cache
 from gradshape_bench.engines import Engine, ThreadEngine
+from gradshape_bench.job_names import code_digest, source_files
 from gradshape_bench.jobs import AnyJob, Craft, Filter, Train
 
 MOONS = load("two_moons")
 RECIPE = Recipe("lr", SGD(0.1), batch_size=50, epochs=1)
 HARNESS = Path(gradshape_bench.__file__).parent
-JOB = Craft(MOONS, "cpu", LabelFlip(0.1), None, 0)
+JOB = Craft(MOONS, "cpu", LabelFlip(0.1), recipe=None, seed=0)
 
 
 def key() -> str:
-    return Craft(MOONS, "cpu", LabelFlip(0.1), None, 0).key
+    return Craft(MOONS, "cpu", LabelFlip(0.1), recipe=None, seed=0).key
 
 
 def test_all_of_the_engines_counts_and_no_page() -> None:
@@ -63,9 +63,9 @@ def test_every_module_that_takes_part_in_a_result_counts(workers: int, tmp_path:
     poison = LabelFlip(0.1)(MOONS, seed=0)
     jobs: list[AnyJob] = [
         JOB,
-        Filter(MOONS, "cpu", PerfectFilter(), RECIPE, poison, 0),
-        *(Train(MOONS, "cpu", RECIPE, seed, poison) for seed in (0, 1)),
-        Train(MOONS, "cpu", Fit("svm_linear"), 0),
+        Filter(MOONS, "cpu", PerfectFilter(), recipe=RECIPE, poison=poison, seed=0),
+        *(Train(MOONS, "cpu", RECIPE, seed=seed, poison=poison) for seed in (0, 1)),
+        Train(MOONS, "cpu", Fit("svm_linear"), seed=0),
     ]
     engine: Engine = ThreadEngine(workers=workers, max_memory=2**30)
     cache = Cache(tmp_path)

@@ -44,7 +44,7 @@ NAMELESS: dict[str, Callable[[], object]] = {
 @pytest.mark.parametrize("make", NAMELESS.values(), ids=NAMELESS)
 def test_what_has_no_reliable_name_is_warned_of_once(make: Callable[[], object]) -> None:
     attack = closing_over(make())
-    jobs = [Craft(MOONS, "cpu", attack, None, seed) for seed in (0, 0, 1)]
+    jobs = [Craft(MOONS, "cpu", attack, recipe=None, seed=seed) for seed in (0, 0, 1)]
     with pytest.warns(UserWarning, match="without the cache") as caught:
         found = [job.key for job in jobs]
     assert found[0] == found[1] != found[2]
@@ -57,14 +57,14 @@ def test_what_has_no_reliable_name_is_never_taken_for_another() -> None:
     # Their classes have one name and one code, and nothing is known of what they hold.
     attacks = [closing_over(threading.Lock()) for _ in "ab"]
     with pytest.warns(UserWarning, match="without the cache"):
-        assert len({Craft(MOONS, "cpu", attack, None, 0).key for attack in attacks}) == 2
+        assert len({Craft(MOONS, "cpu", attack, recipe=None, seed=0).key for attack in attacks}) == 2
 
 
 def test_the_warning_names_the_object_and_is_no_error() -> None:
     attack = closing_over(threading.Lock())
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("error")
-        assert not Craft(MOONS, "cpu", attack, None, 0).repeatable
+        assert not Craft(MOONS, "cpu", attack, recipe=None, seed=0).repeatable
     assert "Local.craft uses held=<unlocked _thread.lock object" in str(caught[0].message)
 
 
@@ -78,7 +78,7 @@ class Failing:
 
 def test_an_object_that_cannot_even_be_printed_is_warned_of() -> None:
     with pytest.warns(UserWarning, match="of type Failing has no reliable name"):
-        assert not Craft(MOONS, "cpu", closing_over(Failing()), None, 0).repeatable
+        assert not Craft(MOONS, "cpu", closing_over(Failing()), recipe=None, seed=0).repeatable
 
 
 def test_a_failing_import_system_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,11 +90,11 @@ def test_a_failing_import_system_is_no_error(monkeypatch: pytest.MonkeyPatch) ->
     attack = closing_over(None)
     monkeypatch.setattr(sys, "meta_path", [Finder])
     with pytest.warns(UserWarning, match="it cannot be looked through: RuntimeError: no imports today"):
-        assert not Craft(MOONS, "cpu", attack, None, 0).repeatable
+        assert not Craft(MOONS, "cpu", attack, recipe=None, seed=0).repeatable
 
 
 def test_a_component_that_fails_when_it_is_read_is_no_case_beside_it(tmp_path: Path) -> None:
-    cases = [Case(Task("two_moons", RECIPE), LabelFlip(0.1), NoDefense(), Scale.SMOKE, (0,))]
+    cases = [Case(Task("two_moons", RECIPE), LabelFlip(0.1), NoDefense(), scale=Scale.SMOKE, seeds=(0,))]
     cases.append(replace(cases[0], task=Task("two_moons", replace(RECIPE, model="none"))))
     scheduler = Scheduler(cases, cache=Cache(tmp_path), engine=Spy())
     assert scheduler.measure(cases[0]).measurement.metrics
@@ -104,8 +104,8 @@ def test_a_component_that_fails_when_it_is_read_is_no_case_beside_it(tmp_path: P
 
 def test_what_has_no_reliable_name_is_computed_and_not_kept(tmp_path: Path) -> None:
     attack = closing_over(threading.Lock())
-    case = Case(Task("two_moons", RECIPE), attack, NoDefense(), Scale.SMOKE, (0,))
-    plain = Case(Task("two_moons", RECIPE), LabelFlip(0.1), NoDefense(), Scale.SMOKE, (0,))
+    case = Case(Task("two_moons", RECIPE), attack, NoDefense(), scale=Scale.SMOKE, seeds=(0,))
+    plain = Case(Task("two_moons", RECIPE), LabelFlip(0.1), NoDefense(), scale=Scale.SMOKE, seeds=(0,))
     with pytest.warns(UserWarning, match="without the cache"):
         measured = Scheduler([case], cache=Cache(tmp_path / "one"), engine=Spy()).measure(case)
     other = Scheduler([plain], cache=Cache(tmp_path / "other"), engine=Spy()).measure(plain)

@@ -13,7 +13,7 @@ from gradshape.attacks import LabelFlip
 from gradshape.data import load
 from gradshape.defenses import GradientShaping
 from gradshape.shaping import Clip
-from gradshape_bench import code_digest
+from gradshape_bench.job_names import code_digest
 from gradshape_bench.jobs import Craft
 from tests.reliability.user_project import imported
 
@@ -148,9 +148,9 @@ PROJECT = {
 }
 
 KEYS: dict[str, Callable[[Any], str]] = {
-    "attack": lambda own: Craft(MOONS, "cpu", own.ATTACK, None, 0).key,
-    "net": lambda own: Craft(MOONS, "cpu", LabelFlip(0.1), own.NET, 0).key,
-    "learner": lambda own: Craft(MOONS, "cpu", LabelFlip(0.1), own.LEARNER, 0).key,
+    "attack": lambda own: Craft(MOONS, "cpu", own.ATTACK, recipe=None, seed=0).key,
+    "net": lambda own: Craft(MOONS, "cpu", LabelFlip(0.1), recipe=own.NET, seed=0).key,
+    "learner": lambda own: Craft(MOONS, "cpu", LabelFlip(0.1), recipe=own.LEARNER, seed=0).key,
 }
 
 # Whose key changes, the file, what is replaced, and by what.
@@ -236,4 +236,4 @@ def test_key_is_the_same_in_every_session(tmp_path: Path, before: dict[str, str]
 
 
 def test_components_of_the_library_add_nothing() -> None:
-    assert code_digest.of((LabelFlip(0.1), GradientShaping(Clip(1))), MOONS) == code_digest.of((), None)
+    assert code_digest.code_of((LabelFlip(0.1), GradientShaping(Clip(1))), MOONS) == code_digest.code_of((), None)

@@ -34,7 +34,7 @@ from gradshape.data import load
 from gradshape.defenses import GradientShaping
 from gradshape.shaping import Reweight
 from gradshape.training import SGD, Fit, Recipe
-from gradshape_bench import code_digest
+from gradshape_bench.job_names import code_digest
 from gradshape_bench.jobs import Craft
 from tests.reliability.closing_over import Plain, closing_over
 from tests.reliability.user_project import imported
@@ -149,7 +149,7 @@ HOLDERS: dict[str, Callable[[float], Any]] = {
 
 def key(component: Any) -> str:
     attack = component if isinstance(component, LabelFlip) else Holding(0.1, held=component)
-    return Craft(MOONS, "cpu", attack, None, 0).key
+    return Craft(MOONS, "cpu", attack, recipe=None, seed=0).key
 
 
 @pytest.mark.parametrize("holder", HOLDERS.values(), ids=HOLDERS)
@@ -224,7 +224,7 @@ def test_a_class_may_refer_to_itself() -> None:
     holder: list[Any] = [Local(0.1)]
     holder.append(holder[0])
     assert key(Local(0.1)) == key(Local(0.1))
-    assert code_digest.of(holder, None).reliable
+    assert code_digest.code_of(holder, None).reliable
 
 
 # What user's code often holds; every one has the same name when it is made again.

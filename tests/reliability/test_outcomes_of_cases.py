@@ -17,7 +17,7 @@ from gradshape_bench.case import Case, Scale, Task
 from gradshape_bench.engines import EndedByCode, as_failure
 from gradshape_bench.options import EngineKind, Settings
 from gradshape_bench.protocols import Experiment, Lab, Measurement, Subject
-from gradshape_bench.record import Record, Status
+from gradshape_bench.records.record import Record, Status
 from gradshape_bench.session import BenchSession, SessionPart, Unmeasured
 from gradshape_bench.verdict import Threshold, Verdict, judge
 from tests.bench.sample import settings_in
@@ -92,7 +92,7 @@ class Rude(Attack):
 
 
 def case(deed: str, **fields: Any) -> Case:
-    return Case(TASK, Rude(deed), NoDefense(), Scale.SMOKE, (0,), **fields)
+    return Case(TASK, Rude(deed), NoDefense(), scale=Scale.SMOKE, seeds=(0,), **fields)
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def test_poison_that_is_no_number_is_refused_by_name(settings: Settings, tmp_pat
 def test_training_that_turns_nan_is_diverged_and_no_score(settings: Settings, tmp_path: Path) -> None:
     wild = Task("two_moons", Recipe("mlp1", SGD(1e30), batch_size=64, epochs=2))
     thresholds = (Threshold("rad", "<", 0.99), Threshold("rad", ">", -9))
-    of = Case(wild, LabelFlip(0.1), NoDefense(), Scale.SMOKE, (0, 1), thresholds)
+    of = Case(wild, LabelFlip(0.1), NoDefense(), scale=Scale.SMOKE, seeds=(0, 1), thresholds=thresholds)
     first = _alone(of, settings, tmp_path)
     assert (first.status, first.metrics, first.verdict) == (Status.DIVERGED, {}, None)
     assert "2 of 2 trainings diverged: logits were not finite after epoch" in str(first.reason)

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from gradshape_bench import plugin
-from gradshape_bench.pending import Pending
-from gradshape_bench.record import Status
+from gradshape_bench.records.pending import Pending
+from gradshape_bench.records.record import Status
 from gradshape_bench.reporter import STUBS, RecordReporter
 from gradshape_bench.session import SessionPart, blank_record
 from tests.bench.plugin.project import ROOT, SERVER, Project, Run
@@ -50,7 +50,7 @@ class Rude(Attack):
         return 1 / 0  # the user's line
 
 def matrix(*deeds):
-    return Matrix([MOONS], [Rude(deed) for deed in deeds], DEFENSES[:1], HOLDS)
+    return Matrix([MOONS], [Rude(deed) for deed in deeds], DEFENSES[:1], thresholds=HOLDS)
 
 @benchmark_cases(matrix("skip", "leave", "long", "divide", "well"))
 def test_rude(outcome):
@@ -70,15 +70,15 @@ def test_itself(outcome):
 """
 
 _UNSEEN = """
-@benchmark_cases(Matrix([MOONS], FLIPS[:1], DEFENSES[:1], HOLDS))
+@benchmark_cases(Matrix([MOONS], FLIPS[:1], DEFENSES[:1], thresholds=HOLDS))
 def test_unseen(outcome):
     pass
 """
 
 # A disk that takes no more once the first record is stored.
 _FULL = """
-import gradshape_bench.store
-from gradshape_bench.store import _write
+import gradshape_bench.records.store
+from gradshape_bench.records.store import _write
 
 def _full(file, text, written=[]):
     if written:
@@ -87,7 +87,7 @@ def _full(file, text, written=[]):
     _write(file, text)
 
 if "FULL" in os.environ:
-    gradshape_bench.store._write = _full
+    gradshape_bench.records.store._write = _full
 """
 
 EXPECTED = {

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from gradshape_bench.pending import Pending
-from gradshape_bench.record import Record, Status
+from gradshape_bench.records.pending import Pending
+from gradshape_bench.records.record import Record, Status
+from gradshape_bench.records.store import ResultsFile
 from gradshape_bench.reporter import RECORD_PROPERTY, RecordReporter
 from gradshape_bench.speed import speed_plugin
-from gradshape_bench.store import ResultsFile
 from tests.bench.sample import make, unmeasured
 
 RECORDS = [

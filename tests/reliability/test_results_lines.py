@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradshape_bench import __main__ as command
-from gradshape_bench.record import Record
+from gradshape_bench.records.record import Record
+from gradshape_bench.records.store import ResultsFile
 from gradshape_bench.report import leaderboard, ledger, page, tradeoff
-from gradshape_bench.store import ResultsFile
 from tests.bench.sample import aimed, make, odd
 
 GOOD = [make(attack=f"label_flip_{number}") for number in (1, 2, 3)]

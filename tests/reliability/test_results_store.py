@@ -14,8 +14,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from gradshape_bench.record import Record
-from gradshape_bench.store import ResultsFile, locked
+from gradshape_bench.records.record import Record
+from gradshape_bench.records.store import ResultsFile, locked
 from tests.bench.sample import make
 
 CASES = [make(attack=f"label_flip_{number}", thresholds=()) for number in range(4)]
@@ -104,8 +104,8 @@ _SESSION = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from gradshape_bench.record import Record
-from gradshape_bench.store import ResultsFile
+from gradshape_bench.records.record import Record
+from gradshape_bench.records.store import ResultsFile
 store, record, session = ResultsFile(Path(sys.argv[1])), Record.from_json(sys.argv[2]), sys.argv[3]
 for turn in range(30):
     store.append(replace(record, case=f"{session}{turn % 10}", seconds=float(turn)))

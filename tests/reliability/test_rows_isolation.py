@@ -87,7 +87,7 @@ def things_of(attack: Attack) -> list[Any]:
         """Holds on to what the attack must not find."""
         assert secret
 
-    Craft(DATA, "cpu", attack, RECIPE, 0, networks=networks).do(beat)
+    Craft(DATA, "cpu", attack, recipe=RECIPE, seed=0, networks=networks).do(beat)
     [things] = found
     return list(things)
 
@@ -136,7 +136,7 @@ def test_it_runs_in_a_thread_of_its_own_that_ends() -> None:
 def test_engines_leave_nothing_within_reach(kind: str) -> None:
     engine = KINDS[kind]()
     try:
-        [poison] = results(engine, Craft(DATA, "cpu", Counts(), RECIPE, 0))
+        [poison] = results(engine, Craft(DATA, "cpu", Counts(), recipe=RECIPE, seed=0))
     finally:
         engine.close()
     # The train rows and their labels.

@@ -85,7 +85,7 @@ class VandalFilter(Defense):
 
     assumptions: ClassVar[Assumptions] = replace(FILTER, knows_clean=True, source="test")
 
-    def label(self, recipe: AnyRecipe) -> str:
+    def label_for(self, recipe: AnyRecipe) -> str:
         return f"vandal_{self.deed}_{self.clean}"
 
     def keep(self, train: Suspect, *, generator: torch.Generator) -> Tensor | None:

@@ -32,7 +32,7 @@ class Keeps(Defense):
 
     assumptions: ClassVar[Assumptions] = replace(FILTER, source="test")
 
-    def label(self, recipe: AnyRecipe) -> str:
+    def label_for(self, recipe: AnyRecipe) -> str:
         return self.name
 
     def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:
@@ -152,7 +152,7 @@ BROKEN: list[tuple[Defense, str, str]] = [
 def test_a_broken_promise_is_named_with_the_value(defense: Defense, promise: str, value: str) -> None:
     found = broken_by(defense_checks(defense))
     assert value in found[promise]
-    assert defense.label(RECIPE) in found[promise]
+    assert defense.label_for(RECIPE) in found[promise]
 
 
 def test_no_promise_is_vacuous() -> None:

@@ -1,14 +1,15 @@
 """What a result consists of: plain values, for JSON, and tensors by name."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from torch import Tensor
 
 from gradshape.attacks import Aims, PoisonSet
 from gradshape.training import Layers, OptimizerState, SubsetGradients, TrainingResult
 
-Result = PoisonSet | TrainingResult | Tensor
+R = TypeVar("R")
 Meta = dict[str, Any]
 Tensors = dict[str, Tensor]
 
@@ -23,44 +24,40 @@ def encode(result: object) -> tuple[Meta, Tensors]:
     Raises:
         TypeError: it is neither a poison set, nor a training's result, nor a mask.
     """
-    if isinstance(result, PoisonSet):
-        tensors = {name: getattr(result, name) for name in _ROWS}
-        if result.aims is not None:
-            tensors |= _named("aims", vars(result.aims))
-        # A number of NumPy's is none to JSON.
-        notes = {name: value if isinstance(value, int) else float(value) for name, value in result.notes.items()}
-        return {"kind": "poison", "notes": notes, "aims": result.aims is not None}, tensors
-    if isinstance(result, TrainingResult):
-        return _encode_training(result)
-    if isinstance(result, Tensor):
-        return {"kind": "mask"}, {"mask": result}
+    for name, kind in _KINDS.items():
+        if isinstance(result, kind.type):
+            meta, tensors = kind.encode(result)
+            return {"kind": name, **meta}, tensors
     raise TypeError(f"cannot store a {type(result).__name__}: expected a PoisonSet, a TrainingResult or a mask")
 
 
-def decode(meta: Meta, tensors: Tensors) -> Result:
+def decode(meta: Meta, tensors: Tensors) -> object:
     """Put together what :func:`encode` took apart.
 
     Raises:
         Exception: ``meta`` and ``tensors`` are no such result; it may be of any kind.
     """
     kind = meta.pop("kind")
+    if kind not in _KINDS:
+        raise ValueError(f"unknown kind of entry {kind!r}: expected {', '.join(_KINDS)}")
     left = dict(tensors)
-    result: Result
-    if kind == "poison":
-        result = _decode_poison(meta, left)
-    elif kind == "training":
-        result = _decode_training(meta, left)
-    elif kind == "mask":
-        result = left.pop("mask")
-    else:
-        raise ValueError(f"unknown kind of entry {kind!r}: expected poison, training or mask")
+    result = _KINDS[kind].decode(meta, left)
     if meta or left:
         raise ValueError(f"{', '.join(sorted([*meta, *left]))} belongs to no {kind}")
     return result
 
 
+def _encode_poison(poison: PoisonSet) -> tuple[Meta, Tensors]:
+    tensors = {name: getattr(poison, name) for name in _ROWS}
+    if poison.aims is not None:
+        tensors |= _named("aims", vars(poison.aims))
+    # A number of NumPy's is none to JSON.
+    notes = {name: value if isinstance(value, int) else float(value) for name, value in poison.notes.items()}
+    return {"notes": notes, "aims": poison.aims is not None}, tensors
+
+
 def _encode_training(result: TrainingResult) -> tuple[Meta, Tensors]:
-    meta: Meta = {"kind": "training", "diverged": result.diverged, "mse": result.mse, "gradients": None}
+    meta: Meta = {"diverged": result.diverged, "mse": result.mse, "gradients": None}
     tensors = {"accuracy": result.accuracy}
     if result.predictions is not None:
         tensors["predictions"] = result.predictions
@@ -154,3 +151,20 @@ def _number(name: str, value: object) -> float:
     if not isinstance(value, int | float):
         raise TypeError(f"{name}={value!r}: expected a number")
     return value
+
+
+@dataclass(frozen=True)
+class _Kind(Generic[R]):
+    """How results of one type are taken apart and put together; the latter takes what it uses out of its arguments."""
+
+    type: type[R]
+    encode: Callable[[R], tuple[Meta, Tensors]]
+    decode: Callable[[Meta, Tensors], R]
+
+
+# By the name that an entry has for it. What the jobs of a new type give needs a row here to be kept.
+_KINDS: Mapping[str, _Kind[Any]] = {
+    "poison": _Kind(PoisonSet, _encode_poison, _decode_poison),
+    "training": _Kind(TrainingResult, _encode_training, _decode_training),
+    "mask": _Kind(Tensor, lambda mask: ({}, {"mask": mask}), lambda _, tensors: tensors.pop("mask")),
+}

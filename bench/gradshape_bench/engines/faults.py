@@ -3,8 +3,7 @@
 import signal
 from collections.abc import Sequence
 
-from gradshape.training import Recipe
-from gradshape_bench.jobs import AnyJob, Craft, Filter, Train
+from gradshape_bench.jobs import AnyJob
 
 
 class JobLost(RuntimeError):
@@ -21,21 +20,9 @@ class TimedOut(JobLost):
 
 def asked_for(jobs: Sequence[AnyJob]) -> str:
     """Say what jobs that are done together were asked for, in one phrase."""
-    first = jobs[0]
-    match first:
-        case Craft():
-            what = f"crafting {first.attack.label}"
-        case Filter():
-            what = f"filtering by {type(first.defense).__name__}"
-        case Train():
-            shaper = first.recipe.shaper.label if isinstance(first.recipe, Recipe) else ""
-            what = f"training {first.recipe.model}{f' with {shaper}' if shaper else ''}"
-        case _:
-            what = type(first).__name__
-    others = len(jobs) - 1
+    first, others = jobs[0], len(jobs) - 1
     beside = f" and {others} other{'s' if others > 1 else ''}" if others else ""
-    seed = getattr(first, "seed", None)
-    return f"{what}{'' if seed is None else f' (seed {seed})'} on {first.dataset.name}{beside}"
+    return f"{first.description} on {first.dataset.name}{beside}"
 
 
 def timed_out(jobs: Sequence[AnyJob], limit: float) -> TimedOut:

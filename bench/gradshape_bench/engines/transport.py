@@ -6,7 +6,7 @@ Nothing is unpickled anywhere else, and here only what a process of the same run
 import io
 import pickle
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
@@ -20,35 +20,40 @@ from gradshape import learners, models
 from gradshape.data import Dataset
 from gradshape_bench import blame
 from gradshape_bench.engines.base import Failed, JobOutcome
+from gradshape_bench.job_names.source_files import find_spec
 from gradshape_bench.jobs import AnyJob, JobProgress
 from gradshape_bench.plain_text import message_of
-from gradshape_bench.source_files import find_spec
 
 
 @dataclass(eq=False)
 class Sender:
-    """Packs values for one worker process; a data set is sent once.
+    """Packs values for one worker process; a data set is sent once, as long as every value has to do with it.
 
     Attributes:
-        known: fingerprints of the data sets that the worker has already.
+        known: fingerprints of the data sets that the worker has: those of the last value.
     """
 
-    known: set[str] = field(default_factory=set)
+    known: Collection[str] = ()
 
     def pack(self, value: Any) -> bytes:
         """Pack ``value``, and the user's registered models and estimators, which a recipe in it may name."""
-        buffer = io.BytesIO()
-        pickler = _Pickler(buffer, self.known)
-        pickler.dump((models.registered(), learners.registered(), value))
-        self.known |= pickler.sent
-        return buffer.getvalue()
+        packed, datasets = _packed((models.registered(), learners.registered(), value))
+        new = {
+            name: {each.name: getattr(dataset, each.name) for each in fields(dataset)}
+            for name, dataset in datasets.items()
+            if name not in self.known
+        }
+        # What the worker is to forget, it forgets before it reads the rows of others.
+        message = b"".join([_packed(list(datasets))[0], _packed(new)[0], packed])
+        self.known = set(datasets)
+        return message
 
 
 def unsendable(job: AnyJob) -> Exception | None:
     """Return the error that keeps a job from being sent, whatever is sent with it; ``None`` if there is none."""
     try:
         # Without its data set, which is large.
-        Sender({job.dataset.fingerprint}).pack(job)
+        Sender([job.dataset.fingerprint]).pack(job)
     except Exception as error:
         return error
     return None
@@ -56,33 +61,44 @@ def unsendable(job: AnyJob) -> Exception | None:
 
 @dataclass(eq=False)
 class Receiver:
-    """Unpacks, in another process, what a :class:`Sender` packed."""
+    """Unpacks, in another process, what a :class:`Sender` packed.
+
+    Attributes:
+        datasets: the data sets of the last value, by fingerprint.
+    """
 
     datasets: dict[str, Dataset] = field(default_factory=dict)
 
     def unpack(self, packed: bytes) -> Any:
         """Return the value, after registering the models and estimators that came with it."""
-        builders, factories, value = _Unpickler(io.BytesIO(packed), self.datasets).load()
+        file = io.BytesIO(packed)
+        mentioned = pickle.load(file)
+        self.datasets = {name: dataset for name, dataset in self.datasets.items() if name in mentioned}
+        self.datasets |= {name: Dataset(**rows) for name, rows in pickle.load(file).items()}
+        builders, factories, value = _Unpickler(file, self.datasets).load()
         models.restore(builders)
         learners.restore(factories)
         return value
 
 
-class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    def __init__(self, file: io.BytesIO, known: set[str]) -> None:
-        super().__init__(file)
-        self.known = known
-        self.sent: set[str] = set()
+def _packed(value: Any) -> tuple[bytes, Mapping[str, Dataset]]:
+    """Return ``value``, in which data sets are named by their fingerprints, and these data sets."""
+    buffer = io.BytesIO()
+    pickler = _Pickler(buffer)
+    pickler.dump(value)
+    return buffer.getvalue(), pickler.datasets
 
-    def persistent_id(self, value: Any) -> Any:
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file)
+        self.datasets: dict[str, Dataset] = {}
+
+    def persistent_id(self, value: Any) -> str | None:
         if not isinstance(value, Dataset):
             return None
-        # The rows are sent with the first mention of a data set only.
-        name = value.fingerprint
-        if name in self.known or name in self.sent:
-            return name, None
-        self.sent.add(name)
-        return name, {each.name: getattr(value, each.name) for each in fields(value)}
+        self.datasets[value.fingerprint] = value
+        return value.fingerprint
 
     def reducer_override(self, value: Any) -> Any:
         if isinstance(value, type | FunctionType) and not _found_by_name(value.__module__):
@@ -118,10 +134,7 @@ class _Unpickler(pickle.Unpickler):
         self.datasets = datasets
 
     def persistent_load(self, name: Any) -> Dataset:
-        fingerprint, rows = name
-        if rows is not None:
-            self.datasets[fingerprint] = Dataset(**rows)
-        return self.datasets[fingerprint]
+        return self.datasets[name]
 
 
 @dataclass(frozen=True)

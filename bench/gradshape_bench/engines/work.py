@@ -9,10 +9,9 @@ from typing import TypeVar
 import torch
 from threadpoolctl import threadpool_limits
 
-from gradshape.training import train_stacks
 from gradshape_bench.engines.base import Bundle, Done, Failed, JobOutcome, as_failure
 from gradshape_bench.engines.faults import Crashed, asked_for, out_of_memory, timed_out
-from gradshape_bench.jobs import AnyJob, Finished, Heartbeat, JobProgress, Train
+from gradshape_bench.jobs import AnyJob, Heartbeat, JobProgress
 from gradshape_bench.plain_text import message_of
 
 J = TypeVar("J")
@@ -30,21 +29,21 @@ def perform(bundle: Bundle, *, max_memory: int, heartbeat: Heartbeat, limit: flo
     """Do the jobs of a bundle, and yield each with its outcome as it ends.
 
     Args:
-        bundle: the jobs; trainings are done as stacks.
+        bundle: the jobs. Those that are stackable are of one type, and are done together.
         max_memory: bytes that a stack may take, approximately.
         heartbeat: called after every epoch of a stack and every step of an attack.
         limit: seconds after which a job is ended at its next heartbeat; ``None`` for no limit. A filter has none. A
             stack that takes longer is halved and begun again, so that no training is ended for what runs beside it.
     """
     for job in bundle:
-        if not isinstance(job, Train):
+        if not job.stackable:
             yield job, _attempt(job, heartbeat, limit)
-    yield from _train([job for job in bundle if isinstance(job, Train)], max_memory, heartbeat, limit)
+    yield from _together([job for job in bundle if job.stackable], max_memory, heartbeat, limit)
 
 
 def under_way(left: Bundle) -> Bundle:
     """Return the jobs that :func:`perform` is at while these are left of a bundle."""
-    return next(([job] for job in left if not isinstance(job, Train)), left)
+    return next(([job] for job in left if not job.stackable), left)
 
 
 def _attempt(job: AnyJob, heartbeat: Heartbeat, limit: float | None) -> JobOutcome:
@@ -83,27 +82,16 @@ class _Clock:
         self._heartbeat(progress)
 
 
-def _train(jobs: Sequence[Train], max_memory: int, heartbeat: Heartbeat, limit: float | None) -> Iterator[Done]:
+def _together(jobs: Bundle, max_memory: int, heartbeat: Heartbeat, limit: float | None) -> Iterator[Done]:
     if not jobs:
         return
     left = dict.fromkeys(jobs)
     clock = _Clock(heartbeat, limit)
-    began = time.perf_counter()
     try:
-        for members, results in train_stacks(
-            jobs[0].dataset,
-            [job.victim for job in jobs],
-            device=jobs[0].device,
-            max_memory=max_memory,
-            keep_states=any(job.keep_states for job in jobs),
-            progress=clock.beat,
-        ):
-            share = (time.perf_counter() - began) / len(members)
-            for index, result in zip(members, results, strict=True):
-                del left[jobs[index]]
-                yield jobs[index], Finished(result, share)
+        for job, finished in type(jobs[0]).do_together(jobs, max_memory=max_memory, heartbeat=clock.beat):
+            del left[job]
+            yield job, finished
             clock.restart()
-            began = time.perf_counter()
     except (Stopped, KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as error:
@@ -115,7 +103,7 @@ def _train(jobs: Sequence[Train], max_memory: int, heartbeat: Heartbeat, limit: 
         return
     # One of them is at fault: halve the stack until it is alone.
     for part in halves(rest):
-        yield from _train(part, max_memory, heartbeat, limit)
+        yield from _together(part, max_memory, heartbeat, limit)
 
 
 def halves(jobs: Sequence[J]) -> tuple[Sequence[J], Sequence[J]]:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 
 from gradshape_bench.engines.allocator import keep_freed_memory
-from gradshape_bench.engines.base import Failed
+from gradshape_bench.engines.base import Bundle, Failed
 from gradshape_bench.engines.orphans import end_with_parent
 from gradshape_bench.engines.transport import Begun, Receiver, pack_message
 from gradshape_bench.engines.work import one_thread, perform
@@ -50,14 +50,22 @@ def serve(connection: Connection, max_memory: int) -> None:
                 connection.send_bytes(pack_message(-1, Failed(error)))
                 continue
             restore_tf32(settings)
-            told = 0.0
+            # The rows in the message and in the jobs would lie in memory beside those of the next bundle.
+            del packed
+            _answer(connection, bundle, max_memory)
+            del bundle
 
-            def beat(progress: JobProgress) -> None:
-                nonlocal told
-                if time.monotonic() - told > _INTERVAL:
-                    told = time.monotonic()
-                    connection.send_bytes(pack_message(-1, progress))
 
-            places = {id(job): place for place, job in enumerate(bundle)}
-            for job, became in perform(bundle, max_memory=max_memory, heartbeat=beat):
-                connection.send_bytes(pack_message(places[id(job)], became))
+def _answer(connection: Connection, bundle: Bundle, max_memory: int) -> None:
+    """Do the jobs of a bundle, and send the outcome of each as it ends, and in between how far they are."""
+    told = 0.0
+
+    def beat(progress: JobProgress) -> None:
+        nonlocal told
+        if time.monotonic() - told > _INTERVAL:
+            told = time.monotonic()
+            connection.send_bytes(pack_message(-1, progress))
+
+    places = {id(job): place for place, job in enumerate(bundle)}
+    for job, became in perform(bundle, max_memory=max_memory, heartbeat=beat):
+        connection.send_bytes(pack_message(places[id(job)], became))

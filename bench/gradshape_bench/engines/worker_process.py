@@ -135,6 +135,8 @@ class WorkerProcess:
         while (packed := self._outbox.get()) is not None:
             with suppress(OSError):
                 self._connection.send_bytes(packed)
+            # There may be rows in it.
+            del packed
 
 
 def end(workers: Sequence[WorkerProcess], *, kindly: bool) -> None:

@@ -9,19 +9,19 @@ from gradshape_bench.protocols.backdoor import Backdoor
 from gradshape_bench.protocols.base import Experiment, Measurement, Part, Subject
 from gradshape_bench.protocols.boundary import DecisionBoundary
 from gradshape_bench.protocols.clusters import Clusters
-from gradshape_bench.protocols.counted import Counted
 from gradshape_bench.protocols.from_scratch import CertificateContradicted, FromScratch
 from gradshape_bench.protocols.gradients import GradientDifferences
 from gradshape_bench.protocols.groups import Group, Results, Trainings
 from gradshape_bench.protocols.lab import Lab, Protocol, experiment
-from gradshape_bench.protocols.meanings import meaning
-from gradshape_bench.protocols.multi_poison import MultiPoison
-from gradshape_bench.protocols.one_shot import OneShot
-from gradshape_bench.protocols.one_shot_gradients import OneShotGradients
+from gradshape_bench.protocols.label_meanings import meaning
 from gradshape_bench.protocols.retrain import Retrain
-from gradshape_bench.protocols.single_targets import PAPERS_START
+from gradshape_bench.protocols.single_targets.base import PAPERS_START
+from gradshape_bench.protocols.single_targets.counted_epochs import Counted
+from gradshape_bench.protocols.single_targets.multi_poison import MultiPoison
+from gradshape_bench.protocols.single_targets.one_shot import OneShot
+from gradshape_bench.protocols.single_targets.one_shot_gradients import OneShotGradients
+from gradshape_bench.protocols.single_targets.targeted import Targeted
 from gradshape_bench.protocols.start import By, Retrained, Scratch
-from gradshape_bench.protocols.targeted import Targeted
 from gradshape_bench.protocols.utility import Utility
 
 __all__ = [

@@ -1,6 +1,5 @@
 """Poison that opens a back door: what a model makes of test rows that carry the attack's trigger."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -11,10 +10,9 @@ from gradshape.data import Dataset, Split
 from gradshape.training import TrainingResult
 from gradshape_bench.protocols.accuracy import Accuracy
 from gradshape_bench.protocols.base import Experiment, Subject
-from gradshape_bench.protocols.base_models import base_models
 from gradshape_bench.protocols.lab import Lab
 from gradshape_bench.protocols.snapshot import snapshot
-from gradshape_bench.protocols.start import Base, Retrained, Scratch
+from gradshape_bench.protocols.start import Retrained, Scratch
 
 
 @dataclass(frozen=True)
@@ -56,19 +54,12 @@ class Backdoor:
             ValueError: the attack has no trigger or adds no poison, no test row can carry the trigger, or an estimator
                 is to be trained further.
         """
-        recipe = case.recipe
-        if isinstance(self.start, Retrained):
-            first, recipe = self.start.recipes(case, self.label)
+        _, recipe = self.start.recipes(case, self.label)
         lab.check_poison(self.label)
         triggered, claimed = _triggered(case.attack, lab.dataset, self.label)
         watch = [self._watched(triggered, seed) for seed in case.seeds]
-        crafting = lab.craft(case.attack, recipe)
-        bases: list[Base] | None = None
-        if isinstance(self.start, Retrained):
-            bases, poisons = yield from base_models(lab, first, crafting, remember=self.start.remembers)
-            vanilla: Sequence[TrainingResult] = [base.vanilla for base in bases]
-        else:
-            vanilla, poisons = yield from lab.ask(lab.train_unfiltered(case.vanilla), crafting)
+        begun = yield from self.start.begin(lab, lab.craft(case.attack, recipe), clean=case.vanilla)
+        poisons, bases = begun.beside, begun.bases
         clean, poisoned = yield from lab.ask(
             lab.train(recipe, bases=bases, watch=watch), lab.train(recipe, poisons, bases=bases, watch=watch)
         )
@@ -81,7 +72,7 @@ class Backdoor:
 
         return lab.comparison(
             self.accuracy.estimates(rates),
-            vanilla=vanilla,
+            vanilla=begun.clean,
             clean=clean,
             poisoned=poisoned,
             poisons=poisons,
@@ -89,7 +80,7 @@ class Backdoor:
             accuracy=self.accuracy,
             triggered_rows=[len(rows) for rows in watch],
             example=snapshot(poisons[0]),
-            **({} if bases is None else {"clean_epochs": first.epochs}),
+            **begun.details,
         )
 
     def _watched(self, triggered: Split, seed: int) -> Split:

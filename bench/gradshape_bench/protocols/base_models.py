@@ -1,38 +1,48 @@
-"""Training base models on clean data, for what follows to go on from."""
+"""Base models, which are trained on clean data for what follows to go on from, and the recipes that train them."""
 
-from collections.abc import Sequence
-from typing import TypeVar
+from dataclasses import dataclass
 
-from gradshape.data import Split
-from gradshape.training import Recipe
-from gradshape_bench.protocols.base import Part
-from gradshape_bench.protocols.groups import Group, Results
-from gradshape_bench.protocols.lab import Lab
-from gradshape_bench.protocols.start import Base, best_of
-
-R = TypeVar("R")
+from gradshape.training import AnyRecipe, Recipe, TrainedModel, TrainingResult
 
 
-def base_models(
-    lab: Lab, recipe: Recipe, beside: Group[R], *, remember: bool, watch: Sequence[Split] | None = None
-) -> Part[tuple[list[Base], Results[R]]]:
-    """Train a vanilla model and a base model for each seed, in one round with other jobs.
+@dataclass(frozen=True, eq=False)
+class Base:
+    """A base model of one seed.
+
+    Attributes:
+        seed: of the case.
+        vanilla: a model trained by the vanilla recipe: what the defended base is compared with.
+        result: the base's training. Its best optimizer's state is there if the second training is to remember it.
+        model: its best state, with the recipe that it was trained by.
+    """
+
+    seed: int
+    vanilla: TrainingResult
+    result: TrainingResult
+    model: TrainedModel
+
+    @property
+    def accuracy(self) -> float:
+        """The test accuracy of the best state, from which training goes on."""
+        return self.result.best_accuracy
+
+
+def best_of(recipe: Recipe, result: TrainingResult) -> TrainedModel:
+    """Return the model after the epoch with the best test accuracy."""
+    assert result.best is not None
+    return TrainedModel(recipe, result.best)
+
+
+def by_gradients(recipe: AnyRecipe, what: str) -> Recipe:
+    """Return ``recipe`` if it is trained by gradient steps.
 
     Args:
-        lab: of the experiment.
-        recipe: of the base models.
-        beside: jobs of the experiment that need no base.
-        remember: whether what the optimizer remembers is kept for what goes on from the base models.
-        watch: of each seed, test rows that its base model predicts.
+        recipe: of a case.
+        what: what needs one, for the message.
 
-    Returns:
-        The base models, one a seed, and the results of ``beside``.
+    Raises:
+        ValueError: it is fitted by an estimator.
     """
-    bases = lab.train_unfiltered(recipe, watch=watch, keep_states=True, keep_optimizer=remember)
-    # Where the base is vanilla it is its own reference.
-    plain = Group([]) if recipe == lab.case.vanilla else lab.train_unfiltered(lab.case.vanilla)
-    results, vanilla, others = yield from lab.ask(bases, plain, beside)
-    return [
-        Base(seed, undefended, result, best_of(recipe, result))
-        for seed, result, undefended in zip(lab.case.seeds, results, vanilla or results, strict=True)
-    ], others
+    if not isinstance(recipe, Recipe):
+        raise ValueError(f"{recipe.model!r} is fitted by an estimator: {what} needs a recipe with gradients")
+    return recipe

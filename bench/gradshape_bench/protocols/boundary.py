@@ -12,11 +12,11 @@ from gradshape.analysis import Regions, classifier, decision_regions
 from gradshape.data import Dataset, Split
 from gradshape.metrics import mean_over_seeds
 from gradshape.training import Recipe, TrainingResult
-from gradshape_bench.protocols import effects
+from gradshape_bench.protocols import effect_metrics
 from gradshape_bench.protocols.accuracy import Accuracy
 from gradshape_bench.protocols.base import Experiment, Subject
+from gradshape_bench.protocols.base_models import by_gradients
 from gradshape_bench.protocols.lab import Lab
-from gradshape_bench.protocols.start import by_gradients
 
 # Of the training rows, as many as a picture can show.
 _POINTS = 1000
@@ -66,7 +66,7 @@ class DecisionBoundary:
         trained = yield from lab.ask(
             lab.train_unfiltered(recipes[0], keep_states=True), lab.train(recipes[1], keep_states=True)
         )
-        metrics = self.accuracy.estimates(partial(effects.of_defense, *trained))
+        metrics = self.accuracy.estimates(partial(effect_metrics.utility_metrics, *trained))
         vanilla, defended = (
             [self._regions(recipe, result, dataset) for result in results]
             for recipe, results in zip(recipes, trained, strict=True)

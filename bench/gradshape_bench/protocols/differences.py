@@ -47,7 +47,7 @@ def series_of(result: TrainingResult, *, layers: Layers, weighting: Weighting, b
 
 def summary(series: Mapping[str, Series]) -> dict[str, float | None]:
     """Return one training's means over the epochs, its first and last values, and the spread in between."""
-    values = {name: mean_over_epochs(of_epochs) for name, of_epochs in series.items()}
+    values = {name: mean_over_epochs(epochs) for name, epochs in series.items()}
     for name in ("magnitude_ratio", "cosine_similarity"):
         values[f"{name}_first_epoch"] = series[name][0]
         values[f"{name}_last_epoch"] = series[name][-1]
@@ -55,27 +55,27 @@ def summary(series: Mapping[str, Series]) -> dict[str, float | None]:
     return values
 
 
-def metrics(of_seeds: Sequence[Sequence[Mapping[str, Series]]]) -> dict[str, Estimate]:
+def metrics(by_seed: Sequence[Sequence[Mapping[str, Series]]]) -> dict[str, Estimate]:
     """Return means over the seeds of the :func:`summary` of their trainings; what no seed knows is left out.
 
     Args:
-        of_seeds: for each seed the :func:`series_of` its trainings, which count alike.
+        by_seed: for each seed the :func:`series_of` its trainings, which count alike.
     """
-    found = [_means([summary(series) for series in trainings]) for trainings in of_seeds]
+    found = [_means([summary(series) for series in trainings]) for trainings in by_seed]
     names = dict.fromkeys(name for values in found for name in values)
     known = {name: [value for values in found if (value := values.get(name)) is not None] for name in names}
     return {name: mean_over_seeds(values) for name, values in known.items() if values}
 
 
-def curves(of_seeds: Sequence[Sequence[Mapping[str, Series]]]) -> dict[str, dict[str, list[float | None]]]:
+def curves(by_seed: Sequence[Sequence[Mapping[str, Series]]]) -> dict[str, dict[str, list[float | None]]]:
     """Return mean and interval over the seeds, by metric and epoch, to 6 digits; ``None`` where nothing is known.
 
     Args:
-        of_seeds: as for :func:`metrics`.
+        by_seed: as for :func:`metrics`.
     """
-    names = dict.fromkeys(name for trainings in of_seeds for series in trainings for name in series)
+    names = dict.fromkeys(name for trainings in by_seed for series in trainings for name in series)
     return {
-        name: _curve([_mean_curve([series[name] for series in each]) for each in of_seeds if each]) for name in names
+        name: _curve([_mean_curve([series[name] for series in each]) for each in by_seed if each]) for name in names
     }
 
 
@@ -88,9 +88,9 @@ def _mean_curve(trainings: Sequence[Series]) -> Series:
     return [mean_over_epochs(values) for values in zip(*trainings, strict=True)]
 
 
-def _curve(of_seeds: Sequence[Series]) -> dict[str, list[float | None]]:
+def _curve(by_seed: Sequence[Series]) -> dict[str, list[float | None]]:
     curve: dict[str, list[float | None]] = {"value": [], "low": [], "high": []}
-    for values in zip(*of_seeds, strict=True):
+    for values in zip(*by_seed, strict=True):
         known = [value for value in values if value is not None]
         estimate = mean_over_seeds(known) if known else None
         for name, points in curve.items():

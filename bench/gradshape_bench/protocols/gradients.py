@@ -1,18 +1,18 @@
 """Train on clean data and poison together, and compare the gradients of the two, epoch by epoch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 
 from gradshape.analysis import stationary_ratio
 from gradshape.metrics import Estimate, mean_over_seeds
 from gradshape.training import GradientProbe, Layers, TrainingResult, Weighting
-from gradshape_bench.protocols import differences, effects
+from gradshape_bench.protocols import differences, effect_metrics
 from gradshape_bench.protocols.accuracy import Accuracy
 from gradshape_bench.protocols.base import Experiment, Subject
-from gradshape_bench.protocols.base_models import base_models
+from gradshape_bench.protocols.base_models import by_gradients
 from gradshape_bench.protocols.lab import Lab
 from gradshape_bench.protocols.snapshot import snapshot
-from gradshape_bench.protocols.start import Base, Retrained, Scratch
+from gradshape_bench.protocols.start import Retrained, Scratch
 
 _WEIGHTINGS = {Weighting.BATCH: "", Weighting.SAMPLE: "_by_sample", Weighting.SHARED: "_by_shared_batch"}
 
@@ -34,6 +34,7 @@ class GradientDifferences:
     """
 
     start: Scratch | Retrained = field(default=Scratch())
+    _: KW_ONLY
     layers: Layers = Layers.LAST
     weighting: Weighting = Weighting.BATCH
     bias: bool = False
@@ -50,22 +51,17 @@ class GradientDifferences:
         Raises:
             ValueError: the case has no attack or a recipe without gradients.
         """
-        before, recipe = self.start.recipes(case, self.label)
+        before, recipe = (by_gradients(each, self.label) for each in self.start.recipes(case, self.label))
         lab.check_poison(self.label)
-        crafting = lab.craft(case.attack, recipe)
-        bases: list[Base] | None = None
-        if isinstance(self.start, Retrained):
-            bases, poisons = yield from base_models(lab, before, crafting, remember=self.start.remembers)
-            clean: Sequence[TrainingResult] = [base.result for base in bases]
-        else:
-            clean, poisons = yield from lab.ask(lab.train_unfiltered(before), crafting)
-        poisoned = yield from lab.ask(lab.train(recipe, poisons, bases=bases, probe=GradientProbe(self.layers)))
-        of_seeds = [
+        begun = yield from self.start.begin(lab, lab.craft(case.attack, recipe), clean=before)
+        poisons = begun.beside
+        poisoned = yield from lab.ask(lab.train(recipe, poisons, bases=begun.bases, probe=GradientProbe(self.layers)))
+        by_seed = [
             [differences.series_of(result, layers=self.layers, weighting=self.weighting, bias=self.bias)]
             for result in poisoned
         ]
         return lab.measurement(
-            differences.metrics(of_seeds) | _accuracies(clean, poisoned),
+            differences.metrics(by_seed) | _accuracies(begun.clean, poisoned),
             recipe=recipe,
             poisons=poisons,
             poisoned=poisoned,
@@ -75,11 +71,11 @@ class GradientDifferences:
             weighting=self.weighting.value,
             stationary_ratio=round(stationary_ratio(len(lab.dataset.train), len(poisons[0])), 6),
             example=snapshot(poisons[0]),
-            series=differences.curves(of_seeds),
+            series=differences.curves(by_seed),
         )
 
 
 def _accuracies(clean: Sequence[TrainingResult], poisoned: Sequence[TrainingResult]) -> dict[str, Estimate]:
     before, after = Accuracy.BEST.of_each(clean), Accuracy.BEST.of_each(poisoned)
-    values = {"rad": effects.drops(before, after), "accuracy_clean": before, "accuracy_poisoned": after}
+    values = {"rad": effect_metrics.drops(before, after), "accuracy_clean": before, "accuracy_poisoned": after}
     return {name: mean_over_seeds(per_seed) for name, per_seed in values.items()}

@@ -12,14 +12,14 @@ from torch import Tensor
 from gradshape.attacks import Attack, PoisonSet
 from gradshape.data import Dataset, Split
 from gradshape.metrics import Estimate
-from gradshape.training import AnyRecipe, GradientProbe, Recipe, TrainedModel, TrainingResult
+from gradshape.training import AnyRecipe, GradientProbe, Recipe, Scoring, TrainedModel, TrainingResult
 from gradshape_bench.jobs import AnyJob, Craft, Filter, Train
-from gradshape_bench.protocols import effects
+from gradshape_bench.protocols import effect_metrics
 from gradshape_bench.protocols.accuracy import Accuracy
 from gradshape_bench.protocols.base import Experiment, Measurement, Part, Subject
+from gradshape_bench.protocols.base_models import Base
 from gradshape_bench.protocols.groups import Group, Results, Trainings
 from gradshape_bench.protocols.on_copies import on_copies
-from gradshape_bench.protocols.start import Base
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -60,12 +60,16 @@ class Lab:
         return Group(
             [
                 Craft.against(
-                    *(self.dataset, self.device, attack, recipe, seed),
+                    self.dataset,
+                    self.device,
+                    attack,
+                    recipe=recipe,
+                    seed=seed,
                     target=target,
                     intended=classes,
-                    networks=of or (),
+                    networks=trained or (),
                 )
-                for seed, target, classes, of in known
+                for seed, target, classes, trained in known
             ]
         )
 
@@ -73,13 +77,14 @@ class Lab:
         self,
         recipe: AnyRecipe,
         *,
+        seeds: Sequence[int] | None = None,
         watch: Sequence[Split] | None = None,
         keep_states: bool = False,
         keep_optimizer: bool = False,
     ) -> Trainings:
         """Train on all clean rows, whatever the defence would filter; arguments as for :meth:`train`."""
-        jobs = self.train(recipe, watch=watch, keep_states=keep_states, keep_optimizer=keep_optimizer).jobs
-        return Trainings(jobs)
+        trainings = self.train(recipe, seeds=seeds, watch=watch, keep_states=keep_states, keep_optimizer=keep_optimizer)
+        return Trainings(trainings.jobs)
 
     def train(
         self,
@@ -90,6 +95,9 @@ class Lab:
         bases: Sequence[Base] | None = None,
         watch: Sequence[Split] | None = None,
         targets: Sequence[Split] | None = None,
+        order_seeds: Sequence[int] | None = None,
+        intended: Sequence[Tensor | None] | None = None,
+        scoring: Sequence[Scoring] | None = None,
         probe: GradientProbe | None = None,
         keep_states: bool = False,
         keep_optimizer: bool = False,
@@ -103,36 +111,47 @@ class Lab:
             bases: what each job goes on from; without them, fresh weights.
             watch: test rows that each job predicts.
             targets: what the attacker is after in each job, for defences that know it.
+            order_seeds: what the order of the clean rows in each job is drawn by; without them, its seed.
+            intended: classes of the watched rows that end each job; ``None`` for a job that nothing ends.
+            scoring: after which epochs each job scores its test rows; without it, after every one.
             probe: what is measured of the gradients.
             keep_states, keep_optimizer: whether the results have parameters, and what the optimizer remembers.
         """
         seeds = self.case.seeds if seeds is None else seeds
         n = len(seeds)
-        known = zip(seeds, _each(poisons, n), _each(bases, n), _each(watch, n), strict=True)
         jobs = [
             Train(
-                *(self.dataset, self.device, recipe, seed, poison),
+                self.dataset,
+                self.device,
+                recipe,
+                seed=seed,
+                poison=poison,
                 watch=rows,
                 initial=None if base is None else base.result.best,
                 initial_optimizer=None if base is None else base.result.best_optimizer,
+                order_seed=order_seed,
+                intended=classes,
+                scoring=Scoring.EVERY_EPOCH if scored is None else scored,
                 probe=probe,
                 keep_states=keep_states,
                 keep_optimizer=keep_optimizer,
             )
-            for seed, poison, base, rows in known
+            for seed, poison, base, rows, order_seed, classes, scored in zip(
+                *(seeds, _each(poisons, n), _each(bases, n), _each(watch, n)),
+                *(_each(order_seeds, n), _each(intended, n), _each(scoring, n)),
+                strict=True,
+            )
         ]
-        return self.filtered(jobs, bases=bases, targets=targets)
-
-    def filtered(
-        self, jobs: Sequence[Train], *, bases: Sequence[Base] | None, targets: Sequence[Split] | None
-    ) -> Trainings:
-        """Take the rows that the case's defence removes out of some trainings; arguments as for :meth:`train`."""
-        defense, n = self.case.defense, len(jobs)
-        if not defense.filters:
+        if not self.case.defense.filters:
             return Trainings(jobs)
         filters = [
             Filter.by(
-                *(self.dataset, self.device, defense, job.recipe, job.poison, job.seed),
+                self.dataset,
+                self.device,
+                self.case.defense,
+                recipe=recipe,
+                poison=job.poison,
+                seed=job.seed,
                 targets=target,
                 model=None if base is None else base.model,
             )
@@ -156,11 +175,11 @@ class Lab:
         filters = [job for group in groups for job in group.filters]
         kept: Iterator[Tensor] = iter((yield filters) if filters else ())
         masks = [list(islice(kept, len(group.filters))) for group in groups]
-        jobs = [group.filtered(of) for group, of in zip(groups, masks, strict=True)]
-        given: Iterator[Any] = iter((yield [job for of in jobs for job in of]))
+        jobs = [group.filtered(own) for group, own in zip(groups, masks, strict=True)]
+        given: Iterator[Any] = iter((yield [job for own in jobs for job in own]))
         results = [
-            Results(list(islice(given, len(own))), own, group.filters, of)
-            for group, own, of in zip(groups, jobs, masks, strict=True)
+            Results(list(islice(given, len(own))), own, group.filters, kept_rows)
+            for group, own, kept_rows in zip(groups, jobs, masks, strict=True)
         ]
         return results[0] if len(results) == 1 else tuple(results)
 
@@ -246,13 +265,13 @@ class Lab:
             poisons, recipe, accuracy, details: as for :meth:`measurement`.
         """
         if self.dataset.regression:
-            found = effects.on_error(vanilla, clean, poisoned)
+            found = effect_metrics.error_metrics(vanilla, clean, poisoned)
         else:
-            found = accuracy.estimates(partial(effects.of_poison, vanilla, clean, poisoned))
+            found = accuracy.estimates(partial(effect_metrics.accuracy_metrics, vanilla, clean, poisoned))
         if any(poison.notes for poison in poisons):
             details["notes"] = [dict(poison.notes) for poison in poisons]
         if poisoned.masks:
-            removed, counts = effects.of_filter(poisoned.masks, poisons, len(self.dataset.train))
+            removed, counts = effect_metrics.filter_metrics(poisoned.masks, poisons, len(self.dataset.train))
             found |= removed
             details |= counts
         return self.measurement(
@@ -289,7 +308,7 @@ def experiment(protocol: Protocol, case: Subject, dataset: Dataset, device: str)
     """
     reason = case.defense.unsuitable(dataset.copy(), case.vanilla)
     if reason is not None:
-        raise ValueError(f"{case.defense.label(case.vanilla)} cannot be used on {dataset.name}: {reason}")
+        raise ValueError(f"{case.defense.label_for(case.vanilla)} cannot be used on {dataset.name}: {reason}")
 
     def begin(rows: Dataset) -> Experiment:
         return protocol.run(case, Lab(case, rows, device))

@@ -7,7 +7,6 @@ from gradshape.attacks import TargetedAttack
 from gradshape.metrics import mean_over_seeds
 from gradshape_bench.protocols.accuracy import Accuracy
 from gradshape_bench.protocols.base import Experiment, Subject
-from gradshape_bench.protocols.base_models import base_models
 from gradshape_bench.protocols.lab import Lab
 from gradshape_bench.protocols.start import Retrained
 
@@ -55,9 +54,7 @@ class Retrain:
                 "MultiPoison"
             )
         first, recipe = self.start.recipes(case, self.label)
-        bases, poisons = yield from base_models(
-            lab, first, lab.craft(case.attack, recipe), remember=self.start.remembers
-        )
+        bases, poisons = yield from self.start.base_models(lab, lab.craft(case.attack, recipe))
         # Not the seeds of the bases: the second training has noise of its own.
         seeds = [_seeds.derive(seed, "re-training") for seed in case.seeds]
         clean, poisoned = yield from lab.ask(

@@ -1,11 +1,36 @@
 """What a training with poison begins with: fresh weights, or a base model that was trained on clean data."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field, replace
 from enum import Enum
+from typing import Any, Generic, TypeVar
 
 from gradshape import _validate
-from gradshape.training import AnyRecipe, Optimizer, Recipe, TrainedModel, TrainingResult
-from gradshape_bench.protocols.base import Subject
+from gradshape.data import Split
+from gradshape.training import AnyRecipe, Optimizer, Recipe, TrainingResult
+from gradshape_bench.protocols.base import Part, Subject
+from gradshape_bench.protocols.base_models import Base, best_of, by_gradients
+from gradshape_bench.protocols.groups import Group, Results
+from gradshape_bench.protocols.lab import Lab
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, eq=False)
+class Beginning(Generic[R]):
+    """What has been done before the training with poison.
+
+    Attributes:
+        clean: trainings on clean data by the recipe that was asked for, one a seed.
+        beside: results of what was asked for beside them.
+        bases: what the training with poison goes on from, one a seed; ``None`` for fresh weights.
+        details: what is worth recording of the base models, as plain values.
+    """
+
+    clean: Sequence[TrainingResult]
+    beside: Results[R]
+    bases: Sequence[Base] | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -16,19 +41,20 @@ class Scratch:
     def label(self) -> str:
         return ""
 
-    def recipes(self, case: Subject, what: str) -> tuple[Recipe, Recipe]:
-        """Return the recipes of the training on clean data and of the one with poison: the defended one, twice.
+    def recipes(self, case: Subject, what: str) -> tuple[AnyRecipe, AnyRecipe]:
+        """Return the recipes of the training on clean data and of the one with poison: the defended one, twice."""
+        return case.recipe, case.recipe
+
+    def begin(self, lab: Lab, beside: Group[R], *, clean: AnyRecipe) -> Part[Beginning[R]]:
+        """Train on clean data, in one round with other jobs.
 
         Args:
-            case: whose recipes.
-            what: what needs gradients, for the message.
-
-        Raises:
-            ValueError: a recipe is fitted by an estimator.
+            lab: of the experiment.
+            beside: jobs that need no base model.
+            clean: recipe of these trainings.
         """
-        by_gradients(case.vanilla, what)
-        defended = by_gradients(case.recipe, what)
-        return defended, defended
+        trained, others = yield from lab.ask(lab.train_unfiltered(clean), beside)
+        return Beginning(trained, others)
 
 
 class By(Enum):
@@ -60,6 +86,7 @@ class Retrained:
     """
 
     epochs: int = 20
+    _: KW_ONLY
     optimizer: Optimizer | None = None
     base: By = By.VANILLA
     again: By = By.DEFENDED
@@ -86,8 +113,8 @@ class Retrained:
             ValueError: a recipe is fitted by an estimator, or the second training is to remember, and has another kind
                 of optimizer.
         """
-        of = {By.VANILLA: by_gradients(case.vanilla, what), By.DEFENDED: by_gradients(case.recipe, what)}
-        first, again = of[self.base], of[self.again]
+        recipes = {By.VANILLA: by_gradients(case.vanilla, what), By.DEFENDED: by_gradients(case.recipe, what)}
+        first, again = recipes[self.base], recipes[self.again]
         second = replace(again, epochs=self.epochs, optimizer=self.optimizer or again.optimizer)
         if self.remembers and type(first.optimizer) is not type(second.optimizer):
             raise ValueError(
@@ -96,45 +123,37 @@ class Retrained:
             )
         return first, second
 
+    def begin(self, lab: Lab, beside: Group[R], *, clean: AnyRecipe) -> Part[Beginning[R]]:
+        """Train base models, in one round with other jobs.
 
-@dataclass(frozen=True, eq=False)
-class Base:
-    """A base model of one seed.
+        Args:
+            lab: of the experiment.
+            beside: jobs that need no base model.
+            clean: the vanilla recipe or that of the base models: whose trainings are given back.
+        """
+        bases, others = yield from self.base_models(lab, beside)
+        trained = [base.vanilla if clean == lab.case.vanilla else base.result for base in bases]
+        return Beginning(trained, others, bases, {"clean_epochs": bases[0].model.recipe.epochs})
 
-    Attributes:
-        seed: of the case.
-        vanilla: a model trained by the vanilla recipe: what the defended base is compared with.
-        result: the base's training. Its best optimizer's state is there if the second training is to remember it.
-        model: its best state, with the recipe that it was trained by.
-    """
+    def base_models(
+        self, lab: Lab, beside: Group[R], *, watch: Sequence[Split] | None = None
+    ) -> Part[tuple[list[Base], Results[R]]]:
+        """Train a vanilla model and a base model for each seed, in one round with other jobs.
 
-    seed: int
-    vanilla: TrainingResult
-    result: TrainingResult
-    model: TrainedModel
+        Args:
+            lab: of the experiment.
+            beside: jobs that need no base model.
+            watch: of each seed, test rows that its base model predicts.
 
-    @property
-    def accuracy(self) -> float:
-        """The test accuracy of the best state, from which training goes on."""
-        return self.result.best_accuracy
-
-
-def best_of(recipe: Recipe, result: TrainingResult) -> TrainedModel:
-    """Return the model after the epoch with the best test accuracy."""
-    assert result.best is not None
-    return TrainedModel(recipe, result.best)
-
-
-def by_gradients(recipe: AnyRecipe, what: str) -> Recipe:
-    """Return ``recipe`` if it is trained by gradient steps.
-
-    Args:
-        recipe: of a case.
-        what: what needs one, for the message.
-
-    Raises:
-        ValueError: it is fitted by an estimator.
-    """
-    if not isinstance(recipe, Recipe):
-        raise ValueError(f"{recipe.model!r} is fitted by an estimator: {what} needs a recipe with gradients")
-    return recipe
+        Returns:
+            The base models, one a seed, and the results of ``beside``.
+        """
+        recipe, _ = self.recipes(lab.case, "re-training")
+        bases = lab.train_unfiltered(recipe, watch=watch, keep_states=True, keep_optimizer=self.remembers)
+        # Where the base is vanilla it is its own reference.
+        plain = Group([]) if recipe == lab.case.vanilla else lab.train_unfiltered(lab.case.vanilla)
+        results, vanilla, others = yield from lab.ask(bases, plain, beside)
+        return [
+            Base(seed, undefended, result, best_of(recipe, result))
+            for seed, result, undefended in zip(lab.case.seeds, results, vanilla or results, strict=True)
+        ], others

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from gradshape import _validate
-from gradshape_bench.protocols import effects
+from gradshape_bench.protocols import effect_metrics
 from gradshape_bench.protocols.accuracy import Accuracy
 from gradshape_bench.protocols.base import Experiment, Subject
 from gradshape_bench.protocols.lab import Lab
@@ -41,7 +41,7 @@ class Utility:
         lab.check_no_attack(self.label)
         vanilla, defended = yield from lab.ask(lab.train_unfiltered(case.vanilla), lab.train(case.recipe))
         return lab.measurement(
-            self.accuracy.estimates(partial(effects.of_defense, vanilla, defended)),
+            self.accuracy.estimates(partial(effect_metrics.utility_metrics, vanilla, defended)),
             recipe=case.recipe,
             accuracy=self.accuracy,
             counted=(vanilla, defended),

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from gradshape.metrics import Estimate
-from gradshape_bench.record import Record
+from gradshape_bench.records.record import Record
 from gradshape_bench.report.headline import damage
 
 _UNDEFENDED = "vanilla"

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 
 from gradshape.metrics import Estimate
-from gradshape_bench.record import Record, Status
+from gradshape_bench.records.record import Record, Status
 from gradshape_bench.report import headline, markdown
 from gradshape_bench.verdict import Judgement, Verdict
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 
 from gradshape.metrics import Estimate
-from gradshape_bench.record import Record
+from gradshape_bench.records.record import Record
 
 _PARTS: Mapping[str, Callable[[Estimate], float | None]] = {
     "value": lambda estimate: estimate.value,
@@ -121,8 +121,8 @@ def _name(record: Record) -> str:
 def _numbers(name: str, old: Mapping[str, Estimate], new: Mapping[str, Estimate]) -> Iterator[NumberDifference]:
     for metric in sorted(old.keys() | new.keys()):
         before, after = old.get(metric), new.get(metric)
-        for part, of in _PARTS.items():
-            known = [None if estimate is None else of(estimate) for estimate in (before, after)]
+        for part, take in _PARTS.items():
+            known = [None if estimate is None else take(estimate) for estimate in (before, after)]
             if known != [None, None]:
                 yield NumberDifference(name, metric, part, *known)
         yield NumberDifference(

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
-from gradshape_bench.record import Record
+from gradshape_bench.records.record import Record
 from gradshape_bench.report.attack_controls import control_labels, no_better_than_control
 from gradshape_bench.report.ordering import best_defense, case_order, defense_order
 
 
 @dataclass(frozen=True)
-class Group:
+class RecordGroup:
     """Records of one data set, model and protocol at one scale, in the order of reports.
 
     Scales are never mixed: a smoke run shrinks the experiment.

@@ -3,7 +3,7 @@
 from dataclasses import KW_ONLY, dataclass
 
 from gradshape.metrics import Estimate
-from gradshape_bench.record import Record
+from gradshape_bench.records.record import Record
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gradshape_bench.protocols import meaning
-from gradshape_bench.record import Record
+from gradshape_bench.records.record import Record
 from gradshape_bench.report import cells, markdown, page, tradeoff
 from gradshape_bench.report.metric_definitions import METRICS
 from gradshape_bench.report.section import Section

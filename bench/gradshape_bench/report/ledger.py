@@ -10,7 +10,7 @@ from enum import Enum
 from pathlib import Path
 
 from gradshape.metrics import Estimate
-from gradshape_bench.record import Record, Status
+from gradshape_bench.records.record import Record, Status
 from gradshape_bench.report import cells, markdown, page
 from gradshape_bench.report.counterparts import CasePatterns, Counterpart, counterpart, counterparts, stand_in
 from gradshape_bench.report.ordering import label_order

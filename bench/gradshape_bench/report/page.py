@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gradshape_bench.plain_text import message_of
-from gradshape_bench.record import Record
-from gradshape_bench.store import write_atomically
+from gradshape_bench.records.record import Record
+from gradshape_bench.records.store import write_atomically
 
 Render = Callable[[Sequence[Record]], str]
 # How many records that only fail beside others are looked for: each takes several renderings.

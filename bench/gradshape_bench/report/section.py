@@ -4,10 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from gradshape_bench.privacy_ledger import assumption, epsilon, is_noisy, ledger
-from gradshape_bench.record import Record, Status
+from gradshape_bench.records.privacy_ledger import assumption, epsilon, is_noisy, ledger
+from gradshape_bench.records.record import Record, Status
 from gradshape_bench.report import cells, markdown, target_counts
-from gradshape_bench.report.grouping import Group
+from gradshape_bench.report.grouping import RecordGroup
 from gradshape_bench.report.headline import cost, headline, total
 from gradshape_bench.report.ordering import poison_counts
 
@@ -20,7 +20,7 @@ _NOMINAL, _HOLDS = "*nominal ε*", "*ε that holds*"
 
 
 @dataclass(frozen=True)
-class Section(Group):
+class Section(RecordGroup):
     """A group of records as a section of the leaderboard."""
 
     @property

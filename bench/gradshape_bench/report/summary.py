@@ -7,10 +7,10 @@ from itertools import chain
 
 from gradshape.metrics import Estimate
 from gradshape_bench.plain_text import plain
-from gradshape_bench.record import MISSING_DATA, Record, Status
+from gradshape_bench.records.record import MISSING_DATA, Record, Status
 from gradshape_bench.report import tradeoff
 from gradshape_bench.report.cells import number
-from gradshape_bench.report.grouping import Group
+from gradshape_bench.report.grouping import RecordGroup
 from gradshape_bench.report.headline import damage, headline, total
 from gradshape_bench.report.markdown import one_line
 from gradshape_bench.report.ordering import case_order
@@ -108,7 +108,9 @@ def _rows(records: Sequence[Record]) -> list[list[str]]:
     varying = [
         name for name in ("protocol", "scale") if len({getattr(group[0], name) for group in groups.values()}) > 1
     ]
-    sections = {(s.scale, s.dataset, s.model, s.protocol): s for s in Group.of(chain.from_iterable(groups.values()))}
+    sections = {
+        (s.scale, s.dataset, s.model, s.protocol): s for s in RecordGroup.of(chain.from_iterable(groups.values()))
+    }
     return [
         _row(group, ("dataset", "model", *varying), sections[key[:4]].best(key[4])) for key, group in groups.items()
     ]

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Iterator
 
-from gradshape_bench.record import Record
+from gradshape_bench.records.record import Record
 from gradshape_bench.report import cells, markdown
-from gradshape_bench.report.grouping import Group
+from gradshape_bench.report.grouping import RecordGroup
 
 _CONTROL = "success_rate_control"
 _HEADERS = (
@@ -27,7 +27,7 @@ def control(records: Iterable[Record]) -> str:
     return "<br>".join(cells.estimate(rate) if rate.n else cells.NO_TARGET for rate in rates)
 
 
-def blocks(group: Group) -> list[str]:
+def blocks(group: RecordGroup) -> list[str]:
     """Return a table with a line for each case that has a control; nothing if no case has one."""
     lines = [_line(record) for record in group.records if _CONTROL in record.metrics]
     if not lines:

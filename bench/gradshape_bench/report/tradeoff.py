@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from gradshape_bench.privacy_ledger import assumption, epsilon, ledger
 from gradshape_bench.protocols import meaning
-from gradshape_bench.record import Record, Status
+from gradshape_bench.records.privacy_ledger import assumption, epsilon, ledger
+from gradshape_bench.records.record import Record, Status
 from gradshape_bench.report import cells, markdown, page
 from gradshape_bench.report.ordering import case_order
 from gradshape_bench.verdict import Verdict

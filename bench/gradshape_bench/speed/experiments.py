@@ -21,7 +21,7 @@ from gradshape_bench.speed.timing import synchronizer
 _ORDER_SEED = 7
 
 Size = tuple[int, int]
-Run = Callable[[Size, str, int], float]
+TimedRun = Callable[[Size, str, int], float]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class WholeExperiment:
     counts: tuple[str, str]
     _: KW_ONLY
     full: Size
-    run: Run
+    run: TimedRun
     measured: Mapping[Scale, Size]
     on_gpus: Mapping[Scale, Size] = field(default_factory=dict)
 
@@ -60,7 +60,7 @@ def clipped_trainings(size: Size, device: str, max_memory: int) -> float:
     return _trained(dataset, recipe, victims, None, device, max_memory)
 
 
-def retrainings(rows: int, features: int, classes: int) -> Run:
+def retrainings(rows: int, features: int, classes: int) -> TimedRun:
     """Return a run of re-trainings of logistic regression by Adam, which keeps its state, on data of that size."""
 
     def run(size: Size, device: str, max_memory: int) -> float:
@@ -73,7 +73,7 @@ def retrainings(rows: int, features: int, classes: int) -> Run:
     return run
 
 
-def crafting(model: str, rate: float) -> Run:
+def crafting(model: str, rate: float) -> TimedRun:
     """Return a run of Poison Frogs for targets of the stand-in for Purchase-100, against a model of that kind."""
 
     def run(size: Size, device: str, max_memory: int) -> float:

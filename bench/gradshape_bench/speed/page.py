@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from gradshape_bench.case import Scale
+from gradshape_bench.records.store import write_atomically
 from gradshape_bench.report import markdown
 from gradshape_bench.speed.experiments import WHOLE_EXPERIMENTS
 from gradshape_bench.speed.gates import TOLERANCE, Gate
@@ -14,7 +15,6 @@ from gradshape_bench.speed.results import SpeedRun
 from gradshape_bench.speed.stacks import STACKS
 from gradshape_bench.speed.step_methods import STEP_METHODS
 from gradshape_bench.speed.timing import Spread
-from gradshape_bench.store import write_atomically
 
 Item = TypeVar("Item")
 

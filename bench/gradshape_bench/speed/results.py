@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from gradshape_bench.case import Scale
+from gradshape_bench.records.store import write_atomically
 from gradshape_bench.speed.gates import GATES, Gate, Quantity
 from gradshape_bench.speed.timing import Spread
-from gradshape_bench.store import write_atomically
 
 SCHEMA = 3
 
@@ -157,11 +157,11 @@ class SpeedRun:
             if plain["schema"] != SCHEMA:
                 raise ValueError(f"schema {plain['schema']!r}: expected {SCHEMA}; run the speed suite again")
             steps = {
-                name: {method: StepTimes(**_spreads(of)) for method, of in methods.items()}
+                name: {method: StepTimes(**_spreads(times)) for method, times in methods.items()}
                 for name, methods in plain["steps"].items()
             }
             memory = {
-                name: {method: PeakMemory(**of) for method, of in methods.items()}
+                name: {method: PeakMemory(**peak) for method, peak in methods.items()}
                 for name, methods in plain["memory"].items()
             }
             return cls(
@@ -169,16 +169,16 @@ class SpeedRun:
                 plain["device"],
                 plain["environment"],
                 steps=steps,
-                stacks={stack: StackTimes(**_spreads(of)) for stack, of in plain["stacks"].items()},
+                stacks={stack: StackTimes(**_spreads(times)) for stack, times in plain["stacks"].items()},
                 memory=memory,
-                experiments={name: _experiment_time(of) for name, of in plain["wholes"].items()},
+                experiments={name: _experiment_time(times) for name, times in plain["wholes"].items()},
             )
         except (KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             raise ValueError(f"not a document of the speed suite: {error!r}") from error
 
 
 def _spreads(plain: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: Spread(**of) if isinstance(of, Mapping) else of for name, of in plain.items()}
+    return {name: Spread(**value) if isinstance(value, Mapping) else value for name, value in plain.items()}
 
 
 def _experiment_time(plain: Mapping[str, Any]) -> ExperimentTime:

@@ -81,7 +81,7 @@ class Chosen:
         """The rows with their true labels."""
         return Split(self.x, self.y)
 
-    def of_seed(self, seed: int, count: int) -> "Chosen":
+    def for_seed(self, seed: int, count: int) -> "Chosen":
         """Return the rows that a seed considers, in order, to attack ``count`` of them.
 
         Every seed begins at a place of its own, as far from those of the other seeds as possible, and goes round; where
@@ -116,7 +116,7 @@ def candidates(dataset: Dataset, targets: Targets) -> Chosen:
     found = _listed(dataset, targets)
     if len(found) < 4 * targets.count + 10:
         drawn = _drawn(dataset, targets, found.rows)
-        found = Chosen(*(torch.cat([getattr(of, f.name) for of in (found, drawn)]) for f in fields(Chosen)))
+        found = Chosen(*(torch.cat([getattr(part, f.name) for part in (found, drawn)]) for f in fields(Chosen)))
     if not len(found):
         raise TooFewTargets(f"{dataset.name}: no test row is of class {targets.pair and targets.pair[0]}: no target")
     return found

@@ -108,7 +108,14 @@ def test_values_out_of_range_are_refused(values: dict[str, float], problem: str)
 def test_three_percent_hide_a_message_that_is_known_well_and_seldom_one_that_is_not(tmp_path: Path) -> None:
     attacks = [FocusedAttack(0.03), FocusedAttack(0.03, known=0.3)]
     cases = [
-        Case(Task("spam_zipf", Fit("spambayes")), attack, NoDefense(), Scale.PAPER, (0,), protocol=Targeted(targets=10))
+        Case(
+            Task("spam_zipf", Fit("spambayes")),
+            attack,
+            NoDefense(),
+            scale=Scale.PAPER,
+            seeds=(0,),
+            protocol=Targeted(targets=10),
+        )
         for attack in attacks
     ]
     scheduler = Scheduler(cases, cache=Cache(tmp_path), engine=ThreadEngine(workers=1, max_memory=1 << 28))

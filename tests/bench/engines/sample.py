@@ -84,11 +84,11 @@ class Complaining(LabelFlip):
 
 
 def craft(attack: Attack | None = None, seed: int = 0) -> Craft:
-    return Craft(MOONS, "cpu", attack or LabelFlip(0.1), None, seed)
+    return Craft(MOONS, "cpu", attack or LabelFlip(0.1), recipe=None, seed=seed)
 
 
 def train(recipe: Recipe = RECIPE, seed: int = 0, **named: Any) -> Train:
-    return Train(MOONS, "cpu", recipe, seed, **named)
+    return Train(MOONS, "cpu", recipe, seed=seed, **named)
 
 
 Make = Callable[..., Engine]

@@ -54,7 +54,7 @@ def test_results_are_the_same_to_the_last_digit_wherever_they_are_made(shared: E
     jobs: list[AnyJob] = [
         *(train(seed=seed, poison=poison, keep_states=True, watch=MOONS.test, keep_optimizer=True) for seed in (0, 1)),
         train(poison=poison, probe=GradientProbe()),
-        Filter(MOONS, "cpu", NoDefense(), None, poison, 0),
+        Filter(MOONS, "cpu", NoDefense(), recipe=None, poison=poison, seed=0),
     ]
     here = run(KINDS["inline"](), [jobs])
     there = run(shared, [jobs])

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+import weakref
 from dataclasses import dataclass
 from multiprocessing.context import SpawnProcess
 from typing import Any
@@ -13,9 +14,10 @@ import pytest
 import torch
 
 from gradshape.attacks import LabelFlip, PoisonSet, VictimView
+from gradshape.data import Dataset, load
 from gradshape_bench.engines import Crashed, Failed, ProcessEngine
-from gradshape_bench.engines.transport import Sender
-from gradshape_bench.jobs import Finished
+from gradshape_bench.engines.transport import Receiver, Sender
+from gradshape_bench.jobs import Craft, Finished
 from tests.bench.engines.sample import (
     MOONS,
     Deadly,
@@ -24,6 +26,8 @@ from tests.bench.engines.sample import (
     results,
     run,
 )
+
+DIGITS = load("digits_38")
 
 
 def test_a_data_set_crosses_once(process: ProcessEngine) -> None:
@@ -34,6 +38,44 @@ def test_a_data_set_crosses_once(process: ProcessEngine) -> None:
     assert first < MOONS.train.x.numel() * 4 / 2
     results(process, craft(seed=2))
     assert process._workers == [worker]
+
+
+def test_a_worker_keeps_the_data_set_that_it_works_on_and_no_other(process: ProcessEngine) -> None:
+    for job in (craft(), Craft(DIGITS, "cpu", LabelFlip(0.1), recipe=None, seed=0), craft()):
+        [poison] = results(process, job)
+        [worker] = process._workers
+        assert worker.sender.known == {job.dataset.fingerprint}
+        assert poison.fingerprint == LabelFlip(0.1)(job.dataset, seed=0).fingerprint
+
+
+def test_a_data_set_is_forgotten_before_the_next_one_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    sender, receiver = Sender(), Receiver()
+    first, second = sender.pack([MOONS]), sender.pack([DIGITS])
+    receiver.unpack(first)
+    left = weakref.ref(receiver.datasets[MOONS.fingerprint].train)
+    made = list[bool]()
+
+    def make(**rows: Any) -> Dataset:
+        made.append(left() is None)
+        return Dataset(**rows)
+
+    monkeypatch.setattr("gradshape_bench.engines.transport.Dataset", make)
+    [found] = receiver.unpack(second)
+    assert made == [True]
+    assert found.fingerprint == DIGITS.fingerprint
+    assert receiver.datasets.keys() == {DIGITS.fingerprint}
+
+
+def test_what_cannot_be_read_costs_no_data_set_that_came_with_it() -> None:
+    class Unreadable:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return int, ("no number",)
+
+    sender, receiver = Sender(), Receiver()
+    with pytest.raises(ValueError, match="no number"):
+        receiver.unpack(sender.pack([Unreadable(), MOONS]))
+    [found] = receiver.unpack(sender.pack([MOONS]))
+    assert found.fingerprint == MOONS.fingerprint
 
 
 def test_a_few_rows_of_a_large_tensor_cross_alone() -> None:

@@ -81,7 +81,7 @@ def test_poison_is_crafted_on_the_device_of_its_job() -> None:
             return super().craft(victim, count, generator=generator)
 
     with pretend_device():
-        [poison] = results(KINDS["inline"](), Craft(MOONS, NAME, Watched(0.1), None, 0))
+        [poison] = results(KINDS["inline"](), Craft(MOONS, NAME, Watched(0.1), recipe=None, seed=0))
     assert [device.type for device in where] == [NAME]
     assert poison.fingerprint == LabelFlip(0.1)(MOONS, seed=0).fingerprint
 

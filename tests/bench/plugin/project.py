@@ -74,7 +74,7 @@ BREAKS = [Threshold("rad", "<", -1)]
 
 _SUITES = {
     "test_small.py": """
-@benchmark_cases(Matrix([MOONS], FLIPS, DEFENSES, HOLDS))
+@benchmark_cases(Matrix([MOONS], FLIPS, DEFENSES, thresholds=HOLDS))
 def test_small(outcome):
     outcome.check()
 """,
@@ -82,48 +82,48 @@ def test_small(outcome):
 from gradshape_bench.protocols import Utility
 from gradshape.attacks import NoAttack
 
-@benchmark_cases(Matrix([MOONS], [NoAttack()], DEFENSES, [], protocol=Utility()))
+@benchmark_cases(Matrix([MOONS], [NoAttack()], DEFENSES, thresholds=[], protocol=Utility()))
 def test_cost(outcome):
     outcome.check()
 """,
     "test_broken.py": """
-@benchmark_cases(Matrix([MOONS], FLIPS, DEFENSES, BREAKS))
+@benchmark_cases(Matrix([MOONS], FLIPS, DEFENSES, thresholds=BREAKS))
 def test_broken(outcome):
     outcome.check()
 """,
     "test_expected.py": """
 KNOWN = ExpectedFailure("known to be missed", "Someone 2020, Fig. 1")
 
-@benchmark_cases(Matrix([MOONS], FLIPS[:1], DEFENSES[:1], BREAKS, expected_failures=[Expect(KNOWN)]))
+@benchmark_cases(Matrix([MOONS], FLIPS[:1], DEFENSES[:1], thresholds=BREAKS, expected_failures=[Expect(KNOWN)]))
 def test_misses(outcome):
     outcome.check()
 
-@benchmark_cases(Matrix([MOONS], FLIPS[1:], DEFENSES[:1], HOLDS, expected_failures=[Expect(KNOWN)]))
+@benchmark_cases(Matrix([MOONS], FLIPS[1:], DEFENSES[:1], thresholds=HOLDS, expected_failures=[Expect(KNOWN)]))
 def test_holds(outcome):
     outcome.check()
 """,
     "test_missing.py": """
 PLACES = Task("location30", MOONS.recipe)
 
-@benchmark_cases(Matrix([PLACES], FLIPS[:1], DEFENSES[:1], HOLDS))
+@benchmark_cases(Matrix([PLACES], FLIPS[:1], DEFENSES[:1], thresholds=HOLDS))
 def test_missing(outcome):
     outcome.check()
 """,
     "test_unknown.py": """
 TYPO = Task("two_mons", MOONS.recipe)
 
-@benchmark_cases(Matrix([TYPO, MOONS], FLIPS[:1], DEFENSES[:1], HOLDS))
+@benchmark_cases(Matrix([TYPO, MOONS], FLIPS[:1], DEFENSES[:1], thresholds=HOLDS))
 def test_unknown(outcome):
     outcome.check()
 """,
     "test_ambiguous.py": """
 OTHER = Task("two_moons", Recipe("lr", Adam(0.05), batch_size=64, epochs=3))
 
-@benchmark_cases(Matrix([MOONS], FLIPS[:1], DEFENSES[:1], HOLDS))
+@benchmark_cases(Matrix([MOONS], FLIPS[:1], DEFENSES[:1], thresholds=HOLDS))
 def test_one(outcome):
     outcome.check()
 
-@benchmark_cases(Matrix([OTHER], FLIPS[:1], DEFENSES[:1], HOLDS))
+@benchmark_cases(Matrix([OTHER], FLIPS[:1], DEFENSES[:1], thresholds=HOLDS))
 def test_other(outcome):
     outcome.check()
 """,
@@ -145,7 +145,7 @@ class Fatal(Attack):
             os._exit(1)
         return LabelFlip(self.fraction).craft(victim, count, generator=generator)
 
-@benchmark_cases(Matrix([MOONS], [Fatal(f) for f in (0.1, 0.2, 0.3)], DEFENSES[:1], HOLDS))
+@benchmark_cases(Matrix([MOONS], [Fatal(f) for f in (0.1, 0.2, 0.3)], DEFENSES[:1], thresholds=HOLDS))
 def test_fatal(outcome, case):
     if case.attack.fraction == 0.2 and "KILL" in os.environ:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -2,7 +2,7 @@
 
 import json
 
-from gradshape_bench.pending import Pending
+from gradshape_bench.records.pending import Pending
 from tests.bench.plugin.project import FATAL, SMALL, Killed, Run
 
 

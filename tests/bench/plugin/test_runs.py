@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gradshape_bench.pending import Pending
+from gradshape_bench.records.pending import Pending
 from tests.bench.plugin.project import FATAL, SMALL, Project, Run
 
 

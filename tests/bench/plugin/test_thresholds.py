@@ -1,6 +1,6 @@
 """What a missed threshold shows, and what is expected to be missed."""
 
-from gradshape_bench.pending import Pending
+from gradshape_bench.records.pending import Pending
 from tests.bench.plugin.project import SMALL, Project, Run
 
 

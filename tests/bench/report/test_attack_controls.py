@@ -10,9 +10,9 @@ from gradshape.metrics import Estimate, success_rate
 from gradshape_bench.case import Case, Scale
 from gradshape_bench.matrix import MARK, all_cases
 from gradshape_bench.protocols import FromScratch
-from gradshape_bench.record import Record
+from gradshape_bench.records.record import Record
 from gradshape_bench.report.attack_controls import control_labels, exceeds, no_better_than_control
-from gradshape_bench.report.grouping import Group
+from gradshape_bench.report.grouping import RecordGroup
 from gradshape_bench.report.leaderboard import render
 from gradshape_bench.report.summary import summarize
 from gradshape_bench.session import knowledge
@@ -81,7 +81,11 @@ def test_the_legend_says_what_the_marks_mean() -> None:
 def test_the_page_is_the_same_in_any_order_of_the_records() -> None:
     records = [*FLIPS, *STRONG, *WEAK, *ALONE]
     assert render(records) == render(records[::-1])
-    assert Group.of(records)[0].no_better_than_control == Group.of(records[::-1])[0].no_better_than_control == {"b_20"}
+    assert (
+        RecordGroup.of(records)[0].no_better_than_control
+        == RecordGroup.of(records[::-1])[0].no_better_than_control
+        == {"b_20"}
+    )
 
 
 def test_the_summary_names_no_best_defence_against_it() -> None:

@@ -6,9 +6,9 @@ import pytest
 
 from gradshape.metrics import Estimate
 from gradshape_bench.__main__ import main
-from gradshape_bench.record import Record, Status
+from gradshape_bench.records.record import Record, Status
+from gradshape_bench.records.store import ResultsFile
 from gradshape_bench.report.comparison import compare
-from gradshape_bench.store import ResultsFile
 from gradshape_bench.verdict import Threshold
 from tests.bench.sample import estimate, make
 

@@ -1,7 +1,7 @@
 import pytest
 
 from gradshape.metrics import Estimate
-from gradshape_bench.record import Record, Status
+from gradshape_bench.records.record import Record, Status
 from gradshape_bench.report.headline import cost, damage, headline, judged, total
 from gradshape_bench.report.leaderboard import render
 from gradshape_bench.report.ordering import best_defense

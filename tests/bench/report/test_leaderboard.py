@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradshape.metrics import Estimate
-from gradshape_bench.record import Record, Status
+from gradshape_bench.records.record import Record, Status
 from gradshape_bench.report import leaderboard, markdown
 from gradshape_bench.report.cells import number
 from gradshape_bench.report.leaderboard import render

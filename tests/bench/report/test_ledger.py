@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from gradshape.metrics import Estimate
-from gradshape_bench.record import Record
+from gradshape_bench.records.record import Record
 from gradshape_bench.report import ledger
 from gradshape_bench.report.counterparts import counterparts
 from gradshape_bench.report.ledger import Reproduction, entries, render

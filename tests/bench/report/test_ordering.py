@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gradshape_bench.record import Record, Status
+from gradshape_bench.records.record import Record, Status
 from gradshape_bench.report.ordering import best_defense, defense_order, label_order
 from tests.bench.sample import DEFENSES, make, unmeasured
 

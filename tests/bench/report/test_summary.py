@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gradshape_bench.record import Record, Status
+from gradshape_bench.records.record import Record, Status
 from gradshape_bench.report.summary import ROWS, WIDTH, summarize, tally
 from tests.bench.sample import aimed, estimate, grid, make, odd, unmeasured
 

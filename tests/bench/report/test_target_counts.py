@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradshape_bench.record import Record
+from gradshape_bench.records.record import Record
 from gradshape_bench.report.leaderboard import render
 from gradshape_bench.report.ordering import best_defense
 from tests.bench.report.test_leaderboard import tables

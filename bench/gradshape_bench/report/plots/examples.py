@@ -9,7 +9,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from gradshape_bench.record import Record
+from gradshape_bench.records.record import Record
 from gradshape_bench.report.plots import canvas, row_picture
 from gradshape_bench.report.plots.picture import Picture
 from gradshape_bench.report.plots.plot_group import PlotGroup, plot_groups, without_numbers

@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gradshape_bench.record import Record
+from gradshape_bench.records.record import Record
 
 if TYPE_CHECKING:
     from gradshape_bench.report.plots.picture import Picture

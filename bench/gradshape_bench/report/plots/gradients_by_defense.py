@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from matplotlib.artist import Artist
 
-from gradshape_bench.record import Record
+from gradshape_bench.records.record import Record
 from gradshape_bench.report.plots import canvas, gradients_by_intensity
 from gradshape_bench.report.plots.picture import Picture
 from gradshape_bench.report.plots.plot_group import PlotGroup, plot_groups

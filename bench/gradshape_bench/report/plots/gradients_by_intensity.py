@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from gradshape_bench.record import Record
+from gradshape_bench.records.record import Record
 from gradshape_bench.report.plots import canvas
 from gradshape_bench.report.plots.picture import Picture
 from gradshape_bench.report.plots.plot_group import PlotGroup, plot_groups, without_numbers

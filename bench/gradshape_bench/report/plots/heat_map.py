@@ -7,7 +7,7 @@ from matplotlib import colormaps
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from gradshape_bench.record import Record
+from gradshape_bench.records.record import Record
 from gradshape_bench.report import cells, tradeoff
 from gradshape_bench.report.headline import headline
 from gradshape_bench.report.plots import canvas

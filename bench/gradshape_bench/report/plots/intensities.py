@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
-from gradshape_bench.record import Record
+from gradshape_bench.records.record import Record
 from gradshape_bench.report.headline import headline
 from gradshape_bench.report.plots import canvas
 from gradshape_bench.report.plots.picture import Picture
@@ -27,7 +27,7 @@ WORDS = {
 }
 # Value of a metric where poison does nothing, if not 0.
 HARMLESS = {"mse_ratio": 1.0, "mse_ratio_vs_vanilla": 1.0}
-Family = Mapping[tuple[str, float], Record]
+AttackFamily = Mapping[tuple[str, float], Record]
 
 
 def pictures(records: Sequence[Record]) -> Iterator[Picture]:
@@ -44,7 +44,7 @@ def _metrics(group: PlotGroup) -> list[str]:
     return list(dict.fromkeys(metric for names in shown for metric in (names.total, names.damage) if metric))
 
 
-def _families(group: PlotGroup, metric: str) -> dict[str, Family]:
+def _families(group: PlotGroup, metric: str) -> dict[str, AttackFamily]:
     """Return records with the metric by family of attacks, then by defence and intensity; at least two intensities."""
     found: defaultdict[str, dict[tuple[str, float], Record]] = defaultdict(dict)
     for record in group.records:
@@ -55,7 +55,7 @@ def _families(group: PlotGroup, metric: str) -> dict[str, Family]:
     return {name: family for name, family in found.items() if len({percent for _, percent in family}) > 1}
 
 
-def _picture(group: PlotGroup, metric: str, families: Mapping[str, Family]) -> Picture:
+def _picture(group: PlotGroup, metric: str, families: Mapping[str, AttackFamily]) -> Picture:
     measured = {defense for family in families.values() for defense, _ in family}
     panels = defense_groups([defense for defense in group.defenses if defense in measured])
     with style():
@@ -79,7 +79,7 @@ def _picture(group: PlotGroup, metric: str, families: Mapping[str, Family]) -> P
     return Picture(group.file_name(f"fig4_{metric}"), figure)
 
 
-def _panel(axes: Axes, metric: str, name: str, family: Family, labels: Sequence[str]) -> list[Artist]:
+def _panel(axes: Axes, metric: str, name: str, family: AttackFamily, labels: Sequence[str]) -> list[Artist]:
     """Draw one family of attacks against some defences and plain training; return what the legend shows."""
     axes.set_title(text(name))
     axes.axhline(HARMLESS.get(metric, 0.0), color="#aaaaaa", linewidth=0.8, zorder=1)

@@ -5,8 +5,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from gradshape_bench.record import Record, Status
-from gradshape_bench.report.grouping import Group
+from gradshape_bench.records.record import Record, Status
+from gradshape_bench.report.grouping import RecordGroup
 from gradshape_bench.report.plots.picture import file_name
 from gradshape_bench.report.plots.style import text
 
@@ -17,7 +17,7 @@ _CURVES = 6
 
 
 @dataclass(frozen=True)
-class PlotGroup(Group):
+class PlotGroup(RecordGroup):
     """A group of measured records as pictures show it."""
 
     def title(self, what: str) -> str:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 from matplotlib.lines import Line2D
 
-from gradshape_bench.record import Record
+from gradshape_bench.records.record import Record
 from gradshape_bench.report import cells
 from gradshape_bench.report.plots import canvas, row_picture
 from gradshape_bench.report.plots.picture import Picture

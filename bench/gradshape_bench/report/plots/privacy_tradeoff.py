@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
-from gradshape_bench.privacy_ledger import ledger
-from gradshape_bench.record import Record
+from gradshape_bench.records.privacy_ledger import ledger
+from gradshape_bench.records.record import Record
 from gradshape_bench.report import tradeoff
 from gradshape_bench.report.plots import canvas
 from gradshape_bench.report.plots.picture import Picture

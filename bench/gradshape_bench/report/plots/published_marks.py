@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from gradshape_bench.record import Record
+from gradshape_bench.records.record import Record
 from gradshape_bench.report.counterparts import counterparts, stand_in
 
 # Published numbers hold for the sizes of the paper, not for smaller experiments.

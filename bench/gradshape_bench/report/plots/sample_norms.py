@@ -10,7 +10,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from gradshape_bench.record import Record
+from gradshape_bench.records.record import Record
 from gradshape_bench.report.plots import canvas
 from gradshape_bench.report.plots.gradients_by_intensity import dotted, families, label_epochs, ordered, scale
 from gradshape_bench.report.plots.picture import Picture

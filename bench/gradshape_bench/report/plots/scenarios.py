@@ -12,7 +12,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from gradshape_bench.record import Record
+from gradshape_bench.records.record import Record
 from gradshape_bench.report.ordering import label_order
 from gradshape_bench.report.plots import canvas
 from gradshape_bench.report.plots.picture import Picture, file_name

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from gradshape.metrics import Estimate
-from gradshape_bench.record import Record
+from gradshape_bench.records.record import Record
 
 PROTOCOL = "gradients"
 Curve = tuple[Estimate | None, ...]

@@ -12,7 +12,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
 from gradshape.metrics import Estimate
-from gradshape_bench.record import Record
+from gradshape_bench.records.record import Record
 from gradshape_bench.report.plots import canvas
 from gradshape_bench.report.plots.picture import Picture
 from gradshape_bench.report.plots.plot_group import VANILLA, PlotGroup, plot_groups

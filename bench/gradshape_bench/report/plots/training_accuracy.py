@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
-from gradshape_bench.record import Record
+from gradshape_bench.records.record import Record
 from gradshape_bench.report.plots import canvas
 from gradshape_bench.report.plots.gradients_by_intensity import label_epochs, ordered
 from gradshape_bench.report.plots.picture import Picture

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 
-from gradshape_bench.record import Record
+from gradshape_bench.records.record import Record
 from tests.bench.sample import aimed, estimate, make
 
 EPOCHS = 12

@@ -5,7 +5,7 @@ pytest.importorskip("matplotlib", reason="pictures need matplotlib: install the 
 import numpy as np
 from matplotlib.figure import Figure
 
-from gradshape_bench.record import Record, Status
+from gradshape_bench.records.record import Record, Status
 from gradshape_bench.report.plots import heat_map
 from gradshape_bench.verdict import Threshold
 from tests.bench.report.plots.sample import clusters, gradients, texts, tradeoff

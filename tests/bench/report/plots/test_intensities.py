@@ -4,7 +4,7 @@ pytest.importorskip("matplotlib", reason="pictures need matplotlib: install the 
 
 import numpy as np
 
-from gradshape_bench.record import Status
+from gradshape_bench.records.record import Status
 from gradshape_bench.report.plots import intensities
 from tests.bench.report.plots import sample as sample
 from tests.bench.report.plots.sample import curves, hollow, legends, texts

@@ -2,7 +2,7 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="pictures need matplotlib: install the extra plots")
 
-from gradshape_bench.record import Status
+from gradshape_bench.records.record import Status
 from gradshape_bench.report.plots.plot_group import defense_groups, intensity, plot_groups, without_numbers
 from tests.bench.sample import DEFENSES, make, unmeasured
 

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from gradshape_bench.__main__ import main
+from gradshape_bench.records.store import ResultsFile
 from gradshape_bench.report import plots
-from gradshape_bench.store import ResultsFile
 from tests.bench.sample import make, odd
 
 pytest.importorskip("matplotlib", reason="pictures need matplotlib: install the extra plots")

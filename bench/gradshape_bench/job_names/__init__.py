@@ -1,0 +1,1 @@
+"""What a finished job is called: a hash that covers all code that can change its result."""

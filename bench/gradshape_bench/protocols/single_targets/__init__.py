@@ -1,0 +1,1 @@
+"""Experiments on single targets: base models are trained, or trained further, with poison for one test row each."""

@@ -1,0 +1,61 @@
+"""The cases that were selected and are not measured yet, which tell a complete run from a partial one."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from gradshape_bench.records.store import PATIENCE, locked, write_atomically
+
+Key = tuple[str, str]
+
+
+class Pending:
+    """Scale and id of each pending case, in a file beside the results file.
+
+    A session adds the cases that it selects before it runs any, and removes those that it measured when it ends. A
+    session that is killed leaves its cases here until they are run again; its finished jobs are then in the cache.
+
+    Args:
+        results: the results file.
+    """
+
+    def __init__(self, results: Path) -> None:
+        self.path = results.with_name(f"{results.stem}.pending.json")
+        self._results = results
+
+    def keys(self) -> set[Key] | None:
+        """Return the pending cases; ``None`` if no session has ever added any.
+
+        Raises:
+            ValueError: the file is no list of cases.
+            OSError: it cannot be read.
+        """
+        try:
+            return {(str(scale), str(case)) for scale, case in json.loads(self.path.read_text(encoding="utf-8"))}
+        except FileNotFoundError:
+            return None
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f"{self.path} is no list of cases: {error}: delete it and run the cases again") from error
+
+    def add(self, keys: Iterable[Key]) -> None:
+        """Add cases that are selected.
+
+        Raises:
+            ValueError: the file is no list of cases.
+            OSError: it cannot be read or written, or not be locked in time.
+        """
+        self._change(keys, (), PATIENCE)
+
+    def discard(self, keys: Iterable[Key], *, patience: float = PATIENCE) -> None:
+        """Remove cases that are measured; raises as :meth:`add`.
+
+        Args:
+            keys: the cases.
+            patience: seconds to wait for another run that changes the list.
+        """
+        self._change((), keys, patience)
+
+    def _change(self, more: Iterable[Key], fewer: Iterable[Key], patience: float) -> None:
+        with locked(self._results, patience=patience):
+            left = ((self.keys() or set()) | set(more)) - set(fewer)
+            write_atomically(self.path, [json.dumps(sorted(left), indent=0) + "\n"])
