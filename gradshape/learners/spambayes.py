@@ -177,7 +177,7 @@ class SpamBayes:
 
     Args:
         constants: see :class:`SpamBayesConstants`; ``RELEASED`` and ``PAPER`` are the published ones.
-        cutoff: :meth:`predict` says 1 from this score on, in [0, 1]; the ham cutoff if omitted, so that 1 means "not
+        cutoff: :meth:`predict` returns 1 from this score on, in [0, 1]; the ham cutoff if omitted, so that 1 means "not
             delivered as ham".
 
     Raises:
@@ -218,7 +218,7 @@ class SpamBayes:
         return self._tokens
 
     def score(self, x: Array, /) -> Floats:
-        """``(N,)`` scores of the messages ``x (N, V)`` in [0, 1], see :func:`message_scores`.
+        """Return ``(N,)`` scores of the messages ``x (N, V)`` in [0, 1], see :func:`message_scores`.
 
         Raises:
             ValueError: nothing was fitted, or ``x`` has another number of tokens.
@@ -229,10 +229,10 @@ class SpamBayes:
         return message_scores(x, self.tokens, self.constants)
 
     def predict(self, x: Array, /) -> NDArray[np.int64]:
-        """``(N,)`` 1 where the score is at least the cutoff, else 0."""
+        """Return ``(N,)`` class ids: 1 where the score is at least the cutoff, else 0."""
         return (self.score(x) >= self.cutoff).astype(np.int64)
 
     def classify(self, x: Array, /) -> NDArray[np.int64]:
-        """``(N,)`` values of :class:`Classification`."""
+        """Return ``(N,)`` values of :class:`Classification`."""
         score, constants = self.score(x), self.constants
         return (score >= constants.ham_cutoff).astype(np.int64) + (score >= constants.spam_cutoff)

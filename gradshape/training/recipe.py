@@ -90,7 +90,7 @@ class Fit:
     settings: tuple[tuple[str, Setting], ...]
 
     def __init__(self, model: str, **settings: Setting) -> None:
-        learners.factory(model)
+        learners.learner(model)
         object.__setattr__(self, "model", model)
         object.__setattr__(self, "settings", tuple(sorted(settings.items())))
 
