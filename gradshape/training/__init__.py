@@ -1,5 +1,6 @@
 """Training victims: what is trained (Recipe, Victim) and training many of them at once."""
 
+from gradshape.training._steps import Stepper
 from gradshape.training.family import Family, Learned, Needs, Score, Stack
 from gradshape.training.objective import known_penalty, loss_of, penalty_of
 from gradshape.training.optimizers import SGD, Adam, Optimizer
@@ -8,7 +9,7 @@ from gradshape.training.probe import SUBSETS, GradientProbe, Layers, SubsetGradi
 from gradshape.training.recipe import AnyRecipe, Fit, Recipe, Sampling, steps_per_epoch
 from gradshape.training.run import Progress, train_stacks, train_victims
 from gradshape.training.state import State
-from gradshape.training.stepping import Stepper, steppers
+from gradshape.training.stepping import steppers
 from gradshape.training.trained import TrainedModel
 from gradshape.training.victim import OptimizerState, Scoring, TrainingResult, Victim
 from gradshape.training.workload import Workload
