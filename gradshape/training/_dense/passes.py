@@ -1,7 +1,8 @@
-"""Passes of a stack of dense networks over a batch: the memory that they take, and views of it, made once a shape.
+"""Passes of a stack of dense networks over a batch, with their memory and views of it, made once for each shape.
 
-A small network's step is a few microseconds of arithmetic an operator: making the views anew takes longer than that.
-``K`` victims; ``B`` rows that all see and ``S`` that each sees on its own, filled up with zeros to ``R`` columns.
+An operator of a small network's step is a few microseconds of arithmetic: making the views anew takes longer than that.
+There are ``K`` victims, ``B`` rows that all of them see and ``S`` that each sees on its own. Together the rows are
+columns, which zeros fill up to ``R``.
 """
 
 from collections.abc import Sequence
@@ -21,10 +22,10 @@ class _Layer(NamedTuple):
 
     Attributes:
         below: ``(K, n, R)`` outputs of the layer before.
-        inputs: ``(K, n + 1, R)``: the positive ones of these, or 0, and a 1 for the bias.
-        units, ones: the two parts of it.
-        weight: ``(K, m, n + 1)``.
-        outputs: ``(K, m, R)``.
+        inputs: ``(K, n + 1, R)`` rectified outputs of the layer before, and a 1 for the bias.
+        units, ones: the two parts of ``inputs``.
+        weight: ``(K, m, n + 1)`` weights, the bias last.
+        outputs: ``(K, m, R)`` outputs.
     """
 
     below: Tensor
@@ -36,18 +37,18 @@ class _Layer(NamedTuple):
 
 
 class ForwardPass:
-    """From rows to the outputs of all layers.
+    """Computes the outputs of all layers for the rows of a batch.
 
     Args:
-        weights: blocks that products go into ``(K, outputs, columns)``, layer by layer.
+        weights: the blocks ``(K, outputs, columns)`` that rows are multiplied by, layer by layer.
         shared, private: ``B`` and ``S``.
-        buffer: memory.
+        buffer: gives memory.
 
     Attributes:
         rows: ``B + S``.
-        filled: the columns after them.
-        layers: those after the first.
-        outputs: ``(K, n, R)`` of the last one.
+        filled: number of columns of zeros after the rows.
+        layers: the layers after the first.
+        outputs: ``(K, n, R)`` outputs of the last layer.
     """
 
     def __init__(self, weights: Sequence[Tensor], shared: int, private: int, buffer: Buffer) -> None:
@@ -68,7 +69,7 @@ class ForwardPass:
         self.outputs = out
 
     def run(self, shared: Tensor, private: Tensor | None = None) -> Tensor:
-        """RowMatrix in the columns of :class:`RowMatrix`, ``(B, c)`` and ``(K, S, c)``, to :attr:`outputs`."""
+        """Compute :attr:`outputs` for shared rows ``(B, c)`` and private rows ``(K, S, c)``, as in ``RowMatrix``."""
         self._multiply(shared)
         if private is not None:
             self._of_private.copy_(torch.bmm(self._first, private.mT))
@@ -81,7 +82,8 @@ class ForwardPass:
     def _multiply(self, x: Tensor) -> None:
         out, weights = self._of_all, self._first_of_all
         columns = out.shape[1]
-        # Of private rows, too, whose columns are overwritten: products with a multiple of four columns are faster.
+        # The columns of private rows are computed, too, and overwritten: products are faster with a multiple of four
+        # columns.
         missing = max(columns, LEAST_WIDTH) - len(x)
         rows = pad(x, (0, 0, 0, missing)) if missing else x
         if columns < LEAST_WIDTH:
@@ -91,18 +93,19 @@ class ForwardPass:
 
 
 class GradientPass:
-    """A whole step: the shaped sum of gradients, into the blocks of the gradient.
+    """Computes the shaped sum of the gradients over a batch, into the blocks of the gradient.
 
     For a layer with inputs ``a`` (a constant 1 appended for the bias) and output gradients ``D``, sample ``i`` has the
     squared gradient norm ``|a_i|^2 |D_i|^2`` (Goodfellow 2015, "Efficient per-example gradient computations"), so
     shaping costs a few passes over ``D`` and no per-sample gradient is ever formed.
 
     Args:
-        weights, gradients: blocks that products go into ``(K, outputs, columns)``, layer by layer.
+        weights, gradients: the blocks ``(K, outputs, columns)`` that rows are multiplied by, and those of the gradient,
+            layer by layer.
         added: whether sums are added to what is in ``gradients``, which may be the weights, or take its place.
-        output: how the last layer is read.
+        output: how the outputs of the last layer are read.
         shared, private: ``B`` and ``S``.
-        buffer: memory.
+        buffer: gives memory.
         norms: whether per-sample norms will be needed.
     """
 
@@ -130,7 +133,7 @@ class GradientPass:
         self._of_private = self._deltas[0][:, :, shared : forward.rows]
         self._of_none = self._errors[:, :, forward.rows :]
         self._back = [layer.weight[:, :, :-1].mT for layer in forward.layers]
-        # Norms of columns are taken of these; one memory does for all.
+        # The squares of these matrices are summed by columns; all of them are written to the same memory.
         of_norms = [*self._deltas, *(layer.inputs for layer in forward.layers)] if norms else []
         self._squared = {matrices.shape: buffer("squares", *matrices.shape) for matrices in of_norms}
         self._first_gradient, *self._other_gradients = gradients
@@ -175,9 +178,7 @@ class GradientPass:
             delta = torch.ops.aten.threshold_backward.grad_input(below, layer.units, 0, grad_input=below)
 
     def _squares(self, shared: RowMatrix, private: RowMatrix | None, *, per_layer: bool) -> Tensor:
-        """Squared norms of the per-sample gradients ``(L, K, B + S)``; all layers together in ``L = 1``, unless
-        ``per_layer``.
-        """
+        """Compute the squared norms of per-sample gradients ``(L, K, B + S)``, by layer or, with ``L = 1``, of all."""
         of_inputs = shared.squared
         if private is not None:
             of_inputs = torch.cat([of_inputs.expand(len(private.squared), -1), private.squared], dim=1)
@@ -192,7 +193,7 @@ class GradientPass:
         return torch.stack(squares) if per_layer else squares[0].unsqueeze(0)
 
     def _columns(self, matrices: Tensor) -> Tensor:
-        """``(K, n, R)`` to the squared norms ``(K, R)`` of the columns."""
+        """Compute the squared norms ``(K, R)`` of the columns of ``(K, n, R)``."""
         return torch.mul(matrices, matrices, out=self._squared[matrices.shape]).sum(1)
 
     def _used(self, of_columns: Tensor) -> Tensor:

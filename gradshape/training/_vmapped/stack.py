@@ -15,9 +15,9 @@ from gradshape.training._memory import evaluation_elements
 from gradshape.training.state import State
 from gradshape.training.victim import Victim
 
-# Optimizers round the elements that are left after the last full vector differently.
+# Optimizers round the elements that are left after the last full vector of so many differently.
 _VECTOR = 64
-# Test rows at a time, however many victims there are: a row's logits may round differently among fewer rows.
+# Number of test rows at a time, however many victims there are: a row's logits may round differently among fewer rows.
 _EVALUATION_ROWS = 250
 
 
@@ -31,8 +31,7 @@ class ModuleBatch(NamedTuple):
 class ModuleStack:
     """The :class:`gradshape.training._stacked.models.StackedModels` of ``K`` modules.
 
-    Every model has a batch of its own, also where all have the same rows, so that its numbers are those that it has
-    alone.
+    Every model has a batch of its own, even if all have the same rows, so that its numbers are those that it has alone.
 
     Args:
         victims: one a model.
@@ -83,11 +82,11 @@ class ModuleStack:
 
     @property
     def descends(self) -> bool:
-        """Never: an optimizer takes the gradient."""
+        """Whether steps move the parameters: never, as an optimizer takes the gradient."""
         return False
 
     def padded(self, victims: int) -> int:
-        """As many models as victims."""
+        """Return ``victims``: there is no padding."""
         return victims
 
     def keep(self, places: Sequence[int]) -> Callable[[Tensor], Tensor]:
@@ -152,7 +151,7 @@ class ModuleStack:
         return lambda x: self._predicted(parameters, x, own=False)
 
     def rows_at_once(self, models: int) -> int:
-        """So many rows, however many models there are."""
+        """Return the number of test rows at a time, the same for any number of models."""
         elements = evaluation_elements(self.parameter.device) // self._stacked.output_elements
         return max(1, min(_EVALUATION_ROWS, elements))
 
@@ -161,7 +160,7 @@ class ModuleStack:
         return torch.cat([self._predicted(self._parameters, part, own=True) for part in parts], dim=1)
 
     def _predicted(self, parameters: Mapping[str, Tensor], x: Tensor, *, own: bool) -> Tensor:
-        """``(M, ...)`` rows, or ``(K, M, ...)`` each model's own, to classes ``(K, M)``, a few models at a time."""
+        """Predict the classes ``(K, M)`` of rows ``(M, ...)`` or ``(K, M, ...)``, a few models at a time."""
         if self._model.training:
             self._model.eval()
         num_models = len(next(iter(parameters.values())))
@@ -171,7 +170,7 @@ class ModuleStack:
         for first in range(0, num_models, at_once):
             some = slice(first, first + at_once)
             of_some = {name: of_all[some] for name, of_all in parameters.items()}
-            # A copy: networks may write to what they are given.
+            # The rows are copied, as networks may write to what they are given.
             rows = (x[some] if own else x).clone()
             predicted.append(classes(self._stacked.logits(of_some, rows, own=own)))
         return torch.cat(predicted)
