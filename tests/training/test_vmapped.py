@@ -186,7 +186,9 @@ def _key(
     shaper: Shaper = CLIPPED,
 ) -> object:
     data = blobs(rows=120, shape=shape)
-    return stack_key(data, Victim(Recipe(model, SGD(0.1), batch_size, 1, shaper), 0), device=device)
+    return stack_key(
+        data, Victim(Recipe(model, SGD(0.1), batch_size=batch_size, epochs=1, shaper=shaper), 0), device=device
+    )
 
 
 @pytest.mark.parametrize(
