@@ -32,7 +32,7 @@ class Crafting:
     objective: float
 
 
-Progress = Callable[[Crafting], None]
+CraftingCallback = Callable[[Crafting], None]
 
 
 class VictimView:
@@ -58,7 +58,7 @@ class VictimView:
         *,
         recipe: AnyRecipe | None = None,
         parameters: State | None = None,
-        progress: Progress | None = None,
+        progress: CraftingCallback | None = None,
         target: Split | None = None,
         device: torch.device | str = "cpu",
         intended: Tensor | None = None,
@@ -227,7 +227,7 @@ class Attack(ABC):
         recipe: AnyRecipe | None = None,
         parameters: State | None = None,
         target: Split | None = None,
-        progress: Progress | None = None,
+        progress: CraftingCallback | None = None,
         device: torch.device | str = "cpu",
         intended: Tensor | None = None,
         networks: Sequence[TrainedModel] = (),

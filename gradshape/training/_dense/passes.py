@@ -36,7 +36,7 @@ class _Layer(NamedTuple):
     outputs: Tensor
 
 
-class ForwardPass:
+class OutputPass:
     """Computes the outputs of all layers for the rows of a batch.
 
     Args:
@@ -121,7 +121,7 @@ class GradientPass:
         added: bool,
         norms: bool,
     ) -> None:
-        self._forward = forward = ForwardPass(weights, shared, private, buffer)
+        self._forward = forward = OutputPass(weights, shared, private, buffer)
         self._output = output
         self._errors = buffer("errors", *forward.outputs.shape)
         self._below = [

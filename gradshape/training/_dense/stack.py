@@ -14,7 +14,7 @@ from gradshape import models
 from gradshape.shaping import ShaperStack
 from gradshape.training._dense.layout import Layout, layout_of
 from gradshape.training._dense.outputs import VECTOR, Buffer
-from gradshape.training._dense.passes import ForwardPass, GradientPass
+from gradshape.training._dense.passes import GradientPass, OutputPass
 from gradshape.training._memory import evaluation_elements
 from gradshape.training._rows.matrix import LEAST_WIDTH, RowMatrix, aligned
 from gradshape.training.optimizers import SGD
@@ -255,5 +255,5 @@ class DenseStack:
 
     def _predicted(self, weights: Sequence[Tensor], shared: Tensor, private: Tensor | None) -> Tensor:
         private_rows = 0 if private is None else private.shape[1]
-        forward = ForwardPass(weights, len(shared), private_rows, _new_like(self.parameter))
+        forward = OutputPass(weights, len(shared), private_rows, _new_like(self.parameter))
         return self._output.classes(forward.run(shared, private)[:, :, : forward.rows])
