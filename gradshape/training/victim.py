@@ -244,7 +244,7 @@ def _check_probe(probe: GradientProbe, victim: Victim, clean_rows: int, where: s
 
 def _check_intended(intended: Tensor, watch: Tensor | None, num_classes: int, where: str) -> None:
     if watch is None or len(watch) == 0:
-        raise ValueError(f"{where}: classes are intended for no watched rows: set watch, or leave intended None")
+        raise ValueError(f"{where}: intended classes are those of watched rows: set watch, or leave intended None")
     if tuple(intended.shape) != (len(watch),) or intended.dtype != torch.int64:
         raise ValueError(
             f"{where}: intended classes have shape {tuple(intended.shape)} and dtype {intended.dtype}: "

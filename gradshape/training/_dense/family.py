@@ -14,7 +14,7 @@ from gradshape.training._dense.layout import Halved
 from gradshape.training._dense.stack import DenseBatch, DenseStack
 from gradshape.training._memory import LargestStep, evaluation_elements, parameter_copies, per_victim
 from gradshape.training._noise import steps_per_block
-from gradshape.training._prepared_rows import prepared_rows
+from gradshape.training._prepared_rows import row_matrices, row_table
 from gradshape.training._rows.device_rows import ids_on
 from gradshape.training._rows.matrix import RowMatrix, columns_of
 from gradshape.training._rows.order import CommonRows, OwnRows
@@ -60,7 +60,7 @@ class DenseFamily:
     def needs(self, work: Workload, group: Sequence[Victim]) -> Needs:
         dataset, recipe, item = work.dataset, group[0].descent, work.dtype.itemsize
         architecture = architecture_of(dataset, group[0])
-        widths, rows, test = architecture.widths, len(prepared_rows(work).table), len(dataset.test)
+        widths, rows, test = architecture.widths, len(row_table(work)), len(dataset.test)
         assert widths is not None
         inputs = math.prod(dataset.input_shape)
         columns = columns_of(inputs) + 2
@@ -93,7 +93,7 @@ class DenseFamily:
         networks = DenseStack.of(victims, work.initial_model, device=work.device, dtype=work.dtype)
         feed = _DenseFeed(work, members, networks.num_models)
         stepper = StackStepper(victims, networks, rows_per_step=feed.rows_per_step, gather=feed.gather)
-        watch = watched_rows(victims, prepared_rows(work).matrices[0].x[:1].expand(networks.num_models, -1))
+        watch = watched_rows(victims, row_matrices(work)[0].x[:1].expand(networks.num_models, -1))
         if watch is not None:
             inputs = math.prod(work.dataset.input_shape)
             watch[:, :, inputs] = 1
@@ -123,8 +123,8 @@ class _DenseFeed:
     """See :class:`gradshape.training._stacked.stack.Feed`. Batches are gathered from ids of rows and of victims."""
 
     def __init__(self, work: Workload, members: Sequence[int], num_models: int) -> None:
-        self._rows, self._test = prepared_rows(work).matrices
-        self._order: CommonRows | OwnRows = prepared_rows(work).table.common_order(members)
+        self._rows, self._test = row_matrices(work)
+        self._order: CommonRows | OwnRows = row_table(work).common_order(members)
         self.rows_per_step = self._order.rows_per_step
         # The place of the victim whose rows each model takes, the first for padding; ``None`` if each takes its own.
         places = [*range(len(members)), *[0] * (num_models - len(members))]

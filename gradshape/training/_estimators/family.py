@@ -12,7 +12,7 @@ from gradshape._randomness import process_randomness
 from gradshape.data import Dataset
 from gradshape.learners.registry import Array
 from gradshape.training._curves import score
-from gradshape.training._prepared_rows import prepared_rows
+from gradshape.training._prepared_rows import row_table
 from gradshape.training.family import Learned, Needs, Score
 from gradshape.training.victim import Victim
 from gradshape.training.workload import Workload
@@ -48,7 +48,7 @@ class _Estimator:
     def __init__(self, work: Workload, index: int) -> None:
         self._dataset = work.dataset
         self._victim = work.victims[index]
-        self._kept = prepared_rows(work).table.kept(index)
+        self._kept = row_table(work).kept(index)
         self._predict: Callable[[Tensor], Tensor]
         self._errors: Tensor | None = None
 

@@ -12,7 +12,7 @@ from gradshape._randomness import RandomState, process_randomness, random_state,
 from gradshape.data import Dataset
 from gradshape.training._architecture import Architecture
 from gradshape.training._curves import classes, score
-from gradshape.training._prepared_rows import prepared_rows
+from gradshape.training._prepared_rows import row_batches, row_table
 from gradshape.training._probe.recorder import ProbeRecorder
 from gradshape.training._rows.device_rows import epoch_ids
 from gradshape.training._single.stepper import SingleStepper, draws_numbers
@@ -60,8 +60,8 @@ class _SingleStack:
     def __init__(self, work: Workload, index: int) -> None:
         self._work = work
         self._victim = victim = work.victims[index]
-        self._rows, self._test = prepared_rows(work).batches
-        self._order = order = prepared_rows(work).table.order(index)
+        self._rows, self._test = row_batches(work)
+        self._order = order = row_table(work).order(index)
         recipe = victim.descent
         self._model = model = work.initial_model(victim).to(device=work.device, dtype=work.dtype)
         self._probe: ProbeRecorder | None = None

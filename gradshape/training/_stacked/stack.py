@@ -73,7 +73,7 @@ class TrainingStack(Generic[BatchT]):
     def score(self, places: Sequence[int]) -> Score:
         rows, models = self._models.rows_at_once(len(places)), self._at(places)
         seen = score(self._models.predictor(sorted(models)), self._feed.test(rows))
-        ranks = _inverse(_inverse(models))
+        ranks = _ranks(models)
         return Score(seen.accuracy[ranks], seen.finite[ranks])
 
     def remember(self, places: Sequence[int]) -> None:
@@ -94,7 +94,7 @@ class TrainingStack(Generic[BatchT]):
         index = torch.tensor([*going, *others[:padding]], device=self._models.parameter.device)
         self._feed.keep(index)
         self._watch = None if self._watch is None else self._watch[index]
-        self._models_of = _inverse(_inverse(self._at(places)))
+        self._models_of = _ranks(self._at(places))
 
     def _at(self, places: Sequence[int]) -> list[int]:
         return [self._models_of[place] for place in places]
@@ -120,8 +120,13 @@ class StackOnBatch(Generic[BatchT]):
 
 
 def _inverse(order: Sequence[int]) -> list[int]:
-    """Return the places in ``order`` of its least number, of the next one, and so on."""
+    """Return the places of the least number of ``order``, of the next one, and so on."""
     return sorted(range(len(order)), key=order.__getitem__)
+
+
+def _ranks(models: Sequence[int]) -> list[int]:
+    """Return the place of each of ``models`` among all of them, sorted."""
+    return _inverse(_inverse(models))
 
 
 def watched_rows(victims: Sequence[Victim], like: Tensor) -> Tensor | None:

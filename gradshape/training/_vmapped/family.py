@@ -10,7 +10,7 @@ from gradshape.data import Dataset
 from gradshape.training._architecture import Architecture, architecture_of
 from gradshape.training._memory import FORMED, OUTPUT_COPIES, LargestStep, evaluation_elements, per_victim
 from gradshape.training._noise import steps_per_block
-from gradshape.training._prepared_rows import prepared_rows
+from gradshape.training._prepared_rows import row_batches, row_table
 from gradshape.training._rows.device_rows import epoch_ids
 from gradshape.training._sharing import rows_of, schedule
 from gradshape.training._stacked.stack import StackOnBatch, TrainingStack, noisy_first, watched_rows
@@ -53,7 +53,7 @@ class VmappedFamily:
 
     def needs(self, work: Workload, group: Sequence[Victim]) -> Needs:
         dataset, architecture, item = work.dataset, architecture_of(work.dataset, group[0]), work.dtype.itemsize
-        inputs, rows = math.prod(dataset.input_shape), len(prepared_rows(work).table)
+        inputs, rows = math.prod(dataset.input_shape), len(row_table(work))
         table = rows * (4 * inputs + 8)
         joined = table if rows > len(dataset.train) else 0
         on_device = 0 if work.device.type == "cpu" else table
@@ -72,7 +72,7 @@ class VmappedFamily:
     def stack(self, work: Workload, members: Sequence[int]) -> TrainingStack[ModuleBatch]:
         order = noisy_first([work.victims[index] for index in members])
         members = [members[place] for place in order]
-        victims, rows = [work.victims[index] for index in members], prepared_rows(work).batches[0]
+        victims, rows = [work.victims[index] for index in members], row_batches(work)[0]
         x, _ = rows[torch.tensor([0, len(rows) - 1], device=rows.home)]
         networks = ModuleStack(victims, work.initial_model, x, dtype=work.dtype)
         feed = _ModuleFeed(work, members)
@@ -98,8 +98,8 @@ class _ModuleFeed:
     """See :class:`gradshape.training._stacked.stack.Feed`; a batch is gathered from that of each order."""
 
     def __init__(self, work: Workload, members: Sequence[int]) -> None:
-        self._rows, self._test = prepared_rows(work).batches
-        orders = prepared_rows(work).table.orders(members)
+        self._rows, self._test = row_batches(work)
+        orders = row_table(work).orders(members)
         self.rows_per_step = orders[0].rows_per_step
         self._orders = list(dict.fromkeys(orders))
         self._order_of = torch.tensor([self._orders.index(order) for order in orders], device=work.device)
