@@ -1,6 +1,6 @@
 """The SpamBayes filter: Robinson's token scores from counts, combined by Fisher's method over the tokens present."""
 
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass
 from enum import IntEnum
 from typing import Any
 
@@ -97,10 +97,6 @@ class TokenCounts:
         spam = y == 1
         ham_counts, spam_counts = ((x[rows] > 0.5).sum(0, dtype=np.float64) for rows in (~spam, spam))
         return cls(ham_counts, spam_counts, int((~spam).sum()), int(spam.sum()))
-
-    def with_spam(self, tokens: Array, copies: int) -> "TokenCounts":
-        """Add ``copies`` spam messages that hold ``tokens (V,)`` bool to the counts, without making the rows."""
-        return replace(self, spam=self.spam + copies * np.asarray(tokens), spam_messages=self.spam_messages + copies)
 
 
 def token_scores(counts: TokenCounts, constants: SpamBayesConstants = RELEASED) -> Floats:
