@@ -8,7 +8,7 @@ from torch import Tensor
 from gradshape import _validate
 
 _MOST_STEPS = 10_000
-# On the scale of the covariances between features and values.
+# Differences are rounding if they are smaller than this share of the covariances between features and values.
 _ROUNDING = 1e-12
 
 

@@ -55,7 +55,7 @@ class SpamBayesConstants:
             )
 
 
-# The SpamBayes program's, and those that Nelson et al. 2008 are quoted with for the same filter.
+# The first are the constants of the SpamBayes program, the second those that Nelson et al. 2008 are quoted with.
 RELEASED = SpamBayesConstants()
 PAPER = SpamBayesConstants(strength=1.0, ham_cutoff=0.15)
 

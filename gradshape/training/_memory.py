@@ -15,7 +15,7 @@ from gradshape.training.workload import Workload
 
 # Most elements of an activation while test rows are evaluated: few enough to stay in the cache.
 _EVALUATION_ELEMENTS = 1 << 21
-# A generator, a result, and the small tensors around them.
+# Bytes of a generator, a result, and the small tensors around them.
 _OBJECTS = 1 << 15
 # Copies of the modules' outputs that a step holds at once: the outputs, their gradients, and what layers compute
 # inside, such as attention. Convolutional networks take about half of it.
@@ -82,7 +82,8 @@ class LargestStep:
         recipe = group[0].descent
         private = max(victim.num_private for victim in group)
         batch = min(recipe.batch_size, len(dataset.train) + private)
-        if recipe.sampling is Sampling.POISSON:  # More than eight standard deviations above the mean.
+        if recipe.sampling is Sampling.POISSON:
+            # Batches are practically never larger than expected by more than eight standard deviations.
             batch += int(8 * batch**0.5)
         return cls(
             batch,

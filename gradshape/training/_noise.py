@@ -55,10 +55,10 @@ class NoiseBlocks:
             own = torch.randn(self.steps, 1, self._size, generator=stream, dtype=torch.float32)
             if std is not None:
                 own *= std / divisor
-            of_victim = layout(own.to(like.dtype))
+            own_parts = layout(own.to(like.dtype))
             if not parts:
-                parts = [part.new_empty(len(part), len(self._stds), *part.shape[2:]) for part in of_victim]
-            for whole, part in zip(parts, of_victim, strict=True):
+                parts = [part.new_empty(len(part), len(self._stds), *part.shape[2:]) for part in own_parts]
+            for whole, part in zip(parts, own_parts, strict=True):
                 whole[:, k] = part[:, 0]
         return [part.to(like.device) for part in parts]
 

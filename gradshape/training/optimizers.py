@@ -170,7 +170,7 @@ class _AdamUpdater:
     def step(self, gradients: Sequence[Tensor]) -> None:
         self._steps += 1
         pairs = zip(self._parameters, gradients, self._first, self._second, strict=True)
-        if self._parameters and all(_as_the_kernel_takes_them(*of_one) for of_one in pairs):
+        if self._parameters and all(_as_the_kernel_takes_them(*tensors) for tensors in pairs):
             self._step_at_once(gradients)
         else:
             self._step_by_operators(gradients)

@@ -19,7 +19,7 @@ from gradshape.training.workload import Workload
 # of either list takes whatever the others do not.
 NETWORK_FAMILIES: Sequence[NetworkFamily] = (DenseFamily(), VmappedFamily(), SingleFamily())
 FAMILIES: Sequence[Family] = (*NETWORK_FAMILIES, EstimatorFamily())
-# The reference for stacks.
+# These train every victim on its own, as the reference for stacks.
 ONE_BY_ONE: Sequence[Family] = (SingleFamily(), EstimatorFamily())
 
 

@@ -206,8 +206,8 @@ def check_victim(victim: Victim, dataset: Dataset, where: str, *, template: nn.M
         except ValueError as error:
             raise ValueError(f"{where}: initial: {error}") from None
     if victim.initial_optimizer is not None:
-        of_template = {} if template is None else dict(template.named_parameters())
-        trained = {name: tuple(p.shape) for name, p in of_template.items() if p.requires_grad}
+        parameters = {} if template is None else dict(template.named_parameters())
+        trained = {name: tuple(p.shape) for name, p in parameters.items() if p.requires_grad}
         _check_optimizer(victim, victim.initial_optimizer, trained, where)
 
 

@@ -137,12 +137,12 @@ class _DenseFeed:
 
     def gather(self, shared: Tensor, private: Tensor | None, member: Tensor | None) -> DenseBatch:
         """Gather the rows with these ids."""
-        own = None if private is None else self._rows[self._of_models(private)]
-        inside = None if member is None else self._of_models(member).to(self._rows.x)
+        own = None if private is None else self._rows[self._by_model(private)]
+        inside = None if member is None else self._by_model(member).to(self._rows.x)
         return DenseBatch(self._rows[shared], own, inside)
 
-    def _of_models(self, of_victims: Tensor) -> Tensor:
-        return of_victims if self._rows_of is None else of_victims[self._rows_of]
+    def _by_model(self, by_victim: Tensor) -> Tensor:
+        return by_victim if self._rows_of is None else by_victim[self._rows_of]
 
     def test(self, rows: int) -> Iterator[tuple[Tensor, Tensor]]:
         labels = self._test.label.long()

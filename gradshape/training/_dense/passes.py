@@ -58,9 +58,9 @@ class OutputPass:
         victims, columns = len(first), self.rows + self.filled
         out = buffer("out 0", victims, first.shape[1], columns)
         self._first = first
-        self._first_of_all = first.flatten(0, 1)
-        self._of_all = out.flatten(0, 1)
-        self._of_private = out[:, :, shared : self.rows]
+        self._first_flat = first.flatten(0, 1)
+        self._out_flat = out.flatten(0, 1)
+        self._private_out = out[:, :, shared : self.rows]
         self.layers: list[_Layer] = []
         for number, weight in enumerate(others, start=1):
             below, inputs = out, buffer(f"in {number}", victims, weight.shape[2], columns)
@@ -72,7 +72,7 @@ class OutputPass:
         """Compute :attr:`outputs` for shared rows ``(B, c)`` and private rows ``(K, S, c)``, as in ``RowMatrix``."""
         self._multiply(shared)
         if private is not None:
-            self._of_private.copy_(torch.bmm(self._first, private.mT))
+            self._private_out.copy_(torch.bmm(self._first, private.mT))
         for layer in self.layers:
             torch.clamp_min(layer.below, 0, out=layer.units)
             layer.ones.fill_(1)
@@ -80,7 +80,7 @@ class OutputPass:
         return self.outputs
 
     def _multiply(self, x: Tensor) -> None:
-        out, weights = self._of_all, self._first_of_all
+        out, weights = self._out_flat, self._first_flat
         columns = out.shape[1]
         # The columns of private rows are computed, too, and overwritten: products are faster with a multiple of four
         # columns.
@@ -128,16 +128,16 @@ class GradientPass:
             buffer(f"delta {number}", *layer.units.shape) for number, layer in enumerate(forward.layers, start=1)
         ]
         self._deltas = [*self._below, self._errors]
-        self._of_rows = [delta[:, :, : forward.rows] for delta in self._deltas]
-        self._of_shared = self._deltas[0].flatten(0, 1)[:, :shared]
-        self._of_private = self._deltas[0][:, :, shared : forward.rows]
-        self._of_none = self._errors[:, :, forward.rows :]
+        self._row_deltas = [delta[:, :, : forward.rows] for delta in self._deltas]
+        self._shared_delta = self._deltas[0].flatten(0, 1)[:, :shared]
+        self._private_delta = self._deltas[0][:, :, shared : forward.rows]
+        self._filled_errors = self._errors[:, :, forward.rows :]
         self._back = [layer.weight[:, :, :-1].mT for layer in forward.layers]
         # The squares of these matrices are summed by columns; all of them are written to the same memory.
-        of_norms = [*self._deltas, *(layer.inputs for layer in forward.layers)] if norms else []
-        self._squared = {matrices.shape: buffer("squares", *matrices.shape) for matrices in of_norms}
+        normed = [*self._deltas, *(layer.inputs for layer in forward.layers)] if norms else []
+        self._squared = {matrices.shape: buffer("squares", *matrices.shape) for matrices in normed}
         self._first_gradient, *self._other_gradients = gradients
-        self._first_gradient_of_all = self._first_gradient.flatten(0, 1)
+        self._first_gradient_flat = self._first_gradient.flatten(0, 1)
         self._beta = int(added)
 
     def run(
@@ -162,7 +162,7 @@ class GradientPass:
             if member is not None:
                 scale.mul_(member)
         if scale is not None:
-            for layer, delta in enumerate(self._of_rows):
+            for layer, delta in enumerate(self._row_deltas):
                 delta.mul_((scale if scale.dim() == 2 else scale[layer]).unsqueeze(1))
         self._add_products(shared, private, factor)
 
@@ -172,37 +172,37 @@ class GradientPass:
             labels = pad(labels, (0, forward.filled))
         delta = self._output.errors(forward.outputs, labels, self._errors)
         if forward.filled:
-            self._of_none.zero_()
+            self._filled_errors.zero_()
         for layer, back, below in zip(forward.layers[::-1], self._back[::-1], self._below[::-1], strict=True):
             torch.bmm(back, delta, out=below)
             delta = torch.ops.aten.threshold_backward.grad_input(below, layer.units, 0, grad_input=below)
 
     def _squares(self, shared: RowMatrix, private: RowMatrix | None, *, per_layer: bool) -> Tensor:
         """Compute the squared norms of per-sample gradients ``(L, K, B + S)``, by layer or, with ``L = 1``, of all."""
-        of_inputs = shared.squared
+        input_squares = shared.squared
         if private is not None:
-            of_inputs = torch.cat([of_inputs.expand(len(private.squared), -1), private.squared], dim=1)
-        of_outputs = [*map(self._columns, self._below), self._output.squares(self._errors, self._columns)]
-        squares = [self._used(of_outputs[0]) * of_inputs]
-        for layer, of_output in zip(self._forward.layers, of_outputs[1:], strict=True):
-            of_layer = self._used(self._columns(layer.inputs)) * self._used(of_output)
+            input_squares = torch.cat([input_squares.expand(len(private.squared), -1), private.squared], dim=1)
+        output_squares = [*map(self._columns, self._below), self._output.squares(self._errors, self._columns)]
+        squares = [self._used(output_squares[0]) * input_squares]
+        for layer, output_square in zip(self._forward.layers, output_squares[1:], strict=True):
+            layer_squares = self._used(self._columns(layer.inputs)) * self._used(output_square)
             if per_layer:
-                squares.append(of_layer)
+                squares.append(layer_squares)
             else:
-                squares[0] += of_layer
+                squares[0] += layer_squares
         return torch.stack(squares) if per_layer else squares[0].unsqueeze(0)
 
     def _columns(self, matrices: Tensor) -> Tensor:
         """Compute the squared norms ``(K, R)`` of the columns of ``(K, n, R)``."""
         return torch.mul(matrices, matrices, out=self._squared[matrices.shape]).sum(1)
 
-    def _used(self, of_columns: Tensor) -> Tensor:
-        return of_columns[:, : self._forward.rows] if self._forward.filled else of_columns
+    def _used(self, column_squares: Tensor) -> Tensor:
+        return column_squares[:, : self._forward.rows] if self._forward.filled else column_squares
 
     def _add_products(self, shared: RowMatrix, private: RowMatrix | None, factor: float) -> None:
-        self._first_gradient_of_all.addmm_(self._of_shared, shared.x, beta=self._beta, alpha=factor)
+        self._first_gradient_flat.addmm_(self._shared_delta, shared.x, beta=self._beta, alpha=factor)
         if private is not None:
-            self._first_gradient.baddbmm_(self._of_private, private.x, alpha=factor)
+            self._first_gradient.baddbmm_(self._private_delta, private.x, alpha=factor)
         for gradient, delta, layer in zip(self._other_gradients, self._deltas[1:], self._forward.layers, strict=True):
             gradient.baddbmm_(delta, layer.inputs.mT, beta=self._beta, alpha=factor)
 

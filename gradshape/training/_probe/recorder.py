@@ -37,11 +37,11 @@ class ProbeRecorder:
         self._probe = probe
         self._rows = rows
         self._model = model
-        of_head = {id(p) for p in _head(model).parameters()}
+        head_ids = {id(p) for p in _head(model).parameters()}
         parameters = {
             name: p
             for name, p in model.named_parameters()
-            if p.requires_grad and (probe.layers is Layers.ALL or id(p) in of_head)
+            if p.requires_grad and (probe.layers is Layers.ALL or id(p) in head_ids)
         }
         self._names = tuple(parameters)
         self._device = next(model.parameters()).device

@@ -36,7 +36,7 @@ class DeviceRows:
     def __getitem__(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Return the rows with these ids, of any shape."""
         flat = ids.flatten()
-        x, y = (of_all.index_select(0, flat).unflatten(0, ids.shape) for of_all in (self._x, self._y))
+        x, y = (values.index_select(0, flat).unflatten(0, ids.shape) for values in (self._x, self._y))
         return x.to(device=self._device, dtype=self._dtype), y.to(self._device)
 
     def split(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -51,7 +51,7 @@ def epoch_ids(orders: Sequence[CommonRows], epoch: int, device: torch.device) ->
     All orders have equally many rows in each step.
     """
     steps = [[step.shared for step in order.epoch(epoch)] for order in orders]
-    whole = torch.stack([torch.cat(of_one) for of_one in steps]).to(device)
+    whole = torch.stack([torch.cat(order_ids) for order_ids in steps]).to(device)
     yield from whole.split([len(ids) for ids in steps[0]], dim=1)
 
 

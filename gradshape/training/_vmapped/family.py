@@ -110,12 +110,12 @@ class _ModuleFeed:
 
     def gather(self, x: Tensor, y: Tensor) -> ModuleBatch:
         """Give each model the batch of its order, out of ``x (orders, B, ...)`` and ``y (orders, B)``."""
-        return ModuleBatch(self._of_models(x), self._of_models(y))
+        return ModuleBatch(self._by_model(x), self._by_model(y))
 
-    def _of_models(self, of_orders: Tensor) -> Tensor:
-        if len(of_orders) == 1:
-            return of_orders.expand(len(self._order_of), *of_orders.shape[1:])
-        return of_orders[self._order_of]
+    def _by_model(self, by_order: Tensor) -> Tensor:
+        if len(by_order) == 1:
+            return by_order.expand(len(self._order_of), *by_order.shape[1:])
+        return by_order[self._order_of]
 
     def test(self, rows: int) -> Iterator[tuple[Tensor, Tensor]]:
         return self._test.split(rows)

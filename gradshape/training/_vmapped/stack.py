@@ -99,17 +99,17 @@ class ModuleStack:
                 to.copy_(source[name][index])
             return fewer
 
-        self._frozen = {name: of_all[index] for name, of_all in self._frozen.items()}
+        self._frozen = {name: p[index] for name, p in self._frozen.items()}
         parameter = select(self.parameter)
         self.num_models = len(index)
         self._use(parameter)
         return select
 
     def read(self, flat: Tensor, place: int) -> State:
-        return {name: of_all[place].cpu().clone() for name, of_all in self._views(flat, self.num_models).items()}
+        return {name: p[place].cpu().clone() for name, p in self._views(flat, self.num_models).items()}
 
     def with_frozen(self, place: int, trained: State) -> State:
-        frozen = {name: of_all[place].cpu().clone() for name, of_all in self._frozen.items()}
+        frozen = {name: p[place].cpu().clone() for name, p in self._frozen.items()}
         return {name: trained[name] if name in trained else frozen[name] for name in self._names}
 
     def write(self, flat: Tensor, place: int, state: Mapping[str, Tensor]) -> None:
@@ -118,9 +118,9 @@ class ModuleStack:
 
     def copy(self, to: Tensor, source: Tensor, places: Sequence[int]) -> None:
         index = torch.tensor(list(places), device=self.parameter.device)
-        of_source = self._views(source, self.num_models)
+        source_views = self._views(source, self.num_models)
         for name, view in self._views(to, self.num_models).items():
-            view[index] = of_source[name][index]
+            view[index] = source_views[name][index]
 
     def step(self, batch: ModuleBatch, rows_per_step: int, shaping: ShaperStack) -> None:
         x, y = batch
@@ -169,10 +169,10 @@ class ModuleStack:
         predicted = []
         for first in range(0, num_models, at_once):
             some = slice(first, first + at_once)
-            of_some = {name: of_all[some] for name, of_all in parameters.items()}
+            chosen = {name: p[some] for name, p in parameters.items()}
             # The rows are copied, as networks may write to what they are given.
             rows = (x[some] if own else x).clone()
-            predicted.append(classes(self._stacked.logits(of_some, rows, own=own)))
+            predicted.append(classes(self._stacked.logits(chosen, rows, own=own)))
         return torch.cat(predicted)
 
 
