@@ -60,8 +60,9 @@ class LaplaceNoise:
         _validate.positive(scale=self.scale)
 
     def draw(self, count: int, width: int, *, generator: torch.Generator) -> Tensor:
-        one, other = torch.empty(2, count, width, dtype=torch.float64).exponential_(1 / self.scale, generator=generator)
-        return one - other
+        # The difference of two exponential variables is a Laplace variable.
+        draws = torch.empty(2, count, width, dtype=torch.float64).exponential_(1 / self.scale, generator=generator)
+        return draws[0] - draws[1]
 
 
 @dataclass(frozen=True)
