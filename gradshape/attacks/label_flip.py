@@ -69,7 +69,7 @@ class LabelFlip(ProportionalAttack):
             if len(allowed) == 0:
                 return self._moved(train, classes, count, generator)
             source, labels = allowed[torch.randint(len(allowed), (count,), generator=generator)].T
-        return PoisonSet(train.x[source], labels.clone(), source.clone(), torch.empty(0, dtype=torch.int64))
+        return PoisonSet.added(train.x[source], labels.clone(), source=source.clone())
 
     def _moved(self, train: Split, classes: int, count: int, generator: torch.Generator) -> PoisonSet:
         """Draw free flips to classes that occur, at the nearest points that pass the filter."""

@@ -1,7 +1,7 @@
 """What an attack crafts: rows with labels, where they come from, and which targets they are for."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 
 import torch
@@ -51,6 +51,7 @@ class PoisonSet:
 
     x: Tensor
     y: Tensor
+    _: KW_ONLY
     source: Tensor
     replaced: Tensor
     notes: Mapping[str, float] = field(default_factory=dict)
@@ -63,8 +64,8 @@ class PoisonSet:
         return cls(
             torch.empty(0, *dataset.input_shape, dtype=torch.float32),
             torch.empty(0, dtype=dataset.train.y.dtype),
-            none,
-            none,
+            source=none,
+            replaced=none,
         )
 
     @classmethod
@@ -79,7 +80,7 @@ class PoisonSet:
     ) -> "PoisonSet":
         """Return rows that are added to the train rows; ``source`` is -1 for every row if omitted."""
         origin = torch.full((len(y),), -1, dtype=torch.int64) if source is None else source
-        return cls(x, y, origin, torch.empty(0, dtype=torch.int64), notes or {}, aims)
+        return cls(x, y, source=origin, replaced=torch.empty(0, dtype=torch.int64), notes=notes or {}, aims=aims)
 
     def __len__(self) -> int:
         return len(self.y)
@@ -87,7 +88,14 @@ class PoisonSet:
     def cpu(self) -> "PoisonSet":
         """Return the same rows on the CPU."""
         aims = None if self.aims is None else self.aims.cpu()
-        return PoisonSet(self.x.cpu(), self.y.cpu(), self.source.cpu(), self.replaced.cpu(), self.notes, aims)
+        return PoisonSet(
+            self.x.cpu(),
+            self.y.cpu(),
+            source=self.source.cpu(),
+            replaced=self.replaced.cpu(),
+            notes=self.notes,
+            aims=aims,
+        )
 
     def select(self, rows: Tensor) -> "PoisonSet":
         """Return the poison rows at these places, ``(m,)`` int64, as a set that is added; its notes are left out."""

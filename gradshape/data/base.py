@@ -75,8 +75,8 @@ class Dataset:
     name: str
     train: Split
     test: Split
-    num_classes: int
     _: KW_ONLY
+    num_classes: int
     description: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:

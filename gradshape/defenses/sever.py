@@ -13,8 +13,8 @@ from gradshape.defenses._spectral_outliers import spectral_outliers
 from gradshape.defenses.base import FILTER, Assumptions, Defense, Suspect
 from gradshape.learners.linear import Penalty, fit_linear
 from gradshape.learners.logistic import fit_logistic, linear_scores
-from gradshape.learners.margin_loss import Logistic, MarginLoss, SmoothedHinge
-from gradshape.training import AnyRecipe, Fit, known_penalty, penalty_of
+from gradshape.learners.margin_loss import MarginLoss
+from gradshape.training import AnyRecipe, known_penalty, loss_of, penalty_of
 
 _CENTRING_FILTERS = 4
 _REGRESSION_ROUNDS, _CLASSIFICATION_ROUNDS = 4, 2
@@ -36,9 +36,9 @@ class Sever(Defense):
         rounds: number of filters, at least 1; if ``None`` 4 for regression, as in the paper (8 in its code), and 2 for
             classification.
         penalty: of the regression; the victim's own if ``None``. Not used for classification.
-        loss: of the classifier, which is one against the rest for more than two classes; if ``None`` the hinge (rounded
-            off over a tenth of the margin) for a victim that is a support vector machine, and the logistic loss for
-            others. Not used for regression.
+        loss: of the classifier, which is one against the rest for more than two classes; if ``None`` the one that the
+            victim's learner is registered with, such as the hinge (rounded off over a tenth of the margin) for support
+            vector machines, and the logistic loss for others. Not used for regression.
         c: weight of the sum of the classifier's losses relative to half the squared norm of its parameters, > 0.
 
     Raises:
@@ -103,14 +103,10 @@ class Sever(Defense):
             num_classes=train.num_classes,
             share=poison / len(train),
             rounds=self.rounds or _CLASSIFICATION_ROUNDS,
-            loss=self.loss or _victim_loss(train.recipe),
+            loss=self.loss or loss_of(train.recipe),
             ridge=1 / self.c,
             generator=generator,
         )
-
-
-def _victim_loss(recipe: AnyRecipe) -> MarginLoss:
-    return SmoothedHinge() if isinstance(recipe, Fit) and recipe.model.startswith("svm") else Logistic()
 
 
 def sever_regression(

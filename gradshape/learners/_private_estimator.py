@@ -21,8 +21,8 @@ class PrivateEstimator:
     with floating-point ones in [0, 1] a regressor.
 
     Args:
-        learner: of :mod:`gradshape.learners.private`.
-        seed: of the random vector.
+        learner: one of :mod:`gradshape.learners.private`.
+        seed: source of the random vector.
 
     >>> from gradshape.learners.private import ObjectivePerturbation
     >>> x, y = np.repeat([[0.0, 1.0], [1.0, 0.0]], 500, axis=0), np.repeat([0, 1], 500)
@@ -65,7 +65,7 @@ class PrivateEstimator:
         return self
 
     def predict(self, x: Array, /) -> Array:
-        """``(N,)`` class ids, or values in [0, 1].
+        """Predict ``(N,)`` class ids, or values in [0, 1].
 
         Raises:
             ValueError: nothing was fitted.

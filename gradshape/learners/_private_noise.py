@@ -16,13 +16,13 @@ class Perturbation(Protocol):
     """A distribution of vectors, symmetric around 0."""
 
     def draw(self, count: int, width: int, *, generator: torch.Generator) -> Tensor:
-        """``(count, width)`` float64, one vector a row, independent."""
+        """Draw ``(count, width)`` float64, independent vectors, one a row."""
         ...
 
 
 @dataclass(frozen=True)
 class NormNoise:
-    """The density is proportional to ``exp(-rate |b|)``, with the Euclidean norm.
+    """Noise whose density is proportional to ``exp(-rate |b|)``, with the Euclidean norm.
 
     Adding such a vector to one whose sensitivity is ``s`` in the Euclidean norm is ``rate * s``-differentially private.
     The direction is uniform, the norm is of the Gamma distribution with shape ``width`` and mean ``width / rate``.
@@ -48,7 +48,7 @@ class NormNoise:
 
 @dataclass(frozen=True)
 class LaplaceNoise:
-    """Every coordinate is of the Laplace distribution with this ``scale``, greater than 0.
+    """Noise with coordinates of the Laplace distribution with this ``scale``, greater than 0.
 
     Its density falls with the sum of absolute values: for a sensitivity ``s`` in the *Euclidean* norm it protects with
     ``sqrt(width) s / scale`` only.
@@ -60,13 +60,14 @@ class LaplaceNoise:
         _validate.positive(scale=self.scale)
 
     def draw(self, count: int, width: int, *, generator: torch.Generator) -> Tensor:
-        pairs = torch.empty(2, count, width, dtype=torch.float64).exponential_(1 / self.scale, generator=generator)
-        return pairs[0] - pairs[1]
+        # The difference of two exponential variables is a Laplace variable.
+        draws = torch.empty(2, count, width, dtype=torch.float64).exponential_(1 / self.scale, generator=generator)
+        return draws[0] - draws[1]
 
 
 @dataclass(frozen=True)
 class GaussianNoise:
-    """Every coordinate is normal with this standard deviation, greater than 0."""
+    """Noise with normal coordinates of this standard deviation, greater than 0."""
 
     std: float
 
@@ -88,7 +89,7 @@ def gaussian_std(sensitivity: float, *, epsilon: float, delta: float) -> float:
     Raises:
         ValueError: an argument is out of range.
 
-    Balle and Wang 2018, Improving the GaussianNoise mechanism for differential privacy, theorem 8.
+    Balle and Wang 2018, Improving the Gaussian mechanism for differential privacy, theorem 8.
 
     >>> round(gaussian_std(1.0, epsilon=1.0, delta=1e-5), 3)
     3.731

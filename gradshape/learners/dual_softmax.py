@@ -18,8 +18,7 @@ def fit_dual_softmax(
     start: Tensor | None = None,
     tolerance: float = 1e-8,
 ) -> Tensor:
-    """Minimise ``sum_i CE(W x_i, y_i) + decay/2 |W|^2`` over weights ``W = sum_i a_i x_i^T``, by the coefficients
-    ``a``.
+    """Minimise ``sum_i CE(W x_i, y_i) + decay/2 |W|^2`` over the coefficients ``a`` of weights ``sum_i a_i x_i^T``.
 
     By the representer theorem the minimum lies in the span of the rows, so that inner products are enough: the cost
     does not depend on the number of features. Every step is an exact, damped Newton step; its ``n C`` equations
@@ -103,7 +102,7 @@ def _newton(kernel: Tensor, logits: Tensor, probability: Tensor, onehot: Tensor)
 
 
 def _newton_for_two(kernel: Tensor, logits: Tensor, probability: Tensor, onehot: Tensor) -> Tensor:
-    """As :func:`_newton`, for two classes: their coefficients are opposite, and only the logits' difference counts."""
+    """Step as :func:`_newton` does, for two classes, whose coefficients are opposite: the logits' difference counts."""
     # a_1 = -a_0 = a makes the difference 2 K a, and the squared norm 2 a^T K a.
     double = 2 * kernel
     curvature = probability.prod(-1)

@@ -36,7 +36,7 @@ class HingeFit:
 
 
 def signed_rows(x: Tensor, y: Tensor) -> Tensor:
-    """``(n, d + 1)`` float64 rows of ``x`` ``(n, d)`` with a 1 appended, times 1 for class 1 and -1 for class 0.
+    """Append a 1 to the rows ``x (n, d)`` and turn the signs of those of class 0; ``(n, d + 1)`` float64.
 
     Their products with weights and bias are the margins.
 
@@ -48,7 +48,7 @@ def signed_rows(x: Tensor, y: Tensor) -> Tensor:
 
 
 def hinge_losses(x: Tensor, y: Tensor, w: Tensor, b: float) -> Tensor:
-    """``(n,)`` float64 losses ``max(0, 1 - s (w . x + b))``, ``s`` = 1 for class 1 and -1 for class 0.
+    """Compute the losses ``max(0, 1 - s (w . x + b))``, ``(n,)`` float64; ``s`` is 1 for class 1 and -1 for class 0.
 
     >>> hinge_losses(torch.tensor([[0.25], [2.0]]), torch.tensor([1, 0]), torch.ones(1).double(), 0.0).tolist()
     [0.75, 3.0]
@@ -110,7 +110,7 @@ def fit_hinge(
 
 
 def _fit(rows: Tensor, c: Tensor, rho: float, tolerance: float, theta: Tensor, width: float) -> HingeFit:
-    """As :func:`fit_hinge`, for rows of :func:`signed_rows`."""
+    """Fit as :func:`fit_hinge` does, to rows of :func:`signed_rows`."""
     margins = rows @ theta
     # Parameters of 0 are in every ball.
     best, objective, lower = torch.zeros_like(theta), float(c.sum()), 0.0

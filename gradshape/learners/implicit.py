@@ -15,7 +15,7 @@ from gradshape.learners.margin_loss import MarginLoss
 def adjoint(
     x: Tensor, signs: Tensor, theta: Tensor, outer: Tensor, *, ridge: float | Tensor, loss: MarginLoss
 ) -> Tensor:
-    """``q = H^-1 outer``, with the Hessian of the training objective at its minimum.
+    """Solve ``q = H^-1 outer``, with the Hessian of the training objective at its minimum.
 
     Args:
         x: ``(n, d)`` float64 training rows, shared by ``K`` problems.
@@ -32,9 +32,10 @@ def adjoint(
 
 
 def label_gradient(x: Tensor, signs: Tensor, theta: Tensor, q: Tensor, *, loss: MarginLoss) -> Tensor:
-    """``dA/dz_i = -(loss'(m_i) + m_i loss''(m_i)) (x_i . q)`` for the labels ``z``, with margins ``m = z (theta . x)``.
+    """Compute the gradient of ``A`` by the labels ``z``.
 
-    Arguments are as for :func:`adjoint`, whose result is ``q``.
+    It is ``dA/dz_i = -(loss'(m_i) + m_i loss''(m_i)) (x_i . q)``, with margins ``m = z (theta . x)``. Arguments are as
+    for :func:`adjoint`, whose result is ``q``.
 
     Returns:
         ``(K, n)``, each problem's own gradient.
@@ -53,11 +54,12 @@ def label_gradient(x: Tensor, signs: Tensor, theta: Tensor, q: Tensor, *, loss: 
 
 
 def mixture_gradient(x: Tensor, theta: Tensor, q: Tensor, *, loss: MarginLoss) -> Tensor:
-    """``dA/dz_i = -(loss'(s_i) + loss'(-s_i))/2 (x_i . q)`` where a label ``z`` between -1 and 1 stands for the mixture
-    ``(1 + z)/2 loss(s) + (1 - z)/2 loss(-s)`` of both labels' losses, with scores ``s = theta . x``.
+    """Compute the gradient of ``A`` by labels that stand for mixtures of the two labels' losses.
 
-    The learner's gradient is linear in such a label: unlike :func:`label_gradient`, which is near 0 for a row far on
-    the right side, it tells what a whole flip does.
+    It is ``dA/dz_i = -(loss'(s_i) + loss'(-s_i))/2 (x_i . q)``, where a label ``z`` between -1 and 1 stands for
+    ``(1 + z)/2 loss(s) + (1 - z)/2 loss(-s)``, with scores ``s = theta . x``. The learner's gradient is linear in such
+    a label: unlike :func:`label_gradient`, which is near 0 for a row far on the right side, it tells what a whole flip
+    does.
 
     Arguments are as for :func:`adjoint`, whose result is ``q``; at labels of -1 and 1 both relaxations have that
     Hessian.
@@ -75,9 +77,9 @@ def mixture_gradient(x: Tensor, theta: Tensor, q: Tensor, *, loss: MarginLoss) -
 
 
 def row_gradient(x: Tensor, signs: Tensor, theta: Tensor, q: Tensor, *, loss: MarginLoss) -> Tensor:
-    """``dA/dx_i = -(z_i loss'(m_i) q + z_i^2 loss''(m_i) (x_i . q) theta)`` for the rows ``x``, with margins
-    ``m = z (theta . x)``, summed over the problems that share them.
+    """Compute the gradient of ``A`` by the rows ``x``, summed over the problems that share them.
 
+    It is ``dA/dx_i = -(z_i loss'(m_i) q + z_i^2 loss''(m_i) (x_i . q) theta)``, with margins ``m = z (theta . x)``.
     Arguments are as for :func:`adjoint`, whose result is ``q``; ``x`` and ``signs`` may be limited to the rows whose
     gradients are needed.
 

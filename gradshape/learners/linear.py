@@ -8,7 +8,7 @@ from torch import Tensor
 from gradshape import _validate
 
 _MOST_STEPS = 10_000
-# On the scale of the covariances between features and values.
+# Differences are rounding if they are smaller than this share of the covariances between features and values.
 _ROUNDING = 1e-12
 
 
@@ -43,7 +43,7 @@ class Penalty:
         return "_".join(parts) or "ols"
 
     def value(self, w: Tensor) -> Tensor:
-        """The penalty of weights ``(d,)``."""
+        """Compute the penalty of weights ``(d,)``."""
         return self.l1 * w.abs().sum() + self.l2 / 2 * w.square().sum()
 
 
@@ -60,11 +60,11 @@ class LinearFit:
     b: Tensor
 
     def predict(self, x: Tensor) -> Tensor:
-        """``(n,)`` float64 predictions for rows ``(n, d)``."""
+        """Return ``(n,)`` float64 predictions for rows ``(n, d)``."""
         return x.to(self.w.dtype) @ self.w + self.b
 
     def mse(self, x: Tensor, y: Tensor) -> float:
-        """Mean squared error on rows ``(n, d)`` with values ``(n,)``."""
+        """Compute the mean squared error on rows ``(n, d)`` with values ``(n,)``."""
         return float((self.predict(x) - y).square().mean())
 
 

@@ -92,7 +92,7 @@ def fit_logistic(
 
 
 def linear_scores(x: Tensor, theta: Tensor) -> Tensor:
-    """Scores ``(K, n)`` of rows ``x`` ``(n, d)`` or ``(K, n, d)`` by parameters ``theta (K, d)``."""
+    """Compute the scores ``(K, n)`` of rows ``x`` ``(n, d)`` or ``(K, n, d)`` by parameters ``theta (K, d)``."""
     return theta @ x.mT if x.ndim == 2 else (x @ theta.unsqueeze(-1)).squeeze(-1)
 
 
@@ -102,8 +102,9 @@ def weighted_sum(x: Tensor, weights: Tensor) -> Tensor:
 
 
 def hessian(x: Tensor, weights: Tensor, ridge: Tensor) -> Tensor:
-    """``sum_i weights_i x_i x_i^T + diag(ridge)``, ``(K, d, d)``, of rows ``x`` ``(n, d)`` or ``(K, n, d)`` with
-    weights ``(K, n)``; ``ridge`` is broadcast against ``(K, d)``.
+    """Compute ``sum_i weights_i x_i x_i^T + diag(ridge)``, ``(K, d, d)``.
+
+    Rows ``x`` are ``(n, d)`` or ``(K, n, d)``, their weights ``(K, n)``; ``ridge`` is broadcast against ``(K, d)``.
     """
     rows, width = x.shape[-2:]
     total: Tensor
@@ -120,7 +121,7 @@ def hessian(x: Tensor, weights: Tensor, ridge: Tensor) -> Tensor:
 
 
 def solve(matrix: Tensor, right: Tensor) -> Tensor:
-    """``matrix^-1 right`` for positive definite matrices ``(K, d, d)`` and vectors ``(K, d)``."""
+    """Compute ``matrix^-1 right`` for positive definite matrices ``(K, d, d)`` and vectors ``(K, d)``."""
     factor = torch.linalg.cholesky(matrix)
     solution: Tensor = torch.cholesky_solve(right.unsqueeze(-1), factor).squeeze(-1)
     return solution

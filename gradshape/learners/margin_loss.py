@@ -14,15 +14,15 @@ class MarginLoss(Protocol):
     """A convex loss of the margin ``m = y (theta . x)`` of a row, twice differentiable. All methods are elementwise."""
 
     def value(self, margins: Tensor) -> Tensor:
-        """The loss."""
+        """Compute the loss."""
         ...
 
     def slope(self, margins: Tensor) -> Tensor:
-        """Its first derivative."""
+        """Compute its first derivative."""
         ...
 
     def curvature(self, margins: Tensor) -> Tensor:
-        """Its second derivative, at least 0."""
+        """Compute its second derivative, at least 0."""
         ...
 
 

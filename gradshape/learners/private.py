@@ -35,7 +35,7 @@ class PrivateNoise(Enum):
 
     @property
     def label(self) -> str:
-        """What it adds in front of the label of a learner: nothing for ``NORM``."""
+        """The prefix of a learner's label; empty for ``NORM``."""
         return "" if self is PrivateNoise.NORM else f"{self.value}_"
 
 
@@ -49,7 +49,7 @@ def to_ball(x: Tensor) -> Tensor:
 
 
 def from_ball(u: Tensor) -> Tensor:
-    """The inverse of :func:`to_ball`."""
+    """Move and stretch the unit ball back; the inverse of :func:`to_ball`."""
     return (u * math.sqrt(u.shape[-1]) + 1) / 2
 
 
@@ -87,7 +87,7 @@ class PrivateLearner(Protocol):
         ...
 
     def perturbation(self, rows: int) -> Perturbation:
-        """The distribution of its random vector for ``rows`` training rows."""
+        """Return the distribution of its random vector for ``rows`` training rows."""
         ...
 
     def solve(self, x: Tensor, signs: Tensor, noise: Tensor, *, start: Tensor | None = None) -> PrivateSolution:
@@ -95,8 +95,10 @@ class PrivateLearner(Protocol):
         ...
 
     def adjoint(self, x: Tensor, signs: Tensor, solution: PrivateSolution, outer: Tensor) -> Tensor:
-        """Return ``q`` for :func:`gradshape.learners.implicit.row_gradient`, given gradients ``outer`` ``(K, d)`` with
-        respect to the released parameters; it has the shape of the minima and sums over vectors that share one.
+        """Return ``q`` for :func:`gradshape.learners.implicit.row_gradient`.
+
+        ``outer (K, d)`` are gradients by the released parameters. The result has the shape of the minima and sums over
+        random vectors that share one.
         """
         ...
 
@@ -125,7 +127,7 @@ class ObjectivePerturbation:
               Ma et al. It protects with about ``sqrt(d) epsilon``.
             * ``GAUSSIAN``: every coordinate normal with variance ``(8 ln(2 / delta) + 4 epsilon) / epsilon^2``:
               ``(epsilon, delta)``-differentially private for neighbours of which one lacks a row of the other.
-        delta: for GaussianNoise noise; ``1 / n`` if omitted.
+        delta: for Gaussian noise; ``1 / n`` if omitted.
 
     Raises:
         ValueError: an argument is out of range, or ``ridge`` is too small for ``epsilon``: ``NORM`` needs
@@ -200,7 +202,7 @@ class OutputPerturbation:
             * ``LAPLACE``: every coordinate with scale ``distance / epsilon``. It protects with ``sqrt(d) epsilon``.
             * ``GAUSSIAN``: ``(epsilon, delta)``-differentially private, by the analytic
               Gaussian mechanism of Balle and Wang 2018.
-        delta: for GaussianNoise noise; ``1 / n`` if omitted.
+        delta: for Gaussian noise; ``1 / n`` if omitted.
 
     Raises:
         ValueError: an argument is out of range.
@@ -255,8 +257,9 @@ class OutputPerturbation:
 
 
 def _bounded(gram: Tensor, moment: Tensor, ridge: float, bound: float) -> tuple[Tensor, float]:
-    """The minimum of ``theta . gram theta / 2 - moment . theta + ridge/2 |theta|^2`` over ``|theta| <= bound``, and the
-    ridge for which it is the minimum everywhere.
+    """Minimise ``theta . gram theta / 2 - moment . theta + ridge/2 |theta|^2`` over ``|theta| <= bound``.
+
+    Return the minimum, and the ridge for which it is the minimum without a bound.
     """
 
     def at(penalty: float) -> Tensor:

@@ -5,12 +5,15 @@ Some of scikit-learn's classifiers and regressors are registered; add others wit
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradshape import _validate
+from gradshape.learners.linear import Penalty
+from gradshape.learners.margin_loss import MarginLoss, SmoothedHinge
 
 Array = NDArray[Any]
 Setting = bool | int | float | str
@@ -27,11 +30,29 @@ class Estimator(Protocol):
         ...
 
     def predict(self, x: Array, /) -> Array:
-        """``(N,)`` class ids, or values."""
+        """Return ``(N,)`` class ids, or values."""
         ...
 
 
 Factory = Callable[..., Estimator]
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What is registered under a name.
+
+    Attributes:
+        factory: makes an estimator, as ``factory(seed, **settings)``.
+        penalty: of a linear regression, takes the estimator and the number of rows that it is fitted to, and returns
+            the penalty that it adds to half the *mean* squared error; ``None`` for any other learner.
+        loss: that of the margins, for attacks and defences that train a linear classifier in the learner's place;
+            ``None`` to leave the choice to them.
+    """
+
+    factory: Factory
+    _: KW_ONLY
+    penalty: Callable[[Any, int], Penalty] | None = None
+    loss: MarginLoss | None = None
 
 
 def _svm_linear(seed: int, *, c: float = 1.0) -> Estimator:
@@ -103,46 +124,68 @@ def _lasso(seed: int, *, alpha: float = 0.001) -> Estimator:
     return Lasso(alpha=alpha, max_iter=10_000)  # type: ignore[no-any-return]
 
 
-_FACTORIES: dict[str, Factory] = {
-    "svm_linear": _svm_linear,
-    "svm_rbf": _svm_rbf,
-    "logistic": _logistic,
-    "naive_bayes": _naive_bayes,
-    "spambayes": _spambayes,
-    "dp_logistic_objective": _dp_logistic_objective,
-    "dp_ridge_output": _dp_ridge_output,
-    "linear": _linear,
-    "ridge": _ridge,
-    "lasso": _lasso,
+def _no_penalty(estimator: Any, rows: int) -> Penalty:
+    return Penalty()
+
+
+def _ridge_penalty(estimator: Any, rows: int) -> Penalty:
+    # scikit-learn's ridge regression adds its penalty to the sum of the squared errors.
+    return Penalty(l2=float(estimator.alpha) / rows)
+
+
+def _lasso_penalty(estimator: Any, rows: int) -> Penalty:
+    return Penalty(l1=float(estimator.alpha))
+
+
+_LEARNERS: dict[str, Learner] = {
+    "svm_linear": Learner(_svm_linear, loss=SmoothedHinge()),
+    "svm_rbf": Learner(_svm_rbf, loss=SmoothedHinge()),
+    "logistic": Learner(_logistic),
+    "naive_bayes": Learner(_naive_bayes),
+    "spambayes": Learner(_spambayes),
+    "dp_logistic_objective": Learner(_dp_logistic_objective),
+    "dp_ridge_output": Learner(_dp_ridge_output),
+    "linear": Learner(_linear, penalty=_no_penalty),
+    "ridge": Learner(_ridge, penalty=_ridge_penalty),
+    "lasso": Learner(_lasso, penalty=_lasso_penalty),
 }
-
-
-_OWN = frozenset(_FACTORIES)
+_OWN = frozenset(_LEARNERS)
 
 
 def names() -> list[str]:
-    """Names that :func:`build` knows.
+    """Return the names that :func:`build` knows.
 
     >>> "svm_linear" in names()
     True
     """
-    return sorted(_FACTORIES)
+    return sorted(_LEARNERS)
 
 
-def register(name: str, factory: Factory) -> None:
-    """Make ``factory(seed, **settings)``, which returns a new :class:`Estimator`, known as ``name``.
+def register(
+    name: str,
+    factory: Factory,
+    *,
+    penalty: Callable[[Any, int], Penalty] | None = None,
+    loss: MarginLoss | None = None,
+) -> None:
+    """Register ``factory(seed, **settings)``, which returns a new :class:`Estimator`, under ``name``.
 
     What the estimator draws from the random generators of the process (NumPy's, Python's, torch's) comes from the seed
     as well. Classifiers predict class ids.
+
+    Args:
+        name: for :class:`gradshape.training.Fit`.
+        factory: makes an estimator.
+        penalty, loss: see :class:`Learner`. Attacks and defences that train the victim's model themselves ask for them.
 
     Raises:
         ValueError: the name is taken, or the factory's first argument is not the seed. It has to be called ``seed`` or
             ``random_state``, or to be the only one that is passed by position.
     """
-    if name in _FACTORIES:
+    if name in _LEARNERS:
         raise ValueError(f"estimator {name!r} exists already: register it under another name")
     _check_takes_seed(name, factory)
-    _FACTORIES[name] = factory
+    _LEARNERS[name] = Learner(factory, penalty=penalty, loss=loss)
 
 
 def _check_takes_seed(name: str, factory: Factory) -> None:
@@ -155,7 +198,8 @@ def _check_takes_seed(name: str, factory: Factory) -> None:
     first = positional[0] if positional else None
     if first is not None and first.name in ("seed", "random_state"):
         return
-    # Of a class, and of several arguments, the first one is likely to be a setting that would get the seed.
+    # If the factory is a class or takes several arguments, its first one is probably a setting, which would receive the
+    # seed.
     if first is not None and len(positional) == 1 and first.default is first.empty and not inspect.isclass(factory):
         return
     found = "none" if first is None else repr(first.name)
@@ -166,34 +210,34 @@ def _check_takes_seed(name: str, factory: Factory) -> None:
     )
 
 
-def registered() -> dict[str, Factory]:
-    """The factories that were added with :func:`register`, by name."""
-    return {name: factory for name, factory in _FACTORIES.items() if name not in _OWN}
+def registered() -> dict[str, Learner]:
+    """Return the learners that were added with :func:`register`, by name."""
+    return {name: learner for name, learner in _LEARNERS.items() if name not in _OWN}
 
 
-def restore(factories: Mapping[str, Factory]) -> None:
-    """Register the factories that :func:`registered` returned in another process."""
-    _FACTORIES.update(factories)
+def restore(learners: Mapping[str, Learner]) -> None:
+    """Register in this process the learners that :func:`registered` returned in another."""
+    _LEARNERS.update(learners)
 
 
 def draws_nothing(name: str) -> bool:
-    """Whether the estimator is known to draw nothing from the random generators of the process."""
+    """Return whether the estimator is known to draw nothing from the random generators of the process."""
     return name in _OWN
 
 
-def factory(name: str) -> Factory:
-    """The factory registered as ``name``.
+def learner(name: str) -> Learner:
+    """Return what is registered as ``name``.
 
     Raises:
         ValueError: no estimator has this name; the message lists near matches.
     """
-    if name not in _FACTORIES:
-        raise _validate.unknown("estimator", name, _FACTORIES)
-    return _FACTORIES[name]
+    if name not in _LEARNERS:
+        raise _validate.unknown("estimator", name, _LEARNERS)
+    return _LEARNERS[name]
 
 
 def build(name: str, settings: Mapping[str, Setting], *, seed: int = 0) -> Estimator:
-    """A fresh estimator.
+    """Build a fresh estimator.
 
     Args:
         name: one of :func:`names`.
@@ -206,7 +250,7 @@ def build(name: str, settings: Mapping[str, Setting], *, seed: int = 0) -> Estim
     >>> build("svm_linear", {"c": 2.0}).C
     2.0
     """
-    make = factory(name)
+    make = learner(name).factory
     try:
         return make(seed, **settings)
     except TypeError as error:

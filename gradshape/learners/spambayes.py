@@ -1,6 +1,6 @@
 """The SpamBayes filter: Robinson's token scores from counts, combined by Fisher's method over the tokens present."""
 
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass
 from enum import IntEnum
 from typing import Any
 
@@ -55,7 +55,7 @@ class SpamBayesConstants:
             )
 
 
-# The SpamBayes program's, and those that Nelson et al. 2008 are quoted with for the same filter.
+# The first are the constants of the SpamBayes program, the second those that Nelson et al. 2008 are quoted with.
 RELEASED = SpamBayesConstants()
 PAPER = SpamBayesConstants(strength=1.0, ham_cutoff=0.15)
 
@@ -97,10 +97,6 @@ class TokenCounts:
         spam = y == 1
         ham_counts, spam_counts = ((x[rows] > 0.5).sum(0, dtype=np.float64) for rows in (~spam, spam))
         return cls(ham_counts, spam_counts, int((~spam).sum()), int(spam.sum()))
-
-    def with_spam(self, tokens: Array, copies: int) -> "TokenCounts":
-        """Add ``copies`` spam messages that hold ``tokens (V,)`` bool to the counts, without making the rows."""
-        return replace(self, spam=self.spam + copies * np.asarray(tokens), spam_messages=self.spam_messages + copies)
 
 
 def token_scores(counts: TokenCounts, constants: SpamBayesConstants = RELEASED) -> Floats:
@@ -177,7 +173,7 @@ class SpamBayes:
 
     Args:
         constants: see :class:`SpamBayesConstants`; ``RELEASED`` and ``PAPER`` are the published ones.
-        cutoff: :meth:`predict` says 1 from this score on, in [0, 1]; the ham cutoff if omitted, so that 1 means "not
+        cutoff: :meth:`predict` returns 1 from this score on, in [0, 1]; the ham cutoff if omitted, so that 1 means "not
             delivered as ham".
 
     Raises:
@@ -218,7 +214,7 @@ class SpamBayes:
         return self._tokens
 
     def score(self, x: Array, /) -> Floats:
-        """``(N,)`` scores of the messages ``x (N, V)`` in [0, 1], see :func:`message_scores`.
+        """Return ``(N,)`` scores of the messages ``x (N, V)`` in [0, 1], see :func:`message_scores`.
 
         Raises:
             ValueError: nothing was fitted, or ``x`` has another number of tokens.
@@ -229,10 +225,10 @@ class SpamBayes:
         return message_scores(x, self.tokens, self.constants)
 
     def predict(self, x: Array, /) -> NDArray[np.int64]:
-        """``(N,)`` 1 where the score is at least the cutoff, else 0."""
+        """Return ``(N,)`` class ids: 1 where the score is at least the cutoff, else 0."""
         return (self.score(x) >= self.cutoff).astype(np.int64)
 
     def classify(self, x: Array, /) -> NDArray[np.int64]:
-        """``(N,)`` values of :class:`Classification`."""
+        """Return ``(N,)`` values of :class:`Classification`."""
         score, constants = self.score(x), self.constants
         return (score >= constants.ham_cutoff).astype(np.int64) + (score >= constants.spam_cutoff)

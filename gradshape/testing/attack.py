@@ -300,7 +300,7 @@ def knows_what_its_threat_model_grants(trial: AttackTrial) -> None:
     usual = trial.poison.fingerprint
     if not threat.training_data.granted:
         other = Split(1 - train.x, train.y.flip(0))
-        unlike = Dataset(trial.dataset.name, other, trial.dataset.test, trial.dataset.num_classes)
+        unlike = Dataset(trial.dataset.name, other, trial.dataset.test, num_classes=trial.dataset.num_classes)
         demand(trial.craft(dataset=unlike).fingerprint == usual, f"other train rows change the poison on {trial.name}")
     if not threat.algorithm.granted:
         recipe = Recipe("mlp1", SGD(0.3), batch_size=7, epochs=9)

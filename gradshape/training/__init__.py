@@ -1,14 +1,15 @@
 """Training victims: what is trained (Recipe, Victim) and training many of them at once."""
 
+from gradshape.training._steps import Stepper
 from gradshape.training.family import Family, Learned, Needs, Score, Stack
+from gradshape.training.objective import known_penalty, loss_of, penalty_of
 from gradshape.training.optimizers import SGD, Adam, Optimizer
-from gradshape.training.penalty import known_penalty, penalty_of
 from gradshape.training.plan import stack_key
 from gradshape.training.probe import SUBSETS, GradientProbe, Layers, SubsetGradients, Weighting
 from gradshape.training.recipe import AnyRecipe, Fit, Recipe, Sampling, steps_per_epoch
 from gradshape.training.run import Progress, train_stacks, train_victims
 from gradshape.training.state import State
-from gradshape.training.stepping import Stepper, steppers
+from gradshape.training.stepping import steppers
 from gradshape.training.trained import TrainedModel
 from gradshape.training.victim import OptimizerState, Scoring, TrainingResult, Victim
 from gradshape.training.workload import Workload
@@ -41,6 +42,7 @@ __all__ = [
     "Weighting",
     "Workload",
     "known_penalty",
+    "loss_of",
     "penalty_of",
     "stack_key",
     "steppers",

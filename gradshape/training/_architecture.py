@@ -1,4 +1,4 @@
-"""What the planning of trainings has to know of an architecture."""
+"""The properties of an architecture that decide how its victims are trained, and how much memory that takes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,11 +22,11 @@ class Architecture:
     """An architecture and the sizes of one victim of it.
 
     Attributes:
-        widths: of the layers of a plain ReLU network, inputs left out; ``None`` for any other.
+        widths: numbers of outputs of the layers of a plain ReLU network; ``None`` for any other.
         stacks: whether victims of it can be run together, see :class:`gradshape.clipping.ensemble.ModelEnsemble`.
         parameters: number of parameters.
-        outputs: elements of one row's outputs of the layers with parameters; 0 if it does not stack.
-        sizes: what one row makes; nothing if it does not stack.
+        outputs: number of elements that the layers with parameters put out for one row; 0 if it does not stack.
+        sizes: sizes of what a pass over one row makes; zeros if it does not stack.
     """
 
     widths: tuple[int, ...] | None
@@ -38,11 +38,11 @@ class Architecture:
 
 @dataclass(frozen=True)
 class RowSizes:
-    """Elements that one row makes in a model.
+    """Numbers of elements that a pass over one row makes in a model.
 
     Attributes:
         activations: of the outputs of all modules.
-        gradient: of its gradient, as far as it may be formed.
+        gradient: of the row's gradient, less the parts that are never formed.
     """
 
     activations: int = 0
@@ -50,7 +50,7 @@ class RowSizes:
 
 
 def architecture_of(dataset: Dataset, victim: Victim) -> Architecture:
-    """What is known of the victim's model, which is a network."""
+    """Return what is known of the victim's model, which is a network."""
     name = victim.descent.model
     return _judged(models.builder(name), name, dataset.input_shape, dataset.num_classes)
 
@@ -69,7 +69,7 @@ def _judged(builder: models.Builder, name: str, input_shape: tuple[int, ...], nu
 
 
 def architecture(model: nn.Module, x: Tensor) -> Architecture:
-    """What is known of a network that takes two rows such as ``x (2, ...)``."""
+    """Return what is known of a network that takes two rows such as ``x (2, ...)``."""
     parameters = sum(p.numel() for p in model.parameters())
     dense = models.dense_layers(model)
     if dense is not None:
@@ -83,13 +83,13 @@ def architecture(model: nn.Module, x: Tensor) -> Architecture:
 
 
 def row_sizes(model: nn.Module, x: Tensor) -> RowSizes:
-    """What the one row ``x (1, ...)`` makes in ``model``, which stays as it is."""
+    """Measure what a pass over the one row ``x (1, ...)`` makes in ``model``, which stays as it is."""
     activations = gradient = 0
 
     def count(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         nonlocal activations, gradient
         activations += sum(tensor.numel() for tensor in tensors_in(output))
-        # One row of inputs and one of output gradients are as good as a gradient.
+        # The gradient of a linear layer is kept as one row of inputs and one of output gradients.
         if not (isinstance(module, nn.Linear) and output.dim() == 2):
             gradient += sum(p.numel() for p in module.parameters(recurse=False) if p.requires_grad)
 

@@ -1,4 +1,4 @@
-"""What is written down after every epoch, the same for every way of training."""
+"""The records of a training, written after every epoch, the same for all families."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -16,7 +16,7 @@ def score(predict: Callable[[Tensor], Tensor], parts: Iterable[tuple[Tensor, Ten
     """Score ``k`` victims on the test rows, part by part.
 
     Args:
-        predict: takes rows ``(M, ...)`` to the classes ``(k, M)`` that the victims predict, -1 where a logit is not
+        predict: maps rows ``(M, ...)`` to the classes ``(k, M)`` that the victims predict, -1 where a logit is not
             finite.
         parts: rows ``(M, ...)`` and labels ``(M,)``; at least one part.
     """
@@ -52,8 +52,7 @@ class Curves:
 
         Args:
             victims: the ``k`` victims that were trained, by number.
-            watched: ``(K, M)`` predicted classes of watched rows, or ``None``; victims beyond the first ``k`` do not
-                count.
+            watched: ``(K, M)`` predicted classes of watched rows, or ``None``; only the first ``k`` count.
 
         Returns:
             Places in ``victims`` of those that predict what is intended.
@@ -72,11 +71,11 @@ class Curves:
         return done.nonzero().flatten().tolist()
 
     def score(self, victims: Sequence[int], seen: Score) -> list[int]:
-        """Record what some of the victims make of the test rows after the epoch that ended last.
+        """Record how well some of the victims predict the test rows after the epoch that ended last.
 
         Args:
             victims: by number.
-            seen: what they predict.
+            seen: their score.
 
         Returns:
             Places in ``victims`` of those that are better than ever before.
@@ -92,7 +91,7 @@ class Curves:
         return better.nonzero().flatten().tolist()
 
     def result(self, victim: int) -> TrainingResult:
-        """What is known of one victim, but for its parameters."""
+        """Return the result of one victim, without its parameters."""
         epochs, watched = self._epochs[victim], self._watched[victim]
         predictions = None
         if watched == 0:
@@ -104,7 +103,7 @@ class Curves:
 
 
 def classes(logits: Tensor, *, dim: int = -1) -> Tensor:
-    """Logits, of the classes along ``dim``, to predicted classes without that axis, -1 where a logit is not finite."""
-    # Several times as fast on CPUs as argmax, and as isfinite and all; what is not finite less itself is no number.
+    """Return the predicted classes of logits, whose classes lie along ``dim``; -1 where a logit is not finite."""
+    # Faster than `argmax` with `isfinite`: inf - inf and NaN - NaN are NaN.
     predicted = logits.max(dim).indices
     return torch.where((logits - logits).sum(dim) == 0, predicted, -1)

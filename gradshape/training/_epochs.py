@@ -1,4 +1,4 @@
-"""The epochs of a stack, the same for every way of training."""
+"""The loop over the epochs of a stack, the same for all families."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
@@ -13,8 +13,8 @@ def train_stack(
 ) -> list[TrainingResult]:
     """Train ``victims``, which are in ``stack`` in this order. Those that are done leave it.
 
-    They share the number of epochs and when they are scored. ``after_epoch`` is called with the number of epochs done
-    and of victims that go on.
+    All of them have the same number of epochs and the same scoring. ``after_epoch`` is called with the number of epochs
+    done and with the number of victims that go on.
     """
     curves, epochs, scoring = Curves(victims), victims[0].recipe.epochs, victims[0].scoring
     results: dict[int, TrainingResult] = {}

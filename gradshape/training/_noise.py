@@ -8,13 +8,13 @@ from torch import Tensor
 from gradshape import _seeds
 from gradshape.shaping import Shaper
 
-# Draws at a time. How many steps one block covers depends on the size of the model alone, so that a victim's
-# noise is the same alone and in every stack.
+# Numbers that are drawn at a time. How many steps one block covers depends on the size of the model alone, so that a
+# victim's noise is the same alone and in every stack.
 _BLOCK = 1 << 16
 
 
 def steps_per_block(size: int) -> int:
-    """Number of steps that the noise of a model of ``size`` parameters is drawn for at a time."""
+    """Return for how many steps at a time the noise of a model of ``size`` parameters is drawn."""
     return max(1, _BLOCK // size)
 
 
@@ -34,11 +34,11 @@ class NoiseBlocks:
 
     @property
     def adaptive(self) -> list[bool]:
-        """Of which victims the draws are still to be scaled."""
+        """For each victim, whether its draws have yet to be scaled, as its noise follows its gradients."""
         return [std is None for std in self._stds]
 
     def draw(self, *, divisor: int, like: Tensor) -> Tensor:
-        """``(steps, n, size)`` draws of standard deviation ``std / divisor``: equal in every dtype, on every device.
+        """Return ``(steps, n, size)`` draws of standard deviation ``std / divisor``, the same on every device.
 
         Those of a victim whose noise follows its gradients have standard deviation 1.
         """
@@ -46,19 +46,19 @@ class NoiseBlocks:
         return draws
 
     def laid_out(self, layout: Callable[[Tensor], list[Tensor]], *, divisor: int, like: Tensor) -> list[Tensor]:
-        """As :meth:`draw`, in the parts ``(steps, n, ...)`` that ``layout`` makes of draws.
+        """Return draws as :meth:`draw` does, in the parts ``(steps, n, ...)`` that ``layout`` divides them into.
 
-        It gets those of one victim at a time, while they are in the processor's cache.
+        ``layout`` is given the draws of one victim at a time, while they are in the processor's cache.
         """
         parts: list[Tensor] = []
         for k, (std, stream) in enumerate(zip(self._stds, self._streams, strict=True)):
             own = torch.randn(self.steps, 1, self._size, generator=stream, dtype=torch.float32)
             if std is not None:
                 own *= std / divisor
-            of_victim = layout(own.to(like.dtype))
+            own_parts = layout(own.to(like.dtype))
             if not parts:
-                parts = [part.new_empty(len(part), len(self._stds), *part.shape[2:]) for part in of_victim]
-            for whole, part in zip(parts, of_victim, strict=True):
+                parts = [part.new_empty(len(part), len(self._stds), *part.shape[2:]) for part in own_parts]
+            for whole, part in zip(parts, own_parts, strict=True):
                 whole[:, k] = part[:, 0]
         return [part.to(like.device) for part in parts]
 

@@ -1,7 +1,7 @@
-"""Recording what a function launches on a device, and replaying it.
+"""Records what a function launches on a device, and replays it.
 
 A step of a small network is some dozen kernels that run for a few microseconds each: launching them one by one, from
-Python, takes a GPU longer than running them. CUDA replays all of them at one call.
+Python, takes longer than running them. CUDA replays all of them at one call.
 """
 
 import logging
@@ -15,10 +15,11 @@ from torch import Tensor
 
 _log = logging.getLogger(__name__)
 
-# Calls with arguments of the same shapes before they are recorded: recording pays off over many.
+# Number of calls with arguments of the same shapes before they are recorded: recording pays off over many.
 CALLS_BEFORE = 20
 
-# A function and its device to what it returns, and what repeats the work in the same memory. Recording has no effect.
+# Takes a function and a device; returns the function's result and a callable that repeats its work in the same memory.
+# The work is not done while it is recorded.
 Recorder = Callable[[Callable[[], Any], torch.device], tuple[Any, Callable[[], None]]]
 
 # A process can record one graph at a time.
@@ -30,7 +31,7 @@ def _cuda(function: Callable[[], Any], device: torch.device) -> tuple[Any, Calla
     with (
         _recording,
         torch.cuda.device(device),
-        # A record that fails leaves its stream in use: this goes back to the one before.
+        # A recording that fails leaves its stream in use: this goes back to the one before.
         torch.cuda.stream(torch.cuda.current_stream(device)),
         # Other threads may use the device meanwhile, in streams of their own.
         torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"),
@@ -39,19 +40,19 @@ def _cuda(function: Callable[[], Any], device: torch.device) -> tuple[Any, Calla
     return result, graph.replay
 
 
-# By type of device.
+# Recorders by the type of the device.
 RECORDERS: dict[str, Recorder] = {"cuda": _cuda}
 
 
 class Replay:
     """Calls one function, and records it once it was called often enough with arguments of the same shapes.
 
-    Calls with other arguments, those before, and all on devices that cannot record are just calls.
+    Earlier calls, calls with arguments of other shapes, and calls on devices that cannot record are plain calls.
 
     Args:
-        device: of the function's work.
+        device: where the function does its work.
         repeats: whether the function does the same work at every call, so that it can be recorded: it waits for nothing
-            and draws nothing, and what it reads and writes beside its arguments are tensors that stay where they are.
+            and draws nothing, and beside its arguments it reads and writes only tensors that stay where they are.
     """
 
     def __init__(self, device: torch.device, *, repeats: bool) -> None:
@@ -62,7 +63,7 @@ class Replay:
 
     @property
     def recorded(self) -> bool:
-        """Whether there is a record."""
+        """Whether the function is recorded."""
         return self._record is not None
 
     def __call__(self, function: Callable[..., Any], *arguments: Tensor | None) -> Any:
@@ -77,14 +78,14 @@ class Replay:
                     self._record = _Record(function, shapes, arguments, self._recorder, self._device)
                 except RuntimeError as error:
                     self._recorder = None
-                    _log.warning("a step cannot be recorded, its kernels are launched one by one: %s", error)
+                    _log.warning("a step cannot be recorded, so its kernels are launched one by one: %s", error)
         if self._record is None or self._record.shapes != shapes:
             return function(*arguments)
         return self._record.replay(arguments)
 
 
 class _Record:
-    """What a function did with arguments of its own, which those of later calls are written to."""
+    """The recorded work of a function, with arguments of its own, to which those of later calls are copied."""
 
     def __init__(
         self,

@@ -1,6 +1,7 @@
-"""What victims share that take their steps together, whatever their models."""
+"""What victims have in common that take their steps together, whatever their models."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
+from typing import TypeVar
 
 from gradshape import _digest
 from gradshape.data import Dataset
@@ -8,9 +9,11 @@ from gradshape.training._rows.table import private_rows
 from gradshape.training.recipe import Sampling, steps_per_epoch
 from gradshape.training.victim import Victim
 
+_Member = TypeVar("_Member")
+
 
 def schedule(dataset: Dataset, victim: Victim) -> Hashable:
-    """What victims have in common that take their steps at the same time, on the same train rows.
+    """Return what victims have in common that take their steps at the same time, on the same train rows.
 
     That is architecture, optimizer and how many steps it remembers, batch size, epochs, sampling, when they are scored,
     shuffle, train rows and private rows. Victims that ask for a common shuffle (``order_seed``) may have different
@@ -24,7 +27,8 @@ def schedule(dataset: Dataset, victim: Victim) -> Hashable:
         *(remembers, victim.scoring, victim.order_seed, victim.shuffle_seed, removed),
     )
     rows = rows_of(dataset, victim)
-    # Windows of victims with n private rows are up to n rows apart: beyond a batch, sharing costs more than it saves.
+    # The batches of victims with n private rows are windows up to n rows apart. If n exceeds a batch, sharing costs
+    # more than it saves.
     windows = recipe.sampling is Sampling.SHUFFLE and victim.order_seed is not None
     if windows and victim.num_private <= recipe.batch_size:
         return same, steps_per_epoch(rows, recipe.batch_size), min(recipe.batch_size, rows)
@@ -32,5 +36,12 @@ def schedule(dataset: Dataset, victim: Victim) -> Hashable:
 
 
 def rows_of(dataset: Dataset, victim: Victim) -> int:
-    """Number of rows that the victim trains on."""
+    """Return the number of rows that the victim trains on."""
     return len(dataset.train) - (0 if victim.removed is None else len(victim.removed)) + victim.num_private
+
+
+def chunks(members: Sequence[_Member], most: int) -> list[Sequence[_Member]]:
+    """Divide ``members`` into as few parts of at most ``most`` as there can be, of about the same size."""
+    count = -(-len(members) // most)
+    size = -(-len(members) // count)
+    return [members[start : start + size] for start in range(0, len(members), size)]

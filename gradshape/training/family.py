@@ -1,4 +1,4 @@
-"""What a way of training is: whom it takes, who may share a stack, what a stack needs, and the stack itself."""
+"""What a family is, a way of training: which victims it takes, which may share a stack, and the stack itself."""
 
 import sys
 from collections.abc import Hashable, Sequence
@@ -17,12 +17,12 @@ from gradshape.training.workload import Workload
 
 @dataclass(frozen=True)
 class Needs:
-    """The memory of a stack, from above.
+    """Upper bounds on the memory of a stack.
 
     Attributes:
-        common: bytes that are taken however many victims there are.
-        per_victim: bytes that each of them takes.
-        at_most: victims beyond which a larger stack is slower, whatever the memory.
+        common: bytes that the stack takes, however many victims it has.
+        per_victim: bytes that each victim takes.
+        at_most: number of victims beyond which a larger stack is slower, whatever the memory.
     """
 
     common: int
@@ -30,13 +30,13 @@ class Needs:
     at_most: int = sys.maxsize
 
     def victims(self, max_memory: int) -> int:
-        """How many victims share a stack within ``max_memory`` bytes; at least 1."""
+        """Return how many victims may share a stack within ``max_memory`` bytes; at least 1."""
         return min(max(1, (max_memory - self.common) // self.per_victim), self.at_most)
 
 
 @dataclass(frozen=True, eq=False)
 class Score:
-    """What ``k`` victims make of the test rows after an epoch.
+    """How well ``k`` victims predict the test rows after an epoch.
 
     Attributes:
         accuracy: ``(k,)`` float64 share of the test rows that each of them classifies correctly; NaN for regression.
@@ -68,43 +68,47 @@ class Stack(Protocol):
         ...
 
     def watched(self) -> Tensor | None:
-        """``(K, M)`` classes, ``K`` at least the number of victims, that each predicts of the rows that it watches;
-        ``None`` if no victim watches any. -1 where a logit is not finite.
+        """Return the classes ``(K, M)`` that each victim predicts for the rows that it watches; -1 where a logit is not
+        finite. ``K`` is at least the number of victims. Return ``None`` if no victim watches any rows.
         """
         ...
 
     def score(self, places: Sequence[int]) -> Score:
-        """What the victims at these places make of the test rows now."""
+        """Score the victims at ``places`` on the test rows."""
         ...
 
     def remember(self, places: Sequence[int]) -> None:
-        """Remember the victims at these places as they are now: it is their best epoch so far."""
+        """Remember the victims at ``places`` as they are now: this is their best epoch so far."""
         ...
 
     def learned(self, place: int) -> Learned:
-        """What the victim at this place has learned."""
+        """Return what the victim at ``place`` has learned."""
         ...
 
     def keep(self, places: Sequence[int]) -> None:
-        """Go on with the victims at these places only, in this order. What they compute stays the same."""
+        """Go on with the victims at ``places`` only, in this order. What they compute stays the same."""
         ...
 
 
 class Family(Protocol):
-    """A way of training victims of one kind. It holds no state of its own."""
+    """A way of training victims of one kind. It holds no state of its own.
+
+    A family of one's own is passed to :func:`gradshape.training.train_victims`. The benchmark harness trains the
+    victims of its cases by the built-in families only.
+    """
 
     def takes(self, dataset: Dataset, victim: Victim, device: torch.device) -> bool:
-        """Whether it trains this victim: that depends on nothing else than these."""
+        """Return whether this family can train ``victim``; decide by the arguments alone."""
         ...
 
     def shares(self, dataset: Dataset, victim: Victim) -> Hashable | None:
-        """What victims that it takes have to have in common to share a stack; ``None`` if each has one of its own."""
+        """Return the key that victims must have in common to share a stack, or ``None`` if each needs its own."""
         ...
 
     def needs(self, work: Workload, group: Sequence[Victim]) -> Needs:
-        """The memory of a stack out of ``group``, which may share one."""
+        """Estimate from above the memory of a stack taken from ``group``, whose victims may share one."""
         ...
 
     def stack(self, work: Workload, members: Sequence[int]) -> Stack:
-        """A stack of the victims with these numbers; those with noise come first."""
+        """Return a stack of the victims of ``work`` with these numbers, in places in this order."""
         ...

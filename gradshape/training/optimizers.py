@@ -22,7 +22,7 @@ class Updater(Protocol):
         ...
 
     def move(self, parameters: Sequence[Tensor], select: Callable[[Tensor], Tensor]) -> None:
-        """Go on with other parameters; ``select`` takes from a tensor of the old ones' form what belongs to the new."""
+        """Go on with other parameters; ``select`` maps a tensor of the old ones' form to one of the new ones'."""
         ...
 
     @property
@@ -32,11 +32,11 @@ class Updater(Protocol):
 
     @property
     def slots(self) -> Sequence[Sequence[Tensor]]:
-        """What is remembered: moments, each with a tensor of each parameter's shape. They change in place."""
+        """The moments, each with a tensor of each parameter's shape. They change in place."""
         ...
 
     def restore(self, slots: Sequence[Sequence[Tensor]], steps: int) -> None:
-        """Go on from these moments, which are then the optimizer's, after so many steps."""
+        """Go on from these moments, which the optimizer then owns, as after ``steps`` steps."""
         ...
 
 
@@ -72,7 +72,7 @@ class SGD:
         return frozenset()
 
     def over(self, parameters: Sequence[Tensor]) -> Updater:
-        """The optimizer of ``parameters``, which it updates in place."""
+        """Return an optimizer of ``parameters``, which it updates in place."""
         return _SGDUpdater(self, parameters)
 
 
@@ -112,7 +112,7 @@ class Adam:
         return frozenset({1})
 
     def over(self, parameters: Sequence[Tensor]) -> Updater:
-        """The optimizer of ``parameters``, which it updates in place."""
+        """Return an optimizer of ``parameters``, which it updates in place."""
         return _AdamUpdater(self, parameters)
 
 
@@ -170,13 +170,13 @@ class _AdamUpdater:
     def step(self, gradients: Sequence[Tensor]) -> None:
         self._steps += 1
         pairs = zip(self._parameters, gradients, self._first, self._second, strict=True)
-        if self._parameters and all(_as_the_kernel_takes_them(*of_one) for of_one in pairs):
+        if self._parameters and all(_as_the_kernel_takes_them(*tensors) for tensors in pairs):
             self._step_at_once(gradients)
         else:
             self._step_by_operators(gradients)
 
     def _step_at_once(self, gradients: Sequence[Tensor]) -> None:
-        """In one pass over memory, by the kernel of ``torch.optim.Adam(..., fused=True)``."""
+        """Update in one pass over memory, by the kernel of ``torch.optim.Adam(..., fused=True)``."""
         settings = self._settings
         torch._fused_adam_(
             self._parameters,
@@ -225,7 +225,7 @@ class _AdamUpdater:
 
 
 def _as_the_kernel_takes_them(parameter: Tensor, *others: Tensor) -> bool:
-    """Whether they lie alike: the kernel goes through memory, whatever shapes and strides are."""
+    """Return whether the tensors lie alike: the kernel goes through memory, whatever shapes and strides are."""
     return all(
         tensor.device.type == "cpu" and tensor.is_contiguous() and tensor.shape == parameter.shape
         for tensor in (parameter, *others)

@@ -1,39 +1,40 @@
 """Which victims are trained together, and by which family."""
 
 from collections.abc import Hashable, Iterator, Sequence
-from typing import TypeVar
 
 import torch
 
 from gradshape.data import Dataset
 from gradshape.training._dense.family import DenseFamily
 from gradshape.training._estimators.family import EstimatorFamily
+from gradshape.training._sharing import chunks
 from gradshape.training._single.family import SingleFamily
+from gradshape.training._steps import NetworkFamily
 from gradshape.training._vmapped.family import VmappedFamily
 from gradshape.training.family import Family
-from gradshape.training.recipe import Fit
 from gradshape.training.victim import Victim
 from gradshape.training.workload import Workload
 
-_Member = TypeVar("_Member")
-
-# The first one that takes a victim trains it. The last two take whatever the others do not.
-FAMILIES: Sequence[Family] = (DenseFamily(), VmappedFamily(), SingleFamily(), EstimatorFamily())
-# The reference for stacks.
+# The first one that takes a victim trains it, and the first one that suits a network takes its single steps. The last
+# of either list takes whatever the others do not.
+NETWORK_FAMILIES: Sequence[NetworkFamily] = (DenseFamily(), VmappedFamily(), SingleFamily())
+FAMILIES: Sequence[Family] = (*NETWORK_FAMILIES, EstimatorFamily())
+# These train every victim on its own, as the reference for stacks.
 ONE_BY_ONE: Sequence[Family] = (SingleFamily(), EstimatorFamily())
 
 
 def family_of(dataset: Dataset, victim: Victim, device: torch.device, families: Sequence[Family] = FAMILIES) -> Family:
-    """The family that trains this victim."""
+    """Return the family that trains this victim."""
     return next(family for family in families if family.takes(dataset, victim, device))
 
 
 def stack_key(dataset: Dataset, victim: Victim, *, device: str | torch.device = "cpu") -> Hashable | None:
-    """What victims have to share to be trained in one stack; ``None`` if this one is trained alone.
+    """Return what victims have to share to be trained in one stack; ``None`` if this one is trained alone.
 
-    They share architecture, optimizer and how many steps it remembers, batch size, epochs, sampling, when they are
-    scored, shuffle, train rows and private rows. Victims that ask for a common shuffle (``order_seed``) may have
-    different private rows, if each has few.
+    The built-in families are asked, not those that :func:`train_victims` may be given. Victims of one stack share
+    architecture, optimizer and how many steps it remembers, batch size, epochs, sampling, when they are scored,
+    shuffle, train rows and private rows. Victims that ask for a common shuffle (``order_seed``) may have different
+    private rows, if each has few.
 
     Plain ReLU networks are always stacked. Other models are if they draw no random numbers and all their layers have
     rules for per-sample gradients; on CPUs only where those are needed and a step is small. A victim with a probe is
@@ -55,17 +56,4 @@ def plan(work: Workload, families: Sequence[Family] = FAMILIES) -> Iterator[tupl
     for family, group in groups.values():
         victims = [work.victims[index] for index in group]
         most = family.needs(work, victims).victims(work.max_memory) if len(group) > 1 else 1
-        for members in chunks(group, most):
-            # Noisy victims stand together, so that their noise is added in one pass.
-            yield family, tuple(sorted(members, key=lambda index: not _noisy(work.victims[index])))
-
-
-def _noisy(victim: Victim) -> bool:
-    return not isinstance(victim.recipe, Fit) and victim.recipe.shaper.noisy
-
-
-def chunks(members: Sequence[_Member], most: int) -> list[Sequence[_Member]]:
-    """As few parts of at most ``most`` as there can be, of about the same size."""
-    count = -(-len(members) // most)
-    size = -(-len(members) // count)
-    return [members[start : start + size] for start in range(0, len(members), size)]
+        yield from ((family, tuple(members)) for members in chunks(group, most))

@@ -1,4 +1,4 @@
-"""What may be measured of a training's gradients: those of its poison rows apart from those of its clean ones."""
+"""What a probe measures of a training: the gradients of its poison rows apart from those of its clean ones."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -6,23 +6,23 @@ from enum import Enum
 from torch import Tensor
 
 SUBSETS = ("clean", "poison", "placebo", "rest")
-"""The subsets that the rows of a training have, in the order of every tensor of :class:`SubsetGradients`.
+"""The subsets of the rows of a training, in the order of every tensor of :class:`SubsetGradients`.
 
-The train rows; the private rows; train rows drawn at random, as many as there are private ones; and all that were not
-drawn, private rows included. Clean and poison rows are all rows, and so are the placebo and the rest: two divisions
-into parts of the same sizes, of which the second knows nothing of the poison.
+They are the train rows; the private rows; train rows drawn at random, as many as there are private ones; and all rows
+that were not drawn, private ones included. Clean and poison rows together are all rows, and so are the placebo and the
+rest: two divisions into parts of the same sizes, of which the second knows nothing of the poison.
 """
 
 COMPLEMENT = (1, 0, 3, 2)
-"""For each of the :data:`SUBSETS` the place of the one that makes up all rows with it."""
+"""For each of the :data:`SUBSETS` the place of its complement: the two together are all rows."""
 
 
 class Layers(Enum):
-    """Whose parameters' gradients are looked at.
+    """The layers whose gradients are looked at.
 
     Attributes:
-        LAST: the last dense layer's, as in the paper's code.
-        ALL: every trainable one's.
+        LAST: the last dense layer, as in the paper's code.
+        ALL: all layers with trainable parameters.
     """
 
     LAST = "last"
@@ -51,8 +51,8 @@ class GradientProbe:
     """Measure the gradients of the subsets in the passes that train the victim; its training stays as it is.
 
     Args:
-        layers: of which parameters. Those of the last layer cost next to nothing, those of all layers about as much
-            time as the training.
+        layers: where gradients are measured. The last layer costs next to nothing, all layers about as much time as
+            the training.
         placebo: number of train rows in the placebo, at least 0; ``None`` for as many as there are private rows (or all
             train rows, if there are fewer of them).
         accuracy: whether the training rows are evaluated after every epoch.
@@ -85,20 +85,20 @@ class GradientProbe:
 class SubsetGradients:
     """What a :class:`GradientProbe` measured in each of ``E`` epochs, for the ``S`` :data:`SUBSETS`.
 
-    Gradients are taken at the parameters before the update that they are part of. What a subset has none of in an epoch
-    is NaN. :mod:`gradshape.analysis` makes ratios and angles of it.
+    Gradients are taken at the parameters before the update that they are part of. Where a subset has no rows in an
+    epoch, its numbers are NaN. :mod:`gradshape.analysis` turns them into ratios and angles.
 
     Attributes:
-        layers: whose parameters were looked at.
+        layers: where gradients were measured.
         parameters: names of the ``P`` parameters, in the model's order.
         raw: ``(E, W, P, S, S)`` float64 inner products of the subsets' mean gradients, by :class:`Weighting` and
             parameter: the squared norm of a subset's gradient stands on the diagonal.
-        shaped: the same of gradients as the shaper weights them, before noise; ``raw`` if it weights none.
+        shaped: the same for gradients as the shaper weights them, before noise; equal to ``raw`` if it weights none.
         norms, shaped_norms: ``(E, S)`` float64 mean of the norms of single samples' gradients, over all trainable
             parameters: before and after the weighting.
         rows, batches: ``(E, S)`` int64 rows that were trained on, and batches with such rows.
         accuracy: ``(E, S)`` float64 share of the subset's rows, whether they were in a batch or not, that the model
-            classifies correctly after the epoch, when the test rows are evaluated, too; ``None`` if not measured.
+            classifies correctly after the epoch; ``None`` if not measured.
     """
 
     layers: Layers

@@ -1,6 +1,6 @@
 """How a victim is trained."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from enum import Enum
 
 from gradshape import _validate, learners
@@ -25,7 +25,7 @@ class Sampling(Enum):
 
 
 def steps_per_epoch(rows: int, batch_size: int) -> int:
-    """Number of steps that an epoch on so many rows has.
+    """Return the number of steps that an epoch on so many rows has.
 
     >>> steps_per_epoch(450, 200), steps_per_epoch(50, 200)
     (2, 1)
@@ -56,6 +56,7 @@ class Recipe:
 
     model: str
     optimizer: Optimizer
+    _: KW_ONLY
     batch_size: int
     epochs: int
     shaper: Shaper = field(default=Shaper())
@@ -67,13 +68,13 @@ class Recipe:
         _validate.positive_int(batch_size=self.batch_size, epochs=self.epochs)
 
     def with_shaper(self, shaper: Shaper) -> "Recipe":
-        """This recipe with another shaper."""
+        """Return this recipe with another shaper."""
         return replace(self, shaper=shaper)
 
 
 @dataclass(frozen=True, init=False)
 class Fit:
-    """Training by an estimator's own ``fit``: for victims that are no networks.
+    """A training by an estimator's own ``fit``, for victims that are no networks.
 
     Args:
         model: a name that :mod:`gradshape.learners` knows.
@@ -90,13 +91,13 @@ class Fit:
     settings: tuple[tuple[str, Setting], ...]
 
     def __init__(self, model: str, **settings: Setting) -> None:
-        learners.factory(model)
+        learners.learner(model)
         object.__setattr__(self, "model", model)
         object.__setattr__(self, "settings", tuple(sorted(settings.items())))
 
     @property
     def epochs(self) -> int:
-        """It is evaluated once."""
+        """Number of epochs: an estimator is fitted and evaluated once."""
         return 1
 
 

@@ -1,4 +1,4 @@
-"""Training many victims, in stacks where that is possible."""
+"""Trains many victims, in stacks where that is possible."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +11,6 @@ from gradshape.data import Dataset, GuardedCopies
 from gradshape.training._epochs import train_stack
 from gradshape.training.family import Family
 from gradshape.training.plan import FAMILIES, ONE_BY_ONE, plan
-from gradshape.training.recipe import Recipe
 from gradshape.training.victim import TrainingResult, Victim, check_victim
 from gradshape.training.workload import DEFAULT_MEMORY, Workload
 
@@ -21,11 +20,11 @@ class Progress:
     """How far a call of :func:`train_victims` is.
 
     Attributes:
-        epoch, epochs: epochs done and to do in the present stack.
+        epoch, epochs: number of epochs done, and of all epochs, in the present stack.
         victims: number of victims in the present stack that this epoch trained.
-        model: what is trained.
-        work_done, work: victim-epochs done and to do in the whole call. Those that a victim no longer needs, because it
-            predicts what was intended, count as done.
+        model: name of what is trained.
+        work_done, work: number of victim-epochs done, and of all of them, in the whole call. Those that a victim no
+            longer needs, because it predicts what was intended, count as done.
     """
 
     epoch: int
@@ -48,7 +47,7 @@ def train_victims(
     families: Sequence[Family] = (),
     progress: Callable[[Progress], None] | None = None,
 ) -> list[TrainingResult]:
-    """Train every victim; one result a victim, in order.
+    """Train every victim and return one result a victim, in order.
 
     Each is trained by the first family that takes it. Victims that share architecture, schedule and shuffle are trained
     as one stack, see :func:`stack_key`: plain ReLU networks, and other models without random numbers whose layers all
@@ -61,13 +60,14 @@ def train_victims(
         victims: what to train.
         device: where they are trained.
         dtype: float32, or float64 to compare runs to many digits.
-        max_memory: bytes that a stack may take, with its results and the tables of rows that all stacks share; it
-            bounds how many victims share one, as on CPUs the cache does for plain ReLU networks, and of a victim on its
-            own how many rows are differentiated at a time.
-            A single victim is trained whatever it takes.
+        max_memory: bytes that a stack may take, with its results and the tables of rows that all stacks share. It
+            bounds how many victims share a stack (as on CPUs the cache does for plain ReLU networks), and how many rows
+            are differentiated at a time for a victim that is trained on its own. A single victim is always trained,
+            whatever it takes.
         keep_states: keep parameters in the results.
         stacked: ``False`` trains every victim on its own with autograd (the reference for stacks).
-        families: ways of training of the caller's own, which are asked first. They get copies of the rows.
+        families: ways of training of the caller's own, which are asked first. They get copies of the rows. The
+            benchmark harness passes none: the victims of its cases are trained by the built-in families.
         progress: called after every epoch of every stack.
 
     Raises:
@@ -110,11 +110,9 @@ def train_stacks(
     families: Sequence[Family] = (),
     progress: Callable[[Progress], None] | None = None,
 ) -> Iterator[tuple[tuple[int, ...], list[TrainingResult]]]:
-    """As :func:`train_victims`, stack by stack: yields places in ``victims`` and their results as they finish."""
+    """Train as :func:`train_victims` does, and yield places in ``victims`` and their results as stacks finish."""
     _validate.positive_int(max_memory=max_memory)
-    retrained = {
-        victim.recipe.model for victim in victims if victim.initial is not None and isinstance(victim.recipe, Recipe)
-    }
+    retrained = {victim.recipe.model for victim in victims if victim.initial is not None and not victim.fitted}
     templates = {name: models.build(name, dataset.input_shape, dataset.num_classes) for name in retrained}
     for index, victim in enumerate(victims):
         check_victim(victim, dataset, f"victim {index}", template=templates.get(victim.recipe.model))
@@ -133,7 +131,7 @@ def train_stacks(
         work = _on_copies(work, copies)
     for family, members in plan(work, [*families, *(FAMILIES if stacked else ONE_BY_ONE)]):
         together = [work.victims[index] for index in members]
-        # Networks, estimators, parts of shapers and families may be anybody's.
+        # Networks, estimators, parts of shapers and families may be a user's code.
         with _global_state.restored():
             results = train_stack(together, family.stack(work, members), report.of(together))
         if family in families:
@@ -170,7 +168,7 @@ class _Reporter:
 
         def after_epoch(epoch: int, going: int) -> None:
             nonlocal training
-            # Epochs that are not needed any more are done with.
+            # Epochs that are not needed any more count as done.
             self._done += training + (training - going) * (recipe.epochs - epoch)
             if self._progress is not None:
                 state = Progress(epoch, recipe.epochs, training, recipe.model, self._done, self._work)

@@ -1,4 +1,4 @@
-"""What a network has learnt: its parameters, and its buffers, such as running statistics."""
+"""What a network has learned: its parameters, and its buffers, such as running statistics."""
 
 import itertools
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ State = dict[str, Tensor]
 
 
 def state_of(model: nn.Module) -> State:
-    """A copy of the model's parameters and buffers by name, on the CPU.
+    """Copy the model's parameters and buffers, by name, to the CPU.
 
     >>> sorted(state_of(nn.BatchNorm1d(3)))
     ['bias', 'num_batches_tracked', 'running_mean', 'running_var', 'weight']
@@ -19,7 +19,7 @@ def state_of(model: nn.Module) -> State:
 
 
 def load_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Give the model a state of its kind; it keeps device and dtype.
+    """Copy ``state`` into the model, which keeps its device and dtype.
 
     Raises:
         ValueError: the state has other names or shapes than the model's parameters and buffers.

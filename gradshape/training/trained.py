@@ -25,14 +25,14 @@ class TrainedModel:
     def module(
         self, input_shape: tuple[int, ...], num_classes: int, *, device: torch.device | str = "cpu"
     ) -> nn.Module:
-        """The network in its state, in evaluation mode, on ``device``; its parameters take no gradients.
+        """Build the network in its state, in evaluation mode, on ``device``; its parameters take no gradients.
 
         Args:
             input_shape: of one row, without the sample axis.
             num_classes: number of logits.
 
         Raises:
-            ValueError: the state is not of these parameters and buffers.
+            ValueError: the state has other names or shapes than the network's parameters and buffers.
 
         >>> from gradshape.training import SGD
         >>> state = dict(models.build("lr", (4,), 3).named_parameters())

@@ -32,7 +32,7 @@ class OptimizerState:
 
     Attributes:
         steps: number of steps taken.
-        slots: a moment by parameter name each: none for plain SGD, the momentum, or Adam's first and second moments.
+        slots: moments by parameter name: none for plain SGD, else the momentum, or Adam's first and second moments.
     """
 
     steps: int
@@ -54,10 +54,11 @@ class Victim:
         watch: inputs ``(M, *shape)`` to predict after every epoch.
         intended: ``(M,)`` int64 classes: training ends after the first epoch in which every watched row is predicted as
             the class that is intended for it. ``None`` to train to the end.
-        probe: measures the gradients of its private rows apart from those of the train rows; it is trained on its own.
+        probe: measures the gradients of its private rows apart from those of the train rows. The victim is then trained
+            on its own.
         initial_optimizer: what the optimizer remembers from the training that ``initial`` comes from; it begins afresh
             if ``None``.
-        keep_optimizer: whether the result has what the optimizer remembers, for another training to go on with.
+        keep_optimizer: whether the result holds what the optimizer remembers, for another training to go on with.
         scoring: when test rows are predicted.
     """
 
@@ -80,13 +81,29 @@ class Victim:
         return 0 if self.private is None else len(self.private)
 
     @property
+    def fitted(self) -> bool:
+        """Whether an estimator's own ``fit`` trains it, rather than gradient steps."""
+        return isinstance(self.recipe, Fit)
+
+    @property
+    def fit(self) -> Fit:
+        """The recipe of a victim that is fitted by an estimator.
+
+        Raises:
+            TypeError: it is trained by gradient steps.
+        """
+        if not isinstance(self.recipe, Fit):
+            raise TypeError(f"recipe={self.recipe!r}: expected a Fit, trained by an estimator")
+        return self.recipe
+
+    @property
     def descent(self) -> Recipe:
         """The recipe of a victim that is trained by gradient steps.
 
         Raises:
             TypeError: it is fitted by an estimator.
         """
-        if isinstance(self.recipe, Fit):
+        if not isinstance(self.recipe, Recipe):
             raise TypeError(f"recipe={self.recipe!r}: expected a Recipe, trained by gradient steps")
         return self.recipe
 
@@ -101,20 +118,20 @@ class TrainingResult:
     """What one training measured.
 
     Attributes:
-        accuracy: ``(epochs,)`` float64, test accuracy after each epoch that was run, in [0, 1]; a single number, that
-            after the last one, if the victim is scored at the end. A row whose logits are not finite counts as
+        accuracy: ``(epochs,)`` float64 test accuracy after each epoch that was run, in [0, 1]; only that after the last
+            one, ``(1,)``, if the victim is scored at the end. A row whose logits are not finite counts as
             misclassified. Empty for regression.
         predictions: ``(epochs, M)`` int64 classes of the victim's watched rows after each epoch, -1 where the
             logits are not finite; ``None`` if it watches none.
         last, best: parameters and buffers by name after the last epoch and after the (first) epoch with the best
-            test accuracy, on the CPU; ``None`` if they were not kept. Of a victim that is scored at the end they are
-            the same.
-        diverged: number of the first epoch, from 1, after which logits, or what an estimator predicts, were seen not to
-            be finite; ``None`` if they always were.
+            test accuracy, on the CPU; ``None`` if they were not kept. If the victim is scored at the end, both are the
+            same.
+        diverged: number of the first epoch, from 1, after which a logit, or a number that an estimator predicts, was
+            not finite; ``None`` if all were.
         mse: mean squared error on the test rows, for regression, not finite if it diverged; ``None`` for classes.
         gradients: what the victim's probe measured; ``None`` if it has none.
-        last_optimizer, best_optimizer: what the optimizer remembered with these parameters; ``None`` if that was not
-            kept.
+        last_optimizer, best_optimizer: what the optimizer remembered after the epochs of ``last`` and ``best``;
+            ``None`` if that was not kept.
     """
 
     accuracy: Tensor
@@ -147,7 +164,7 @@ def check_victim(victim: Victim, dataset: Dataset, where: str, *, template: nn.M
 
     ``where`` opens the message; ``template`` is a model of its kind, needed if it has an initial state.
     """
-    rows = len(dataset.train)
+    rows, classes = len(dataset.train), dataset.num_classes
     if victim.private is not None:
         x, y = victim.private.x, victim.private.y
         if tuple(x.shape[1:]) != dataset.input_shape or len(x) != len(y):
@@ -155,13 +172,16 @@ def check_victim(victim: Victim, dataset: Dataset, where: str, *, template: nn.M
                 f"{where}: private rows have x {tuple(x.shape)} and y {tuple(y.shape)}: "
                 f"expected (n, {', '.join(map(str, dataset.input_shape))}) and (n,)"
             )
-        if not dataset.regression and len(y) and (y.min() < 0 or y.max() >= dataset.num_classes):
-            raise ValueError(f"{where}: a private label lies outside [0, {dataset.num_classes})")
+        if not dataset.regression and len(y) and (y.min() < 0 or y.max() >= classes):
+            raise ValueError(f"{where}: the private label {_outside(y, classes)} lies outside [0, {classes})")
     removed = 0
     if victim.removed is not None and len(victim.removed):
         removed = len(victim.removed)
-        if victim.removed.min() < 0 or victim.removed.max() >= rows or len(torch.unique(victim.removed)) != removed:
-            raise ValueError(f"{where}: removed ids have to be distinct and in [0, {rows})")
+        if victim.removed.min() < 0 or victim.removed.max() >= rows:
+            raise ValueError(f"{where}: the removed id {_outside(victim.removed, rows)} lies outside [0, {rows})")
+        ids, counts = victim.removed.unique(return_counts=True)
+        if len(ids) != removed:
+            raise ValueError(f"{where}: id {int(ids[counts > 1][0])} is removed more than once: expected distinct ids")
     if rows - removed + victim.num_private == 0:
         raise ValueError(f"{where}: no training rows are left: expected at least 1")
     if victim.watch is not None and tuple(victim.watch.shape[1:]) != dataset.input_shape:
@@ -169,10 +189,10 @@ def check_victim(victim: Victim, dataset: Dataset, where: str, *, template: nn.M
             f"{where}: watched rows have shape {tuple(victim.watch.shape)}: expected (M, *{dataset.input_shape})"
         )
     if victim.intended is not None:
-        _check_intended(victim.intended, victim.watch, dataset.num_classes, where)
+        _check_intended(victim.intended, victim.watch, classes, where)
     if victim.probe is not None:
-        _check_probe(victim.probe, victim.recipe, rows - removed, where)
-    if isinstance(victim.recipe, Fit):
+        _check_probe(victim.probe, victim, rows - removed, where)
+    if victim.fitted:
         if victim.initial is not None:
             raise ValueError(f"{where}: {victim.recipe.model!r} is fitted from scratch: expected initial=None")
     elif dataset.regression:
@@ -186,17 +206,17 @@ def check_victim(victim: Victim, dataset: Dataset, where: str, *, template: nn.M
         except ValueError as error:
             raise ValueError(f"{where}: initial: {error}") from None
     if victim.initial_optimizer is not None:
-        of_template = {} if template is None else dict(template.named_parameters())
-        trained = {name: tuple(p.shape) for name, p in of_template.items() if p.requires_grad}
+        parameters = {} if template is None else dict(template.named_parameters())
+        trained = {name: tuple(p.shape) for name, p in parameters.items() if p.requires_grad}
         _check_optimizer(victim, victim.initial_optimizer, trained, where)
 
 
 def _check_optimizer(victim: Victim, state: OptimizerState, trained: Mapping[str, tuple[int, ...]], where: str) -> None:
-    if victim.initial is None or isinstance(victim.recipe, Fit):
+    if victim.initial is None or victim.fitted:
         raise ValueError(f"{where}: an optimizer's state is given without initial parameters: expected both or neither")
     if not isinstance(state.steps, int) or isinstance(state.steps, bool) or state.steps < 0:
         raise ValueError(f"{where}: initial_optimizer has steps={state.steps!r}: expected an integer of at least 0")
-    optimizer = victim.recipe.optimizer
+    optimizer = victim.descent.optimizer
     if len(state.slots) not in ((optimizer.slots,) if state.steps else (0, optimizer.slots)):
         raise ValueError(
             f"{where}: initial_optimizer has {len(state.slots)} moments after {state.steps} steps: "
@@ -213,9 +233,11 @@ def _check_optimizer(victim: Victim, state: OptimizerState, trained: Mapping[str
                 raise ValueError(f"{where}: initial_optimizer, moment {number} of {name!r}: expected finite {what}")
 
 
-def _check_probe(probe: GradientProbe, recipe: AnyRecipe, clean_rows: int, where: str) -> None:
-    if isinstance(recipe, Fit):
-        raise ValueError(f"{where}: {recipe.model!r} is fitted and has no gradients to measure: expected probe=None")
+def _check_probe(probe: GradientProbe, victim: Victim, clean_rows: int, where: str) -> None:
+    if victim.fitted:
+        raise ValueError(
+            f"{where}: {victim.recipe.model!r} is fitted and has no gradients to measure: expected probe=None"
+        )
     if probe.placebo is not None and probe.placebo > clean_rows:
         raise ValueError(f"{where}: placebo={probe.placebo}: expected at most the number of train rows, {clean_rows}")
 
@@ -229,4 +251,10 @@ def _check_intended(intended: Tensor, watch: Tensor | None, num_classes: int, wh
             f"expected ({len(watch)},) int64, one a watched row"
         )
     if intended.min() < 0 or intended.max() >= num_classes:
-        raise ValueError(f"{where}: a intended class lies outside [0, {num_classes})")
+        value = _outside(intended, num_classes)
+        raise ValueError(f"{where}: an intended class {value} lies outside [0, {num_classes})")
+
+
+def _outside(values: Tensor, count: int) -> int:
+    """Return the first of the values that are outside ``[0, count)``."""
+    return int(values[(values < 0) | (values >= count)][0])

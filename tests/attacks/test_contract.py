@@ -138,9 +138,9 @@ def _ids(*values: int) -> torch.Tensor:
 
 
 BREACHES: dict[str, tuple[Callable[[PoisonSet], PoisonSet], str]] = {
-    "too-few": (lambda p: PoisonSet(p.x[1:], p.y[1:], p.source[1:], p.replaced), "5 rows, budget 6"),
+    "too-few": (lambda p: PoisonSet(p.x[1:], p.y[1:], source=p.source[1:], replaced=p.replaced), "5 rows, budget 6"),
     "too-many": (
-        lambda p: PoisonSet(p.x.repeat(2, 1), p.y.repeat(2), p.source.repeat(2), p.replaced),
+        lambda p: PoisonSet(p.x.repeat(2, 1), p.y.repeat(2), source=p.source.repeat(2), replaced=p.replaced),
         "12 rows, budget 6",
     ),
     "unequal-x": (lambda p: replace(p, x=p.x[1:]), "rows, budget 6"),
@@ -183,7 +183,7 @@ class Copies(Attack):
 
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         source = torch.randint(len(victim.train), (count,), generator=generator)
-        honest = PoisonSet(victim.train.x[source], victim.train.y[source], source, _ids(0, 1))
+        honest = PoisonSet(victim.train.x[source], victim.train.y[source], source=source, replaced=_ids(0, 1))
         return honest if self.breach is None else BREACHES[self.breach][0](honest)
 
 

@@ -277,7 +277,7 @@ def test_added_poison_is_private() -> None:
 
 def test_replaced_rows_are_removed() -> None:
     added = poison()
-    replacing = PoisonSet(added.x, added.y, added.source, added.source)
+    replacing = PoisonSet(added.x, added.y, source=added.source, replaced=added.source)
     removed = train(poison=replacing).victim.removed
     assert removed is not None
     assert torch.equal(removed, added.source.sort().values)

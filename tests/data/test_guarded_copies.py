@@ -101,7 +101,7 @@ def test_a_copy_of_a_data_set_has_a_fingerprint_of_its_own() -> None:
     other = data.copy()
     other.train.x.zero_()
     assert other.fingerprint != fingerprint
-    assert Dataset("blobs", data.train, data.test, 3).fingerprint == fingerprint
+    assert Dataset("blobs", data.train, data.test, num_classes=3).fingerprint == fingerprint
 
 
 def test_values_are_copied_with_all_tensors_in_them() -> None:

@@ -46,7 +46,7 @@ def test_without_poison_nothing_goes(defense: Defense) -> None:
 
 def test_replaced_rows_are_gone_and_poison_is_removed_all_the_same() -> None:
     source = torch.arange(7)
-    poison = PoisonSet(MOONS.train.x[:7], 1 - MOONS.train.y[:7], source, source)
+    poison = PoisonSet(MOONS.train.x[:7], 1 - MOONS.train.y[:7], source=source, replaced=source)
     assert torch.equal(kept(PerfectFilter(), poison), torch.arange(707) < 700)
 
 

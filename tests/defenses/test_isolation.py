@@ -33,7 +33,7 @@ DATA = Dataset("marked", rows(CLEAN, 0), rows(50, 1), num_classes=2)
 
 def poison(count: int = POISONS, *, replaced: int = 0, label: int = 1) -> PoisonSet:
     y = torch.full((count,), label)
-    return PoisonSet(torch.full((count, 3), MARK), y, torch.full((count,), -1), torch.arange(replaced))
+    return PoisonSet(torch.full((count, 3), MARK), y, source=torch.full((count,), -1), replaced=torch.arange(replaced))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from gradshape.learners import registry
 
 @pytest.fixture(autouse=True)
 def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_FACTORIES", dict(registry._FACTORIES))
+    monkeypatch.setattr(registry, "_LEARNERS", dict(registry._LEARNERS))
 
 
 def test_a_name_is_registered_once() -> None:
@@ -74,5 +74,5 @@ class Seeded(RandomForestClassifier):  # type: ignore[misc]
 )
 def test_a_factory_that_takes_the_seed_first_is_registered(factory: Callable[..., Any]) -> None:
     learners.register("mine", factory)
-    assert learners.factory("mine") is factory
-    assert learners.registered() == {"mine": factory}
+    assert learners.learner("mine").factory is factory
+    assert learners.registered() == {"mine": learners.Learner(factory)}

@@ -22,6 +22,7 @@ from gradshape.learners.spambayes import (
     message_scores,
     token_scores,
 )
+from tests.learners.word_counts import with_spam
 
 
 def random_counts(seed: int, *, ham: int = 20, spam: int = 20, tokens: int = 40) -> TokenCounts:
@@ -71,13 +72,13 @@ def test_a_kind_without_messages_is_a_kind_without_tokens() -> None:
 def test_scores_of_attacked_tokens_never_fall(seed: int, ham: int, spam: int, before: int, strength: float) -> None:
     counts = random_counts(seed, ham=ham, spam=min(spam, 2 * ham))
     attacked, constants = np.arange(40) % 2 == 0, SpamBayesConstants(strength=strength)
-    fewer, many = (token_scores(counts.with_spam(attacked, k), constants) for k in (before, before + 1))
+    fewer, many = (token_scores(with_spam(counts, attacked, k), constants) for k in (before, before + 1))
     assert (many[attacked] >= fewer[attacked] - 1e-14).all()
 
 
 def test_where_there_is_little_ham_the_score_of_a_ham_token_may_fall_at_first() -> None:
     counts = TokenCounts(np.array([1.0]), np.array([0.0]), 10, 1000)
-    scores = [token_scores(counts.with_spam(np.array([True]), k))[0] for k in (0, 1, 1000)]
+    scores = [token_scores(with_spam(counts, np.array([True]), k))[0] for k in (0, 1, 1000)]
     assert scores[1] < scores[0] < scores[2]
 
 
@@ -85,7 +86,7 @@ def test_counts_with_spam_are_those_of_training_on_the_rows() -> None:
     generator = np.random.default_rng(0)
     x, y = generator.integers(0, 2, (30, 9)), generator.integers(0, 2, 30)
     attacked = np.arange(9) < 5
-    short = TokenCounts.from_messages(x, y).with_spam(attacked, 7)
+    short = with_spam(TokenCounts.from_messages(x, y), attacked, 7)
     long = TokenCounts.from_messages(
         np.concatenate([x, np.tile(attacked, (7, 1))]), np.concatenate([y, np.ones(7, np.int64)])
     )

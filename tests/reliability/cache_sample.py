@@ -18,10 +18,10 @@ KEY, OTHER_KEY = "ab" * 32, "ba" * 32
 POISON = PoisonSet(
     torch.tensor([[0.25, 1.0], [0.0, 1 / 3]]),
     torch.tensor([1, 0]),
-    torch.tensor([5, -1]),
-    torch.tensor([7]),
-    {"certified_bound": 0.25, "rows": 3},
-    Aims(torch.tensor([0, 3]), torch.tensor([9, 4]), torch.tensor([0.5, 1 / 3])),
+    source=torch.tensor([5, -1]),
+    replaced=torch.tensor([7]),
+    notes={"certified_bound": 0.25, "rows": 3},
+    aims=Aims(torch.tensor([0, 3]), torch.tensor([9, 4]), torch.tensor([0.5, 1 / 3])),
 )
 _STATE = {"head.weight": torch.tensor([[0.1, -0.0]]), "head.bias": torch.tensor([NAN])}
 _MEASURED = torch.tensor([[0.5, -INF, NAN, 1 / 3]], dtype=torch.float64)

@@ -32,6 +32,7 @@ from gradshape import learners, models
 from gradshape.attacks import LabelFlip
 from gradshape.data import load
 from gradshape.defenses import GradientShaping
+from gradshape.learners import Penalty, SmoothedHinge
 from gradshape.shaping import Reweight
 from gradshape.training import SGD, Fit, Recipe
 from gradshape_bench.job_names import code_digest
@@ -160,7 +161,7 @@ def test_key_changes_with_the_value(holder: Callable[[float], Any]) -> None:
 @pytest.fixture
 def _registries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models, "_BUILDERS", dict(models._BUILDERS))
-    monkeypatch.setattr(learners.registry, "_FACTORIES", dict(learners.registry._FACTORIES))
+    monkeypatch.setattr(learners.registry, "_LEARNERS", dict(learners.registry._LEARNERS))
 
 
 BUILDERS: dict[str, Callable[[float], Any]] = {
@@ -186,11 +187,23 @@ def test_key_changes_with_a_registered_model(builder: Callable[[float], Any]) ->
 @pytest.mark.usefixtures("_registries")
 def test_key_changes_with_a_registered_learner() -> None:
     def named(neighbours: int) -> str:
-        learners.registry._FACTORIES.pop("own", None)
+        learners.registry._LEARNERS.pop("own", None)
         learners.register("own", lambda seed, p=2: KNeighborsClassifier(neighbours, p=p))
         return key(Fit("own", p=1))
 
     assert named(1) == named(1) != named(2)
+
+
+@pytest.mark.usefixtures("_registries")
+@pytest.mark.parametrize("stated", ["penalty", "loss"])
+def test_key_changes_with_what_is_stated_of_a_registered_learner(stated: str) -> None:
+    def named(value: float) -> str:
+        learners.registry._LEARNERS.pop("own", None)
+        both: dict[str, Any] = {"penalty": lambda _, rows: Penalty(l2=value / rows), "loss": SmoothedHinge(value)}
+        learners.register("own", lambda seed: KNeighborsClassifier(3), **{stated: both[stated]})
+        return key(Fit("own"))
+
+    assert named(1.0) == named(1.0) != named(2.0)
 
 
 SETTINGS = {

@@ -184,7 +184,7 @@ def test_another_process_trains_the_same_victims() -> None:
 
 @pytest.mark.usefixtures("hasty")
 def test_an_estimator_without_a_seed_of_its_own_draws_from_the_victims(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_FACTORIES", dict(registry._FACTORIES))
+    monkeypatch.setattr(registry, "_LEARNERS", dict(registry._LEARNERS))
     learners.register("forest", lambda seed: RandomForestClassifier(3, max_depth=2))
 
     def predicted(*seeds: int) -> list[str]:

@@ -138,7 +138,7 @@ def test_a_network_that_writes_to_its_input_trains_as_if_it_did_not_or_is_refuse
         assert one.predictions is not None
         assert other.predictions is not None
         assert torch.equal(one.predictions, other.predictions)
-    assert Dataset("blobs", data.train, data.test, 3).fingerprint == blobs().fingerprint
+    assert Dataset("blobs", data.train, data.test, num_classes=3).fingerprint == blobs().fingerprint
 
 
 def test_a_family_is_named_and_harms_nobody() -> None:
@@ -152,4 +152,4 @@ def test_a_family_is_named_and_harms_nobody() -> None:
     victims = [Victim(Recipe("lr", SGD(0.3), batch_size=8, epochs=1), 0, private=data.test)]
     with pytest.raises(ValueError, match=r"^the family VandalFamily wrote to test\.y, which it was shown"):
         train_victims(data, victims, families=[family])
-    assert Dataset("blobs", data.train, data.test, 3).fingerprint == fingerprint
+    assert Dataset("blobs", data.train, data.test, num_classes=3).fingerprint == fingerprint

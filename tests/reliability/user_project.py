@@ -25,7 +25,7 @@ def imported(folder: Path, files: Mapping[str, str], module: str, **variables: s
     for path, text in files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, encoding="utf-8")
-    before, registries = set(sys.modules), list[dict[str, Any]]((models._BUILDERS, learners.registry._FACTORIES))
+    before, registries = set(sys.modules), list[dict[str, Any]]((models._BUILDERS, learners.registry._LEARNERS))
     registered = [dict(registry) for registry in registries]
     environment = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)

@@ -142,7 +142,7 @@ def _shifted(*, in_place: bool, dropout: bool) -> models.Builder:
 def register_vandals(monkeypatch: pytest.MonkeyPatch) -> None:
     """Register the networks and the estimator for one test."""
     monkeypatch.setattr(models, "_BUILDERS", dict(models._BUILDERS))
-    monkeypatch.setattr(learners.registry, "_FACTORIES", dict(learners.registry._FACTORIES))
+    monkeypatch.setattr(learners.registry, "_LEARNERS", dict(learners.registry._LEARNERS))
     for name, in_place in (("shifted", False), ("shifts", True)):
         models.register(f"test_{name}", _shifted(in_place=in_place, dropout=False))
         models.register(f"test_{name}_dropout", _shifted(in_place=in_place, dropout=True))

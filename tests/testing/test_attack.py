@@ -43,7 +43,7 @@ class Copies(Attack):
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         source = torch.randint(len(victim.train), (count,), generator=generator)
         source_there = source.to(victim.device)
-        return PoisonSet(victim.train.x[source_there], victim.train.y[source_there], source, NONE)
+        return PoisonSet(victim.train.x[source_there], victim.train.y[source_there], source=source, replaced=NONE)
 
 
 class Unfrozen(Copies):
@@ -82,7 +82,7 @@ class Altered(Copies):
 
 
 ALTERED: dict[str, Callable[[PoisonSet], PoisonSet]] = {
-    "too-few": lambda p: PoisonSet(p.x[1:], p.y[1:], p.source[1:], p.replaced),
+    "too-few": lambda p: PoisonSet(p.x[1:], p.y[1:], source=p.source[1:], replaced=p.replaced),
     "unequal": lambda p: replace(p, source=p.source[1:]),
     "double": lambda p: replace(p, x=p.x.double()),
     "flat": lambda p: replace(p, x=p.x.flatten(1)[:, 1:]),
@@ -144,7 +144,7 @@ class Lends(Copies):
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         rows = slice(int(torch.randint(9, (), generator=generator)), None)
         x, y = victim.train.x[rows][:count], victim.train.y[rows][:count]
-        return PoisonSet(x, y, torch.full((count,), -1), NONE)
+        return PoisonSet(x, y, source=torch.full((count,), -1), replaced=NONE)
 
 
 class Spies(Copies):
@@ -171,7 +171,9 @@ class StaysOnTheCpu(Copies):
         source = torch.randint(len(victim.train), (count,), generator=generator)
         shift = torch.rand(count, generator=generator) / 2
         x = victim.train.x[source.to(victim.device)]
-        return PoisonSet(x * shift.view(-1, *[1] * (x.ndim - 1)), torch.zeros_like(source), source, NONE)
+        return PoisonSet(
+            x * shift.view(-1, *[1] * (x.ndim - 1)), torch.zeros_like(source), source=source, replaced=NONE
+        )
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,9 @@ class Aims7(TargetedAttack):
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         x, y = victim.candidates.x[:7].clone(), victim.intended[:1].repeat(7)
         aims = Aims(torch.zeros(7, dtype=torch.int64), torch.arange(7), torch.zeros(7))
-        return PoisonSet(x, y, torch.full((7,), -1), NONE, {}, None if self.aimless else aims)
+        return PoisonSet(
+            x, y, source=torch.full((7,), -1), replaced=NONE, notes={}, aims=None if self.aimless else aims
+        )
 
 
 BROKEN: list[tuple[Attack, str, str]] = [

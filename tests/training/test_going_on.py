@@ -21,7 +21,7 @@ either_way = pytest.mark.parametrize("stacked", [True, False], ids=["stacked", "
 
 
 def recipe(optimizer: Optimizer, epochs: int, *, model: str = "lr", shaper: Shaper | None = None) -> Recipe:
-    return Recipe(model, optimizer, EVERY_ROW, epochs, shaper or Shaper())
+    return Recipe(model, optimizer, batch_size=EVERY_ROW, epochs=epochs, shaper=shaper or Shaper())
 
 
 @pytest.mark.parametrize("data", [THREE, TWO], ids=["three-classes", "two-classes"])
@@ -65,7 +65,9 @@ def test_without_its_memory_the_second_training_is_another(optimizer: Optimizer,
 
 @each_optimizer
 def test_a_stack_remembers_what_each_victim_alone_does(optimizer: Optimizer) -> None:
-    victims = [Victim(Recipe("mlp1", optimizer, 8, 4), seed, keep_optimizer=True) for seed in range(3)]
+    victims = [
+        Victim(Recipe("mlp1", optimizer, batch_size=8, epochs=4), seed, keep_optimizer=True) for seed in range(3)
+    ]
     together = train_victims(THREE, victims, dtype=torch.float64)
     alone = train_victims(THREE, victims, dtype=torch.float64, stacked=False)
     for one, other in zip(together, alone, strict=True):
@@ -78,7 +80,10 @@ def test_a_stack_remembers_what_each_victim_alone_does(optimizer: Optimizer) -> 
 
 
 def test_the_best_epochs_memory_has_as_many_steps_as_were_taken_by_then() -> None:
-    victims = [Victim(Recipe("lr", Adam(0.05), 8, 5), seed, order_seed=1, keep_optimizer=True) for seed in range(4)]
+    victims = [
+        Victim(Recipe("lr", Adam(0.05), batch_size=8, epochs=5), seed, order_seed=1, keep_optimizer=True)
+        for seed in range(4)
+    ]
     for result in train_victims(THREE, victims):
         assert result.last_optimizer is not None
         assert result.best_optimizer is not None
@@ -89,7 +94,13 @@ def test_the_best_epochs_memory_has_as_many_steps_as_were_taken_by_then() -> Non
 @pytest.mark.parametrize("scoring", list(Scoring))
 def test_what_leaves_a_stack_takes_its_own_memory_along(scoring: Scoring) -> None:
     plain = [
-        Victim(Recipe("mlp1", Adam(0.03), 8, 6), k, random_rows(THREE, 2, seed=k), order_seed=5, keep_optimizer=True)
+        Victim(
+            Recipe("mlp1", Adam(0.03), batch_size=8, epochs=6),
+            k,
+            random_rows(THREE, 2, seed=k),
+            order_seed=5,
+            keep_optimizer=True,
+        )
         for k in range(5)
     ]
     watch = random_rows(THREE, 1, seed=9).x
@@ -110,7 +121,7 @@ def test_what_leaves_a_stack_takes_its_own_memory_along(scoring: Scoring) -> Non
 def test_scored_at_the_end_a_victim_is_trained_alike_and_has_its_last_accuracy(model: str, stacked: bool) -> None:
     every = [
         Victim(
-            Recipe(model, Adam(0.03), 8, 6),
+            Recipe(model, Adam(0.03), batch_size=8, epochs=6),
             k,
             random_rows(THREE, 1 + k % 2, seed=k),
             order_seed=5,

@@ -121,8 +121,8 @@ WATCHED = Victim(Recipe("lr", SGD(0.1), batch_size=8, epochs=1, shaper=Shaper())
         (replace(WATCHED, watch=DATA.test.x[:0], intended=torch.empty(0, dtype=torch.int64)), "those of watched rows"),
         (replace(WATCHED, intended=torch.tensor([0])), r"shape \(1,\).*expected \(2,\) int64"),
         (replace(WATCHED, intended=torch.tensor([0.0, 1.0])), r"dtype torch.float32: expected \(2,\) int64"),
-        (replace(WATCHED, intended=torch.tensor([0, 3])), r"outside \[0, 3\)"),
-        (replace(WATCHED, intended=torch.tensor([-1, 0])), r"outside \[0, 3\)"),
+        (replace(WATCHED, intended=torch.tensor([0, 3])), r"an intended class 3 lies outside \[0, 3\)"),
+        (replace(WATCHED, intended=torch.tensor([-1, 0])), r"an intended class -1 lies outside \[0, 3\)"),
     ],
     ids=["nothing-watched", "no-rows-watched", "count", "dtype", "high", "low"],
 )

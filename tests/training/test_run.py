@@ -248,11 +248,19 @@ LABELS = torch.zeros(2, dtype=torch.int64)
     [
         pytest.param(_victim(private=(torch.rand(2, 4), LABELS)), r"private rows have x \(2, 4\)", id="private-shape"),
         pytest.param(_victim(private=(torch.rand(3, 5), LABELS)), r"y \(2,\)", id="private-labels-count"),
-        pytest.param(_victim(private=(torch.rand(2, 5), LABELS + 3)), r"outside \[0, 3\)", id="private-label-high"),
-        pytest.param(_victim(private=(torch.rand(2, 5), LABELS - 1)), r"outside \[0, 3\)", id="private-label-low"),
-        pytest.param(_victim(removed=torch.tensor([44])), r"\[0, 44\)", id="removed-high"),
-        pytest.param(_victim(removed=torch.tensor([-1])), r"\[0, 44\)", id="removed-low"),
-        pytest.param(_victim(removed=torch.tensor([1, 1])), "distinct", id="removed-twice"),
+        pytest.param(
+            _victim(private=(torch.rand(2, 5), LABELS + 3)),
+            r"label 3 lies outside",
+            id="private-label-high",
+        ),
+        pytest.param(_victim(private=(torch.rand(2, 5), LABELS - 1)), r"label -1 lies outside", id="private-label-low"),
+        pytest.param(_victim(removed=torch.tensor([0, 44])), r"id 44 lies outside \[0, 44\)", id="removed-high"),
+        pytest.param(_victim(removed=torch.tensor([-1])), r"id -1 lies outside \[0, 44\)", id="removed-low"),
+        pytest.param(
+            _victim(removed=torch.tensor([0, 1, 1])),
+            "id 1 is removed more than once",
+            id="removed-twice",
+        ),
         pytest.param(_victim(removed=torch.arange(44)), "no training rows", id="nothing-left"),
         pytest.param(_victim(watch=torch.rand(2, 4)), r"watched rows have shape \(2, 4\)", id="watch-shape"),
         pytest.param(

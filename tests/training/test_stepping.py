@@ -1,5 +1,8 @@
 """Single steps are those of a training."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -7,6 +10,9 @@ from torch import Tensor, nn
 from gradshape import models
 from gradshape.shaping import Clip, Noise, Shaper
 from gradshape.training import SGD, Adam, Recipe, Stepper, Victim, steppers, train_victims
+from gradshape.training._architecture import Architecture
+from gradshape.training._dense.family import DenseFamily
+from gradshape.training.plan import NETWORK_FAMILIES
 from tests.training.samples import assert_states_equal, blobs
 
 DATA = blobs(rows=30, test=20)
@@ -43,6 +49,37 @@ def test_victims_without_a_state_begin_with_the_model() -> None:
     victim = Victim(Recipe("any", Adam(0.1), batch_size=2, epochs=1), 0)
     [stack] = steppers([victim], network, DATA.train.x, DATA.train.y)
     assert torch.equal(stack.state(0)["weight"], network.weight.detach())
+
+
+@pytest.mark.parametrize("model", ["mlp1", "cnn"])
+def test_victims_with_noise_may_stand_anywhere(model: str) -> None:
+    data = PICTURES if model == "cnn" else DATA
+    shapers = [SHAPERS["clip"], SHAPERS["noise"], SHAPERS["clip"], SHAPERS["noise"]]
+    recipes = [Recipe(model, SGD(0.2), batch_size=len(data.train), epochs=1, shaper=shaper) for shaper in shapers]
+    victims = [Victim(recipe, seed) for seed, recipe in enumerate(recipes)]
+    network = models.build(model, data.input_shape, data.num_classes)
+    [stack] = steppers(victims, network, data.train.x, data.train.y)
+    stack.step()
+    for place, victim in enumerate(victims):
+        [alone] = steppers([victim], network, data.train.x, data.train.y)
+        alone.step()
+        assert_states_equal(stack.state(place), alone.state(0), tolerance=1e-6)
+
+
+def test_the_first_family_that_suits_the_victims_takes_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Unlike(DenseFamily):
+        def suits(self, architecture: Architecture, recipe: Recipe, rows: int, device: torch.device) -> bool:
+            return rows == 5
+
+        def steppers(self, victims: Sequence[Victim], *rest: Any) -> list[Stepper]:
+            return super().steppers(victims[:1], *rest)
+
+    monkeypatch.setattr("gradshape.training.stepping.NETWORK_FAMILIES", (Unlike(), *NETWORK_FAMILIES))
+    victims = [Victim(Recipe("lr", SGD(0.1), batch_size=2, epochs=1), seed) for seed in range(2)]
+    for rows, expected in ((5, 1), (6, 2)):
+        [stack] = steppers(victims, models.build("lr", (5,), 3), DATA.train.x[:rows], DATA.train.y[:rows])
+        with pytest.raises(IndexError):
+            stack.state(expected)
 
 
 @pytest.mark.parametrize(("victims", "rows"), [(0, 2), (1, 1)])

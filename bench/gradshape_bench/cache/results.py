@@ -81,7 +81,7 @@ def _decode_poison(meta: Meta, tensors: Tensors) -> PoisonSet:
     x, y, source, replaced = (tensors.pop(name) for name in _ROWS)
     notes = {name: _number(f"notes/{name}", value) for name, value in meta.pop("notes").items()}
     aims = Aims(**_below("aims", tensors)) if _flag("aims", meta.pop("aims")) else None
-    return PoisonSet(x, y, source, replaced, notes, aims)
+    return PoisonSet(x, y, source=source, replaced=replaced, notes=notes, aims=aims)
 
 
 def _decode_training(meta: Meta, tensors: Tensors) -> TrainingResult:

@@ -161,22 +161,24 @@ def _note_model(name: str, dataset: Dataset | None, found: dict[CodeName, None])
 
 
 def _note_learner(recipe: Fit, found: dict[CodeName, None]) -> None:
-    factory = learners.factory(recipe.model)
+    learner = learners.learner(recipe.model)
     if recipe.model in learners.registered():
         build = partial(learners.build, recipe.model, dict(recipe.settings))
         kind = f"estimator {recipe.model!r}"
-        found[_once((id(factory), recipe.settings), factory, lambda: _maker_code(kind, factory, build))] = None
+        stated = learner.penalty, learner.loss
+        key = id(learner), recipe.settings
+        found[_once(key, learner, lambda: _maker_code(kind, learner.factory, build, *stated))] = None
 
 
-def _maker_code(component: str, maker: object, make: Callable[[], object] | None) -> CodeName:
-    """Name what makes models or learners, and one that it makes."""
+def _maker_code(component: str, maker: object, make: Callable[[], object] | None, *stated: object) -> CodeName:
+    """Name what makes models or learners, one that it makes, and what is stated of it."""
     try:
         made = None if make is None else make()
     except Exception as error:
         # Whoever uses it meets the error, too.
         made = type(error).__name__
     own = _own(getattr(maker, "__module__", None) or type(maker).__module__)
-    return code_name(component, maker, made, own=own or ())
+    return code_name(component, maker, made, *stated, own=own or ())
 
 
 @cache

@@ -21,7 +21,7 @@ class BullseyePolytope(PolytopeAttack):
     mean over several passes with dropout: the substitutes are deterministic.
 
     >>> from gradshape.training import SGD, Recipe
-    >>> BullseyePolytope(substitutes=(Recipe("mlp", SGD(0.1), 100, 20),), epsilon=0.2).label
+    >>> BullseyePolytope(substitutes=(Recipe("mlp", SGD(0.1), batch_size=100, epochs=20),), epsilon=0.2).label
     'bullseye_polytope_mlp_eps0.2_5'
     """
 

@@ -25,7 +25,8 @@ class ConvexPolytope(PolytopeAttack):
     leaves dropout on in the substitutes while it crafts. Here the substitutes are deterministic.
 
     >>> from gradshape.training import SGD, Recipe
-    >>> ConvexPolytope(substitutes=(Recipe("mlp", SGD(0.1), 100, 20), Recipe("mlp1", SGD(0.1), 100, 20))).label
+    >>> recipes = [Recipe(name, SGD(0.1), batch_size=100, epochs=20) for name in ("mlp", "mlp1")]
+    >>> ConvexPolytope(substitutes=tuple(recipes)).label
     'convex_polytope_mlp-mlp1_5'
     """
 

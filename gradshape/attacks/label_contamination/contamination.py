@@ -149,7 +149,9 @@ class LabelContamination(ProportionalAttack):
         )
         flipped = found.flipped
         notes = {"clean_objective": found.clean, "objective": found.objective}
-        return PoisonSet(train.x[flipped], 1 - train.y[flipped], flipped.clone(), flipped.clone(), notes)
+        return PoisonSet(
+            train.x[flipped], 1 - train.y[flipped], source=flipped.clone(), replaced=flipped.clone(), notes=notes
+        )
 
     def _evaluation(self, x: Tensor, signs: Tensor, judged: Tensor, generator: torch.Generator) -> Evaluation:
         if isinstance(self.goal, Availability):

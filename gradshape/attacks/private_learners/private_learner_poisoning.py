@@ -164,7 +164,7 @@ class PrivateLearnerPoisoning(ProportionalAttack):
         )
         features = from_ball(edited.x[rows]).clamp(0, 1).float().reshape(count, *victim.input_shape)
         notes = {"clean_cost": edited.clean, "cost": edited.cost}
-        return PoisonSet(features, train.y[rows], rows.clone(), rows.clone(), notes)
+        return PoisonSet(features, train.y[rows], source=rows.clone(), replaced=rows.clone(), notes=notes)
 
     def _cost(self, x: Tensor, signs: Tensor, judged: Tensor) -> Cost:
         loss = self.learner.loss

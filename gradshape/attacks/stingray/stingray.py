@@ -60,7 +60,8 @@ class StingRay(TargetedAttack):
     >>> from gradshape.training import SGD, TrainedModel
     >>> mail = data.load("spam_zipf")
     >>> spam = Split(mail.test.x[mail.test.y == 1][:2], torch.tensor([1, 1]))
-    >>> lr = TrainedModel(Recipe("lr", SGD(0.1), 20, 1), models.build("lr", mail.input_shape, 2).state_dict())
+    >>> recipe = Recipe("lr", SGD(0.1), batch_size=20, epochs=1)
+    >>> lr = TrainedModel(recipe, models.build("lr", mail.input_shape, 2).state_dict())
     >>> poison = StingRay(3)(mail, seed=0, target=spam, intended=torch.tensor([0, 0]), networks=[lr])
     >>> poison.aims.target.tolist(), poison.y.tolist()
     ([0, 0, 0, 1, 1, 1], [0, 0, 0, 0, 0, 0])

@@ -15,12 +15,12 @@ from gradshape.training._rows.matrix import aligned, columns_of
 from gradshape.training.optimizers import SGD, Optimizer
 from gradshape.training.state import State
 
-# Elements that the place of a block is a multiple of.
+# Blocks begin at multiples of so many elements.
 _BLOCK_ALIGNED = 16
 
 
 class Layout(ABC):
-    """Blocks of all victims, one after the other; a victim's part of each is a matrix.
+    """The parameters of all victims in blocks, one after the other; a victim's part of each block is a matrix.
 
     Args:
         widths: inputs, hidden layers, classes.
@@ -29,8 +29,8 @@ class Layout(ABC):
     Attributes:
         blocks: ``(outputs, columns)`` of one victim's matrix in every block: a column for each input, one for the bias,
             and zeros as in :func:`gradshape.training._rows.matrix.columns_of`.
-        layers: the blocks that products go into: so many, from the first.
-        output: how the last of these is read.
+        layers: how many blocks, from the first, the rows are multiplied by.
+        output: how the outputs of the last of these blocks are read.
         parameters: number of a victim's parameters.
     """
 
@@ -45,11 +45,11 @@ class Layout(ABC):
         self.parameters = sum((inputs + 1) * outputs for inputs, outputs in self._shapes)
 
     def size(self, num_models: int) -> int:
-        """Elements of so many models, gaps included."""
+        """Return the number of elements of so many models, gaps included."""
         return aligned(sum(aligned(num_models * math.prod(block), _BLOCK_ALIGNED) for block in self.blocks), VECTOR)
 
     def views(self, flat: Tensor, num_models: int) -> list[Tensor]:
-        """``(num_models, outputs, columns)``, the blocks of a flat tensor of :meth:`size` elements."""
+        """Return the blocks ``(num_models, outputs, columns)`` of a flat tensor of :meth:`size` elements."""
         views, offset = [], 0
         for block in self.blocks:
             count = num_models * math.prod(block)
@@ -58,7 +58,7 @@ class Layout(ABC):
         return views
 
     def matrices(self, state: Mapping[str, Tensor]) -> list[Tensor]:
-        """One victim's layers."""
+        """Return one victim's layers as matrices, given its state."""
         pairs = [(state[weight], state[bias]) for weight, bias in self._names]
         return [self._matrix(layer, *pair) for layer, pair in enumerate(pairs)]
 
@@ -67,7 +67,7 @@ class Layout(ABC):
         return pad(torch.cat([weight, bias.unsqueeze(-1)], dim=-1), (0, self._columns[layer] - inputs - 1))
 
     def named(self, matrices: Sequence[Tensor]) -> State:
-        """The other way round, as copies on the CPU."""
+        """Return a victim's state, as copies on the CPU, given its layers as matrices."""
         state = {}
         for (weight, bias), matrix, (inputs, _) in zip(self._names, matrices, self._shapes, strict=True):
             state[weight] = matrix[:, :inputs].contiguous().cpu()
@@ -75,7 +75,7 @@ class Layout(ABC):
         return state
 
     def drawn(self, draws: Tensor) -> list[Tensor]:
-        """Draws ``(T, n, P)``, each flat in the order of a victim's state, in blocks ``(T, n, outputs, columns)``."""
+        """Lay out draws ``(T, n, P)``, flat in the order of a state, in blocks ``(T, n, outputs, columns)``."""
         matrices, offset = [], 0
         for layer, (inputs, outputs) in enumerate(self._shapes):
             weight = draws[:, :, offset : offset + inputs * outputs].unflatten(2, (outputs, inputs))
@@ -87,15 +87,15 @@ class Layout(ABC):
 
     @abstractmethod
     def split(self, matrices: Sequence[Tensor]) -> list[Tensor]:
-        """A victim's layers ``(..., outputs, columns)`` as its parts of the blocks."""
+        """Turn a victim's layers ``(..., outputs, columns)`` into its parts of the blocks."""
 
     @abstractmethod
     def joined(self, blocks: Sequence[Tensor]) -> list[Tensor]:
-        """A victim's parts of the blocks as its layers."""
+        """Turn a victim's parts of the blocks into its layers."""
 
 
 class Plain(Layout):
-    """A block a layer."""
+    """The layout with one block for each layer."""
 
     output = SoftmaxOutput()
 
@@ -112,11 +112,11 @@ class Plain(Layout):
 
 
 class Halved(Layout):
-    """Logistic regression on two classes: half the difference of the rows of its weights, and their mean.
+    """The layout of logistic regression on two classes: half the difference of the rows of its weights, and their mean.
 
     The loss depends on the difference alone, and the gradients of the two rows are opposite. So half the difference
-    has the gradient of the second row, moves as that does, and takes half as many multiplications; the mean moves by
-    noise only. An optimizer keeps to that if it is linear in the gradients, or if there is no noise.
+    has the gradient of the second row, moves as that row does, and takes half as many multiplications; the mean moves
+    by noise only. This holds for optimizers that are linear in the gradients, and for all others if there is no noise.
     """
 
     output = DifferenceOutput()
@@ -128,7 +128,7 @@ class Halved(Layout):
 
     @staticmethod
     def fits(widths: Sequence[int], optimizer: Optimizer, shapers: Sequence[Shaper]) -> bool:
-        """Whether it holds for victims of one stack with layer widths ``widths``, inputs left out."""
+        """Return whether a stack with layer widths ``widths``, inputs left out, can be laid out like this."""
         linear = isinstance(optimizer, SGD) or not any(shaper.noisy for shaper in shapers)
         return tuple(widths) == (2,) and linear
 
@@ -149,12 +149,13 @@ def layout_of(
     *,
     moments: bool = False,
 ) -> Layout:
-    """The layout of victims of one stack.
+    """Choose the layout of the victims of one stack.
 
     Args:
         widths, names: as for :class:`Layout`.
-        optimizer, shapers: theirs.
-        moments: whether what the optimizer remembers is read or written, which has to be in the form of the parameters.
+        optimizer, shapers: those of the victims.
+        moments: whether the optimizer's moments are read or written: they have the form of the parameters, layer by
+            layer.
     """
     halved = Halved.fits(widths[1:], optimizer, shapers) and not moments
     return (Halved if halved else Plain)(widths, names)

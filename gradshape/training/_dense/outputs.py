@@ -11,10 +11,10 @@ from torch import Tensor
 
 from gradshape.training._curves import classes
 
-# Elements after the last full vector are rounded differently by functions such as the sigmoid, and by optimizers.
+# Functions such as the sigmoid, and optimizers, round the elements after the last full vector of so many differently.
 VECTOR = 64
 
-# A name and a shape to memory, which has room up to a multiple of VECTOR elements.
+# Maps a buffer's name and shape to memory, padded to a multiple of VECTOR elements.
 Buffer = Callable[..., Tensor]
 
 
@@ -22,29 +22,29 @@ class OutputLayer(Protocol):
     """How the outputs ``(K, n, R)`` of the last layer are read."""
 
     def errors(self, out: Tensor, labels: Tensor, errors: Tensor) -> Tensor:
-        """Gradients of the losses in the outputs, for ``labels`` ``(R,)`` or ``(K, R)``.
+        """Compute the gradients of the losses by the outputs, for ``labels`` ``(R,)`` or ``(K, R)``.
 
-        They are written to ``errors`` ``(K, n, R)``, memory with room up to a multiple of :data:`VECTOR` elements.
+        They are written to ``errors`` ``(K, n, R)``, memory that is padded to a multiple of :data:`VECTOR` elements.
         """
         ...
 
     def squares(self, errors: Tensor, columns: Callable[[Tensor], Tensor]) -> Tensor:
-        """``(K, R)`` squared norms of the losses' gradients in the logits.
+        """Compute ``(K, R)`` squared norms of the gradients of the losses by the logits.
 
-        ``columns`` takes ``(K, n, R)`` to the squared norms of its columns.
+        ``columns`` maps ``(K, n, R)`` to the squared norms of its columns.
         """
         ...
 
     def classes(self, out: Tensor) -> Tensor:
-        """``(K, R)`` predicted classes, -1 where an output is not finite."""
+        """Return ``(K, R)`` predicted classes, -1 where an output is not finite."""
         ...
 
 
 class SoftmaxOutput:
-    """Every class has a logit."""
+    """Outputs that are the logits, one a class."""
 
     def errors(self, out: Tensor, labels: Tensor, errors: Tensor) -> Tensor:
-        """Softmax less the one-hot labels."""
+        """Compute the softmax less the one-hot labels."""
         torch.softmax(out, 1, out=errors)
         places = labels.long().unsqueeze(-2).expand(len(out), 1, -1)
         return errors.scatter_(1, places, -1.0, reduce="add")
@@ -57,14 +57,15 @@ class SoftmaxOutput:
 
 
 class DifferenceOutput:
-    """Half the difference of the logits of two classes, ``n = 1``: its gradient is taken as that of the second logit,
-    to which that of the first is opposite.
+    """Outputs that are half the difference of the logits of two classes, ``n = 1``.
+
+    Their gradient is that of the second logit, to which that of the first is opposite.
     """
 
     def errors(self, out: Tensor, labels: Tensor, errors: Tensor) -> Tensor:
-        """The second class's probability less the labels, 0 or 1."""
+        """Compute the probability of the second class less the labels, which are 0 or 1."""
         torch.mul(out, 2, out=errors)
-        # Over whole vectors, see VECTOR.
+        # The sigmoid goes over whole vectors, see VECTOR.
         whole = errors.as_strided((-(-errors.numel() // VECTOR) * VECTOR,), (1,))
         whole.sigmoid_()
         return errors.sub_(labels.unsqueeze(-2))

@@ -1,7 +1,8 @@
-"""Passes of a stack of dense networks over a batch: the memory that they take, and views of it, made once a shape.
+"""Passes of a stack of dense networks over a batch, with their memory and views of it, made once for each shape.
 
-A small network's step is a few microseconds of arithmetic an operator: making the views anew takes longer than that.
-``K`` victims; ``B`` rows that all see and ``S`` that each sees on its own, filled up with zeros to ``R`` columns.
+An operator of a small network's step is a few microseconds of arithmetic: making the views anew takes longer than that.
+There are ``K`` victims, ``B`` rows that all of them see and ``S`` that each sees on its own. Together the rows are
+columns, which zeros fill up to ``R``.
 """
 
 from collections.abc import Sequence
@@ -21,10 +22,10 @@ class _Layer(NamedTuple):
 
     Attributes:
         below: ``(K, n, R)`` outputs of the layer before.
-        inputs: ``(K, n + 1, R)``: the positive ones of these, or 0, and a 1 for the bias.
-        units, ones: the two parts of it.
-        weight: ``(K, m, n + 1)``.
-        outputs: ``(K, m, R)``.
+        inputs: ``(K, n + 1, R)`` rectified outputs of the layer before, and a 1 for the bias.
+        units, ones: the two parts of ``inputs``.
+        weight: ``(K, m, n + 1)`` weights, the bias last.
+        outputs: ``(K, m, R)`` outputs.
     """
 
     below: Tensor
@@ -35,19 +36,19 @@ class _Layer(NamedTuple):
     outputs: Tensor
 
 
-class ForwardPass:
-    """From rows to the outputs of all layers.
+class OutputPass:
+    """Computes the outputs of all layers for the rows of a batch.
 
     Args:
-        weights: blocks that products go into ``(K, outputs, columns)``, layer by layer.
+        weights: the blocks ``(K, outputs, columns)`` that rows are multiplied by, layer by layer.
         shared, private: ``B`` and ``S``.
-        buffer: memory.
+        buffer: gives memory.
 
     Attributes:
         rows: ``B + S``.
-        filled: the columns after them.
-        layers: those after the first.
-        outputs: ``(K, n, R)`` of the last one.
+        filled: number of columns of zeros after the rows.
+        layers: the layers after the first.
+        outputs: ``(K, n, R)`` outputs of the last layer.
     """
 
     def __init__(self, weights: Sequence[Tensor], shared: int, private: int, buffer: Buffer) -> None:
@@ -57,9 +58,9 @@ class ForwardPass:
         victims, columns = len(first), self.rows + self.filled
         out = buffer("out 0", victims, first.shape[1], columns)
         self._first = first
-        self._first_of_all = first.flatten(0, 1)
-        self._of_all = out.flatten(0, 1)
-        self._of_private = out[:, :, shared : self.rows]
+        self._first_flat = first.flatten(0, 1)
+        self._out_flat = out.flatten(0, 1)
+        self._private_out = out[:, :, shared : self.rows]
         self.layers: list[_Layer] = []
         for number, weight in enumerate(others, start=1):
             below, inputs = out, buffer(f"in {number}", victims, weight.shape[2], columns)
@@ -68,10 +69,10 @@ class ForwardPass:
         self.outputs = out
 
     def run(self, shared: Tensor, private: Tensor | None = None) -> Tensor:
-        """RowMatrix in the columns of :class:`RowMatrix`, ``(B, c)`` and ``(K, S, c)``, to :attr:`outputs`."""
+        """Compute :attr:`outputs` for shared rows ``(B, c)`` and private rows ``(K, S, c)``, as in ``RowMatrix``."""
         self._multiply(shared)
         if private is not None:
-            self._of_private.copy_(torch.bmm(self._first, private.mT))
+            self._private_out.copy_(torch.bmm(self._first, private.mT))
         for layer in self.layers:
             torch.clamp_min(layer.below, 0, out=layer.units)
             layer.ones.fill_(1)
@@ -79,9 +80,10 @@ class ForwardPass:
         return self.outputs
 
     def _multiply(self, x: Tensor) -> None:
-        out, weights = self._of_all, self._first_of_all
+        out, weights = self._out_flat, self._first_flat
         columns = out.shape[1]
-        # Of private rows, too, whose columns are overwritten: products with a multiple of four columns are faster.
+        # The columns of private rows are computed, too, and overwritten: products are faster with a multiple of four
+        # columns.
         missing = max(columns, LEAST_WIDTH) - len(x)
         rows = pad(x, (0, 0, 0, missing)) if missing else x
         if columns < LEAST_WIDTH:
@@ -91,18 +93,19 @@ class ForwardPass:
 
 
 class GradientPass:
-    """A whole step: the shaped sum of gradients, into the blocks of the gradient.
+    """Computes the shaped sum of the gradients over a batch, into the blocks of the gradient.
 
     For a layer with inputs ``a`` (a constant 1 appended for the bias) and output gradients ``D``, sample ``i`` has the
     squared gradient norm ``|a_i|^2 |D_i|^2`` (Goodfellow 2015, "Efficient per-example gradient computations"), so
     shaping costs a few passes over ``D`` and no per-sample gradient is ever formed.
 
     Args:
-        weights, gradients: blocks that products go into ``(K, outputs, columns)``, layer by layer.
+        weights, gradients: the blocks ``(K, outputs, columns)`` that rows are multiplied by, and those of the gradient,
+            layer by layer.
         added: whether sums are added to what is in ``gradients``, which may be the weights, or take its place.
-        output: how the last layer is read.
+        output: how the outputs of the last layer are read.
         shared, private: ``B`` and ``S``.
-        buffer: memory.
+        buffer: gives memory.
         norms: whether per-sample norms will be needed.
     """
 
@@ -118,23 +121,23 @@ class GradientPass:
         added: bool,
         norms: bool,
     ) -> None:
-        self._forward = forward = ForwardPass(weights, shared, private, buffer)
+        self._forward = forward = OutputPass(weights, shared, private, buffer)
         self._output = output
         self._errors = buffer("errors", *forward.outputs.shape)
         self._below = [
             buffer(f"delta {number}", *layer.units.shape) for number, layer in enumerate(forward.layers, start=1)
         ]
         self._deltas = [*self._below, self._errors]
-        self._of_rows = [delta[:, :, : forward.rows] for delta in self._deltas]
-        self._of_shared = self._deltas[0].flatten(0, 1)[:, :shared]
-        self._of_private = self._deltas[0][:, :, shared : forward.rows]
-        self._of_none = self._errors[:, :, forward.rows :]
+        self._row_deltas = [delta[:, :, : forward.rows] for delta in self._deltas]
+        self._shared_delta = self._deltas[0].flatten(0, 1)[:, :shared]
+        self._private_delta = self._deltas[0][:, :, shared : forward.rows]
+        self._filled_errors = self._errors[:, :, forward.rows :]
         self._back = [layer.weight[:, :, :-1].mT for layer in forward.layers]
-        # Norms of columns are taken of these; one memory does for all.
-        of_norms = [*self._deltas, *(layer.inputs for layer in forward.layers)] if norms else []
-        self._squared = {matrices.shape: buffer("squares", *matrices.shape) for matrices in of_norms}
+        # The squares of these matrices are summed by columns; all of them are written to the same memory.
+        normed = [*self._deltas, *(layer.inputs for layer in forward.layers)] if norms else []
+        self._squared = {matrices.shape: buffer("squares", *matrices.shape) for matrices in normed}
         self._first_gradient, *self._other_gradients = gradients
-        self._first_gradient_of_all = self._first_gradient.flatten(0, 1)
+        self._first_gradient_flat = self._first_gradient.flatten(0, 1)
         self._beta = int(added)
 
     def run(
@@ -159,7 +162,7 @@ class GradientPass:
             if member is not None:
                 scale.mul_(member)
         if scale is not None:
-            for layer, delta in enumerate(self._of_rows):
+            for layer, delta in enumerate(self._row_deltas):
                 delta.mul_((scale if scale.dim() == 2 else scale[layer]).unsqueeze(1))
         self._add_products(shared, private, factor)
 
@@ -169,39 +172,37 @@ class GradientPass:
             labels = pad(labels, (0, forward.filled))
         delta = self._output.errors(forward.outputs, labels, self._errors)
         if forward.filled:
-            self._of_none.zero_()
+            self._filled_errors.zero_()
         for layer, back, below in zip(forward.layers[::-1], self._back[::-1], self._below[::-1], strict=True):
             torch.bmm(back, delta, out=below)
             delta = torch.ops.aten.threshold_backward.grad_input(below, layer.units, 0, grad_input=below)
 
     def _squares(self, shared: RowMatrix, private: RowMatrix | None, *, per_layer: bool) -> Tensor:
-        """Squared norms of the per-sample gradients ``(L, K, B + S)``; all layers together in ``L = 1``, unless
-        ``per_layer``.
-        """
-        of_inputs = shared.squared
+        """Compute the squared norms of per-sample gradients ``(L, K, B + S)``, by layer or, with ``L = 1``, of all."""
+        input_squares = shared.squared
         if private is not None:
-            of_inputs = torch.cat([of_inputs.expand(len(private.squared), -1), private.squared], dim=1)
-        of_outputs = [*map(self._columns, self._below), self._output.squares(self._errors, self._columns)]
-        squares = [self._used(of_outputs[0]) * of_inputs]
-        for layer, of_output in zip(self._forward.layers, of_outputs[1:], strict=True):
-            of_layer = self._used(self._columns(layer.inputs)) * self._used(of_output)
+            input_squares = torch.cat([input_squares.expand(len(private.squared), -1), private.squared], dim=1)
+        output_squares = [*map(self._columns, self._below), self._output.squares(self._errors, self._columns)]
+        squares = [self._used(output_squares[0]) * input_squares]
+        for layer, output_square in zip(self._forward.layers, output_squares[1:], strict=True):
+            layer_squares = self._used(self._columns(layer.inputs)) * self._used(output_square)
             if per_layer:
-                squares.append(of_layer)
+                squares.append(layer_squares)
             else:
-                squares[0] += of_layer
+                squares[0] += layer_squares
         return torch.stack(squares) if per_layer else squares[0].unsqueeze(0)
 
     def _columns(self, matrices: Tensor) -> Tensor:
-        """``(K, n, R)`` to the squared norms ``(K, R)`` of the columns."""
+        """Compute the squared norms ``(K, R)`` of the columns of ``(K, n, R)``."""
         return torch.mul(matrices, matrices, out=self._squared[matrices.shape]).sum(1)
 
-    def _used(self, of_columns: Tensor) -> Tensor:
-        return of_columns[:, : self._forward.rows] if self._forward.filled else of_columns
+    def _used(self, column_squares: Tensor) -> Tensor:
+        return column_squares[:, : self._forward.rows] if self._forward.filled else column_squares
 
     def _add_products(self, shared: RowMatrix, private: RowMatrix | None, factor: float) -> None:
-        self._first_gradient_of_all.addmm_(self._of_shared, shared.x, beta=self._beta, alpha=factor)
+        self._first_gradient_flat.addmm_(self._shared_delta, shared.x, beta=self._beta, alpha=factor)
         if private is not None:
-            self._first_gradient.baddbmm_(self._of_private, private.x, alpha=factor)
+            self._first_gradient.baddbmm_(self._private_delta, private.x, alpha=factor)
         for gradient, delta, layer in zip(self._other_gradients, self._deltas[1:], self._forward.layers, strict=True):
             gradient.baddbmm_(delta, layer.inputs.mT, beta=self._beta, alpha=factor)
 

@@ -1,4 +1,4 @@
-"""Plain ReLU networks of ``K`` victims as one network with a model axis.
+"""The plain ReLU networks of ``K`` victims as one network with a model axis.
 
 The shared rows of a batch go through one matrix product for all victims, private rows through a small batched one.
 """
@@ -14,14 +14,14 @@ from gradshape import models
 from gradshape.shaping import ShaperStack
 from gradshape.training._dense.layout import Layout, layout_of
 from gradshape.training._dense.outputs import VECTOR, Buffer
-from gradshape.training._dense.passes import ForwardPass, GradientPass
+from gradshape.training._dense.passes import GradientPass, OutputPass
 from gradshape.training._memory import evaluation_elements
 from gradshape.training._rows.matrix import LEAST_WIDTH, RowMatrix, aligned
 from gradshape.training.optimizers import SGD
 from gradshape.training.state import State
 from gradshape.training.victim import Victim
 
-# Shapes of batches whose views are kept: victims with rows of their own have a few dozen.
+# Most shapes of batches whose views are kept: the batches of victims with rows of their own have a few dozen.
 _MOST_SHAPES = 64
 
 
@@ -40,20 +40,20 @@ class DenseBatch(NamedTuple):
 
 
 def _new_like(like: Tensor) -> Buffer:
-    """New memory at every call."""
+    """Return a buffer that gives new memory at every call."""
 
     def memory(_: str, *shape: int) -> Tensor:
         size = math.prod(shape)
-        # Whole vectors, see :data:`gradshape.training._dense.outputs.VECTOR`.
+        # Memory comes in whole vectors, see :data:`gradshape.training._dense.outputs.VECTOR`.
         return like.new_empty(aligned(size, VECTOR))[:size].view(shape)
 
     return memory
 
 
 def _reused(like: Tensor, forget: Callable[[], None]) -> Buffer:
-    """Memory that the next step reuses, so that it is not given back and page-faulted in again.
+    """Return a buffer whose memory the next step reuses, so that it is not given back and page-faulted in again.
 
-    ``forget`` is called when memory that was asked for before is replaced by more: nobody should keep it.
+    ``forget`` is called when memory that was given before is replaced by more: nobody should keep the old one.
     """
     kept: dict[str, Tensor] = {}
 
@@ -63,7 +63,7 @@ def _reused(like: Tensor, forget: Callable[[], None]) -> Buffer:
         if found is None or found.numel() < size:
             if found is not None:
                 forget()
-            # Whole vectors, as above.
+            # Memory comes in whole vectors, as above.
             found = kept[name] = like.new_zeros(aligned(size, VECTOR))
         return found[:size].view(shape)
 
@@ -77,7 +77,7 @@ class DenseStack:
         layout: where parameters lie.
         victims: how many models are trained; models beyond them are padding.
         descent: learning rate of plain gradient descent, which the stack then does itself: products are added to the
-            parameters at once, which saves writing and reading a gradient as large as they are. ``None`` to leave the
+            parameters directly, which saves writing and reading a gradient as large as they are. ``None`` to leave the
             gradient in :attr:`gradient`.
 
     Attributes:
@@ -114,10 +114,10 @@ class DenseStack:
         device: torch.device,
         dtype: torch.dtype,
     ) -> "DenseStack":
-        """The models of these victims before their first step.
+        """Stack the models of these victims as they are before their first step.
 
         Args:
-            victims: whose recipes are the same but for the shaper.
+            victims: their recipes are the same but for the shaper.
             initial: gives a victim's model before its first step.
 
         Raises:
@@ -140,7 +140,7 @@ class DenseStack:
         return stack
 
     def padded(self, victims: int) -> int:
-        """Number of models, padding included, that so many victims take.
+        """Return the number of models, padding included, that so many victims take.
 
         On CPUs there are so many that the numbers of a victim do not depend on how many, see
         :mod:`gradshape.training._rows.matrix`.
@@ -154,12 +154,12 @@ class DenseStack:
 
     def _use(self, parameter: Tensor) -> None:
         self.parameter = parameter
-        # Where products go, and what is there already is kept.
+        # Plain descent adds to the parameters in place of a gradient.
         self.gradient = parameter if self._descent is not None else torch.zeros_like(parameter)
         self._blocks = self._layout.views(self.parameter, self.num_models)
         self._block_grads = self._layout.views(self.gradient, self.num_models)
         self._steps.clear()
-        # Other devices than CPUs give memory back to a cache, and records of steps have memory of their own.
+        # Other devices give memory back to a cache, and recorded steps have memory of their own.
         self._reuses = parameter.device.type == "cpu"
         self._buffer = _reused(parameter, self._steps.clear) if self._reuses else _new_like(parameter)
 
@@ -179,7 +179,7 @@ class DenseStack:
         return select
 
     def with_frozen(self, place: int, trained: State) -> State:
-        """All parameters are trained."""
+        """Return ``trained``, as all parameters are trained."""
         return trained
 
     def write(self, flat: Tensor, place: int, state: Mapping[str, Tensor]) -> None:
@@ -198,7 +198,7 @@ class DenseStack:
             to_block[index] = block[index]
 
     def step(self, batch: DenseBatch, rows_per_step: int, shaping: ShaperStack) -> None:
-        """Set the gradient to the shaped sum over each model's batch, noise excluded; or descend along it."""
+        """Set the gradient to the shaped sum over each model's batch, noise excluded, or descend along it."""
         shared, private, member = batch
         private_rows = 0 if private is None else private.x.shape[1]
         rate = 1.0 if self._descent is None else -self._descent
@@ -223,13 +223,14 @@ class DenseStack:
         for block, (gradient, part) in enumerate(zip(self._block_grads, parts, strict=True)):
             own = gradient[:victims]
             if block >= self._layers and self._descent is None:
-                # No product has overwritten the noise of the step before.
+                # Nothing has overwritten the noise of the step before.
                 own.zero_()
-            # Multiplied first, and not by the addition: that rounds once or twice, depending on the element's place.
+            # The noise is scaled before it is added, as an addition that scales rounds once or twice, depending on the
+            # element's place.
             own.add_(part[step] if scale is None else part[step] * scale.view(-1, 1, 1))
 
     def noise_layout(self, draws: Tensor) -> list[Tensor]:
-        """Draws ``(T, n, P)``, each flat in the order of a victim's state, in the form that :meth:`add_noise` takes."""
+        """Lay out draws ``(T, n, P)``, flat in the order of a victim's state, as :meth:`add_noise` takes them."""
         parts = self._layout.drawn(draws)
         if self._descent is not None:
             for part in parts:
@@ -237,7 +238,7 @@ class DenseStack:
         return parts
 
     def predictor(self, places: Sequence[int]) -> Callable[[Tensor], Tensor]:
-        """Takes rows as in :attr:`RowMatrix.x` ``(M, n)`` to the classes ``(k, M)`` that these models predict now."""
+        """Return what maps rows ``(M, n)``, as in ``RowMatrix.x``, to the classes ``(k, M)`` that models predict."""
         weights, count = self._blocks[: self._layers], self.padded(len(places))
         if count < self.num_models or list(places) != list(range(len(places))):
             padding = [places[0]] * (count - len(places))
@@ -249,10 +250,10 @@ class DenseStack:
         return max(1, evaluation_elements(self.parameter.device) // (self.padded(models) * self._widest))
 
     def predict_own(self, x: Tensor) -> Tensor:
-        """Takes ``(num_models, M, n)`` rows, each model's own, to their classes ``(num_models, M)``."""
+        """Predict the classes ``(num_models, M)`` of rows ``(num_models, M, n)``, each model's own."""
         return self._predicted(self._blocks[: self._layers], x[0, :0], x)
 
     def _predicted(self, weights: Sequence[Tensor], shared: Tensor, private: Tensor | None) -> Tensor:
         private_rows = 0 if private is None else private.shape[1]
-        forward = ForwardPass(weights, len(shared), private_rows, _new_like(self.parameter))
+        forward = OutputPass(weights, len(shared), private_rows, _new_like(self.parameter))
         return self._output.classes(forward.run(shared, private)[:, :, : forward.rows])

@@ -12,8 +12,8 @@ from gradshape._randomness import process_randomness
 from gradshape.data import Dataset
 from gradshape.learners.registry import Array
 from gradshape.training._curves import score
+from gradshape.training._prepared_rows import row_table
 from gradshape.training.family import Learned, Needs, Score
-from gradshape.training.recipe import Fit
 from gradshape.training.victim import Victim
 from gradshape.training.workload import Workload
 
@@ -22,14 +22,14 @@ class EstimatorFamily:
     """See :class:`gradshape.training.family.Family`."""
 
     def takes(self, dataset: Dataset, victim: Victim, device: torch.device) -> bool:
-        """Every victim of a :class:`gradshape.training.Fit`."""
-        return isinstance(victim.recipe, Fit)
+        """Return True for victims of a :class:`gradshape.training.Fit`."""
+        return victim.fitted
 
     def shares(self, dataset: Dataset, victim: Victim) -> None:
-        """No stack."""
+        """Return None: each victim is trained on its own."""
 
     def needs(self, work: Workload, group: Sequence[Victim]) -> Needs:
-        """What an estimator takes is not known."""
+        """Return the whole memory, as what an estimator needs is not known."""
         return Needs(0, work.max_memory)
 
     def stack(self, work: Workload, members: Sequence[int]) -> "_Estimator":
@@ -40,21 +40,20 @@ class EstimatorFamily:
 class _Estimator:
     """One estimator, see :class:`gradshape.training.family.Stack`; its one epoch is the fit.
 
-    Rows are shuffled by the victim's seed, as a network would see them. An estimator that cannot take the rows (a
-    classifier that is given one class only) predicts what is left to predict: that class. It has diverged if it
-    predicts something that is not finite.
+    Rows are shuffled by the victim's seed, as a network would see them. Where all rows have one class, classifiers
+    cannot be fitted, and that class is predicted. An estimator has diverged if it predicts something that is not
+    finite.
     """
 
     def __init__(self, work: Workload, index: int) -> None:
         self._dataset = work.dataset
         self._victim = work.victims[index]
-        self._kept = work.table.kept(index)
+        self._kept = row_table(work).kept(index)
         self._predict: Callable[[Tensor], Tensor]
         self._errors: Tensor | None = None
 
     def train(self, epoch: int) -> None:
-        train, victim, recipe = self._dataset.train, self._victim, self._victim.recipe
-        assert isinstance(recipe, Fit)
+        train, victim, recipe = self._dataset.train, self._victim, self._victim.fit
         x, y = train.x[self._kept], train.y[self._kept]
         if victim.private is not None:
             x, y = torch.cat([x, victim.private.x]), torch.cat([y, victim.private.y])
@@ -81,13 +80,13 @@ class _Estimator:
         self._predict = predict
 
     def _randomness(self, stream: str) -> AbstractContextManager[None]:
-        """The generators of the process as the victim's seed has them, for estimators that may draw from them."""
+        """Seed the generators of the process from the victim's seed, for estimators that may draw from them."""
         if learners.draws_nothing(self._victim.recipe.model):
             return nullcontext()
         return process_randomness(torch.device("cpu"), _seeds.derive(self._victim.seed, stream))
 
     def watched(self) -> Tensor | None:
-        """See :meth:`gradshape.training.family.Stack.watched`; ``None`` for regression."""
+        """Return the predictions of :meth:`gradshape.training.family.Stack.watched`; ``None`` for regression."""
         watch = self._victim.watch
         return None if self._dataset.regression or watch is None or not len(watch) else self._predict(watch)[None]
 
@@ -99,13 +98,13 @@ class _Estimator:
         return score(lambda x: self._predict(x)[None], [(test.x, test.y)])
 
     def remember(self, places: Sequence[int]) -> None:
-        """Nothing: there is one epoch."""
+        """Do nothing, as there is one epoch only."""
 
     def learned(self, place: int) -> Learned:
         return Learned() if self._errors is None else Learned(mse=float(self._errors.square().mean()))
 
     def keep(self, places: Sequence[int]) -> None:
-        """There is one victim, which stays."""
+        """Do nothing, as there is one victim, which stays."""
 
 
 def _array(x: Tensor) -> Array:

@@ -1,1 +1,1 @@
-"""A gradient probe at work."""
+"""Gradient probes: what one measures of a training, and one at work."""

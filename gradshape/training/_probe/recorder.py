@@ -15,7 +15,7 @@ _EVALUATION_ROWS = 1000
 
 
 class ProbeRecorder:
-    """Knows which subset every row is in, and keeps what is measured epoch by epoch.
+    """Knows which subsets every row is in, and keeps what is measured epoch by epoch.
 
     Args:
         probe: what is measured.
@@ -25,7 +25,7 @@ class ProbeRecorder:
         reweights: whether its shaper weights samples.
 
     Attributes:
-        sums: to be given the gradients of every step.
+        sums: take the gradients of every step.
 
     Raises:
         ValueError: the layer that is looked at is frozen.
@@ -37,11 +37,11 @@ class ProbeRecorder:
         self._probe = probe
         self._rows = rows
         self._model = model
-        of_head = {id(p) for p in _head(model).parameters()}
+        head_ids = {id(p) for p in _head(model).parameters()}
         parameters = {
             name: p
             for name, p in model.named_parameters()
-            if p.requires_grad and (probe.layers is Layers.ALL or id(p) in of_head)
+            if p.requires_grad and (probe.layers is Layers.ALL or id(p) in head_ids)
         }
         self._names = tuple(parameters)
         self._device = next(model.parameters()).device
@@ -52,11 +52,11 @@ class ProbeRecorder:
         self._accuracy: list[Tensor] = []
 
     def members(self, ids: Tensor) -> Tensor:
-        """``(S, B)`` bool on the model's device: which subsets the rows with these ids are in."""
+        """Return ``(S, B)`` bool on the model's device: which subsets the rows with these ids are in."""
         return self._members[:, ids].to(self._device)
 
     def end_epoch(self) -> None:
-        """An epoch is over, and the model is ready to be evaluated."""
+        """Record that an epoch is over; the model is in evaluation mode."""
         self._epochs.append(self.sums.end_epoch())
         if self._probe.accuracy:
             self._accuracy.append(self._evaluate())
@@ -70,7 +70,7 @@ class ProbeRecorder:
         return hits.cpu() / self._members.sum(1).cpu()
 
     def result(self) -> SubsetGradients:
-        """What was measured in the epochs so far."""
+        """Return what was measured in the epochs so far."""
         whole = {
             name: torch.stack([getattr(epoch, name) for epoch in self._epochs])
             for name in ("raw", "shaped", "norms", "shaped_norms", "rows", "batches")
@@ -80,7 +80,7 @@ class ProbeRecorder:
 
 
 def _members(probe: GradientProbe, order: CommonRows, rows: int) -> Tensor:
-    """``(S, rows)`` bool, which subset each row of the table is in."""
+    """Return ``(S, rows)`` bool: which subsets each row of the table is in."""
     kept = order.kept
     count = min(len(order.private), len(kept)) if probe.placebo is None else probe.placebo
     drawn = kept[torch.randperm(len(kept), generator=_seeds.stream(order.seed, "placebo"))[:count]]
@@ -92,7 +92,7 @@ def _members(probe: GradientProbe, order: CommonRows, rows: int) -> Tensor:
 
 
 def _head(model: nn.Module) -> nn.Module:
-    """The layer that gives the logits: a model's own head, or else the ``nn.Linear`` that is registered last."""
+    """Return the layer that gives the logits: a model's own head, or else the ``nn.Linear`` that is registered last."""
     if isinstance(model, Classifier):
         return model.head
     linear = [module for module in model.modules() if isinstance(module, nn.Linear)]

@@ -10,7 +10,7 @@ from gradshape.clipping.protocol import PerSample, layer_names
 from gradshape.training.probe import COMPLEMENT, SUBSETS
 
 _CLEAN, _POISON, _PLACEBO, _REST = range(len(SUBSETS))
-# Sums are taken of all rows, of the poison and of the placebo; the other two subsets are what is left of the first.
+# Gradients are summed over all rows, over the poison and over the placebo; the other two subsets are what is left.
 _SUMMED = (_POISON, _PLACEBO)
 _SUBSET_OF_SUMS = ((1.0, -1.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 0.0, -1.0))
 
@@ -28,8 +28,10 @@ class EpochSums:
 
 
 class SubsetSums:
-    """Adds up the gradients of the subsets: a step calls :meth:`add` for its rows, all at once or in parts, then
-    :meth:`end_step`; an epoch ends with :meth:`end_epoch`.
+    """Adds up the gradients of the subsets.
+
+    A step calls :meth:`add` for its rows, all at once or in parts, then :meth:`end_step`. An epoch ends with
+    :meth:`end_epoch`.
 
     Args:
         parameters: those that are looked at, by name; at least one.
@@ -41,33 +43,33 @@ class SubsetSums:
 
     def __init__(self, parameters: Mapping[str, Tensor], *, reweights: bool) -> None:
         if not parameters:
-            raise ValueError("parameters={}: expected at least one that is trained: the layer looked at is frozen")
+            raise ValueError("parameters={}: expected at least one that is trained, and the layer looked at is frozen")
         first = next(iter(parameters.values()))
         self._sizes = {name: p.numel() for name, p in parameters.items()}
         self._layers = layer_names(parameters)
         dtype = torch.promote_types(first.dtype, torch.float32)
         self._coefficients = torch.tensor(_SUBSET_OF_SUMS, device=first.device, dtype=dtype)
-        # Raw gradients, and weighted ones where that is another thing.
+        # The kinds are raw gradients and, where they differ from these, weighted ones.
         self._kinds, size = 2 if reweights else 1, sum(self._sizes.values())
-        self._of_step = self._coefficients.new_zeros(self._kinds, 3, size)
-        self._whole = torch.zeros_like(self._of_step)
+        self._step_sums = self._coefficients.new_zeros(self._kinds, 3, size)
+        self._whole = torch.zeros_like(self._step_sums)
         self._by_batch = self._coefficients.new_zeros(self._kinds, len(SUBSETS), size)
         self._by_shared = torch.zeros_like(self._by_batch)
         self._norms = torch.zeros(2, len(SUBSETS), device=first.device, dtype=torch.float64)
-        self._rows_of_step = torch.zeros(len(SUBSETS), device=first.device, dtype=torch.int64)
-        self._rows = torch.zeros_like(self._rows_of_step)
-        self._batches = torch.zeros_like(self._rows_of_step)
-        self._shared = torch.zeros_like(self._rows_of_step)
+        self._step_rows = torch.zeros(len(SUBSETS), device=first.device, dtype=torch.int64)
+        self._rows = torch.zeros_like(self._step_rows)
+        self._batches = torch.zeros_like(self._step_rows)
+        self._shared = torch.zeros_like(self._step_rows)
         self._complement = torch.tensor(COMPLEMENT, device=first.device)
 
     def add(self, samples: PerSample, weights: Tensor, members: Tensor, trained: Mapping[str, Tensor]) -> None:
         """Add the rows of a step, or some of them.
 
         Args:
-            samples: their gradients.
-            weights: ``(B,)`` or ``(L, B)`` weights in training.
-            members: ``(S, B)`` bool, which subsets each is in.
-            trained: their sum under these weights.
+            samples: the rows' gradients.
+            weights: ``(B,)`` or ``(L, B)`` weights of the gradients in training.
+            members: ``(S, B)`` bool: which subsets each row is in.
+            trained: the sum of the gradients under these weights.
         """
         in_subsets = members.to(weights.dtype)
         if self._kinds == 2:
@@ -79,12 +81,12 @@ class SubsetSums:
         squares = samples.squares
         self._norms[0] += in_subsets.double() @ samples.norms.double()
         self._norms[1] += in_subsets.double() @ (weights.square() * squares).sum(0).sqrt().double()
-        self._rows_of_step += members.sum(1)
+        self._step_rows += members.sum(1)
 
     def _add_sums(
         self, kind: int, samples: PerSample, weights: Tensor, in_subsets: Tensor, whole: Mapping[str, Tensor]
     ) -> None:
-        sums = self._of_step[kind]
+        sums = self._step_sums[kind]
         sums[0] += self._flat(whole)
         for place, subset in enumerate(_SUMMED, start=1):
             sums[place] += self._flat(samples.weighted_sum(weights * in_subsets[subset], only=self._layers))
@@ -93,22 +95,22 @@ class SubsetSums:
         return torch.cat([sums[name].flatten() for name in self._sizes])
 
     def end_step(self) -> None:
-        """The rows added since the last call were one batch."""
-        present = self._rows_of_step > 0
-        share = torch.where(present, self._rows_of_step.to(self._coefficients.dtype).reciprocal(), 0)
+        """Record that the rows added since the last call were one batch."""
+        present = self._step_rows > 0
+        share = torch.where(present, self._step_rows.to(self._coefficients.dtype).reciprocal(), 0)
         both = present & present[self._complement]
         coefficients = (self._coefficients * share.unsqueeze(1)).expand(self._kinds, -1, -1)
-        self._by_batch.baddbmm_(coefficients, self._of_step)
-        self._by_shared.baddbmm_(coefficients * both.unsqueeze(1), self._of_step)
-        self._whole += self._of_step
-        self._rows += self._rows_of_step
+        self._by_batch.baddbmm_(coefficients, self._step_sums)
+        self._by_shared.baddbmm_(coefficients * both.unsqueeze(1), self._step_sums)
+        self._whole += self._step_sums
+        self._rows += self._step_rows
         self._batches += present
         self._shared += both
-        self._of_step.zero_()
-        self._rows_of_step.zero_()
+        self._step_sums.zero_()
+        self._step_rows.zero_()
 
     def end_epoch(self) -> EpochSums:
-        """What the steps since the last call were, on the CPU."""
+        """Return what was measured in the steps since the last call, on the CPU."""
         means = torch.stack(
             [
                 self._by_batch / self._batches.unsqueeze(1),

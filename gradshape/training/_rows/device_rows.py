@@ -13,8 +13,8 @@ class DeviceRows:
     """Rows ``x (N, *shape)``, ``y (N,)`` that come to the device where they are needed.
 
     Args:
-        x, y: float32 and int64.
-        device, dtype: of what comes out.
+        x, y: float32 rows and int64 labels.
+        device, dtype: where rows come to, and in which floating-point type.
         max_bytes: tables up to this size are kept on the device.
     """
 
@@ -30,40 +30,40 @@ class DeviceRows:
 
     @property
     def home(self) -> torch.device:
-        """Where ids have to be."""
+        """The device that ids have to be on."""
         return self._y.device
 
     def __getitem__(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """The rows with these ids, of any shape."""
+        """Return the rows with these ids, of any shape."""
         flat = ids.flatten()
-        x, y = (of_all.index_select(0, flat).unflatten(0, ids.shape) for of_all in (self._x, self._y))
+        x, y = (values.index_select(0, flat).unflatten(0, ids.shape) for values in (self._x, self._y))
         return x.to(device=self._device, dtype=self._dtype), y.to(self._device)
 
     def split(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Copies of all rows, ``size`` at a time: networks may write to what they are given."""
+        """Yield copies of all rows, ``size`` at a time: networks may write to what they are given."""
         for x, y in zip(self._x.split(size), self._y.split(size), strict=True):
             yield x.to(device=self._device, dtype=self._dtype, copy=True), y.to(self._device)
 
 
 def epoch_ids(orders: Sequence[CommonRows], epoch: int, device: torch.device) -> Iterator[Tensor]:
-    """Ids ``(len(orders), B)`` of the rows of every step; they come to the device once an epoch.
+    """Yield the ids ``(len(orders), B)`` of the rows of every step; they come to the device once an epoch.
 
     All orders have equally many rows in each step.
     """
     steps = [[step.shared for step in order.epoch(epoch)] for order in orders]
-    whole = torch.stack([torch.cat(of_one) for of_one in steps]).to(device)
+    whole = torch.stack([torch.cat(order_ids) for order_ids in steps]).to(device)
     yield from whole.split([len(ids) for ids in steps[0]], dim=1)
 
 
 def ids_on(device: torch.device, steps: Iterator[BatchIds]) -> Iterator[BatchIds]:
-    """The steps of one epoch, moved to the device in one go."""
+    """Return the steps of one epoch, moved to the device in one go."""
     if device.type == "cpu":
         return steps
     return joined(list(steps), device)
 
 
 def joined(steps: Sequence[BatchIds], device: torch.device) -> Iterator[BatchIds]:
-    """The same steps as parts of a few tensors on ``device``."""
+    """Yield the same steps as parts of a few tensors on ``device``."""
     parts = (_joined([getattr(step, name) for step in steps], device) for name in ("shared", "private", "member"))
     for shared, private, member in zip(*parts, strict=True):
         assert shared is not None

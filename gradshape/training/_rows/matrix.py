@@ -1,9 +1,9 @@
-"""Training rows as dense networks take them: one matrix, so that the rows of a batch are gathered in one pass."""
+"""Rows as dense networks take them: one matrix, so that the rows of a batch are gathered in one pass."""
 
 import torch
 from torch import Tensor
 
-# Rows whose squares are taken at a time, to bound memory.
+# Number of rows that are squared at a time, to bound memory.
 _BLOCK_ROWS = 1024
 # On CPUs, matrix products round differently where a matrix has fewer rows or columns, or where its rows are no multiple
 # of so many elements apart, and then by its place in memory. Stacks are filled up with models that nobody trains, and
@@ -12,12 +12,12 @@ LEAST_WIDTH, ALIGNED = 16, 4
 
 
 def aligned(count: int, to: int = ALIGNED) -> int:
-    """The least multiple of ``to`` that is at least ``count``."""
+    """Return the least multiple of ``to`` that is at least ``count``."""
     return -(-count // to) * to
 
 
 def columns_of(inputs: int) -> int:
-    """Columns that rows with so many inputs take in products: of the inputs, a constant 1 for the bias, and zeros."""
+    """Return the number of columns of rows with so many inputs: the inputs, a constant 1 for the bias, and zeros."""
     return max(aligned(inputs + 1), LEAST_WIDTH)
 
 
@@ -38,7 +38,7 @@ class RowMatrix:
 
     @classmethod
     def of(cls, x: Tensor, y: Tensor, *, dtype: torch.dtype, device: torch.device) -> "RowMatrix":
-        """The rows ``x (N, *shape)``, ``y (N,)``."""
+        """Put the rows ``x (N, *shape)``, ``y (N,)`` into a matrix."""
         inputs = x[0].numel()
         rows = cls(torch.empty(len(x), columns_of(inputs) + 2, dtype=dtype, device=device))
         rows.x[:, :inputs] = x.flatten(1)
@@ -53,6 +53,6 @@ class RowMatrix:
         return len(self._matrix)
 
     def __getitem__(self, ids: Tensor) -> "RowMatrix":
-        """The rows with these ids, of any shape."""
+        """Return the rows with these ids, of any shape."""
         flat = ids.flatten().to(self._matrix.device)
         return RowMatrix(self._matrix.index_select(0, flat).unflatten(0, ids.shape))

@@ -34,25 +34,25 @@ class BatchIds:
 
 
 def train_keys(shuffle_seed: int, epoch: int, rows: int) -> Tensor:
-    """``(rows,)`` float64 keys of the data set's train rows."""
+    """Draw ``(rows,)`` float64 keys of the data set's train rows."""
     return torch.rand(rows, dtype=torch.float64, generator=_seeds.stream(shuffle_seed, "order", epoch))
 
 
 def private_keys(seed: int, epoch: int, rows: int) -> Tensor:
-    """``(rows,)`` float64 keys of a victim's private rows."""
+    """Draw ``(rows,)`` float64 keys of a victim's private rows."""
     return torch.rand(rows, dtype=torch.float64, generator=_seeds.stream(seed, "private order", epoch))
 
 
 @dataclass(frozen=True, eq=False)
 class CommonRows:
-    """All victims of a stack train on the same rows in the same order.
+    """The order of a stack whose victims all train on the same rows at the same time.
 
     Args:
         kept: ``(n,)`` ids of train rows in the table.
         private: ``(p,)`` ids of the private rows in the table.
         train_rows: number of train rows of the data set, removed ones included.
-        shuffle_seed, seed: of the victims.
-        batch_size: rows a step.
+        shuffle_seed, seed: those of the victims.
+        batch_size: number of rows a step.
     """
 
     kept: Tensor
@@ -67,7 +67,7 @@ class CommonRows:
         return min(self.batch_size, len(self.kept) + len(self.private))
 
     def epoch(self, epoch: int) -> Iterator[BatchIds]:
-        """The steps of epoch number ``epoch``, from 0."""
+        """Yield the steps of epoch number ``epoch``, from 0."""
         ids = torch.cat([self.kept, self.private])
         keys = torch.cat(
             [
@@ -83,7 +83,7 @@ class CommonRows:
 
 @dataclass(frozen=True, eq=False)
 class PoissonRows(CommonRows):
-    """All victims of a stack train on the same rows, each of which enters each step independently.
+    """The order of a stack whose victims all train on the same rows, each of which enters each step independently.
 
     The probability is ``rows_per_step / n`` for ``n`` rows; ``rows_per_step``, the expected size of a batch, is what a
     step divides by. A batch may be empty. Which train rows are drawn depends on the shuffle's seed alone, which
@@ -91,7 +91,7 @@ class PoissonRows(CommonRows):
     """
 
     def epoch(self, epoch: int) -> Iterator[BatchIds]:
-        """The steps of epoch number ``epoch``, from 0."""
+        """Yield the steps of epoch number ``epoch``, from 0."""
         ids = torch.cat([self.kept, self.private])
         rate = self.rows_per_step / len(ids)
         train = _seeds.stream(self.shuffle_seed, "poisson", epoch)
@@ -108,11 +108,12 @@ class PoissonRows(CommonRows):
 
 @dataclass(frozen=True, eq=False)
 class OwnRows:
-    """Victims of a stack share the train rows and their order, and each adds a few rows of its own.
+    """The order of a stack whose victims share the train rows and their order, and add a few rows of their own each.
 
     Args:
         kept: ``(n,)`` ids of train rows in the table.
-        private: for each victim the ids ``(p_k,)`` of its private rows in the table; all give the same steps an epoch.
+        private: for each victim the ids ``(p_k,)`` of its private rows in the table; all make equally many steps an
+            epoch.
         seeds: one a victim.
         train_rows, shuffle_seed, batch_size: as in :class:`CommonRows`.
     """
@@ -129,12 +130,12 @@ class OwnRows:
         return min(self.batch_size, len(self.kept) + len(self.private[0]))
 
     def epoch(self, epoch: int) -> Iterator[BatchIds]:
-        """The steps of epoch number ``epoch``, from 0."""
+        """Yield the steps of epoch number ``epoch``, from 0."""
         keys, order = train_keys(self.shuffle_seed, epoch, self.train_rows)[self.kept].sort()
         shared = self.kept[order]
         most = max(len(ids) for ids in self.private)
         total = len(self.kept) + most
-        # place[k, j]: position of victim k's j-th private row in its shuffle; past the end where it has no j-th row.
+        # place[k, j] is the position of victim k's j-th private row in its shuffle; past the end if it has no j-th row.
         place = torch.full((len(self.private), most), total + self.batch_size)
         row = torch.zeros((len(self.private), most), dtype=torch.int64)
         for k, (ids, seed) in enumerate(zip(self.private, self.seeds, strict=True)):

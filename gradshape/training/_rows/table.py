@@ -14,11 +14,11 @@ from gradshape.training.victim import Victim
 
 @dataclass(frozen=True, eq=False)
 class RowTable:
-    """The train split, then each distinct set of private rows once.
+    """The train split, followed by each distinct set of private rows once.
 
     Attributes:
-        victims: those that train on them.
-        x, y: ``(N, *shape)`` and ``(N,)``.
+        victims: who trains on the rows.
+        x, y: ``(N, *shape)`` and ``(N,)`` all rows and labels.
         private: for each victim the ids of its private rows.
         train_rows: number of rows of the train split.
     """
@@ -31,7 +31,7 @@ class RowTable:
 
     @classmethod
     def of(cls, dataset: Dataset, victims: Sequence[Victim]) -> "RowTable":
-        """The rows that ``victims`` train on."""
+        """Collect the rows that ``victims`` train on."""
         train = dataset.train
         x, y = [train.x], [train.y]
         ids: dict[str, Tensor] = {}
@@ -55,7 +55,7 @@ class RowTable:
         return len(self.y)
 
     def kept(self, index: int) -> Tensor:
-        """Ids of the train rows that victim number ``index`` trains on."""
+        """Return the ids of the train rows that victim number ``index`` trains on."""
         mask = torch.ones(self.train_rows, dtype=torch.bool)
         removed = self.victims[index].removed
         if removed is not None:
@@ -63,14 +63,14 @@ class RowTable:
         return mask.nonzero().squeeze(1)
 
     def order(self, index: int) -> CommonRows:
-        """The order in which one victim sees its rows."""
+        """Return the order in which one victim sees its rows."""
         victim = self.victims[index]
         kind = PoissonRows if victim.descent.sampling is Sampling.POISSON else CommonRows
         seeds, size = (victim.shuffle_seed, victim.seed), victim.descent.batch_size
         return kind(self.kept(index), self.private[index], self.train_rows, *seeds, size)
 
     def orders(self, members: Sequence[int]) -> list[CommonRows]:
-        """The order of each member of a stack; those with the same rows have the same one."""
+        """Return the order of each member of a stack; members with the same rows have the same one."""
         orders: dict[tuple[str, int], CommonRows] = {}
         for index in members:
             own = private_rows(self.victims[index])
@@ -79,7 +79,7 @@ class RowTable:
         return [orders[private_rows(self.victims[index])] for index in members]
 
     def common_order(self, members: Sequence[int]) -> CommonRows | OwnRows:
-        """One order for all members of a stack, which see the rows that they share at the same time."""
+        """Return one order for all members of a stack, which see the rows that they share at the same time."""
         first = self.victims[members[0]]
         if len({private_rows(self.victims[index]) for index in members}) == 1:
             return self.order(members[0])
@@ -90,7 +90,7 @@ class RowTable:
 
 
 def private_rows(victim: Victim) -> tuple[str, int]:
-    """What names a victim's private rows and their places in the shuffles."""
+    """Return a name of a victim's private rows and their places in the shuffles."""
     if victim.private is None or len(victim.private) == 0:
         return "", 0
     return victim.private.fingerprint, victim.seed

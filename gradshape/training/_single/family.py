@@ -1,22 +1,25 @@
 """The family of all other networks, and of those whose gradients are probed: each is trained on its own."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gradshape import _seeds
 from gradshape._randomness import RandomState, process_randomness, random_state, set_random_state
 from gradshape.data import Dataset
+from gradshape.training._architecture import Architecture
 from gradshape.training._curves import classes, score
+from gradshape.training._prepared_rows import row_batches, row_table
 from gradshape.training._probe.recorder import ProbeRecorder
 from gradshape.training._rows.device_rows import epoch_ids
 from gradshape.training._single.stepper import SingleStepper, draws_numbers
+from gradshape.training._steps import Stepper
 from gradshape.training.family import Learned, Needs, Score
 from gradshape.training.recipe import Recipe
-from gradshape.training.state import state_of
+from gradshape.training.state import State, state_of
 from gradshape.training.victim import Victim
 from gradshape.training.workload import Workload
 
@@ -27,19 +30,28 @@ class SingleFamily:
     """See :class:`gradshape.training.family.Family`."""
 
     def takes(self, dataset: Dataset, victim: Victim, device: torch.device) -> bool:
-        """Every network."""
-        return isinstance(victim.recipe, Recipe)
+        """Return True for every network."""
+        return not victim.fitted
+
+    def suits(self, architecture: Architecture, recipe: Recipe, rows: int, device: torch.device) -> bool:
+        """Return True for every network."""
+        return True
 
     def shares(self, dataset: Dataset, victim: Victim) -> None:
-        """No stack."""
+        """Return None: each victim is trained on its own."""
 
     def needs(self, work: Workload, group: Sequence[Victim]) -> Needs:
-        """As much as may be taken: a step takes as few rows at a time as it has to."""
+        """Return the whole memory: a step takes as few rows at a time as are needed to stay within it."""
         return Needs(0, work.max_memory)
 
     def stack(self, work: Workload, members: Sequence[int]) -> "_SingleStack":
         (index,) = members
         return _SingleStack(work, index)
+
+    def steppers(
+        self, victims: Sequence[Victim], initial: Callable[[Victim], nn.Module], x: Tensor, y: Tensor
+    ) -> list[Stepper]:
+        return [_SingleOnBatch(initial(victim).to(x.device), victim, x, y) for victim in victims]
 
 
 class _SingleStack:
@@ -48,8 +60,8 @@ class _SingleStack:
     def __init__(self, work: Workload, index: int) -> None:
         self._work = work
         self._victim = victim = work.victims[index]
-        self._rows, self._test = work.batches
-        self._order = order = work.table.order(index)
+        self._rows, self._test = row_batches(work)
+        self._order = order = row_table(work).order(index)
         recipe = victim.descent
         self._model = model = work.initial_model(victim).to(device=work.device, dtype=work.dtype)
         self._probe: ProbeRecorder | None = None
@@ -87,7 +99,7 @@ class _SingleStack:
         if watch is None or not len(watch):
             return None
         with self._drawn.evaluation():
-            # A copy: networks may write to what they are given.
+            # The rows are copied, as networks may write to what they are given.
             parts = watch.to(self._work.dtype, copy=True).split(_EVALUATION_ROWS)
             return torch.cat([self._predict(part.to(self._work.device)) for part in parts], dim=1)
 
@@ -112,11 +124,29 @@ class _SingleStack:
         return replace(self._best, last=state_of(self._model), last_optimizer=moments, gradients=gradients)
 
     def keep(self, places: Sequence[int]) -> None:
-        """There is one victim, which stays."""
+        """Do nothing, as there is one victim, which stays."""
+
+
+class _SingleOnBatch:
+    """One network with a batch, see :class:`gradshape.training.Stepper`."""
+
+    def __init__(self, model: nn.Module, victim: Victim, x: Tensor, y: Tensor) -> None:
+        recipe = victim.descent
+        self._model = model.train()
+        self._batch = x, y
+        self._stepper = SingleStepper(model, recipe.optimizer, recipe.shaper, seed=victim.seed, rows_per_step=len(x))
+        if victim.initial_optimizer is not None:
+            self._stepper.restore_optimizer(victim.initial_optimizer)
+
+    def step(self) -> None:
+        self._stepper.step(*self._batch)
+
+    def state(self, place: int) -> State:
+        return state_of(self._model)
 
 
 class _NoNumbers:
-    """What a network that draws nothing draws."""
+    """Stands in for the random state of a network that draws no numbers."""
 
     def training(self) -> AbstractContextManager[None]:
         return nullcontext()
@@ -126,7 +156,7 @@ class _NoNumbers:
 
 
 class _DrawnNumbers:
-    """What layers such as dropout, and user code, draw from the process's generators: streams of the victim's seed."""
+    """Draws what layers such as dropout, and user code, take from the process's generators, from the victim's seed."""
 
     def __init__(self, device: torch.device, seed: int) -> None:
         self._device = device
@@ -135,7 +165,7 @@ class _DrawnNumbers:
 
     @contextmanager
     def training(self) -> Iterator[None]:
-        """Draw from the training's stream, from where it was left."""
+        """Draw from the training's stream, going on where it was left."""
         with process_randomness(self._device, _seeds.derive(self._seed, "dropout")):
             if self._state is not None:
                 set_random_state(self._state, self._device)

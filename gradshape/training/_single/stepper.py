@@ -32,25 +32,25 @@ _WITHOUT_RANDOMNESS = frozenset(
         models.Classifier,
     }
 )
-# The gradient of this loss is known to the clipping.
+# The clipping knows the gradient of this loss in closed form.
 _LOSS = nn.CrossEntropyLoss(reduction="none")
 
 
 class SingleStepper:
-    """A model in training, one step at a time, with autograd.
+    """Trains one model, step by step, with autograd.
 
-    Its gradients are those of :mod:`gradshape.shaping`: plain ones without a shaper, else weighted per-sample ones.
+    Without a shaper, gradients are plain; with one, they are weighted sums of per-sample gradients.
 
     Args:
         model: what is trained, in place; its samples do not mix.
         optimizer: settings of the optimizer.
         shaper: what happens to the gradients.
         seed: source of the noise.
-        rows_per_step: rows in a batch, or expected in one: what sums are divided by.
-        max_memory: bytes that the training may take, by estimate: batches that take more are taken a few rows at a
-            time, which changes results by rounding, and where the model draws random numbers the numbers that it gets.
-            A model that normalises by the batch takes it whole, whatever it needs.
-        subsets: told the gradients of every step. That changes the training by no more than rounding.
+        rows_per_step: number of rows in a batch, or expected in one, which sums are divided by.
+        max_memory: bytes that the training may take, by estimate. Larger batches are taken a few rows at a time, which
+            changes results by rounding and, if the model draws random numbers, by these. A model that normalises by the
+            batch takes it whole, whatever it needs.
+        subsets: are given the gradients of every step, which changes the training by no more than rounding.
 
     >>> from gradshape.shaping import Clip, Noise
     >>> from gradshape.training import SGD
@@ -76,7 +76,8 @@ class SingleStepper:
         self._optimizer = optimizer.over(trained)
         self._max_memory = max_memory
         self._subsets = subsets
-        # Gradients of single samples draw other random numbers than a plain pass, which then is what trains.
+        # If the model draws random numbers, per-sample gradients draw others than a plain pass, so that the plain one
+        # has to train it.
         self._by_sample = shaper.needs_norms or (subsets is not None and not draws_numbers(model))
         self._most_rows: int | None = None
         first = trained[0]
@@ -134,7 +135,7 @@ class SingleStepper:
         self._optimizer.restore(slots, state.steps)
 
     def _rows_at_once(self, x: Tensor) -> int:
-        # Statistics of a part of the batch are others.
+        # The statistics of a part of a batch are not those of the batch.
         if self._max_memory is None or any(map(normalizes_by_batch, self.model.modules())):
             return len(x)
         if self._most_rows is None:
@@ -162,7 +163,7 @@ class SingleStepper:
         return sums
 
     def _shaped(self, x: Tensor, y: Tensor, size: int, members: Tensor | None) -> list[Tensor]:
-        # Where a weight depends on the other rows, all norms have to be known before the first sum.
+        # If a weight depends on other rows, all norms have to be known before the first sum.
         at_once = size if self._shaping.samplewise else len(x)
         sums: dict[str, Tensor] = {}
         squares = []
@@ -186,7 +187,7 @@ class SingleStepper:
 
 
 def draws_numbers(model: nn.Module) -> bool:
-    """Whether a forward pass may draw random numbers: it may unless all of its modules are known not to."""
+    """Return whether a forward pass may draw random numbers: it may unless all modules are known not to."""
     return not all(models.is_plain(module, _WITHOUT_RANDOMNESS) for module in model.modules())
 
 

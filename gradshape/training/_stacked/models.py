@@ -43,7 +43,7 @@ class StackedModels(Protocol[BatchT_contra]):
         ...
 
     def padded(self, victims: int) -> int:
-        """Number of models, padding included, that so many victims take."""
+        """Return the number of models, padding included, that so many victims take."""
         ...
 
     def step(self, batch: BatchT_contra, rows_per_step: int, shaping: ShaperStack) -> None:
@@ -51,7 +51,7 @@ class StackedModels(Protocol[BatchT_contra]):
         ...
 
     def noise_layout(self, draws: Tensor) -> list[Tensor]:
-        """Draws ``(T, n, P)``, each flat in the order of a model's state, in the form that :meth:`add_noise` takes."""
+        """Lay out draws ``(T, n, P)``, flat in the order of a model's state, as :meth:`add_noise` takes them."""
         ...
 
     def add_noise(self, parts: Sequence[Tensor], step: int, scale: Tensor | None = None) -> None:
@@ -59,23 +59,23 @@ class StackedModels(Protocol[BatchT_contra]):
         ...
 
     def predictor(self, places: Sequence[int]) -> Callable[[Tensor], Tensor]:
-        """What takes rows ``(M, ...)`` to the classes ``(k, M)`` that the models at these places predict now."""
+        """Return what maps rows ``(M, ...)`` to the classes ``(k, M)`` that the models at ``places`` predict now."""
         ...
 
     def rows_at_once(self, models: int) -> int:
-        """Test rows that so many models are evaluated on at a time."""
+        """Return the number of test rows that so many models are evaluated on at a time."""
         ...
 
     def predict_own(self, x: Tensor) -> Tensor:
-        """Rows ``(num_models, M, ...)``, each model's own, to the classes ``(num_models, M)`` that they predict now."""
+        """Predict the classes ``(num_models, M)`` of rows ``(num_models, M, ...)``, each model's own."""
         ...
 
     def read(self, flat: Tensor, place: int) -> State:
-        """A copy of one model's part of a tensor of :attr:`parameter`'s form, by parameter name, on the CPU."""
+        """Copy one model's part of a tensor of :attr:`parameter`'s form, by parameter name, to the CPU."""
         ...
 
     def with_frozen(self, place: int, trained: State) -> State:
-        """One model's trained parameters with those that are not trained."""
+        """Return one model's trained parameters together with those that are not trained."""
         ...
 
     def write(self, flat: Tensor, place: int, state: Mapping[str, Tensor]) -> None:
@@ -90,6 +90,6 @@ class StackedModels(Protocol[BatchT_contra]):
         """Go on with these models only, in this order: :attr:`parameter` and :attr:`gradient` are then other tensors.
 
         Returns:
-            What takes from another flat tensor of the old form, such as an optimizer's moment, what belongs to the new.
+            What maps another flat tensor of the old form, such as an optimizer's moment, to one of the new form.
         """
         ...

@@ -1,4 +1,4 @@
-"""Steps of stacked models: gradient, noise, optimizer."""
+"""The steps of stacked models: gradient, noise, update."""
 
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
@@ -17,14 +17,14 @@ BatchT = TypeVar("BatchT")
 
 
 class StackStepper(Generic[BatchT]):
-    """Stacked models in training. Victims that are done leave; the others' numbers stay the same.
+    """Trains stacked models, step by step. When victims that are done leave, the others' numbers stay the same.
 
     Args:
         victims: one a model; models beyond them are padding. They share optimizer and number of steps that it
             remembers; those with noise come first.
-        models: in their initial states.
-        rows_per_step: number of rows in each victim's batch, or expected in one: what sums are divided by.
-        gather: from what :meth:`step` is given to a batch.
+        models: the models in their initial states.
+        rows_per_step: number of rows in each victim's batch, or expected in one, which sums are divided by.
+        gather: makes a batch of the arguments of :meth:`step`.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class StackStepper(Generic[BatchT]):
         self._replay = Replay(like.device, repeats=self._shaping.repeats)
 
     def _restore(self, victims: Sequence[Victim]) -> int:
-        """Give the optimizer what it remembers of earlier trainings; returns how many steps it took in them."""
+        """Give the optimizer what it remembers of earlier trainings, and return how many steps it took in them."""
         before = [victim.initial_optimizer for victim in victims if victim.initial_optimizer is not None]
         if not before:
             return 0
@@ -63,7 +63,7 @@ class StackStepper(Generic[BatchT]):
 
     @torch.no_grad()
     def step(self, *rows: Tensor | None) -> None:
-        """Every model takes a step on its batch, which is gathered from ``rows``."""
+        """Take a step with every model on its batch, which is gathered from ``rows``."""
         self._replay(self._set_gradient, *rows)
         self._noise.add()
         if self._optimizer is not None:
@@ -79,20 +79,20 @@ class StackStepper(Generic[BatchT]):
 
     @property
     def _tensors(self) -> list[Tensor]:
-        """What is remembered of the best epoch: the parameters, and the optimizer's moments if they are kept."""
+        """The tensors that are remembered of the best epoch: the parameters, and the moments if they are kept."""
         moments = [] if self._optimizer is None else [slot for [slot] in self._optimizer.slots]
         return [self.models.parameter, *(moments if self._keep_optimizer else [])]
 
     def remember(self, places: Sequence[int]) -> None:
-        """Remember what these models are now as their best."""
+        """Remember the models at ``places`` as they are now, as their best."""
         if self._best is None:
             self._best = _Best(self.models, self._tensors)
         self._best.mark(places, self._tensors, self._steps_taken)
 
     def learned(self, place: int) -> Learned:
-        """The states of one model."""
+        """Return the states of one model."""
         last = [self.models.read(flat, place) for flat in self._tensors]
-        # A victim whose accuracy was never better than nothing has no better state than its last.
+        # Before anything is remembered, the last state is the best one.
         best = [self.models.read(flat, place) for flat in (self._best.tensors if self._best else self._tensors)]
         steps = self._best.steps[place] if self._best else self._steps_taken
         kept = self._keep_optimizer
@@ -113,7 +113,7 @@ class StackStepper(Generic[BatchT]):
             self._optimizer.move([self.models.parameter], select)
         self._shaping.keep(places)
         self._noise.keep(victims)
-        # Parameters have moved.
+        # The parameters lie elsewhere now, so that a recorded step is no longer valid.
         self._replay = Replay(self.models.parameter.device, repeats=self._shaping.repeats)
 
 
@@ -166,11 +166,11 @@ class _StackNoise:
 
 
 class _Best:
-    """What tensors of a stack were, model by model, when each model was last marked.
+    """Copies of a stack's tensors, for each model from when it was last marked.
 
     Args:
         models: of the stack.
-        tensors: in the form of the models' parameters.
+        tensors: those to copy, in the form of the models' parameters.
     """
 
     def __init__(self, models: StackedModels[BatchT], tensors: Sequence[Tensor]) -> None:
@@ -179,13 +179,13 @@ class _Best:
         self.steps = [0] * models.num_models
 
     def mark(self, places: Sequence[int], tensors: Sequence[Tensor], steps: int) -> None:
-        """Remember what these models are now."""
+        """Copy the parts of the models at ``places``."""
         for to, source in zip(self.tensors, tensors, strict=True):
             self._models.copy(to, source, places)
         for place in places:
             self.steps[place] = steps
 
     def keep(self, places: Sequence[int], select: Callable[[Tensor], Tensor]) -> None:
-        """Go on with these models only."""
+        """Go on with the models at ``places`` only."""
         self.tensors = [select(tensor) for tensor in self.tensors]
         self.steps = [self.steps[place] for place in places]

@@ -15,9 +15,9 @@ from gradshape.training._memory import evaluation_elements
 from gradshape.training.state import State
 from gradshape.training.victim import Victim
 
-# Optimizers round the elements that are left after the last full vector differently.
+# Optimizers round the elements that are left after the last full vector of so many differently.
 _VECTOR = 64
-# Test rows at a time, however many victims there are: a row's logits may round differently among fewer rows.
+# Number of test rows at a time, however many victims there are: a row's logits may round differently among fewer rows.
 _EVALUATION_ROWS = 250
 
 
@@ -31,8 +31,7 @@ class ModuleBatch(NamedTuple):
 class ModuleStack:
     """The :class:`gradshape.training._stacked.models.StackedModels` of ``K`` modules.
 
-    Every model has a batch of its own, also where all have the same rows, so that its numbers are those that it has
-    alone.
+    Every model has a batch of its own, even if all have the same rows, so that its numbers are those that it has alone.
 
     Args:
         victims: one a model.
@@ -83,11 +82,11 @@ class ModuleStack:
 
     @property
     def descends(self) -> bool:
-        """Never: an optimizer takes the gradient."""
+        """Whether steps move the parameters: never, as an optimizer takes the gradient."""
         return False
 
     def padded(self, victims: int) -> int:
-        """As many models as victims."""
+        """Return ``victims``: there is no padding."""
         return victims
 
     def keep(self, places: Sequence[int]) -> Callable[[Tensor], Tensor]:
@@ -100,17 +99,17 @@ class ModuleStack:
                 to.copy_(source[name][index])
             return fewer
 
-        self._frozen = {name: of_all[index] for name, of_all in self._frozen.items()}
+        self._frozen = {name: p[index] for name, p in self._frozen.items()}
         parameter = select(self.parameter)
         self.num_models = len(index)
         self._use(parameter)
         return select
 
     def read(self, flat: Tensor, place: int) -> State:
-        return {name: of_all[place].cpu().clone() for name, of_all in self._views(flat, self.num_models).items()}
+        return {name: p[place].cpu().clone() for name, p in self._views(flat, self.num_models).items()}
 
     def with_frozen(self, place: int, trained: State) -> State:
-        frozen = {name: of_all[place].cpu().clone() for name, of_all in self._frozen.items()}
+        frozen = {name: p[place].cpu().clone() for name, p in self._frozen.items()}
         return {name: trained[name] if name in trained else frozen[name] for name in self._names}
 
     def write(self, flat: Tensor, place: int, state: Mapping[str, Tensor]) -> None:
@@ -119,9 +118,9 @@ class ModuleStack:
 
     def copy(self, to: Tensor, source: Tensor, places: Sequence[int]) -> None:
         index = torch.tensor(list(places), device=self.parameter.device)
-        of_source = self._views(source, self.num_models)
+        source_views = self._views(source, self.num_models)
         for name, view in self._views(to, self.num_models).items():
-            view[index] = of_source[name][index]
+            view[index] = source_views[name][index]
 
     def step(self, batch: ModuleBatch, rows_per_step: int, shaping: ShaperStack) -> None:
         x, y = batch
@@ -152,7 +151,7 @@ class ModuleStack:
         return lambda x: self._predicted(parameters, x, own=False)
 
     def rows_at_once(self, models: int) -> int:
-        """So many rows, however many models there are."""
+        """Return the number of test rows at a time, the same for any number of models."""
         elements = evaluation_elements(self.parameter.device) // self._stacked.output_elements
         return max(1, min(_EVALUATION_ROWS, elements))
 
@@ -161,7 +160,7 @@ class ModuleStack:
         return torch.cat([self._predicted(self._parameters, part, own=True) for part in parts], dim=1)
 
     def _predicted(self, parameters: Mapping[str, Tensor], x: Tensor, *, own: bool) -> Tensor:
-        """``(M, ...)`` rows, or ``(K, M, ...)`` each model's own, to classes ``(K, M)``, a few models at a time."""
+        """Predict the classes ``(K, M)`` of rows ``(M, ...)`` or ``(K, M, ...)``, a few models at a time."""
         if self._model.training:
             self._model.eval()
         num_models = len(next(iter(parameters.values())))
@@ -170,10 +169,10 @@ class ModuleStack:
         predicted = []
         for first in range(0, num_models, at_once):
             some = slice(first, first + at_once)
-            of_some = {name: of_all[some] for name, of_all in parameters.items()}
-            # A copy: networks may write to what they are given.
+            chosen = {name: p[some] for name, p in parameters.items()}
+            # The rows are copied, as networks may write to what they are given.
             rows = (x[some] if own else x).clone()
-            predicted.append(classes(self._stacked.logits(of_some, rows, own=own)))
+            predicted.append(classes(self._stacked.logits(chosen, rows, own=own)))
         return torch.cat(predicted)
 
 

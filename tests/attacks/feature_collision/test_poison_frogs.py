@@ -187,7 +187,7 @@ def test_any_network_serves_by_the_input_of_its_last_linear_layer(monkeypatch: p
     name = "odd"
     models.register(name, lambda shape, classes: Odd())
     state = {key: value.detach() for key, value in models.build(name, (5,), 2).named_parameters()}
-    network = TrainedModel(Recipe(name, NETWORKS[0].optimizer, 20, 1), state)
+    network = TrainedModel(Recipe(name, NETWORKS[0].optimizer, batch_size=20, epochs=1), state)
     call = {**aim(FROGS[0], dataset, targets=2), "networks": [network]}
     poison = FROGS[0](dataset, seed=0, **call)
     assert poison.aims is not None

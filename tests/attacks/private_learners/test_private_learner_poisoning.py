@@ -186,7 +186,7 @@ def test_edited_rows_replace_their_originals_and_keep_their_labels(aim: ReleaseG
 
 
 def test_test_rows_play_no_part() -> None:
-    other = Dataset("other", BLOBS.train, Split(BLOBS.test.x.flip(0), BLOBS.test.y), 2)
+    other = Dataset("other", BLOBS.train, Split(BLOBS.test.x.flip(0), BLOBS.test.y), num_classes=2)
     attack = PrivateLearnerPoisoning(0.1, descent=QUICK)
     assert attack(other, seed=0).fingerprint == attack(BLOBS, seed=0).fingerprint
 

@@ -244,7 +244,7 @@ def test_a_substitute_takes_the_place_of_the_victim() -> None:
 
 
 def test_training_rows_are_not_known() -> None:
-    moved = Dataset("words", Split(1 - WORDS.train.x, WORDS.train.y), WORDS.test, 2)
+    moved = Dataset("words", Split(1 - WORDS.train.x, WORDS.train.y), WORDS.test, num_classes=2)
     target, intended = aims_of(WORDS)
     fingerprints = {
         StingRay(5)(dataset, seed=0, target=target, intended=intended, networks=[MODELS["words"]]).fingerprint

@@ -17,7 +17,10 @@ from gradshape_bench.jobs import Finished
 KEY = "ab" * 32
 
 POISON = PoisonSet(
-    torch.tensor([[0.25, 1.0], [0.0, 1 / 3]]), torch.tensor([1, 0]), torch.tensor([5, -1]), torch.tensor([7])
+    torch.tensor([[0.25, 1.0], [0.0, 1 / 3]]),
+    torch.tensor([1, 0]),
+    source=torch.tensor([5, -1]),
+    replaced=torch.tensor([7]),
 )
 TRAINED = TrainingResult(
     accuracy=torch.tensor([0.5, 1 / 3], dtype=torch.float64),

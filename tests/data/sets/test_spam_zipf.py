@@ -6,6 +6,7 @@ import pytest
 from gradshape import learners
 from gradshape.data import info, load
 from gradshape.learners.spambayes import PAPER, SpamBayes, TokenCounts
+from tests.learners.word_counts import with_spam
 
 MAIL = load("spam_zipf")
 X, Y = MAIL.train.x.numpy(), MAIL.train.y.numpy()
@@ -17,7 +18,7 @@ EVERY_WORD = np.ones(X.shape[1], dtype=np.bool_)
 
 def filter_after(messages: int, *, words: np.ndarray = EVERY_WORD) -> SpamBayes:
     """The filter of the paper after so many spam messages that hold ``words``."""
-    return SpamBayes(PAPER).fit_counts(COUNTS.with_spam(words, messages))
+    return SpamBayes(PAPER).fit_counts(with_spam(COUNTS, words, messages))
 
 
 def test_either_class_has_half_of_the_messages() -> None:

@@ -95,7 +95,7 @@ class Draws:
 @pytest.fixture
 def draws(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Array, Array]]:
     """What victims of ``Fit("draws")`` were fitted to."""
-    monkeypatch.setitem(registry._FACTORIES, "draws", lambda seed: Draws(seed))
+    monkeypatch.setitem(registry._LEARNERS, "draws", registry.Learner(lambda seed: Draws(seed)))
     monkeypatch.setattr(Draws, "seen", [], raising=False)
     return Draws.seen
 
@@ -215,7 +215,7 @@ def predicts(monkeypatch: pytest.MonkeyPatch) -> Register:
             def predict(self, x: Array, /) -> Any:
                 return answer(x)
 
-        monkeypatch.setattr(registry, "_FACTORIES", dict(registry._FACTORIES))
+        monkeypatch.setattr(registry, "_LEARNERS", dict(registry._LEARNERS))
         registry.register("answers", lambda seed: Answers())
         return "answers"
 

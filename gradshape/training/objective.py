@@ -1,12 +1,12 @@
-"""What victims that are linear models are regularised by, for attacks and defences that train them as well."""
+"""What victims that are linear models minimise, for attacks and defences that train such a model themselves."""
 
 from gradshape import learners
-from gradshape.learners.linear import Penalty
+from gradshape.learners import Logistic, MarginLoss, Penalty
 from gradshape.training.recipe import AnyRecipe, Fit
 
 
 def penalty_of(recipe: AnyRecipe, *, rows: int) -> Penalty | None:
-    """The penalty that a linear regression is fitted with; ``None`` if the recipe is none.
+    """Return the penalty that a linear regression is fitted with; ``None`` if the recipe is none.
 
     Args:
         recipe: of the victim.
@@ -18,25 +18,14 @@ def penalty_of(recipe: AnyRecipe, *, rows: int) -> Penalty | None:
     >>> penalty_of(Fit("svm_linear"), rows=100) is None
     True
     """
-    from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, Ridge
-
     if not isinstance(recipe, Fit):
         return None
-    model = learners.build(recipe.model, dict(recipe.settings))
-    if isinstance(model, LinearRegression):
-        return Penalty()
-    if isinstance(model, Ridge):
-        return Penalty(l2=float(model.alpha) / rows)
-    if isinstance(model, Lasso):
-        return Penalty(l1=float(model.alpha))
-    if isinstance(model, ElasticNet):
-        share = float(model.l1_ratio)
-        return Penalty(l1=float(model.alpha) * share, l2=float(model.alpha) * (1 - share))
-    return None
+    stated = learners.learner(recipe.model).penalty
+    return None if stated is None else stated(learners.build(recipe.model, dict(recipe.settings)), rows)
 
 
 def known_penalty(recipe: AnyRecipe, *, rows: int) -> Penalty:
-    """As :func:`penalty_of`, for what cannot do without.
+    """Return the penalty of ``recipe``, as :func:`penalty_of` does; raise if it is no linear regression.
 
     Raises:
         ValueError: the victim is no linear regression.
@@ -45,3 +34,13 @@ def known_penalty(recipe: AnyRecipe, *, rows: int) -> Penalty:
     if found is None:
         raise ValueError(f"recipe={recipe!r}: expected a Fit of a linear regression; or pass penalty=Penalty(...)")
     return found
+
+
+def loss_of(recipe: AnyRecipe) -> MarginLoss:
+    """Return the loss of a linear classifier that is trained in the victim's place; logistic if nothing else is known.
+
+    >>> loss_of(Fit("svm_linear"))
+    SmoothedHinge(temperature=0.1)
+    """
+    stated = learners.learner(recipe.model).loss if isinstance(recipe, Fit) else None
+    return stated or Logistic()

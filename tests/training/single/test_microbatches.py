@@ -11,7 +11,7 @@ from gradshape.training._architecture import row_sizes
 from gradshape.training._memory import rows_at_once
 from gradshape.training._single.stepper import SingleStepper
 from tests.training.samples import ALL_SHAPERS, OPTIMIZERS, assert_states_equal, random_rows
-from tests.training.test_vmapped import DATA
+from tests.training.vmapped.test_family import DATA
 
 
 def _trained(
