@@ -75,9 +75,9 @@ class Receiver:
         mentioned = pickle.load(file)
         self.datasets = {name: dataset for name, dataset in self.datasets.items() if name in mentioned}
         self.datasets |= {name: Dataset(**rows) for name, rows in pickle.load(file).items()}
-        builders, factories, value = _Unpickler(file, self.datasets).load()
+        builders, registered, value = _Unpickler(file, self.datasets).load()
         models.restore(builders)
-        learners.restore(factories)
+        learners.restore(registered)
         return value
 
 
