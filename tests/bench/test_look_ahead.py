@@ -87,6 +87,7 @@ def test_numbers_are_the_same_however_far_it_looks(tmp_path: Path, found: dict[s
         assert {case.id: running.measure(case).measurement.metrics for case in GRID} == found
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_numbers_are_the_same_in_worker_processes(tmp_path: Path, found: dict[str, Any]) -> None:
     engine = ProcessEngine(workers=2, max_memory=1 << 28)
     try:

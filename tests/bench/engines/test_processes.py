@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from dataclasses import dataclass
-from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import pytest
@@ -104,7 +104,7 @@ def test_a_process_that_cannot_be_started_is_an_error_of_its_jobs(monkeypatch: p
     def refuse(self: object) -> None:
         raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(SpawnProcess, "start", refuse)
+    monkeypatch.setattr(BaseProcess, "start", refuse)
     jobs = [craft(seed=seed) for seed in range(2)]
     found = run(ProcessEngine(workers=2, max_memory=1 << 28), [[job] for job in jobs])
     for job in jobs:
@@ -113,18 +113,19 @@ def test_a_process_that_cannot_be_started_is_an_error_of_its_jobs(monkeypatch: p
         assert "no worker process can be started: [Errno 11] Resource temporarily unavailable" in str(failed.error)
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_a_run_goes_on_with_the_processes_that_could_be_started(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    start, started = SpawnProcess.start, list[SpawnProcess]()
+    start, started = BaseProcess.start, list[BaseProcess]()
 
-    def first(self: SpawnProcess) -> None:
+    def first(self: BaseProcess) -> None:
         if started:
             raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
         started.append(self)
         start(self)
 
-    monkeypatch.setattr(SpawnProcess, "start", first)
+    monkeypatch.setattr(BaseProcess, "start", first)
     engine = ProcessEngine(workers=2, max_memory=1 << 28)
     try:
         found = run(engine, [[craft(seed=seed)] for seed in range(3)])
