@@ -21,11 +21,9 @@ PATIENCE = 300
 
 
 @pytest.fixture(scope="module")
-def processes() -> ForkServerContext:
+def processes(forked_workers: None) -> ForkServerContext:
     """Makes processes, quickly: a server imports everything once and forks."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([cache_calls.__name__])
-    return context
+    return multiprocessing.get_context("forkserver")
 
 
 def _whole(folder: Path) -> None:
