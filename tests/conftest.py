@@ -1,5 +1,6 @@
 """What holds for every test."""
 
+import multiprocessing
 import os
 from collections.abc import Iterator
 
@@ -20,3 +21,17 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def forked_workers() -> Iterator[None]:
+    """Engines' worker processes, which have to import PyTorch otherwise, are forked from one that has it.
+
+    They get what they work on as those of users do. Whole runs, as in ``tests/reliability``, start theirs as users' do.
+    """
+    multiprocessing.get_context("forkserver").set_forkserver_preload(
+        ["gradshape_bench.engines.worker", "scipy.stats", "sklearn.ensemble", "sklearn.svm"]
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gradshape_bench.engines.worker_process._START", "forkserver")
+        yield

@@ -36,8 +36,11 @@ SOLVERS_OF_ATTACKS = (
     "tests/attacks/svm/test_hinge_gradient.py",
     "tests/attacks/svm/test_svm_solver.py",
 )
+# Of the promises of every attack, those that can hang on rounding; what an attack may see and draw does not.
+NUMERIC = "crafts-the-same or keeps-features or passes-the-checks or gives-poison"
+ATTACKS = ("tests/attacks", "-k", f"not test_every_attack_keeps_its_promises or {NUMERIC}")
 # The oldest that x86-64 machines have, which differ most, get what searches and what solves, the others what solves.
-OLDEST = Kernels("Nehalem", "default", (*SHARED_SOLVERS, "tests/attacks"))
+OLDEST = Kernels("Nehalem", "default", (*SHARED_SOLVERS, *ATTACKS))
 AVX2 = Kernels("Haswell", "avx2", (*SHARED_SOLVERS, *SOLVERS_OF_ATTACKS))
 OTHERS = {"DEFAULT": [OLDEST], "AVX2": [OLDEST, AVX2], "AVX512": [OLDEST, AVX2]}
 
@@ -51,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
     for kernels in OTHERS.get(capability, []):
         chosen = {"OPENBLAS_CORETYPE": kernels.openblas, "ATEN_CPU_CAPABILITY": kernels.torch}
         print("==>", *(f"{name}={value}" for name, value in chosen.items()), flush=True)
-        command = [sys.executable, "-m", "pytest", "-n", "2", *(arguments or kernels.tests)]
+        command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "worksteal", *(arguments or kernels.tests)]
         statuses.append(subprocess.run(command, env=os.environ | chosen, check=False).returncode)
     return next((status for status in statuses if status), 0)
 

@@ -106,11 +106,11 @@ def test_the_last_one_to_leave_puts_back_what_the_first_one_found() -> None:
         with _global_state.restored():
             torch.set_default_dtype(torch.float64)
             inside.set()
-            assert leave.wait(30)
+            assert leave.wait(300)
 
     thread = threading.Thread(target=stay)
     thread.start()
-    assert inside.wait(30)
+    assert inside.wait(300)
     with _global_state.restored():
         torch.use_deterministic_algorithms(True)
     # The other one may need it.
@@ -126,7 +126,7 @@ def test_a_training_that_draws_in_another_thread_is_left_alone() -> None:
     def draw() -> None:
         with process_randomness(torch.device("cpu"), seed=3):
             inside.set()
-            assert leave.wait(30)
+            assert leave.wait(300)
             drawn.append(float(torch.rand(1)))
 
     with process_randomness(torch.device("cpu"), seed=3):
@@ -134,7 +134,7 @@ def test_a_training_that_draws_in_another_thread_is_left_alone() -> None:
     thread = threading.Thread(target=draw)
     with _global_state.restored():
         thread.start()
-        assert inside.wait(30)
+        assert inside.wait(300)
     leave.set()
     thread.join()
     assert drawn == [expected]

@@ -44,6 +44,12 @@ def converged() -> SubsetGradients:
 
 
 @pytest.fixture(scope="module")
+def clipped() -> SubsetGradients:
+    recipe = Recipe("lr", SGD(4.0, momentum=0.9), batch_size=1000, epochs=400, shaper=Shaper((Clip(0.3),)))
+    return train(recipe)
+
+
+@pytest.fixture(scope="module")
 def measured() -> SubsetGradients:
     return train(Recipe("mlp1", SGD(0.1), batch_size=30, epochs=3, shaper=Shaper((Clip(0.5),))), Layers.ALL)
 
@@ -65,10 +71,8 @@ def test_where_a_training_began_it_does_not_count_rows(converged: SubsetGradient
 
 
 @pytest.mark.parametrize("division", Division)
-def test_clipped_training_counts_rows_by_clipped_gradients_only(division: Division) -> None:
-    recipe = Recipe("lr", SGD(4.0, momentum=0.9), batch_size=1000, epochs=400, shaper=Shaper((Clip(0.3),)))
-    found = train(recipe)
-    shaped, raw = (gradient_differences(found, division, shaped=which) for which in (True, False))
+def test_clipped_training_counts_rows_by_clipped_gradients_only(clipped: SubsetGradients, division: Division) -> None:
+    shaped, raw = (gradient_differences(clipped, division, shaped=which) for which in (True, False))
     assert shaped.ratio[-1] == pytest.approx(stationary_ratio(120, 48), rel=0.01)
     assert shaped.cosine[-1] == pytest.approx(-1, abs=1e-3)
     assert raw.ratio[-1] != pytest.approx(stationary_ratio(120, 48), rel=0.1)

@@ -16,11 +16,13 @@ from gradshape.data import Dataset
 from gradshape_bench.cache import Cache
 from gradshape_bench.case import Rows
 from gradshape_bench.engines import Bundle, Done, ProcessEngine
-from gradshape_bench.jobs import Craft, Finished, Heartbeat, Train
+from gradshape_bench.jobs import AnyJob, Craft, Finished, Heartbeat, Train
 from gradshape_bench.schedule import Scheduler
 from tests.bench.schedule_sample import FLIPS, GRID, TASK, Broken, case
 from tests.bench.spy import Spy
 
+# Seconds that no step of a test takes, on a machine that does much else, too.
+PATIENCE = 300.0
 ELSEWHERE = case(task=replace(TASK, dataset="digits_38"))
 
 
@@ -94,6 +96,7 @@ def test_numbers_are_the_same_however_far_it_looks(tmp_path: Path, found: dict[s
         assert {case.id: running.measure(case).measurement.metrics for case in GRID} == found
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_numbers_are_the_same_in_worker_processes(tmp_path: Path, found: dict[str, Any]) -> None:
     engine = ProcessEngine(workers=2, max_memory=1 << 28)
     try:
@@ -177,11 +180,24 @@ def test_while_another_process_is_at_it_the_next_cases_are_begun(tmp_path: Path)
     Scheduler([GRID[0]], cache=Cache(tmp_path / "first"), engine=first).measure(GRID[0])
     crafts = [bundle for bundle in first.bundles if not isinstance(bundle[0], Train)]
     holders = [Holder(tmp_path / "shared", bundle, Spy()) for bundle in crafts]
-    for holder in holders:
-        threading.Timer(1.0, holder.finish).start()
-    engine = Spy()
+    begun = threading.Event()
+
+    def note(job: AnyJob) -> None:
+        if isinstance(job, Craft):
+            begun.set()
+
+    def finish() -> None:
+        begun.wait(PATIENCE)
+        for holder in holders:
+            holder.finish()
+
+    finishing = threading.Thread(target=finish)
+    finishing.start()
+    engine = Spy(refuse=note)
     running = Scheduler(GRID, cache=Cache(tmp_path / "shared"), engine=engine)
     running.measure(GRID[0])
+    running.rest()
+    finishing.join()
     assert crafted(engine) == {FLIPS[1]}
 
 

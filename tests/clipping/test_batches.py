@@ -19,6 +19,7 @@ from tests.clipping.cases.every import (
     every_case,
     every_unfrozen,
     every_whole,
+    head,
     measure,
     measured,
 )
@@ -34,27 +35,27 @@ from tests.clipping.naive import (
 @every_whole
 @pytest.mark.parametrize("rows", [0, 1, 2, 12])
 def test_batches_of_any_size_have_the_squares_of_the_loop(of: Case, rows: int) -> None:
-    batch = of.head(rows)
-    assert_squares(measure(batch), batch)
+    batch = head(of, rows)
+    assert_squares(measured(batch), batch)
 
 
 @every_whole
 @pytest.mark.parametrize("rows", [0, 1, 2, 12])
 def test_batches_of_any_size_have_the_sums_of_the_loop(of: Case, rows: int) -> None:
-    batch = of.head(rows)
-    assert_sums(measure(batch), batch, seed=22)
+    batch = head(of, rows)
+    assert_sums(measured(batch), batch, seed=22)
 
 
 @every_whole
 @pytest.mark.parametrize("microbatch", [1, 2, 3, ROWS, ROWS + 4])
 def test_microbatches_give_the_squares_of_the_loop(of: Case, microbatch: int) -> None:
-    assert_squares(measure(of, microbatch=microbatch), of)
+    assert_squares(measured(of, microbatch), of)
 
 
 @every_whole
 @pytest.mark.parametrize("microbatch", [1, 2, 3, ROWS, ROWS + 4])
 def test_microbatches_give_the_sums_of_the_loop(of: Case, microbatch: int) -> None:
-    assert_sums(measure(of, microbatch=microbatch), of, seed=23)
+    assert_sums(measured(of, microbatch), of, seed=23)
 
 
 @every_unfrozen
@@ -105,7 +106,7 @@ def test_sums_of_some_layers_are_those_of_all_without_the_others(of: Case) -> No
 
 @every_whole
 def test_sums_of_some_layers_do_not_see_the_size_of_microbatches(of: Case) -> None:
-    assert_parts_of_the_sum(measure(of, microbatch=2), ROWS)
+    assert_parts_of_the_sum(measured(of, 2), ROWS)
 
 
 def assert_parts_of_the_sum(got: PerSample, rows: int) -> None:

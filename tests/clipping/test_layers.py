@@ -120,21 +120,12 @@ def random_convolution(drawn: tuple[nn.Module, tuple[int, ...]], rows: int) -> C
 
 @many
 @given(drawn=convolutions(), rows=st.integers(1, 3))
-def test_squares_of_random_convolutions_equal_those_of_the_loop(
-    drawn: tuple[nn.Module, tuple[int, ...]], rows: int
-) -> None:
-    of = random_convolution(drawn, rows)
-    got = per_sample(of.model(), of.loss_fn, of.x, of.y)
-    assert_close(got.squares, squared_norms(of.model(), loop(of)))
-
-
-@many
-@given(drawn=convolutions(), rows=st.integers(1, 3))
-def test_weighted_sums_of_random_convolutions_equal_those_of_the_loop(
+def test_squares_and_weighted_sums_of_random_convolutions_equal_those_of_the_loop(
     drawn: tuple[nn.Module, tuple[int, ...]], rows: int
 ) -> None:
     of, weights = random_convolution(drawn, rows), randn(rows, seed=16)
     got = per_sample(of.model(), of.loss_fn, of.x, of.y)
+    assert_close(got.squares, squared_norms(of.model(), loop(of)))
     assert_equal(got.weighted_sum(weights), weighted_sum(of.model(), loop(of), weights))
 
 

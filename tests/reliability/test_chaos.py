@@ -14,7 +14,7 @@ from tests.reliability.sessions import Server, Session, descendants, runs, wait_
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 
-FRACTIONS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
+FRACTIONS = (0.05, 0.1, 0.2, 0.3)
 ATTACKS = f"[Faulty(fraction, way='slow') for fraction in {FRACTIONS}]"
 
 
@@ -48,17 +48,17 @@ def test_cases_that_hang_and_crash_cost_themselves_alone(
     server: Server, undisturbed: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
     bad = "[Faulty(0.1, way='sleep'), Faulty(0.1, way='segfault')]"
-    limited = ("--engine", "processes", "--case-timeout", "8")
-    session = server.start(tmp_path / "run", f"{ATTACKS} + {bad}", *limited, processors=1)
+    limited = ("--engine", "processes", "--case-timeout", "60")
+    session = server.start(tmp_path / "run", f"{ATTACKS} + {bad}", *limited, processors=1, quick_workers=True)
     assert session.wait() == 1, session.output
     records = session.records
     timeout, crashed = records.pop("sleep_10"), records.pop("segfault_10")
     assert records == undisturbed
     assert (timeout["status"], crashed["status"]) == ("timeout", "crashed")
-    limit = "took more than 8 s, the limit of --case-timeout"
+    limit = "took more than 60 s, the limit of --case-timeout"
     assert timeout["reason"] == f"crafting sleep_10 (seed 0) on two_moons {limit}"
     assert crashed["reason"] == "crafting segfault_10 (seed 0) on two_moons ended its process twice, by SIGSEGV"
-    assert "6 passed, 1 crashed, 1 timeout" in session.output
+    assert "4 passed, 1 crashed, 1 timeout" in session.output
     page = (session.folder / "leaderboard.md").read_text(encoding="utf-8")
     assert f"timeout, 1 case: {timeout['reason']}" in page
 

@@ -14,7 +14,7 @@ from tests.clipping.naive import PER_SAMPLE_LOSS, filled, labels, randn
 
 CALLS = 40
 # Far more than any of these takes.
-PATIENCE = 60
+PATIENCE = 300
 
 
 def together(*works: Callable[[], None]) -> None:

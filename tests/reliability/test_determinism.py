@@ -142,16 +142,11 @@ def _by_pytest(folder: Path, *options: str, **environment: str) -> Mapping[str, 
 
 @pytest.fixture(scope="module")
 def serial(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
-    return _by_pytest(tmp_path_factory.mktemp("suite") / "serial")
+    return _by_pytest(tmp_path_factory.mktemp("suite") / "serial", OMP_NUM_THREADS="1")
 
 
-def test_in_processes_of_xdist(tmp_path: Path, serial: Mapping[str, Any]) -> None:
-    assert _by_pytest(tmp_path / "xdist", "-n", "2") == serial
-
-
-@pytest.mark.parametrize("threads", ["1", "2"])
-def test_with_any_number_of_threads(threads: str, tmp_path: Path, serial: Mapping[str, Any]) -> None:
-    assert _by_pytest(tmp_path / "threads", OMP_NUM_THREADS=threads) == serial
+def test_in_processes_of_xdist_of_several_threads_each(tmp_path: Path, serial: Mapping[str, Any]) -> None:
+    assert _by_pytest(tmp_path / "xdist", "-n", "2", OMP_NUM_THREADS="2") == serial
 
 
 # Kernels that any x86-64 processor has; elsewhere these settings mean nothing, and the records are equal.

@@ -15,7 +15,9 @@ from tests.bench.engines.sample import KINDS, MOONS, assert_same, run, train
 from tests.reliability.faulty import Endless, Faulty, FaultyFilter, FaultyPart
 
 # Seconds: no job that ends takes as long, on a machine that does much else, too.
-LIMIT = 8.0
+LIMIT = 10.0
+# Each of those that hang has one for itself, so that all are waited for at once.
+WORKERS = 5
 STACKED = Recipe("lr", SGD(0.5), batch_size=64, epochs=2, shaper=Shaper((Clip(1.0),)))
 
 Found = dict[str, Finished[Any] | Failed]
@@ -40,13 +42,13 @@ BESIDE: dict[str, AnyJob] = {
 
 
 @pytest.fixture(scope="module")
-def found() -> Iterator[Found]:
-    """What became of all these jobs in one run of two workers."""
+def found(forked_workers: None) -> Iterator[Found]:
+    """What became of all these jobs in one run."""
     mixed = [BESIDE["good"], JOBS["abort"], BESIDE["good_too"]]
     stack = [job for name, job in BESIDE.items() if name.startswith("member")]
     alone = [[job] for name, job in JOBS.items() if name != "abort"]
     names = {job: name for name, job in (JOBS | BESIDE).items()}
-    engine = ProcessEngine(workers=2, max_memory=1 << 28, limit=LIMIT)
+    engine = ProcessEngine(workers=WORKERS, max_memory=1 << 28, limit=LIMIT)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(models, "_BUILDERS", dict(models._BUILDERS))
         models.register("endless", lambda shape, classes: Endless(shape[0], classes))
@@ -89,7 +91,7 @@ def test_a_job_that_does_not_end_is_ended_and_named(name: str, what: str, found:
     failed = found[name]
     assert isinstance(failed, Failed)
     assert isinstance(failed.error, TimedOut)
-    assert str(failed.error) == f"{what} on two_moons took more than 8 s, the limit of --case-timeout"
+    assert str(failed.error) == f"{what} on two_moons took more than 10 s, the limit of --case-timeout"
 
 
 def test_the_jobs_beside_them_give_what_they_give_alone(found: Found) -> None:

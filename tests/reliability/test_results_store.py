@@ -1,5 +1,6 @@
 """A results file against a model of it: a list of lines, of which the latest of a case counts."""
 
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -100,28 +101,30 @@ class Store(RuleBasedStateMachine):
 TestStore = Store.TestCase
 TestStore.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
 
-_SESSION = """
-import sys
-from dataclasses import replace
-from pathlib import Path
-from gradshape_bench.records.record import Record
-from gradshape_bench.records.store import ResultsFile
-store, record, session = ResultsFile(Path(sys.argv[1])), Record.from_json(sys.argv[2]), sys.argv[3]
-for turn in range(30):
-    store.append(replace(record, case=f"{session}{turn % 10}", seconds=float(turn)))
-    store.append(replace(record, case="both", seconds=float(turn)))
-    if turn % 5 == 4:
-        store.compact()
-"""
+
+def _session(path: Path, line: str, name: str) -> None:
+    """What each of two processes does."""
+    store, record = ResultsFile(path), Record.from_json(line)
+    for turn in range(30):
+        store.append(replace(record, case=f"{name}{turn % 10}", seconds=float(turn)))
+        store.append(replace(record, case="both", seconds=float(turn)))
+        if turn % 5 == 4:
+            store.compact()
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_two_sessions_that_append_and_compact_lose_nothing(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     path.write_text("of another version\n")
     # Records far longer than what the system writes in one piece.
     line = make(reason="x" * 100_000).to_json()
-    runs = [subprocess.Popen([sys.executable, "-c", _SESSION, str(path), line, name]) for name in "ab"]
-    assert [run.wait() for run in runs] == [0, 0]
+    context = multiprocessing.get_context("forkserver")
+    runs = [context.Process(target=_session, args=(path, line, name)) for name in "ab"]
+    for run in runs:
+        run.start()
+    for run in runs:
+        run.join()
+    assert [run.exitcode for run in runs] == [0, 0]
     ResultsFile(path).compact()
     contents = ResultsFile(path).read()
     assert {record.case: record.seconds for record in contents.records} == {
@@ -142,7 +145,7 @@ def test_a_lock_that_is_never_released_is_an_error_in_time(tmp_path: Path) -> No
         with pytest.raises(TimeoutError, match=r"another run has held it for 0\.1 seconds.*results\.jsonl\.lock"):
             store.append(make(), patience=0.1)
         other.communicate(b"\n")
-    store.append(make(), patience=10)
+    store.append(make(), patience=100)
     assert store.records() == [make()]
 
 

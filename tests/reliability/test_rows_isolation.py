@@ -132,6 +132,7 @@ def test_it_runs_in_a_thread_of_its_own_that_ends() -> None:
     assert threading.active_count() == before
 
 
+@pytest.mark.usefixtures("forked_workers")
 @pytest.mark.parametrize("kind", ["inline", "threads", "processes"])
 def test_engines_leave_nothing_within_reach(kind: str) -> None:
     engine = KINDS[kind]()

@@ -17,8 +17,8 @@ from gradshape.training.workload import Workload
 from tests.training.samples import blobs, random_rows
 
 MIB = 1 << 20
-DATA = blobs(rows=2000, test=1000, shape=(100,), classes=20)
-PICTURES = blobs(rows=1000, test=500, shape=(1, 8, 8), classes=20)
+DATA = blobs(rows=400, test=1000, shape=(100,), classes=20)
+PICTURES = blobs(rows=225, test=500, shape=(1, 8, 8), classes=20)
 
 SHAPERS = {
     "vanilla": Shaper(),

@@ -69,11 +69,19 @@ def test_the_victims_of_the_parity_test_share_stacks() -> None:
     assert sorted(map(len, stacks)) == [len(SHAPERS)] * 5
 
 
+TASKS = {"two-classes": ("lr", PAIR), "lr": ("lr", DATA), "mlp1": ("mlp1", DATA)}
+
+
 @pytest.mark.parametrize(
-    ("model", "data"), [("lr", PAIR), ("lr", DATA), ("mlp1", DATA)], ids=["two-classes", "lr", "mlp1"]
+    ("model", "data", "optimizer", "shaper"),
+    [
+        # Every shaper with every optimizer and every task, and every optimizer with every task.
+        pytest.param(*TASKS[task], OPTIMIZERS[optimizer], shaper, id=f"{task}-{optimizer}-{name}")
+        for i, (name, shaper) in enumerate(ALL_SHAPERS.items())
+        for j, optimizer in enumerate(OPTIMIZERS)
+        for task in [list(TASKS)[(i + j) % len(TASKS)]]
+    ],
 )
-@each_optimizer
-@each_shaper
 def test_one_victim_equals_a_loop_written_by_hand(
     model: str, data: Dataset, optimizer: Optimizer, shaper: Shaper
 ) -> None:

@@ -87,12 +87,28 @@ SHAPERS = {
 }
 
 
-@pytest.mark.parametrize("shaper", SHAPERS)
-@pytest.mark.parametrize("optimizer", [SGD(0.1), Adam(0.01)], ids=["sgd", "adam"])
+SHAPES: dict[str, tuple[int, ...]] = {"lr": (5,), "mlp": (5,), "cnn": (1, 6, 6)}
+OPTIMIZERS: dict[str, Optimizer] = {"sgd": SGD(0.1), "adam": Adam(0.01)}
+
+
 @pytest.mark.parametrize(
-    ("model", "shape"), [("lr", (5,)), ("mlp", (5,)), ("cnn", (1, 6, 6))], ids=["lr", "mlp", "cnn"]
+    ("model", "shape", "optimizer", "shaper", "stacked"),
+    [
+        # Every two of a model, an optimizer, a shaper and a way of training meet.
+        pytest.param(
+            model,
+            shape,
+            OPTIMIZERS[optimizer],
+            shaper,
+            bool(stacked),
+            id=f"{model}-{optimizer}-{shaper}-{'stacked' if stacked else 'alone'}",
+        )
+        for i, shaper in enumerate(SHAPERS)
+        for j, (model, shape) in enumerate(SHAPES.items())
+        for optimizer in [list(OPTIMIZERS)[(i + j) % 2]]
+        for stacked in [(i // 2 + j) % 2]
+    ],
 )
-@pytest.mark.parametrize("stacked", [True, False], ids=["stacked", "alone"])
 def test_trainings_are_those_of_the_cpu(
     model: str,
     shape: tuple[int, ...],

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
+from typing import Final
 
 from gradshape_bench.engines.base import Bundle, Failed, JobOutcome, Watch
 from gradshape_bench.engines.transport import Begun, Sender, unpack_message
@@ -16,6 +17,8 @@ from gradshape_bench.jobs import AnyJob, Finished
 
 # Seconds that a process has to end by itself before it is killed, and that its threads here have after it.
 _GRACE = 1.0
+# How processes are started, as multiprocessing calls it: the tests have a quicker way.
+_START: Final = "spawn"
 
 
 class WorkerProcess:
@@ -47,9 +50,9 @@ class WorkerProcess:
         tell: Callable[["WorkerProcess", tuple[int, JobOutcome] | None], None],
         watch: Watch | None,
     ) -> None:
-        context = multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context(_START)
         ours, theirs = context.Pipe()
-        self._process: SpawnProcess = context.Process(target=serve, args=(theirs, max_memory), daemon=True)
+        self._process: BaseProcess = context.Process(target=serve, args=(theirs, max_memory), daemon=True)
         try:
             self._process.start()
         except BaseException:

@@ -31,7 +31,7 @@ def _on_the_edge(sets: FeasibleSets, width: int, generator: torch.Generator) -> 
     return sets.project(3 * torch.randn(8, width, generator=generator).double(), labels), labels
 
 
-@pytest.mark.parametrize("seed", range(200))
+@pytest.mark.parametrize("seed", range(60))
 def test_no_poison_contradicts_the_certificate(seed: int) -> None:
     x, y, generator = _clean(seed, rows=12 + seed % 9, width=2 + seed % 3)
     sets = FeasibleSets.from_rows(x, y, quantile=0.5 + 0.05 * (seed % 10), boxed=seed % 10 == 0)

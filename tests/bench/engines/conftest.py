@@ -10,7 +10,7 @@ from tests.bench.engines.sample import KINDS, Make
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def shared(request: pytest.FixtureRequest) -> Iterator[Engine]:
+def shared(request: pytest.FixtureRequest, forked_workers: None) -> Iterator[Engine]:
     """An engine that is none the worse for use."""
     engine = KINDS[request.param]()
     yield engine
@@ -18,7 +18,7 @@ def shared(request: pytest.FixtureRequest) -> Iterator[Engine]:
 
 
 @pytest.fixture(params=KINDS)
-def make(request: pytest.FixtureRequest) -> Iterator[Make]:
+def make(request: pytest.FixtureRequest, forked_workers: None) -> Iterator[Make]:
     made: list[Engine] = []
 
     def of_kind(**named: Any) -> Engine:
@@ -31,7 +31,7 @@ def make(request: pytest.FixtureRequest) -> Iterator[Make]:
 
 
 @pytest.fixture(scope="module")
-def process() -> Iterator[ProcessEngine]:
+def process(forked_workers: None) -> Iterator[ProcessEngine]:
     """An engine of one worker process, which may be killed: the next one takes its place."""
     engine = ProcessEngine(workers=1, max_memory=1 << 28)
     yield engine

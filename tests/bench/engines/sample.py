@@ -59,13 +59,20 @@ class Deadly(LabelFlip):
 
 
 @dataclass(frozen=True)
-class Sleeping(LabelFlip):
-    """Takes so many seconds."""
+class Waiting(LabelFlip):
+    """Waits to be killed, unless a file is there that the first one leaves.
 
-    seconds: float = 0.0
+    Args:
+        began: the file.
+    """
+
+    began: str = ""
 
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
-        time.sleep(self.seconds)
+        if not os.path.exists(self.began):
+            with open(self.began, "w"):
+                pass
+            time.sleep(10 * PATIENCE)
         return super().craft(victim, count, generator=generator)
 
 

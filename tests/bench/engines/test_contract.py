@@ -254,6 +254,7 @@ class Leaving(LabelFlip):
 
 
 @pytest.mark.parametrize("kind", ["threads", "processes"])
+@pytest.mark.usefixtures("forked_workers")
 def test_what_runs_goes_on_while_nobody_advances_the_run(kind: str, tmp_path: Path) -> None:
     engine = KINDS[kind]()
     try:
@@ -271,6 +272,7 @@ def test_what_runs_goes_on_while_nobody_advances_the_run(kind: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize("kind", ["threads", "processes"])
+@pytest.mark.usefixtures("forked_workers")
 def test_an_interrupt_while_others_work_stops_them(kind: str) -> None:
     engine = KINDS[kind]()
 

@@ -69,7 +69,7 @@ def test_flipped_rows_pull_the_other_way_and_a_placebo_does_not(tmp_path: Path) 
 
 
 def test_converged_training_counts_rows_whatever_they_are(tmp_path: Path) -> None:
-    recipe = Recipe("lr", SGD(1.0), batch_size=840, epochs=2000)
+    recipe = Recipe("lr", SGD(1.0, momentum=0.9), batch_size=840, epochs=250)
     protocol = GradientDifferences(weighting=Weighting.SAMPLE)
     found = measure(tmp_path, protocol, recipe=recipe, dataset="two_moons")
     assert found.details["stationary_ratio"] == 5

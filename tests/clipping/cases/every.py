@@ -54,8 +54,13 @@ every_whole = pytest.mark.parametrize("of", [pytest.param(of, id=name) for name,
 
 
 @cache
-def measured(of: Case) -> PerSample:
-    return measure(of)
+def measured(of: Case, microbatch: int | None = None) -> PerSample:
+    return measure(of, microbatch=microbatch)
+
+
+@cache
+def head(of: Case, rows: int) -> Case:
+    return of.head(rows)
 
 
 def measure(of: Case, *, microbatch: int | None = None) -> PerSample:
