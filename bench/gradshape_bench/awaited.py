@@ -1,9 +1,10 @@
-"""Which experiments wait for which jobs."""
+"""Which experiments wait for which jobs, and which jobs the engine has taken."""
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from gradshape.data import Dataset
+from gradshape_bench.cache import Claim
 from gradshape_bench.case import Case
 from gradshape_bench.jobs import AnyJob
 from gradshape_bench.measured_case import MeasuredCase
@@ -43,6 +44,19 @@ class Run:
         )
 
 
+@dataclass(eq=False)
+class Taken:
+    """A bundle that the engine has taken.
+
+    Attributes:
+        claims: the claims on the jobs that it has not given back, by key.
+        asked_for: what its jobs were asked for, in words.
+    """
+
+    claims: dict[str, Claim]
+    asked_for: str
+
+
 class Awaited:
     """The jobs that experiments wait for."""
 
@@ -59,11 +73,16 @@ class Awaited:
         return list(self._runs.get(key, ()))
 
     def add(self, run: Run) -> None:
-        """Note what an experiment misses."""
-        for key, job in run.missing.items():
+        """Note what an experiment misses.
+
+        Raises:
+            Exception: a network cannot be built; nothing is noted then.
+        """
+        stacks = {key: job.stack for key, job in run.missing.items() if job.stackable}
+        for key in run.missing:
             self._runs.setdefault(key, []).append(run)
-            if job.stackable:
-                self._stacks.setdefault(job.stack, {})[key] = job
+        for key, stack in stacks.items():
+            self._stacks.setdefault(stack, {})[key] = run.missing[key]
 
     def remove(self, run: Run) -> None:
         """Forget an experiment that waits no longer for what it misses."""

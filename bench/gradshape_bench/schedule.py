@@ -4,13 +4,12 @@ import logging
 import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
 
 from gradshape import _digest
 from gradshape.data import Dataset
-from gradshape_bench.awaited import Awaited, Run
+from gradshape_bench.awaited import Awaited, Run, Taken
 from gradshape_bench.cache import Cache, Claim
 from gradshape_bench.case import Case, Rows
 from gradshape_bench.engines import Bundle, Done, Engine, Failed, JobLost, JobOutcome, as_failure, asked_for
@@ -28,19 +27,6 @@ _LEAST_PART = 8
 _AHEAD = 6
 # Seconds to wait for a job that another process does before looking for it again.
 _WAIT_SECONDS = 0.1
-
-
-@dataclass(eq=False)
-class _Taken:
-    """A bundle that the engine has taken.
-
-    Attributes:
-        claims: the claims on the jobs that it has not given back, by key.
-        asked_for: what its jobs were asked for, in words.
-    """
-
-    claims: dict[str, Claim]
-    asked_for: str
 
 
 class Scheduler:
@@ -112,7 +98,7 @@ class Scheduler:
         self._next_cases: Sequence[Case] = ()
         # Shares of a bundle that several workers do.
         self._shares: deque[Bundle] = deque()
-        self._taken: dict[str, _Taken] = {}
+        self._taken: dict[str, Taken] = {}
         self._results: Generator[Done, None, None] | None = None
 
     def measure(self, case: Case) -> MeasuredCase:
@@ -180,32 +166,42 @@ class Scheduler:
     def _advance(self, run: Run) -> bool:
         """Resume the experiment as long as all results that it waits for are there; return whether it has ended."""
         while not run.missing:
-            done = {job.key: self._finished[job.key] for job in run.pending or ()}
-            run.spent.update({key: finished.seconds for key, finished in done.items()})
             try:
-                if run.pending is None:
-                    run.pending = next(run.experiment)
-                else:
-                    check_finite(finished.result for finished in done.values())
-                    run.pending = run.experiment.send([done[job.key].result for job in run.pending])
-            except StopIteration as stop:
-                self._measured[run.case] = run.ended(stop.value)
-                self._drop(run)
-                return True
+                if self._resume(run):
+                    self._drop(run)
+                    return True
+                self._await(run)
             except BaseException as error:
                 # A generator that raised cannot be resumed: whoever asks for the case again begins anew.
                 self._drop(run)
                 if isinstance(error, Exception):
                     raise
                 raise as_failure(error) from error
-            for job in run.pending:
-                if job.key in self._lost:
-                    self._drop(run)
-                    raise self._lost[job.key]
-                if not self._known(job):
-                    run.missing[job.key] = job
-            self._awaited.add(run)
         return False
+
+    def _resume(self, run: Run) -> bool:
+        """Give an experiment what it waits for; return whether it has ended."""
+        done = {job.key: self._finished[job.key] for job in run.pending or ()}
+        run.spent.update({key: finished.seconds for key, finished in done.items()})
+        try:
+            if run.pending is None:
+                run.pending = next(run.experiment)
+            else:
+                check_finite(finished.result for finished in done.values())
+                run.pending = run.experiment.send([done[job.key].result for job in run.pending])
+        except StopIteration as stop:
+            self._measured[run.case] = run.ended(stop.value)
+            return True
+        return False
+
+    def _await(self, run: Run) -> None:
+        """Note what is missing of the jobs that an experiment asks for; they are named, and networks are built."""
+        for job in run.pending or ():
+            if job.key in self._lost:
+                raise self._lost[job.key]
+            if not self._known(job):
+                run.missing[job.key] = job
+        self._awaited.add(run)
 
     def _drop(self, run: Run) -> None:
         self._runs.pop(run.case, None)
@@ -257,7 +253,7 @@ class Scheduler:
                 if bundle in self._shares:
                     self._shares.remove(bundle)
                 jobs = [job for job in bundle if job.key in claims]
-                self._taken |= dict.fromkeys(claims, _Taken(claims, asked_for(jobs)))
+                self._taken |= dict.fromkeys(claims, Taken(claims, asked_for(jobs)))
                 self._note_running()
                 return jobs
             if not self._asked.missing:

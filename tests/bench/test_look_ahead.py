@@ -49,7 +49,10 @@ def crafted(engine: Spy) -> set[Any]:
     return {job.attack for job in engine.crafted}
 
 
-def test_an_idle_worker_begins_what_the_next_cases_need(running: Scheduler, engine: Spy) -> None:
+def test_an_idle_worker_begins_what_the_next_cases_need(tmp_path: Path) -> None:
+    # The case itself never has more than two jobs to do.
+    engine = Spy(workers=3)
+    running = Scheduler(GRID, cache=Cache(tmp_path), engine=engine)
     running.measure(GRID[0])
     running.rest()
     assert crafted(engine) == set(FLIPS)
@@ -123,7 +126,8 @@ def test_what_fails_ahead_fails_where_it_is_asked_for(tmp_path: Path) -> None:
     running.close()
 
 
-def test_nothing_is_begun_while_it_rests(running: Scheduler, engine: Spy) -> None:
+def test_nothing_is_begun_while_it_rests(tmp_path: Path, engine: Spy) -> None:
+    running = Scheduler(GRID, cache=Cache(tmp_path), engine=engine, ahead=1)
     running.measure(GRID[0])
     running.rest()
     before = len(engine.bundles)

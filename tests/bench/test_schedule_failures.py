@@ -4,11 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from torch import nn
 
+from gradshape import models
 from gradshape.attacks import DictionaryAttack
-from gradshape_bench.engines import TimedOut
+from gradshape_bench.engines import EndedByCode, TimedOut
 from gradshape_bench.jobs import AnyJob, Craft
-from tests.bench.schedule_sample import FLIPS, GRID, TASK, Broken, case, refuse_clipped, scheduler
+from tests.bench.schedule_sample import FLIPS, GRID, RECIPE, TASK, Broken, case, refuse_clipped, scheduler
 from tests.bench.spy import Spy
 
 
@@ -43,6 +45,24 @@ def test_companion_whose_attack_cannot_be_made_fails_no_other(tmp_path: Path) ->
     assert running.measure(GRID[0]).measurement.metrics
     with pytest.raises(ValueError, match="dictionary_10 cannot be made on two_moons"):
         running.measure(hopeless)
+
+
+def raises(error: BaseException) -> nn.Module:
+    raise error
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no weights here"), SystemExit("no weights here")], ids=type)
+def test_companion_whose_network_cannot_be_built_fails_no_other(
+    error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(models._BUILDERS, "broken", lambda shape, classes: raises(error))
+    broken = case(task=replace(TASK, recipe=replace(RECIPE, model="broken")))
+    running = scheduler([broken, *GRID], tmp_path)
+    assert running.measure(GRID[0]).measurement.metrics
+    for _ in range(2):
+        with pytest.raises((RuntimeError, EndedByCode), match="no weights here"):
+            running.measure(broken)
+    assert running.measure(GRID[1]).measurement.metrics
 
 
 def test_a_job_that_was_lost_is_not_tried_again_for_the_next_case(tmp_path: Path) -> None:
