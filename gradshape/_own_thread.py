@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar, cast
 
 import torch
@@ -12,6 +12,9 @@ from gradshape import _global_state
 
 M = TypeVar("M")
 R = TypeVar("R")
+
+# A signal that arrives just before a wait begins does not end it: whoever waits looks up this often.
+_LOOK_SECONDS = 0.2
 
 
 class NobodyListens(BaseException):
@@ -83,7 +86,10 @@ class OwnThread(Generic[M]):
             with _global_state.restored():
                 thread.start()
                 while True:
-                    message = self._messages.get()
+                    try:
+                        message = self._messages.get(timeout=_LOOK_SECONDS)
+                    except Empty:
+                        continue
                     if isinstance(message, _Returned):
                         thread.join()
                         return cast("R", message.value)

@@ -76,28 +76,22 @@ def test_who_does_not_want_to_hear_more_ends_the_call() -> None:
 
 @contextmanager
 def interrupted(began: threading.Event) -> Iterator[None]:
-    """Interrupt the caller once that is set, which must raise before the end.
-
-    A signal that arrives just before a thread begins to wait does not end the wait; the next one does.
-    """
-    raised = threading.Event()
+    """Interrupt the caller once that is set, which must raise before the end."""
 
     def interrupt() -> None:
         began.wait(PATIENCE)
         os.kill(os.getpid(), signal.SIGINT)
-        while not raised.wait(0.05):
-            os.kill(os.getpid(), signal.SIGUSR1)
 
-    before = signal.signal(signal.SIGUSR1, lambda *_: None)
+    # Whoever starts a process in the background may have it ignore interrupts.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     other = threading.Thread(target=interrupt)
     other.start()
     try:
         with pytest.raises(KeyboardInterrupt):
             yield
     finally:
-        raised.set()
         other.join()
-        signal.signal(signal.SIGUSR1, before)
+        signal.signal(signal.SIGINT, before)
 
 
 def test_an_interrupt_is_raised_at_once_and_ends_the_call() -> None:
