@@ -1,7 +1,7 @@
 """Training victims: what is trained (Recipe, Victim) and training many of them at once."""
 
-from gradshape.training._steps import Stepper
 from gradshape.training.family import Family, Learned, Needs, Score, Stack
+from gradshape.training.network_family import Stepper
 from gradshape.training.objective import known_penalty, loss_of, penalty_of
 from gradshape.training.optimizers import SGD, Adam, Optimizer
 from gradshape.training.plan import stack_key

@@ -9,9 +9,9 @@ from gradshape.training._dense.family import DenseFamily
 from gradshape.training._estimators.family import EstimatorFamily
 from gradshape.training._sharing import chunks
 from gradshape.training._single.family import SingleFamily
-from gradshape.training._steps import NetworkFamily
 from gradshape.training._vmapped.family import VmappedFamily
 from gradshape.training.family import Family
+from gradshape.training.network_family import NetworkFamily
 from gradshape.training.victim import Victim
 from gradshape.training.workload import Workload
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from gradshape.training._architecture import architecture
-from gradshape.training._steps import Stepper
+from gradshape.training.network_family import Stepper
 from gradshape.training.plan import NETWORK_FAMILIES
 from gradshape.training.state import load_state
 from gradshape.training.victim import Victim

@@ -71,7 +71,7 @@ trainings = st.builds(
     best_optimizer=st.none() | optimizers,
 )
 notes = st.dictionaries(st.text(max_size=8), st.floats(allow_nan=False) | st.integers(), max_size=3)
-poisons = st.builds(PoisonSet, tensors, tensors, tensors, tensors, notes)
+poisons = st.builds(PoisonSet, tensors, tensors, source=tensors, replaced=tensors, notes=notes)
 
 
 @settings(max_examples=60)

@@ -21,8 +21,8 @@ from gradshape.training._rows.order import CommonRows, OwnRows
 from gradshape.training._sharing import chunks, rows_of, schedule
 from gradshape.training._stacked.stack import StackOnBatch, TrainingStack, noisy_first, watched_rows
 from gradshape.training._stacked.stepper import StackStepper
-from gradshape.training._steps import Stepper
 from gradshape.training.family import Needs
+from gradshape.training.network_family import Stepper
 from gradshape.training.optimizers import Optimizer
 from gradshape.training.recipe import Recipe
 from gradshape.training.victim import Victim

@@ -16,8 +16,8 @@ from gradshape.training._prepared_rows import row_batches, row_table
 from gradshape.training._probe.recorder import ProbeRecorder
 from gradshape.training._rows.device_rows import epoch_ids
 from gradshape.training._single.stepper import SingleStepper, draws_numbers
-from gradshape.training._steps import Stepper
 from gradshape.training.family import Learned, Needs, Score
+from gradshape.training.network_family import Stepper
 from gradshape.training.recipe import Recipe
 from gradshape.training.state import State, state_of
 from gradshape.training.victim import Victim

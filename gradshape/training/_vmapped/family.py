@@ -15,9 +15,9 @@ from gradshape.training._rows.device_rows import epoch_ids
 from gradshape.training._sharing import rows_of, schedule
 from gradshape.training._stacked.stack import StackOnBatch, TrainingStack, noisy_first, watched_rows
 from gradshape.training._stacked.stepper import StackStepper
-from gradshape.training._steps import Stepper
 from gradshape.training._vmapped.stack import ModuleBatch, ModuleStack
 from gradshape.training.family import Needs
+from gradshape.training.network_family import Stepper
 from gradshape.training.recipe import Recipe
 from gradshape.training.victim import Victim
 from gradshape.training.workload import Workload
