@@ -79,13 +79,24 @@ class RowCheck:
     def _has(self, gradients: PerSample, row: int, expected: Gradients) -> bool:
         only = gradients.squares.new_zeros(len(self._forward.x))
         only[row] = 1
-        sizes, rounding = layer_sizes(expected), self._forward.rounding
-        norms = dict(zip(gradients.layers, gradients.squares[:, row].sqrt(), strict=True))
-        differences = {layer: norms[layer] - size for layer, size in sizes.items()}
-        tolerance = _tolerance.other_pass(rounding)
-        if not within(differences, sizes, tolerance, rounding):
+        if not _same_norms(self._forward, gradients, row, expected):
             return False
+        sizes, rounding = layer_sizes(expected), self._forward.rounding
+        tolerance = _tolerance.other_pass(rounding)
         return within(_differences(gradients.weighted_sum(only), expected), sizes, tolerance, rounding)
+
+
+def seems_independent(forward: ForwardPass, gradients: PerSample, row: int) -> bool:
+    """Return whether one row has the norms that it has alone; it may differ at a kink, so that False is a suspicion."""
+    alone = row_alone(forward.structure, forward.loss_fn, forward.x[row : row + 1], forward.y[row : row + 1])
+    return _same_norms(forward, gradients, row, alone)
+
+
+def _same_norms(forward: ForwardPass, gradients: PerSample, row: int, expected: Gradients) -> bool:
+    sizes = layer_sizes(expected)
+    norms = dict(zip(gradients.layers, gradients.squares[:, row].sqrt(), strict=True))
+    differences = {layer: norms[layer] - size for layer, size in sizes.items()}
+    return within(differences, sizes, _tolerance.other_pass(forward.rounding), forward.rounding)
 
 
 def _differences(one: Gradients, other: Gradients) -> dict[str, Tensor]:

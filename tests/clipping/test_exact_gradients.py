@@ -51,6 +51,35 @@ def step(model: nn.Module, rows: int = 6, *, loss_fn: Callable[..., Tensor] = PE
             p.sub_(gradient[name], alpha=0.1)
 
 
+def test_a_model_that_notes_something_in_every_pass_is_checked_once(checks: list[int]) -> None:
+    class Noting(Skipping):
+        passes = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.passes += 1
+            self.features = super().forward(x)
+            return self.features
+
+    model = filled(Noting())
+    for seed in range(30):
+        step(model, seed=seed)
+    assert checks == [6]
+
+
+def test_an_attribute_that_is_another_one_at_every_step_is_checked_eight_times(checks: list[int]) -> None:
+    class Warming(Skipping):
+        share = 0.0
+
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) * self.share
+
+    model = filled(Warming())
+    for seed in range(30):
+        model.share = seed / 10 + 0.1
+        step(model, seed=seed)
+    assert checks == [6] * 8
+
+
 def test_a_hundred_steps_are_checked_once(checks: list[int]) -> None:
     model = filled(Skipping())
     for seed in range(100):
