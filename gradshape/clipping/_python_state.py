@@ -190,7 +190,7 @@ def _globals_of(fn: FunctionType, depth: int) -> Iterator[tuple[str, Hashable]]:
 def _named(value: Any, depth: int = _DEPTH) -> Hashable:
     """Return what tells a value from another, as far as it is plain."""
     kind: Any = type(value)
-    if kind in _PLAIN:
+    if kind in _PLAIN or isinstance(value, np.number | np.bool_):
         return kind, value
     if isinstance(value, Tensor):
         return _tensor(value)

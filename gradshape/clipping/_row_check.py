@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from gradshape.clipping import _tolerance
+from gradshape.clipping._attempts import attempted
 from gradshape.clipping._forward_pass import ForwardPass
 from gradshape.clipping._independence import checked_rows
 from gradshape.clipping._row_by_row import row_alone
@@ -109,6 +110,12 @@ def _weighted_sum(forward: ForwardPass) -> tuple[Tensor, Gradients]:
     drawn = torch.randn(len(forward.x), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     weights = drawn.to(device=out_grad.device, dtype=forward.structure.dtype)
     weighted = out_grad * weights.to(out_grad.dtype).view(-1, *[1] * (out_grad.dim() - 1))
-    grads = torch.autograd.grad(forward.out, list(parameters.values()), weighted, retain_graph=True, allow_unused=True)
+    trained = list(parameters.values())
+    with attempted(
+        forward.structure,
+        "the losses were differentiated by torch.autograd.grad",
+        "a model that it can differentiate; checkpoints need use_reentrant=False",
+    ):
+        grads = torch.autograd.grad(forward.out, trained, weighted, retain_graph=True, allow_unused=True)
     by_name = zip(parameters.items(), grads, strict=True)
     return weights, {name: torch.zeros_like(p) if g is None else g.to_dense() for (name, p), g in by_name}
