@@ -67,7 +67,8 @@ class PythonState:
         for where, owner in _owners(structure, loss_fn):
             own = vars(owner)
             if _is_written(type(owner)):
-                for name, value in own.items():
+                # As a list, here and below: other threads may add to what is not the model's alone.
+                for name, value in list(own.items()):
                     if name not in _OF_MODULES:
                         values[where, name] = _named(value)
                 for name, value in _of_class(type(owner)):
@@ -167,7 +168,7 @@ def _of_class(kind: type) -> Iterator[tuple[str, Hashable]]:
     for base in reversed(kind.__mro__):
         if not _is_written(base):
             continue
-        for name, value in vars(base).items():
+        for name, value in list(vars(base).items()):
             if isinstance(value, FunctionType):
                 if name in _UNUSED:
                     continue
@@ -202,7 +203,9 @@ def _named(value: Any, depth: int = _DEPTH) -> Hashable:
     if isinstance(value, list | tuple | set | frozenset | dict):
         if len(value) > _ITEMS:
             return kind, len(value)
-        parts: list[Iterable[Any]] = [value.keys(), value.values()] if isinstance(value, dict) else [value]
+        parts: list[Iterable[Any]] = (
+            [list(value.keys()), list(value.values())] if isinstance(value, dict) else [list(value)]
+        )
         return (kind, *(tuple(map(inner, part)) for part in parts))
     if isinstance(value, FunctionType):
         cells = tuple(inner(content) for content in _contents(value))

@@ -212,6 +212,6 @@ def test_python_s_and_numpy_s_generators_are_looked_at_once(monkeypatch: pytest.
 def test_a_known_model_on_rows_of_another_kind_is_checked(checks: list[int]) -> None:
     # A linear layer in front of a convolution that takes the batch for its channels.
     model = filled(nn.Sequential(nn.Linear(5, 5), nn.Conv1d(6, 6, 3, padding=1), nn.Linear(5, 3)))
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ValueError, match="a row was passed alone"):
         step(model)
     assert checks == []
