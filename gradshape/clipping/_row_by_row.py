@@ -1,5 +1,6 @@
 """Per-sample gradients by plain autograd, one row after the other: exact for whatever autograd can differentiate."""
 
+import torch
 from torch import Tensor
 
 from gradshape._randomness import HostState
@@ -30,4 +31,6 @@ def row_by_row(
 
 def row_alone(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor) -> Gradients:
     """Return the gradient of a batch of one row ``x (1, ...)`` in all trainable parameters."""
-    return gradients_of(losses_of_rows(structure, loss_fn, x, y).squeeze(0), structure.parameters)
+    with torch.enable_grad():
+        loss = losses_of_rows(structure, loss_fn, x, y).squeeze(0)
+    return gradients_of(loss, structure.parameters)
