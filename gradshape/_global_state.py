@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -136,9 +136,9 @@ def restored() -> Iterator[None]:
 
     The state is that of random generators (torch's, NumPy's, Python's), torch's default dtype and device, number of
     threads, gradient, deterministic and anomaly modes and precision of float32 products, and NumPy's handling of
-    errors. Within the context the default dtype is float32 to begin with, whatever the process's is, so that
-    ``torch.zeros(3)`` means the same wherever a result is computed. Warning filters are left to pytest, which restores
-    them after every test.
+    errors. Within the context the default dtype is float32 and the default device the CPU to begin with, and inference
+    mode is off, whatever they are outside, so that ``torch.zeros(3)`` means the same wherever a result is computed.
+    Warning filters are left to pytest, which restores them after every test.
 
     Threads: most of the state belongs to the whole process. While several threads are in this context, one of them
     would change what another one sees if it restored anything: the last one to leave restores what the first one found.
@@ -150,10 +150,22 @@ def restored() -> Iterator[None]:
     thread_settings = _read(_THREAD_SETTINGS)
     _enter()
     try:
-        yield
+        with usual_modes():
+            yield
     finally:
         _leave()
         _write(_THREAD_SETTINGS, thread_settings)
+
+
+@contextmanager
+def usual_modes() -> Iterator[None]:
+    """Leave inference mode and another default device than the CPU, which a caller's test may be in."""
+    with ExitStack() as left:
+        if torch.is_inference_mode_enabled():
+            left.enter_context(torch.inference_mode(False))
+        if torch.get_default_device().type != "cpu":
+            left.enter_context(torch.device("cpu"))
+        yield
 
 
 def _enter() -> None:

@@ -145,3 +145,13 @@ def test_a_thread_of_its_own_moves_nothing(name: str) -> None:
     before = _global_state.read()
     OwnThread[None]().run(MOVES[name])
     assert not moved(before)
+
+
+def test_other_code_runs_outside_of_inference_mode_and_on_the_usual_device() -> None:
+    with torch.inference_mode(), torch.device("meta"):
+        with _global_state.restored():
+            made = torch.zeros(3)
+        assert torch.is_inference_mode_enabled()
+        assert torch.zeros(3).is_meta
+    assert made.device.type == "cpu"
+    assert not made.is_inference()

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from gradshape_bench import publish, targets
@@ -161,7 +162,8 @@ def _write_page(options: argparse.Namespace) -> int:
 
 def _draw(options: argparse.Namespace) -> int:
     folder = _output(options)
-    for kind, files in plots.write(_records(options.results), folder).items():
+    tell = partial(print, file=sys.stderr)
+    for kind, files in plots.write(_records(options.results), folder, tell=tell).items():
         for file in files:
             print(file)
         if not files:

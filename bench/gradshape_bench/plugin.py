@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from _pytest._code.code import ExceptionRepr
 
+from gradshape import _global_state
 from gradshape_bench import blame, options
 from gradshape_bench.cache import Faults
 from gradshape_bench.case import Case
@@ -198,7 +199,9 @@ def outcome(request: pytest.FixtureRequest, case: Case) -> CaseOutcome:
     def measure() -> Record:
         __tracebackhide__ = True
         try:
-            record = config.stash[_session].run(case)
+            # Fixtures may have put the test into other modes, in which nothing could be trained.
+            with _global_state.usual_modes():
+                record = config.stash[_session].run(case)
         except Unmeasured as error:
             unmeasured = error
         else:

@@ -104,7 +104,7 @@ def prepare(
         }
         changes += _pages(records, merged, known, into, replace=replace)
         if figures:
-            changes += _figures(_beside(records, merged), into / "figures")
+            changes += _figures(_beside(records, merged), into / "figures", remarks.append)
     if not complete and not changes:
         raise Refused(f"{results}: it holds nothing to publish: run `pytest suites/` first, or name another")
     return Publication([change for change in changes if _differs(change)], remarks)
@@ -258,9 +258,9 @@ def _group(record: Record) -> tuple[str, str, str]:
     return record.scale, record.dataset, record.model
 
 
-def _figures(records: Sequence[Record], folder: Path) -> list[Change]:
+def _figures(records: Sequence[Record], folder: Path, tell: Callable[[str], None]) -> list[Change]:
     with tempfile.TemporaryDirectory() as drawn:
-        files = [file for written in plots.write(records, Path(drawn)).values() for file in written]
+        files = [file for written in plots.write(records, Path(drawn), tell=tell).values() for file in written]
         return [Change(folder / file.name, file.read_bytes(), "") for file in files]
 
 

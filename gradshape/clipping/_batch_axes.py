@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from gradshape._randomness import exclusive_randomness, set_torch_state, torch_state
+from gradshape.clipping._attempts import rows_on_their_own
 from gradshape.clipping._forward_pass import ForwardPass
 from gradshape.clipping._recording import Layer, RecordedCall, layers_in, recorded_forward
 
@@ -27,7 +28,8 @@ def batch_axes(forward: ForwardPass) -> Mapping[str, BatchAxes]:
     layers, x = forward.layers, forward.x
     again = layers_in(forward.structure)
     probe = x[:1].clone() if len(x) > 1 else torch.cat([x, x])
-    with torch.no_grad():
+    # With gradients, as the forward pass may ask for some.
+    with torch.enable_grad(), rows_on_their_own(forward.structure, len(probe)):
         if forward.drawn is not None:
             with forward.drawn.again():
                 recorded_forward(forward.structure, again, probe)

@@ -28,6 +28,7 @@ class ForwardPass:
         logits: what the model returned.
         out, out_grad: the tensor that a backward pass starts from, and the gradient of the summed losses in it.
         drawn: what random numbers the pass drew; ``None`` if nobody looked.
+        values: the plain values that the model and the loss may have read, see :mod:`gradshape.clipping._python_state`.
     """
 
     structure: Structure
@@ -39,10 +40,18 @@ class ForwardPass:
     out: Tensor = field(repr=False)
     out_grad: Tensor = field(repr=False)
     drawn: Drawn | None = None
+    values: Hashable = ()
 
     @classmethod
     def of(
-        cls, structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor, draws: Draws | None = None
+        cls,
+        structure: Structure,
+        loss_fn: LossFn,
+        x: Tensor,
+        y: Tensor,
+        draws: Draws | None = None,
+        *,
+        values: Hashable = (),
     ) -> "ForwardPass":
         """Run and record the pass.
 
@@ -50,6 +59,7 @@ class ForwardPass:
             structure: the model.
             loss_fn, x, y: as in :func:`gradshape.clipping.weighted_gradient`; at least one row.
             draws: watches what is drawn; ``None`` for a model that is known to leave its rows alone.
+            values: the plain values that the model and the loss may read.
 
         Raises:
             ValueError: ``loss_fn`` does not return one loss per sample.
@@ -59,7 +69,8 @@ class ForwardPass:
             # A copy of the rows where the model may write to them: they are needed as they are.
             logits = recorded_forward(structure, layers, x if draws is None else x.clone())
             out, out_grad = losses_or_gradient(loss_fn, logits, y, len(x))
-        return cls(structure, loss_fn, x, y, layers, logits, out, out_grad, None if draws is None else draws.drawn())
+        drawn = None if draws is None else draws.drawn()
+        return cls(structure, loss_fn, x, y, layers, logits, out, out_grad, drawn, values)
 
     @property
     def draws(self) -> bool:
@@ -102,21 +113,26 @@ class ForwardPass:
             rest=(
                 tuple(self.structure.parameters),
                 (self.x.dtype, self.y.dtype, autocast_dtype(self.x.device), self.out is self.logits),
-                tuple(map(_switches, self.structure.modules.values())),
                 self.graph.links(places),
             ),
+            values=self.values,
         )
 
 
 class Signature(NamedTuple):
-    """The signature of a pass: its sizes, among them those that grow with the batch, and the rest."""
+    """The signature of a pass: its sizes, among them those that grow with the batch, plain values, and the rest."""
 
     sizes: Hashable
     rest: Hashable
+    values: Hashable
 
     def for_any_batch(self, batch_size: int) -> Hashable:
         """Return what passes through the same operations have in common, however many rows there are."""
-        return _in_batches(self.sizes, batch_size), self.rest
+        return _in_batches(self.sizes, batch_size), self.rest, self.values
+
+    def for_any_values(self) -> Hashable:
+        """Return what it has in common with passes that read other plain values."""
+        return self.sizes, self.rest
 
 
 def _in_batches(sizes: Any, batch_size: int) -> Hashable:
@@ -135,8 +151,3 @@ def _rounds_factors(device: torch.device) -> bool:
 
 def _shapes(call: RecordedCall) -> Hashable:
     return tuple(tensor.shape for tensor in call.tensors), call.shapes
-
-
-def _switches(module: Any) -> Hashable:
-    """Return the settings of a module that are on or off, such as whether it trains or which axis comes first."""
-    return tuple((name, value) for name, value in vars(module).items() if value is True or value is False)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gradshape._randomness import HostState
 from gradshape.clipping import _tolerance
+from gradshape.clipping._attempts import losses_of_rows
 from gradshape.clipping._autocast import without_autocast
 from gradshape.clipping._forward_pass import ForwardPass
 from gradshape.clipping.protocol import one_loss_per_sample
@@ -146,9 +147,8 @@ def _parts(batch_size: int) -> list[Sequence[int]]:
 
 def _runner(forward: ForwardPass) -> Run:
     def run(x: Tensor, y: Tensor) -> Tensor:
-        # As in training: without gradients some layers take other ways.
-        with torch.enable_grad():
-            return one_loss_per_sample(forward.loss_fn(forward.structure.call({}, (x.clone(),)), y), len(x)).detach()
+        # With gradients: without them some layers take other ways.
+        return losses_of_rows(forward.structure, forward.loss_fn, x, y).detach()
 
     return run
 

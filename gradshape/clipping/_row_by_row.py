@@ -4,9 +4,10 @@ import torch
 from torch import Tensor
 
 from gradshape._randomness import HostState
+from gradshape.clipping._attempts import losses_of_rows
 from gradshape.clipping._generators import drawing_from
 from gradshape.clipping._vmapped import Gradients, VmappedGradients, gradients_in_chunks, gradients_of, stacked
-from gradshape.clipping.protocol import LossFn, one_loss_per_sample
+from gradshape.clipping.protocol import LossFn
 from gradshape.clipping.structure import Structure
 
 
@@ -31,5 +32,5 @@ def row_by_row(
 def row_alone(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor) -> Gradients:
     """Return the gradient of a batch of one row ``x (1, ...)`` in all trainable parameters."""
     with torch.enable_grad():
-        loss = one_loss_per_sample(loss_fn(structure.call({}, (x.clone(),)), y), 1).squeeze(0)
+        loss = losses_of_rows(structure, loss_fn, x, y).squeeze(0)
     return gradients_of(loss, structure.parameters)

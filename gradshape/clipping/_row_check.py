@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from gradshape.clipping import _tolerance
+from gradshape.clipping._attempts import attempted
 from gradshape.clipping._forward_pass import ForwardPass
 from gradshape.clipping._independence import checked_rows
 from gradshape.clipping._row_by_row import row_alone
@@ -79,13 +80,24 @@ class RowCheck:
     def _has(self, gradients: PerSample, row: int, expected: Gradients) -> bool:
         only = gradients.squares.new_zeros(len(self._forward.x))
         only[row] = 1
-        sizes, rounding = layer_sizes(expected), self._forward.rounding
-        norms = dict(zip(gradients.layers, gradients.squares[:, row].sqrt(), strict=True))
-        differences = {layer: norms[layer] - size for layer, size in sizes.items()}
-        tolerance = _tolerance.other_pass(rounding)
-        if not within(differences, sizes, tolerance, rounding):
+        if not _same_norms(self._forward, gradients, row, expected):
             return False
+        sizes, rounding = layer_sizes(expected), self._forward.rounding
+        tolerance = _tolerance.other_pass(rounding)
         return within(_differences(gradients.weighted_sum(only), expected), sizes, tolerance, rounding)
+
+
+def seems_independent(forward: ForwardPass, gradients: PerSample, row: int) -> bool:
+    """Return whether one row has the norms that it has alone; it may differ at a kink, so that False is a suspicion."""
+    alone = row_alone(forward.structure, forward.loss_fn, forward.x[row : row + 1], forward.y[row : row + 1])
+    return _same_norms(forward, gradients, row, alone)
+
+
+def _same_norms(forward: ForwardPass, gradients: PerSample, row: int, expected: Gradients) -> bool:
+    sizes = layer_sizes(expected)
+    norms = dict(zip(gradients.layers, gradients.squares[:, row].sqrt(), strict=True))
+    differences = {layer: norms[layer] - size for layer, size in sizes.items()}
+    return within(differences, sizes, _tolerance.other_pass(forward.rounding), forward.rounding)
 
 
 def _differences(one: Gradients, other: Gradients) -> dict[str, Tensor]:
@@ -98,6 +110,12 @@ def _weighted_sum(forward: ForwardPass) -> tuple[Tensor, Gradients]:
     drawn = torch.randn(len(forward.x), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     weights = drawn.to(device=out_grad.device, dtype=forward.structure.dtype)
     weighted = out_grad * weights.to(out_grad.dtype).view(-1, *[1] * (out_grad.dim() - 1))
-    grads = torch.autograd.grad(forward.out, list(parameters.values()), weighted, retain_graph=True, allow_unused=True)
+    trained = list(parameters.values())
+    with attempted(
+        forward.structure,
+        "the losses were differentiated by torch.autograd.grad",
+        "a model that it can differentiate; checkpoints need use_reentrant=False",
+    ):
+        grads = torch.autograd.grad(forward.out, trained, weighted, retain_graph=True, allow_unused=True)
     by_name = zip(parameters.items(), grads, strict=True)
     return weights, {name: torch.zeros_like(p) if g is None else g.to_dense() for (name, p), g in by_name}

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -92,7 +92,7 @@ def model_gradients(
     Raises:
         ValueError: ``loss_fn`` does not return one loss per sample.
     """
-    with_loss = Structure.of(_WithLoss(structure.model, loss_fn))
+    with_loss = replace(Structure.of(_WithLoss(structure.model, loss_fn)), before=structure.before)
 
     def sample_loss(values: Gradients, row: Tensor, label: Tensor) -> Tensor:
         inside = {f"model.{name}": value for name, value in values.items()}

@@ -83,8 +83,9 @@ def weighted_gradient(
     Modules without one go through ``torch.func`` on their own, and the whole model does where that would not be exact:
     it draws random numbers, or uses a parameter in several places. Whether a way is exact for a model is not guessed:
     unless the model is a sequence of known layers, its gradients are compared with those of plain autograd, once for
-    every model, shape of a batch and structure of the autograd graph. What remains is to differentiate row by row.
-    Threads that differentiate the same model, or models that share modules, take turns.
+    every model, shape of a batch, structure of the autograd graph, and state of the attributes, buffers and globals
+    that model and loss read. What remains is to differentiate row by row. Threads that differentiate the same model, or
+    models that share modules, take turns.
 
     Edge cases:
 
@@ -100,6 +101,7 @@ def weighted_gradient(
                                                            one by one, all draw the same
     batch normalisation by the statistics of the batch     refused, also where it could be computed
     rows that are mixed in any other way                   refused
+    attributes that a forward pass changes                 as after one pass
     rows that are reordered, and put back                  exact
     ``torch.autocast``                                     norms and sums are not cast
     TorchScript, complex or 8-bit parameters               refused
@@ -107,8 +109,8 @@ def weighted_gradient(
 
     Args:
         model: any module that maps ``(B, ...)`` to logits, also for ``B = 1``, without mixing samples: what comes out
-            for a row depends on that row only. That is tried on the first batch of its kind; a model that mixes rows
-            for some values only is not found by it.
+            for a row depends on that row only. That is tried on the first batch of its kind, and on a row of the
+            1st, 2nd, 4th, ... and then of every 64th later one; a model that mixes rows in others only is not found.
         loss_fn: ``loss_fn(logits, y)`` returns one loss per sample, ``(B,)``, each from its own row only.
         x: ``(B, ...)`` inputs.
         y: ``(B, ...)`` labels, in whatever form ``loss_fn`` takes.

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import reduce
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +41,12 @@ class _Replacements:
 _replacements = _Replacements()
 
 
+class Restorable(Protocol):
+    """Something that can be put back."""
+
+    def restore(self) -> None: ...
+
+
 @dataclass(frozen=True)
 class Structure:
     """A model's modules, and the parameters and buffers that they own.
@@ -53,6 +59,7 @@ class Structure:
         buffers: all buffers by name.
         dtype: the dtype of norms: the widest floating-point dtype of the parameters, float32 at least.
         found: when it was found, for :meth:`now`.
+        before: what is put back before every call; ``None`` for a model that changes nothing but its buffers.
     """
 
     model: nn.Module = field(repr=False)
@@ -62,6 +69,7 @@ class Structure:
     buffers: dict[str, Tensor]
     dtype: torch.dtype
     found: int | None = field(default=None, repr=False, compare=False)
+    before: Restorable | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def of(cls, model: nn.Module) -> "Structure":
@@ -118,6 +126,8 @@ class Structure:
             values: the parameters to replace, by name.
             args, kwargs: the arguments of the call.
         """
+        if self.before is not None:
+            self.before.restore()
         if not values and not self.buffers:
             return self.model(*args, **(kwargs or {}))
         state = {name: buffer.clone() for name, buffer in self.buffers.items()}

@@ -60,7 +60,17 @@ def _judged(builder: models.Builder, name: str, input_shape: tuple[int, ...], nu
     model = models.build(name, input_shape, num_classes)
     x = torch.rand(2, *input_shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
     with _global_state.restored(), torch.no_grad(), process_randomness(x.device), _evaluating(Structure.of(model)):
-        logits = model(x)
+        try:
+            logits = model(x)
+        except Exception as error:
+            message = (
+                f"model {name!r} raised {type(error).__name__} ({error}) for 2 rows, in eval mode without gradients"
+            )
+            expected = "a network that predicts any number of rows; ask `requires_grad` before you register a hook"
+            # With the lines of the model's code.
+            raise ValueError(f"{message}: expected {expected}").with_traceback(error.__traceback__) from error
+    if not any(p.requires_grad for p in model.parameters()):
+        raise ValueError(f"model {name!r} has no trainable parameters: expected a network that can be trained")
     if not isinstance(logits, Tensor) or logits.shape != (2, num_classes):
         found = f"an array {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
         raise ValueError(f"model {name!r} makes {found} of 2 rows: expected logits (2, {num_classes})")

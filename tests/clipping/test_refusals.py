@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from gradshape.clipping import per_sample
 from tests.clipping.architectures import (
@@ -18,6 +19,7 @@ from tests.clipping.naive import (
     filled,
     labels,
     norm,
+    per_sample_gradients,
     randn,
 )
 
@@ -56,3 +58,70 @@ def test_dropout_has_one_mask_for_squares_and_sum() -> None:
     for i in range(ROWS):
         only = torch.eye(ROWS, dtype=torch.float64)[i]
         assert_close(norm(got.weighted_sum(only)), got.norms[i])
+
+
+class Tied(nn.Module):
+    """A model that takes batches of ``ROWS`` rows only."""
+
+    places: torch.Tensor
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.a, self.kind = nn.Linear(4, CLASSES), kind
+        self.register_buffer("places", torch.arange(ROWS, dtype=torch.int32))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.kind == "places":
+            x = x[self.places]
+        elif self.kind == "parts":
+            one, other = x.chunk(2)
+            x = torch.cat([one, other])
+        else:
+            x = x.view(ROWS, 1, -1).squeeze(1)
+        out: torch.Tensor = self.a(x)
+        return out
+
+
+@pytest.mark.parametrize("kind", ["places", "parts", "view"])
+def test_a_model_that_takes_one_size_of_batches_is_told_that_single_rows_were_tried(kind: str) -> None:
+    model = filled(Tied(kind))
+    with pytest.raises(ValueError, match=r"Tied raised \w+Error .* a row was passed alone.*any number of rows") as told:
+        per_sample(model, PER_SAMPLE_LOSS, randn(ROWS, 4), labels(ROWS, CLASSES))
+    # The line of the model that it comes from is shown, too.
+    assert any(entry.frame.code.name == "forward" and entry.path == told.traceback[0].path for entry in told.traceback)
+
+
+class Hooked(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.o = nn.Linear(4, 4), Logits()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.a(x)
+        h.register_hook(lambda g: 2 * g)
+        (slope,) = torch.autograd.grad(h.square().sum(), h, create_graph=True)
+        out: torch.Tensor = self.o(h + slope)
+        return out
+
+
+def test_a_forward_pass_may_ask_for_gradients() -> None:
+    model, x, y = filled(Hooked()), randn(ROWS, 4), labels(ROWS, CLASSES)
+    rows = per_sample_gradients(model, PER_SAMPLE_LOSS, x, y)
+    torch.testing.assert_close(
+        per_sample(model, PER_SAMPLE_LOSS, x, y).norms, torch.stack([norm(gradient) for gradient in rows])
+    )
+
+
+class Checkpointed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.o = nn.Linear(4, 4), nn.Linear(4, 4), Logits()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.o(checkpoint(self.b, self.a(x), use_reentrant=True))
+        return out
+
+
+def test_reentrant_checkpoints_are_refused_with_their_replacement() -> None:
+    with pytest.raises(ValueError, match=r"model: Checkpointed raised .* expected .*use_reentrant=False"):
+        per_sample(filled(Checkpointed()), PER_SAMPLE_LOSS, randn(ROWS, 4), labels(ROWS, CLASSES))

@@ -78,6 +78,18 @@ _SUITES = {
 def test_small(outcome):
     outcome.check()
 """,
+    "test_modes.py": """
+import pytest, torch
+
+@pytest.fixture(autouse=True)
+def modes():
+    with torch.inference_mode(), torch.device("meta"):
+        yield
+
+@benchmark_cases(Matrix([MOONS], FLIPS, DEFENSES, thresholds=HOLDS))
+def test_modes(outcome):
+    outcome.check()
+""",
     "test_cost.py": """
 from gradshape_bench.protocols import Utility
 from gradshape.attacks import NoAttack

@@ -21,6 +21,14 @@ def test_records_are_measured(serial: Run) -> None:
     assert all(line["status"] == "ok" and "rad" in line["metrics"] for line in serial.lines)
 
 
+def test_modes_of_a_fixture_change_no_number(project: Project, serial: Run) -> None:
+    run = project.run("test_modes.py", into="modes")
+    assert run.status == 0, run.output
+    assert {case: run.records[case]["metrics"] for case in SMALL} == {
+        case: serial.records[case]["metrics"] for case in SMALL
+    }
+
+
 def test_leaderboard_shows_every_case(serial: Run) -> None:
     page = serial.results.with_name("leaderboard.md").read_text(encoding="utf-8")
     assert all(case in page for case in SMALL)

@@ -1,12 +1,13 @@
 """All kinds of pictures. Importing this module needs no matplotlib; drawing does."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gradshape_bench.records.record import Record
+from gradshape_bench.report.plots.drawable import drawable
 
 if TYPE_CHECKING:
     from gradshape_bench.report.plots.picture import Picture
@@ -62,12 +63,13 @@ def pictures(kind: PictureKind, records: Sequence[Record]) -> Iterator["Picture"
     yield from import_module(f"gradshape_bench.report.plots.{kind.module}").pictures(records)
 
 
-def write(records: Sequence[Record], folder: Path) -> dict[PictureKind, list[Path]]:
+def write(records: Sequence[Record], folder: Path, *, tell: Callable[[str], None]) -> dict[PictureKind, list[Path]]:
     """Draw all pictures, as PNG and SVG. The same records give the same bytes, in any order.
 
     Args:
         records: one record for each case, in any order.
         folder: folder of the files, created if it is missing; files of the same names are replaced, others stay.
+        tell: is told of every record that is left out, because a number of it is too large for an axis.
 
     Returns:
         For each kind the files that were written; none if there are no records for it.
@@ -76,4 +78,5 @@ def write(records: Sequence[Record], folder: Path) -> dict[PictureKind, list[Pat
         MissingMatplotlib: matplotlib is not installed.
         OSError: a file cannot be written.
     """
-    return {kind: [path for picture in pictures(kind, records) for path in picture.save(folder)] for kind in KINDS}
+    shown = drawable(records, tell)
+    return {kind: [path for picture in pictures(kind, shown) for path in picture.save(folder)] for kind in KINDS}

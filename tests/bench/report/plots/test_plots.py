@@ -1,4 +1,5 @@
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,7 @@ import pytest
 from gradshape_bench.__main__ import main
 from gradshape_bench.records.store import ResultsFile
 from gradshape_bench.report import plots
-from tests.bench.sample import make, odd
+from tests.bench.sample import estimate, make, odd
 
 pytest.importorskip("matplotlib", reason="pictures need matplotlib: install the extra plots")
 
@@ -16,7 +17,7 @@ from tests.bench.report.plots import sample as sample
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[plots.PictureKind, list[Path]]]:
     folder = tmp_path_factory.mktemp("figures") / "deep"
-    return folder, plots.write(sample.everything(), folder)
+    return folder, plots.write(sample.everything(), folder, tell=pytest.fail)
 
 
 def test_every_kind_is_drawn_as_png_and_svg(written: tuple[Path, dict[plots.PictureKind, list[Path]]]) -> None:
@@ -41,14 +42,14 @@ def test_same_results_give_the_same_bytes_in_any_order(
     folder, first = written
     # Drawing takes long, and these add nothing but another picture of the same kinds.
     records = [record for record in sample.everything() if not record.protocol.startswith("gradients_one_shot")]
-    again = plots.write(records[::-1], tmp_path)
+    again = plots.write(records[::-1], tmp_path, tell=pytest.fail)
     assert [kind for kind in first if not again[kind]] == []
     for path in tmp_path.iterdir():
         assert path.read_bytes() == (folder / path.name).read_bytes()
 
 
 def test_nothing_is_drawn_of_nothing(tmp_path: Path) -> None:
-    assert not any(plots.write([], tmp_path / "none").values())
+    assert not any(plots.write([], tmp_path / "none", tell=pytest.fail).values())
     assert not (tmp_path / "none").exists()
 
 
@@ -63,7 +64,7 @@ def test_scales_never_share_a_picture() -> None:
 
 
 def test_odd_records_are_drawn_or_left_out(tmp_path: Path) -> None:
-    files = plots.write(odd(), tmp_path)
+    files = plots.write(odd(), tmp_path, tell=pytest.fail)
     names = [path.name for found in files.values() for path in found]
     assert names
     assert all(name.startswith("heat_map-") for name in names)
@@ -72,13 +73,13 @@ def test_odd_records_are_drawn_or_left_out(tmp_path: Path) -> None:
 def test_there_need_be_no_display(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     monkeypatch.setenv("DISPLAY", "nowhere:7")
-    assert any(plots.write(sample.tradeoff(), tmp_path).values())
+    assert any(plots.write(sample.tradeoff(), tmp_path, tell=pytest.fail).values())
 
 
 def test_without_matplotlib_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(plots.MissingMatplotlib, match="install the extra `plots`"):
-        plots.write([make()], tmp_path)
+        plots.write([make()], tmp_path, tell=pytest.fail)
 
 
 @pytest.fixture
@@ -96,6 +97,24 @@ def test_command_says_what_was_drawn_and_what_was_not(results: Path, capsys: pyt
     assert len(err.splitlines()) == len(plots.KINDS) - 1
     assert "not drawn, because no result has it: attacks against defences" in err
     assert "Fig. 12" not in err
+
+
+def test_command_names_what_is_too_large_and_draws_the_rest(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    huge = [replace(sample.tradeoff()[0], case="huge-metric", metrics={"accuracy_clean": estimate(1e308)})]
+    huge += [sample.gradients("huge_detail", curves={"magnitude_ratio": sample.series([1.0, -1e200])})]
+    for record in huge:
+        ResultsFile(results).append(record)
+    assert main(["figures", str(results)]) == 0
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 2
+    assert f"left out of the pictures: huge-metric ({huge[0].scale}), whose accuracy_clean is 1e+308" in err
+    assert f"left out of the pictures: {huge[1].case} (paper), whose series.magnitude_ratio.value is -1e+200" in err
+
+
+def test_numbers_as_large_as_is_allowed_are_drawn(tmp_path: Path) -> None:
+    records = [sample.gradients(curves={"magnitude_ratio": sample.series([1.0, 9e99, -9e99])}), *sample.intensities()]
+    records += [replace(record, metrics={"rad": estimate(9e99)}) for record in sample.intensities()[:2]]
+    assert any(plots.write(records, tmp_path, tell=pytest.fail).values())
 
 
 def test_command_draws_where_it_is_asked_to(results: Path, tmp_path: Path) -> None:
