@@ -55,6 +55,9 @@ def weigh(
         weights = torch.ones_like(left) if empty else link.part.weights(left)
         if seen is not None:
             seen(place, left)
+        if total is None and len(links) > 1:
+            # The next part may be of the same user, who computes its weights in the same memory.
+            weights = weights.clone()
         total = weights if total is None else total * weights
     if seen is not None:
         left = norms if total is None else norms * total
