@@ -139,7 +139,8 @@ class Chain:
 
 def kind(weighting: Sequence[SampleWeights], noises: Sequence[LearnedNoise]) -> tuple[object, ...]:
     """Return a key that is equal for shapers that can share one :class:`Chain`."""
-    return (*(part.kind if isinstance(part, Stackable) else part for part in weighting), *(n.kind for n in noises))
+    # Parts of a user may be equal and weigh differently: one of them stands for itself only.
+    return (*(part.kind if isinstance(part, Stackable) else id(part) for part in weighting), *(n.kind for n in noises))
 
 
 def _running(parts: Sequence[SampleWeights], device: torch.device, dtype: torch.dtype) -> RunningWeights:
