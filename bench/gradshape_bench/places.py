@@ -1,6 +1,7 @@
 """The places that a run writes to, which are checked before anything is computed."""
 
 import os
+import re
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -92,6 +93,8 @@ def _check_results(results: Path) -> None:
             raise ValueError("expected a file, and this is none" if not results.is_dir() else "this is a folder")
         with results.open("ab"):
             pass
+    if re.fullmatch(r"speed.*\.(json|md)", results.name):
+        raise ValueError("files with such a name are the speed suite's: name another file")
     results.parent.mkdir(parents=True, exist_ok=True)
     # Pages are written beside it under another name and moved into place.
     with tempfile.TemporaryFile(dir=results.parent) as file:

@@ -33,6 +33,12 @@ def test_the_results_file_is_no_page(page: str, kind: str, tmp_path: Path) -> No
         check(named)
 
 
+@pytest.mark.parametrize("name", ["speed.json", "speed-h200.json", "speed.md"])
+def test_the_results_file_is_none_of_the_speed_suite(name: str, tmp_path: Path) -> None:
+    with pytest.raises(pytest.UsageError, match="the speed suite's: name another file"):
+        check(tmp_path / name)
+
+
 def test_a_results_file_that_a_run_refuses_stays_as_it_was(tmp_path: Path) -> None:
     file = ResultsFile(tmp_path / "leaderboard.md")
     file.append(make())
