@@ -23,13 +23,19 @@ def own_copy(value: T) -> T:
     Args:
         value: dataclasses, mappings, lists and tuples of tensors and arrays; anything else in it stays the same object.
 
+    Raises:
+        ValueError: a value lies within itself.
+
     >>> buffer = torch.zeros(2)
     >>> taken = own_copy({"weights": buffer})
     >>> _ = buffer.fill_(1)
     >>> taken
     {'weights': tensor([0., 0.])}
     """
-    return cast("T", rebuilt("", value, lambda name, tensor: _on_cpu(tensor)))
+    try:
+        return cast("T", rebuilt("", value, lambda name, tensor: _on_cpu(tensor)))
+    except RecursionError:
+        raise ValueError("Circular reference: a value lies within itself, or too deep within others") from None
 
 
 def rebuilt(name: str, value: object, copied: Callable[[str, Tensor], Tensor]) -> object:
