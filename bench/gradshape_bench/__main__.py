@@ -8,8 +8,9 @@ from pathlib import Path
 
 from gradshape_bench import publish, targets
 from gradshape_bench.case import Scale
+from gradshape_bench.records.pending import Pending
 from gradshape_bench.records.record import Record
-from gradshape_bench.records.store import ResultsFile
+from gradshape_bench.records.store import ResultsFile, described
 from gradshape_bench.report import comparison, leaderboard, ledger, plots, tradeoff
 from gradshape_bench.speed import page as speed_page
 from gradshape_bench.speed import results as speed_results
@@ -89,8 +90,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--dry-run", action="store_true", help="say what would be written, and write nothing")
 
-    command = add(
-        "diff", "list the cases and numbers in which two results files differ (exit status 0 if there are none)", _diff
+    command = add("diff", "list the cases and numbers in which two results files differ", _diff)
+    command.description = (
+        "Compare two results files: which cases only one of them has (missing, new), and for the others status, "
+        "metrics, thresholds, verdicts, seeds, rows and whether a failure is expected. Times, environments, details "
+        "and reasons are not compared. Another fingerprint of a case is said, and is no difference by itself: it "
+        "changes with the code that cases are made of. The exit status is 0 if nothing differs, 1 if something does, "
+        "and 2 if they cannot be compared, because a file is not there or holds no record."
     )
     command.add_argument("before", type=Path, metavar="BEFORE", help="results file to compare with")
     command.add_argument("after", type=Path, metavar="AFTER", help="results file to compare")
@@ -99,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=0.0,
         metavar="T",
-        help="largest difference between two numbers that counts as none (default: %(default)s)",
+        help="largest difference between two measured numbers that counts as none (default: %(default)s)",
     )
 
     command = add("targets", "draw a list of test rows to attack and print the path of its file", _list_targets)
@@ -144,11 +150,26 @@ def _records(path: Path) -> list[Record]:
     return ResultsFile(_existing(path)).records()
 
 
+def _some_records(path: Path) -> list[Record]:
+    """Return the records of a file, and say which of its lines are none.
+
+    Raises:
+        ValueError: it holds no records, so that nothing can be told of it.
+    """
+    contents = ResultsFile(_existing(path)).read()
+    if contents.left_out:
+        print(described(contents.left_out), file=sys.stderr)
+    if not contents.records:
+        raise ValueError(f"{path}: it holds no record: expected a results file of a run")
+    return contents.records
+
+
 def _output(options: argparse.Namespace) -> Path:
     results: Path = options.results
     output: Path = options.output or results.with_name(options.beside or f"{results.stem}.md")
-    if output.resolve() == results.resolve():
-        options.parser.error(f"--output {output}: this is the results file itself: name another")
+    for kept, what in ((results, "the results file itself"), (Pending(results).path, "its list of open cases")):
+        if output.resolve() == kept.resolve() or (output.exists() and kept.exists() and output.samefile(kept)):
+            options.parser.error(f"--output {output}: this is {what}: name another")
     return output
 
 
@@ -184,7 +205,8 @@ def _publish(options: argparse.Namespace) -> int:
 
 
 def _diff(options: argparse.Namespace) -> int:
-    found = comparison.compare(_records(options.before), _records(options.after), tolerance=options.tolerance)
+    before, after = (_some_records(path) for path in (options.before, options.after))
+    found = comparison.compare(before, after, tolerance=options.tolerance)
     for line in found.lines():
         print(line)
     return 0 if found.same else 1

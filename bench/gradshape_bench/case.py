@@ -1,8 +1,9 @@
 """What is benchmarked: a task, an attack on it, a defence, and what has to hold."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from enum import Enum
+from functools import cached_property
 from typing import Any
 
 from gradshape import _digest, _validate
@@ -112,9 +113,11 @@ class ExpectedFailure:
         return f"{self.reason} ({self.source})"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
-    """One benchmark case.
+    """One benchmark case. Two are equal if they have one id and one definition.
+
+    Their parts say nothing of that: parts may be equal that do different things, if a field has ``compare=False``.
 
     Args:
         task: what is learned.
@@ -136,7 +139,17 @@ class Case:
     protocol: Protocol = field(default=FromScratch())
     expected_failure: ExpectedFailure | None = None
 
-    @property
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Case) and self._identity == other._identity
+
+    def __hash__(self) -> int:
+        return hash(self._identity)
+
+    @cached_property
+    def _identity(self) -> tuple[str, str]:
+        return self.id, self.fingerprint
+
+    @cached_property
     def id(self) -> str:
         """A readable and stable name, unique within a scale."""
         parts = [self.task.dataset.replace("/", "_"), self.task.model, self.attack.label, self.defense_label]
@@ -162,7 +175,7 @@ class Case:
         """The defended recipe at the case's scale."""
         return self.defense.shape(self.vanilla)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """sha256 (hex) of the definition."""
         return _digest.name(self)
@@ -183,7 +196,7 @@ def by_id(cases: Iterable[Case]) -> Mapping[tuple[str, str], Case]:
     """Return the cases by scale and id.
 
     Raises:
-        ValueError: two different cases have one id.
+        ValueError: two different cases have one id; the message says in which parts they differ.
     """
     found: dict[tuple[str, str], Case] = {}
     for case in cases:
@@ -191,6 +204,16 @@ def by_id(cases: Iterable[Case]) -> Mapping[tuple[str, str], Case]:
         if other != case:
             raise ValueError(
                 f"two different cases are called {case.id!r}: give one of their tasks a variant, or attack, defence or "
-                "protocol another label"
+                f"protocol another label: {'; '.join(_differences(other, case))}"
             )
     return found
+
+
+def _differences(one: Case, other: Case) -> list[str]:
+    pairs = [(field.name, getattr(one, field.name), getattr(other, field.name)) for field in fields(Case)]
+    return [f"{part}={a!r} and {part}={b!r}" for part, a, b in pairs if not same_part(a, b)]
+
+
+def same_part(one: object, other: object) -> bool:
+    """Say whether two parts of cases are defined alike, whatever they compare by."""
+    return one is other or _digest.name(one) == _digest.name(other)

@@ -8,7 +8,7 @@ import pytest
 
 from gradshape.attacks import Attack
 from gradshape.defenses import Defense
-from gradshape_bench.case import Case, ExpectedFailure, Scale, Task
+from gradshape_bench.case import Case, ExpectedFailure, Scale, Task, same_part
 from gradshape_bench.protocols import FromScratch, Protocol
 from gradshape_bench.verdict import Threshold
 
@@ -89,7 +89,7 @@ class Expect:
 
 
 def _is(item: object, value: object, label: str) -> bool:
-    return item == label if isinstance(item, str) else item == value
+    return item == label if isinstance(item, str) else type(item) is type(value) and same_part(item, value)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 import argparse
 import math
 import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from enum import Enum
@@ -154,52 +153,6 @@ def read(config: pytest.Config) -> Settings:
 
 def _path(given: str | None, default: Path) -> Path:
     return default if given is None else Path(given).expanduser().absolute()
-
-
-def check_places(settings: Settings) -> None:
-    """Check that results and pages can be written and that finished jobs have a folder, before anything is computed.
-
-    The folder of the results file is created. A cache that cannot be written to is no error: nothing is kept then.
-
-    Raises:
-        pytest.UsageError: a place is no good; the message names option, path and problem.
-    """
-    try:
-        _check_results(settings.results)
-    except (OSError, ValueError) as error:
-        raise _refused("--results", settings.results, error) from error
-    try:
-        if settings.use_cache:
-            _check_folder(settings.cache_dir)
-    except (OSError, ValueError) as error:
-        raise _refused("--cache-dir", settings.cache_dir, error) from error
-
-
-def _refused(option: str, path: Path, error: Exception) -> pytest.UsageError:
-    problem = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return pytest.UsageError(plain(f"{option}: {path}: {problem}"))
-
-
-def _check_results(results: Path) -> None:
-    if results.exists():
-        if not results.is_file():
-            raise ValueError("expected a file, and this is none" if not results.is_dir() else "this is a folder")
-        with results.open("ab"):
-            pass
-    results.parent.mkdir(parents=True, exist_ok=True)
-    # Pages are written beside it under another name and moved into place.
-    with tempfile.TemporaryFile(dir=results.parent) as file:
-        file.write(b"\n" * 4096)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _check_folder(folder: Path) -> None:
-    for path in (folder, *folder.parents):
-        if path.exists():
-            if not path.is_dir():
-                raise ValueError("expected a folder" if path == folder else f"{path} is no folder")
-            return
 
 
 def parse_count(text: str) -> int:

@@ -18,6 +18,7 @@ from gradshape_bench.case import Case
 from gradshape_bench.interrupts import count_interrupts
 from gradshape_bench.matrix import MARK, all_cases
 from gradshape_bench.options import Settings
+from gradshape_bench.places import check_places
 from gradshape_bench.plain_text import sendable
 from gradshape_bench.progress import progress_line, say
 from gradshape_bench.records.record import MISSING_DATA, Record, Status
@@ -147,8 +148,14 @@ def _select(config: pytest.Config, cases: Mapping[str, tuple[str, str]]) -> None
         pytest.UsageError: they cannot.
     """
     config.stash[_checked] = True
-    options.check_places(config.stash[SETTINGS])
+    check_places(config.stash[SETTINGS], _others_files(config))
     config.stash[REPORTER].select(cases)
+
+
+def _others_files(config: pytest.Config) -> list[tuple[str, Path]]:
+    """Return the files that pytest itself is to write: their options and paths."""
+    given = {"--junit-xml": config.getoption("xmlpath", None), "--log-file": config.getoption("log_file", None)}
+    return [(option, config.invocation_params.dir / path) for option, path in given.items() if path]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -45,6 +45,11 @@ _PAGES = (
 )
 
 
+def pages_beside(results: Path) -> dict[str, Path]:
+    """Return where the pages beside a results file are, by what they are about."""
+    return {made.about: results.with_name(made.name) for made in _PAGES}
+
+
 class RecordReporter:
     """Stores records as tests report them and writes the reports, in the process that the user started.
 
@@ -212,10 +217,7 @@ class RecordReporter:
                 self._attempt(f"{made.name} is not renewed", partial(self._write_page, made, contents.records))
 
     def _write_page(self, made: _Page, records: Sequence[Record]) -> None:
-        self._notes += page.write(made.render, records, self._beside(made.name))
-
-    def _beside(self, name: str) -> Path:
-        return self._results.path.with_name(name)
+        self._notes += page.write(made.render, records, pages_beside(self._results.path)[made.about])
 
     def _attempt(self, what: str, action: Callable[[], None]) -> None:
         try:
@@ -251,9 +253,8 @@ class RecordReporter:
             # Details of a user's own experiment may be of any kind.
             lines = [tally(records), f"the table cannot be made: {message_of(error)}"]
         lines += [*failures(records), f"results: {self._results.path}"]
-        return lines + [
-            f"{made.about}: {self._beside(made.name)}" for made in _PAGES if any(map(made.concerns, records))
-        ]
+        pages = pages_beside(self._results.path)
+        return lines + [f"{made.about}: {pages[made.about]}" for made in _PAGES if any(map(made.concerns, records))]
 
 
 def _some(names: Iterable[str]) -> str:

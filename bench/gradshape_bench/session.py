@@ -29,6 +29,7 @@ from gradshape_bench.options import EngineKind, Settings
 from gradshape_bench.plain_text import message_of, plain
 from gradshape_bench.progress import ProgressLine
 from gradshape_bench.records.privacy_ledger import recipe_ledger
+from gradshape_bench.records.read_only import read_only
 from gradshape_bench.records.record import MISSING_DATA, Record, Status
 from gradshape_bench.records.running import Running
 from gradshape_bench.records.store import LONGEST_LINE
@@ -181,8 +182,8 @@ class BenchSession:
         line = record.to_json()
         if len(line) >= LONGEST_LINE:
             raise ValueError(f"a record of {len(line):,} characters: expected at most {LONGEST_LINE:,}")
-        Record.from_json(line)
-        return record
+        # As it is stored: nothing in it belongs to the experiment, or to another test of this case.
+        return Record.from_json(line)
 
     def rest(self) -> None:
         """Wait for jobs that run for later cases, and begin no others until a case is asked for."""
@@ -280,10 +281,10 @@ class CaseOutcome:
 
     @property
     def record(self) -> Record:
-        """The record of the case."""
+        """The record of the case, which cannot be changed."""
         __tracebackhide__ = True
         if self._record is None:
-            self._record = self._measure()
+            self._record = read_only(self._measure())
         return self._record
 
     @property

@@ -14,7 +14,7 @@ from gradshape import _seeds
 from gradshape._own_thread import OwnThread
 from gradshape.attacks.poison_set import PoisonSet
 from gradshape.attacks.threat import Goal, ThreatModel
-from gradshape.data import Dataset, GuardedCopies, Split
+from gradshape.data import Dataset, GuardedCopies, Split, own_copy
 from gradshape.training import AnyRecipe, State, TrainedModel
 
 
@@ -231,9 +231,9 @@ class Attack(ABC):
     ) -> PoisonSet:
         """Craft poison for ``dataset``.
 
-        ``craft`` runs in a thread of its own, where nothing is within reach but copies of what the threat model grants,
-        and what it changes of the state of the process (torch's default dtype, random generators and the like) is put
-        back. So it can change no other result.
+        ``craft`` runs in a thread of its own, where nothing is within reach but copies of what the threat model grants.
+        What it returns is copied, and what it changes of the state of the process (torch's default dtype, random
+        generators and the like) is put back. So it can change no other result.
 
         Args:
             dataset: the clean data.
@@ -274,7 +274,7 @@ class Attack(ABC):
             copies=copies,
         )
         craft = partial(self.craft, view, count, generator=_seeds.stream(seed, "craft", self.stream))
-        poison = thread.run(craft, hear=progress).cpu()
+        poison = own_copy(thread.run(craft, hear=progress))
         copies.check(f"attack {self.label}")
         self._check_count(poison, count)
         if len(poison):

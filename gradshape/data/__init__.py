@@ -4,6 +4,7 @@ from gradshape.data.base import Dataset, Split
 from gradshape.data.errors import DataError, DataUnavailable
 from gradshape.data.guarded_copies import GuardedCopies
 from gradshape.data.loading import fetch, info, load, names
+from gradshape.data.own_copy import own_copy
 from gradshape.data.poisoned_rows import PoisonedRows
 from gradshape.data.source import PublishedFile, RawSplit, Source, register
 from gradshape.data.stratified import alternating_order, stratified_order
@@ -23,6 +24,7 @@ __all__ = [
     "info",
     "load",
     "names",
+    "own_copy",
     "register",
     "stratified_order",
 ]

@@ -1,8 +1,6 @@
 """Copies for code that is not the library's, of which it is known afterwards whether they were written to."""
 
-import copy
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
@@ -10,6 +8,7 @@ from torch import Tensor
 
 from gradshape.data._copies import same
 from gradshape.data.base import Dataset, Split
+from gradshape.data.own_copy import rebuilt
 
 
 class GuardedCopies:
@@ -57,20 +56,7 @@ class GuardedCopies:
 
     def copy_of_value(self, name: str, value: Any) -> Any:
         """Return a copy of a value of dataclasses, mappings and sequences, with copies of all tensors in it."""
-        if isinstance(value, Tensor):
-            return self.copy_of(name, value)
-        if isinstance(value, Mapping):
-            return {key: self.copy_of_value(f"{name}[{key!r}]", item) for key, item in value.items()}
-        if type(value) in (list, tuple):
-            return type(value)(self.copy_of_value(f"{name}[{place}]", item) for place, item in enumerate(value))
-        if is_dataclass(value) and hasattr(value, "__dict__") and not isinstance(value, type):
-            twin = copy.copy(value)
-            # What was derived from the tensors, such as a hash, is derived anew from the copies.
-            vars(twin).clear()
-            for field in fields(value):
-                vars(twin)[field.name] = self.copy_of_value(f"{name}.{field.name}", getattr(value, field.name))
-            return twin
-        return value
+        return rebuilt(name, value, self.copy_of)
 
     def _note(self, name: str, tensor: Tensor, own: Tensor) -> Tensor:
         self._made.append((name, tensor.detach(), own))

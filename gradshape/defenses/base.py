@@ -8,7 +8,7 @@ from typing import Any, ClassVar, cast, final
 import torch
 from torch import Tensor
 
-from gradshape.data import Dataset, Split
+from gradshape.data import Dataset, Split, own_copy
 from gradshape.training import AnyRecipe, TrainedModel
 
 
@@ -197,13 +197,13 @@ class Defense(ABC):
 
     @final
     def filter(self, train: Split, *, generator: torch.Generator) -> Tensor | None:
-        """Call :meth:`keep` and check its mask. A plain split is taken as rows of which nothing else is known.
+        """Call :meth:`keep`, then copy and check its mask. A plain split is rows of which nothing else is known.
 
         Raises:
             ValueError: the mask has another shape or dtype, or removes every row or all rows of a class.
         """
         suspect = train if isinstance(train, Suspect) else Suspect.unknown(train, self.assumptions)
-        mask = self.keep(suspect, generator=generator)
+        mask = own_copy(self.keep(suspect, generator=generator))
         if mask is None:
             return None
         if mask.dtype != torch.bool or mask.shape != (len(train),):

@@ -55,6 +55,9 @@ def weigh(
         weights = torch.ones_like(left) if empty else link.part.weights(left)
         if seen is not None:
             seen(place, left)
+        if total is None and len(links) > 1:
+            # The next part may be of the same user, who computes its weights in the same memory.
+            weights = weights.clone()
         total = weights if total is None else total * weights
     if seen is not None:
         left = norms if total is None else norms * total
@@ -136,7 +139,8 @@ class Chain:
 
 def kind(weighting: Sequence[SampleWeights], noises: Sequence[LearnedNoise]) -> tuple[object, ...]:
     """Return a key that is equal for shapers that can share one :class:`Chain`."""
-    return (*(part.kind if isinstance(part, Stackable) else part for part in weighting), *(n.kind for n in noises))
+    # Parts of a user may be equal and weigh differently: one of them stands for itself only.
+    return (*(part.kind if isinstance(part, Stackable) else id(part) for part in weighting), *(n.kind for n in noises))
 
 
 def _running(parts: Sequence[SampleWeights], device: torch.device, dtype: torch.dtype) -> RunningWeights:

@@ -284,12 +284,17 @@ def writes_nothing_to_what_it_is_shown(trial: AttackTrial) -> None:
 
 
 def shares_no_memory_with_what_it_is_shown(trial: AttackTrial) -> None:
-    """Poison is a copy, so that it does not keep all rows in memory that it was made from."""
+    """Poison is a copy, so that it does not keep all rows in memory that it was made from.
+
+    Nor does it lie where earlier poison does: two calls at once, in two threads, would write to each other's.
+    """
+    names = ("x", "y", "source", "replaced")
+    earlier = {f"the {name} that an earlier call returned": getattr(trial.poison, name) for name in names}
     copies = GuardedCopies()
     poison = trial.craft_from(trial.view(copies=copies))
-    for name in ("x", "y", "source", "replaced"):
+    for name in names:
         array = getattr(poison, name)
-        for other, shown in copies.by_name.items():
+        for other, shown in {**copies.by_name, **earlier}.items():
             shared = len(array) and array.untyped_storage().data_ptr() == shown.untyped_storage().data_ptr()
             demand(not shared, f"{name} of the poison on {trial.name} lies in the memory of {other}")
 

@@ -202,9 +202,11 @@ def passes_the_checks_of_the_call(trial: DefenseTrial) -> None:
 
 
 def judges_the_same_from_the_same_seed(trial: DefenseTrial) -> None:
-    """A mask is determined by rows and seed."""
+    """A mask is determined by rows and seed, and no call writes to the mask of another one."""
     if trial.mask is not None:
         again = trial.keep()
+        shared = again is not None and again.untyped_storage().data_ptr() == trial.mask.untyped_storage().data_ptr()
+        demand(not shared, f"the mask on {trial.name} lies in the memory of the mask that an earlier call returned")
         apart = len(trial.mask) if again is None else int((again != trial.mask).sum())
         demand(not apart, f"two masks from the same seed on {trial.name} differ in {apart} rows")
 

@@ -4,17 +4,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 
 from gradshape.training._curves import Curves
-from gradshape.training.family import Stack
+from gradshape.training.family import Learned, Stack
 from gradshape.training.victim import Scoring, TrainingResult, Victim
 
 
 def train_stack(
-    victims: Sequence[Victim], stack: Stack, after_epoch: Callable[[int, int], None]
+    victims: Sequence[Victim],
+    stack: Stack,
+    after_epoch: Callable[[int, int], None],
+    *,
+    taken: Callable[[Learned], Learned],
 ) -> list[TrainingResult]:
     """Train ``victims``, which are in ``stack`` in this order. Those that are done leave it.
 
     All of them have the same number of epochs and the same scoring. ``after_epoch`` is called with the number of epochs
-    done and with the number of victims that go on.
+    done and with the number of victims that go on. ``taken`` makes the library's own of what a victim has learned.
     """
     curves, epochs, scoring = Curves(victims), victims[0].recipe.epochs, victims[0].scoring
     results: dict[int, TrainingResult] = {}
@@ -30,7 +34,7 @@ def train_stack(
             better = curves.score([members[place] for place in scored], stack.score(scored))
             stack.remember([scored[place] for place in better])
         for place in done:
-            learned = stack.learned(place)
+            learned = taken(stack.learned(place))
             found = {field.name: getattr(learned, field.name) for field in fields(learned)}
             results[members[place]] = replace(curves.result(members[place]), **found)
         gone = set(done)

@@ -7,9 +7,9 @@ import torch
 
 from gradshape import _global_state, _validate, models
 from gradshape.clipping import release_workspaces
-from gradshape.data import Dataset, GuardedCopies
+from gradshape.data import Dataset, GuardedCopies, own_copy
 from gradshape.training._epochs import train_stack
-from gradshape.training.family import Family
+from gradshape.training.family import Family, Learned
 from gradshape.training.plan import FAMILIES, ONE_BY_ONE, plan
 from gradshape.training.victim import TrainingResult, Victim, check_victim
 from gradshape.training.workload import DEFAULT_MEMORY, Workload
@@ -66,8 +66,9 @@ def train_victims(
             whatever it takes.
         keep_states: keep parameters in the results.
         stacked: ``False`` trains every victim on its own with autograd (the reference for stacks).
-        families: ways of training of the caller's own, which are asked first. They get copies of the rows. The
-            benchmark harness passes none: the victims of its cases are trained by the built-in families.
+        families: ways of training of the caller's own, which are asked first. They get copies of the rows, and what
+            they return is copied. The benchmark harness passes none: the victims of its cases are trained by the
+            built-in families.
         progress: called after every epoch of every stack.
 
     Raises:
@@ -131,10 +132,12 @@ def train_stacks(
         work = _on_copies(work, copies)
     for family, members in plan(work, [*families, *(FAMILIES if stacked else ONE_BY_ONE)]):
         together = [work.victims[index] for index in members]
+        foreign = family in families
+        taken: Callable[[Learned], Learned] = own_copy if foreign else lambda learned: learned
         # Networks, estimators, parts of shapers and families may be a user's code.
         with _global_state.restored():
-            results = train_stack(together, family.stack(work, members), report.of(together))
-        if family in families:
+            results = train_stack(together, family.stack(work, members), report.of(together), taken=taken)
+        if foreign:
             copies.check(f"the family {type(family).__name__}")
         release_workspaces()
         yield members, results

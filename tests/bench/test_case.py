@@ -1,5 +1,5 @@
 import re
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -7,7 +7,7 @@ from gradshape.attacks import LabelFlip
 from gradshape.defenses import GradientShaping, NoDefense
 from gradshape.shaping import Clip, Noise
 from gradshape.training import SGD, Adam, Recipe
-from gradshape_bench.case import Case, ExpectedFailure, Rows, Scale, Smoke, Task
+from gradshape_bench.case import Case, ExpectedFailure, Rows, Scale, Smoke, Task, by_id
 from gradshape_bench.protocols import Accuracy, FromScratch
 from gradshape_bench.verdict import Threshold
 
@@ -115,3 +115,30 @@ def test_unknown_scale_lists_near_ones() -> None:
 
 def test_expected_failure_shows_reason_and_source() -> None:
     assert str(ExpectedFailure("noise drowns the signal", "Fig. 4")) == "noise drowns the signal (Fig. 4)"
+
+
+@dataclass(frozen=True)
+class Hidden(LabelFlip):
+    """Has a field that it does not compare by."""
+
+    strength: float = field(default=0.0, compare=False)
+    name: str = field(default="", compare=False)
+
+    @property
+    def label(self) -> str:
+        return self.name or f"hidden_{self.strength:g}"
+
+
+def test_cases_whose_parts_compare_equal_are_two() -> None:
+    faint, strong = (replace(CASE, attack=Hidden(0.4, strength=strength)) for strength in (0.0, 1.0))
+    assert faint.attack == strong.attack
+    assert faint != strong
+    assert len({faint, strong, replace(faint)}) == 2
+    assert set(by_id([faint, strong])) == {("smoke", faint.id), ("smoke", strong.id)}
+
+
+def test_two_definitions_of_one_id_are_refused_and_both_named() -> None:
+    faint, strong = (replace(CASE, attack=Hidden(0.4, strength=strength, name="one")) for strength in (0.0, 1.0))
+    both = r"attack=Hidden\(.*strength=0\.0, name='one'\) and attack=Hidden\(.*strength=1\.0, name='one'\)$"
+    with pytest.raises(ValueError, match=f"two different cases are called {faint.id!r}: .*: {both}"):
+        by_id([faint, strong])

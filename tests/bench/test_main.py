@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from gradshape_bench.__main__ import main
+from gradshape_bench.records.pending import Pending
 from gradshape_bench.records.store import ResultsFile
 from gradshape_bench.report import tradeoff
 from gradshape_bench.report.leaderboard import render
@@ -70,13 +71,22 @@ def test_folder_instead_of_a_file_is_one_line(tmp_path: Path, capsys: pytest.Cap
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_results_are_never_overwritten_by_the_page(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    before = results.read_bytes()
+@pytest.mark.parametrize("kind", ["itself", "hard link", "open cases"])
+def test_results_are_never_overwritten_by_the_page(
+    kind: str, results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pending = Pending(results)
+    pending.add([("smoke", "open")])
+    output = {"itself": results, "hard link": results.with_name("link"), "open cases": pending.path}[kind]
+    if kind == "hard link":
+        output.hardlink_to(results)
+    before = output.read_bytes()
     with pytest.raises(SystemExit) as caught:
-        main(["leaderboard", str(results), "--output", str(results)])
+        main(["leaderboard", str(results), "--output", str(output)])
     assert caught.value.code == 2
-    assert results.read_bytes() == before
-    assert "is the results file itself" in capsys.readouterr().err
+    assert output.read_bytes() == before
+    said = "its list of open cases" if kind == "open cases" else "the results file itself"
+    assert f"this is {said}: name another" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [[], ["leaderbord"], ["leaderboard", "--outptu", "x"]])

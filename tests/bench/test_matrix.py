@@ -1,7 +1,7 @@
 import importlib.util
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -178,6 +178,25 @@ def test_first_expectation_counts() -> None:
     matrix = replace(MATRIX, expected_failures=[Expect(KNOWN, tasks=["digits-lr"]), Expect(other)])
     reasons = {case.task.dataset: case.expected_failure for case in matrix.cases(Scale.SMOKE, (0,))}
     assert reasons == {"digits": KNOWN, "two_moons": other}
+
+
+@dataclass(frozen=True)
+class Hidden(LabelFlip):
+    """Has a field that it does not compare by."""
+
+    strength: float = field(default=0.0, compare=False)
+
+    @property
+    def label(self) -> str:
+        return f"hidden_{self.strength:g}"
+
+
+def test_attacks_that_compare_equal_have_a_case_each_and_are_expected_to_fail_on_their_own() -> None:
+    faint, strong = (Hidden(0.1, strength=strength) for strength in (0.0, 1.0))
+    matrix = replace(MATRIX, attacks=[faint, strong], expected_failures=[Expect(KNOWN, attacks=[faint])])
+    cases = all_cases([matrix, matrix], Scale.SMOKE, (0,))
+    assert len(cases) == len({case.id for case in cases}) == 2 * len(TASKS) * len(DEFENSES)
+    assert {case.attack.label for case in cases if case.expected_failure} == {"hidden_0"}
 
 
 def test_case_that_two_matrices_declare_alike_stands_once() -> None:

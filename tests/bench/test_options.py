@@ -10,6 +10,7 @@ import torch
 from gradshape_bench import options
 from gradshape_bench.case import Scale
 from gradshape_bench.options import Settings, parse_count, parse_device, parse_seconds, parse_size
+from gradshape_bench.places import check_places
 
 
 @pytest.fixture(autouse=True)
@@ -138,7 +139,7 @@ def test_bad_value_names_option_and_value_and_expectation(
 
 def check(folder: Path, results: str = "new/results.jsonl", cache: str = "new/cache", *more: str) -> None:
     arguments = [f"--results={folder / results}", f"--cache-dir={folder / cache}", *more]
-    options.check_places(read(*arguments))
+    check_places(read(*arguments))
 
 
 def test_places_that_can_be_written_are_fine_and_stay_empty(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import pytest
 import torch
@@ -18,6 +19,23 @@ CPU = torch.device("cpu")
 
 def stack_of(shapers: Sequence[Shaper], *, rows: int | None = None) -> ShaperStack:
     return ShaperStack(shapers, device=CPU, dtype=torch.float64, rows_per_step=rows)
+
+
+@dataclass(frozen=True)
+class Constant:
+    """Weighs all rows alike, by a field that it does not compare by."""
+
+    weight: float = field(compare=False)
+    label: str = "constant"
+
+    def weights(self, norms: Tensor) -> Tensor:
+        return torch.full_like(norms, self.weight)
+
+
+def test_parts_that_compare_equal_weigh_as_each_does() -> None:
+    shapers = [Shaper((Constant(weight),)) for weight in (0.25, 0.5)]
+    weights = stack_of(shapers).weights(torch.ones(1, 2, 3, dtype=torch.float64))
+    assert weights.unique(dim=1).tolist() == [[0.25], [0.5]]
 
 
 def steps(count: int, layers: int, victims: int, rows: int, *, seed: int = 0) -> Tensor:

@@ -147,6 +147,17 @@ class Lends(Copies):
         return PoisonSet(x, y, source=torch.full((count,), -1), replaced=NONE)
 
 
+class Reuses(Copies):
+    """Crafts all poison in the same memory."""
+
+    def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
+        made = super().craft(victim, count, generator=generator)
+        return replace(made, x=_memory.setdefault((count, *victim.input_shape), torch.empty_like(made.x)).copy_(made.x))
+
+
+_memory: dict[tuple[int, ...], torch.Tensor] = {}
+
+
 class Spies(Copies):
     """Looks for the data among all that there is."""
 
@@ -229,6 +240,7 @@ BROKEN: list[tuple[Attack, str, str]] = [
     (Moves("precision"), "leaves-the-state-of-the-process-alone", "torch's float32 precision is ('medium'"),
     (Moves("errors"), "leaves-the-state-of-the-process-alone", "NumPy's handling of errors is"),
     (Lends(), "shares-no-memory-with-what-it-is-shown", "memory of train.x"),
+    (Reuses(), "shares-no-memory-with-what-it-is-shown", "memory of the x that an earlier call returned"),
     (Spies(), "knows-what-its-threat-model-grants", "other train rows"),
     (Asks(), "knows-what-its-threat-model-grants", "grants no knowledge of the training data"),
     (Altered("nan"), "gives-poison-to-train-on", "diverged"),

@@ -55,6 +55,13 @@ def _all(train: Suspect) -> Tensor:
     return torch.ones(len(train), dtype=torch.bool)
 
 
+def _reused(mask: Tensor) -> Tensor:
+    return _memory.setdefault(len(mask), torch.empty_like(mask)).copy_(mask)
+
+
+_memory: dict[int, Tensor] = {}
+
+
 def _moved(mask: Tensor) -> Tensor:
     torch.set_default_dtype(torch.float64)
     return mask
@@ -66,6 +73,7 @@ MASKS: dict[str, Callable[[Suspect, torch.Generator], Tensor | None]] = {
     "no-class-0": lambda train, _: train.y != 0,
     "nothing": lambda train, _: ~_all(train),
     "unseeded": lambda train, _: torch.arange(len(train)) != next(_calls) % 9,
+    "reused": lambda train, generator: _reused(_nearest(train, generator)),
     "first": lambda train, _: torch.arange(len(train)) < len(train) - 4,
     "writes": lambda train, _: train.x.zero_()[:, 0] == 0,
     "global": lambda train, _: torch.rand(len(train)) < 2,
@@ -137,6 +145,7 @@ BROKEN: list[tuple[Defense, str, str]] = [
     (Keeps("nothing"), "keeps-a-row-of-every-class", "all 44 rows"),
     (Keeps("nothing"), "passes-the-checks-of-the-call", "removes all"),
     (Keeps("unseeded"), "judges-the-same-from-the-same-seed", "2 rows"),
+    (Keeps("reused"), "judges-the-same-from-the-same-seed", "memory of the mask that an earlier call returned"),
     (Keeps("first"), "judges-rows-wherever-they-stand", "the order of the rows"),
     (Keeps("writes"), "writes-nothing-to-what-it-is-shown", "train.x was changed"),
     (Keeps("global"), "leaves-the-randomness-of-the-process-alone", "torch's generator"),

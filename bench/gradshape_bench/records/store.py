@@ -215,6 +215,12 @@ def _write(file: int, text: bytes) -> None:
         text = text[os.write(file, text) :]
 
 
+def lock_file(path: Path) -> Path:
+    """Return the path of the lock of a results file, whichever of its names it is called by."""
+    file = Path(os.path.realpath(path))
+    return file.with_name(file.name + ".lock")
+
+
 @contextmanager
 def locked(path: Path, *, patience: float = PATIENCE) -> Iterator[bool]:
     """Hold the lock of a results file, which is that of the files beside it, too.
@@ -230,8 +236,7 @@ def locked(path: Path, *, patience: float = PATIENCE) -> Iterator[bool]:
         OSError: the lock cannot be taken, or not in time.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = Path(os.path.realpath(path))
-    lock = FileLock(file.with_name(file.name + ".lock"))
+    lock = FileLock(lock_file(path))
     try:
         lock.acquire(timeout=patience)
     except (NotImplementedError, Warning):

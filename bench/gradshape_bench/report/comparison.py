@@ -1,11 +1,13 @@
-"""Comparing two results files: which cases only one of them has, and by how much their numbers differ."""
+"""Comparing two results files: which cases only one of them has, and in what the others differ."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 
 from gradshape.metrics import Estimate
 from gradshape_bench.records.record import Record
+from gradshape_bench.verdict import Judgement
 
 _PARTS: Mapping[str, Callable[[Estimate], float | None]] = {
     "value": lambda estimate: estimate.value,
@@ -50,10 +52,12 @@ class Comparison:
     Attributes:
         missing: cases that only the first set has.
         new: cases that only the second set has.
-        changed: one line for each status and verdict that changed.
+        changed: one line for each status, threshold, verdict, list of seeds and data set that changed.
         differences: numbers that differ by more than is allowed, the largest difference first.
         compared: how many numbers were compared.
         cases: how many cases both sets have.
+        redefined: how many of these have another fingerprint. That is no difference by itself: fingerprints change
+            with the code that cases are made of, too, and what a case measures is compared.
     """
 
     missing: Sequence[str]
@@ -63,11 +67,12 @@ class Comparison:
     differences: Sequence[NumberDifference]
     compared: int
     cases: int
+    redefined: int = 0
 
     @property
     def same(self) -> bool:
-        """Whether no case is missing and nothing differs in the cases that both sets have."""
-        return not (self.missing or self.changed or self.differences)
+        """Whether both sets have the same cases, and nothing differs in them."""
+        return not (self.missing or self.new or self.changed or self.differences)
 
     def lines(self) -> Iterator[str]:
         """Yield a summary: for each metric how many numbers differ, and the case where they differ most."""
@@ -80,8 +85,10 @@ class Comparison:
         for metric, found in sorted(by_metric.items()):
             worst = max(found, key=lambda difference: difference.size)
             yield f"{metric}: {len(found)} differ, most in {worst}"
-        if self.same:
-            yield "no number differs"
+        if self.redefined:
+            yield f"{self.redefined} with another fingerprint, which is no difference by itself"
+        if self.cases and not self.differences:
+            yield "nothing differs" if self.same else "no number differs"
 
 
 def compare(before: Sequence[Record], after: Sequence[Record], *, tolerance: float = 0.0) -> Comparison:
@@ -89,7 +96,8 @@ def compare(before: Sequence[Record], after: Sequence[Record], *, tolerance: flo
 
     Args:
         before, after: the records of the two runs.
-        tolerance: largest difference between two numbers that counts as none, at least 0.
+        tolerance: largest difference between two measured numbers that counts as none, at least 0. Numbers of
+            observations have to be equal.
 
     Raises:
         ValueError: ``tolerance`` is negative or not finite.
@@ -102,7 +110,8 @@ def compare(before: Sequence[Record], after: Sequence[Record], *, tolerance: flo
     for name in both:
         for difference in _numbers(name, old[name].metrics, new[name].metrics):
             compared += 1
-            if difference.before != difference.after and not _both_nan(difference) and difference.size > tolerance:
+            allowed = 0.0 if difference.part == "n" else tolerance
+            if difference.before != difference.after and not _both_nan(difference) and difference.size > allowed:
                 differences.append(difference)
     return Comparison(
         missing=[name for name in old if name not in new],
@@ -111,6 +120,7 @@ def compare(before: Sequence[Record], after: Sequence[Record], *, tolerance: flo
         differences=sorted(differences, key=lambda difference: -difference.size),
         compared=compared,
         cases=len(both),
+        redefined=sum(old[name].fingerprint != new[name].fingerprint for name in both),
     )
 
 
@@ -138,11 +148,32 @@ def _both_nan(difference: NumberDifference) -> bool:
 def _changes(name: str, old: Record, new: Record) -> Iterator[str]:
     if old.status is not new.status:
         yield f"{name}: status {old.status.value} -> {new.status.value}"
-    verdicts = {str(judgement.threshold): judgement for judgement in old.judgements}
-    for judgement in new.judgements:
-        before = verdicts.get(str(judgement.threshold))
-        if before is not None and before.verdict is not judgement.verdict:
-            yield f"{name}: {judgement.threshold} {before.verdict.value} -> {judgement.verdict.value}"
+    if old.seeds != new.seeds:
+        yield f"{name}: seeds {list(old.seeds)} -> {list(new.seeds)}"
+    # A case whose rows were never loaded has none.
+    rows = old.dataset_fingerprint, new.dataset_fingerprint
+    if None not in rows and rows[0] != rows[1]:
+        yield f"{name}: other rows, dataset_fingerprint {rows[0]} -> {rows[1]}"
+    if (old.expected_failure is None) != (new.expected_failure is None):
+        yield f"{name}: expected failure {old.expected_failure!r} -> {new.expected_failure!r}"
+    if old.status is new.status:
+        yield from (f"{name}: {line}" for line in _judged(old.judgements, new.judgements))
+
+
+def _judged(old: Sequence[Judgement], new: Sequence[Judgement]) -> Iterator[str]:
+    """Yield a line for each threshold that only one side has, and for each that is judged differently."""
+    before, after = (Counter(judgement.threshold for judgement in side) for side in (old, new))
+    yield from (f"{threshold!r} is gone" for threshold in (before - after).elements())
+    yield from (f"{threshold!r} is new" for threshold in (after - before).elements())
+    judged = {judgement.threshold: judgement for judgement in old}
+    for judgement in new:
+        known = judged.get(judgement.threshold)
+        if known is None:
+            continue
+        if known.verdict is not judgement.verdict:
+            yield f"{judgement.threshold} {known.verdict.value} -> {judgement.verdict.value}"
+        if known.met is not judgement.met:
+            yield f"{judgement.threshold} met {known.met} -> {judgement.met}"
 
 
 def _number(value: float | None) -> str:

@@ -1,5 +1,6 @@
 """Where results and finished jobs go, however the options are spelled."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -48,3 +49,11 @@ def test_the_checkout_knows_its_options_before_places_to_collect_from(project: P
     quiet = ["--collect-only", "-q", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
     status, output = project.pytest(*existing, *quiet, folder=ROOT / "tests" / "shaping")
     assert status == 0, output
+
+
+@pytest.mark.parametrize("option", ["--junit-xml=results/r.jsonl", "--log-file=results/privacy.md"])
+def test_a_run_of_pytest_says_so_before_it_computes_anything(project: Project, option: str) -> None:
+    status, output = project.pytest("--results=results/r.jsonl", option, "-k", f"test_small and {SMALL[0]}")
+    assert status == pytest.ExitCode.USAGE_ERROR
+    assert re.search(r"ERROR: --results: .*would both be", output)
+    assert not re.search(r"\d passed", output)
