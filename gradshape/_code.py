@@ -67,7 +67,7 @@ def names(code: CodeType) -> tuple[str, ...]:
     ('getattr', 'y')
     """
     inner = (name for constant in code.co_consts if isinstance(constant, CodeType) for name in names(constant))
-    by_text = texts(code) if _BY_TEXT.intersection(code.co_names) else ()
+    by_text = ".".join(texts(code)).split(".") if _BY_TEXT.intersection(code.co_names) else ()
     return tuple(sorted({*code.co_names, *inner, *by_text} - _WHERE))
 
 
@@ -116,7 +116,8 @@ def global_names(code: CodeType) -> tuple[str, ...]:
     >>> global_names((lambda x: max(x, LIMIT.y)).__code__)
     ('LIMIT', 'max')
     """
-    return tuple(sorted(set(_looked_up(code)) - _WHERE))
+    found = set(_looked_up(code))
+    return tuple(sorted(found.union(texts(code) if "globals" in found else ()) - _WHERE))
 
 
 def _looked_up(code: CodeType) -> Iterator[str]:

@@ -213,7 +213,7 @@ class Naming:
             "array": [str(value.dtype), list(value.shape), hashlib.sha256(content).hexdigest()],
         }
         if isinstance(value, np.ma.MaskedArray):
-            mask = np.ma.getmaskarray(value)
+            mask = np.ma.getmask(value)
             named["masked"] = [self.plain(part) for part in (mask, np.asarray(value.fill_value), value.hardmask)]
         if kind is not np.ndarray:
             named["type"] = self.type(kind)

@@ -234,6 +234,7 @@ def test_what_a_property_remembers_is_in_no_name() -> None:
 def test_how_a_masked_array_was_looked_at_is_not_in_its_name() -> None:
     one, other = (np.ma.array([1, 2], mask=[False, True]) for _ in "ab")
     assert one.fill_value == 999999
+    assert repr(one)
     assert _digest.name(one) == _digest.name(other)
 
 

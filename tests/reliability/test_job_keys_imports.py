@@ -71,6 +71,7 @@ COMPUTED = {
     "exec": ("", "exec('import pk.deep.h')"),
     "builtins": ("import builtins", "builtins.eval('__import__(\"pk.deep.h\")')"),
     "eval by another name": ("from builtins import eval as e", "e('__import__(\"pk.deep.h\")')"),
+    "text for a module": ("import pkgutil", "pkgutil.resolve_name('pk.deep.h:f')"),
     "file": ("import runpy", "runpy.run_path('h.py')"),
     "loader": ("import importlib.util as u", "u.spec_from_file_location('h', 'h.py').loader"),
     "imported already": ("import sys", "sys.modules[self.label]"),
@@ -102,7 +103,10 @@ READ = {
     "inside call": ("import importlib", "importlib.import_module('.h', __package__).K"),
     "inside call by alias": ("from importlib import import_module as im", "im('pk.deep.h').K"),
     "imported already": ("import sys", "sys.modules['pk.deep.h'].K"),
+    "by a text with dots": ("import operator, pk.deep.h", "operator.attrgetter('deep.h.K')(pk)"),
+    "by the text of a global": ("import pk.deep.h", "globals()['pk'].deep.h.K"),
     "by a text": ("import pk.deep.h", "getattr(pk.deep.h, 'K')"),
+    "of a module in an attribute": ("import pk.deep.h", "self.mod.K\n    mod = pk.deep.h"),
     "of a held module": ("import pk.deep.h\nHELD = {'a': [pk.deep.h]}", "HELD['a'][0].K"),
 }
 

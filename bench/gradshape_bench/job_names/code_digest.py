@@ -145,7 +145,9 @@ def _note(value: Any, dataset: Dataset | None, found: dict[CodeName, None]) -> N
     elif isinstance(value, MethodType):
         _note((value.__func__, value.__self__), dataset, found)
     elif isinstance(value, ModuleType):
-        found[_once((id(value),), value, lambda: code_name(value.__name__, value))] = None
+        # Any function may read any of it.
+        held = {name: held for name, held in vars(value).items() if type(held) in _PLAIN and not name.startswith("__")}
+        found[_once((id(value),), value, lambda: code_name(value.__name__, value, held))] = None
 
 
 def _note_beside(value: Any, dataset: Dataset | None, found: dict[CodeName, None]) -> None:

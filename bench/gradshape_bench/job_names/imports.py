@@ -16,7 +16,10 @@ _PARAMETERS = {
     "__import__": ("name", "globals", "locals", "fromlist", "level"),
 }
 _BUILTINS = {"eval", "exec"}
-_RUN_FILES = {"run_path", "run_module", "exec_module", "load_module", "spec_from_file_location", "SourceFileLoader"}
+_RUN_FILES = {
+    *("run_path", "run_module", "exec_module", "load_module", "resolve_name"),
+    *("spec_from_file_location", "SourceFileLoader"),
+}
 _Place = ast.expr | ast.stmt
 # They stand for a module's own names, which its text does not tell.
 _NAME, _PACKAGE = "\0name\0", "\0package\0"
