@@ -84,6 +84,7 @@ HARMLESS = {
     "own module": ("import sys", "sys.modules[__name__]"),
     "function that nobody calls": ("def other(name):\n    return __import__(name)", "pass"),
     "method of a class that nobody uses": ("class Other:\n    def run(self, text):\n        exec(text)", "pass"),
+    "array": ("import numpy\nTABLE = numpy.zeros(3)", "TABLE"),
     "ordinary packages": (
         "import numpy, scipy.stats, sklearn.svm, torch, opacus",
         "numpy, torch.nn.functional",

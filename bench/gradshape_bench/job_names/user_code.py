@@ -189,8 +189,8 @@ class _Walk(_digest.Naming):
         """Return the modules of the user's that a function imports when it is called, and the packages above them."""
         package = str(fn.__globals__.get("__package__") or "")
         found = set(_code.imported(fn.__code__, package))
-        held = (fn.__globals__.get(name) for name in _code.global_names(fn.__code__))
-        if _IMPORTERS.intersection(_code.names(fn.__code__)) or any(value in _IMPORTING for value in held):
+        held = {id(fn.__globals__.get(name)) for name in _code.global_names(fn.__code__)}
+        if _IMPORTERS.intersection(_code.names(fn.__code__)) or held.intersection(map(id, _IMPORTING)):
             found.update(name for text in _code.texts(fn.__code__) if (name := _module_called(text, package)))
         above = {name[: dot.start()] for name in found for dot in re.finditer(r"\.", name)}
         users = sorted(name for name in found | above if self.is_of_user(name))
