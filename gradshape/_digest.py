@@ -8,9 +8,16 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from enum import Enum
-from functools import partial
+from functools import cache, cached_property, partial
 from pathlib import Path
-from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodType, ModuleType
+from types import (
+    BuiltinFunctionType,
+    FunctionType,
+    MappingProxyType,
+    MemberDescriptorType,
+    MethodType,
+    ModuleType,
+)
 from typing import Any
 
 import numpy as np
@@ -65,6 +72,8 @@ class Naming:
         self._met: dict[int, tuple[int, object]] = {}
         # What leads to the value that is being named, in words.
         self._path: list[str] = []
+        # The instances of dataclasses that are being named, which may hold each other.
+        self._within: list[object] = []
 
     def plain(self, value: object) -> object:
         """Turn ``value`` into JSON types.
@@ -77,10 +86,10 @@ class Naming:
             return value
         if isinstance(value, float) and kind is float:
             return {"float": value.hex()}
-        if isinstance(value, tuple) and kind in (tuple, torch.Size):
+        if isinstance(value, tuple) and kind is tuple:
             return [self.plain(item) for item in value]
         if isinstance(value, Tensor):
-            return {"tensor": of(value)}
+            return self._tensor(value)
         if isinstance(value, Enum):
             return self.member(value)
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -98,11 +107,32 @@ class Naming:
         return {"enum": [class_name(type(value)), value.name or repr(value.value)]}
 
     def instance(self, value: Any) -> object:
-        """Name an instance of a dataclass."""
+        """Name an instance of a dataclass by its fields, and by those of its other attributes that have names.
+
+        A field has to have a name. Other attributes need not: a component may keep a lock in one.
+        """
+        if any(value is outer for outer in self._within):
+            return {"within": next(depth for depth, outer in enumerate(self._within) if outer is value)}
         kind = type(value)
         names = [field.name for field in dataclasses.fields(value)]
-        held = {name: self.held(f"{kind.__qualname__}.{name}", getattr(value, name)) for name in names}
-        return {"type": class_name(kind), "fields": held}
+        self._within.append(value)
+        try:
+            held = {name: self.held(f"{kind.__qualname__}.{name}", getattr(value, name)) for name in names}
+            beside = {
+                name: self._if_named(f"{kind.__qualname__}.{name}", other)
+                for name, other in beside_fields(value).items()
+            }
+        finally:
+            self._within.pop()
+        return {"type": class_name(kind), "fields": held, **({"beside": beside} if beside else {})}
+
+    def _if_named(self, where: str, value: object) -> object:
+        depth = len(self._path)
+        try:
+            return self.held(where, value)
+        except Exception:
+            del self._path[depth:]
+            return {"nameless": class_name(type(value))}
 
     def type(self, value: type) -> object:
         """Name a class."""
@@ -171,10 +201,37 @@ class Naming:
             return {"complex": [value.real.hex(), value.imag.hex()]}
         if isinstance(value, bytes) and kind is bytes:
             return {"bytes": value.hex()}
-        if isinstance(value, np.generic | np.ndarray) and not value.dtype.hasobject:
-            shape = list(value.shape) if isinstance(value, np.ndarray) else "scalar"
-            return {"array": [str(value.dtype), shape, hashlib.sha256(value.tobytes()).hexdigest()]}
+        if isinstance(value, np.generic) and kind is value.dtype.type and not value.dtype.hasobject:
+            return {"array": [str(value.dtype), "scalar", hashlib.sha256(value.tobytes()).hexdigest()]}
+        if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+            return self._array(value)
         return None
+
+    def _array(self, value: np.ndarray[Any, Any]) -> object:
+        kind, content = type(value), np.ndarray.tobytes(value.view(np.ndarray))
+        named: dict[str, object] = {
+            "array": [str(value.dtype), list(value.shape), hashlib.sha256(content).hexdigest()],
+        }
+        if isinstance(value, np.ma.MaskedArray):
+            mask = np.ma.getmask(value)
+            named["masked"] = [self.plain(part) for part in (mask, np.asarray(value.fill_value), value.hardmask)]
+        if kind is not np.ndarray:
+            named["type"] = self.type(kind)
+        # What those of NumPy hold beside follows from the rest.
+        if kind.__module__.partition(".")[0] != "numpy":
+            named["beside"] = self.plain(dict(vars(value)))
+        return named
+
+    def _tensor(self, value: Tensor) -> object:
+        kind, beside = type(value), dict(vars(value))
+        named: dict[str, object] = {"tensor": of(value)}
+        if value.requires_grad:
+            named["requires_grad"] = True
+        if kind is not Tensor:
+            named["type"] = self.type(kind)
+        if beside:
+            named["beside"] = self.plain(beside)
+        return named
 
     def _collection(self, value: object) -> object:
         kind = type(value)
@@ -183,7 +240,10 @@ class Naming:
         if isinstance(value, set | frozenset) and kind in (set, frozenset):
             return {kind.__name__: [self.plain(item) for item in _ordered(value)]}
         if isinstance(value, Mapping) and kind in (dict, OrderedDict, MappingProxyType):
-            return {kind.__name__: [[self.plain(key), self.plain(value[key])] for key in _ordered(value)]}
+            # Whoever goes through it sees its order.
+            return {kind.__name__: [[self.plain(key), self.plain(held)] for key, held in value.items()]}
+        if isinstance(value, torch.Size):
+            return {"size": [int(item) for item in value]}
         if isinstance(value, tuple) and hasattr(kind, "_fields"):
             return {"tuple": [class_name(kind), *map(self.plain, value)]}
         return None
@@ -199,6 +259,31 @@ class Naming:
             named = f"{value.__module__}.{value.__qualname__}"
             return {"builtin": named} if whole else {"builtin": [named, self.plain(owner)]}
         return None
+
+
+def beside_fields(value: Any) -> dict[str, object]:
+    """Return the attributes of an instance of a dataclass that are not its fields, by name, sorted.
+
+    What a property remembers is left out: it follows from the rest, and is there as soon as somebody has asked for it.
+    """
+    kind: Any = type(value)
+    known, slots = _known(kind)
+    found = {name: held for name, held in getattr(value, "__dict__", {}).items() if name not in known}
+    for name, slot in slots:
+        # A slot is empty until its attribute is set.
+        with suppress(AttributeError):
+            found[name] = slot.__get__(value)
+    return dict(sorted(found.items()))
+
+
+@cache
+def _known(kind: Any) -> tuple[frozenset[str], tuple[tuple[str, MemberDescriptorType], ...]]:
+    """Return the names of a dataclass's fields and of what its properties remember, and its slots for other names."""
+    members = {name: member for base in reversed(kind.__mro__) for name, member in vars(base).items()}
+    remembered = {name for name, member in members.items() if isinstance(member, cached_property)}
+    known = remembered.union(field.name for field in dataclasses.fields(kind))
+    slots = ((name, member) for name, member in members.items() if isinstance(member, MemberDescriptorType))
+    return frozenset(known), tuple((name, slot) for name, slot in slots if name not in known)
 
 
 def _is_importable(fn: FunctionType) -> bool:

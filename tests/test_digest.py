@@ -4,15 +4,16 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass, make_dataclass
+from dataclasses import KW_ONLY, InitVar, dataclass, make_dataclass
 from enum import Enum, IntEnum
-from functools import partial
+from functools import cached_property, partial
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import gradshape
 from gradshape import _digest
@@ -50,6 +51,48 @@ class Other:
     y: object = None
 
 
+class Slots:
+    __slots__ = ("s",)
+
+
+@dataclass(frozen=True, slots=True)
+class Slotted(Slots):
+    x: float
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """Keeps a setting that is no field."""
+
+    x: float
+    _: KW_ONLY
+    scale: InitVar[float]
+
+    def __post_init__(self, scale: float) -> None:
+        beside(self, _scales=[scale])
+
+
+def beside(instance: Any, **attributes: object) -> Any:
+    for name, value in attributes.items():
+        object.__setattr__(instance, name, value)
+    return instance
+
+
+class Tagged(np.ndarray[Any, Any]):
+    """An array with an attribute."""
+
+    def __new__(cls, rows: list[list[int]], tag: int = 0) -> "Tagged":
+        made = np.array(rows).view(cls)
+        made.tag = tag
+        return made
+
+    tag: int
+
+
+def tagged(tag: int) -> torch.Tensor:
+    return beside(torch.zeros(2), tag=tag)  # type: ignore[no-any-return]
+
+
 # A field called as the class was in names once.
 Typed = make_dataclass("Typed", ["type", "x"], frozen=True)
 Kinds = make_dataclass("Kinds", ["type", "x"], frozen=True)
@@ -82,10 +125,36 @@ DISTINCT: list[object] = [
     *((), (1,), (1, 2), (2, 1), ((1,), 2), (1, (2,)), [], [1], [1, 2], [(1, 2)], Pair(1, 2)),
     *({}, {"a": 1}, {"a": 2}, {"b": 1}, {1: 1}, {"1": 1}, {True: 1}, {1.0: 1}, {None: 1}, {"None": 1}),
     *({"float": "0x1.0000000000000p+0"}, {"tensor": _digest.of(torch.zeros(2))}, {"x": 1.0, "y": None}),
+    *({"a": 1, "b": 2}, {"b": 2, "a": 1}, OrderedDict(a=1, b=2), OrderedDict(b=2, a=1)),
+    *(MappingProxyType({"a": 1, "b": 2}), MappingProxyType({"b": 2, "a": 1})),
     *(set(), {1}, {1, 2}, frozenset(), frozenset({1}), MappingProxyType({"a": 1}), OrderedDict(a=1)),
     *(torch.zeros(2), torch.zeros(2, 1), torch.zeros(2, dtype=torch.float64), torch.ones(2)),
     *(torch.zeros(()), torch.zeros(1), torch.zeros(2, dtype=torch.bfloat16), torch.zeros(2, dtype=torch.int16)),
     *(np.zeros(2), np.zeros((2, 1)), np.zeros(2, dtype="f4"), np.ones(2), np.zeros(()), np.zeros(1)),
+    *(
+        np.array([[1, 2]]).view(np.matrix),
+        np.array([[1, 2]]),
+        np.array([[1, 2]]).view(np.recarray),
+        Tagged([[1, 2]]),
+        Tagged([[1, 2]], 1),
+    ),
+    *(np.ma.array([1, 999999], mask=mask) for mask in ([False, True], [False, False])),
+    *(np.ma.array([1, 2], mask=[False, True], **of) for of in ({}, {"fill_value": 3}, {"hard_mask": True})),
+    *(
+        torch.Size((1, 2)),
+        torch.Size(()),
+        nn.Parameter(torch.zeros(2)),
+        nn.Parameter(torch.zeros(2), requires_grad=False),
+    ),
+    *(torch.zeros(2, requires_grad=True), nn.Buffer(torch.zeros(2)), tagged(1), tagged(2)),
+    *(
+        beside(Point(1.0), s=5),
+        beside(Point(1.0), s=6),
+        beside(Point(1.0), t=5),
+        beside(Slotted(1.0), s=5),
+        Slotted(1.0),
+    ),
+    *(Scaled(2.0, scale=1.0), Scaled(2.0, scale=3.0)),
     *(np.float64(1), np.float32(1), np.int64(1), np.True_, np.str_("1")),
     *(Point, Other, int, float, math.exp, torch.exp, len, "a".join, "b".join),
     *(scaled(1.0), scaled(2.0), lambda x: x, lambda x: x + 1, lambda x, y=1: x, lambda x, y=2: x),
@@ -114,7 +183,7 @@ def test_what_is_nested_counts() -> None:
 def test_equal_contents_have_equal_names() -> None:
     one, other = (Point(0.1 + 0.2, (1, torch.ones(3), {"b", "a"})) for _ in "ab")
     assert _digest.name(one) == _digest.name(dataclasses.replace(other, x=0.30000000000000004))
-    assert _digest.name({"a": 1, "b": 2}) == _digest.name({"b": 2, "a": 1})
+    assert _digest.name({"a": 1, "b": 2}) == _digest.name({"a": 1} | {"b": 2})
     assert _digest.name({"a", "b", "c"}) == _digest.name({"c", "b", "a"})
     assert _digest.name(scaled(2.0)) == _digest.name(scaled(2.0))
     assert _digest.name(np.arange(6).reshape(2, 3).T) == _digest.name(np.arange(6).reshape(2, 3).T.copy())
@@ -142,6 +211,31 @@ def test_a_value_without_a_reliable_name_is_refused(value: object) -> None:
     value = value("text") if isinstance(value, type) else value
     with pytest.raises(TypeError, match="has no content name: use frozen dataclasses of plain values"):
         _digest.name(Point(1.0, value))
+
+
+def test_only_fields_have_to_have_names() -> None:
+    locked = [beside(Point(1.0), lock=threading.Lock()) for _ in "ab"]
+    assert _digest.name(locked[0]) == _digest.name(locked[1]) != _digest.name(Point(1.0))
+    itself: Any = Point(1.0)
+    assert _digest.name(beside(itself, of=itself)) != _digest.name(Point(1.0))
+
+
+def test_what_a_property_remembers_is_in_no_name() -> None:
+    class Remembers(Point):
+        @cached_property
+        def twice(self) -> float:
+            return 2 * self.x
+
+    one, other = Remembers(1.0), Remembers(1.0)
+    assert one.twice == 2
+    assert _digest.name(one) == _digest.name(other)
+
+
+def test_how_a_masked_array_was_looked_at_is_not_in_its_name() -> None:
+    one, other = (np.ma.array([1, 2], mask=[False, True]) for _ in "ab")
+    assert one.fill_value == 999999
+    assert repr(one)
+    assert _digest.name(one) == _digest.name(other)
 
 
 def test_a_refusal_says_where_the_value_is() -> None:

@@ -5,13 +5,17 @@ Some of scikit-learn's classifiers and regressors are registered; add others wit
 
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from gradshape import _validate
+from gradshape import _global_state, _validate
+from gradshape._randomness import process_randomness
+from gradshape.learners._sharing import shared_parts, unchanged
 from gradshape.learners.linear import Penalty
 from gradshape.learners.margin_loss import MarginLoss, SmoothedHinge
 
@@ -150,6 +154,8 @@ _LEARNERS: dict[str, Learner] = {
     "lasso": Learner(_lasso, penalty=_lasso_penalty),
 }
 _OWN = frozenset(_LEARNERS)
+# What the estimators of a registered learner share that have the same settings, with the learner.
+_shared: dict[tuple[int, frozenset[tuple[str, Setting]]], tuple[Learner, tuple[object, ...]]] = {}
 
 
 def names() -> list[str]:
@@ -169,6 +175,9 @@ def register(
     loss: MarginLoss | None = None,
 ) -> None:
     """Register ``factory(seed, **settings)``, which returns a new :class:`Estimator`, under ``name``.
+
+    Estimators share nothing that a fit changes: the factory makes new parts at every call. It is called twice more for
+    every choice of settings, to see to that.
 
     What the estimator draws from the random generators of the process (NumPy's, Python's, torch's) comes from the seed
     as well. Classifiers predict class ids.
@@ -245,14 +254,52 @@ def build(name: str, settings: Mapping[str, Setting], *, seed: int = 0) -> Estim
         seed: source of its randomness, if it has any.
 
     Raises:
-        ValueError: unknown name (near matches are listed), or a setting that the estimator does not have.
+        ValueError: unknown name (near matches are listed), a setting that the estimator does not have, or a registered
+            factory that returns the same estimator again.
 
     >>> build("svm_linear", {"c": 2.0}).C
     2.0
     """
-    make = learner(name).factory
+    if name not in _OWN:
+        _shared_by(name, settings)
+    return _made(name, settings, seed)
+
+
+def keeping_apart(name: str, settings: Mapping[str, Setting]) -> AbstractContextManager[None]:
+    """Check that what is done to an estimator in this context changes no other one of the same name and settings.
+
+    Parts that cannot be pickled are not looked at.
+
+    Raises:
+        ValueError: at the end: it changed a part that the factory gives to all of them.
+    """
+    return nullcontext() if name in _OWN else unchanged(_shared_by(name, settings), name)
+
+
+def _shared_by(name: str, settings: Mapping[str, Setting]) -> tuple[object, ...]:
+    """Return what the estimators of a registered factory share.
+
+    Raises:
+        ValueError: it returns the same estimator at every call, or cannot make one.
+    """
+    registered = learner(name)
+    key = id(registered), frozenset(settings.items())
+    if key not in _shared:
+        # Whoever asks has seeded the generators for an estimator of its own.
+        with process_randomness(torch.device("cpu")), _global_state.restored():
+            one, other = (_made(name, settings, 0) for _ in range(2))
+        if one is other:
+            raise ValueError(
+                f"the factory of estimator {name!r} returned the same {type(one).__name__} twice, so that one victim "
+                "would train the other's: expected a new estimator at every call"
+            )
+        _shared[key] = registered, shared_parts(one, other)
+    return _shared[key][1]
+
+
+def _made(name: str, settings: Mapping[str, Setting], seed: int) -> Estimator:
     try:
-        return make(seed, **settings)
+        return learner(name).factory(seed, **settings)
     except TypeError as error:
         raise ValueError(f"estimator {name!r} with settings {dict(settings)!r}: {error}") from error
 

@@ -68,6 +68,16 @@ def test_the_warning_names_the_object_and_is_no_error() -> None:
     assert "Local.craft uses held=<unlocked _thread.lock object" in str(caught[0].message)
 
 
+def test_an_attribute_that_is_no_field_needs_no_name() -> None:
+    attacks = [LabelFlip(0.1), LabelFlip(0.1)]
+    for attack in attacks:
+        object.__setattr__(attack, "lock", threading.Lock())
+    jobs = [Craft(MOONS, "cpu", attack, recipe=None, seed=0) for attack in attacks]
+    with pytest.warns(UserWarning, match="LabelFlip is computed in every session anew, without the cache"):
+        assert jobs[0].key != jobs[1].key
+    assert not any(job.repeatable for job in jobs)
+
+
 class Failing:
     def __repr__(self) -> str:
         raise RuntimeError("no text")

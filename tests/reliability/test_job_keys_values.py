@@ -7,7 +7,7 @@ import re
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
@@ -49,6 +49,21 @@ class Holding(LabelFlip):
     """Holds anything in a field."""
 
     held: Any = None
+
+
+@dataclass(frozen=True)
+class Initial(LabelFlip):
+    """Keeps a part of what it was made with."""
+
+    scale: InitVar[float] = 1.0
+
+    def __post_init__(self, scale: float) -> None:
+        beside(self, [scale])
+
+
+def beside(component: Any, value: object) -> Any:
+    object.__setattr__(component, "_kept", value)
+    return component
 
 
 def with_default(value: object) -> Any:
@@ -145,6 +160,13 @@ HOLDERS: dict[str, Callable[[float], Any]] = {
     "partial in a field": lambda value: Holding(0.1, held=partial(closing_over, value)),
     "method in a field": lambda value: Holding(0.1, held=closing_over(value).craft),
     "shaper": shaped,
+    "attribute": lambda value: beside(Holding(0.1), value),
+    "object in an attribute": lambda value: beside(Holding(0.1), {"a": [Plain(value)]}),
+    "function in an attribute": lambda value: beside(Holding(0.1), multiplied(value)),
+    "component in an attribute": lambda value: beside(Holding(0.1), (closing_over(value),)),
+    "network in an attribute": lambda value: beside(Holding(0.1), weighted(value)),
+    "attribute of a field": lambda value: Holding(0.1, held=(beside(Holding(0.1), value),)),
+    "initial value": lambda value: Initial(0.1, scale=value),
 }
 
 

@@ -56,7 +56,7 @@ def exact(value: Any) -> object:
         case tuple() | list():
             return kind, tuple(map(exact, value))
         case dict():
-            return kind, frozenset((exact(key), exact(item)) for key, item in value.items())
+            return kind, tuple((exact(key), exact(item)) for key, item in value.items())
         case frozenset():
             return kind, frozenset(map(exact, value))
         case One() | Two():

@@ -7,7 +7,9 @@ builder of models, a learner) these count:
 
 * the file of its class, those of its base classes, and all files of the user's project that these import, however
   indirectly; of the installed packages that they import the versions;
-* its functions and methods: their code, their defaults, and the values that they close over or read from their module;
+* its functions and methods: their code, their defaults, and the values that they close over or read from their module
+  and from modules of the user's project;
+* its attributes that are not fields;
 * the network or the estimator that is built, with its classes, settings and weights.
 
 All this is read when it is first needed, once a session. What code reads from data files of its own is not seen.
@@ -21,7 +23,7 @@ from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache, partial
 from pathlib import Path
-from types import FunctionType, MethodType
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 import torch
@@ -32,7 +34,7 @@ from gradshape import _digest, learners, models
 from gradshape.data import Dataset
 from gradshape.training import Fit, Recipe
 from gradshape_bench.job_names import source_files
-from gradshape_bench.job_names.user_code import CodeName, code_name, functions_beside_fields, warn
+from gradshape_bench.job_names.user_code import CodeName, code_name, warn
 
 _HARNESS = (
     "gradshape_bench.engines",
@@ -68,7 +70,7 @@ def harness_files() -> Mapping[str, str | None]:
 @cache
 def harness_source() -> str:
     """Return the sha256 (hex) of the files of the harness that take part in results."""
-    return _digest.name(dict(harness_files()))
+    return _digest.name(tuple(sorted(harness_files().items())))
 
 
 def code_of(content: object, dataset: Dataset | None) -> CodeName:
@@ -125,8 +127,7 @@ def _note(value: Any, dataset: Dataset | None, found: dict[CodeName, None]) -> N
         _note_code(type(value), found)
         for field in fields(value):
             _note(getattr(value, field.name), dataset, found)
-        for function in functions_beside_fields(value):
-            _note(function, dataset, found)
+        _note_beside(value, dataset, found)
         if isinstance(value, Recipe):
             _note_model(value.model, dataset, found)
         elif isinstance(value, Fit):
@@ -143,6 +144,20 @@ def _note(value: Any, dataset: Dataset | None, found: dict[CodeName, None]) -> N
         _note((value.func, value.args, value.keywords), dataset, found)
     elif isinstance(value, MethodType):
         _note((value.__func__, value.__self__), dataset, found)
+    elif isinstance(value, ModuleType):
+        # Any function may read any of it.
+        held = {name: held for name, held in vars(value).items() if type(held) in _PLAIN and not name.startswith("__")}
+        found[_once((id(value),), value, lambda: code_name(value.__name__, value, held))] = None
+
+
+def _note_beside(value: Any, dataset: Dataset | None, found: dict[CodeName, None]) -> None:
+    beside = _digest.beside_fields(value)
+    if beside:
+        _note(beside, dataset, found)
+        kind = type(value)
+        name = f"{kind.__module__}.{kind.__qualname__}"
+        own = _own(kind.__module__) or ()
+        found[_once((id(value), "beside"), value, lambda: code_name(name, beside, own=own))] = None
 
 
 def _note_code(value: type | FunctionType, found: dict[CodeName, None]) -> None:

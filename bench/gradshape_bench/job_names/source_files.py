@@ -12,6 +12,7 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 from gradshape import _code
+from gradshape_bench.job_names.imports import NO_IMPORTS, Computed, Imports, imports_of
 
 # Their own sources are hashed apart from those of a user.
 LIBRARY = ("gradshape", "gradshape_bench")
@@ -53,21 +54,23 @@ class Reach:
         paths: where these files are.
         installed: names of the installed packages that these import, whose versions stand for their files.
         missing: names of the modules that these try to import and that do not exist: one day they may.
+        computed: what these import or run in a way that their texts do not tell, by module and file. What packages do
+            that are installed is left out.
     """
 
     files: dict[str, str | None]
     paths: frozenset[Path]
     installed: frozenset[str]
     missing: frozenset[str]
+    computed: frozenset[tuple[str, Path, Computed]]
 
 
 @dataclass(frozen=True)
 class _Text:
-    # What a file says, and its size and time when it was read. An import is its number of dots, a module, and what is
-    # imported from it, which may be modules.
+    # What a file says, and its size and time when it was read.
     sha256: str
     state: tuple[int, int]
-    imports: tuple[tuple[int, str, tuple[str, ...]], ...] = ()
+    imports: Imports = NO_IMPORTS
     attributes: frozenset[str] = frozenset()
 
 
@@ -96,6 +99,7 @@ def reach(names: Iterable[str], counts: Callable[[str], bool]) -> Reach:
     files: dict[str, str | None] = {}
     paths = set[Path]()
     installed, missing, attributes = set[str](), set[str](), set[str]()
+    computed = set[tuple[str, Path, Computed]]()
     seen, left = set[str](), set(names)
     while left:
         imported = set[str]()
@@ -110,6 +114,8 @@ def reach(names: Iterable[str], counts: Callable[[str], bool]) -> Reach:
                     paths.add(origin.path)
                     attributes |= text.attributes
                     imported.update(_imported(origin, text))
+                    if not _code.is_installed(origin.path):
+                        computed.update((name, origin.path, found) for found in text.imports.computed)
             elif origin.installed:
                 installed.add(_top(name))
         # Importing `a.b` runs `a` first, which then has those of its modules as attributes that anybody has imported.
@@ -117,7 +123,7 @@ def reach(names: Iterable[str], counts: Callable[[str], bool]) -> Reach:
         inside = {f"{package}.{name}" for package in files for name in _inside(package) & attributes}
         seen |= left
         left = (imported | above | inside) - seen
-    return Reach(files, frozenset(paths), frozenset(installed), frozenset(missing))
+    return Reach(files, frozenset(paths), frozenset(installed), frozenset(missing), frozenset(computed))
 
 
 def find(name: str) -> Origin | None:
@@ -222,27 +228,12 @@ def _text(path: Path) -> _Text | None:
     except (SyntaxError, ValueError):
         return _Text(sha256, state)
     attributes = frozenset(node.attr for node in nodes if isinstance(node, ast.Attribute))
-    return _Text(sha256, state, tuple(found for node in nodes for found in _imports(node)), attributes)
-
-
-def _imports(node: ast.AST) -> Iterator[tuple[int, str, tuple[str, ...]]]:
-    match node:
-        case ast.Import(names):
-            yield from ((0, alias.name, ()) for alias in names)
-        case ast.ImportFrom(module, names, level):
-            yield level or 0, module or "", tuple(alias.name for alias in names)
-        case ast.Call(
-            ast.Name("import_module" | "__import__") | ast.Attribute(attr="import_module"), [ast.Constant(str(name))]
-        ) if not name.startswith("."):
-            yield 0, name, ()
+    return _Text(sha256, state, imports_of(nodes), attributes)
 
 
 def _imported(origin: Origin, text: _Text) -> Iterator[str]:
-    for level, module, names in text.imports:
-        if level:
-            parts = origin.package.split(".")
-            module = ".".join([*parts[: len(parts) - level + 1], *([module] if module else [])])
+    for found in text.imports.named:
+        module, *inside = found.of(origin.name, origin.package) or ("",)
         if module:
             yield module
-        candidates = (f"{module}.{name}" for name in names)
-        yield from (name for name in candidates if find(name) is not None)
+        yield from (name for name in inside if find(name) is not None)

@@ -1,21 +1,24 @@
 """Names of a user's code: of a class, a function or any other object, with all that it can reach."""
 
 import copyreg
+import importlib
+import re
 import reprlib
 import secrets
+import sys
 import warnings
 import weakref
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import Enum
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
+from importlib.util import resolve_name
 from pathlib import Path
 from types import (
     FunctionType,
     GetSetDescriptorType,
     MemberDescriptorType,
     MethodDescriptorType,
-    MethodType,
     ModuleType,
     WrapperDescriptorType,
 )
@@ -23,9 +26,12 @@ from typing import Any
 
 from torch import nn
 
-from gradshape import _digest
+from gradshape import _code, _digest
 from gradshape_bench.job_names import source_files
 
+# A function that has one of these names, or holds one of these functions, may import what its texts name.
+_IMPORTERS = {"import_module", "__import__", "modules", "importorskip"}
+_IMPORTING = (importlib.import_module, __import__)
 _CACHED = type(cache(len))
 _brief = reprlib.Repr()
 _brief.maxother = 100
@@ -60,8 +66,9 @@ def code_name(component: str, *values: object, own: Collection[str] = ()) -> Cod
     """
     walk = _Walk(own)
     try:
-        found = [walk.plain(value) for value in values]
+        found = [*(walk.plain(value) for value in values), walk.in_held_modules()]
         reached = source_files.reach(walk.modules, walk.is_of_user)
+        walk.unreliable += walk.computed(reached)
     except Exception as error:
         # Of objects that are nested too deeply, for example, or of an import system that fails.
         walk.unreliable.append(f"it cannot be looked through: {type(error).__name__}: {error}")
@@ -71,24 +78,6 @@ def code_name(component: str, *values: object, own: Collection[str] = ()) -> Cod
     versions = [[package, source_files.version(package)] for package in sorted(walk.installed | reached.installed)]
     whole = [found, reached.files, versions, sorted(reached.missing)]
     return CodeName(_digest.text_name(whole), paths=reached.paths)
-
-
-def functions_beside_fields(value: Any) -> list[object]:
-    """Return the functions that an instance of a dataclass holds in other attributes than its fields."""
-    beside = [
-        (name, held)
-        for name, held in getattr(value, "__dict__", {}).items()
-        if isinstance(held, FunctionType | MethodType | partial)
-    ]
-    if not beside:
-        return []
-    kind, names = type(value), {field.name for field in fields(value)}
-    # What a property remembers follows from the fields, and is there as soon as somebody has asked for it.
-    return [
-        held
-        for name, held in beside
-        if name not in names and not isinstance(getattr(kind, name, None), cached_property)
-    ]
 
 
 def warn(message: str) -> None:
@@ -105,6 +94,13 @@ class _Walk(_digest.Naming):
         super().__init__()
         self.modules, self.installed, self.unreliable = set[str](), set[str](), list[str]()
         self._own = own
+        # Of which modules which names were looked up.
+        self._read = set[tuple[str, tuple[str, ...]]]()
+        # Lines of functions, by their files.
+        self._lines = set[tuple[str, int]]()
+        # What names are looked up at all, and the modules that are held by objects.
+        self._names = set[str]()
+        self._held: dict[str, ModuleType] = {}
         self._users: dict[str, bool] = {}
 
     def is_of_user(self, module: str) -> bool:
@@ -142,7 +138,6 @@ class _Walk(_digest.Naming):
         return self.again(value) or [
             super().instance(value),
             self.type(type(value)),
-            [self.plain(held) for held in functions_beside_fields(value)],
         ]
 
     def type(self, value: type) -> object:
@@ -163,11 +158,65 @@ class _Walk(_digest.Naming):
     def module(self, value: ModuleType, read: Iterable[str]) -> object:
         if not self._looks_into(value.__name__):
             return super().module(value, read)
+        read = tuple(read)
+        if not read:
+            self._held[value.__name__] = value
+        if (value.__name__, read) in self._read:
+            return {"module": value.__name__, "again": True}
+        self._read.add((value.__name__, read))
         found = vars(value)
-        return {
-            "module": value.__name__,
-            "read": {name: self.held(f"{value.__name__}.{name}", found[name]) for name in read if name in found},
-        }
+
+        def used(name: str) -> object:
+            # Of a module in a module those names may be read, too, that stand behind it.
+            held = found[name]
+            return (
+                self.module(held, read) if isinstance(held, ModuleType) else self.held(f"{value.__name__}.{name}", held)
+            )
+
+        return {"module": value.__name__, "read": {name: used(name) for name in read if name in found}}
+
+    def function(self, fn: FunctionType) -> object:
+        named = super().function(fn)
+        if self.by_name(fn):
+            return named
+        read = _code.names(fn.__code__)
+        self._names.update(read)
+        self._lines.update((fn.__code__.co_filename, line) for line in _code.lines(fn.__code__))
+        loaded = map(sys.modules.get, self._imported(fn))
+        return [named, [self.module(module, read) for module in loaded if isinstance(module, ModuleType)]]
+
+    def _imported(self, fn: FunctionType) -> list[str]:
+        """Return the modules of the user's that a function imports when it is called, and the packages above them."""
+        package = str(fn.__globals__.get("__package__") or "")
+        found = set(_code.imported(fn.__code__, package))
+        held = {id(fn.__globals__.get(name)) for name in _code.global_names(fn.__code__)}
+        if _IMPORTERS.intersection(_code.names(fn.__code__)) or held.intersection(map(id, _IMPORTING)):
+            found.update(name for text in _code.texts(fn.__code__) if (name := _module_called(text, package)))
+        above = {name[: dot.start()] for name in found for dot in re.finditer(r"\.", name)}
+        users = sorted(name for name in found | above if self.is_of_user(name))
+        self.modules.update(users)
+        return users
+
+    def in_held_modules(self) -> object:
+        """Name what is read of the modules that objects hold, as far as it is known: any function may read it."""
+        named = list[object]()
+        known = -1
+        while known < (known := len(self._names) + len(self._held)):
+            read = tuple(sorted(self._names))
+            named += [self.module(module, read) for module in list(self._held.values())]
+        return named
+
+    def computed(self, reached: source_files.Reach) -> list[str]:
+        """Say what the modules do that no text tells, if it was done or may be.
+
+        What stands in functions that nobody reaches is not done, unless these belong to a module that is imported
+        later, into which nobody could look.
+        """
+        return [
+            f"no text tells what {path.name} does in line {found.line}: {found.text}"
+            for module, path, found in sorted(reached.computed, key=lambda entry: (entry[0], entry[2].line))
+            if not found.deferred or module not in sys.modules or (str(path), found.line) in self._lines
+        ]
 
     def by_name(self, fn: FunctionType) -> bool:
         return not self._looks_into(fn.__module__)
@@ -183,6 +232,17 @@ class _Walk(_digest.Naming):
         if reason not in self.unreliable:
             self.unreliable.append(reason)
         return {"nameless": str(type(error))}
+
+
+def _module_called(text: str, package: str) -> str | None:
+    """Return the full name of the module that a text names, if it names one."""
+    if not all(part.isidentifier() for part in text.lstrip(".").split(".")):
+        return None
+    try:
+        name = resolve_name(text, package)
+    except ImportError:
+        return None
+    return None if source_files.find(name) is None else name
 
 
 def _parts(value: Any) -> Iterator[object]:
@@ -204,7 +264,6 @@ def _parts(value: Any) -> Iterator[object]:
     elif isinstance(value, _CACHED):
         yield value.__wrapped__
     elif isinstance(value, nn.Module):
-        yield [parameter.requires_grad for parameter in value.parameters(recurse=False)]
         for name, held in vars(value).items():
             # The keys of hooks count all hooks of this process.
             yield name, list(held.values()) if "_hooks" in name and isinstance(held, dict) else held

@@ -67,7 +67,8 @@ class _Estimator:
             estimator = learners.build(
                 recipe.model, dict(recipe.settings), seed=_seeds.derive(victim.seed, "fit") >> 31
             )
-            estimator.fit(_array(x[order]), labels)
+            with learners.keeping_apart(recipe.model, dict(recipe.settings)):
+                estimator.fit(_array(x[order]), labels)
 
         def predict(rows: Tensor) -> Tensor:
             with self._randomness("predict draws"):

@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import Lasso, LinearRegression, LogisticRegression, Ridge
+from sklearn.linear_model import Lasso, LinearRegression, LogisticRegression, Ridge, SGDClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from gradshape.data import Dataset, Split
@@ -287,3 +289,14 @@ def test_settings_are_part_of_what_it_is() -> None:
     assert Fit("ridge", alpha=1.0) == Fit("ridge", alpha=1.0) != Fit("ridge", alpha=2.0)
     assert hash(Fit("svm_rbf", gamma=0.1, c=2.0)) == hash(Fit("svm_rbf", c=2.0, gamma=0.1))
     assert Fit("ridge").epochs == 1
+
+
+def test_victims_of_a_factory_with_one_estimator_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_LEARNERS", dict(registry._LEARNERS))
+    whole, scaler = SGDClassifier(warm_start=True, random_state=0, max_iter=5, tol=None), StandardScaler()
+    registry.register("shared", lambda seed: whole)
+    registry.register("scaled", lambda seed: make_pipeline(scaler, SVC()))
+    with pytest.raises(ValueError, match="'shared' returned the same SGDClassifier twice"):
+        train_victims(TWO, [Victim(Fit("shared"), 0)])
+    with pytest.raises(ValueError, match="'scaled' gives all its estimators the same StandardScaler"):
+        train_victims(TWO, [Victim(Fit("scaled"), 0)])
