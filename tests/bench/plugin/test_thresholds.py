@@ -30,8 +30,11 @@ def test_x_does_not_train_the_rest_first(broken: Run) -> None:
     assert len(list(broken.results.parent.rglob("*.job"))) == 4
 
 
-def test_lf_selects_what_failed(project: Project, broken: Run) -> None:
-    run = project.run("test_broken.py", "--lf", "--collect-only", "-q", into="none")
+def test_lf_selects_what_failed(project: Project) -> None:
+    # What failed last is remembered in a place of its own: other runs of the project fail, too.
+    remember = "-o", "cache_dir=what_failed_last"
+    project.run("test_broken.py", "-x", *remember, into="failed_last")
+    run = project.run("test_broken.py", "--lf", "--collect-only", "-q", *remember, into="none")
     nodes = [line for line in run.output.splitlines() if "::" in line]
     assert nodes == [f"test_broken.py::test_broken[{SMALL[0]}]"]
 
