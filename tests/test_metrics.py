@@ -1,4 +1,5 @@
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -6,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from gradshape.metrics import Estimate, mean_over_seeds, relative_accuracy_drop, success_rate
+from gradshape.metrics import (
+    Estimate,
+    Method,
+    mean_over_seeds,
+    rate_over_trials,
+    relative_accuracy_drop,
+    share_over_seeds,
+    success_rate,
+    wilson_interval,
+)
 
 shares = st.floats(0, 1)
 
@@ -118,3 +128,52 @@ def test_counts_that_make_no_rate_are_named(successes: int, trials: int) -> None
 def test_an_estimate_reads_well_and_has_no_negative_zero() -> None:
     assert str(Estimate(-1e-9, None, None, n=1)) == "0.0000 (n=1)"
     assert str(Estimate(0.5, 0.25, 0.75, n=4)) == "0.5000 [0.2500, 0.7500] (n=4)"
+
+
+@given(values=st.lists(shares, min_size=2, max_size=8), rows=st.integers(1, 500))
+def test_the_interval_of_a_share_stays_in_0_to_1_and_is_no_narrower_than_wilsons(
+    values: list[float], rows: int
+) -> None:
+    alone, sampled = share_over_seeds(values), share_over_seeds(values, rows=rows)
+    assert alone.low is not None
+    assert sampled.low is not None
+    assert alone.high is not None
+    assert sampled.high is not None
+    least, most = wilson_interval(min(math.fsum(values) * rows, rows * len(values)), rows * len(values))
+    assert 0 <= sampled.low <= alone.low <= alone.high <= sampled.high <= 1
+    assert sampled.low <= least + 1e-9
+    assert sampled.high >= most - 1e-9
+
+
+def test_seeds_that_agree_do_not_make_a_sampled_share_certain() -> None:
+    assert (share_over_seeds([1.0] * 3).low, share_over_seeds([1.0] * 3).high) == (1.0, 1.0)
+    low = share_over_seeds([1.0] * 3, rows=20).low
+    assert low is not None
+    assert low == pytest.approx(wilson_interval(60, 60)[0])
+
+
+def test_an_interval_of_another_confidence_is_what_it_would_have_been() -> None:
+    for make in (mean_over_seeds, share_over_seeds, rate_over_trials):
+        values = [0.2, 0.4, 0.9]
+        assert make(values).at(0.8) == make(values, confidence=0.8)  # type: ignore[operator]
+    assert success_rate(3, 10).at(0.8) == success_rate(3, 10, confidence=0.8)
+    assert share_over_seeds([0.5, 0.6], rows=7).at(0.5) == share_over_seeds([0.5, 0.6], rows=7, confidence=0.5)
+    given_ = Estimate(0.5, 0.1, 0.9, n=3)
+    assert given_.at(0.5) is given_
+    assert mean_over_seeds([0.1]).at(0.5).low is None
+
+
+def test_an_estimate_keeps_its_values_and_names_its_method() -> None:
+    assert mean_over_seeds([0.1, 0.3]).values == (0.1, 0.3)
+    assert rate_over_trials([1, 0, 0.5]).values == (1.0, 0.0, 0.5)
+    methods = [mean_over_seeds([0.1]), share_over_seeds([0.1]), share_over_seeds([0.1], rows=3), rate_over_trials([1])]
+    assert [estimate.method for estimate in methods] == list(dict.fromkeys(estimate.method for estimate in methods))
+    assert all(isinstance(estimate.method, Method) and estimate.method.words for estimate in methods)
+
+
+@pytest.mark.parametrize("make", [share_over_seeds, rate_over_trials])
+def test_what_is_no_share_is_refused(make: Callable[[list[float]], Estimate]) -> None:
+    with pytest.raises(ValueError, match=r"\[1\.5\]: expected"):
+        make([1.5])
+    with pytest.raises(ValueError, match=r"values=\[\]"):
+        make([])

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from gradshape.data import Dataset
 from gradshape_bench.cache import Claim
 from gradshape_bench.case import Case
+from gradshape_bench.clean_model import trivial_scores
 from gradshape_bench.jobs import AnyJob
 from gradshape_bench.measured_case import MeasuredCase
 from gradshape_bench.protocols import Experiment, Measurement
@@ -19,6 +20,7 @@ class Run:
         pending: jobs whose results it waits for; ``None`` until it has begun.
         missing: those of these jobs that are not finished, by key.
         spent: computing time of its jobs in seconds, by key.
+        cached: keys of those of its jobs that were found in the cache.
     """
 
     case: Case
@@ -27,6 +29,7 @@ class Run:
     pending: Sequence[AnyJob] | None = None
     missing: dict[str, AnyJob] = field(default_factory=dict)
     spent: dict[str, float] = field(default_factory=dict)
+    cached: set[str] = field(default_factory=set)
 
     def ended(self, measurement: Measurement) -> MeasuredCase:
         """Return what the case measured, with what its jobs cost."""
@@ -41,6 +44,9 @@ class Run:
             len(self.dataset.train),
             seconds=sum(self.spent.values()),
             costs=costs,
+            jobs=len(self.spent),
+            cached_jobs=len(self.cached),
+            trivial=trivial_scores(self.dataset),
         )
 
 

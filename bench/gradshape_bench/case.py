@@ -14,6 +14,9 @@ from gradshape.training import AnyRecipe, Recipe
 from gradshape_bench.protocols import FromScratch, Protocol
 from gradshape_bench.verdict import Threshold
 
+# The default of the largest loss on clean data with which a model still works.
+UTILITY = 0.1
+
 
 class Scale(Enum):
     """How large a case is run."""
@@ -125,6 +128,8 @@ class Case:
         scale: the size that it is run at.
         seeds: one repetition each.
         thresholds: the bounds that its metrics have to keep.
+        utility: the largest loss on clean data with which a model still works: of ``utility_loss``, or of what
+            ``mse_ratio_utility`` exceeds 1 by. Beyond it no bound on robustness is met. ``None`` for no bound.
         protocol: the experiment.
         expected_failure: why a threshold is expected to be missed.
     """
@@ -136,8 +141,13 @@ class Case:
     scale: Scale
     seeds: tuple[int, ...]
     thresholds: tuple[Threshold, ...] = ()
+    utility: float | None = UTILITY
     protocol: Protocol = field(default=FromScratch())
     expected_failure: ExpectedFailure | None = None
+
+    def __post_init__(self) -> None:
+        if self.utility is not None:
+            _validate.finite_non_negative(utility=self.utility)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Case) and self._identity == other._identity
@@ -179,6 +189,14 @@ class Case:
     def fingerprint(self) -> str:
         """sha256 (hex) of the definition."""
         return _digest.name(self)
+
+    @cached_property
+    def challenge(self) -> str:
+        """sha256 (hex) of what the recipe is put up against: rows, attack, protocol and scale.
+
+        What somebody changes to train better, recipe and defence, is not part of it, nor are seeds and bounds.
+        """
+        return _digest.name((self.rows, self.attack, self.protocol, self.scale))
 
     @property
     def labels(self) -> Mapping[str, Any]:

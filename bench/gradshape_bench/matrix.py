@@ -8,8 +8,8 @@ import pytest
 
 from gradshape.attacks import Attack
 from gradshape.defenses import Defense
-from gradshape_bench.case import Case, ExpectedFailure, Scale, Task, same_part
-from gradshape_bench.protocols import FromScratch, Protocol
+from gradshape_bench.case import UTILITY, Case, ExpectedFailure, Scale, Task, same_part
+from gradshape_bench.protocols import FromScratch, Protocol, WorstCase, WorstOf
 from gradshape_bench.verdict import Threshold
 
 MARK = "matrix"
@@ -102,6 +102,10 @@ class Matrix:
         tasks, attacks, defenses: the axes.
         thresholds: what every case asserts.
         expected_failures: the first that covers a case counts.
+        utility: the largest loss on clean data with which a model still works, see
+            :class:`~gradshape_bench.case.Case`; ``None`` for no bound.
+        worst_case: whether the worst of all attacks is a case, too: :class:`~gradshape_bench.protocols.WorstCase`. It
+            asserts the same thresholds.
         protocol: the experiment of every case.
         scales: scales at which these cases exist.
     """
@@ -112,6 +116,8 @@ class Matrix:
     _: KW_ONLY
     thresholds: Sequence[Threshold] | Sized[Sequence[Threshold]]
     expected_failures: Sequence[Expect] = ()
+    utility: float | None = UTILITY
+    worst_case: bool = False
     protocol: Protocol | Sized[Protocol] = field(default=FromScratch())
     scales: Sequence[Scale] = (Scale.SMOKE, Scale.PAPER)
 
@@ -120,12 +126,24 @@ class Matrix:
         if scale not in self.scales:
             return []
         thresholds, protocol = tuple(_at(self.thresholds, scale)), _at(self.protocol, scale)
+        attacks: list[tuple[Attack, Protocol]] = [(attack, protocol) for attack in _at(self.attacks, scale)]
+        if self.worst_case:
+            attacks.append((WorstOf(tuple(attack for attack, _ in attacks)), WorstCase(protocol)))
         return [
             self._expecting(
-                Case(task, attack, defense, scale=scale, seeds=tuple(seeds), thresholds=thresholds, protocol=protocol)
+                Case(
+                    task,
+                    attack,
+                    defense,
+                    scale=scale,
+                    seeds=tuple(seeds),
+                    thresholds=thresholds,
+                    utility=self.utility,
+                    protocol=experiment,
+                )
             )
             for task in _at(self.tasks, scale)
-            for attack in _at(self.attacks, scale)
+            for attack, experiment in attacks
             for defense in _at(self.defenses, scale)
         ]
 

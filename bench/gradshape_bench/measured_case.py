@@ -17,6 +17,8 @@ class MeasuredCase:
         dataset_fingerprint, train_rows: fingerprint of the clean data, and how many training rows there are.
         seconds: computing time of all its jobs.
         costs: mean computing time of a job in seconds, by what the job did.
+        jobs, cached_jobs: how many jobs there were, and how many of them were found in the cache.
+        trivial: scores of a model that looks at no feature; see :func:`gradshape_bench.clean_model.trivial_scores`.
     """
 
     measurement: Measurement
@@ -25,6 +27,9 @@ class MeasuredCase:
     _: KW_ONLY
     seconds: float
     costs: Mapping[str, float] = field(default_factory=dict)
+    jobs: int = 0
+    cached_jobs: int = 0
+    trivial: Mapping[str, float] = field(default_factory=dict)
 
 
 class Diverged(ArithmeticError):

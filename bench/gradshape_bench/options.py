@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,8 +27,9 @@ Value = TypeVar("Value")
 
 
 class EngineKind(Enum):
-    """What runs jobs: threads of pytest's process, or worker processes."""
+    """What runs jobs: threads of pytest's process, worker processes, or whichever suits the selected cases."""
 
+    AUTO = "auto"
     THREADS = "threads"
     PROCESSES = "processes"
 
@@ -47,8 +49,10 @@ class Settings:
     use_cache: bool
     max_memory: int
     strict_verdicts: bool
+    confidence: float = 0.95
+    max_seeds: int | None = None
     tf32: bool = False
-    engine: EngineKind = EngineKind.THREADS
+    engine: EngineKind = EngineKind.AUTO
     case_timeout: float | None = None
 
 
@@ -71,6 +75,19 @@ def add_options(parser: pytest.Parser) -> None:
         help="size of the cases: 'smoke' takes minutes, 'paper' has the sizes of the paper (default: smoke)",
     )
     add("seeds", metavar="N", help="number of repetitions of every case (default: 3 at smoke scale, 5 at paper scale)")
+    add("first-seed", metavar="S", default="0", help="seed of the first repetition; the others count on (default: 0)")
+    add(
+        "max-seeds",
+        metavar="N",
+        help="repeat a case of which a verdict is INCONCLUSIVE with twice the seeds, and again, up to N of them; the "
+        "confidence is shared among the looks, so that it is kept however many there are (default: no more seeds)",
+    )
+    add(
+        "confidence",
+        metavar="P",
+        default="0.95",
+        help="confidence of intervals, by which verdicts are PASS, FAIL or INCONCLUSIVE (default: 0.95)",
+    )
     add(
         "device",
         default="auto",
@@ -96,10 +113,10 @@ def add_options(parser: pytest.Parser) -> None:
     )
     add(
         "engine",
-        default=EngineKind.THREADS.value,
-        metavar="threads|processes",
+        default=EngineKind.AUTO.value,
+        metavar="auto|threads|processes",
         help="what runs jobs: threads of this process, or worker processes, any of which may crash without ending the "
-        "run (default: threads)",
+        "run (default: auto, which takes processes for several cases on several processors without a GPU)",
     )
     add(
         "case-timeout",
@@ -131,12 +148,14 @@ def read(config: pytest.Config) -> Settings:
     scale = checked("--scale", Scale.parse, config.getoption("gradshape_scale"))
     seeds = config.getoption("gradshape_seeds")
     count = _DEFAULT_SEEDS[scale] if seeds is None else checked("--seeds", parse_count, seeds)
+    first = checked("--first-seed", parse_seed, config.getoption("gradshape_first_seed"))
+    most = config.getoption("gradshape_max_seeds")
     timeout = config.getoption("gradshape_case_timeout")
     offline = config.getoption("gradshape_offline") or os.environ.get("GRADSHAPE_OFFLINE", "") not in ("", "0")
     root = config.rootpath
     return Settings(
         scale=scale,
-        seeds=tuple(range(count)),
+        seeds=tuple(range(first, first + count)),
         device=checked("--device", parse_device, config.getoption("gradshape_device")),
         offline=offline,
         require_data=config.getoption("gradshape_require_data"),
@@ -145,10 +164,18 @@ def read(config: pytest.Config) -> Settings:
         use_cache=not config.getoption("gradshape_no_cache"),
         max_memory=checked("--max-memory", parse_size, config.getoption("gradshape_max_memory")),
         strict_verdicts=config.getoption("gradshape_strict_verdicts"),
+        confidence=checked("--confidence", parse_confidence, config.getoption("gradshape_confidence")),
+        max_seeds=None if most is None else checked("--max-seeds", partial(parse_most, least=count), most),
         tf32=config.getoption("gradshape_tf32"),
-        engine=checked("--engine", parse_engine, config.getoption("gradshape_engine")),
+        engine=_for_debugger(config, checked("--engine", parse_engine, config.getoption("gradshape_engine"))),
         case_timeout=None if timeout is None else checked("--case-timeout", parse_seconds, timeout),
     )
+
+
+def _for_debugger(config: pytest.Config, engine: EngineKind) -> EngineKind:
+    """Keep jobs in pytest's process where its debugger is to see them, unless an engine was asked for."""
+    debugged = config.getoption("usepdb", False) or config.getoption("trace", False)
+    return EngineKind.THREADS if engine is EngineKind.AUTO and debugged else engine
 
 
 def _path(given: str | None, default: Path) -> Path:
@@ -166,6 +193,47 @@ def parse_count(text: str) -> int:
         shown = plain(text, longest=40)
         raise ValueError(f"{shown!r}: expected a whole number of at least 1 and at most {_MOST_SEEDS:,}")
     return int(text)
+
+
+def parse_seed(text: str) -> int:
+    """Parse a seed, a whole number of at least 0.
+
+    Raises:
+        ValueError: ``text`` is no such number, or too large for one.
+    """
+    if not text.isdecimal() or len(text) > _MOST_DIGITS:
+        raise ValueError(f"{plain(text, longest=40)!r}: expected a whole number of at least 0, of at most 10 digits")
+    return int(text)
+
+
+def parse_most(text: str, *, least: int) -> int:
+    """Parse the largest number of repetitions, of which there are at least ``least``.
+
+    Raises:
+        ValueError: ``text`` is no number of repetitions, or less than that.
+    """
+    count = parse_count(text)
+    if count < least:
+        raise ValueError(f"{text!r}: expected at least as many as there are seeds to begin with, {least}")
+    return count
+
+
+def parse_confidence(text: str) -> float:
+    """Parse a confidence, a number between 0.5 and 1.
+
+    Raises:
+        ValueError: ``text`` is no such number.
+
+    >>> parse_confidence("0.99")
+    0.99
+    """
+    try:
+        confidence = float(text)
+    except ValueError:
+        confidence = math.nan
+    if not 0.5 <= confidence < 1:
+        raise ValueError(f"{text!r}: expected a number of at least 0.5 and less than 1")
+    return confidence
 
 
 def parse_size(text: str) -> int:

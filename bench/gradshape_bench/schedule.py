@@ -66,9 +66,12 @@ class Scheduler:
         running: Running | None = None,
     ) -> None:
         self._cases: dict[Rows, list[Case]] = {}
+        self._places: dict[Case, int] = {}
         components: dict[int, object] = {}
         for case in cases:
-            self._cases.setdefault(case.rows, []).append(case)
+            beside = self._cases.setdefault(case.rows, [])
+            self._places.setdefault(case, len(beside))
+            beside.append(case)
             components.update({id(part): part for part in (case.attack, case.defense, case.task.recipe)})
         code_digest.read(components.values())
         self._cache = cache
@@ -85,6 +88,9 @@ class Scheduler:
         # For the data set in memory: experiments under way, finished jobs by key, and which experiments wait for which.
         self._runs: dict[Case, Run] = {}
         self._finished: dict[str, Finished[Any]] = {}
+        # Keys of the jobs that were made here, and of those that were found in the cache before.
+        self._made: set[str] = set()
+        self._cached: set[str] = set()
         self._awaited = Awaited()
         # Whether the experiments of all cases have begun, and those that miss nothing any more.
         self._all_begun = False
@@ -101,8 +107,12 @@ class Scheduler:
         self._taken: dict[str, Taken] = {}
         self._results: Generator[Done, None, None] | None = None
 
-    def measure(self, case: Case) -> MeasuredCase:
+    def measure(self, case: Case, *, grown_from: Case | None = None) -> MeasuredCase:
         """Measure ``case``, or return what it measured before.
+
+        Args:
+            case: one of this session, or one with more seeds.
+            grown_from: the case of this session that has the first of these seeds.
 
         Raises:
             gradshape.data.DataUnavailable: its data cannot be had.
@@ -111,10 +121,11 @@ class Scheduler:
             Exception: whatever its jobs raise.
         """
         if case not in self._measured:
-            if case not in self._cases.get(case.rows, ()):
+            place = self._places.get(grown_from or case)
+            if place is None:
                 raise ValueError(f"case={case.id!r}: expected a case of this session")
             self._asked = self._run(case, self._dataset(case.rows))
-            self._next_cases = self._after(self._asked)
+            self._next_cases = self._after(self._asked, place)
             try:
                 while not self._advance(self._asked):
                     while self._asked.missing:
@@ -183,6 +194,7 @@ class Scheduler:
         """Give an experiment what it waits for; return whether it has ended."""
         done = {job.key: self._finished[job.key] for job in run.pending or ()}
         run.spent.update({key: finished.seconds for key, finished in done.items()})
+        run.cached.update(self._cached & done.keys())
         try:
             if run.pending is None:
                 run.pending = next(run.experiment)
@@ -213,6 +225,8 @@ class Scheduler:
             cached = self._cache.get(job.key)
             if cached is None:
                 return False
+            if job.key not in self._made:
+                self._cached.add(job.key)
             self._arrived(job.key, cached)
         return True
 
@@ -323,10 +337,9 @@ class Scheduler:
             if run is not None:
                 yield run
 
-    def _after(self, asked: Run) -> Sequence[Case]:
+    def _after(self, asked: Run, place: int) -> Sequence[Case]:
         """Return the next cases, as many as may begin early."""
-        cases = self._cases[asked.case.rows]
-        first = cases.index(asked.case) + 1
+        cases, first = self._cases[asked.case.rows], place + 1
         # A poison set is at most as large as the training rows.
         fitting = self._memory // max(1, asked.dataset.train.x.nbytes * len(asked.case.seeds))
         return cases[first : first + min(self._ahead, max(1, fitting))]
@@ -359,6 +372,7 @@ class Scheduler:
             if asked is not None and job.key in asked.missing:
                 raise done.error
             return
+        self._made.add(job.key)
         if job.repeatable:
             self._cache.put(job.key, done)
         # A job on a data set that is no longer in memory is looked up in the cache if it is needed again.

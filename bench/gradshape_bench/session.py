@@ -1,7 +1,7 @@
 """A benchmark session: it runs cases on demand and makes a record of what each measured."""
 
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from gradshape.metrics import Estimate
 from gradshape_bench import blame, environment
 from gradshape_bench.cache import Cache, Faults
 from gradshape_bench.case import Case, by_id
+from gradshape_bench.clean_model import ruin
 from gradshape_bench.engines import (
     Crashed,
     EndedByCode,
@@ -23,8 +24,9 @@ from gradshape_bench.engines import (
     as_failure,
     processors,
 )
+from gradshape_bench.looks import confidence_of_each, looks
 from gradshape_bench.matmul_precision import tf32
-from gradshape_bench.measured_case import Diverged
+from gradshape_bench.measured_case import Diverged, MeasuredCase
 from gradshape_bench.options import EngineKind, Settings
 from gradshape_bench.plain_text import message_of, plain
 from gradshape_bench.progress import ProgressLine
@@ -34,12 +36,21 @@ from gradshape_bench.records.record import MISSING_DATA, Record, Status
 from gradshape_bench.records.running import Running
 from gradshape_bench.records.store import LONGEST_LINE
 from gradshape_bench.schedule import Scheduler
-from gradshape_bench.verdict import Verdict, judge
+from gradshape_bench.verdict import Judgement, Verdict, judge
 
-_ENGINES: Mapping[EngineKind, type[ThreadEngine | ProcessEngine]] = {
-    EngineKind.THREADS: ThreadEngine,
-    EngineKind.PROCESSES: ProcessEngine,
-}
+# Worker processes take some seconds to begin, which is more than a few small cases gain by them.
+_CASES_FOR_PROCESSES = 8
+
+
+def uses_processes(settings: Settings, *, cases: int, workers: int) -> bool:
+    """Tell whether worker processes run the jobs of a session, and not threads.
+
+    Where nothing was asked for, they do if they save time: a job is thousands of operations of a few microseconds, for
+    each of which two threads of one process wait for one another. A GPU does one at a time anyhow.
+    """
+    if settings.engine is EngineKind.AUTO:
+        return workers > 1 and cases >= _CASES_FOR_PROCESSES and settings.device == "cpu"
+    return settings.engine is EngineKind.PROCESSES
 
 
 @dataclass(frozen=True)
@@ -96,8 +107,10 @@ class BenchSession:
         self._settings = settings
         self._root = root
         self._progress = progress
-        self._engine = _ENGINES[settings.engine](
-            workers=max(1, processors() // part.processes),
+        workers = max(1, processors() // part.processes)
+        in_processes = uses_processes(settings, cases=len(selected), workers=workers)
+        self._engine: ThreadEngine | ProcessEngine = (ProcessEngine if in_processes else ThreadEngine)(
+            workers=workers,
             max_memory=settings.max_memory // part.processes,
             watch=None if progress is None else progress.update,
             limit=settings.case_timeout,
@@ -162,16 +175,38 @@ class BenchSession:
         return replace(record, environment=self._environment())
 
     def _measured(self, case: Case) -> Record:
-        measured = self._scheduler.measure(case)
-        metrics = measured.measurement.metrics
+        """Measure a case, with more seeds as long as a verdict is inconclusive and there may be more."""
+        planned = looks(len(case.seeds), self._settings.max_seeds) if case.thresholds else [len(case.seeds)]
+        confidence = confidence_of_each(self._settings.confidence, planned)
+        first = case.seeds[0] if case.seeds else 0
+        for count in planned:
+            grown = case if count == len(case.seeds) else replace(case, seeds=tuple(range(first, first + count)))
+            measured = self._scheduler.measure(grown, grown_from=case)
+            metrics = measured.measurement.metrics
+            fault = ruin(metrics, trivial=measured.trivial, utility=case.utility)
+            judgements = tuple(judge(bound, metrics, ruin=fault, confidence=confidence) for bound in case.thresholds)
+            if all(judgement.verdict is not Verdict.INCONCLUSIVE for judgement in judgements):
+                break
+        return self._record(grown, measured, judgements, planned)
+
+    def _record(
+        self, case: Case, measured: MeasuredCase, judgements: Sequence[Judgement], planned: Sequence[int]
+    ) -> Record:
+        confidence = self._settings.confidence
         record = replace(
             blank_record(case, Status.OK),
             dataset_fingerprint=measured.dataset_fingerprint,
-            metrics=metrics,
-            judgements=tuple(judge(threshold, metrics) for threshold in case.thresholds),
+            metrics={name: estimate.at(confidence) for name, estimate in measured.measurement.metrics.items()},
+            judgements=tuple(judgements),
+            confidence=confidence,
+            looks=tuple(count for count in planned if count <= len(case.seeds)) if len(planned) > 1 else (),
+            planned_looks=len(planned),
+            jobs=measured.jobs,
+            cached_jobs=measured.cached_jobs,
             details={
                 **measured.measurement.details,
                 **knowledge(case),
+                "trivial": {name: float(f"{score:.6g}") for name, score in measured.trivial.items()},
                 "privacy": recipe_ledger(case.recipe, measured.train_rows),
             },
             seconds=round(measured.seconds, 3),
@@ -245,6 +280,7 @@ def blank_record(case: Case, status: Status, reason: str | None = None) -> Recor
     return Record(
         case=case.id,
         fingerprint=case.fingerprint,
+        challenge=case.challenge,
         dataset=case.task.dataset,
         dataset_fingerprint=None,
         model=case.task.model,

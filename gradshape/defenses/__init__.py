@@ -1,7 +1,7 @@
 """Defences, which change the recipe or filter the training rows, and the base class that checks their filters."""
 
 from gradshape.defenses.base import CONTROL, FILTER, Assumptions, Defense, DefenseKind, Suspect
-from gradshape.defenses.blind_filtering import rows_to_keep
+from gradshape.defenses.blind_filtering import rows_to_keep, trusted_rows
 from gradshape.defenses.control_filters import PerfectFilter, RandomFilter
 from gradshape.defenses.deep_knn import DeepKNN
 from gradshape.defenses.gradient_shaping import GradientShaping
@@ -47,4 +47,5 @@ __all__ = [
     "Suspect",
     "TargetedRONI",
     "rows_to_keep",
+    "trusted_rows",
 ]

@@ -186,6 +186,14 @@ class Defense(ABC):
         """Return a ``(N,)`` bool mask of the rows to train on, or ``None`` to keep all (the default)."""
         return None
 
+    def trusted(self, clean: Split, *, generator: torch.Generator) -> Tensor | None:
+        """Return a ``(N,)`` bool mask of the clean rows that it trusts; ``None`` if it is given none.
+
+        By default all, if its assumptions grant them. A defence that uses few of them says which: then they alone are
+        what it is compared with. It must draw them from ``generator`` as :meth:`keep` does.
+        """
+        return torch.ones(len(clean), dtype=torch.bool) if self.assumptions.knows_clean else None
+
     def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:
         """Return why it cannot defend ``recipe`` on this data; ``None`` (the default) if it can."""
         return None

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gradshape import _seeds
 from gradshape._own_thread import OwnThread
-from gradshape.data import GuardedCopies, PoisonedRows, Split
+from gradshape.data import GuardedCopies, PoisonedRows, Split, own_copy
 from gradshape.defenses.base import Defense, Suspect
 from gradshape.training import AnyRecipe, TrainedModel
 
@@ -73,3 +73,28 @@ def rows_to_keep(
     if mask is not None:
         keep[order] = mask
     return keep, seconds
+
+
+def trusted_rows(defense: Defense, clean: Split, *, seed: int) -> Tensor | None:
+    """Ask a defence which of the clean rows it trusts when :func:`rows_to_keep` asks it with this seed.
+
+    Args:
+        defense: the defence.
+        clean: ``N`` clean rows.
+        seed: of the defence.
+
+    Returns:
+        ``(N,)`` bool; ``None`` if it is given no clean rows.
+
+    Raises:
+        ValueError: it wrote to the rows, or gave no mask of them.
+    """
+    copies = GuardedCopies()
+    ask = partial(defense.trusted, copies.copy_of_rows("clean", clean), generator=_seeds.stream(seed, "filter"))
+    mask = own_copy(OwnThread[None]().run(ask))
+    copies.check(repr(defense))
+    if mask is not None and (mask.dtype != torch.bool or mask.shape != (len(clean),) or not mask.any()):
+        raise ValueError(
+            f"{defense!r} trusts {mask.dtype} {tuple(mask.shape)}: expected a bool ({len(clean)},) with at least 1 row"
+        )
+    return mask

@@ -100,6 +100,13 @@ class TrustedRows:
     quiz: Tensor
     calibration: Tensor
 
+    def among(self, rows: int) -> Tensor:
+        """Return a ``(N,)`` bool mask of all of them among ``rows`` clean rows."""
+        mask = torch.zeros(rows, dtype=torch.bool)
+        for ids in (self.base, self.quiz, self.calibration):
+            mask[ids.flatten()] = True
+        return mask
+
     @classmethod
     def draw(
         cls, y: Tensor, *, base: int, quiz: int, trials: int, calibration: int, generator: torch.Generator

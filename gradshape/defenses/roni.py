@@ -77,9 +77,11 @@ class RONI(Defense):
     def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:
         return lacks_rows(dataset, base=self.base, rows=self.base + self.quiz + rows_to_calibrate(self.threshold))
 
-    def keep(self, train: Suspect, *, generator: torch.Generator) -> Tensor:
-        clean = train.clean
-        trusted = TrustedRows.draw(
+    def trusted(self, clean: Split, *, generator: torch.Generator) -> Tensor:
+        return self._draw(clean, generator).among(len(clean))
+
+    def _draw(self, clean: Split, generator: torch.Generator) -> TrustedRows:
+        return TrustedRows.draw(
             clean.y,
             base=self.base,
             quiz=self.quiz,
@@ -87,6 +89,10 @@ class RONI(Defense):
             calibration=rows_to_calibrate(self.threshold),
             generator=generator,
         )
+
+    def keep(self, train: Suspect, *, generator: torch.Generator) -> Tensor:
+        clean = train.clean
+        trusted = self._draw(clean, generator)
         learners = TrialLearners.on(clean, trusted.base, num_classes=train.num_classes, decay=self.decay)
         quiz = Split(clean.x[trusted.quiz], clean.y[trusted.quiz])
         impact = quiz_impact(learners, train, quiz)

@@ -85,11 +85,11 @@ class TargetedRONI(Defense):
     def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:
         return lacks_rows(dataset, base=self.base, rows=self.base + rows_to_calibrate(self.threshold))
 
-    def keep(self, train: Suspect, *, generator: torch.Generator) -> Tensor:
-        clean, targets = train.clean, train.targets
-        if len(targets) == 0:
-            raise ValueError("targets: 0 rows: expected at least 1")
-        trusted = TrustedRows.draw(
+    def trusted(self, clean: Split, *, generator: torch.Generator) -> Tensor:
+        return self._draw(clean, generator).among(len(clean))
+
+    def _draw(self, clean: Split, generator: torch.Generator) -> TrustedRows:
+        return TrustedRows.draw(
             clean.y,
             base=self.base,
             quiz=0,
@@ -97,6 +97,12 @@ class TargetedRONI(Defense):
             calibration=rows_to_calibrate(self.threshold),
             generator=generator,
         )
+
+    def keep(self, train: Suspect, *, generator: torch.Generator) -> Tensor:
+        clean, targets = train.clean, train.targets
+        if len(targets) == 0:
+            raise ValueError("targets: 0 rows: expected at least 1")
+        trusted = self._draw(clean, generator)
         learners = TrialLearners.on(clean, trusted.base, num_classes=train.num_classes, decay=self.decay)
         change, flips = target_impact(learners, train, targets)
         least = self.threshold

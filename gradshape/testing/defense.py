@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gradshape.data import Dataset, PoisonedRows, Split
-from gradshape.defenses import Assumptions, Defense, Suspect, rows_to_keep
+from gradshape.defenses import Assumptions, Defense, Suspect, rows_to_keep, trusted_rows
 from gradshape.testing._datasets import blobs, plane
 from gradshape.testing.promise import (
     Check,
@@ -223,6 +223,42 @@ def judges_rows_wherever_they_stand(trial: DefenseTrial) -> None:
         demand(not apart, f"on {trial.name} the verdicts on {len(apart)} rows change with the order of the rows")
 
 
+class _OtherPoison(PoisonedRows):
+    """The same rows, of which as many others count as poison."""
+
+    def is_poison(self, ids: Tensor) -> Tensor:
+        return super().is_poison(ids).roll(1 + len(ids) // 2)
+
+
+def learns_nothing_of_which_rows_are_poison(trial: DefenseTrial) -> None:
+    """Another poison mask over the same rows changes nothing; only controls are told of it."""
+    if trial.defense.assumptions.knows_poison:
+        return
+    train = trial.dataset.train
+    clean, poison = (Split(train.x[rows], train.y[rows]) for rows in (slice(None, -_POISON), slice(-_POISON, None)))
+    first, second = (
+        rows_to_keep(
+            trial.defense,
+            kind(clean, poison),
+            num_classes=trial.dataset.num_classes,
+            seed=0,
+            recipe=trial.recipe,
+            targets=trial.dataset.test,
+        )[0]
+        for kind in (PoisonedRows, _OtherPoison)
+    )
+    apart = int((first != second).sum())
+    demand(not apart, f"with another poison mask over the same rows of {trial.name} it judges {apart} rows otherwise")
+
+
+def trusts_the_rows_that_it_uses(trial: DefenseTrial) -> None:
+    """``trusted`` gives a mask of clean rows if it is given any, and it uses no others."""
+    train = trial.dataset.train
+    mask = trusted_rows(trial.defense, train, seed=0)
+    known = trial.defense.assumptions.knows_clean
+    demand((mask is not None) == known, f"trusted() gives {mask!r}, and assumptions.knows_clean is {known}")
+
+
 def writes_nothing_to_what_it_is_shown(trial: DefenseTrial) -> None:
     """The rows, and what else it is granted, stay as they are."""
     suspect = trial.suspect()
@@ -274,6 +310,8 @@ PROMISES: Sequence[Callable[[DefenseTrial], None]] = (
     passes_the_checks_of_the_call,
     judges_the_same_from_the_same_seed,
     judges_rows_wherever_they_stand,
+    learns_nothing_of_which_rows_are_poison,
+    trusts_the_rows_that_it_uses,
     writes_nothing_to_what_it_is_shown,
     leaves_the_randomness_of_the_process_alone,
     leaves_the_state_of_the_process_alone,

@@ -9,7 +9,7 @@ import torch
 
 from gradshape_bench import options
 from gradshape_bench.case import Scale
-from gradshape_bench.options import Settings, parse_count, parse_device, parse_seconds, parse_size
+from gradshape_bench.options import EngineKind, Settings, parse_count, parse_device, parse_seconds, parse_size
 from gradshape_bench.places import check_places
 
 
@@ -18,12 +18,14 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GRADSHAPE_OFFLINE", raising=False)
 
 
-def read(*arguments: str, root: Path = Path("/root/of/project")) -> Settings:
-    """The settings of a command line."""
+def read(*arguments: str, root: Path = Path("/root/of/project"), debugger: str = "") -> Settings:
+    """The settings of a command line, with one of pytest's options for its debugger."""
     parser = pytest.Parser(_ispytest=True)
     options.add_options(parser)
     values = parser.parse(list(arguments))
-    config: Any = SimpleNamespace(getoption=lambda name: getattr(values, name), rootpath=root)
+    config: Any = SimpleNamespace(
+        getoption=lambda name, default=None: getattr(values, name, name == debugger), rootpath=root
+    )
     return options.read(config)
 
 
@@ -58,12 +60,24 @@ def test_a_time_limit_is_a_positive_number_of_seconds() -> None:
         read("--case-timeout", "soon")
 
 
+def test_jobs_stay_where_a_debugger_sees_them_unless_processes_are_asked_for() -> None:
+    assert read().engine is EngineKind.AUTO
+    assert read(debugger="usepdb").engine is read(debugger="trace").engine is EngineKind.THREADS
+    assert read("--engine", "processes", debugger="usepdb").engine is EngineKind.PROCESSES
+
+
 def test_paper_scale_has_five_seeds() -> None:
     assert read("--scale", "paper").seeds == (0, 1, 2, 3, 4)
 
 
 def test_number_of_seeds_is_chosen() -> None:
     assert read("--scale", "paper", "--seeds", "2").seeds == (0, 1)
+    assert read("--seeds", "2", "--first-seed", "7").seeds == (7, 8)
+    assert (read().max_seeds, read("--max-seeds", "12").max_seeds) == (None, 12)
+
+
+def test_confidence_is_chosen() -> None:
+    assert (read().confidence, read("--confidence", "0.99").confidence) == (0.95, 0.99)
 
 
 @pytest.mark.parametrize(
@@ -116,6 +130,11 @@ def test_home_is_understood_in_paths() -> None:
         ("--seeds", "9" * 5000, f"'{'9' * 40}... (4,960 characters left out)': expected a whole number"),
         ("--seeds", "-3", "'-3': expected a whole number of at least 1"),
         ("--seeds", "two", "'two': expected a whole number of at least 1"),
+        ("--first-seed", "-1", "'-1': expected a whole number of at least 0"),
+        ("--max-seeds", "2", "'2': expected at least as many as there are seeds to begin with, 3"),
+        ("--max-seeds", "many", "'many': expected a whole number of at least 1"),
+        ("--confidence", "95", "'95': expected a number of at least 0.5 and less than 1"),
+        ("--confidence", "nan", "'nan': expected a number of at least 0.5 and less than 1"),
         ("--seeds", "1.5", "'1.5': expected a whole number of at least 1"),
         ("--device", "cdua", "unknown device 'cdua': did you mean 'cuda'"),
         ("--device", "cuda:x", "unknown device 'cuda:x': did you mean 'cuda:0'"),

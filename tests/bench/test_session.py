@@ -13,12 +13,20 @@ from gradshape.shaping import Clip, Noise
 from gradshape.training import Adam, Recipe
 from gradshape_bench.case import Case, ExpectedFailure, Scale, Task
 from gradshape_bench.matmul_precision import tf32_settings
-from gradshape_bench.options import Settings
+from gradshape_bench.options import EngineKind, Settings
 from gradshape_bench.progress import ProgressLine
 from gradshape_bench.protocols import Experiment, Lab, Subject
 from gradshape_bench.records.privacy_ledger import recipe_ledger
 from gradshape_bench.records.record import Record, Status
-from gradshape_bench.session import BenchSession, CaseOutcome, SessionPart, ThresholdMissed, Unmeasured, blank_record
+from gradshape_bench.session import (
+    BenchSession,
+    CaseOutcome,
+    SessionPart,
+    ThresholdMissed,
+    Unmeasured,
+    blank_record,
+    uses_processes,
+)
 from gradshape_bench.verdict import Threshold, Verdict, judge
 from tests.bench.sample import settings_in
 from tests.reliability.faulty import Faulty
@@ -307,3 +315,105 @@ def test_case_is_run_once_and_only_when_it_is_looked_at() -> None:
     lazy.check()
     assert lazy.record.metrics == lazy.metrics
     assert runs == [CASE]
+
+
+@pytest.mark.parametrize(
+    ("engine", "device", "cases", "workers", "expected"),
+    [
+        (EngineKind.AUTO, "cpu", 8, 2, True),
+        (EngineKind.AUTO, "cpu", 7, 2, False),
+        (EngineKind.AUTO, "cpu", 1_000, 1, False),
+        (EngineKind.AUTO, "cuda:0", 1_000, 2, False),
+        (EngineKind.THREADS, "cpu", 1_000, 2, False),
+        (EngineKind.PROCESSES, "cuda:0", 1, 1, True),
+    ],
+)
+def test_processes_run_jobs_where_they_are_asked_for_or_save_time(
+    engine: EngineKind, device: str, cases: int, workers: int, expected: bool, settings: Settings
+) -> None:
+    chosen = replace(settings, engine=engine, device=device)
+    assert uses_processes(chosen, cases=cases, workers=workers) is expected
+
+
+def test_a_ruined_model_passes_no_bound_on_robustness(settings: Settings, place: SessionPart) -> None:
+    """Weights that hardly move are moved by poison as little."""
+    digits = Task("digits", Recipe("lr", Adam(1e-6), batch_size=64, epochs=1))
+    bounds = (Threshold("rad", "<", 0.9), Threshold("utility_loss", "<", 0.9))
+    case = replace(CASE, task=digits, defense=GradientShaping(Clip(1e-4)), thresholds=bounds)
+    record = run(case, settings, place)
+    rad, utility = record.judgements
+    assert (rad.met, utility.met) == (False, True)
+    assert rad.verdict is not Verdict.PASS
+    assert "the clean model does not work: its accuracy" in str(rad.reason)
+    assert Record.from_json(record.to_json()).judgements[0].reason == rad.reason
+
+
+def test_every_case_has_a_bound_on_utility_unless_it_wants_none(settings: Settings, place: SessionPart) -> None:
+    noisy = replace(CASE, defense=GradientShaping(Clip(1.0) | Noise(300.0)), thresholds=(Threshold("rad", "<", 0.99),))
+    [judgement] = run(noisy, settings, place).judgements
+    assert (judgement.met, "utility_loss" in str(judgement.reason)) == (False, True)
+    [judgement] = run(replace(noisy, utility=0.99), settings, place).judgements
+    assert "utility_loss" not in str(judgement.reason)
+
+
+def test_values_of_the_seeds_are_recorded(settings: Settings, place: SessionPart) -> None:
+    record = Record.from_json(run(CASE, settings, place).to_json())
+    rad = record.metrics["rad"]
+    assert len(rad.values) == len(record.seeds) == 2
+    assert rad.value == pytest.approx(sum(rad.values) / 2)
+    assert rad == rad.at(0.95)
+
+
+def test_jobs_that_the_cache_had_are_counted(settings: Settings, place: SessionPart) -> None:
+    # For each seed: vanilla and clean, which are one here, the poison and the poisoned model.
+    first, again = run(CASE, settings, place), run(CASE, settings, place)
+    assert (first.jobs, first.cached_jobs) == (6, 0)
+    assert (again.jobs, again.cached_jobs) == (6, 6)
+
+
+def between(settings: Settings, place: SessionPart) -> tuple[Threshold, Record]:
+    """A bound that few seeds leave open, and what they measured."""
+    record = run(CASE, settings, place)
+    return Threshold("rad", "<", record.metrics["rad"].value + 1e-3), record
+
+
+def test_more_seeds_are_trained_while_a_verdict_is_open(settings: Settings, place: SessionPart) -> None:
+    bound, first = between(settings, place)
+    record = run(replace(CASE, thresholds=(bound,)), replace(settings, max_seeds=5), place)
+    assert record.seeds[:2] == first.seeds
+    assert record.looks == (2, 4, 5)[: len(record.looks)]
+    assert len(record.looks) > 1
+    assert record.seeds == tuple(range(record.looks[-1]))
+    assert record.planned_looks == 3
+    assert record.metrics["rad"].values[:2] == first.metrics["rad"].values
+    [judgement] = record.judgements
+    assert judgement.estimate == record.metrics["rad"].at(1 - 0.05 / 3)
+    assert Record.from_json(record.to_json()) == record
+
+
+def test_seeds_are_not_wasted_on_what_is_decided(settings: Settings, place: SessionPart) -> None:
+    record = run(CASE, replace(settings, max_seeds=20), place)
+    assert (record.looks, record.seeds) == ((2,), (0, 1))
+    none = run(replace(CASE, thresholds=()), replace(settings, max_seeds=20), place)
+    assert (none.looks, none.seeds, none.planned_looks) == ((), (0, 1), 1)
+
+
+def test_a_verdict_that_stays_open_is_shown_so_and_the_value_decides(settings: Settings, place: SessionPart) -> None:
+    bound, _ = between(settings, place)
+    record = run(replace(CASE, thresholds=(bound,)), settings, place)
+    [judgement] = record.judgements
+    assert (judgement.verdict, judgement.met) == (Verdict.INCONCLUSIVE, True)
+
+
+def test_the_confidence_is_that_which_is_asked_for(settings: Settings, place: SessionPart) -> None:
+    usual, sure = run(CASE, settings, place), run(CASE, replace(settings, confidence=0.999), place)
+    assert sure.confidence == 0.999
+    assert sure.metrics["rad"] == usual.metrics["rad"].at(0.999) != usual.metrics["rad"]
+    assert sure.metrics["rad_best"].low == sure.metrics["rad"].low
+
+
+def test_like_is_what_has_the_same_rows_attack_and_protocol() -> None:
+    for change in ({"seeds": (3,)}, {"thresholds": ()}, {"utility": None}, {"defense": GradientShaping(Clip(1.0))}):
+        assert replace(CASE, **change).challenge == CASE.challenge  # type: ignore[arg-type]
+    for change in ({"attack": LabelFlip(0.2)}, {"task": replace(TASK, dataset="digits")}, {"scale": Scale.PAPER}):
+        assert replace(CASE, **change).challenge != CASE.challenge  # type: ignore[arg-type]

@@ -1,5 +1,6 @@
 """A defence that breaks a promise is caught, by the promise's name and with the value."""
 
+import gc
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gradshape.data import Dataset
+from gradshape.data import Dataset, PoisonedRows, Split
 from gradshape.defenses import FILTER, Assumptions, Defense, Suspect
 from gradshape.shaping import Shaper
 from gradshape.testing import BrokenPromise, check_defense, defense_checks
@@ -67,6 +68,12 @@ def _moved(mask: Tensor) -> Tensor:
     return mask
 
 
+def _spied(train: Suspect, generator: torch.Generator) -> Tensor:
+    """Find the poison where no defence may look: among all objects of the process."""
+    secret = [found for found in gc.get_objects() if isinstance(found, PoisonedRows) and len(found) == len(train)]
+    return ~secret[-1].is_poison(torch.arange(len(train))) if secret else _nearest(train, generator)
+
+
 MASKS: dict[str, Callable[[Suspect, torch.Generator], Tensor | None]] = {
     "ids": lambda train, _: torch.arange(len(train)),
     "short": lambda train, _: _all(train)[1:],
@@ -78,6 +85,7 @@ MASKS: dict[str, Callable[[Suspect, torch.Generator], Tensor | None]] = {
     "writes": lambda train, _: train.x.zero_()[:, 0] == 0,
     "global": lambda train, _: torch.rand(len(train)) < 2,
     "moves": lambda train, _: _moved(_all(train)),
+    "spy": _spied,
     "thief": lambda train, _: ~train.poison,
 }
 
@@ -125,6 +133,13 @@ class Weighs(Keeps):
         return recipe.with_shaper(Shaper((Weigh(self.name),)))
 
 
+class Distrusts(Keeps):
+    assumptions: ClassVar[Assumptions] = replace(FILTER, source="test", knows_clean=True)
+
+    def trusted(self, clean: Split, *, generator: torch.Generator) -> Tensor | None:
+        return None
+
+
 class Modest(Keeps):
     @property
     def filters(self) -> bool:
@@ -147,6 +162,8 @@ BROKEN: list[tuple[Defense, str, str]] = [
     (Keeps("unseeded"), "judges-the-same-from-the-same-seed", "2 rows"),
     (Keeps("reused"), "judges-the-same-from-the-same-seed", "memory of the mask that an earlier call returned"),
     (Keeps("first"), "judges-rows-wherever-they-stand", "the order of the rows"),
+    (Keeps("spy"), "learns-nothing-of-which-rows-are-poison", "rows otherwise"),
+    (Distrusts(), "trusts-the-rows-that-it-uses", "trusted() gives None"),
     (Keeps("writes"), "writes-nothing-to-what-it-is-shown", "train.x was changed"),
     (Keeps("global"), "leaves-the-randomness-of-the-process-alone", "torch's generator"),
     (Keeps("moves"), "leaves-the-state-of-the-process-alone", "torch's default dtype is torch.float64"),

@@ -23,6 +23,7 @@ from gradshape_bench.protocols.single_targets.one_shot_gradients import OneShotG
 from gradshape_bench.protocols.single_targets.targeted import Targeted
 from gradshape_bench.protocols.start import By, Retrained, Scratch
 from gradshape_bench.protocols.utility import Utility
+from gradshape_bench.protocols.worst_case import WorstCase, WorstOf
 
 __all__ = [
     "PAPERS_START",
@@ -52,6 +53,8 @@ __all__ = [
     "Targeted",
     "Trainings",
     "Utility",
+    "WorstCase",
+    "WorstOf",
     "experiment",
     "meaning",
 ]

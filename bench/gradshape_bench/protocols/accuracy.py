@@ -3,8 +3,10 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 
-from gradshape.metrics import Estimate, mean_over_seeds
+from gradshape.metrics import Estimate, mean_over_seeds, share_over_seeds
 from gradshape.training import TrainingResult
+
+_SHARES = ("accuracy_", "backdoor_rate", "train_accuracy")
 
 
 class Accuracy(Enum):
@@ -22,16 +24,32 @@ class Accuracy(Enum):
         """Return each training's test accuracy after this epoch."""
         return [result.best_accuracy if self is Accuracy.BEST else result.last_accuracy for result in results]
 
-    def estimates(self, values: Callable[["Accuracy"], Mapping[str, Sequence[float]]]) -> dict[str, Estimate]:
+    def estimates(
+        self, values: Callable[["Accuracy"], Mapping[str, Sequence[float]]], *, rows: int | None = None
+    ) -> dict[str, Estimate]:
         """Return means over the seeds: of this epoch by their names, and of either epoch with its name as suffix.
 
         Args:
             values: gives what is measured after an epoch, by name, one value a seed.
+            rows: as for :func:`estimates`.
 
         >>> found = Accuracy.LAST.estimates(lambda epoch: {"rad": [0.1 if epoch is Accuracy.BEST else 0.3]})
         >>> {name: estimate.value for name, estimate in found.items()}
         {'rad': 0.3, 'rad_best': 0.1, 'rad_last': 0.3}
         """
-        found = {epoch: {name: mean_over_seeds(each) for name, each in values(epoch).items()} for epoch in Accuracy}
+        found = {epoch: estimates(values(epoch), rows=rows) for epoch in Accuracy}
         suffixed = {f"{name}_{epoch.value}": value for epoch in Accuracy for name, value in found[epoch].items()}
         return found[self] | suffixed
+
+
+def estimates(values: Mapping[str, Sequence[float]], *, rows: int | None = None) -> dict[str, Estimate]:
+    """Return means over the seeds; those of accuracies and back door rates have intervals within [0, 1].
+
+    Args:
+        values: by name of the metric, one value a seed.
+        rows: how many rows each of the shares is of, if they are a sample of rows.
+    """
+    return {
+        name: share_over_seeds(each, rows=rows) if name.startswith(_SHARES) else mean_over_seeds(each)
+        for name, each in values.items()
+    }

@@ -71,7 +71,7 @@ class Backdoor:
             }
 
         return lab.comparison(
-            self.accuracy.estimates(rates),
+            self.accuracy.estimates(rates, rows=len(watch[0])),
             vanilla=begun.clean,
             clean=clean,
             poisoned=poisoned,

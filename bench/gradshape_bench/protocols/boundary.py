@@ -10,7 +10,7 @@ from torch import Tensor
 from gradshape import _validate
 from gradshape.analysis import Regions, classifier, decision_regions
 from gradshape.data import Dataset, Split
-from gradshape.metrics import mean_over_seeds
+from gradshape.metrics import mean_over_seeds, share_over_seeds
 from gradshape.training import Recipe, TrainingResult
 from gradshape_bench.protocols import effect_metrics
 from gradshape_bench.protocols.accuracy import Accuracy
@@ -73,12 +73,11 @@ class DecisionBoundary:
         )
         for suffix, found in (("", defended), ("_vanilla", vanilla)):
             metrics[f"boundary_length{suffix}"] = mean_over_seeds([one.boundary_length for one in found])
-            metrics[f"uncertain_area{suffix}"] = mean_over_seeds([one.uncertain_area() for one in found])
+            metrics[f"uncertain_area{suffix}"] = share_over_seeds([one.uncertain_area() for one in found])
         return lab.measurement(
             metrics,
             recipe=recipes[1],
             accuracy=self.accuracy,
-            counted=trained,
             picture=_picture(defended[0], dataset.train),
         )
 

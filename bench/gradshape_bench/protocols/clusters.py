@@ -9,7 +9,7 @@ from gradshape import _seeds, _validate
 from gradshape.analysis import ClusterMap, cluster_map
 from gradshape.attacks import PoisonSet
 from gradshape.data import Dataset
-from gradshape.metrics import mean_over_seeds
+from gradshape.metrics import mean_over_seeds, share_over_seeds
 from gradshape_bench.protocols.base import Experiment, Measurement, Subject
 from gradshape_bench.protocols.lab import Lab
 from gradshape_bench.protocols.snapshot import snapshot
@@ -57,7 +57,7 @@ class Clusters:
         ]
         kinds = [_kinds(poison) for poison in poisons]
         metrics = {
-            "cluster_purity": mean_over_seeds([one.purity for one in found]),
+            "cluster_purity": share_over_seeds([one.purity for one in found]),
             "remoteness": mean_over_seeds([float(one.remoteness.mean()) for one in found]),
             "distinct_poisons": mean_over_seeds([float(len(counts)) for _, counts in kinds]),
         }

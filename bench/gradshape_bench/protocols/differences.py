@@ -8,6 +8,7 @@ from torch import Tensor
 from gradshape.analysis import Division, gradient_differences, mean_over_epochs, spread_over_epochs
 from gradshape.metrics import Estimate, mean_over_seeds
 from gradshape.training import SUBSETS, Layers, TrainingResult, Weighting
+from gradshape_bench.protocols.accuracy import estimates
 
 Series = Sequence[float | None]
 
@@ -64,7 +65,7 @@ def metrics(by_seed: Sequence[Sequence[Mapping[str, Series]]]) -> dict[str, Esti
     found = [_means([summary(series) for series in trainings]) for trainings in by_seed]
     names = dict.fromkeys(name for values in found for name in values)
     known = {name: [value for values in found if (value := values.get(name)) is not None] for name in names}
-    return {name: mean_over_seeds(values) for name, values in known.items() if values}
+    return estimates({name: values for name, values in known.items() if values})
 
 
 def curves(by_seed: Sequence[Sequence[Mapping[str, Series]]]) -> dict[str, dict[str, list[float | None]]]:

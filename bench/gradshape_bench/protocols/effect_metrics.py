@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from gradshape.attacks import PoisonSet
-from gradshape.metrics import Estimate, mean_over_seeds, relative_accuracy_drop
+from gradshape.metrics import Estimate, mean_over_seeds, relative_accuracy_drop, share_over_seeds
 from gradshape.training import TrainingResult
 from gradshape_bench.protocols.accuracy import Accuracy
 
@@ -48,6 +48,14 @@ def utility_metrics(
     return {"utility_loss": drops(plain, shaped), "accuracy_vanilla": plain, "accuracy_clean": shaped}
 
 
+def trusted_metrics(
+    vanilla: Sequence[TrainingResult], trusted: Sequence[TrainingResult], accuracy: Accuracy
+) -> dict[str, list[float]]:
+    """Return, seed by seed, what training on trusted rows alone costs against training on all clean rows."""
+    plain, alone = accuracy.of_each(vanilla), accuracy.of_each(trusted)
+    return {"rad_trusted": drops(plain, alone), "accuracy_trusted": alone}
+
+
 def error_metrics(
     vanilla: Sequence[TrainingResult], clean: Sequence[TrainingResult], poisoned: Sequence[TrainingResult]
 ) -> dict[str, Estimate]:
@@ -83,10 +91,10 @@ def filter_metrics(
     poison = [int((~mask[train_rows:]).sum()) for mask in masks]
     clean = [int((~mask[:train_rows]).sum()) for mask in masks]
     present = [train_rows - len(poison.replaced) for poison in poisons]
-    metrics = {"clean_removed": mean_over_seeds([c / rows for c, rows in zip(clean, present, strict=True)])}
+    metrics = {"clean_removed": share_over_seeds([c / rows for c, rows in zip(clean, present, strict=True)])}
     if all(len(poison) for poison in poisons):
         shares = [found / len(poison) for found, poison in zip(poison, poisons, strict=True)]
-        metrics["poison_removed"] = mean_over_seeds(shares)
+        metrics["poison_removed"] = share_over_seeds(shares)
     return metrics, {"removed_poison": poison, "removed_clean": clean}
 
 

@@ -23,7 +23,8 @@ class FromScratch:
     """Poison is in the training data from the start.
 
     For each seed: the vanilla and the defended recipe on clean data, the attack, and the defended recipe on
-    clean and poisoned data together.
+    clean and poisoned data together. Where the defence is given trusted rows, the vanilla recipe is trained on those
+    alone, too.
 
     Args:
         accuracy: which epoch's test accuracy the metrics without suffix take. Estimators have one epoch, and regression
@@ -51,7 +52,9 @@ class FromScratch:
             CertificateContradicted: the attack reached more than its certificate allows.
         """
         vanilla, poisons = yield from lab.ask(lab.train_unfiltered(case.vanilla), lab.craft(case.attack, case.recipe))
-        clean, poisoned = yield from lab.ask(lab.train(case.recipe), lab.train(case.recipe, poisons))
+        clean, poisoned, trusted = yield from lab.ask(
+            lab.train(case.recipe), lab.train(case.recipe, poisons), lab.train_trusted(case.vanilla)
+        )
         return lab.comparison(
             _certificate(poisons),
             vanilla=vanilla,
@@ -60,6 +63,7 @@ class FromScratch:
             poisons=poisons,
             recipe=case.recipe,
             accuracy=self.accuracy,
+            trusted=trusted,
         )
 
 

@@ -65,7 +65,6 @@ class GradientDifferences:
             recipe=recipe,
             poisons=poisons,
             poisoned=poisoned,
-            counted=[poisoned],
             clean_epochs=before.epochs,
             layers=self.layers.value,
             weighting=self.weighting.value,

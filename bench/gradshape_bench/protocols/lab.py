@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gradshape.attacks import Attack, PoisonSet
 from gradshape.data import Dataset, Split
+from gradshape.defenses import trusted_rows
 from gradshape.metrics import Estimate
 from gradshape.training import AnyRecipe, GradientProbe, Recipe, Scoring, TrainedModel, TrainingResult
 from gradshape_bench.jobs import AnyJob, Craft, Filter, Train
@@ -159,6 +160,21 @@ class Lab:
         ]
         return Trainings(jobs, filters)
 
+    def train_trusted(self, recipe: AnyRecipe) -> Trainings:
+        """Train on the rows alone that the case's defence trusts; no job if it is given no clean rows.
+
+        A defence that does not do better than this has no use for the rows that it does not trust.
+        """
+        masks = [trusted_rows(self.case.defense, self.dataset.train, seed=seed) for seed in self.case.seeds]
+        return Trainings(
+            [
+                # On all rows it is the training that the case needs anyway.
+                Train(self.dataset, self.device, recipe, seed=seed, keep=None if mask.all() else mask)
+                for seed, mask in zip(self.case.seeds, masks, strict=True)
+                if mask is not None
+            ]
+        )
+
     @overload
     def ask(self, first: Group[A], /) -> Part[Results[A]]: ...
     @overload
@@ -216,7 +232,6 @@ class Lab:
         accuracy: Accuracy = Accuracy.BEST,
         poisons: Results[PoisonSet] | None = None,
         poisoned: Results[TrainingResult] | None = None,
-        counted: Sequence[Sequence[TrainingResult]] = (),
         **details: Any,
     ) -> Measurement:
         """Return what an experiment found, with what all experiments record.
@@ -226,7 +241,6 @@ class Lab:
             recipe, accuracy: how the trainings were done, and which epoch the metrics without suffix are of.
             poisons: their sizes are recorded, and the time that they took.
             poisoned: trainings with poison; the time that they and their filters took is recorded.
-            counted: trainings of which the diverged ones are counted.
             details: what else is worth recording, as plain values.
         """
         common, timed = self.setting(recipe, accuracy), dict[str, Sequence[AnyJob]]()
@@ -236,8 +250,6 @@ class Lab:
             timed["crafting"] = poisons.jobs
         if poisoned is not None:
             timed |= {"filtering": poisoned.filters, "training": poisoned.jobs}
-        if counted:
-            common["diverged"] = sum(result.diverged is not None for results in counted for result in results)
         return Measurement(metrics, common | details, timed)
 
     def comparison(
@@ -250,6 +262,7 @@ class Lab:
         poisons: Results[PoisonSet],
         recipe: AnyRecipe,
         accuracy: Accuracy,
+        trusted: Sequence[TrainingResult] = (),
         **details: Any,
     ) -> Measurement:
         """Return what an experiment found that does the same trainings without and with poison.
@@ -262,12 +275,16 @@ class Lab:
             vanilla: trained on clean data without the defence, one a seed.
             clean: with it.
             poisoned: with it and with the poison.
+            trusted: as from :meth:`train_trusted`.
             poisons, recipe, accuracy, details: as for :meth:`measurement`.
         """
         if self.dataset.regression:
             found = effect_metrics.error_metrics(vanilla, clean, poisoned)
         else:
             found = accuracy.estimates(partial(effect_metrics.accuracy_metrics, vanilla, clean, poisoned))
+            if trusted:
+                found |= accuracy.estimates(partial(effect_metrics.trusted_metrics, vanilla, trusted))
+                details["trusted_rows"] = [self._trusted_count(seed) for seed in self.case.seeds]
         if any(poison.notes for poison in poisons):
             details["notes"] = [dict(poison.notes) for poison in poisons]
         if poisoned.masks:
@@ -280,9 +297,12 @@ class Lab:
             accuracy=accuracy,
             poisons=poisons,
             poisoned=poisoned,
-            counted=(vanilla, clean, poisoned),
             **details,
         )
+
+    def _trusted_count(self, seed: int) -> int:
+        mask = trusted_rows(self.case.defense, self.dataset.train, seed=seed)
+        return 0 if mask is None else int(mask.sum())
 
 
 class Protocol(Interface):

@@ -66,6 +66,11 @@ def meaning(label: str) -> str | None:
     """
     if label in _MEANINGS:
         return _MEANINGS[label]
+    if label.startswith("worst_case"):
+        inner = label.removeprefix("worst_case").removeprefix("_")
+        inner = f"from_scratch_{inner}".removesuffix("_") if inner in ("", "last") else inner
+        known = meaning(inner) is not None
+        return f"As {inner}, for each of several attacks of one budget, of which the worst counts." if known else None
     if match := _LABEL_OF_GRADIENTS.fullmatch(label):
         return _of_gradients(match)
     match = _LABEL_ON_TARGETS.fullmatch(label)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from gradshape import _seeds, _validate
 from gradshape.attacks import TargetedAttack
-from gradshape.metrics import mean_over_seeds
+from gradshape.metrics import share_over_seeds
 from gradshape_bench.protocols.accuracy import Accuracy
 from gradshape_bench.protocols.base import Experiment, Subject
 from gradshape_bench.protocols.lab import Lab
@@ -61,7 +61,7 @@ class Retrain:
             lab.train(recipe, seeds=seeds, bases=bases), lab.train(recipe, poisons, seeds=seeds, bases=bases)
         )
         return lab.comparison(
-            {"accuracy_base": mean_over_seeds([base.accuracy for base in bases])},
+            {"accuracy_base": share_over_seeds([base.accuracy for base in bases])},
             vanilla=[base.vanilla for base in bases],
             clean=clean,
             poisoned=poisoned,

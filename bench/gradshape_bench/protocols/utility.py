@@ -44,5 +44,4 @@ class Utility:
             self.accuracy.estimates(partial(effect_metrics.utility_metrics, vanilla, defended)),
             recipe=case.recipe,
             accuracy=self.accuracy,
-            counted=(vanilla, defended),
         )

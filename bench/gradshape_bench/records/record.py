@@ -3,15 +3,17 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, asdict, dataclass, field
+from dataclasses import KW_ONLY, asdict, dataclass, field, replace
 from enum import Enum
 from types import UnionType
 from typing import Any
 
-from gradshape.metrics import Estimate
+from gradshape.metrics import Estimate, Method
 from gradshape_bench.verdict import Judgement, Threshold, Verdict
 
-SCHEMA = 1
+SCHEMA = 2
+# Records of schema 1 say nothing of single seeds.
+_READABLE = (1, SCHEMA)
 # The reason begins with this if the data of the case could not be had.
 MISSING_DATA = "data:"
 # Lists and objects within each other, at most: pages and comparisons go through a record's values by recursion.
@@ -52,6 +54,13 @@ class Record:
         seconds: computing time of the jobs; for each job its share of the stack that it ran in.
         environment: versions, device and source.
         costs: mean seconds of a job, by what it did: crafting, filtering or training.
+        confidence: of the intervals, in (0, 1).
+        looks: the numbers of seeds at which the verdicts were looked at; empty unless there were to be several.
+        planned_looks: at how many numbers of seeds they might have been looked at: a judgement's interval has the
+            confidence ``1 - (1 - confidence) / planned_looks``.
+        jobs, cached_jobs: how many jobs the case is made of, and how many of them were found in the cache.
+        challenge: sha256 of what the recipe was put up against (rows, attack, protocol, scale): records with different
+            ones are not compared. ``None`` in records of schema 1.
     """
 
     case: str
@@ -74,6 +83,12 @@ class Record:
     seconds: float = 0.0
     environment: Mapping[str, Any] = field(default_factory=dict)
     costs: Mapping[str, float] = field(default_factory=dict)
+    confidence: float = 0.95
+    looks: tuple[int, ...] = ()
+    planned_looks: int = 1
+    jobs: int | None = None
+    cached_jobs: int | None = None
+    challenge: str | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -93,7 +108,6 @@ class Record:
 
     def to_json(self) -> str:
         """Return the record as one line of JSON."""
-        thresholds = [{**asdict(j.threshold), "verdict": j.verdict.value, "met": j.met} for j in self.judgements]
         document = {
             "schema": SCHEMA,
             "case": self.case,
@@ -107,13 +121,19 @@ class Record:
             "scale": self.scale,
             "seeds": list(self.seeds),
             "status": self.status.value,
-            "metrics": {name: asdict(estimate) for name, estimate in self.metrics.items()},
-            "thresholds": thresholds,
+            "confidence": self.confidence,
+            "looks": list(self.looks),
+            "planned_looks": self.planned_looks,
+            "metrics": {name: _plain_estimate(estimate) for name, estimate in self.metrics.items()},
+            "thresholds": [_plain_judgement(judgement) for judgement in self.judgements],
             "expected_failure": self.expected_failure,
             "reason": self.reason,
             "details": dict(self.details),
             "seconds": self.seconds,
             "costs": dict(self.costs),
+            "jobs": self.jobs,
+            "cached_jobs": self.cached_jobs,
+            "challenge": self.challenge,
             "environment": dict(self.environment),
         }
         return json.dumps(document, allow_nan=False)
@@ -133,35 +153,71 @@ class Record:
     @classmethod
     def _read(cls, line: str) -> "Record":
         document = _DECODER.decode(line)
-        if document["schema"] != SCHEMA:
-            raise ValueError(f"schema {document['schema']!r}: this version reads schema {SCHEMA}")
+        if document["schema"] not in _READABLE:
+            raise ValueError(f"schema {document['schema']!r}: this version reads schemas {_READABLE}")
         if line.count("[") + line.count("{") > _DEEPEST:
             _check_depth(document)
         if "\\u" in line or not line.isascii():
             _check_characters(document)
         _check_types(document)
-        metrics = {name: Estimate(**estimate) for name, estimate in document["metrics"].items()}
-        judgements = tuple(
-            Judgement(
-                Threshold(t["metric"], t["op"], t["bound"]),
-                metrics[t["metric"]],
-                Verdict(t["verdict"]),
-                met=t["met"],
-            )
-            for t in document["thresholds"]
-        )
+        metrics = {name: _estimate(estimate) for name, estimate in document["metrics"].items()}
         return cls(
             **{name: document[name] for name in (*_TEXTS, *_OPTIONAL_TEXTS, "details", "seconds", "environment")},
             seeds=tuple(document["seeds"]),
             status=Status(document["status"]),
             metrics=metrics,
-            judgements=judgements,
-            costs=document.get("costs", {}),  # Records of earlier versions have none.
+            judgements=tuple(_judgement(threshold, metrics) for threshold in document["thresholds"]),
+            # Records of schema 1 lack these.
+            looks=tuple(document.get("looks", ())),
+            **{name: document[name] for name in _LATER if name in document},
         )
+
+
+def _plain_estimate(estimate: Estimate) -> dict[str, Any]:
+    plain: dict[str, Any] = {"value": estimate.value, "low": estimate.low, "high": estimate.high, "n": estimate.n}
+    if estimate.values:
+        plain["values"] = list(estimate.values)
+    if estimate.method is not None:
+        plain["method"] = estimate.method.value
+    if estimate.rows is not None:
+        plain["rows"] = estimate.rows
+    return plain
+
+
+def _estimate(plain: Mapping[str, Any]) -> Estimate:
+    values, method = tuple(plain.get("values", ())), plain.get("method")
+    return Estimate(
+        **{**plain, "values": values, "method": None if method is None else Method(method)},
+    )
+
+
+def _plain_judgement(judgement: Judgement) -> dict[str, Any]:
+    return {
+        **asdict(judgement.threshold),
+        "low": judgement.estimate.low,
+        "high": judgement.estimate.high,
+        "verdict": judgement.verdict.value,
+        "met": judgement.met,
+        "reason": judgement.reason,
+    }
+
+
+def _judgement(plain: Mapping[str, Any], metrics: Mapping[str, Estimate]) -> Judgement:
+    estimate = metrics[plain["metric"]]
+    if "low" in plain:
+        estimate = replace(estimate, low=plain["low"], high=plain["high"])
+    return Judgement(
+        Threshold(plain["metric"], plain["op"], plain["bound"]),
+        estimate,
+        Verdict(plain["verdict"]),
+        met=plain["met"],
+        reason=plain.get("reason"),
+    )
 
 
 _TEXTS = ("case", "fingerprint", "dataset", "model", "protocol", "attack", "defense", "scale")
 _OPTIONAL_TEXTS = ("dataset_fingerprint", "expected_failure", "reason")
+_LATER = ("costs", "confidence", "planned_looks", "jobs", "cached_jobs", "challenge")
 
 
 def _check_types(document: Mapping[str, Any]) -> None:
@@ -176,14 +232,28 @@ def _check_types(document: Mapping[str, Any]) -> None:
     for name, estimate in document["metrics"].items():
         fields += [(name, estimate["value"], int | float), (name, estimate["n"], int)]
         fields += [(name, estimate[end], int | float | None) for end in ("low", "high")]
+        fields += [(name, value, int | float) for value in _listed(name, estimate.get("values", []))]
+        fields += [(f"{name} rows", estimate.get("rows"), int | None)]
     for threshold in document["thresholds"]:
         fields += [("metric", threshold["metric"], str), ("op", threshold["op"], str)]
-        fields += [("bound", threshold["bound"], int | float)]
+        fields += [("bound", threshold["bound"], int | float), ("reason", threshold.get("reason"), str | None)]
+        fields += [(end, threshold.get(end), int | float | None) for end in ("low", "high")]
         if not isinstance(threshold["met"], bool):
             raise TypeError(f"met={threshold['met']!r}: expected bool")
+    fields += [("looks", look, int) for look in _listed("looks", document.get("looks", []))]
+    fields += [("confidence", document.get("confidence", 0.95), int | float)]
+    fields += [("planned_looks", document.get("planned_looks", 1), int)]
+    fields += [(name, document.get(name), int | None) for name in ("jobs", "cached_jobs")]
+    fields += [("challenge", document.get("challenge"), str | None)]
     for name, value, kind in fields:
         if not isinstance(value, kind) or isinstance(value, bool):
             raise TypeError(f"{name}={value!r}: expected {getattr(kind, '__name__', kind)}")
+
+
+def _listed(name: str, value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"{name}={value!r}: expected list")
+    return value
 
 
 def _check_depth(value: Any) -> None:

@@ -40,6 +40,14 @@ METRICS: dict[str, Metric] = {
             lower_is_better=True,
         ),
         Metric(
+            "rad_trusted",
+            "Relative accuracy drop of a vanilla model that is trained on nothing but the clean rows that the defence "
+            "trusts, against the vanilla clean model of the same seed. A defence whose rad_vs_vanilla is not lower has "
+            "no use for the other rows.",
+            lower_is_better=True,
+        ),
+        Metric("accuracy_trusted", "Test accuracy of that model.", lower_is_better=False),
+        Metric(
             "mse_ratio",
             "Mean squared test error of the poisoned model over that of the clean model of the same recipe and seed: "
             "what the poison did; 1 is nothing.",

@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,13 +9,16 @@ from torch import Tensor
 
 from gradshape.attacks import LabelFlip
 from gradshape.data import Split, load
-from gradshape.defenses import GradientShaping, NoDefense
+from gradshape.defenses import RONI, GradientShaping, NoDefense, OracleSphereSlabFilter
 from gradshape.shaping import Clip
 from gradshape.training import Adam, AnyRecipe, Recipe, TrainingResult
+from gradshape_bench.cache import Cache
 from gradshape_bench.case import Case, Scale, Task
+from gradshape_bench.engines import ThreadEngine
 from gradshape_bench.jobs import AnyJob, Craft, Filter, Train
 from gradshape_bench.protocols import Accuracy, FromScratch, Lab, Measurement
 from gradshape_bench.report.metric_definitions import METRICS
+from gradshape_bench.schedule import Scheduler
 
 MOONS = load("two_moons")
 CASE = Case(
@@ -37,8 +41,8 @@ class DropFirst(NoDefense):
         return torch.arange(len(train)) > 0
 
 
-def trained(*accuracies: float, diverged: int | None = None) -> TrainingResult:
-    return TrainingResult(torch.tensor(accuracies, dtype=torch.float64), diverged=diverged)
+def trained(*accuracies: float) -> TrainingResult:
+    return TrainingResult(torch.tensor(accuracies, dtype=torch.float64))
 
 
 # By kind of victim the test accuracies after both epochs.
@@ -157,17 +161,7 @@ def test_details_say_how_it_was_trained() -> None:
         "shaper": "c1",
         "budget": 70,
         "poison_rows": [70, 70],
-        "diverged": 0,
     }
-
-
-def test_diverged_victims_are_counted() -> None:
-    running = CASE.protocol.run(CASE, Lab(CASE, MOONS, "cpu"))
-    first = [answer(job, CASE) for job in next(running)]
-    running.send([trained(0.5, 0.5, diverged=1), *first[1:]])
-    with pytest.raises(StopIteration) as stop:
-        running.send([trained(0.5, 0.5), trained(0.5, 0.5), trained(0.5, 0.5, diverged=2), trained(0.5, 0.5)])
-    assert stop.value.value.details["diverged"] == 2
 
 
 @pytest.mark.parametrize(("accuracy", "label"), [(Accuracy.BEST, "from_scratch"), (Accuracy.LAST, "from_scratch_last")])
@@ -178,3 +172,17 @@ def test_label_tells_which_epoch(accuracy: Accuracy, label: str) -> None:
 def test_an_epoch_that_is_none_is_refused() -> None:
     with pytest.raises(ValueError, match=r"accuracy='last': expected one of Accuracy.BEST, Accuracy.LAST"):
         FromScratch("last")  # type: ignore[arg-type]
+
+
+def test_who_is_given_trusted_rows_is_compared_with_those_alone(tmp_path: Path) -> None:
+    """Training on all clean rows is what an oracle of all of them is compared with, and costs nothing."""
+    engine = ThreadEngine(workers=1, max_memory=1 << 28)
+    task = Task("digits_38", Recipe("lr", Adam(0.05), batch_size=64, epochs=2))
+    cases = [replace(CASE, task=task, defense=defense) for defense in (RONI(), OracleSphereSlabFilter(), NoDefense())]
+    scheduler = Scheduler(cases, cache=Cache(tmp_path), engine=engine)
+    few, every, none = (scheduler.measure(case).measurement for case in cases)
+    assert few.metrics["rad_trusted"].value > 0
+    assert all(0 < rows < few.details["train_rows"] / 2 for rows in few.details["trusted_rows"])
+    assert every.metrics["rad_trusted"].values == (0.0, 0.0)
+    assert every.metrics["accuracy_trusted"].values == every.metrics["accuracy_vanilla"].values
+    assert "rad_trusted" not in none.metrics

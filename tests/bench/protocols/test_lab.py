@@ -12,7 +12,7 @@ from gradshape.attacks import LabelFlip
 from gradshape.data import load
 from gradshape.defenses import Defense, NoDefense, PerfectFilter
 from gradshape.metrics import mean_over_seeds, relative_accuracy_drop
-from gradshape.training import Adam, Recipe, TrainingResult
+from gradshape.training import Adam, Recipe
 from gradshape_bench.case import Case, Scale, Task
 from gradshape_bench.jobs import AnyJob, Craft, Filter, Train
 from gradshape_bench.protocols import Accuracy, Experiment, Lab, Part, Protocol, Subject, experiment
@@ -79,7 +79,6 @@ def test_a_protocol_of_ones_own_is_run(tmp_path: Path) -> None:
         "shaper": "",
         "budget": 70,
         "poison_rows": [70, 70],
-        "diverged": 0,
     }
 
 
@@ -138,12 +137,6 @@ def test_the_filter_is_told_of_the_training_that_it_is_for() -> None:
 def test_a_number_of_items_that_is_none_of_the_jobs_is_refused() -> None:
     with pytest.raises(ValueError, match="argument 2 is shorter"):
         lab().train(RECIPE, [LabelFlip(0.1)(MOONS, seed=0)])
-
-
-def test_diverged_trainings_are_counted_where_they_are_to_be() -> None:
-    results = [TrainingResult(torch.ones(1), diverged=epoch) for epoch in (None, 1, 2)]
-    assert lab().measurement({}, recipe=RECIPE, counted=(results, results[:2])).details["diverged"] == 3
-    assert "diverged" not in lab().measurement({}, recipe=RECIPE).details
 
 
 def test_a_defence_that_cannot_be_used_is_refused_before_anything_is_done() -> None:

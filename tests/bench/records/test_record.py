@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gradshape.metrics import Estimate
+from gradshape.metrics import Estimate, mean_over_seeds, share_over_seeds
 from gradshape_bench.records.record import Record, Status
 from gradshape_bench.verdict import Threshold, Verdict
 from tests.bench.sample import make, odd
@@ -38,7 +38,16 @@ def test_is_one_line_with_the_promised_fields() -> None:
         "environment",
     }
     assert json.loads(line)["thresholds"] == [
-        {"metric": "rad", "op": "<", "bound": 0.05, "verdict": "PASS", "met": True}
+        {
+            "metric": "rad",
+            "op": "<",
+            "bound": 0.05,
+            "low": pytest.approx(0.008),
+            "high": pytest.approx(0.016),
+            "verdict": "PASS",
+            "met": True,
+            "reason": None,
+        }
     ]
 
 
@@ -68,8 +77,31 @@ def test_same_case_at_another_scale_is_another_record() -> None:
 
 
 def test_another_schema_is_told_apart() -> None:
-    with pytest.raises(ValueError, match="schema 2: this version reads schema 1"):
-        Record.from_json('{"schema": 2}')
+    with pytest.raises(ValueError, match=r"schema 3: this version reads schemas \(1, 2\)"):
+        Record.from_json('{"schema": 3}')
+
+
+def test_records_of_schema_1_are_read_and_say_less() -> None:
+    document = json.loads(make().to_json())
+    for later in ("confidence", "looks", "planned_looks", "jobs", "cached_jobs", "challenge", "costs"):
+        document.pop(later, None)
+    for estimate in document["metrics"].values():
+        for later in ("values", "method", "rows"):
+            estimate.pop(later, None)
+    for threshold in document["thresholds"]:
+        for later in ("low", "high", "reason"):
+            threshold.pop(later)
+    record = Record.from_json(json.dumps(document | {"schema": 1}))
+    assert (record.jobs, record.challenge, record.looks) == (None, None, ())
+    assert record.metrics["rad"].value == make().metrics["rad"].value
+    assert record.metrics["rad"].values == ()
+    assert record.judgements[0].met
+
+
+def test_values_methods_and_looks_come_back() -> None:
+    metrics = {"rad": mean_over_seeds([0.1, 0.2]), "backdoor_rate": share_over_seeds([0.5, 1.0], rows=9)}
+    record = dataclasses.replace(make(), metrics=metrics, judgements=(), looks=(2, 4), planned_looks=3, jobs=9)
+    assert Record.from_json(record.to_json()) == record
 
 
 @pytest.mark.parametrize("line", ["", "{", "[]", "1", "null", "{}", '{"schema": 1}', make().to_json()[:-1]])
@@ -91,6 +123,15 @@ def test_what_is_no_record_is_an_error(line: str) -> None:
         ("seconds", "1"),
         ("metrics", {"rad": {"value": "0.1", "low": None, "high": None, "n": 1}}),
         ("metrics", {"rad": {"value": 0.1, "low": "", "high": None, "n": 1}}),
+        ("metrics", {"rad": {"value": 0.1, "low": 0, "high": 1, "n": 1, "values": 1}}),
+        ("metrics", {"rad": {"value": 0.1, "low": 0, "high": 1, "n": 1, "values": ["a"]}}),
+        ("metrics", {"rad": {"value": 0.1, "low": 0, "high": 1, "n": 1, "method": "guess"}}),
+        ("metrics", {"rad": {"value": 0.1, "low": 0, "high": 1, "n": 1, "rows": "9"}}),
+        ("metrics", {"rad": {"value": 0.1, "low": 0, "high": 1, "n": 1, "mood": 1}}),
+        ("looks", [1.5]),
+        ("confidence", None),
+        ("jobs", "9"),
+        ("challenge", 7),
         ("metrics", {}),
         ("thresholds", [{"metric": "rad", "op": "<", "bound": None, "verdict": "PASS", "met": True}]),
         ("thresholds", [{"metric": "rad", "op": "<", "bound": math.nan, "verdict": "PASS", "met": True}]),
@@ -98,7 +139,7 @@ def test_what_is_no_record_is_an_error(line: str) -> None:
 )
 def test_value_of_a_wrong_type_is_an_error(field: str, value: Any) -> None:
     document = json.loads(make().to_json()) | {field: value}
-    with pytest.raises(ValueError, match=r"not a record|not a valid Status"):
+    with pytest.raises(ValueError, match=r"not a record|not a valid Status|not a valid Method"):
         Record.from_json(json.dumps(document))
 
 

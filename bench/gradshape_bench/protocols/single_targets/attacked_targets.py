@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gradshape.metrics import Estimate, mean_over_seeds, success_rate
+from gradshape.metrics import Estimate, mean_over_seeds, rate_over_trials, share_over_seeds
 from gradshape_bench.protocols import effect_metrics
-from gradshape_bench.protocols.accuracy import Accuracy
+from gradshape_bench.protocols.accuracy import Accuracy, estimates
 from gradshape_bench.protocols.base import Measurement
 from gradshape_bench.protocols.base_models import Base
 from gradshape_bench.protocols.single_targets.poisoned_targets import PoisonedTarget, PoisonedTargets
@@ -86,7 +86,7 @@ class AttackedTargets:
         return Measurement(
             {
                 **rates,
-                **{name: mean_over_seeds(values) for name, values in cost.items()},
+                **estimates(cost),
                 **({"rad_of_runs": mean_over_seeds(runs)} if runs else {}),
                 **metrics,
                 **self._removed(len(lab.dataset.train)),
@@ -128,7 +128,7 @@ class AttackedTargets:
         if not by_seed:
             return {}
         clean, poison = torch.stack(by_seed).T.tolist()
-        return {"poison_removed": mean_over_seeds(poison), "clean_removed": mean_over_seeds(clean)}
+        return {"poison_removed": share_over_seeds(poison), "clean_removed": share_over_seeds(clean)}
 
 
 def rate(shares: Sequence[float]) -> Estimate:
@@ -141,7 +141,7 @@ def rate(shares: Sequence[float]) -> Estimate:
     >>> str(rate([])), str(rate([1, 0.5, 0, 0]))
     ('0.0000 [0.0000, 1.0000] (n=0)', '0.3750 [0.0919, 0.7806] (n=4)')
     """
-    return success_rate(sum(shares), len(shares)) if shares else Estimate(0.0, 0.0, 1.0, n=0)
+    return rate_over_trials(shares) if shares else Estimate(0.0, 0.0, 1.0, n=0)
 
 
 def _shares(mask: Tensor, train_rows: int) -> Tensor:

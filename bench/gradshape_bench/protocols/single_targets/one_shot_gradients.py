@@ -68,7 +68,6 @@ class OneShotGradients(SingleTargets):
             differences.metrics(by_seed),
             layers=probe.layers.value,
             weighting=Weighting.SHARED.value,
-            diverged=sum(result.diverged is not None for result in results),
             outcomes=outcomes,
             series=differences.curves(by_seed),
             **({"example": snapshot(targets[0].poison.select(torch.tensor([0])))} if targets else {}),

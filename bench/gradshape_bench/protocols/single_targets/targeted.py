@@ -6,10 +6,10 @@ import torch
 
 from gradshape import _seeds, _validate
 from gradshape.data import Dataset, Split
-from gradshape.metrics import mean_over_seeds, success_rate
+from gradshape.metrics import rate_over_trials
 from gradshape.training import TrainingResult
 from gradshape_bench.protocols import effect_metrics
-from gradshape_bench.protocols.accuracy import Accuracy
+from gradshape_bench.protocols.accuracy import Accuracy, estimates
 from gradshape_bench.protocols.base import Experiment, Subject
 from gradshape_bench.protocols.lab import Lab
 from gradshape_bench.protocols.single_targets.counted_epochs import Counted
@@ -68,18 +68,18 @@ class Targeted:
         seeds = [seed for seed, chosen in zip(case.seeds, found, strict=True) for _ in chosen]
         poisons = yield from lab.ask(lab.craft(case.attack, case.recipe, seeds=seeds, targets=targets))
         trained = yield from lab.ask(lab.train(case.recipe, poisons, seeds=seeds, watch=targets, targets=targets))
-        hits = sum(map(self._hit, trained, targets))
+        hits = list(map(self._hit, trained, targets))
         cost = effect_metrics.utility_metrics(vanilla, clean, Accuracy.BEST)
         return lab.measurement(
             {
-                "success_rate": success_rate(hits, len(targets)),
-                **{name: mean_over_seeds(values) for name, values in cost.items()},
+                "success_rate": rate_over_trials(hits),
+                **estimates(cost),
             },
             recipe=case.recipe,
             poisons=poisons,
             poisoned=trained,
             targets=len(targets),
-            successes=hits,
+            successes=sum(hits),
         )
 
     def _candidates(self, dataset: Dataset, seed: int) -> Split:
