@@ -21,7 +21,7 @@ from gradshape.defenses import (
 )
 from gradshape.training import AnyRecipe
 
-DIGITS = load("digits_38")
+DIGITS = load("two_moons")
 TRAIN = DIGITS.train
 
 
@@ -41,7 +41,7 @@ def test_few_trusted_rows_are_the_only_ones_that_are_used(defense: Defense) -> N
     """What all the other clean rows say changes nothing, so the mask of trusted rows is true to what is used."""
     mask = trusted_rows(defense, TRAIN, seed=3)
     assert mask is not None
-    assert 0 < int(mask.sum()) < len(TRAIN) // 2
+    assert 0 < int(mask.sum()) < len(TRAIN) - 100
     other = Split(torch.where(mask[:, None], TRAIN.x.flatten(1), 0.5).view_as(TRAIN.x), TRAIN.y.clone())
     kept = [_kept(defense, clean) for clean in (TRAIN, other)]
     assert torch.equal(*kept)

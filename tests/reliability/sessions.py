@@ -57,7 +57,7 @@ from gradshape_bench.matrix import Matrix, benchmark_cases
 from gradshape_bench.verdict import Threshold
 from tests.reliability.faulty import Faulty
 
-MOONS = Task("two_moons", Recipe("lr", Adam(0.05), batch_size=64, epochs=1))
+MOONS = Task("two_moons", Recipe("lr", Adam(0.5), batch_size=64, epochs=1))
 ATTACKS = {attacks}
 
 @benchmark_cases(Matrix([MOONS], ATTACKS, [NoDefense()], thresholds=[Threshold("rad", "<", 0.99)]))

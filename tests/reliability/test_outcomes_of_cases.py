@@ -22,7 +22,7 @@ from gradshape_bench.session import BenchSession, SessionPart, Unmeasured
 from gradshape_bench.verdict import Threshold, Verdict, judge
 from tests.bench.sample import settings_in
 
-TASK = Task("two_moons", Recipe("lr", Adam(0.05), batch_size=64, epochs=1))
+TASK = Task("two_moons", Recipe("lr", Adam(0.5), batch_size=64, epochs=1))
 
 
 class Unspeakable(Exception):

@@ -64,7 +64,7 @@ from gradshape.defenses import GradientShaping, NoDefense
 from gradshape.shaping import Clip
 from gradshape.training import Adam, Recipe
 
-MOONS = Task("two_moons", Recipe("lr", Adam(0.05), batch_size=64, epochs=2))
+MOONS = Task("two_moons", Recipe("lr", Adam(0.5), batch_size=64, epochs=2))
 FLIPS = [LabelFlip(0.0), LabelFlip(0.1)]
 DEFENSES = [NoDefense(), GradientShaping(Clip(1))]
 HOLDS = [Threshold("rad", "<", 0.99)]
@@ -129,7 +129,7 @@ def test_unknown(outcome):
     outcome.check()
 """,
     "test_ambiguous.py": """
-OTHER = Task("two_moons", Recipe("lr", Adam(0.05), batch_size=64, epochs=3))
+OTHER = Task("two_moons", Recipe("lr", Adam(0.5), batch_size=64, epochs=3))
 
 @benchmark_cases(Matrix([MOONS], FLIPS[:1], DEFENSES[:1], thresholds=HOLDS))
 def test_one(outcome):

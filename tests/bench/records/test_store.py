@@ -60,7 +60,7 @@ def test_record_that_cannot_be_written_leaves_the_file_alone(store: ResultsFile)
 @pytest.mark.parametrize(
     ("line", "report"),
     [
-        (json.dumps({"schema": 99}), "schema 99: this version reads schema 1"),
+        (json.dumps({"schema": 99}), "schema 99: this version reads schemas (1, 2)"),
         ("\x00\x00\x00", "Expecting value"),
         ('{"schema": 1}', "not a record"),
         ("5", "not a record"),
