@@ -2,6 +2,7 @@
 
 from gradshape_bench.case import ExpectedFailure, Scale, Smoke, Task
 from gradshape_bench.matrix import Expect, Matrix, Sized, benchmark_cases
+from gradshape_bench.protocols import WorstCase, WorstOf
 from gradshape_bench.session import CaseOutcome
 from gradshape_bench.verdict import Threshold
 
@@ -15,5 +16,7 @@ __all__ = [
     "Smoke",
     "Task",
     "Threshold",
+    "WorstCase",
+    "WorstOf",
     "benchmark_cases",
 ]

@@ -37,7 +37,9 @@ class WorstOf(Attack):
 
     @property
     def label(self) -> str:
-        return f"worst_of_{len(self.attacks)}"
+        fractions = {getattr(attack, "fraction", None) for attack in self.attacks}
+        shared = fractions.pop() if len(fractions) == 1 else None
+        return f"worst_of_{len(self.attacks)}" + (f"_{100 * shared:g}" if isinstance(shared, float) else "")
 
     @property
     def threat(self) -> ThreatModel:  # type: ignore[override]

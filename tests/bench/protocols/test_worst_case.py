@@ -79,7 +79,7 @@ def test_a_matrix_adds_the_worst_of_its_attacks() -> None:
     matrix = Matrix([TASK], ATTACKS, [NoDefense()], thresholds=[bound], worst_case=True)
     *single, worst = matrix.cases(Scale.SMOKE, (0, 1))
     assert [case.attack for case in single] == list(ATTACKS)
-    assert worst.id == "two_moons-lr-worst_of_3-vanilla-worst_case"
+    assert worst.id == "two_moons-lr-worst_of_3_30-vanilla-worst_case"
     assert worst.thresholds == (bound,)
     assert worst.attack == WorstOf(ATTACKS)
 
