@@ -3,7 +3,7 @@
 The single attacks are those of suites/test_two_classes.py, whose jobs these cases share.
 """
 
-from gradshape_bench import CaseOutcome, Expect, ExpectedFailure, Matrix, Sized, WorstCase, WorstOf, benchmark_cases
+from gradshape_bench import CaseOutcome, ExpectedFailure, Matrix, Sized, WorstCase, WorstOf, benchmark_cases
 from suites.defenses import CLASSIFIED, CONTROLS, MEASURED, NOTHING, SANITIZERS, SHAPING
 from suites.tasks import DIGITS_38
 from suites.test_two_classes import FRACTIONS, binary
