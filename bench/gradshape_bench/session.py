@@ -178,9 +178,8 @@ class BenchSession:
         """Measure a case, with more seeds as long as a verdict is inconclusive and there may be more."""
         planned = looks(len(case.seeds), self._settings.max_seeds) if case.thresholds else [len(case.seeds)]
         confidence = confidence_of_each(self._settings.confidence, planned)
-        first = case.seeds[0] if case.seeds else 0
         for count in planned:
-            grown = case if count == len(case.seeds) else replace(case, seeds=tuple(range(first, first + count)))
+            grown = _with_seeds(case, count)
             measured = self._scheduler.measure(grown, grown_from=case)
             metrics = measured.measurement.metrics
             fault = ruin(metrics, trivial=measured.trivial, utility=case.utility)
@@ -293,6 +292,14 @@ def blank_record(case: Case, status: Status, reason: str | None = None) -> Recor
         expected_failure=None if case.expected_failure is None else plain(str(case.expected_failure)),
         reason=reason,
     )
+
+
+def _with_seeds(case: Case, count: int) -> Case:
+    """Return the case with so many seeds: its own, and those that follow the largest of them."""
+    if count == len(case.seeds):
+        return case
+    following = range(max(case.seeds) + 1, max(case.seeds) + 1 + count - len(case.seeds))
+    return replace(case, seeds=(*case.seeds, *following))
 
 
 def _skips(error: BaseException) -> bool:

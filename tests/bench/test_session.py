@@ -395,6 +395,12 @@ def test_more_seeds_are_trained_while_a_verdict_is_open(settings: Settings, plac
     assert Record.from_json(record.to_json()) == record
 
 
+def test_seeds_that_are_added_follow_those_that_are_there(settings: Settings, place: SessionPart) -> None:
+    bound, _ = between(settings, place)
+    apart = replace(CASE, seeds=(1, 0), thresholds=(bound,))
+    assert run(apart, replace(settings, max_seeds=4), place).seeds == (1, 0, 2, 3)
+
+
 def test_seeds_are_not_wasted_on_what_is_decided(settings: Settings, place: SessionPart) -> None:
     record = run(CASE, replace(settings, max_seeds=20), place)
     assert (record.looks, record.seeds) == ((2,), (0, 1))
