@@ -64,6 +64,10 @@ BRIEF = ExpectedFailure(
     "clipping shortens the steps of SGD, so the brief smoke training ends early (Adam cancels a common scale)",
     "Hong et al. 2020, section 6.3: the CIFAR-10 network loses 0.48 at C = 0.1",
 )
+UNTRAINED = ExpectedFailure(
+    "two epochs on 500 pictures teach the network next to nothing, so nothing can be said of poison",
+    "this suite, smoke scale: accuracy 0.14, where a guess has 0.10",
+)
 UNSHAPED = ExpectedFailure(
     "a few rows, repeated, pivot the linear boundary: their gradients are neither larger nor rarer than clean ones, so "
     "shaping cannot tell them apart",
@@ -119,7 +123,10 @@ def test_label_flips_against_other_shaping(outcome: CaseOutcome) -> None:
         attacks=[TEN_PERCENT],
         defenses=[NoDefense(), C4],
         thresholds=ROUGH,
-        expected_failures=[Expect(BRIEF, tasks=SLOWED, defenses=["dp_sgd_c4"], scales=[Scale.SMOKE])],
+        expected_failures=[
+            Expect(BRIEF, tasks=SLOWED, defenses=["dp_sgd_c4"], scales=[Scale.SMOKE]),
+            Expect(UNTRAINED, tasks=["cifar10-cnn"], defenses=["vanilla"], scales=[Scale.SMOKE]),
+        ],
     )
 )
 def test_label_flips_on_other_tasks(outcome: CaseOutcome) -> None:
