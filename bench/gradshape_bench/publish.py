@@ -26,6 +26,8 @@ from gradshape_bench.speed import results as speed_results
 # Pages show three or four decimals, and the files of records should stay small.
 _DIGITS = 6
 _SHOWN = 3
+# Pages show PNG; `gradshape figures` draws SVG, too, from the published records.
+_PICTURE_FORMATS = ("png",)
 _LEADERBOARDS = {Scale.PAPER: "leaderboard.md", Scale.SMOKE: "leaderboard-smoke.md"}
 
 
@@ -260,7 +262,8 @@ def _group(record: Record) -> tuple[str, str, str]:
 
 def _figures(records: Sequence[Record], folder: Path, tell: Callable[[str], None]) -> list[Change]:
     with tempfile.TemporaryDirectory() as drawn:
-        files = [file for written in plots.write(records, Path(drawn), tell=tell).values() for file in written]
+        written = plots.write(records, Path(drawn), tell=tell, formats=_PICTURE_FORMATS).values()
+        files = [file for of_kind in written for file in of_kind]
         return [Change(folder / file.name, file.read_bytes(), "") for file in files]
 
 

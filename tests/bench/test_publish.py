@@ -1,7 +1,7 @@
 """What publishing takes, what it refuses, and what it says."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -212,7 +212,10 @@ def test_speed_at_smoke_scale_is_left_out(tmp_path: Path, into: Path) -> None:
 def test_figures_are_drawn_of_all_that_shares_them(tmp_path: Path, into: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[set[str]] = []
 
-    def draw(records: list[Record], folder: Path, *, tell: Callable[[str], None]) -> dict[str, list[Path]]:
+    def draw(
+        records: list[Record], folder: Path, *, tell: Callable[[str], None], formats: Sequence[str]
+    ) -> dict[str, list[Path]]:
+        assert formats == ("png",)
         drawn.append(ids(records))
         (folder / "one.png").write_bytes(b"picture")
         return {"kind": [folder / "one.png"]}

@@ -10,14 +10,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from gradshape.metrics import Estimate
+from gradshape.metrics import Estimate, Method
 from gradshape_bench.report.plots.published_marks import PublishedMark
 from gradshape_bench.report.plots.style import GREY, Look
 
 _NARROWEST = 4.6
-# Letters of a title on an inch; inches of a letter, a symbol and a line of a legend.
-_LETTERS, _LETTER, _SYMBOL, _LINE = 12, 0.056, 0.5, 0.16
+# Letters of a title, and of a panel's, on an inch; inches of a letter, a symbol and a line of a legend.
+_LETTERS, _PANEL_LETTERS, _LETTER, _SYMBOL, _LINE = 12, 14, 0.056, 0.5, 0.16
 _MARKERS = 12
+SEEDS = "single seeds"
 # The arrow points from a published bound to where the measurement should lie.
 _ARROWS = {"<": "v", ">": "^"}
 
@@ -53,6 +54,11 @@ def set_title(figure: Figure, title: str) -> None:
     figure.suptitle("\n".join(textwrap.fill(line, letters) for line in title.split("\n")))
 
 
+def title_panel(axes: Axes, words: str, *, width: float = 3.1) -> None:
+    """Put a title over one panel of that width, in inches, broken into lines that fit."""
+    axes.set_title(textwrap.fill(words, max(1, int(_PANEL_LETTERS * width))))
+
+
 def curve(axes: Axes, places: Sequence[float], values: Sequence[Estimate | None], look: Look, *, label: str) -> Line2D:
     """Draw a curve with its intervals as a band; unknown values are gaps."""
     known = [None if value is None else value.value for value in values]
@@ -75,6 +81,23 @@ def curve(axes: Axes, places: Sequence[float], values: Sequence[Estimate | None]
         markeredgewidth=0.4,
     )
     return line
+
+
+def seeds(axes: Axes, places: Sequence[float], values: Sequence[Estimate | None], look: Look) -> list[Artist]:
+    """Draw the values of single seeds as faint points, where they are known; return what the legend shows of them.
+
+    The trials of a rate are no such values: each is 0 or 1.
+    """
+    points = [
+        (place, one)
+        for place, value in zip(places, values, strict=True)
+        if value is not None and value.method is not Method.WILSON and len(value.values) > 1
+        for one in value.values
+    ]
+    if not points:
+        return []
+    axes.scatter(*zip(*points, strict=True), s=9, color=look.color, alpha=0.35, linewidths=0, zorder=1.8)
+    return [Line2D([], [], color=GREY, marker=".", alpha=0.5, linestyle="none", label=SEEDS)]
 
 
 def _marked(values: Sequence[float | None]) -> list[int]:

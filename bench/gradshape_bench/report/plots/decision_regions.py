@@ -19,6 +19,7 @@ from gradshape_bench.report.plots.picture import Picture
 from gradshape_bench.report.plots.plot_group import PlotGroup, plot_groups
 from gradshape_bench.report.plots.published_marks import published_marks
 from gradshape_bench.report.plots.style import nth_look, style, text
+from gradshape_bench.report.words import defense_words
 
 PROTOCOL = "boundary"
 _METRIC = "accuracy_clean"
@@ -69,11 +70,11 @@ def _picture(group: PlotGroup, records: Sequence[Record], *part: str) -> Picture
 
 
 def _title(record: Record) -> str:
-    accuracy = record.metrics.get(_METRIC)
+    accuracy, name = record.metrics.get(_METRIC), text(defense_words(record.defense))
     if accuracy is None:
-        return text(record.defense)
+        return name
     stated = " / ".join(f"{mark.words} {mark.value:g}" for mark in published_marks(record, _METRIC))
-    return f"{text(record.defense)}\ntest accuracy {cells.number(accuracy.value)}{f' ({stated})' if stated else ''}"
+    return f"{name}\ntest accuracy {cells.number(accuracy.value)}{f' ({stated})' if stated else ''}"
 
 
 def _rows(panel: Axes, kept: Mapping[str, Any], *, size: float) -> list[Artist]:

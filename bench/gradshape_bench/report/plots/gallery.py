@@ -63,13 +63,20 @@ def pictures(kind: PictureKind, records: Sequence[Record]) -> Iterator["Picture"
     yield from import_module(f"gradshape_bench.report.plots.{kind.module}").pictures(records)
 
 
-def write(records: Sequence[Record], folder: Path, *, tell: Callable[[str], None]) -> dict[PictureKind, list[Path]]:
-    """Draw all pictures, as PNG and SVG. The same records give the same bytes, in any order.
+def write(
+    records: Sequence[Record],
+    folder: Path,
+    *,
+    tell: Callable[[str], None],
+    formats: Sequence[str] = ("png", "svg"),
+) -> dict[PictureKind, list[Path]]:
+    """Draw all pictures. The same records give the same bytes, in any order.
 
     Args:
         records: one record for each case, in any order.
         folder: folder of the files, created if it is missing; files of the same names are replaced, others stay.
         tell: is told of every record that is left out, because a number of it is too large for an axis.
+        formats: formats of the files of each picture.
 
     Returns:
         For each kind the files that were written; none if there are no records for it.
@@ -79,4 +86,6 @@ def write(records: Sequence[Record], folder: Path, *, tell: Callable[[str], None
         OSError: a file cannot be written.
     """
     shown = drawable(records, tell)
-    return {kind: [path for picture in pictures(kind, shown) for path in picture.save(folder)] for kind in KINDS}
+    return {
+        kind: [path for picture in pictures(kind, shown) for path in picture.save(folder, formats)] for kind in KINDS
+    }

@@ -13,9 +13,10 @@ from gradshape_bench.report.plots.picture import Picture
 from gradshape_bench.report.plots.plot_group import PlotGroup, plot_groups
 from gradshape_bench.report.plots.series import has_series, is_one_shot, series
 from gradshape_bench.report.plots.style import looks, style, text
+from gradshape_bench.report.words import attack_phrase, defense_words
 
 # A picture with more attacks would be too wide for a page.
-_COLUMNS = 4
+_COLUMNS = 3
 
 
 def pictures(records: Sequence[Record]) -> Iterator[Picture]:
@@ -53,11 +54,15 @@ def _picture(group: PlotGroup, attacks: Sequence[str], *part: str) -> Picture:
         look_by_label = looks(group.defenses)
         handles: list[Artist] = []
         for column, attack in enumerate(attacks):
-            grid[0][column].set_title(text(attack))
+            canvas.title_panel(grid[0][column], text(attack_phrase(attack)))
             axes = [row[column] for row in grid]
             for record in _measured(group, attack):
                 handles += gradients_by_intensity.draw(
-                    axes, record, look_by_label[record.defense], label=text(record.defense), placebo=alone
+                    axes,
+                    record,
+                    look_by_label[record.defense],
+                    label=text(defense_words(record.defense)),
+                    placebo=alone,
                 )
         gradients_by_intensity.finish(grid)
         canvas.legend(figure, gradients_by_intensity.ordered(handles))

@@ -14,10 +14,11 @@ from matplotlib.ticker import MaxNLocator
 from gradshape_bench.records.record import Record
 from gradshape_bench.report.plots import canvas
 from gradshape_bench.report.plots.picture import Picture
-from gradshape_bench.report.plots.plot_group import PlotGroup, plot_groups, without_numbers
+from gradshape_bench.report.plots.plot_group import PlotGroup, attack_names, plot_groups, without_numbers
 from gradshape_bench.report.plots.published_marks import published_marks
 from gradshape_bench.report.plots.series import Curve, epochs, has_series, series
 from gradshape_bench.report.plots.style import GREY, Look, looks, style, text
+from gradshape_bench.report.words import defense_words
 
 ROWS = {
     "magnitude_ratio": "magnitude ratio\n" r"$\|g_{poison}\| \,/\, \|g_{clean}\|$",
@@ -51,11 +52,12 @@ def _suits(record: Record) -> bool:
 
 
 def _picture(group: PlotGroup, family: str, attacks: Sequence[str], defenses: Sequence[str]) -> Picture:
+    common, names = attack_names(attacks)
     with style():
         figure, grid = canvas.panels(
             2,
             len(defenses),
-            title=group.title(f"Gradients of poison and clean rows: {text(family)}"),
+            title=group.title(f"Gradients of poison and clean rows: {common}"),
             legend_rows=len(attacks) // 2 + 2,
             sharex=True,
             sharey="row",
@@ -63,12 +65,12 @@ def _picture(group: PlotGroup, family: str, attacks: Sequence[str], defenses: Se
         look_by_label = looks(attacks)
         handles: list[Artist] = []
         for column, defense in enumerate(defenses):
-            grid[0][column].set_title(text(defense))
+            canvas.title_panel(grid[0][column], text(defense_words(defense)))
             for attack in attacks:
                 record = group.find(attack, defense)
                 if record is not None:
                     axes = [row[column] for row in grid]
-                    handles += draw(axes, record, look_by_label[attack], label=text(attack), placebo=True)
+                    handles += draw(axes, record, look_by_label[attack], label=names[attack], placebo=True)
         finish(grid)
         canvas.legend(figure, ordered(handles))
     return Picture(group.file_name("fig1_gradients", family), figure)

@@ -3,11 +3,13 @@
 import hashlib
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from PIL import Image
 
 from gradshape_bench.report.plots.style import style
 
@@ -16,6 +18,9 @@ _METADATA: dict[str, dict[str, str | None]] = {
     "png": {"Software": None},
     "svg": {"Date": None, "Creator": None},
 }
+FORMATS = tuple(_METADATA)
+# Colours of a PNG: a chart has few, and a table of them takes a third of the bytes.
+_COLORS = 256
 _LONGEST = 150
 
 
@@ -31,30 +36,45 @@ class Picture:
     name: str
     figure: Figure
 
-    def save(self, folder: Path) -> list[Path]:
-        """Write the picture as PNG and SVG into ``folder``, which is created if missing; readers see whole files only.
+    def save(self, folder: Path, formats: Sequence[str] = FORMATS) -> list[Path]:
+        """Write the picture into ``folder``, which is created if missing; readers see whole files only.
+
+        Args:
+            folder: where the files go.
+            formats: ``png``, ``svg`` or both.
 
         Returns:
-            The paths of the two files.
+            The paths of the files, one for each format.
 
         Raises:
             OSError: a file cannot be written.
         """
         folder.mkdir(parents=True, exist_ok=True)
         paths = []
-        for ending, metadata in _METADATA.items():
+        for ending in formats:
             path = folder / f"{self.name}.{ending}"
-            _write(path, self._encoded(ending, metadata))
+            _write(path, self._encoded(ending))
             paths.append(path)
             # Computing the layout takes longest, and both formats share it.
             self.figure.set_layout_engine("none")
         return paths
 
-    def _encoded(self, ending: str, metadata: dict[str, str | None]) -> bytes:
+    def _encoded(self, ending: str) -> bytes:
         buffer = BytesIO()
         with style():
-            self.figure.savefig(buffer, format=ending, metadata=metadata)
-        return buffer.getvalue()
+            self.figure.savefig(buffer, format=ending, metadata=_METADATA[ending])
+        return _with_few_colors(buffer) if ending == "png" else buffer.getvalue()
+
+
+def _with_few_colors(png: BytesIO) -> bytes:
+    """Return the picture with a table of its colours, which the eye cannot tell from the one that was drawn."""
+    smaller = BytesIO()
+    with Image.open(png) as image:
+        opaque = image.convert("RGB")
+        opaque.quantize(_COLORS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
+            smaller, format="png", optimize=True
+        )
+    return smaller.getvalue()
 
 
 def file_name(*parts: str) -> str:

@@ -9,6 +9,13 @@ from gradshape_bench.records.record import Record, Status
 from gradshape_bench.report.grouping import RecordGroup
 from gradshape_bench.report.plots.picture import file_name
 from gradshape_bench.report.plots.style import text
+from gradshape_bench.report.words import (
+    attack_phrase,
+    common_words,
+    dataset_words,
+    model_words,
+    protocol_words,
+)
 
 VANILLA = "vanilla"
 _NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
@@ -22,7 +29,8 @@ class PlotGroup(RecordGroup):
 
     def title(self, what: str) -> str:
         """Return the title of a picture."""
-        return f"{what}\n{text(self.dataset)}, {text(self.model)}, {text(self.scale)} scale ({text(self.protocol)})"
+        task = f"{dataset_words(self.dataset)}: {model_words(self.model)}, {protocol_words(self.protocol)}"
+        return f"{what}\n{text(task)} ({text(self.scale)} scale)"
 
     def file_name(self, kind: str, *more: str) -> str:
         """Return the name of a picture's files."""
@@ -36,6 +44,18 @@ class PlotGroup(RecordGroup):
 def plot_groups(records: Iterable[Record]) -> list[PlotGroup]:
     """Group all records that were measured."""
     return PlotGroup.of(record for record in records if record.status is Status.OK)
+
+
+def attack_names(attacks: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """Return what attacks of one family have in common, for a title, and a name for each.
+
+    >>> attack_names(["label_flip_10", "label_flip_40"])
+    ('random label flips', {'label_flip_10': '10 %', 'label_flip_40': '40 %'})
+    """
+    phrases = [attack_phrase(attack) for attack in attacks]
+    common, own = common_words(phrases)
+    names = {attack: text(words) for attack, words in zip(attacks, own, strict=True)}
+    return text(common or (own[0] if len(own) == 1 else phrases[0].subject)), names
 
 
 def without_numbers(label: str) -> str:

@@ -20,6 +20,7 @@ from gradshape_bench.report.plots import canvas, row_picture
 from gradshape_bench.report.plots.picture import Picture
 from gradshape_bench.report.plots.plot_group import PlotGroup, plot_groups
 from gradshape_bench.report.plots.style import COLORS, GREY, nth_look, style, text
+from gradshape_bench.report.words import attack_phrase
 
 PROTOCOL = "clusters"
 # How many attacks a picture shows, and the places of label and cluster in a point.
@@ -77,7 +78,7 @@ def _picture(group: PlotGroup, records: Sequence[Record], *part: str) -> Picture
 def _classes(axes: Axes, record: Record) -> None:
     """Draw the rows in the colours of their classes, poison in that of the class that it claims."""
     _scatter(axes, record, _LABEL, "class {}", first_color=0, first_number=0)
-    axes.set_title(f"{text(record.attack)}: classes")
+    canvas.title_panel(axes, f"{text(attack_phrase(record.attack))}: classes")
 
 
 def _clusters(axes: Axes, record: Record) -> None:

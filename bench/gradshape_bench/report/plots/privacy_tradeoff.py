@@ -19,6 +19,7 @@ from gradshape_bench.report.plots.picture import Picture
 from gradshape_bench.report.plots.plot_group import VANILLA, PlotGroup, plot_groups
 from gradshape_bench.report.plots.published_marks import published_marks
 from gradshape_bench.report.plots.style import BLACK, Look, nth_look, style, text
+from gradshape_bench.report.words import defense_words
 
 METRIC = "accuracy_clean"
 EPSILONS = {"nominal_epsilon": "nominal ε", "epsilon": "ε that holds"}
@@ -81,7 +82,7 @@ def _picture(group: PlotGroup) -> Picture:
         compared: list[Artist] = []
         for panel, (name, words) in zip(grid[0], EPSILONS.items(), strict=True):
             for place, (norm, at_norm) in enumerate(curves.items()):
-                label = "no clipping" if norm is None else f"C = {norm:g}"
+                label = "no clipping" if norm is None else f"clip to {norm:g}"
                 handles.append(_curve(panel, axis, name, at_norm, nth_look(place), label=label))
             for record in group.records:
                 if record.defense == VANILLA and METRIC in record.metrics:
@@ -137,4 +138,4 @@ def _level(panel: Axes, record: Record) -> Artist:
     estimate = record.metrics[METRIC]
     if estimate.low is not None and estimate.high is not None:
         panel.axhspan(estimate.low, estimate.high, color=BLACK, alpha=0.08, linewidth=0)
-    return panel.axhline(estimate.value, color=BLACK, linestyle="--", linewidth=1, label=VANILLA)
+    return panel.axhline(estimate.value, color=BLACK, linestyle="--", linewidth=1, label=text(defense_words(VANILLA)))

@@ -14,9 +14,10 @@ from gradshape_bench.records.record import Record
 from gradshape_bench.report.plots import canvas
 from gradshape_bench.report.plots.gradients_by_intensity import dotted, families, label_epochs, ordered, scale
 from gradshape_bench.report.plots.picture import Picture
-from gradshape_bench.report.plots.plot_group import PlotGroup
+from gradshape_bench.report.plots.plot_group import PlotGroup, attack_names
 from gradshape_bench.report.plots.series import epochs, series
 from gradshape_bench.report.plots.style import GREY, Look, looks, style, text
+from gradshape_bench.report.words import defense_words
 
 NORMS = ("sample_norm_clean", "sample_norm_poison")
 RAW, SHAPED = "magnitude_ratio_raw", "magnitude_ratio"
@@ -42,11 +43,12 @@ def _picture(group: PlotGroup, family: str, attacks: Sequence[str], defenses: Se
     found = [(defense, attack, record) for defense, attack, record in cells if record is not None and _suits(record)]
     # Without clipping both ratios are equal, and only the norms are drawn.
     shown = [NORMS, *([(SHAPED, RAW)] if any(_differ(record) for _, _, record in found) else [])]
+    common, labels = attack_names(attacks)
     with style():
         figure, grid = canvas.panels(
             len(shown),
             len(defenses),
-            title=group.title(f"Gradients of single rows: {text(family)}"),
+            title=group.title(f"Gradients of single rows: {common}"),
             legend_rows=len(attacks) // 2 + 2,
             sharex=True,
             sharey="row",
@@ -55,11 +57,13 @@ def _picture(group: PlotGroup, family: str, attacks: Sequence[str], defenses: Se
         handles: list[Artist] = []
         for row, names in zip(grid, shown, strict=True):
             for defense, attack, record in found:
-                handles += _draw(row[defenses.index(defense)], record, names, look_by_label[attack], label=text(attack))
+                handles += _draw(
+                    row[defenses.index(defense)], record, names, look_by_label[attack], label=labels[attack]
+                )
             row[0].set_ylabel(WORDS[names])
             scale(row)
         for panel, defense in zip(grid[0], defenses, strict=True):
-            panel.set_title(text(defense))
+            canvas.title_panel(panel, text(defense_words(defense)))
         for panel in grid[-1]:
             label_epochs(panel)
         canvas.legend(figure, sorted(ordered(handles), key=lambda handle: handle.get_label() in (CLEAN, ENTERED)))

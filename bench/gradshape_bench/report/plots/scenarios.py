@@ -20,6 +20,13 @@ from gradshape_bench.report.plots.plot_group import VANILLA, plot_groups, withou
 from gradshape_bench.report.plots.published_marks import published_marks
 from gradshape_bench.report.plots.style import BLACK, GREY, Look, nth_look, style, text
 from gradshape_bench.report.plots.targets_won import POISONS, experiment, known
+from gradshape_bench.report.words import (
+    attack_phrase,
+    dataset_words,
+    defense_words,
+    model_words,
+    protocol_phrase,
+)
 
 # The recipes of the base model and of its re-training.
 SCENARIOS = (("vanilla", "vanilla"), ("vanilla", "defended"), ("defended", "vanilla"), ("defended", "defended"))
@@ -55,8 +62,18 @@ def pictures(records: Sequence[Record]) -> Iterator[Picture]:
     """Draw a picture for each defence that was left out of one training: panels of numbers, bars of scenarios."""
     for setting, bars in _by_setting(records).items():
         mixed = any(base != again for _, (base, again) in bars)
-        if mixed and any(known(record, "success_rate") for record in bars.values()):
-            yield _picture(setting, bars)
+        shown = [panel for panel in _PANELS if _known_bars(bars, *panel) > 1]
+        if mixed and shown:
+            yield _picture(setting, bars, shown)
+
+
+def _settings(protocol: str) -> tuple[str, ...]:
+    """Return words for what the label of a protocol says besides the experiment and who is defended."""
+    return (protocol_phrase(f"one_shot_{protocol}").settings or (protocol,)) if protocol else ()
+
+
+def _known_bars(bars: Bars, kind: str, metric: str) -> int:
+    return sum(own == kind and known(record, metric) is not None for (own, _), record in bars.items())
 
 
 def _by_setting(records: Sequence[Record]) -> Mapping[SharedSetting, Bars]:
@@ -97,19 +114,20 @@ def _bars(
     return bars
 
 
-def _picture(setting: SharedSetting, bars: Bars) -> Picture:
-    shown = [panel for panel in _PANELS if any(kind == panel[0] and known(bars[kind, s], panel[1]) for kind, s in bars)]
+def _picture(setting: SharedSetting, bars: Bars, shown: Sequence[tuple[str, str]]) -> Picture:
+    attack = attack_phrase(next(iter(bars.values())).attack).without_amount
+    task = f"{dataset_words(setting.dataset)}: {model_words(setting.model)}"
+    aimed = _settings(setting.protocol)
     title = (
-        f"Who is defended, the base model or its re-training: {text(setting.attack)} against {text(setting.defense)}\n"
+        f"Which training is defended: {text(attack)} against {text(defense_words(setting.defense))}\n"
+        f"{text(', '.join([task, *aimed]))} ({text(setting.scale)} scale)"
     )
-    title += ", ".join([*map(text, (setting.dataset, setting.model)), f"{text(setting.scale)} scale"])
-    title += f" ({text(setting.protocol)})" if setting.protocol else ""
     with style():
         figure, grid = canvas.panels(1, len(shown), title=title, width=3.3, height=2.7)
         handles: list[Artist] = []
         for panel, (kind, metric) in zip(grid[0], shown, strict=True):
             attack = next(record.attack for (own, _), record in bars.items() if own == kind)
-            panel.set_title(f"{_PANELS[kind, metric]}: {text(attack)}")
+            canvas.title_panel(panel, f"{_PANELS[kind, metric]}: {text(attack_phrase(attack))}", width=3.3)
             handles += _panel(panel, kind, metric, bars)
         canvas.legend(figure, sorted(handles, key=lambda handle: str(handle.get_label()).startswith("published")))
     return Picture(file_name("table3_scenarios", *filter(None, astuple(setting))), figure)
@@ -120,7 +138,7 @@ def _panel(panel: Axes, kind: str, metric: str, bars: Bars) -> list[Artist]:
     beside = ["success_rate", "success_rate_control"] if metric == "success_rate" else [metric]
     words = {
         "success_rate": "targets won",
-        "success_rate_control": "control (clean rows)",
+        "success_rate_control": "targets won by clean rows (control)",
         POISONS: "poison rows needed",
     }
     width = 0.7 / len(beside)
@@ -148,7 +166,7 @@ def _panel(panel: Axes, kind: str, metric: str, bars: Bars) -> list[Artist]:
         range(len(SCENARIOS)), ["\n".join((_short(base), f"→ {_short(again)}")) for base, again in SCENARIOS]
     )
     panel.set_xlim(-0.6, len(SCENARIOS) - 0.4)
-    panel.set_xlabel("base → re-training")
+    panel.set_xlabel("base model → re-training")
     if metric == "success_rate":
         panel.set_ylim(0, 1.05)
         panel.set_ylabel("targets won (share)")
@@ -163,10 +181,12 @@ def _bar(panel: Axes, at: float, width: float, record: Record, name: str, look: 
     """Draw a bar with its interval and the published numbers; return what the legend shows for these."""
     estimate = record.metrics[name]
     panel.bar(at, estimate.value, width * 0.92, color=look.color, alpha=_ALPHA)
+    # A bar of height 0 would not show.
+    panel.plot([at], [estimate.value], color=look.color, marker="_", markersize=9, markeredgewidth=1.5)
     if estimate.low is not None and estimate.high is not None:
         panel.plot([at, at], [estimate.low, estimate.high], color=BLACK, linewidth=1)
     return canvas.draw_published(panel, at, published_marks(record, name), Look(BLACK, "o"))
 
 
 def _short(who: str) -> str:
-    return "DP" if who == "defended" else who
+    return "defended" if who == "defended" else "undefended"

@@ -18,6 +18,7 @@ from gradshape_bench.report.plots.picture import Picture
 from gradshape_bench.report.plots.plot_group import VANILLA, PlotGroup, plot_groups
 from gradshape_bench.report.plots.published_marks import published_marks
 from gradshape_bench.report.plots.style import Look, nth_look, style, text
+from gradshape_bench.report.words import attack_phrase
 
 # Name of the file, and words for the title.
 FIGURES = {
@@ -26,10 +27,11 @@ FIGURES = {
 }
 SHARES = {
     "success_rate": ("targets won", nth_look(0)),
-    "success_rate_control": ("targets won, control (clean rows)", Look(nth_look(3).color, nth_look(3).marker, ":")),
-    "utility_loss": ("utility loss", Look(nth_look(1).color, nth_look(1).marker, "--")),
+    "success_rate_control": ("targets won by clean rows (control)", Look(nth_look(3).color, nth_look(3).marker, ":")),
+    "utility_loss": ("accuracy lost without poison", Look(nth_look(1).color, nth_look(1).marker, "--")),
 }
 POISONS = "poisons_needed"
+_NOTHING = "no defence"
 _NUMBER = r"\d+(?:\.\d+)?(?:e[+-]?\d+)?"
 _SHAPED = re.compile(rf"(?P<kind>dp_[^\W_]+)_c(?P<norm>{_NUMBER})(?:_s(?P<std>{_NUMBER}))?(?P<more>_x{_NUMBER})?")
 
@@ -76,7 +78,7 @@ def pictures(records: Sequence[Record]) -> Iterator[Picture]:
         for attack in group.attacks:
             families = _families(group, attack)
             for family, settings in families.items():
-                sweeps = list(_sweeps(group.find(attack, VANILLA), settings))
+                sweeps = [s for s in _sweeps(group.find(attack, VANILLA), settings) if _is_curve(s, "success_rate")]
                 if sweeps:
                     yield _picture(group, attack, sweeps, *([family] if len(families) > 1 else []))
 
@@ -105,16 +107,16 @@ def _families(group: PlotGroup, attack: str) -> Mapping[str, Mapping[Shaped, Rec
 
 def _sweeps(vanilla: Record | None, settings: Mapping[Shaped, Record]) -> Iterator[Sweep]:
     """Yield the sweep over norms without noise and those over the noise of each norm, from plain training on."""
-    first = [] if vanilla is None else [("none", vanilla)]
+    first = [] if vanilla is None else [(_NOTHING, vanilla)]
     quiet = sorted((shaped for shaped in settings if not shaped.std), key=lambda shaped: -shaped.norm)
     points = [*first, *((f"{shaped.norm:g}", settings[shaped]) for shaped in quiet)]
     if quiet and len(points) > 1:
-        yield _sweep("clipping norm C, σ = 0", points)
+        yield _sweep("clipping norm, without noise", points)
     for norm in sorted({shaped.norm for shaped in settings if shaped.std}, reverse=True):
         loud = sorted((shaped for shaped in settings if shaped.norm == norm), key=lambda shaped: shaped.std)
         points = [*first, *((f"{shaped.std:g}", settings[shaped]) for shaped in loud)]
         if len(points) > 1:
-            yield _sweep(f"noise σ, C = {norm:g}", [(name if name != "none" else "no DP", at) for name, at in points])
+            yield _sweep(f"noise, clipped to {norm:g}", points)
 
 
 def _sweep(label: str, points: Sequence[tuple[str, Record]]) -> Sweep:
@@ -123,8 +125,8 @@ def _sweep(label: str, points: Sequence[tuple[str, Record]]) -> Sweep:
 
 def _picture(group: PlotGroup, attack: str, sweeps: Sequence[Sweep], *family: str) -> Picture:
     name, words = FIGURES[str(experiment(sweeps[0].records[0]))]
-    counted = any(known(record, POISONS) for sweep in sweeps for record in sweep.records)
-    title = ": ".join(map(text, (words, *family, attack)))
+    counted = any(_is_curve(sweep, POISONS) for sweep in sweeps)
+    title = ": ".join([words, text(", ".join([str(attack_phrase(attack)), *map(_family_words, family)]))])
     with style():
         figure, grid = canvas.panels(
             len(sweeps), 1 + counted, title=group.title(title), width=4.1, legend_rows=4, sharey="col"
@@ -133,10 +135,12 @@ def _picture(group: PlotGroup, attack: str, sweeps: Sequence[Sweep], *family: st
         for row, sweep in zip(grid, sweeps, strict=True):
             for metric, (label, look) in SHARES.items():
                 handles += _curve(row[0], sweep, metric, look, label=label)
-            if counted:
+            if counted and _is_curve(sweep, POISONS):
                 handles += _curve(row[1], sweep, POISONS, nth_look(2), label="poison rows needed")
                 row[1].set_ylabel("poison rows needed\n(mean over targets won)")
-            row[0].set_ylabel("share")
+            elif counted:
+                row[1].set_visible(False)
+            row[0].set_ylabel("share of the targets,\nor of the accuracy")
             row[0].set_ylim(-0.05, 1.05)
             for panel in row:
                 panel.set_xticks(range(len(sweep.names)), sweep.names)
@@ -149,12 +153,30 @@ def _picture(group: PlotGroup, attack: str, sweeps: Sequence[Sweep], *family: st
     return Picture(group.file_name(name, attack, *family), figure)
 
 
+def _is_curve(sweep: Sweep, metric: str) -> bool:
+    """Return whether the metric is known at two places, so that there is more to see than a point."""
+    return sum(known(record, metric) is not None for record in sweep.records) > 1
+
+
+def _family_words(family: str) -> str:
+    """Return words for the label of a shaped training without its norms.
+
+    >>> _family_words("dp_adam_x2")
+    'Adam at rate × 2'
+    """
+    kind, _, rate = family.partition("_x")
+    optimizer = {"dp_adam": "Adam", "dp_sgd": "SGD"}.get(kind, kind)
+    return f"{optimizer} at rate × {rate}" if rate else optimizer
+
+
 def _curve(panel: Axes, sweep: Sweep, metric: str, look: Look, *, label: str) -> list[Artist]:
     values = [known(record, metric) for record in sweep.records]
     if not any(values):
         return []
     places = [float(place) for place in range(len(values))]
     handles: list[Artist] = [canvas.curve(panel, places, values, look, label=label)]
+    if metric in SHARES:
+        handles += canvas.seeds(panel, places, values, look)
     for place, record in zip(places, sweep.records, strict=True):
         handles += canvas.draw_published(panel, place, published_marks(record, metric), look)
     return handles

@@ -16,12 +16,13 @@ from gradshape_bench.report.plots.plot_group import PlotGroup, plot_groups
 from gradshape_bench.report.plots.published_marks import published_marks
 from gradshape_bench.report.plots.series import epochs, has_series, series
 from gradshape_bench.report.plots.style import nth_look, style, text
+from gradshape_bench.report.words import attack_phrase, defense_words
 
 SIDES = {
     "train_accuracy_clean": ("clean rows", nth_look(0)),
     "train_accuracy_poison": ("poison, as it is labelled", nth_look(1)),
 }
-_COLUMNS = 4
+_COLUMNS = 3
 
 
 def pictures(records: Sequence[Record]) -> Iterator[Picture]:
@@ -41,14 +42,14 @@ def _picture(group: PlotGroup, defense: str, records: Sequence[Record]) -> Pictu
         figure, grid = canvas.panels(
             rows,
             columns,
-            title=group.title(f"Accuracy on the training rows: {text(defense)}"),
+            title=group.title(f"Accuracy on the training rows: {text(defense_words(defense))}"),
             sharex=True,
             sharey=True,
         )
         panels = [panel for row in grid for panel in row]
         handles: list[Artist] = []
         for panel, record in zip(panels, records, strict=False):
-            panel.set_title(text(record.attack))
+            canvas.title_panel(panel, text(attack_phrase(record.attack)))
             handles += _panel(panel, record)
         for row in grid:
             row[0].set_ylabel("accuracy on training rows\n(share correct)")
