@@ -8,6 +8,7 @@ _SHARE = "{0} %"
 _SHAPING = {
     "c#-layer": "clip to {0} per layer",
     "c#": "clip to {0}",
+    "cinf": "no clipping",
     "n#-#": "normalize to {0} from {1}",
     "n#": "normalize to {0}",
     "q#-c#-r#": "clip at the {0} quantile from {1} at rate {2}",

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from gradshape_bench.report.words.phrase import Phrase
 
-_NUMBER = r"(\d+(?:\.\d+)?(?:e-?\d+)?)"
+_NUMBER = r"(-?\d+(?:\.\d+)?(?:e-?\d+)?)"
 _NAME = r"([a-z][a-z0-9-]*)"
 _ANY_SETTING = re.compile(rf"_([a-z]+){_NUMBER}(?=_|$)")
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gradshape.metrics import Estimate
+from gradshape.metrics import Estimate, mean_over_seeds, success_rate
 from gradshape_bench.report.plots import canvas
 from gradshape_bench.report.plots.published_marks import PublishedMark
 from gradshape_bench.report.plots.style import nth_look
@@ -77,6 +77,13 @@ def test_means_over_epochs_have_a_line_too(axes: Axes) -> None:
     (proxy,) = canvas.draw_published(axes, 3, [PublishedMark(0.5)], LOOK, level=True)
     assert proxy.get_label() == "published (mean over epochs)"
     assert [line.get_linestyle() for line in axes.lines] == ["-.", "None"]
+
+
+def test_trials_of_a_rate_are_no_seeds(axes: Axes) -> None:
+    assert canvas.seeds(axes, [1], [success_rate(3, 10)], LOOK) == []
+    assert canvas.seeds(axes, [1], [estimate(0.1)], LOOK) == []
+    (proxy,) = canvas.seeds(axes, [1, 2], [mean_over_seeds([0.1, 0.2]), None], LOOK)
+    assert proxy.get_label() == canvas.SEEDS
 
 
 def test_legend_has_each_entry_once() -> None:

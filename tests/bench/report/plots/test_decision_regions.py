@@ -23,8 +23,8 @@ def test_rows_are_first_and_defences_follow() -> None:
     (picture,) = decision_regions.pictures([record("dp_sgd_c1_s1"), record()])
     assert [axes.get_title() for axes in picture.figure.axes] == [
         "training rows",
-        "vanilla\ntest accuracy 0.980",
-        "dp_sgd_c1_s1\ntest accuracy 0.980",
+        "no defence\ntest accuracy 0.980",
+        "SGD, clip to 1, noise 1\ntest accuracy 0.980",
     ]
     assert picture.name == "fig10_boundary-smoke-two_moons-mlp-boundary"
 
@@ -43,8 +43,8 @@ def test_published_accuracies_are_in_the_titles_at_the_papers_scale_only() -> No
         return [axes.get_title() for axes in picture.figure.axes[1:]]
 
     assert titles("paper") == [
-        "vanilla\ntest accuracy 0.980 (published 0.98)",
-        "dp_sgd_c1_s1\ntest accuracy 0.980 (published 0.97)",
+        "no defence\ntest accuracy 0.980 (published 0.98)",
+        "SGD, clip to 1, noise 1\ntest accuracy 0.980 (published 0.97)",
     ]
     assert not any("published" in title for title in titles("smoke"))
 

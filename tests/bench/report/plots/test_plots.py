@@ -1,5 +1,6 @@
 import sys
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,17 @@ from tests.bench.sample import estimate, make, odd
 
 pytest.importorskip("matplotlib", reason="pictures need matplotlib: install the extra plots")
 
+import numpy as np
+from matplotlib.text import Text
+from PIL import Image
+
+from gradshape_bench.report.plots.style import style
 from tests.bench.report.plots import sample as sample
+
+DPI = 150
+HEAT_MAP = next(kind for kind in plots.KINDS if kind.module == "heat_map")
+# Pixels between the margins of a rendered page, and of the smallest letters that can be read there.
+PAGE_WIDTH, SMALLEST = 830, 8.0
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +36,25 @@ def test_every_kind_is_drawn_as_png_and_svg(written: tuple[Path, dict[plots.Pict
     assert tuple(files) == plots.KINDS
     for kind, paths in files.items():
         assert {path.suffix for path in paths} == {".png", ".svg"}, kind
+
+
+def test_a_png_is_opaque_and_looks_as_it_was_drawn(tmp_path: Path) -> None:
+    (picture,) = plots.pictures(HEAT_MAP, sample.intensities())
+    drawn = BytesIO()
+    with style():
+        picture.figure.savefig(drawn, format="png")
+    (path,) = picture.save(tmp_path, ["png"])
+    with Image.open(path) as kept, Image.open(drawn) as whole:
+        assert kept.mode == "P"
+        assert "transparency" not in kept.info
+        difference = np.abs(np.asarray(kept.convert("RGB"), dtype=int) - np.asarray(whole.convert("RGB"), dtype=int))
+    assert difference.mean() < 0.5
+    assert path.stat().st_size < 0.6 * len(drawn.getvalue())
+
+
+def test_formats_can_be_chosen(tmp_path: Path) -> None:
+    files = plots.write(sample.tradeoff(), tmp_path, tell=pytest.fail, formats=["png"])
+    assert [path.suffix for paths in files.values() for path in paths] == [".png"]
 
 
 def test_written_files_are_told_and_there_are_no_others(
@@ -58,7 +88,11 @@ def test_scales_never_share_a_picture() -> None:
     records += sample.intensities(scale="smoke")
     for kind in plots.KINDS:
         for picture in plots.pictures(kind, records):
-            shown = [scale for scale in ("paper", "smoke") if f"{scale} scale" in picture.figure.get_suptitle()]
+            shown = [
+                scale
+                for scale in ("paper", "smoke")
+                if f"{scale} scale" in picture.figure.get_suptitle().replace("\n", " ")
+            ]
             assert len(shown) == 1
             assert f"-{shown[0]}-" in picture.name
 
@@ -68,6 +102,17 @@ def test_odd_records_are_drawn_or_left_out(tmp_path: Path) -> None:
     names = [path.name for found in files.values() for path in found]
     assert names
     assert all(name.startswith("heat_map-") for name in names)
+
+
+def test_text_is_legible_at_the_width_of_a_page() -> None:
+    small = []
+    for kind in plots.KINDS:
+        for picture in plots.pictures(kind, sample.everything()):
+            pixels = min(DPI * picture.figure.get_figwidth(), PAGE_WIDTH)
+            scale = pixels / (72 * picture.figure.get_figwidth())
+            written = [words for words in picture.figure.findobj(Text) if words.get_text() and words.get_visible()]
+            small += [(picture.name, words) for words in written if words.get_fontsize() * scale < SMALLEST]
+    assert small == []
 
 
 def test_there_need_be_no_display(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from tests.bench.report.plots.sample import gradients, legends, texts
 def test_attacks_are_rows_of_classes_and_clusters() -> None:
     (picture,) = poison_clusters.pictures([record("label_flip_40"), record("sota_40")])
     titles = [axes.get_title() for axes in picture.figure.axes]
-    assert titles[0] == "label_flip_40: classes"
+    assert titles[0] == "random label flips, 40 %: classes"
     assert titles[1] == "k-means: 95 % of the poison in clusters of mostly poison"
-    assert "sota_40: classes" in titles
+    assert "data-dependent Steinhardt, 40 %: classes" in titles
 
 
 def test_axes_and_legends_say_what_they_show() -> None:

@@ -12,7 +12,7 @@ from tests.bench.sample import make
 
 def test_a_curve_is_a_clipping_norm() -> None:
     (picture,) = privacy_tradeoff.pictures(tradeoff())
-    assert legends(picture.figure) == ["C = 4", "C = 1", "vanilla"]
+    assert legends(picture.figure) == ["clip to 4", "clip to 1", "no defence"]
 
 
 def test_axes_say_which_epsilon_and_delta() -> None:
@@ -25,7 +25,7 @@ def test_axes_say_which_epsilon_and_delta() -> None:
 
 def test_epsilons_are_on_a_logarithmic_axis_and_infinity_has_a_place() -> None:
     (picture,) = privacy_tradeoff.pictures(tradeoff())
-    nominal, _ = curves(picture.figure, "C = 4")
+    nominal, _ = curves(picture.figure, "clip to 4")
     places = np.asarray(nominal.get_xdata())
     assert places[:2] == pytest.approx(np.log10([6.5, 2e6]))
     axes = picture.figure.axes[0]
@@ -38,14 +38,14 @@ def test_no_privacy_loss_at_all_has_a_place_too() -> None:
     (picture,) = privacy_tradeoff.pictures(records)
     axes = picture.figure.axes[0]
     assert axes.get_xticklabels()[0].get_text() == "0"
-    nominal, _ = curves(picture.figure, "C = 1")
+    nominal, _ = curves(picture.figure, "clip to 1")
     assert np.asarray(nominal.get_xdata())[0] == axes.get_xticks()[0]
 
 
 def test_equal_epsilons_are_no_trouble() -> None:
     same = [private(f"dp_adam_c4-{name}", 0.9, norm=4.0, std=1.0, nominal=2.0, holds=3.0) for name in "ab"]
     (picture,) = privacy_tradeoff.pictures(same)
-    assert len(np.asarray(curves(picture.figure, "C = 4")[0].get_xdata())) == 2
+    assert len(np.asarray(curves(picture.figure, "clip to 4")[0].get_xdata())) == 2
 
 
 def test_published_accuracies_are_marked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from gradshape_bench.report.plots import sample_norms
 from tests.bench.report.plots.sample import EPOCHS, clusters, curves, decay, gradients, legends, series, texts
 from tests.bench.sample import make
 
-FLIPPED = "label_flip_40"
+FLIPPED = "random label flips, 40 %"
 CLIPPED = {"magnitude_ratio": series(decay(2, 1))}
 
 
@@ -39,7 +39,7 @@ def test_the_ratio_before_clipping_is_drawn_only_where_clipping_changed_it() -> 
 
 def test_legend_ends_with_what_is_compared() -> None:
     (picture,) = sample_norms.pictures([gradients(curves=CLIPPED), gradients("label_flip_10")])
-    assert legends(picture.figure) == ["label_flip_10", FLIPPED, sample_norms.CLEAN, sample_norms.ENTERED]
+    assert legends(picture.figure) == ["10 %", "40 %", sample_norms.CLEAN, sample_norms.ENTERED]
 
 
 def test_norms_over_a_wide_range_have_a_logarithmic_axis() -> None:

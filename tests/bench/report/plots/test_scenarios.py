@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 pytest.importorskip("matplotlib", reason="pictures need matplotlib: install the extra plots")
@@ -29,10 +31,12 @@ def test_a_bar_is_a_scenario_and_beside_it_its_control() -> None:
 def test_axis_says_who_is_defended() -> None:
     (picture,) = scenarios.pictures(sample.scenarios())
     shown = texts(picture.figure)
-    assert "vanilla\n→ DP" in shown
-    assert "base → re-training" in shown
-    assert f"poison_frogs against {DEFENSE}" in shown.replace("\n", " ")
-    assert "one poison row: poison_frogs_100" in shown
+    assert "undefended\n→ defended" in shown
+    assert "base model → re-training" in shown
+    whole = shown.replace("\n", " ")
+    assert "Poison Frogs against clip to 4, noise 0.01, rate × 2" in whole
+    assert "class 3 to be taken for 4" in whole
+    assert "one poison row: Poison Frogs, 100 candidates" in whole
 
 
 def test_published_table_is_beside_it() -> None:
@@ -45,19 +49,24 @@ def test_published_table_is_beside_it() -> None:
 
 def test_what_was_not_run_and_what_had_no_target_is_told() -> None:
     nobody = aimed(DEFENSE, won=0, control=0, targets=0, protocol=MIXED)
-    (picture,) = scenarios.pictures([aimed(), nobody])
+    (picture,) = scenarios.pictures([aimed(), nobody, aimed(DEFENSE)])
     (panel,) = picture.figure.axes
-    assert [words.get_text() for words in panel.texts] == ["no target", "not run", "not run"]
+    assert [words.get_text() for words in panel.texts] == ["no target", "not run"]
 
 
 def test_where_nothing_was_won_no_rows_were_needed() -> None:
     records = [
         aimed(poisons=1.8, protocol="multi_poison_3to4"),
         aimed(DEFENSE, won=0, protocol="multi_poison_3to4_vanilla_to_defended"),
+        aimed(DEFENSE, poisons=2.8, protocol="multi_poison_3to4"),
     ]
     (picture,) = scenarios.pictures(records)
     _, needed = picture.figure.axes
     assert needed.texts[0].get_text() == "none won"
+
+
+def test_a_single_bar_is_no_picture() -> None:
+    assert list(scenarios.pictures([aimed(DEFENSE, protocol=MIXED)])) == []
 
 
 def test_nobody_at_all_is_no_picture() -> None:
@@ -70,6 +79,15 @@ def test_a_picture_is_of_one_defence_attack_and_pair() -> None:
         aimed("dp_adam_c1_x2", protocol=MIXED),
         aimed(DEFENSE, protocol=MIXED, attack="stingray_10"),
         aimed(DEFENSE, protocol=MIXED.replace("_3to4", "")),
+    ]
+    other = "one_shot_3to4_defended_to_vanilla"
+    records += [
+        replace(
+            record,
+            protocol=record.protocol.replace(MIXED.removeprefix("one_shot_3to4"), "_defended_to_vanilla"),
+            case=f"{record.case}-{other}",
+        )
+        for record in records
     ]
     assert len({picture.name for picture in scenarios.pictures(records)}) == 4
 
@@ -84,7 +102,7 @@ def test_one_row_and_several_share_a_picture_whatever_their_numbers_of_candidate
     (picture,) = scenarios.pictures([*few, many[0], *many[4:]])
     one, several, _ = picture.figure.axes
     assert (one.get_title(), several.get_title()) == (
-        "one poison row: poison_frogs_10",
-        "several poison rows: poison_frogs_100",
+        "one poison row:\nPoison Frogs, 10 candidates",
+        "several poison rows:\nPoison Frogs, 100 candidates",
     )
     assert len(heights(one)) == len(heights(several)) == 8

@@ -9,7 +9,7 @@ from gradshape_bench.report.plots.targets_won import Shaped
 from tests.bench.report.plots.sample import aimed_grid, curves, hollow, legends, one_shot_gradients, texts
 from tests.bench.sample import aimed, make
 
-WON, CONTROL = "targets won", "targets won, control (clean rows)"
+WON, CONTROL = "targets won", "targets won by clean rows (control)"
 
 
 @pytest.mark.parametrize(
@@ -34,15 +34,15 @@ def test_one_shot_and_multi_poison_are_pictures_of_their_own() -> None:
 def test_clipping_is_above_and_noise_below() -> None:
     (picture,) = targets_won.pictures(aimed_grid())
     above, below = picture.figure.axes
-    assert [label.get_text() for label in above.get_xticklabels()] == ["none", "8", "4", "2", "1", "0.1"]
-    assert [label.get_text() for label in below.get_xticklabels()] == ["no DP", "0", "0.001", "0.01", "0.1", "0.4"]
-    assert (above.get_xlabel(), below.get_xlabel()) == ("clipping norm C, σ = 0", "noise σ, C = 4")
+    assert [label.get_text() for label in above.get_xticklabels()] == ["no defence", "8", "4", "2", "1", "0.1"]
+    assert [label.get_text() for label in below.get_xticklabels()] == ["no defence", "0", "0.001", "0.01", "0.1", "0.4"]
+    assert (above.get_xlabel(), below.get_xlabel()) == ("clipping norm, without noise", "noise, clipped to 4")
 
 
 def test_control_and_utility_loss_are_beside_what_was_won() -> None:
     (picture,) = targets_won.pictures(aimed_grid(scale="smoke"))
-    assert legends(picture.figure) == [WON, CONTROL, "utility loss"]
-    (above, _) = curves(picture.figure, "utility loss")
+    assert legends(picture.figure) == [WON, CONTROL, "accuracy lost without poison"]
+    (above, _) = curves(picture.figure, "accuracy lost without poison")
     assert np.asarray(above.get_ydata()).tolist() == [0, 0.001, 0.002, 0.004, 0.006, 0.011]
 
 
@@ -51,6 +51,13 @@ def test_rows_needed_have_an_axis_of_their_own_and_a_gap_where_nothing_was_won()
     assert "poison rows needed\n(mean over targets won)" in texts(picture.figure)
     _, below = curves(picture.figure, "poison rows needed")
     assert np.isnan(np.asarray(below.get_ydata())).tolist() == [False] * 5 + [True]
+
+
+def test_rows_needed_at_one_place_only_are_no_panel() -> None:
+    won = aimed(poisons=1.8, protocol="multi_poison_3to4")
+    lost = [aimed(f"dp_adam_c{norm}_x2", won=0, protocol="multi_poison_3to4") for norm in (4, 1)]
+    (picture,) = targets_won.pictures([won, *lost])
+    assert len(picture.figure.axes) == 1
 
 
 def test_a_rate_of_no_target_is_a_gap() -> None:
@@ -106,4 +113,6 @@ def test_numbers_of_candidates_are_no_shares_of_the_rows() -> None:
 def test_a_rate_of_no_target_has_no_colour() -> None:
     records = [aimed(), aimed("dp_adam_c4_x2"), aimed("dp_adam_c4_s4_x2", won=0, control=0, targets=0)]
     (picture,) = heat_map.pictures(records)
-    assert "dp_adam_c4_s4_x2" not in texts(picture.figure)
+    shown = texts(picture.figure).replace("\n", " ")
+    assert "clip to 4, rate × 2" in shown
+    assert "noise 4" not in shown
