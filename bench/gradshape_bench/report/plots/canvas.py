@@ -1,7 +1,6 @@
 """Drawing the parts of pictures: grids of panels, curves with intervals, published numbers, legends."""
 
 import math
-import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from gradshape.metrics import Estimate, Method
 from gradshape_bench.report.plots.published_marks import PublishedMark
-from gradshape_bench.report.plots.style import GREY, Look
+from gradshape_bench.report.plots.style import GREY, Look, wrapped
 
 _NARROWEST = 4.6
 # Letters of a title, and of a panel's, on an inch; inches of a letter, a symbol and a line of a legend.
@@ -51,23 +50,46 @@ def panels(
 def set_title(figure: Figure, title: str) -> None:
     """Put a title over the figure, broken into lines that fit."""
     letters = int(_LETTERS * float(figure.get_figwidth()))
-    figure.suptitle("\n".join(textwrap.fill(line, letters) for line in title.split("\n")))
+    figure.suptitle("\n".join(wrapped(line, letters) for line in title.split("\n")))
 
 
 def title_panel(axes: Axes, words: str, *, width: float = 3.1) -> None:
     """Put a title over one panel of that width, in inches, broken into lines that fit."""
-    axes.set_title(textwrap.fill(words, max(1, int(_PANEL_LETTERS * width))))
+    axes.set_title(wrapped(words, int(_PANEL_LETTERS * width)))
 
 
-def curve(axes: Axes, places: Sequence[float], values: Sequence[Estimate | None], look: Look, *, label: str) -> Line2D:
-    """Draw a curve with its intervals as a band; unknown values are gaps."""
+def curve(
+    axes: Axes,
+    places: Sequence[float],
+    values: Sequence[Estimate | None],
+    look: Look,
+    *,
+    label: str,
+    bars: float | None = None,
+    faint: bool = False,
+) -> Line2D:
+    """Draw a curve with its intervals; unknown values are gaps.
+
+    Args:
+        axes: axes to draw on.
+        places, values: the points.
+        look: how they are drawn.
+        label: name of the curve in the legend.
+        bars: draw intervals as bars, so far beside their points, where the bands of many curves would hide each other.
+        faint: draw bands fainter, as there are several.
+    """
     known = [None if value is None else value.value for value in values]
     ends = [(math.nan, math.nan) if v is None or v.low is None or v.high is None else (v.low, v.high) for v in values]
     low, high = zip(*ends, strict=True) if ends else ((), ())
-    axes.fill_between(places, low, high, color=look.color, alpha=0.15, linewidth=0)
-    alone = [place for place in range(len(known)) if _isolated(known, place)]
+    if bars is None:
+        axes.fill_between(places, low, high, color=look.color, alpha=0.07 if faint else 0.15, linewidth=0)
+    alone = [place for place in range(len(known)) if bars is not None or _isolated(known, place)]
     axes.vlines(
-        [places[i] for i in alone], [low[i] for i in alone], [high[i] for i in alone], color=look.color, linewidth=0.9
+        [places[i] + (bars or 0.0) for i in alone],
+        [low[i] for i in alone],
+        [high[i] for i in alone],
+        color=look.color,
+        linewidth=0.9,
     )
     (line,) = axes.plot(
         places,
@@ -161,9 +183,12 @@ def legend(figure: Figure, handles: Iterable[Artist]) -> None:
     )
 
 
-def panel_legend(axes: Axes, handles: Iterable[Artist], *, width: float = 3.1) -> None:
-    """Put a legend below one panel and the label of its axis."""
+def panel_legend(axes: Axes, handles: Iterable[Artist], *, width: float = 3.1, within: Axes | None = None) -> None:
+    """Put a legend below one panel and the label of its axis, or into the empty place ``within`` of another panel."""
     shown = distinct(handles)
+    if within is not None:
+        within.legend(handles=shown, loc="upper center", ncols=_columns(shown, width), columnspacing=1.0)
+        return
     axes.legend(
         handles=shown,
         loc="upper center",

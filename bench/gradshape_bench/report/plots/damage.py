@@ -61,7 +61,7 @@ _SCALES = {
         _RATIOS,
     ),
     "backdoor_rate": DamageScale(
-        "Triggered test rows taken for the claimed class",
+        "Back doors that opened",
         "triggered rows taken for\nthe claimed class (share)",
         0.0,
         1.0,

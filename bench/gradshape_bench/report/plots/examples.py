@@ -3,7 +3,6 @@
 Hong et al. 2020, Fig. 2.
 """
 
-import textwrap
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -14,7 +13,7 @@ from gradshape_bench.records.record import Record
 from gradshape_bench.report.plots import canvas, row_picture
 from gradshape_bench.report.plots.picture import Picture
 from gradshape_bench.report.plots.plot_group import PlotGroup, plot_groups, without_numbers
-from gradshape_bench.report.plots.style import style, text
+from gradshape_bench.report.plots.style import style, text, wrapped
 from gradshape_bench.report.words import attack_phrase, common_words
 
 # More examples in a row would be too small to see anything.
@@ -56,16 +55,18 @@ def _picture(group: PlotGroup, rows: Sequence[Sequence[Record]]) -> Picture:
             len(rows), columns, title=group.title("What the poison looks like"), width=1.15, height=1.65, legend_rows=0
         )
         for panels, row in zip(grid, rows, strict=True):
-            common, own = common_words([attack_phrase(record.attack) for record in row])
+            phrases = [attack_phrase(record.attack) for record in row]
+            kin = len({without_numbers(record.attack) for record in row}) == 1
+            common, own = common_words(phrases) if kin else ("", list(map(str, phrases)))
             for panel, record, words in zip(panels, row, own, strict=False):
                 shown = _example(record)
                 row_picture.draw(panel, shown)
-                name = textwrap.fill(text(words), _LETTERS if columns > 1 else 3 * _LETTERS)
+                name = wrapped(text(words), _LETTERS if columns > 1 else 3 * _LETTERS)
                 panel.set_title(f"{name}\nlabelled as class {shown['label']}", fontsize=7.5)
             for panel in panels[len(row) :]:
                 panel.set_visible(False)
             if common:
-                _name(panels[0], textwrap.fill(text(common), _LETTERS))
+                _name(panels[0], wrapped(text(common), _LETTERS))
     return Picture(group.file_name("fig2_poisons"), figure)
 
 

@@ -27,6 +27,8 @@ ROWS = {
 PLACEBO = "placebo (clean rows)"
 # If the largest value is more than this times the smallest, small ones would be flat on a linear axis.
 _WIDE = 30.0
+# The bands of more curves would hide each other.
+_FEW = 3
 
 
 def pictures(records: Sequence[Record]) -> Iterator[Picture]:
@@ -70,13 +72,22 @@ def _picture(group: PlotGroup, family: str, attacks: Sequence[str], defenses: Se
                 record = group.find(attack, defense)
                 if record is not None:
                     axes = [row[column] for row in grid]
-                    handles += draw(axes, record, look_by_label[attack], label=names[attack], placebo=True)
+                    handles += draw(
+                        axes,
+                        record,
+                        look_by_label[attack],
+                        label=names[attack],
+                        placebo=True,
+                        faint=len(attacks) > _FEW,
+                    )
         finish(grid)
         canvas.legend(figure, ordered(handles))
     return Picture(group.file_name("fig1_gradients", family), figure)
 
 
-def draw(axes: Sequence[Axes], record: Record, look: Look, *, label: str, placebo: bool) -> list[Artist]:
+def draw(
+    axes: Sequence[Axes], record: Record, look: Look, *, label: str, placebo: bool, faint: bool = False
+) -> list[Artist]:
     """Draw the ratio into the first panel and the cosine into the second; return what the legend shows.
 
     A placebo (as many clean rows as there are poison rows, against all other rows) has the colour of its attack.
@@ -89,7 +100,7 @@ def draw(axes: Sequence[Axes], record: Record, look: Look, *, label: str, placeb
             handles.append(Line2D([], [], color=GREY, linestyle=":", linewidth=1, label=PLACEBO))
         found = series(record, name)
         if found:
-            handles.append(canvas.curve(panel, epochs(found), found, look, label=label))
+            handles.append(canvas.curve(panel, epochs(found), found, look, label=label, faint=faint))
             handles += canvas.draw_published(panel, len(found) / 2, published_marks(record, name), look, level=True)
     return handles
 

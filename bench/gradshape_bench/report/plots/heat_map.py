@@ -1,7 +1,6 @@
 """Heat maps of every attack against every defence: the leaderboard's tables at a glance."""
 
 import math
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
 from matplotlib import colormaps
@@ -21,15 +20,15 @@ from gradshape_bench.report.plots.damage import damage_scale
 from gradshape_bench.report.plots.heat_map_blocks import Block, Measured, blocks
 from gradshape_bench.report.plots.picture import Picture
 from gradshape_bench.report.plots.plot_group import PlotGroup, plot_groups
-from gradshape_bench.report.plots.style import style, text
+from gradshape_bench.report.plots.style import style, text, wrapped
 from gradshape_bench.report.words import attack_phrase, defense_words
 
 # From light (harmless) to dark, which everybody can tell apart, in grey too.
-_COLORS = "YlOrBr"
+_COLORS, _STEPS = "YlOrBr", 16
 _UNKNOWN, _BROKEN = "#f2f2f2", "#cfcfcf"
 # Letters of a line beside a row and below a column; inches of a cell, and of what stands around the cells.
-_ROW_LETTERS, _COLUMN_LETTERS = 30, 20
-_CELL, _LINE, _ATTACKS, _DEFENSES, _AROUND = 0.47, 0.31, 2.3, 1.05, 1.5
+_ROW_LETTERS, _COLUMN_LETTERS = 32, 24
+_CELL, _LINE, _ATTACKS, _DEFENSES, _AROUND = 0.47, 0.31, 2.3, 1.3, 1.5
 _BROKEN_SIGN = "⊘"
 SIGNS = {
     "✓": "✓ meets its thresholds",
@@ -100,7 +99,7 @@ def _block(
     axes.set_xlim(-0.5, columns - 0.5)
     axes.set_xticks(
         range(len(block.defenses)),
-        [textwrap.fill(text(defense_words(defense)), _COLUMN_LETTERS) for defense in block.defenses],
+        [wrapped(text(defense_words(defense)), _COLUMN_LETTERS) for defense in block.defenses],
         rotation=45,
         ha="right",
         rotation_mode="anchor",
@@ -164,7 +163,7 @@ def _is_broken(record: Record) -> bool:
 
 
 def _name(group: PlotGroup, attack: str) -> str:
-    words = textwrap.fill(text(attack_phrase(attack)), _ROW_LETTERS)
+    words = wrapped(text(attack_phrase(attack)), _ROW_LETTERS)
     return f"{words} ‡" if attack in group.no_better_than_control else words
 
 
@@ -204,11 +203,12 @@ def _legend(figure: Figure, more: str) -> str:
     entries = [words for sign, words in SIGNS.items() if any(sign in each for each in written)]
     if any(words.get_fontweight() == "bold" for axes in figure.axes for words in axes.texts):
         entries.append("bold: the least of the row")
-    return textwrap.fill("; ".join(filter(None, [*entries, more])), int(_LETTERS_A_LINE * figure.get_figwidth()))
+    return wrapped("; ".join(filter(None, [*entries, more])), int(_LETTERS_A_LINE * figure.get_figwidth()))
 
 
 def _colors() -> Colormap:
-    return colormaps[_COLORS]
+    # Steps that the eye tells apart, which a table of colours can hold.
+    return colormaps[_COLORS].resampled(_STEPS)
 
 
 def _is_dark(shade: float) -> bool:

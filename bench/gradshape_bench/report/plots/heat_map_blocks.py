@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gradshape_bench.records.record import Record
 from gradshape_bench.report.plots.plot_group import VANILLA
@@ -39,7 +39,14 @@ def blocks(attacks: Sequence[str], defenses: Sequence[str], measured: Measured) 
     """
     if len(defenses) <= MOST_COLUMNS:
         return [Block("", *_measured(attacks, defenses, measured))]
-    return list(_split(attacks, defenses, measured))
+    found = list(_split(attacks, defenses, measured))
+    shown = {attack for block in found for attack in block.attacks}
+    if alone := [attack for attack in attacks if (attack, VANILLA) in measured and attack not in shown]:
+        # Nothing but plain training was attacked in this way: such rows need few columns.
+        least = min(range(len(found)), key=lambda place: len(found[place].defenses))
+        rows = {*alone, *found[least].attacks}
+        found[least] = replace(found[least], attacks=tuple(attack for attack in attacks if attack in rows))
+    return found
 
 
 def _split(attacks: Sequence[str], defenses: Sequence[str], measured: Measured) -> Iterator[Block]:
@@ -52,14 +59,6 @@ def _split(attacks: Sequence[str], defenses: Sequence[str], measured: Measured) 
         for rows, own in _alike(attacks, columns, measured):
             for part in _even_parts(own):
                 yield Block(title, *_measured(rows, part, measured, beside=plain))
-    # Attacks that nothing but plain training was run against.
-    alone = [
-        a
-        for a in attacks
-        if (a, VANILLA) in measured and not any((a, d) in measured for d in defenses if d not in plain)
-    ]
-    if alone:
-        yield Block("", tuple(alone), tuple(plain))
 
 
 def _kind(defense: str, measured: Measured) -> str:
@@ -75,7 +74,10 @@ def _kind(defense: str, measured: Measured) -> str:
 
 
 def _alike(attacks: Sequence[str], columns: Sequence[str], measured: Measured) -> Iterator[tuple[list[str], list[str]]]:
-    """Yield attacks that were run against nearly the same defences, and these defences."""
+    """Yield attacks that were run against nearly the same defences, with the defences that most of them met.
+
+    Defences that few of them met follow with these attacks alone.
+    """
     parts: list[tuple[list[str], set[str]]] = []
     for attack in attacks:
         own = {column for column in columns if (attack, column) in measured}
@@ -90,7 +92,10 @@ def _alike(attacks: Sequence[str], columns: Sequence[str], measured: Measured) -
         else:
             parts.append(([attack], own))
     for rows, known in parts:
-        yield rows, [column for column in columns if column in known]
+        met = {column: sum((row, column) in measured for row in rows) for column in columns if column in known}
+        common = [column for column, count in met.items() if 2 * count > len(rows)] or list(met)
+        yield rows, common
+        yield from _alike(rows, [column for column in met if column not in common], measured)
 
 
 def _even_parts(columns: Sequence[str]) -> Iterator[Sequence[str]]:

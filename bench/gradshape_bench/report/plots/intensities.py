@@ -73,17 +73,20 @@ def _picture(group: PlotGroup, metric: str, families: Mapping[str, AttackFamily]
         for column, labels in enumerate(panels):
             handles: list[Artist] = []
             drawn: list[Axes] = []
+            below: Axes | None = None
             for row, family in zip(grid, families.values(), strict=True):
                 if labels and not any(defense in labels for defense, _ in family):
-                    row[column].set_visible(False)
+                    row[column].set_axis_off()
+                    below = below or (row[column] if drawn else None)
                     continue
+                below = None
                 handles += _panel(row[column], metric, family, labels)
                 drawn.append(row[column])
-            canvas.panel_legend(drawn[-1], handles)
+            canvas.panel_legend(drawn[-1], handles, within=below)
             drawn[-1].set_xlabel("poison (% of the clean training rows)")
             drawn[-1].tick_params(labelbottom=True)
         for row in grid:
-            next(panel for panel in row if panel.get_visible()).set_ylabel(scale.axis)
+            next(panel for panel in row if panel.axison).set_ylabel(scale.axis)
     return Picture(group.file_name(f"fig4_{metric}"), figure)
 
 
@@ -98,12 +101,15 @@ def _panel(axes: Axes, metric: str, family: AttackFamily, labels: Sequence[str])
     look_by_label = looks(labels, reference=VANILLA)
     handles: list[Artist] = []
     compared: list[Artist] = []
-    for defense in (VANILLA, *labels):
+    for place, defense in enumerate((VANILLA, *labels)):
         cases = [family.get((defense, percent)) for percent in percents]
         values = [None if case is None else case.metrics[metric] for case in cases]
         if not any(values):
             continue
-        handles.append(canvas.curve(axes, percents, values, look_by_label[defense], label=text(defense_words(defense))))
+        name = text(defense_words(defense))
+        # The bars of all curves stand side by side, within the smallest step.
+        beside = (place / max(1, len(labels)) - 0.5) * 0.8 * min(map(float.__sub__, percents[1:], percents))
+        handles.append(canvas.curve(axes, percents, values, look_by_label[defense], label=name, bars=beside))
         compared += canvas.seeds(axes, percents, values, look_by_label[defense])
         for percent, case in zip(percents, cases, strict=True):
             if case is not None:

@@ -28,7 +28,7 @@ from gradshape_bench.report.words import (
     protocol_phrase,
 )
 
-# The recipes of the base model and of its re-training.
+# The recipes of the base model and of its re-training: neither is defended, the latter, the former, both.
 SCENARIOS = (("vanilla", "vanilla"), ("vanilla", "defended"), ("defended", "vanilla"), ("defended", "defended"))
 _MIXED = re.compile(r"_(vanilla|defended)_to_(vanilla|defended)")
 _PANELS = {
@@ -162,11 +162,9 @@ def _panel(panel: Axes, kind: str, metric: str, bars: Bars) -> list[Artist]:
                     color=GREY,
                 )
         handles.append(Patch(color=look.color, alpha=_ALPHA, label=words[name]))
-    panel.set_xticks(
-        range(len(SCENARIOS)), ["\n".join((_short(base), f"→ {_short(again)}")) for base, again in SCENARIOS]
-    )
+    panel.set_xticks(range(len(SCENARIOS)), ["neither", "re-training", "base model", "both"])
     panel.set_xlim(-0.6, len(SCENARIOS) - 0.4)
-    panel.set_xlabel("base model → re-training")
+    panel.set_xlabel("which of the two trainings is defended")
     if metric == "success_rate":
         panel.set_ylim(0, 1.05)
         panel.set_ylabel("targets won (share)")
@@ -186,7 +184,3 @@ def _bar(panel: Axes, at: float, width: float, record: Record, name: str, look: 
     if estimate.low is not None and estimate.high is not None:
         panel.plot([at, at], [estimate.low, estimate.high], color=BLACK, linewidth=1)
     return canvas.draw_published(panel, at, published_marks(record, name), Look(BLACK, "o"))
-
-
-def _short(who: str) -> str:
-    return "defended" if who == "defended" else "undefended"

@@ -1,5 +1,7 @@
 """The style of pictures: colours and markers that everybody can tell apart, and text without markup."""
 
+import re
+import textwrap
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -17,6 +19,8 @@ BLACK, GREY = "#000000", "#777777"
 MARKERS = ("s", "D", "P", "X", "<", ">", "p", "h")
 _LINES = ("-", "--", ":", "-.")
 _FONT = "DejaVu Sans"
+# Spaces after a number or a sign, and before a sign or the word that says the scale.
+_TIED = re.compile(r"(?<=\d) |(?<=[×=≤✓✗?†‡⊘–]) | (?=[%×=≤])| (?=scale\))")
 _SETTINGS = {
     "font.family": _FONT,
     "font.size": 8,
@@ -88,6 +92,16 @@ def text(value: object) -> str:
     escaped = line.replace("$", r"\$")
     # Legends leave out labels that start with an underscore.
     return f"\N{ZERO WIDTH SPACE}{escaped}" if escaped.startswith("_") else escaped
+
+
+def wrapped(words: str, letters: int) -> str:
+    """Return words in lines of so many letters; a number stays with its unit.
+
+    >>> wrapped("data-dependent Steinhardt, 40 %", 30)
+    'data-dependent Steinhardt,\\n40 %'
+    """
+    tied = _TIED.sub("\N{NO-BREAK SPACE}", words)
+    return textwrap.fill(tied, max(1, letters), break_long_words=False).replace("\N{NO-BREAK SPACE}", " ")
 
 
 @cache

@@ -31,7 +31,7 @@ SHARES = {
     "utility_loss": ("accuracy lost without poison", Look(nth_look(1).color, nth_look(1).marker, "--")),
 }
 POISONS = "poisons_needed"
-_NOTHING = "no defence"
+_NOTHING = "no\ndefence"
 _NUMBER = r"\d+(?:\.\d+)?(?:e[+-]?\d+)?"
 _SHAPED = re.compile(rf"(?P<kind>dp_[^\W_]+)_c(?P<norm>{_NUMBER})(?:_s(?P<std>{_NUMBER}))?(?P<more>_x{_NUMBER})?")
 

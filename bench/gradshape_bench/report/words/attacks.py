@@ -19,6 +19,7 @@ _LEARNERS = {
     "deep": "rows chosen deeply",
     "ridge": "ridge regression",
     "gamma": "gamma noise",
+    "gaussian": "Gaussian noise",
     "eps#": "ε = {0}",
     "label_aversion": "against the labels",
     "label_target": "for opposite labels",
@@ -30,6 +31,7 @@ _FROGS = {
     "beta#": "β = {0}",
     "o#": "watermark of {0}",
     "within#": "within {0}",
+    "withininf": "any class at any distance",
     "steps#": "{0} steps",
     "tol#": "tolerance {0}",
 }

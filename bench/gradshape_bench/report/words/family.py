@@ -66,10 +66,26 @@ class Family:
         return Phrase(self.words, tuple(settings), amount)
 
     def _said(self, found: str) -> str:
-        return found if re.fullmatch(_NUMBER, found) else self.named(found)
+        return _plain_number(found) if re.fullmatch(_NUMBER, found) else self.named(found)
 
 
 _AMOUNT = re.compile(rf"_{_NUMBER}(?=_|$)")
+
+
+def _plain_number(number: str) -> str:
+    """Return a number as it is printed.
+
+    >>> _plain_number("1e-07"), _plain_number("2.5e-05"), _plain_number("0.1")
+    ('10⁻⁷', '2.5 · 10⁻⁵', '0.1')
+    """
+    digits, _, exponent = number.partition("e")
+    if not exponent:
+        return number
+    power = f"10{str(int(exponent)).translate(_RAISED)}"
+    return power if digits == "1" else f"{digits} · {power}"
+
+
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def _pattern(setting: str) -> re.Pattern[str]:

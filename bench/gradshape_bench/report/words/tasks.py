@@ -5,7 +5,7 @@ import re
 _DATASETS = {
     "cifar10": "CIFAR-10",
     "diabetes": "diabetes progression",
-    "digits": "digits of 8 × 8 pixels",
+    "digits": "ten digits",
     "digits_38": "digits, 3 against 8",
     "fashion_mnist": "Fashion-MNIST",
     "fashion_mnist_34": "Fashion-MNIST, dress against coat",
@@ -20,17 +20,17 @@ _DATASETS = {
 }
 _PAIR = re.compile(r"(?P<base>.+)_(?P<first>\d)(?P<second>\d)")
 _MODELS = {
-    "cnn": "convolutional network",
-    "cnn_brief": "convolutional network, trained briefly",
-    "cnn_dropout": "convolutional network with dropout",
+    "cnn": "CNN",
+    "cnn_brief": "CNN, trained briefly",
+    "cnn_dropout": "CNN with dropout",
     "dp_logistic_objective": "private logistic regression by objective perturbation",
     "dp_ridge_output": "private ridge regression by output perturbation",
     "lasso": "lasso",
     "linear": "linear regression",
     "logistic": "logistic regression by scikit-learn",
     "lr": "logistic regression",
-    "mlp": "network of two hidden layers",
-    "mlp1": "network of one hidden layer",
+    "mlp": "two-layer MLP",
+    "mlp1": "one-layer MLP",
     "naive_bayes": "naive Bayes",
     "ridge": "ridge regression",
     "spambayes": "SpamBayes",

@@ -51,6 +51,14 @@ def test_intervals_are_a_band(axes: Axes) -> None:
     assert heights == {0.3, 0.6, 0.2, 0.9}
 
 
+def test_intervals_of_many_curves_are_bars_beside_their_points(axes: Axes) -> None:
+    canvas.curve(axes, [1, 2], [estimate(0.5, half=0.1)] * 2, LOOK, label="a", bars=0.25)
+    (bars,) = axes.collections
+    assert [np.asarray(path.vertices).tolist() for path in bars.get_paths()] == [
+        [[place + 0.25, 0.4], [place + 0.25, 0.6]] for place in (1, 2)
+    ]
+
+
 def test_one_seed_has_no_band(axes: Axes) -> None:
     canvas.curve(axes, [1, 2], [estimate(0.5, half=None)] * 2, LOOK, label="a")
     assert axes.collections[0].get_paths() == []

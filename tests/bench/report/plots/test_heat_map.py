@@ -183,9 +183,15 @@ def test_more_are_split_by_kind_with_plain_training_beside_each() -> None:
 def test_attacks_that_met_few_of_a_kind_have_a_map_without_the_other_columns() -> None:
     few = [record for record in of_kinds(["sota_10", "sota_40"]) if record.defense not in SHAPED[2:]]
     figure = board(*of_kinds(), *few)
-    assert [len(columns(axes)) for axes in maps(figure)] == [1 + len(SHAPED), 3, 2 + len(FILTERS)]
+    assert [len(columns(axes)) for axes in maps(figure)] == [3, 1 + len(SHAPED[2:]), 2 + len(FILTERS)]
     assert "–" not in cells(figure)
-    assert rows(maps(figure)[1]) == ["data-dependent Steinhardt, 10 %", "data-dependent Steinhardt, 40 %"]
+    assert rows(maps(figure)[1]) == ["random label flips, 10 %", "random label flips, 40 %"]
+
+
+def test_attacks_on_plain_training_alone_stand_where_there_are_few_columns() -> None:
+    figure = board(*of_kinds(), make(attack="watermark_a1_20", defense="vanilla"))
+    assert "watermark, opacity 1, 20 %" in rows(maps(figure)[1])
+    assert "watermark, opacity 1, 20 %" not in rows(maps(figure)[0])
 
 
 def test_no_map_is_wider_than_a_page() -> None:

@@ -31,8 +31,8 @@ def test_a_bar_is_a_scenario_and_beside_it_its_control() -> None:
 def test_axis_says_who_is_defended() -> None:
     (picture,) = scenarios.pictures(sample.scenarios())
     shown = texts(picture.figure)
-    assert "undefended\n→ defended" in shown
-    assert "base model → re-training" in shown
+    assert "neither\nre-training\nbase model\nboth" in shown
+    assert "which of the two trainings is defended" in shown
     whole = shown.replace("\n", " ")
     assert "Poison Frogs against clip to 4, noise 0.01, rate × 2" in whole
     assert "class 3 to be taken for 4" in whole
@@ -102,7 +102,7 @@ def test_one_row_and_several_share_a_picture_whatever_their_numbers_of_candidate
     (picture,) = scenarios.pictures([*few, many[0], *many[4:]])
     one, several, _ = picture.figure.axes
     assert (one.get_title(), several.get_title()) == (
-        "one poison row:\nPoison Frogs, 10 candidates",
-        "several poison rows:\nPoison Frogs, 100 candidates",
+        "one poison row: Poison Frogs, 10 candidates",
+        "several poison rows: Poison Frogs,\n100 candidates",
     )
     assert len(heights(one)) == len(heights(several)) == 8

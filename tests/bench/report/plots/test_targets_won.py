@@ -34,8 +34,15 @@ def test_one_shot_and_multi_poison_are_pictures_of_their_own() -> None:
 def test_clipping_is_above_and_noise_below() -> None:
     (picture,) = targets_won.pictures(aimed_grid())
     above, below = picture.figure.axes
-    assert [label.get_text() for label in above.get_xticklabels()] == ["no defence", "8", "4", "2", "1", "0.1"]
-    assert [label.get_text() for label in below.get_xticklabels()] == ["no defence", "0", "0.001", "0.01", "0.1", "0.4"]
+    assert [label.get_text() for label in above.get_xticklabels()] == ["no\ndefence", "8", "4", "2", "1", "0.1"]
+    assert [label.get_text() for label in below.get_xticklabels()] == [
+        "no\ndefence",
+        "0",
+        "0.001",
+        "0.01",
+        "0.1",
+        "0.4",
+    ]
     assert (above.get_xlabel(), below.get_xlabel()) == ("clipping norm, without noise", "noise, clipped to 4")
 
 

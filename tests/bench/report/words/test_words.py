@@ -73,8 +73,7 @@ def test_words_tell_apart_what_labels_tell_apart_within_a_picture() -> None:
         ("dpv_eps1_label_aversion_20", "attack on private learners, ε = 1, against the labels, 20 %"),
         (
             "bullseye_polytope_mlp1-mlp_steps200_5",
-            "Bullseye Polytope, crafted on a network of one hidden layer and a network of two hidden layers, "
-            "200 steps, 5 rows",
+            "Bullseye Polytope, crafted on a one-layer MLP and a two-layer MLP, 200 steps, 5 rows",
         ),
         ("poison_frogs_1", "Poison Frogs, 1 candidate"),
         ("collision_a0.5_40", "collision_a0.5_40"),
@@ -92,7 +91,7 @@ def test_attacks_are_read_part_by_part_and_others_stand_for_themselves(label: st
         ("vanilla", "no defence"),
         ("dp_adam_c4-layer", "clip to 4 per layer"),
         ("dp_adam_q0.5-c0.1", "clip at the 0.5 quantile from 0.1"),
-        ("dp_adam_c4_s1e-07", "clip to 4, noise 1e-07"),
+        ("dp_adam_c4_s1e-07", "clip to 4, noise 10⁻⁷"),
         ("dp_sgd_c1_s1", "SGD, clip to 1, noise 1"),
         ("roni_quiz20", "RONI, quiz 20"),
         ("dp_adam_mine", "dp_adam_mine"),
