@@ -229,6 +229,11 @@ def test_figures_are_drawn_of_all_that_shares_them(tmp_path: Path, into: Path, m
     assert [str(change) for change in publication.changes] == [f"creates {into / 'figures' / 'one.png'}"]
 
 
+def test_the_published_pictures_are_kept_once() -> None:
+    figures = Path(__file__).parents[2] / "reports" / "figures"
+    assert {path.suffix for path in figures.iterdir()} == {".png"}
+
+
 def test_the_published_pages_say_what_they_hold() -> None:
     reports = Path(__file__).parents[2] / "reports"
     for name in ("leaderboard.md", "leaderboard-smoke.md"):

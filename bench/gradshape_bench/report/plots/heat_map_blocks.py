@@ -9,8 +9,8 @@ from gradshape_bench.report.plots.plot_group import VANILLA
 
 # As many columns as can be read at the width of a page.
 MOST_COLUMNS = 12
-# Below this share of measured cells an attack gets another block, with only those columns that it has.
-_FILLED = 0.5
+# Attacks share a block if they met at least this share of the defences that either met.
+_ALIKE = 0.5
 _SHAPING, _FILTERS, _OTHERS = "gradient shaping", "filters, and the controls that bound them", "other defences"
 _TITLES = {"DP optimizer": _SHAPING, "outlier removal": _FILTERS, "control": _FILTERS}
 Measured = Mapping[tuple[str, str], Record]
@@ -84,8 +84,7 @@ def _alike(attacks: Sequence[str], columns: Sequence[str], measured: Measured) -
         if not own:
             continue
         for rows, known in parts:
-            joined, both = [*rows, attack], known | own
-            if sum((row, column) in measured for row in joined for column in both) >= _FILLED * len(joined) * len(both):
+            if len(known & own) >= _ALIKE * len(known | own):
                 rows.append(attack)
                 known |= own
                 break

@@ -3,6 +3,7 @@
 Hong et al. 2020, Fig. 4 a, b, d and e.
 """
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -99,6 +100,9 @@ def _panel(axes: Axes, metric: str, family: AttackFamily, labels: Sequence[str])
     axes.margins(y=0.12)
     percents = sorted({percent for _, percent in family})
     look_by_label = looks(labels, reference=VANILLA)
+    # The bars of all curves stand side by side, within the smallest step and close to their points.
+    steps = [after - before for before, after in itertools.pairwise(percents)]
+    room = 0.8 * min(*steps, (percents[-1] - percents[0]) / 40) if steps else 0.0
     handles: list[Artist] = []
     compared: list[Artist] = []
     for place, defense in enumerate((VANILLA, *labels)):
@@ -107,8 +111,7 @@ def _panel(axes: Axes, metric: str, family: AttackFamily, labels: Sequence[str])
         if not any(values):
             continue
         name = text(defense_words(defense))
-        # The bars of all curves stand side by side, within the smallest step.
-        beside = (place / max(1, len(labels)) - 0.5) * 0.8 * min(map(float.__sub__, percents[1:], percents))
+        beside = (place / max(1, len(labels)) - 0.5) * room
         handles.append(canvas.curve(axes, percents, values, look_by_label[defense], label=name, bars=beside))
         compared += canvas.seeds(axes, percents, values, look_by_label[defense])
         for percent, case in zip(percents, cases, strict=True):

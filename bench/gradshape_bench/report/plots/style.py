@@ -20,7 +20,7 @@ MARKERS = ("s", "D", "P", "X", "<", ">", "p", "h")
 _LINES = ("-", "--", ":", "-.")
 _FONT = "DejaVu Sans"
 # Spaces after a number or a sign, and before a sign or the word that says the scale.
-_TIED = re.compile(r"(?<=\d) |(?<=[×=≤✓✗?†‡⊘–]) | (?=[%×=≤])| (?=scale\))")
+_TIED = re.compile(r"(?<=\d) (?!\()|(?<=[×=≤✓✗?†‡⊘–]) | (?=[%×=≤])| (?=scale\))")
 _SETTINGS = {
     "font.family": _FONT,
     "font.size": 8,

@@ -183,9 +183,19 @@ def test_more_are_split_by_kind_with_plain_training_beside_each() -> None:
 def test_attacks_that_met_few_of_a_kind_have_a_map_without_the_other_columns() -> None:
     few = [record for record in of_kinds(["sota_10", "sota_40"]) if record.defense not in SHAPED[2:]]
     figure = board(*of_kinds(), *few)
-    assert [len(columns(axes)) for axes in maps(figure)] == [3, 1 + len(SHAPED[2:]), 2 + len(FILTERS)]
+    assert [len(columns(axes)) for axes in maps(figure)] == [1 + len(SHAPED), 3, 2 + len(FILTERS)]
     assert "–" not in cells(figure)
-    assert rows(maps(figure)[1]) == ["random label flips, 10 %", "random label flips, 40 %"]
+    assert rows(maps(figure)[1]) == ["data-dependent Steinhardt, 10 %", "data-dependent Steinhardt, 40 %"]
+
+
+def test_defences_that_few_attacks_met_have_a_map_without_the_other_rows() -> None:
+    more = [
+        make(attack="label_flip_10", defense=defense, details={"defense_kind": "DP optimizer"})
+        for defense in ("dp_adam_n1", "dp_adam_c4_a0.1")
+    ]
+    figure = board(*of_kinds(), *more)
+    assert [len(columns(axes)) for axes in maps(figure)] == [1 + len(SHAPED), 3, 2 + len(FILTERS)]
+    assert rows(maps(figure)[1]) == ["random label flips, 10 %"]
 
 
 def test_attacks_on_plain_training_alone_stand_where_there_are_few_columns() -> None:
