@@ -249,7 +249,7 @@ def command(results: Path, into: Path, *arguments: str) -> int:
 
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plots, "write", lambda *_, tell: {})
+    monkeypatch.setattr(plots, "write", lambda *_, **__: {})
 
 
 @pytest.mark.usefixtures("no_figures")

@@ -118,7 +118,8 @@ def seeds(axes: Axes, places: Sequence[float], values: Sequence[Estimate | None]
     ]
     if not points:
         return []
-    axes.scatter(*zip(*points, strict=True), s=9, color=look.color, alpha=0.35, linewidths=0, zorder=1.8)
+    x, y = zip(*points, strict=True)
+    axes.scatter(x, y, s=9, color=look.color, alpha=0.35, linewidths=0, zorder=1.8)
     return [Line2D([], [], color=GREY, marker=".", alpha=0.5, linestyle="none", label=SEEDS)]
 
 

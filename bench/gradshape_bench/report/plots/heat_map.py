@@ -25,7 +25,7 @@ from gradshape_bench.report.words import attack_phrase, defense_words
 
 # From light (harmless) to dark, which everybody can tell apart, in grey too.
 _COLORS, _STEPS = "YlOrBr", 16
-_UNKNOWN, _BROKEN = "#f2f2f2", "#cfcfcf"
+_UNKNOWN, _BROKEN, _HATCH = "#f2f2f2", "#d2d2d2", "#e4e4e4"
 # Letters of a line beside a row and below a column; inches of a cell, and of what stands around the cells.
 _ROW_LETTERS, _COLUMN_LETTERS = 32, 24
 _CELL, _LINE, _ATTACKS, _DEFENSES, _AROUND = 0.47, 0.31, 2.3, 1.3, 1.5
@@ -123,7 +123,7 @@ def _cell(
     dark = False
     if record is not None and _is_broken(record):
         corner = (column - 0.5, row - 0.5)
-        axes.add_patch(Rectangle(corner, 1, 1, facecolor=_BROKEN, hatch="////", edgecolor="white", linewidth=0))
+        axes.add_patch(Rectangle(corner, 1, 1, facecolor=_BROKEN, hatch="////", edgecolor=_HATCH, linewidth=0))
     elif record is not None:
         dark = _is_dark(float(shades(record.metrics[metric].value)))
     axes.text(
