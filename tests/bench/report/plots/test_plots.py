@@ -111,7 +111,7 @@ def test_text_is_legible_at_the_width_of_a_page() -> None:
             pixels = min(DPI * picture.figure.get_figwidth(), PAGE_WIDTH)
             scale = pixels / (72 * picture.figure.get_figwidth())
             written = [words for words in picture.figure.findobj(Text) if words.get_text() and words.get_visible()]
-            small += [(picture.name, words) for words in written if words.get_fontsize() * scale < SMALLEST]
+            small += [(picture.name, words) for words in written if float(words.get_fontsize()) * scale < SMALLEST]
     assert small == []
 
 

@@ -1,5 +1,6 @@
 import re
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from gradshape_bench.report.words import (
 from tests.attacks.attacks import ATTACKS
 from tests.bench.report.words.suite_labels import suite_cases, suite_labels
 
-READ = {
+READ: dict[str, Callable[[str], str]] = {
     "attack": lambda label: str(attack_phrase(label)),
     "defense": defense_words,
     "dataset": dataset_words,
@@ -57,10 +58,9 @@ def test_every_model_of_the_library_has_words() -> None:
 def test_words_tell_apart_what_labels_tell_apart_within_a_picture() -> None:
     groups: defaultdict[tuple[str, ...], dict[str, set[str]]] = defaultdict(lambda: {"attack": set(), "defense": set()})
     for case in suite_cases():
-        labels = case.labels
-        key = (case.scale.value, *(str(labels[part]) for part in ("dataset", "model", "protocol")))
+        key = (case.scale.value, *(str(case.labels[part]) for part in ("dataset", "model", "protocol")))
         for part in ("attack", "defense"):
-            groups[key][part].add(str(labels[part]))
+            groups[key][part].add(str(case.labels[part]))
     for group in groups.values():
         for part, labels in group.items():
             assert len({READ[part](label) for label in labels}) == len(labels)
