@@ -83,7 +83,7 @@ def _picture(group: PlotGroup) -> Picture:
         for panel, (name, words) in zip(grid[0], EPSILONS.items(), strict=True):
             for place, (norm, at_norm) in enumerate(curves.items()):
                 label = "no clipping" if norm is None else f"clip to {norm:g}"
-                handles.append(_curve(panel, axis, name, at_norm, nth_look(place), label=label))
+                handles += _curve(panel, axis, name, at_norm, nth_look(place), label=label)
             for record in group.records:
                 if record.defense == VANILLA and METRIC in record.metrics:
                     handles.append(_level(panel, record))
@@ -95,6 +95,7 @@ def _picture(group: PlotGroup) -> Picture:
             axis.draw(panel)
             panel.set_xlabel(f"{words} (δ = {text(deltas)})" if deltas else words)
         grid[0][0].set_ylabel("test accuracy on clean data\n(share correct)")
+        handles.sort(key=lambda handle: handle.get_label() == canvas.SEEDS)
         canvas.legend(figure, [*handles, *compared])
     return Picture(group.file_name("fig12_privacy"), figure)
 
@@ -110,8 +111,8 @@ def _curves(records: Iterator[Record]) -> Mapping[float | None, list[Record]]:
     return dict(sorted(by_norm.items(), key=lambda item: -math.inf if item[0] is None else -item[0]))
 
 
-def _curve(panel: Axes, axis: _Axis, name: str, records: Sequence[Record], look: Look, *, label: str) -> Artist:
-    """Draw points with error bars, joined where epsilon is a finite number."""
+def _curve(panel: Axes, axis: _Axis, name: str, records: Sequence[Record], look: Look, *, label: str) -> list[Artist]:
+    """Draw points with error bars, joined where epsilon is a finite number; return what the legend shows."""
     measured = [(axis.place(ledger(record).get(name)), record.metrics[METRIC]) for record in records]
     points = sorted(measured, key=lambda point: point[0])
     joined = [(place, estimate.value) for place, estimate in points if axis.first <= place <= axis.last]
@@ -130,7 +131,7 @@ def _curve(panel: Axes, axis: _Axis, name: str, records: Sequence[Record], look:
         markeredgewidth=0.4,
         label=label,
     )
-    return line
+    return [line, *canvas.seeds(panel, places, [estimate for _, estimate in points], look)]
 
 
 def _level(panel: Axes, record: Record) -> Artist:

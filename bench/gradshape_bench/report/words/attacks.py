@@ -98,7 +98,7 @@ _FAMILIES = (
         {"known#": "{0} % of the words known", "header#": "{0} % of the header known", **_AS_HAM},
         _SHARE,
     ),
-    Family("worst_of", "worst of the attacks", amount="of {0}"),
+    Family("worst_of", "worst attack", {"#": "of {0}"}, _SHARE),
 )
 
 

@@ -24,7 +24,7 @@ class Family:
         prefix: what they begin with.
         words: what they are.
         settings: words for the parts that may follow the prefix, each after an underscore, with ``{0}`` for what
-            stands in place of ``#``, a number, or of ``*``, a name. The first pattern that fits counts. What no pattern
+            stands in place of ``#``, a number, or of ``*``, a name. The first pattern that fits counts, and each counts once. What no pattern
             fits is read as a name and a number: ``quiz20`` is ``quiz 20``.
         amount: words for a part that is a number alone; ``None`` if there is no such part.
         named: words for what stands in place of ``*``.
@@ -50,10 +50,12 @@ class Family:
         if label != self.prefix and not label.startswith(f"{self.prefix}_"):
             return None
         settings, amount, place = [], "", len(self.prefix)
+        left = list(self._patterns)
         while place < len(label):
-            for pattern, words in self._patterns:
+            for pattern, words in left:
                 if match := pattern.match(label, place):
                     settings.append(words.format(*map(self._said, match.groups())))
+                    left.remove((pattern, words))
                     break
             else:
                 if self.amount is not None and not amount and (match := _AMOUNT.match(label, place)):

@@ -1,10 +1,13 @@
+from dataclasses import replace
+
 import pytest
 
 pytest.importorskip("matplotlib", reason="pictures need matplotlib: install the extra plots")
 
 import numpy as np
 
-from gradshape_bench.report.plots import privacy_tradeoff
+from gradshape.metrics import mean_over_seeds
+from gradshape_bench.report.plots import canvas, privacy_tradeoff
 from gradshape_bench.report.plots.published_marks import PublishedMark
 from tests.bench.report.plots.sample import curves, hollow, legends, private, texts, tradeoff
 from tests.bench.sample import make
@@ -58,6 +61,12 @@ def test_published_accuracies_are_marked(monkeypatch: pytest.MonkeyPatch) -> Non
     (picture,) = privacy_tradeoff.pictures(records)
     assert {y for _, y in hollow(picture.figure)} == {0.97}
     assert "published" in legends(picture.figure)
+
+
+def test_single_seeds_are_faint_points() -> None:
+    known = {"accuracy_clean": mean_over_seeds([0.8, 0.9])}
+    (picture,) = privacy_tradeoff.pictures([replace(record, metrics=known) for record in tradeoff()])
+    assert legends(picture.figure) == ["clip to 4", "clip to 1", "no defence", canvas.SEEDS]
 
 
 def test_without_noise_there_is_nothing_to_show() -> None:

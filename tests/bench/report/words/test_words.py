@@ -76,6 +76,7 @@ def test_words_tell_apart_what_labels_tell_apart_within_a_picture() -> None:
             "Bullseye Polytope, crafted on a one-layer MLP and a two-layer MLP, 200 steps, 5 rows",
         ),
         ("poison_frogs_1", "Poison Frogs, 1 candidate"),
+        ("worst_of_11_40", "worst attack, of 11, 40 %"),
         ("collision_a0.5_40", "collision_a0.5_40"),
         ("label_flip_oops_", "label_flip_oops_"),
         ("", ""),
