@@ -24,8 +24,8 @@ class Family:
         prefix: what they begin with.
         words: what they are.
         settings: words for the parts that may follow the prefix, each after an underscore, with ``{0}`` for what
-            stands in place of ``#``, a number, or of ``*``, a name. The first pattern that fits counts, and each counts once. What no pattern
-            fits is read as a name and a number: ``quiz20`` is ``quiz 20``.
+            stands in place of ``#``, a number, or of ``*``, a name. The first pattern that fits counts, and each counts
+            once. What no pattern fits is read as a name and a number: ``quiz20`` is ``quiz 20``.
         amount: words for a part that is a number alone; ``None`` if there is no such part.
         named: words for what stands in place of ``*``.
     """
