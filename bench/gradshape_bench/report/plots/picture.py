@@ -1,8 +1,6 @@
 """Pictures and the files that they are saved to."""
 
-import hashlib
 import os
-import re
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -16,7 +14,6 @@ _METADATA: dict[str, dict[str, str | None]] = {
     "png": {"Software": None},
     "svg": {"Date": None, "Creator": None},
 }
-_LONGEST = 150
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,21 +52,6 @@ class Picture:
         with style():
             self.figure.savefig(buffer, format=ending, metadata=metadata)
         return buffer.getvalue()
-
-
-def file_name(*parts: str) -> str:
-    """Make a file name from labels that may hold anything; different labels give different names.
-
-    >>> file_name("heat_map", "paper", "fashion_mnist_34")
-    'heat_map-paper-fashion_mnist_34'
-    >>> file_name("heat_map", "../rows.npz")
-    'heat_map-rows.npz-b9a966'
-    """
-    safe = "-".join(re.sub(r"[^A-Za-z0-9_.]+", "-", part).strip("-.") for part in parts)
-    # A hyphen within a part would look like one between parts.
-    if safe.split("-") == list(parts) and len(safe) <= _LONGEST:
-        return safe
-    return f"{safe[:_LONGEST]}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:6]}"
 
 
 def _write(path: Path, content: bytes) -> None:
