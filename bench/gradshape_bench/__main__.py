@@ -49,7 +49,12 @@ def _parser() -> argparse.ArgumentParser:
         return command
 
     for name, page, write, purpose in (
-        ("leaderboard", "leaderboard.md", leaderboard.write, "write the leaderboard as Markdown and print its path"),
+        (
+            "leaderboard",
+            "leaderboard.md",
+            leaderboard.write,
+            "write the leaderboard as Markdown, with a page a task in the folder of its name, and print its path",
+        ),
         (
             "privacy",
             "privacy.md",

@@ -14,7 +14,7 @@ from gradshape_bench.plain_text import plain
 from gradshape_bench.records.pending import Pending
 from gradshape_bench.records.running import Running
 from gradshape_bench.records.store import lock_file
-from gradshape_bench.reporter import pages_beside
+from gradshape_bench.reporter import board_folder, pages_beside
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,7 @@ def _check_apart(settings: Settings, others: Iterable[tuple[str, Path]]) -> None
     places = [
         _Place("the results file", results),
         *(_Place(f"the page {about}", path) for about, path in pages_beside(results).items()),
+        _Place("the folder of the leaderboard's pages", board_folder(results)),
         _Place("the list of open cases", Pending(results).path),
         _Place("the folder of what is running", Running(results).folder, folder=True),
         _Place("the lock of the results file", lock_file(results)),

@@ -5,11 +5,11 @@ renews these and keeps the others.
 """
 
 import json
-import re
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from gradshape_bench.records.record import Record, Status
 from gradshape_bench.records.store import ResultsFile, replacing
 from gradshape_bench.report import cells, leaderboard, ledger, plots, tradeoff
 from gradshape_bench.report.page import rendered
-from gradshape_bench.report.page_contents import cases_on, numbers_on, settings_on
+from gradshape_bench.report.page_contents import numbers_on, settings_on
 from gradshape_bench.speed import page as speed_page
 from gradshape_bench.speed import results as speed_results
 
@@ -37,14 +37,15 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Change:
-    """A file that publishing writes, and a note on what that changes."""
+    """A file that publishing writes, or removes if there is no content, and a note on what that changes."""
 
     path: Path
-    content: bytes
+    content: bytes | None
     note: str
 
     def __str__(self) -> str:
-        return f"{'replaces' if self.path.exists() else 'creates'} {self.path}{self.note and f': {self.note}'}"
+        verb = "removes" if self.content is None else "replaces" if self.path.exists() else "creates"
+        return f"{verb} {self.path}{self.note and f': {self.note}'}"
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,11 @@ class Publication:
     remarks: Sequence[str]
 
     def write(self) -> None:
-        """Write the changed files."""
+        """Write the changed files, and remove those that are no longer needed."""
         for change in self.changes:
+            if change.content is None:
+                change.path.unlink(missing_ok=True)
+                continue
             with replacing(change.path) as file:
                 file.write(change.content)
 
@@ -104,16 +108,17 @@ def prepare(
             scale: _merge([] if replace else known[scale], new, remarks) if new else known[scale]
             for scale, new in ((s, [record for record in records if record.scale == s.value]) for s in Scale)
         }
-        changes += _pages(records, merged, known, into, replace=replace)
-        if figures:
-            changes += _figures(_beside(records, merged), into / "figures", remarks.append)
+        drawn = _figures(_beside(records, merged), into / "figures", remarks.append) if figures else []
+        changes += _boards(records, merged, known, into, {change.path.name for change in drawn}, replace=replace)
+        changes += _pages(records, merged, into, replace=replace)
+        changes += drawn
     if not complete and not changes:
         raise Refused(f"{results}: it holds nothing to publish: run `pytest suites/` first, or name another")
     return Publication([change for change in changes if _differs(change)], remarks)
 
 
 def _differs(change: Change) -> bool:
-    return not change.path.exists() or change.path.read_bytes() != change.content
+    return not change.path.exists() or change.content is None or change.path.read_bytes() != change.content
 
 
 def _check_complete(records: Iterable[Record], pending: Pending, scales: Collection[Scale]) -> None:
@@ -185,38 +190,60 @@ class _PublishedPage:
     noun: str
 
 
-def _pages(
+def _boards(
     records: Sequence[Record],
     merged: Mapping[Scale, Sequence[Record]],
     known: Mapping[Scale, Sequence[Record]],
     into: Path,
+    drawn: Collection[str],
     *,
     replace: bool,
 ) -> Iterator[Change]:
-    everything = [record for scale in Scale for record in merged[scale]]
-    pages: list[tuple[_PublishedPage, Sequence[Record]]] = []
+    """Yield the records and the leaderboard of each scale that has new records."""
+    figures = {*drawn, *(path.name for path in (into / "figures").glob("*.png"))}
     for scale in Scale:
-        if any(record.scale == scale.value for record in records):
-            pages.append((_PublishedPage(_LEADERBOARDS[scale], leaderboard.render, cases_on, "case"), merged[scale]))
-            yield _data(data_file(into, scale), merged[scale], known[scale])
+        if not any(record.scale == scale.value for record in records):
+            continue
+        overview = into / _LEADERBOARDS[scale]
+        if overview.exists() and not known[scale] and not replace:
+            raise Refused(f"{overview}: there are no records of it, so it would be lost; --replace drops it")
+        render = partial(leaderboard.render, stem=overview.stem, figures=figures)
+        pages, left_out = rendered(render, merged[scale])
+        _check_shown(overview, left_out)
+        yield _data(data_file(into, scale), merged[scale], known[scale])
+        for name, text in pages.items():
+            yield Change(into / name, text.encode(), "")
+        for old in leaderboard.stale(overview, pages):
+            yield Change(old, None, "")
+
+
+def _check_shown(path: Path, left_out: Iterable[tuple[Record, str]]) -> None:
+    lines = [f"{path} cannot show {record.case}: {problem}" for record, problem in left_out]
+    if lines:
+        raise Refused("\n".join(lines))
+
+
+def _pages(
+    records: Sequence[Record], merged: Mapping[Scale, Sequence[Record]], into: Path, *, replace: bool
+) -> Iterator[Change]:
+    """Yield the pages that show records of both scales."""
+    everything = [record for scale in Scale for record in merged[scale]]
+    pages = []
     if any(map(tradeoff.concerns, records)):
-        pages.append((_PublishedPage("privacy.md", tradeoff.render, settings_on, "setting"), everything))
+        pages.append(_PublishedPage("privacy.md", tradeoff.render, settings_on, "setting"))
     # Smoke scale only fills gaps in the ledger.
     if any(ledger.concerns(record) and record.scale == Scale.PAPER.value for record in records):
-        pages.append(
-            (_PublishedPage("reproduction.md", ledger.render, numbers_on, "number at paper scale"), everything)
-        )
+        pages.append(_PublishedPage("reproduction.md", ledger.render, numbers_on, "number at paper scale"))
     lost: list[str] = []
-    for page, shown in pages:
+    for page in pages:
         path = into / page.name
         old = path.read_text(encoding="utf-8") if path.exists() else ""
-        text, left_out = rendered(page.render, shown)
-        if left_out:
-            raise Refused("\n".join(f"{path} cannot show {record.case}: {problem}" for record, problem in left_out))
+        text, left_out = rendered(page.render, everything)
+        _check_shown(path, left_out)
         before, after = page.contents(old), page.contents(text)
         missing = _by_section(before - after)
         lost += [f"{path}, {section}: {_some(names)}" for section, names in missing.items()]
-        yield Change(path, text.encode(), _note(page, before, after, old, text))
+        yield Change(path, text.encode(), _note(page, before, after, old))
     if lost and not replace:
         raise Refused("\n".join(["these would be lost, as there are no records of them; --replace drops them:", *lost]))
 
@@ -227,19 +254,16 @@ def _data(path: Path, merged: Sequence[Record], known: Sequence[Record]) -> Chan
     same = sum(before.get(key) == line for key, line in after.items())
     fresh = len(after.keys() - before.keys())
     gone = len(before.keys() - after.keys())
-    note = (
-        f"{cells.count(len(after), 'case')}: {fresh} new, {len(after) - fresh - same} measured again, {same} as before"
-    )
+    commits = sorted({str(commit) for record in merged if (commit := record.environment.get("commit"))})
+    note = f"{cells.count(len(after), 'case')}" + (f" (commit {', '.join(commits)})" if commits else "")
+    note += f": {fresh} new, {len(after) - fresh - same} measured again, {same} as before"
     text = "".join(f"{line}\n" for line in after.values())
     return Change(path, text.encode(), note + (f", {gone} gone" if gone else ""))
 
 
-def _note(page: _PublishedPage, before: Collection[object], after: Collection[object], old: str, new: str) -> str:
-    def described(entries: Collection[object], text: str) -> str:
-        commits = sorted(set(re.findall(r"\bcommit (\S+?)(?=,|\s)", text)))
-        return cells.count(len(entries), page.noun) + (f" (commit {', '.join(commits)})" if commits else "")
-
-    return f"{described(before, old)} by {described(after, new)}" if old else described(after, new)
+def _note(page: _PublishedPage, before: Collection[object], after: Collection[object], old: str) -> str:
+    said = cells.count(len(after), page.noun)
+    return f"{cells.count(len(before), page.noun)} by {said}" if old else said
 
 
 def _by_section(entries: Iterable[tuple[str, str]]) -> dict[str, list[str]]:

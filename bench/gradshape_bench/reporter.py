@@ -17,7 +17,7 @@ from gradshape_bench.records.pending import Key, Pending
 from gradshape_bench.records.record import Record
 from gradshape_bench.records.running import Running
 from gradshape_bench.records.store import PATIENCE, Contents, ResultsFile, described
-from gradshape_bench.report import leaderboard, ledger, page, tradeoff
+from gradshape_bench.report import leaderboard, ledger, tradeoff
 from gradshape_bench.report.summary import failures, summarize, tally
 
 RECORD_PROPERTY = "gradshape_record"
@@ -34,20 +34,25 @@ class _Page:
 
     about: str
     name: str
-    render: page.Render
+    write: Callable[[Sequence[Record], Path], list[str]]
     concerns: Callable[[Record], bool]
 
 
 _PAGES = (
-    _Page("leaderboard", "leaderboard.md", leaderboard.render, lambda record: True),
-    _Page("utility against privacy", "privacy.md", tradeoff.render, tradeoff.concerns),
-    _Page("reproduction ledger", "reproduction.md", ledger.render, ledger.concerns),
+    _Page("leaderboard", "leaderboard.md", leaderboard.write, lambda record: True),
+    _Page("utility against privacy", "privacy.md", tradeoff.write, tradeoff.concerns),
+    _Page("reproduction ledger", "reproduction.md", ledger.write, ledger.concerns),
 )
 
 
 def pages_beside(results: Path) -> dict[str, Path]:
     """Return where the pages beside a results file are, by what they are about."""
     return {made.about: results.with_name(made.name) for made in _PAGES}
+
+
+def board_folder(results: Path) -> Path:
+    """Return the folder of the leaderboard's pages but the overview, beside a results file."""
+    return results.with_name(_PAGES[0].name).with_suffix("")
 
 
 class RecordReporter:
@@ -217,7 +222,7 @@ class RecordReporter:
                 self._attempt(f"{made.name} is not renewed", partial(self._write_page, made, contents.records))
 
     def _write_page(self, made: _Page, records: Sequence[Record]) -> None:
-        self._notes += page.write(made.render, records, pages_beside(self._results.path)[made.about])
+        self._notes += made.write(records, pages_beside(self._results.path)[made.about])
 
     def _attempt(self, what: str, action: Callable[[], None]) -> None:
         try:

@@ -12,6 +12,12 @@ from gradshape_bench.report.leaderboard import render
 from tests.bench.sample import make, odd
 
 
+def pages_in(overview: Path) -> dict[str, str]:
+    """The overview and the pages in its folder."""
+    files = [overview, *overview.with_suffix("").iterdir()]
+    return {file.relative_to(overview.parent).as_posix(): file.read_text(encoding="utf-8") for file in files}
+
+
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
     store = ResultsFile(tmp_path / "results.jsonl")
@@ -25,7 +31,7 @@ def test_page_is_made_beside_the_results_and_its_path_printed(
 ) -> None:
     assert main(["leaderboard", str(results)]) == 0
     page = results.with_name("leaderboard.md")
-    assert page.read_text(encoding="utf-8") == render(odd())
+    assert pages_in(page) == render(odd())
     assert capsys.readouterr().out == f"{page}\n"
 
 
@@ -40,7 +46,16 @@ def test_privacy_page_is_made_beside_the_results(results: Path, capsys: pytest.C
 def test_output_goes_where_it_is_asked_to(results: Path, tmp_path: Path) -> None:
     page = tmp_path / "deep" / "page.md"
     assert main(["leaderboard", str(results), "--output", str(page)]) == 0
-    assert page.read_text(encoding="utf-8") == render(odd())
+    assert pages_in(page) == render(odd(), stem="page")
+
+
+@pytest.mark.parametrize("name", ["page", "page.txt"])
+def test_the_overview_has_to_end_in_md(
+    name: str, results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["leaderboard", str(results), "--output", str(tmp_path / name)]) == 1
+    assert f"error: {tmp_path / name}: expected a name that ends in .md" in capsys.readouterr().err
+    assert not (tmp_path / name).exists()
 
 
 def test_default_is_the_results_file_of_pytest(

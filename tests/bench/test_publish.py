@@ -1,7 +1,6 @@
 """What publishing takes, what it refuses, and what it says."""
 
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,13 +13,16 @@ from gradshape_bench.records.pending import Pending
 from gradshape_bench.records.record import Record, Status
 from gradshape_bench.records.store import ResultsFile
 from gradshape_bench.report import leaderboard, plots
-from gradshape_bench.report.page_contents import cases_on, numbers_on, settings_on
+from gradshape_bench.report.page_contents import numbers_on, settings_on
 from gradshape_bench.speed import results as speed_results
+from tests.bench.report.board.reading import broken_links
 from tests.bench.sample import make
 from tests.bench.speed.sample import make as speed_run
 
 PAPER = [make(scale="paper", attack=f"label_flip_{i}", defense=d) for i in (10, 20) for d in ("vanilla", "dp_adam_c4")]
 SMOKE = [replace(record, scale="smoke") for record in PAPER]
+RANKING = "ranking-paper-indiscriminate-rad_vs_vanilla-trained.md"
+REPORTS = Path(__file__).parents[2] / "reports"
 COST = make(scale="smoke", protocol="utility", attack="no_attack")
 
 
@@ -57,14 +59,15 @@ def ids(records: Iterable[Record]) -> set[str]:
 
 def test_every_scale_has_its_page(tmp_path: Path, into: Path) -> None:
     published(measured(tmp_path, [*PAPER, SMOKE[0]]), into)
-    assert {name for _, name in cases_on(read(into / "leaderboard.md"))} == ids(PAPER)
-    assert {name for _, name in cases_on(read(into / "leaderboard-smoke.md"))} == ids(SMOKE[:1])
+    assert "[digits, lr](leaderboard/paper-digits-lr.md)" in read(into / "leaderboard.md")
+    assert "[digits, lr](leaderboard-smoke/smoke-digits-lr.md)" in read(into / "leaderboard-smoke.md")
+    assert {path.name for path in (into / "leaderboard-smoke").iterdir()} == {"legend.md", "smoke-digits-lr.md"}
 
 
 def test_a_page_is_what_its_data_give(tmp_path: Path, into: Path) -> None:
     published(measured(tmp_path, PAPER), into)
     kept = ResultsFile(data_file(into, Scale.PAPER)).records()
-    assert read(into / "leaderboard.md") == leaderboard.render(kept)
+    assert {name: read(into / name) for name in leaderboard.render(kept)} == leaderboard.render(kept)
 
 
 def test_some_cases_leave_the_others(tmp_path: Path, into: Path) -> None:
@@ -95,36 +98,42 @@ def test_publishing_twice_changes_nothing(tmp_path: Path, into: Path) -> None:
 
 def test_it_says_file_by_file_what_it_replaces(tmp_path: Path, into: Path) -> None:
     assert published(measured(tmp_path, PAPER[:3]), into) == [
-        f"creates {into / 'data' / 'paper.jsonl'}: 3 cases: 3 new, 0 measured again, 0 as before",
-        f"creates {into / 'leaderboard.md'}: 3 cases (commit 0123abc)",
+        f"creates {into / 'data' / 'paper.jsonl'}: 3 cases (commit 0123abc): 3 new, 0 measured again, 0 as before",
+        f"creates {into / 'leaderboard.md'}",
+        *(f"creates {into / 'leaderboard' / name}" for name in ("legend.md", RANKING, "paper-digits-lr.md")),
     ]
     again = replace(PAPER[0], seconds=7.0, environment={"commit": "4567def"})
     assert published(measured(tmp_path / "later", [again, PAPER[3]]), into) == [
-        f"replaces {into / 'data' / 'paper.jsonl'}: 4 cases: 1 new, 1 measured again, 2 as before",
-        f"replaces {into / 'leaderboard.md'}: 3 cases (commit 0123abc) by 4 cases (commit 0123abc, 4567def)",
+        f"replaces {into / 'data' / 'paper.jsonl'}: 4 cases (commit 0123abc, 4567def): 1 new, 1 measured again, 2 as "
+        "before",
+        f"replaces {into / 'leaderboard.md'}",
+        *(f"replaces {into / 'leaderboard' / name}" for name in ("legend.md", RANKING, "paper-digits-lr.md")),
     ]
 
 
-def test_a_page_without_data_behind_it_is_not_lost(tmp_path: Path, into: Path) -> None:
+def test_a_board_without_data_behind_it_is_not_lost(tmp_path: Path, into: Path) -> None:
     into.mkdir()
-    (into / "leaderboard.md").write_text(leaderboard.render(PAPER), encoding="utf-8")
-    with pytest.raises(Refused, match=r"would be lost.*--replace(?s:.*)leaderboard.md, digits, lr, .*: 2 \(digits-lr-"):
+    (into / "leaderboard.md").write_text("a board", encoding="utf-8")
+    with pytest.raises(Refused, match=r"leaderboard.md: there are no records of it, .* --replace drops it"):
         published(measured(tmp_path, PAPER[:2]), into)
     assert not (into / "data").exists()
+    published(measured(tmp_path / "later", PAPER[:2]), into, over=True)
+    assert read(into / "leaderboard.md") != "a board"
 
 
-def test_a_page_without_data_behind_it_is_replaced_by_all_of_its_cases(tmp_path: Path, into: Path) -> None:
-    into.mkdir()
-    (into / "leaderboard.md").write_text(leaderboard.render(PAPER[:2]), encoding="utf-8")
-    published(measured(tmp_path, PAPER), into)
-    assert {name for _, name in cases_on(read(into / "leaderboard.md"))} == ids(PAPER)
+def test_a_page_of_a_task_that_is_gone_is_removed(tmp_path: Path, into: Path) -> None:
+    published(measured(tmp_path, [*PAPER, make(scale="paper", dataset="other")]), into)
+    page = into / "leaderboard" / "paper-other-lr.md"
+    assert page.exists()
+    assert f"removes {page}" in published(measured(tmp_path / "later", PAPER), into, over=True)
+    assert not page.exists()
 
 
 def test_replacing_leaves_this_run_alone(tmp_path: Path, into: Path) -> None:
     published(measured(tmp_path, PAPER), into)
     said = published(measured(tmp_path / "later", PAPER[:1]), into, over=True)
-    assert {name for _, name in cases_on(read(into / "leaderboard.md"))} == ids(PAPER[:1])
-    assert said[0].endswith("1 case: 0 new, 0 measured again, 1 as before, 3 gone")
+    assert ids(ResultsFile(data_file(into, Scale.PAPER)).records()) == ids(PAPER[:1])
+    assert said[0].endswith("0 new, 0 measured again, 1 as before, 3 gone")
 
 
 def test_a_case_that_was_skipped_leaves_what_was_measured(tmp_path: Path, into: Path) -> None:
@@ -147,7 +156,7 @@ def test_a_skipped_case_is_left_out_as_its_reason_is_the_machines(tmp_path: Path
     skipped = make(scale="paper", attack="no_data", rad=None, status=Status.SKIPPED, reason="data: not in /here")
     published(measured(tmp_path, [*PAPER, skipped]), into)
     assert {record.case for record in ResultsFile(data_file(into, Scale.PAPER)).records()} == ids(PAPER)
-    assert "/here" not in read(into / "leaderboard.md")
+    assert not any("/here" in read(page) for page in into.rglob("*.md"))
 
 
 @pytest.mark.parametrize("status", [Status.FAILED, Status.CRASHED, Status.TIMEOUT])
@@ -234,13 +243,53 @@ def test_the_published_pictures_are_kept_once() -> None:
     assert {path.suffix for path in figures.iterdir()} == {".png"}
 
 
-def test_the_published_pages_say_what_they_hold() -> None:
-    reports = Path(__file__).parents[2] / "reports"
-    for name in ("leaderboard.md", "leaderboard-smoke.md"):
-        page = read(reports / name)
-        assert len(cases_on(page)) == len(set(re.findall(r'id="(c-\w+)"', page))) > 0
-    assert settings_on(read(reports / "privacy.md"))
-    assert numbers_on(read(reports / "reproduction.md"))
+def test_pages_link_to_the_figures_that_are_there_or_drawn(
+    tmp_path: Path, into: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def draw(
+        records: list[Record], folder: Path, *, tell: Callable[[str], None], formats: Sequence[str]
+    ) -> dict[str, list[Path]]:
+        (folder / "heat_map-paper-digits-lr-from_scratch.png").write_bytes(b"picture")
+        return {"kind": [folder / "heat_map-paper-digits-lr-from_scratch.png"]}
+
+    monkeypatch.setattr(plots, "write", draw)
+    prepare(measured(tmp_path, PAPER), into).write()
+    page = read(into / "leaderboard" / "paper-digits-lr.md")
+    assert "(../figures/heat_map-paper-digits-lr-from_scratch.png)" in page
+    published(measured(tmp_path / "later", PAPER[:1]), into)
+    assert read(into / "leaderboard" / "paper-digits-lr.md") == page
+
+
+@pytest.fixture(scope="module")
+def boards() -> Mapping[str, Mapping[str, str]]:
+    """The pages that the published records give, by the name of the overview."""
+    figures = {path.name for path in (REPORTS / "figures").glob("*.png")}
+    return {
+        stem: leaderboard.render(ResultsFile(data_file(REPORTS, scale)).records(), stem=stem, figures=figures)
+        for scale, stem in ((Scale.PAPER, "leaderboard"), (Scale.SMOKE, "leaderboard-smoke"))
+    }
+
+
+def test_the_published_boards_are_what_the_published_records_give(boards: Mapping[str, Mapping[str, str]]) -> None:
+    for stem, pages in boards.items():
+        there = {f"{stem}/{path.name}" for path in (REPORTS / stem).iterdir()} | {f"{stem}.md"}
+        assert there == set(pages)
+        assert [name for name, text in pages.items() if read(REPORTS / name) != text] == []
+
+
+def test_every_link_of_the_published_boards_leads_somewhere(boards: Mapping[str, Mapping[str, str]]) -> None:
+    beside = {path.relative_to(REPORTS).as_posix() for path in REPORTS.rglob("*") if path.is_file()}
+    assert [link for pages in boards.values() for link in broken_links(pages, beside=beside)] == []
+
+
+def test_no_published_page_is_too_large(boards: Mapping[str, Mapping[str, str]]) -> None:
+    sizes = {name: len(text.encode()) for pages in boards.values() for name, text in pages.items()}
+    assert {name: size for name, size in sizes.items() if size > 200_000} == {}
+
+
+def test_the_other_published_pages_say_what_they_hold() -> None:
+    assert settings_on(read(REPORTS / "privacy.md"))
+    assert numbers_on(read(REPORTS / "reproduction.md"))
 
 
 def command(results: Path, into: Path, *arguments: str) -> int:
@@ -256,7 +305,7 @@ def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_command_prints_what_it_does(tmp_path: Path, into: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results = measured(tmp_path, PAPER)
     assert command(results, into) == 0
-    assert f"creates {into / 'leaderboard.md'}: 4 cases" in capsys.readouterr().out
+    assert f"creates {into / 'leaderboard.md'}\n" in capsys.readouterr().out
     assert (into / "leaderboard.md").exists()
     assert command(results, into) == 0
     assert capsys.readouterr().out == f"{into} holds all of it already\n"

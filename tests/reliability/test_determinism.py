@@ -73,7 +73,9 @@ def _measured(cases: Iterable[Case], settings: Settings, *, beside: Sequence[Cas
 
 def _lasting(record: Record) -> Mapping[str, Any]:
     plain = json.loads(record.to_json())
-    return {name: value for name, value in plain.items() if name not in ("seconds", "costs", "environment")}
+    return {
+        name: value for name, value in plain.items() if name not in ("seconds", "costs", "environment", "cached_jobs")
+    }
 
 
 @pytest.fixture(scope="module")

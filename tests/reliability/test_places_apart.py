@@ -39,6 +39,13 @@ def test_the_results_file_is_none_of_the_speed_suite(name: str, tmp_path: Path) 
         check(tmp_path / name)
 
 
+def test_the_results_file_is_not_where_the_pages_of_the_board_go(tmp_path: Path) -> None:
+    with pytest.raises(
+        pytest.UsageError, match=r"the results file and the folder of the leaderboard's pages would both"
+    ):
+        check(tmp_path / "leaderboard")
+
+
 def test_a_results_file_that_a_run_refuses_stays_as_it_was(tmp_path: Path) -> None:
     file = ResultsFile(tmp_path / "leaderboard.md")
     file.append(make())

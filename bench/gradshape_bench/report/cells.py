@@ -1,13 +1,11 @@
-"""Cells of the tables on a page: numbers, verdicts, and links to the entry of a case."""
+"""Cells of the tables on a page: numbers and verdicts."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 
 from gradshape.metrics import Estimate
 from gradshape_bench.records.record import Record, Status
-from gradshape_bench.report import headline, markdown
-from gradshape_bench.verdict import Judgement, Verdict
+from gradshape_bench.report import headline
+from gradshape_bench.verdict import Verdict
 
 # Shown in place of a success rate if there was no target to attack.
 NO_TARGET = "no target"
@@ -44,13 +42,13 @@ def share(estimate: Estimate | None) -> str:
 
 
 def damage(record: Record, *, bold: bool) -> str:
-    """Format the damage of an attack, linked to the entry of its case, with the mark of its verdict."""
-    estimate = headline.damage(record)
-    link = f"](#{case_anchor(record)})"
-    if estimate is None or estimate.n == 0:
-        text = f"[{state(record) if estimate is None else NO_TARGET}{link}"
+    """Format the damage of an attack, with the mark of its verdict."""
+    names = headline.headline(record)
+    found = headline.damage(record)
+    if names is None or found is None or found.n == 0:
+        text = state(record) if found is None else NO_TARGET
     else:
-        text = f"[{number(estimate.value)}{link} {interval(estimate)}".rstrip()
+        text = estimate(found, names.places)
     sign = mark(record)
     return f"**{text}**{sign and f' {sign}'}" if bold else f"{text}{sign and f' {sign}'}"
 
@@ -65,27 +63,9 @@ def mark(record: Record) -> str:
     if record.verdict is None:
         return ""
     sign = "✗" if record.missed else "✓"
-    return sign + ("?" if record.verdict is Verdict.INCONCLUSIVE else "") + ("†" if record.expected_failure else "")
-
-
-def threshold(judgement: Judgement) -> str:
-    """Format a threshold, the measurement and the verdict."""
-    verdict = judgement.verdict.value
-    if judgement.verdict is Verdict.INCONCLUSIVE:
-        verdict += ", the value meets it" if judgement.met else ", the value misses it"
-    measured = f"{estimate(judgement.estimate, 4)} (n={judgement.estimate.n})"
-    return f"{markdown.code(judgement.threshold)}: {measured}: {verdict}"
-
-
-def case_anchor(record: Record) -> str:
-    """Return the anchor of a case's entry."""
-    return anchor("c", record.scale, record.case)
-
-
-def anchor(kind: str, *names: str) -> str:
-    """Return an anchor for a place on the page."""
-    # A digest, because ids are too long for every cell of a wide table.
-    return f"{kind}-{hashlib.sha256(json.dumps(names).encode()).hexdigest()[:10]}"
+    ruined = any(judgement.reason is not None for judgement in record.judgements)
+    left_open = record.verdict is Verdict.INCONCLUSIVE
+    return sign + ("?" if left_open else "") + ("!" if ruined else "") + ("†" if record.expected_failure else "")
 
 
 def by_seed(values: object) -> str:

@@ -37,8 +37,11 @@ class CasePatterns:
 
 @cache
 def _expression(patterns: tuple[str, ...]) -> re.Pattern[str]:
-    parts = (re.escape(pattern).replace(r"\#", r"[\d.]+").replace(r"\*", "[^-]*") for pattern in patterns)
-    return re.compile("|".join(f"(?P<p{place}>{part})" for place, part in enumerate(parts)))
+    return re.compile("|".join(f"(?P<p{place}>{_source(pattern)})" for place, pattern in enumerate(patterns)))
+
+
+def _source(pattern: str) -> str:
+    return re.escape(pattern).replace(r"\#", r"[\d.]+").replace(r"\*", "[^-]*")
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,17 @@ def counterparts() -> Iterable[tuple[PublishedNumber, Counterpart]]:
         how = counterpart(row)
         if isinstance(how, Counterpart):
             yield row, how
+
+
+def has_counterpart(case: str) -> bool:
+    """Return whether the id is that of a case that measures a published number."""
+    return _any_case().fullmatch(case) is not None
+
+
+@cache
+def _any_case() -> re.Pattern[str]:
+    patterns = dict.fromkeys(one for _, how in counterparts() for asked in how.cases for one in asked.patterns)
+    return re.compile("|".join(_source(pattern) for pattern in patterns))
 
 
 def stand_in(row: PublishedNumber, case: str) -> str | None:

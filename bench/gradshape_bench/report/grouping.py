@@ -32,12 +32,12 @@ class RecordGroup:
             groups[record.scale, record.dataset, record.model, record.protocol].append(record)
         return [cls(*key, records=tuple(group)) for key, group in groups.items()]
 
-    @property
+    @cached_property
     def attacks(self) -> list[str]:
         """Labels of the attacks, in order."""
         return list(dict.fromkeys(record.attack for record in self.records))
 
-    @property
+    @cached_property
     def defenses(self) -> list[str]:
         """Labels of the defences, from the weakest setting to the strongest."""
         return sorted({record.defense for record in self.records}, key=defense_order)
@@ -56,8 +56,22 @@ class RecordGroup:
         """Return the record of the best defence against ``attack``; ``None`` if these records do not show one."""
         if attack in self.no_better_than_control:
             return None
-        return best_defense(record for record in self.records if record.attack == attack)
+        return self._best.get(attack)
 
     def cell(self, attack: str, defense: str) -> list[Record]:
         """Return the records of one attack and one defence."""
-        return [record for record in self.records if (record.attack, record.defense) == (attack, defense)]
+        return self._cells.get((attack, defense), [])
+
+    @cached_property
+    def _best(self) -> dict[str, Record | None]:
+        rows: defaultdict[str, list[Record]] = defaultdict(list)
+        for record in self.records:
+            rows[record.attack].append(record)
+        return {attack: best_defense(row) for attack, row in rows.items()}
+
+    @cached_property
+    def _cells(self) -> dict[tuple[str, str], list[Record]]:
+        cells: defaultdict[tuple[str, str], list[Record]] = defaultdict(list)
+        for record in self.records:
+            cells[record.attack, record.defense].append(record)
+        return dict(cells)

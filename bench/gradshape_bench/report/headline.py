@@ -16,6 +16,7 @@ class Headline:
         cost: metric of the cost of the defence on clean data; ``None`` if there is none.
         title: title of the table that shows the damage.
         ranks: whether the defence with the least damage or total is the best.
+        places: decimals that are shown.
     """
 
     damage: str
@@ -24,12 +25,13 @@ class Headline:
     _: KW_ONLY
     title: str = "What the poison did"
     ranks: bool = True
+    places: int = 3
 
 
 _HEADLINES = (
     # These describe a training and do not measure a defence.
     Headline("magnitude_ratio", None, None, title="How much larger the poison's gradients were", ranks=False),
-    Headline("distinct_poisons", None, None, title="How many different poisons there were", ranks=False),
+    Headline("distinct_poisons", None, None, title="How many different poisons there were", ranks=False, places=1),
     Headline(
         "boundary_length", None, "utility_loss", title="How long the boundary between the classes was", ranks=False
     ),
@@ -45,7 +47,10 @@ _HEADLINES = (
 
 def headline(record: Record) -> Headline | None:
     """Return which metrics to show of ``record``; ``None`` if it has no such metric."""
-    return next((headline for headline in _HEADLINES if headline.damage in record.metrics), None)
+    for found in _HEADLINES:
+        if found.damage in record.metrics:
+            return found
+    return None
 
 
 def damage(record: Record) -> Estimate | None:

@@ -1,147 +1,130 @@
-"""The leaderboard: a Markdown page made from records alone. The same records give the same bytes, in any order."""
+"""The leaderboard: Markdown pages made from records alone. The same records give the same bytes, in any order."""
 
 from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 
-from gradshape_bench.protocols import meaning
 from gradshape_bench.records.record import Record
-from gradshape_bench.report import cells, markdown, page, tradeoff
-from gradshape_bench.report.metric_definitions import METRICS
-from gradshape_bench.report.section import Section
+from gradshape_bench.records.store import write_atomically
+from gradshape_bench.report import ledger, markdown, page, tradeoff
+from gradshape_bench.report.board import legend, overview, ranking_page, task_page
+from gradshape_bench.report.board.place import LEGEND, Place, page_of
+from gradshape_bench.report.board.ranking import rankings
+from gradshape_bench.report.board.task import tasks_of
+from gradshape_bench.report.grouping import RecordGroup
 
-_INTRODUCTION = """\
-# Leaderboard
+# Bytes of a page: more are slow to render anywhere.
+LARGEST = 200_000
+# Bytes that the links between the parts of a page take.
+_LINKS = 4_000
+# Begins every page but the overview, so that those of earlier boards can be told from somebody's notes.
+MARK = "<!-- gradshape leaderboard -->"
 
-How well training recipes withstand data poisoning, and what that costs. This page is generated from the results file by
-`gradshape leaderboard`; edits to it are lost.
-
-## How to read it
-
-Each section has one data set, one model and one protocol: a row for each attack, named by its family and its intensity,
-and a column for each defence, from the weakest setting to the strongest. `vanilla` is plain training. A cell reads
-`0.012 [0.008, 0.016] ✓`: the relative accuracy drop (`rad`, lower is better), its 95 % interval over the seeds (none
-with a single seed), and whether the case meets its thresholds. Attacks on single targets have the share of targets that
-they won (`success_rate`) in its place, with Wilson's interval over the targets, and below it their control. The number
-links to the case: its thresholds, seeds and the command that runs it again.
-"""
-
-_MARKS = (
-    "✓ PASS: the intervals lie on the right side of all thresholds of the case.",
-    "✗ FAIL: an interval lies on the wrong side of a threshold.",
-    "✓? or ✗? INCONCLUSIVE: the value meets (✓) or misses (✗) its threshold, but its interval holds the bound, or "
-    "there is none.",
-    "† It was expected to miss a threshold, and its case says why; so ✓† is an unexpected pass.",
-    "No mark: the case has no threshold.",
-    "**Bold**: the best defence against the attack of this row, which is the one with the smallest `rad_vs_vanilla`, "
-    "because that counts what a defence costs, too; of equals the leftmost. Where that is not measured, as with single "
-    "targets, it is the one with the smallest number in the first table, so look at what it costs, too. It may be "
-    "`vanilla`: then no defence pays here. Point estimates decide, so where intervals overlap the order is not "
-    "settled. A row without poison, or with a single measured defence, has no best.",
-    "*control*: re-trainings with clean rows in the place of the poison, until one flips the target, with as many "
-    "chances as the attack has: what they flip, re-training alone flips.",
-    "no target: the base model classifies no row correctly, or there is no poison within the distance that the attack "
-    "allows. Nothing was attacked, so nothing is known of the defence.",
-    "*(control)*: random flips of some of the training labels, with the budget and the constraints of other attacks of "
-    "the section: what these could trivially do.",
-    "‡ The attack does not do significantly more to `vanilla` than its control, whether that is random flips or clean "
-    "rows in its place: the difference is within the root of the summed squares of their intervals' half-widths, or "
-    "there is no interval. No defence is the best against it, "
-    "and a ✓ in its row speaks for no defence: the row shows how weak the attack is here. Attacks without a control, "
-    "such as back doors and those on regression, are not compared, nor is one that was not measured on `vanilla` "
-    "together with its control.",
-    "not run: the results file has nothing about this combination.",
-    "skipped, failed, crashed, diverged, timeout: it was tried and there is no measurement, which is not a bad score; "
-    "the reason is below the table.",
-)
-
-_EMPTY = """\
-## No results yet
-
-The results file holds no results. Run a suite, and this page is made at its end:
-
-    pytest suites/ -k digits
-"""
-
-_SCALE_NOTES = {
-    "paper": "The sizes of the paper.",
-    "smoke": "Small enough to run in minutes: it shows that everything works, not how well a defence does.",
-}
-
-_ELSEWHERE = "What privacy costs without an attack is on a page of its own: [privacy.md](privacy.md)."
+Pages = Mapping[str, str]
 
 
-def render(records: Sequence[Record]) -> str:
-    """Render the page.
+def render(records: Sequence[Record], *, stem: str = "leaderboard", figures: Iterable[str] = ()) -> Pages:
+    """Render the pages.
 
     Args:
         records: one record for each case, in any order; those without an attack are left to
             :mod:`gradshape_bench.report.tradeoff`.
+        stem: name of the overview without its suffix, and of the folder of the other pages beside it.
+        figures: names of the files in the folder ``figures`` beside the overview that pages may link to.
+
+    Returns:
+        The text of each page by its path from the folder of the overview; the overview is the first.
 
     Raises:
         ValueError: two records are of the same case and scale.
 
-    >>> "No results yet" in render([])
-    True
+    >>> list(render([]))
+    ['leaderboard.md']
     """
     doubles = [key for key, count in Counter(record.key for record in records).items() if count > 1]
     if doubles:
         raise ValueError(
             f"records has several of case {doubles[0][1]!r} at scale {doubles[0][0]!r}: expected the latest"
         )
-    elsewhere = any(map(tradeoff.concerns, records))
-    records = [record for record in records if not tradeoff.concerns(record)]
-    sections = Section.of(records)
-    blocks = [_INTRODUCTION, markdown.bullets(_MARKS), *([_ELSEWHERE] if elsewhere else [])]
-    if records:
-        blocks += [*_definitions(sections), *_contents(sections)]
-        for scale in dict.fromkeys(section.scale for section in sections):
-            blocks += [f"## {markdown.escape(scale.capitalize())} scale", _SCALE_NOTES.get(scale, "")]
-            blocks += [block for section in sections if section.scale == scale for block in section.blocks()]
-        blocks += _environments(records)
-    else:
-        blocks.append(_EMPTY)
+    place = Place(
+        stem,
+        figures=frozenset(figures),
+        ledger=any(map(ledger.concerns, records)),
+        privacy=any(map(tradeoff.concerns, records)),
+    )
+    groups = RecordGroup.of(record for record in records if not tradeoff.concerns(record))
+    tasks, ranked = tasks_of(groups), rankings(groups)
+    pages = {f"{stem}.md": _text(overview.blocks(tasks, ranked, place))}
+    if tasks:
+        shown = [record for task in tasks for record in task.records]
+        named: list[tuple[str, list[str], Iterable[str]]] = [(LEGEND, [], legend.blocks(shown, place))]
+        named += [(page_of(one.field), *ranking_page.blocks(one, place)) for one in ranked]
+        named += [(task.page, task_page.head(task, place), task_page.sections(task, place)) for task in tasks]
+        pages |= {f"{stem}/{part}.md": text for name, head, rest in named for part, text in _parts(name, head, rest)}
+    return pages
+
+
+def _text(blocks: Iterable[str]) -> str:
     return "\n\n".join(block.strip("\n") for block in blocks if block) + "\n"
 
 
+def _parts(name: str, head: Sequence[str], blocks: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield the name and the text of a page; what does not fit goes on on further pages, each with the same head."""
+    head = [MARK, *head]
+    room = left = LARGEST - len(_text(head).encode()) - _LINKS
+    parts: list[list[str]] = [[]]
+    heading = ""
+    for block in blocks:
+        for piece in markdown.pieces(block, room - len(heading.encode())):
+            begins = piece.startswith("## ")
+            if begins:
+                heading = f"{piece}, continued\n\n"
+            taken = len(piece.encode()) + 2
+            if taken > left and parts[-1]:
+                parts.append([] if begins else [heading])
+                left = room - len(heading.encode())
+            parts[-1].append(piece)
+            left -= taken
+    names = [name, *(f"{name}-{number}" for number in range(2, len(parts) + 1))]
+    links = " · ".join(f"[{number}]({part}.md)" for number, part in enumerate(names, start=1))
+    for part, own in zip(names, parts, strict=True):
+        yield part, _text([*head, f"Parts: {links}" if len(names) > 1 else "", *own])
+
+
 def write(records: Sequence[Record], path: Path) -> list[str]:
-    """Write the page to ``path``; see :func:`gradshape_bench.report.page.write`."""
-    return page.write(render, records, path)
+    """Write the pages: the overview to ``path``, the others to the folder of its name without suffix.
+
+    Pages of an earlier board in that folder that are no longer needed are removed; other files stay.
+
+    Returns:
+        One line for each record that the pages leave out, because it cannot be shown.
+
+    Raises:
+        OSError: a page cannot be written.
+        ValueError: they cannot be rendered whatever is left out, or the name of the overview does not end in ``.md``.
+    """
+    if path.suffix != ".md":
+        raise ValueError(f"{path}: expected a name that ends in .md, as a folder of the name without it is beside it")
+    pages, left_out = page.rendered(lambda shown: render(shown, stem=path.stem), records)
+    # The overview comes last, so that its links resolve once it is there.
+    for name, text in reversed(list(pages.items())):
+        write_atomically(path.parent / name if name != f"{path.stem}.md" else path, [text])
+    for old in stale(path, pages):
+        old.unlink(missing_ok=True)
+    return [f"{path.name} leaves out {record.case}: {problem}" for record, problem in left_out]
 
 
-def _definitions(sections: Sequence[Section]) -> list[str]:
-    present = {name for section in sections for record in section.records for name in record.metrics}
-    metrics = [f"`{name}`: {metric.definition}" for name, metric in METRICS.items() if name in present]
-    if metrics:
-        metrics.append("Which epoch's accuracy counts, the best or the last, is said in each section.")
-    protocols = sorted({record.protocol for section in sections for record in section.records})
-    told = [(name, meaning(name)) for name in protocols]
-    meanings = [f"{markdown.code(name)}: {words}" for name, words in told if words]
-    blocks = ["Metrics:", markdown.bullets(metrics)] if metrics else []
-    return blocks + (["Protocols:", markdown.bullets(meanings)] if meanings else [])
+def stale(path: Path, pages: Iterable[str]) -> list[Path]:
+    """Return the files of an earlier board beside the overview at ``path`` that are not among the pages.
 
-
-def _contents(sections: Sequence[Section]) -> list[str]:
-    rows = []
-    for section in sections:
-        missed = [record for record in section.records if record.missed]
-        unforeseen = sum(record.expected_failure is None for record in missed)
-        rows.append(
-            [
-                f"[{section.title}](#{section.anchor})",
-                markdown.escape(section.scale),
-                *map(str, (len(section.records), len(section.measured), unforeseen, len(missed) - unforeseen)),
-            ]
-        )
-    headers = ["data set, model, protocol", "scale", "cases", "measured", "missed thresholds", "expected failures"]
-    return ["## Contents", markdown.table(rows, headers)]
-
-
-def _environments(records: Sequence[Record]) -> list[str]:
-    counts = Counter(
-        ", ".join(f"{name} {cells.plain(value)}" for name, value in sorted(record.environment.items()))
-        or "not recorded"
-        for record in records
-    )
-    lines = (f"{markdown.escape(text)} ({cells.count(count, 'case')})" for text, count in sorted(counts.items()))
-    return ["## Where the results come from", markdown.bullets(lines)]
+    Raises:
+        OSError: a file of the folder cannot be read.
+    """
+    kept = {PurePosixPath(name).name for name in pages}
+    found = []
+    for file in sorted(path.with_suffix("").glob("*.md")):
+        if file.name not in kept and file.is_file():
+            with file.open("rb") as opened:
+                if opened.read(len(MARK)) == MARK.encode():
+                    found.append(file)
+    return found

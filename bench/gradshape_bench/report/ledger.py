@@ -12,7 +12,7 @@ from pathlib import Path
 from gradshape.metrics import Estimate
 from gradshape_bench.records.record import Record, Status
 from gradshape_bench.report import cells, markdown, page
-from gradshape_bench.report.counterparts import CasePatterns, Counterpart, counterpart, counterparts, stand_in
+from gradshape_bench.report.counterparts import CasePatterns, Counterpart, counterpart, has_counterpart, stand_in
 from gradshape_bench.report.ordering import label_order
 from gradshape_bench.report.published import SOURCE, PublishedNumber, published_numbers
 from gradshape_bench.verdict import Threshold
@@ -214,7 +214,7 @@ def write(records: Sequence[Record], path: Path) -> list[str]:
 
 def concerns(record: Record) -> bool:
     """Return whether the ledger shows ``record``."""
-    return any(asked.rank(record.case) is not None for _, how in counterparts() for asked in how.cases)
+    return has_counterpart(record.case)
 
 
 def _title(experiment: str) -> str:

@@ -207,3 +207,13 @@ METRICS: dict[str, Metric] = {
         Metric("accuracy_vanilla", "Test accuracy of the vanilla model trained on clean data.", lower_is_better=False),
     )
 }
+
+
+def arrow(metric: str) -> str:
+    """Return the sign that says which direction is better; empty for a metric that nobody defines.
+
+    >>> arrow("rad"), arrow("accuracy_clean")
+    ('↓', '↑')
+    """
+    known = METRICS.get(metric)
+    return "" if known is None else "↓" if known.lower_is_better else "↑"

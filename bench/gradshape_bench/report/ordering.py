@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterable
+from functools import cache
 from typing import Any
 
 from gradshape_bench.records.record import Record
@@ -20,6 +21,12 @@ def label_order(label: str, *, falling: Collection[str] = ()) -> tuple[Any, ...]
     >>> sorted(["label_flip_10", "label_flip_1", "label_flip_0.5"], key=label_order)
     ['label_flip_0.5', 'label_flip_1', 'label_flip_10']
     """
+    return _label_order(label, tuple(falling))
+
+
+# Every record of a file is sorted by its labels, and these are few.
+@cache
+def _label_order(label: str, falling: tuple[str, ...]) -> tuple[Any, ...]:
     parts = [re.fullmatch(r"([^\W\d]*?)(\d+(?:\.\d+)?(?:e[+-]?\d+)?)", part) for part in label.split("_")]
     family = [part for part, match in zip(label.split("_"), parts, strict=True) if match is None]
     numbers = [(match[1], float(match[2]) * (-1 if match[1] in falling else 1)) for match in parts if match]
@@ -45,12 +52,13 @@ def case_order(record: Record) -> tuple[Any, ...]:
 def best_defense(row: Iterable[Record]) -> Record | None:
     """Return the record with the smallest ``rad_vs_vanilla``, or what stands for it, among those of one attack.
 
-    Controls, which are told what is poison, do not compete. Of equal records the first in the order of columns is the
-    best. There is no best without poison, or with fewer than two defences to compare.
+    Controls, which are told what is poison, do not compete, nor do defences that do not beat their own trusted rows.
+    Of equal records the first in the order of columns is the best. There is no best without poison, or with fewer than
+    two defences to compare.
     """
-    compared = [(record, judged(record)) for record in sorted(row, key=case_order) if not is_control(record)]
+    compared = [(record, judged(record)) for record in sorted(row, key=case_order) if _competes(record)]
     measured = [(record, estimate.value) for record, estimate in compared if estimate is not None]
-    if len({record.defense for record, _ in measured}) < 2 or any(_is_clean(record) for record, _ in measured):
+    if len({record.defense for record, _ in measured}) < 2 or any(is_clean(record) for record, _ in measured):
         return None
     # The last bits depend on the stack that a victim was trained in and must not break a tie.
     return min(measured, key=lambda pair: round(pair[1], 12))[0]
@@ -61,12 +69,26 @@ def is_control(record: Record) -> bool:
     return record.details.get("defense_kind") == "control"
 
 
+def beaten_by_trusted_rows(record: Record) -> bool:
+    """Return whether a model trained on nothing but the rows that the defence trusts is at least as good.
+
+    It is false of a defence that is not given trusted rows, or whose record does not say.
+    """
+    alone, together = (record.metrics.get(name) for name in ("rad_trusted", "rad_vs_vanilla"))
+    return alone is not None and together is not None and alone.value <= together.value
+
+
+def _competes(record: Record) -> bool:
+    return not (is_control(record) or beaten_by_trusted_rows(record))
+
+
 def poison_counts(record: Record) -> list[int]:
     """Return how many poison rows there were, by seed; empty if that is not recorded."""
     counts = record.details.get("poison_rows")
     return [count for count in counts if isinstance(count, int)] if isinstance(counts, list | tuple) else []
 
 
-def _is_clean(record: Record) -> bool:
+def is_clean(record: Record) -> bool:
+    """Return whether the record's attack added no poison."""
     counts = poison_counts(record)
     return record.details.get("budget") == 0 or (bool(counts) and not any(counts))

@@ -2,17 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from gradshape_bench.plain_text import message_of
 from gradshape_bench.records.record import Record
 from gradshape_bench.records.store import write_atomically
 
-Render = Callable[[Sequence[Record]], str]
+Rendered = TypeVar("Rendered")
+Render = Callable[[Sequence[Record]], Rendered]
 # How many records that only fail beside others are looked for: each takes several renderings.
 _SEARCHED = 20
 
 
-def write(render: Render, records: Sequence[Record], path: Path) -> list[str]:
+def write(render: Render[str], records: Sequence[Record], path: Path) -> list[str]:
     """Write a page to ``path``, so that readers see either the old page or the new.
 
     Returns:
@@ -27,8 +29,8 @@ def write(render: Render, records: Sequence[Record], path: Path) -> list[str]:
     return [f"{path.name} leaves out {record.case}: {problem}" for record, problem in left_out]
 
 
-def rendered(render: Render, records: Sequence[Record]) -> tuple[str, list[tuple[Record, str]]]:
-    """Return the page of all records that can be shown, and the others with what is wrong with each.
+def rendered(render: Render[Rendered], records: Sequence[Record]) -> tuple[Rendered, list[tuple[Record, str]]]:
+    """Return the page, or the pages, of all records that can be shown, and the others with what is wrong with each.
 
     A record's details are plain values of any kind, as its experiment chose them, or somebody's editor.
 
@@ -59,7 +61,9 @@ def rendered(render: Render, records: Sequence[Record]) -> tuple[str, list[tuple
     raise ValueError(f"the page cannot be made: {problem}")
 
 
-def _shown_alone(render: Render, records: Sequence[Record], left_out: list[tuple[Record, str]]) -> list[Record]:
+def _shown_alone(
+    render: Render[Rendered], records: Sequence[Record], left_out: list[tuple[Record, str]]
+) -> list[Record]:
     """Return the records that can be shown at least alone, and add the others to ``left_out``."""
     fault = _fault(render, records)
     if fault is None:
@@ -71,7 +75,7 @@ def _shown_alone(render: Render, records: Sequence[Record], left_out: list[tuple
     return [*_shown_alone(render, records[:half], left_out), *_shown_alone(render, records[half:], left_out)]
 
 
-def _fault(render: Render, records: Sequence[Record]) -> str | None:
+def _fault(render: Render[Rendered], records: Sequence[Record]) -> str | None:
     try:
         render(records)
     except Exception as error:

@@ -6,16 +6,6 @@ from collections.abc import Iterator
 from gradshape_bench.case import Scale
 
 
-def cases_on(page: str) -> set[tuple[str, str]]:
-    """Return section and id of every case on a leaderboard."""
-    found = set()
-    for section, line in _lines(page, "### "):
-        entry = re.match(r'- <a id="c-[0-9a-f]+"></a>\*\*(.*?)\*\*', line)
-        if entry:
-            found.add((section, entry[1].replace("\\", "")))
-    return found
-
-
 def settings_on(page: str) -> set[tuple[str, str]]:
     """Return section and setting of every measurement on the page about privacy."""
     return {

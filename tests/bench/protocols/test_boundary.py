@@ -14,10 +14,10 @@ from gradshape.training import SGD, Fit, Recipe
 from gradshape_bench.case import Case, Scale, Task
 from gradshape_bench.jobs import Train
 from gradshape_bench.protocols import Accuracy, DecisionBoundary, Lab, Measurement, meaning
-from gradshape_bench.report import leaderboard
 from gradshape_bench.report.headline import damage, judged
 from gradshape_bench.report.metric_definitions import METRICS
 from tests.bench.protocols.test_from_scratch import DropFirst
+from tests.bench.report.board.reading import task_page
 from tests.bench.sample import make
 from tests.bench.spy import measured
 
@@ -108,7 +108,7 @@ def test_a_board_shows_the_length_and_ranks_nothing(tmp_path: Path) -> None:
     record = make(metrics=dict(measure(tmp_path).metrics), thresholds=(), attack="no_attack", protocol="boundary")
     assert damage(record) == record.metrics["boundary_length"]
     assert judged(record) is None
-    assert "How long the boundary between the classes was (`boundary_length`)" in leaderboard.render([record])
+    assert "### How long the boundary between the classes was (`boundary_length` ↓)" in task_page([record])
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from gradshape_bench.report import leaderboard, tradeoff
 from gradshape_bench.report.metric_definitions import METRICS
 from gradshape_bench.verdict import Threshold
 from tests.bench.protocols.test_from_scratch import CURVES, MOONS, DropFirst, answer
+from tests.bench.report.board.reading import merged, tables, task_page
 from tests.bench.sample import make, unmeasured
 
 RECIPE = Recipe("lr", Adam(0.05), batch_size=64, epochs=2)
@@ -151,10 +152,10 @@ def test_other_protocols_are_left_out() -> None:
 
 
 def test_the_leaderboard_leaves_these_to_their_page() -> None:
-    page = leaderboard.render([*GRID, make()])
-    assert "no_attack" not in page
-    assert "[privacy.md](privacy.md)" in page
-    assert "privacy.md" not in leaderboard.render([make()])
+    pages = leaderboard.render([*GRID, make()])
+    assert "no_attack" not in "".join(pages.values())
+    assert "(privacy.md)" in pages["leaderboard.md"]
+    assert "privacy.md" not in "".join(leaderboard.render([make()]).values())
 
 
 def test_without_a_ledger_the_cell_says_so() -> None:
@@ -164,17 +165,19 @@ def test_without_a_ledger_the_cell_says_so() -> None:
 
 @pytest.mark.parametrize(
     ("shaper", "rows"),
-    [(Shaper((Clip(4.0),)), None), (Clip(4.0) | Noise(0.4), ("*nominal ε*", "*ε that holds*"))],
+    [(Shaper((Clip(4.0),)), ()), (Clip(4.0) | Noise(0.4), ("nominal ε", "ε that holds"))],
 )
-def test_the_leaderboard_shows_epsilons_only_beside_noise(shaper: Shaper, rows: tuple[str, ...] | None) -> None:
-    page = leaderboard.render(
+def test_the_leaderboard_shows_epsilons_only_beside_noise(shaper: Shaper, rows: tuple[str, ...]) -> None:
+    page = task_page(
         [
             make(defense="vanilla", details={"privacy": recipe_ledger(RECIPE, 700)}),
             make(defense="x", details={"privacy": recipe_ledger(replace(RECIPE, shaper=shaper), 700)}),
         ]
     )
-    assert ("ε at δ = 1e-05, accountant rdp" in page) == (rows is not None)
-    for row in rows or ():
+    assert ("ε at δ = 1e-05, accountant rdp" in page) == bool(rows)
+    table = merged(tables(page, "### Defences"))
+    assert {name for name in table["x"] if "ε" in name} == set(rows)
+    for row in rows:
         ledger = recipe_ledger(replace(RECIPE, shaper=shaper), 700)
         key = "nominal_epsilon" if "nominal" in row else "epsilon"
-        assert cells(page)[row] == ["", "∞", f"{ledger[key]:.3g}"]
+        assert (table["vanilla"][row], table["x"][row]) == ("∞", f"{ledger[key]:.3g}")

@@ -3,8 +3,8 @@ import pytest
 from gradshape.metrics import Estimate
 from gradshape_bench.records.record import Record, Status
 from gradshape_bench.report.headline import cost, damage, headline, judged, total
-from gradshape_bench.report.leaderboard import render
 from gradshape_bench.report.ordering import best_defense
+from tests.bench.report.board.reading import task_page
 from tests.bench.sample import estimate, make, unmeasured
 
 DRAWN = {name: estimate(value) for name, value in {"magnitude_ratio": 2.5, "rad": 0.1, "accuracy_clean": 0.9}.items()}
@@ -39,7 +39,7 @@ def test_a_look_inside_ranks_no_defence() -> None:
     row = [record(DRAWN), record(DRAWN, defense="vanilla")]
     assert judged(row[0]) is None
     assert best_defense(row) is None
-    assert "How much larger the poison's gradients were (`magnitude_ratio`):" in render(row)
+    assert "### How much larger the poison's gradients were (`magnitude_ratio` ↓)" in task_page(row)
 
 
 def test_nothing_measured_has_no_headline() -> None:

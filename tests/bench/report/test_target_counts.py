@@ -6,21 +6,21 @@ from hypothesis import strategies as st
 from gradshape_bench.records.record import Record
 from gradshape_bench.report.leaderboard import render
 from gradshape_bench.report.ordering import best_defense
-from tests.bench.report.test_leaderboard import tables
+from tests.bench.report.board.reading import merged, tables, task_page
 from tests.bench.sample import aimed, estimate, make
 
-WON = "How many targets were won (`success_rate`)"
+WON = "### How many targets were won (`success_rate` ↓)"
 
 
 def test_below_a_success_rate_is_its_control() -> None:
-    [table] = tables(render([aimed(), aimed("dp_adam_c4_x2", won=7, control=1)]), WON)
+    table = merged(tables(task_page([aimed(), aimed("dp_adam_c4_x2", won=7, control=1)]), WON))
     assert list(table)[:2] == ["poison_frogs_100", "*poison_frogs_100, control*"]
     assert table["poison_frogs_100"]["vanilla"] == "0.466 [0.356, 0.579]"
     assert table["*poison_frogs_100, control*"]["dp_adam_c4_x2"] == "0.014 [0.002, 0.074]"
 
 
 def test_targets_are_counted_case_by_case() -> None:
-    [table] = tables(render([aimed(protocol="multi_poison", poisons=1.79)]), "Targets.")
+    [table, *_] = tables(task_page([aimed(protocol="multi_poison", poisons=1.79)]), "Targets.")
     assert table["poison_frogs_100"] == {
         "defence": "vanilla",
         "won": "34 of 73",
@@ -35,21 +35,19 @@ def test_targets_are_counted_case_by_case() -> None:
 
 
 def test_columns_that_nobody_has_a_value_for_are_left_out() -> None:
-    page = render([aimed()])
-    [counts], [rates] = tables(page, "Targets."), tables(page, WON)
+    [counts, *_] = tables(task_page([aimed()]), "Targets.")
     assert "poison rows needed" not in counts["poison_frogs_100"]
-    assert "poison rows" not in rates["poison_frogs_100"]
 
 
 def test_pages_without_a_control_have_no_table_of_targets() -> None:
-    page = render([make(metrics={"success_rate": estimate(0.4), "utility_loss": estimate(0.01)}, thresholds=())])
+    page = task_page([make(metrics={"success_rate": estimate(0.4), "utility_loss": estimate(0.01)}, thresholds=())])
     assert "Targets." not in page
-    assert "control*" not in page.replace("- *control*", "")
+    assert "control*" not in page
 
 
 def test_a_rate_of_no_target_is_no_number_and_never_the_best() -> None:
     row = [aimed(), aimed("dp_adam_c4_x2", won=7), aimed("dp_adam_c4_s4_x2", won=0, control=0, targets=0)]
-    [table] = tables(render(row), WON)
+    table = merged(tables(task_page(row), WON))
     assert table["poison_frogs_100"]["dp_adam_c4_s4_x2"] == "no target"
     assert table["*poison_frogs_100, control*"]["dp_adam_c4_s4_x2"] == "no target"
     best = best_defense(row)
@@ -59,15 +57,14 @@ def test_a_rate_of_no_target_is_no_number_and_never_the_best() -> None:
 
 def test_counts_that_a_record_does_not_have_are_empty() -> None:
     details = {"candidates": "many", "targets_misclassified": None}
-    [table] = tables(render([aimed(details=details), aimed("dp_adam_c4_x2")]), "Targets.")
+    [table, *_] = tables(task_page([aimed(details=details), aimed("dp_adam_c4_x2")]), "Targets.")
     assert len(table) == 1
-    [line] = [line for line in render([aimed(details=details)]).splitlines() if "34 of 73" in line]
+    [line] = [line for line in task_page([aimed(details=details)]).splitlines() if "34 of 73" in line]
     assert "27" in line
 
 
 def test_experiments_on_targets_are_explained() -> None:
-    page = render([aimed(), aimed("dp_adam_c4_x2", protocol="multi_poison_vanilla_to_defended")])
-    assert "- `one_shot_3to4`: For each target" in page
+    page = task_page([aimed(), aimed("dp_adam_c4_x2", protocol="multi_poison_vanilla_to_defended")]).replace("\n", " ")
     assert "to be taken for 4. Both trainings are by the defended recipe." in page
     assert "The base is trained by the vanilla recipe and further by the defended one." in page
 

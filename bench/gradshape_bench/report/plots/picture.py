@@ -1,8 +1,6 @@
 """Pictures and the files that they are saved to."""
 
-import hashlib
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -26,7 +24,6 @@ _COLORS = 256
 _FREQUENT = 160
 # What makes one number of a colour.
 _BASES = np.array([1 << 16, 1 << 8, 1])
-_LONGEST = 150
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,21 +92,6 @@ def _with_few_colors(png: BytesIO) -> bytes:
     smaller = BytesIO()
     indexed.save(smaller, format="png", optimize=True)
     return smaller.getvalue()
-
-
-def file_name(*parts: str) -> str:
-    """Make a file name from labels that may hold anything; different labels give different names.
-
-    >>> file_name("heat_map", "paper", "fashion_mnist_34")
-    'heat_map-paper-fashion_mnist_34'
-    >>> file_name("heat_map", "../rows.npz")
-    'heat_map-rows.npz-b9a966'
-    """
-    safe = "-".join(re.sub(r"[^A-Za-z0-9_.]+", "-", part).strip("-.") for part in parts)
-    # A hyphen within a part would look like one between parts.
-    if safe.split("-") == list(parts) and len(safe) <= _LONGEST:
-        return safe
-    return f"{safe[:_LONGEST]}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:6]}"
 
 
 def _write(path: Path, content: bytes) -> None:

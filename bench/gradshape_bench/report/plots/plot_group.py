@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gradshape_bench.records.record import Record, Status
+from gradshape_bench.report.file_names import file_name
 from gradshape_bench.report.grouping import RecordGroup
-from gradshape_bench.report.plots.picture import file_name
 from gradshape_bench.report.plots.style import text
 from gradshape_bench.report.words import (
     attack_phrase,

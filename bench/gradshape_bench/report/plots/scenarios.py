@@ -13,9 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from gradshape_bench.records.record import Record
+from gradshape_bench.report.file_names import file_name
 from gradshape_bench.report.ordering import label_order
 from gradshape_bench.report.plots import canvas
-from gradshape_bench.report.plots.picture import Picture, file_name
+from gradshape_bench.report.plots.picture import Picture
 from gradshape_bench.report.plots.plot_group import VANILLA, plot_groups, without_numbers
 from gradshape_bench.report.plots.published_marks import published_marks
 from gradshape_bench.report.plots.style import BLACK, GREY, Look, nth_look, style, text

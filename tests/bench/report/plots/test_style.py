@@ -9,7 +9,8 @@ import matplotlib
 from matplotlib import cbook
 from matplotlib.figure import Figure
 
-from gradshape_bench.report.plots.picture import Picture, file_name
+from gradshape_bench.report.file_names import file_name
+from gradshape_bench.report.plots.picture import Picture
 from gradshape_bench.report.plots.style import looks, nth_look, style, text
 
 NAMES = [
