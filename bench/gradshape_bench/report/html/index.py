@@ -170,7 +170,7 @@ def _section(group: RecordGroup, rows: Sequence[Row], attacks: Names, defenses: 
         "attacks": [attacks.number(label) for label in group.attacks],
         "defenses": [defenses.number(label) for label in group.defenses],
         "damage": None if names is None else names.damage,
-        "title": "No measurement" if names is None else names.title,
+        "words": "No measurement" if names is None else names.title,
         "total": None if names is None else names.total,
         "cost": None if names is None else names.cost,
         "ranks": names is not None and names.ranks,

@@ -15,7 +15,7 @@ from gradshape_bench.records.record import Record
 from gradshape_bench.report.html import write
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Browser, BrowserContext, Locator, Page
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -82,7 +82,12 @@ def focused(page: Page) -> str:
     return str(page.evaluate("document.activeElement.innerText")).strip()
 
 
+def task(page: Page, name: str = "digits") -> Locator:
+    """Return the part of the matrix that is about one data set."""
+    return page.locator(".task", has=page.locator("h2", has_text=name))
+
+
 def column(page: Page, place: int) -> list[str]:
-    """Return the values in a column of the first table of the matrix, from its top; column 0 has the labels."""
-    cells = page.locator(f".task >> nth=0 >> css=tbody tr > :nth-child({place + 1})")
+    """Return the values in a column of the table of the digits, from its top; column 0 has the labels."""
+    cells = task(page).locator(f"tbody tr > :nth-child({place + 1})")
     return [text.split("\n")[0] for text in cells.all_inner_texts()]

@@ -1,12 +1,12 @@
 """Records with values of single seeds, as a run of this version leaves them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gradshape.metrics import mean_over_seeds, rate_over_trials, share_over_seeds
+from gradshape.metrics import Estimate, mean_over_seeds, rate_over_trials, share_over_seeds
 from gradshape_bench.records.record import Record, Status
-from gradshape_bench.verdict import Threshold
+from gradshape_bench.verdict import Threshold, judge
 from tests.bench.sample import make, unmeasured
 
 INTENSITIES = ("1", "5", "10", "20")
@@ -30,7 +30,13 @@ def seeded(attack: str, defense: str, *, rad: float, loss: float = 0.01, bound: 
     }
     known = {"challenge": "c" * 64, "jobs": 12, "cached_jobs": 3, "scale": "smoke"} | fields
     threshold = Threshold("rad", "<", bound)
-    return make(attack=attack, defense=defense, metrics=metrics, seeds=SEEDS, thresholds=(threshold,), **known)
+    return measured(metrics, threshold, attack=attack, defense=defense, seeds=SEEDS, **known)
+
+
+def measured(metrics: Mapping[str, Estimate], *thresholds: Threshold, **fields: Any) -> Record:
+    """A record of these metrics, judged by them."""
+    judgements = tuple(judge(threshold, metrics) for threshold in thresholds)
+    return make(thresholds=(), **fields, metrics=metrics, judgements=judgements)
 
 
 def board(dataset: str = "digits", *, worse: float = 0.0) -> list[Record]:
@@ -52,15 +58,15 @@ def board(dataset: str = "digits", *, worse: float = 0.0) -> list[Record]:
 def trials(outcomes: Sequence[float], defense: str = "vanilla") -> Record:
     """A record of single targets."""
     rate = rate_over_trials(outcomes)
-    return make(
+    return measured(
+        {"success_rate": rate, "utility_loss": mean_over_seeds([0.1, 0.12, 0.11])},
+        Threshold("success_rate", "<", 0.5),
         case=f"cifar10-cnn-poison_frogs_1-{defense}-one_shot",
         dataset="cifar10",
         model="cnn",
         attack="poison_frogs_1",
         defense=defense,
         protocol="one_shot",
-        metrics={"success_rate": rate, "utility_loss": mean_over_seeds([0.1, 0.12, 0.11])},
-        thresholds=(Threshold("success_rate", "<", 0.5),),
         seeds=(0, 1, 2),
     )
 

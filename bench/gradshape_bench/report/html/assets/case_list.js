@@ -8,7 +8,7 @@ const CASE_COLUMNS = [
   { name: "protocol", key: (row) => sectionAt(row).protocol },
   { name: "scale", key: (row) => sectionAt(row).scale },
   { name: "threat", key: (row) => sectionAt(row).threat },
-  { name: "attack", key: (row) => board.attacks.length && attackAt(row) },
+  { name: "attack", key: attackAt },
   { name: "defence", key: defenseAt },
   { name: "metric", key: (row) => sectionAt(row).damage ?? "" },
   { name: "value", key: (row) => cases.value[row], show: (row) => number(cases.value[row]), numeric: true },
@@ -35,10 +35,10 @@ class CaseList {
     this.body = element("tbody");
     this.above = element("tr", { class: "gap", "aria-hidden": "true" });
     this.below = element("tr", { class: "gap", "aria-hidden": "true" });
-    this.table = element("table", { role: "grid", "aria-label": label }, element("thead", {}, this.head), this.body);
-    this.scroller = element("div", { class: "list", tabindex: "0", role: "group", "aria-label": `${label}: arrow keys choose, Enter opens` }, this.table);
+    this.table = element("table", { role: "grid", tabindex: "0", "aria-label": `${label}: arrow keys choose, Enter opens` }, element("thead", {}, this.head), this.body);
+    this.scroller = element("div", { class: "list" }, this.table);
     this.scroller.addEventListener("scroll", () => this.draw(), { passive: true });
-    this.scroller.addEventListener("keydown", (event) => this.pressed(event));
+    this.table.addEventListener("keydown", (event) => this.pressed(event));
     this.body.addEventListener("click", ({ target }) => this.clicked(target));
     place.replaceChildren(this.scroller);
   }
@@ -92,8 +92,8 @@ class CaseList {
     this.below.style.height = `${(this.rows.length - last) * LINE}px`;
     this.body.replaceChildren(this.above, ...this.rows.slice(first, last).map((row, place) => this.line(row, first + place)), this.below);
     const current = byId(`${this.id}-${this.active}`);
-    if (current) this.scroller.setAttribute("aria-activedescendant", current.id);
-    else this.scroller.removeAttribute("aria-activedescendant");
+    if (current) this.table.setAttribute("aria-activedescendant", current.id);
+    else this.table.removeAttribute("aria-activedescendant");
   }
 
   get id() {
@@ -113,11 +113,11 @@ class CaseList {
     const line = target.closest("tr[data-place]");
     if (!line) return;
     this.choose(Number(line.dataset.place));
-    openCase(this.rows[this.active], this.scroller);
+    openCase(this.rows[this.active], this.table);
   }
 
   pressed(event) {
-    if (event.target !== this.scroller) return;
+    if (event.target !== this.table) return;
     const page = Math.max(1, Math.floor(this.scroller.clientHeight / LINE) - 2);
     const wanted = { ArrowDown: this.active + 1, ArrowUp: this.active - 1, PageDown: this.active + page, PageUp: this.active - page, Home: 0, End: this.rows.length - 1 }[event.key];
     if (wanted !== undefined && !event.altKey && !event.metaKey) {
@@ -125,7 +125,7 @@ class CaseList {
       this.choose(wanted);
     } else if ((event.key === "Enter" || event.key === " ") && this.rows.length) {
       event.preventDefault();
-      openCase(this.rows[this.active], this.scroller);
+      openCase(this.rows[this.active], this.table);
     }
   }
 

@@ -21,8 +21,9 @@ function filled(made, attributes, children) {
   return made;
 }
 
-// Long labels may break after what joins their parts.
-function breakable(text) {
+// Labels of more characters than `room` may break after what joins their parts.
+function breakable(text, room = 0) {
+  if (text.length <= room) return [text];
   return text.split(/(?<=[_·-])/).flatMap((part, place) => (place ? [element("wbr"), part] : [part]));
 }
 
@@ -32,6 +33,9 @@ function option(value, text, selected = false) {
 
 function say(message) {
   const place = byId("said");
+  // An open dialog lies over all that is outside of it.
+  const home = document.querySelector("dialog[open]") ?? document.body;
+  if (place.parentElement !== home) home.append(place);
   place.textContent = message;
   clearTimeout(say.timer);
   say.timer = setTimeout(() => { place.textContent = ""; }, 4000);

@@ -57,11 +57,13 @@ function sectionHead(section, rows) {
       figures.length ? element("button", { type: "button", class: "quiet", onclick: () => showFiguresOf(section) }, counted(figures.length, "figure")) : "",
       copyButton("Copy table", "The table", () => sectionAsMarkdown(section, gridOf(section, rows))),
     ),
-    element("p", { class: "metric" },
-      metric ? element("code", {}, metric, arrow(metric) && ` ${arrow(metric)}`) : "no metric",
-      known ? ` ${known[0]}` : "",
+    element("details", { class: "metric" }, element("summary", {},
+      `${view.shown === "damage" ? section.words : sentence(SHOWN[view.shown].words)}: `,
+      metric ? element("code", {}, metric, arrow(metric) && ` ${arrow(metric)}`) : "not measured",
+      metric && `, with ${percent(section.confidence)} intervals`),
+      known && element("p", {}, element("code", {}, metric), ` ${known[0]}`),
+      meanings.has(section.protocol) && element("p", {}, element("code", {}, section.protocol), ` ${meanings.get(section.protocol)}`),
     ),
-    meanings.has(section.protocol) && element("p", { class: "metric" }, element("code", {}, section.protocol), ` ${meanings.get(section.protocol)}`),
   );
 }
 
@@ -70,7 +72,7 @@ function outcomeBar(rows) {
   const words = [...counts].map(([name, count]) => `${count} ${OUTCOMES.get(name)}`).join(", ");
   const bar = element("span", { class: "bar", role: "img", "aria-label": words, title: words });
   for (const [name, count] of counts) {
-    const part = element("span", { class: `part is-${name}` });
+    const part = element("span", { class: `share is-${name}` });
     part.style.flexGrow = count;
     bar.append(part);
   }
@@ -172,7 +174,7 @@ function gridHead(section, grid) {
       scope: "col", tabindex: "-1", "data-sort": `defense,${defense}`,
       title: "Sort the attacks by this defence",
       "aria-sort": sorted ? (by.falling ? "descending" : "ascending") : "none",
-    }, element("span", { class: "label" }, breakable(board.defenses[defense])), kinds.get(defense) && kinds.get(defense) !== "none" ? element("span", { class: "kind" }, kinds.get(defense)) : "");
+    }, element("span", { class: "label" }, breakable(board.defenses[defense], 12)), kinds.get(defense) && kinds.get(defense) !== "none" ? element("span", { class: "kind" }, kinds.get(defense)) : "");
   });
   const head = element("thead", {}, element("tr", {}, corner, columns));
   const costs = view.shown === "damage" && section.cost ? costRow(section, grid) : null;
@@ -202,7 +204,7 @@ function costRow(section, grid) {
 // Draws the first rows of a grid; returns what draws more and says whether there were any.
 function startRows(lines, section, grid) {
   const step = Math.max(4, Math.floor(CELLS_AT_ONCE / Math.max(1, grid.defenses.length)));
-  const sentinel = element("tr", { class: "sentinel" });
+  const sentinel = element("tr", { class: "sentinel", "aria-hidden": "true" }, element("td", { colspan: grid.defenses.length + 1 }));
   let shown = 0;
   const more = () => {
     if (shown >= grid.attacks.length) return false;
@@ -229,7 +231,7 @@ function gridRow(section, grid, attack) {
     scope: "row", tabindex: "-1", "data-sort": `attack,${attack}`,
     title: weak ? "Does no more to vanilla than its control. Sort the defences by this attack" : "Sort the defences by this attack",
     "aria-sort": sorted ? (by.falling ? "descending" : "ascending") : null,
-  }, element("span", { class: "label" }, breakable(board.attacks[attack])), weak ? " ‡" : "", section.controls.includes(attack) ? element("span", { class: "kind" }, "control") : "");
+  }, element("span", { class: "label" }, breakable(board.attacks[attack], 22)), weak ? " ‡" : "", section.controls.includes(attack) ? element("span", { class: "kind" }, "control") : "");
   const best = section.best[attack];
   const cells = grid.defenses.map((defense) => matrixCell(grid.rows.get(`${attack},${defense}`), view.shown !== "change" && best === defense));
   return element("tr", {}, head, cells);

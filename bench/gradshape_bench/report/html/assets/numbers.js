@@ -20,5 +20,6 @@ function interval(low, high, places = 3) {
 }
 
 const percent = (share) => `${Number((100 * share).toPrecision(4))} %`;
+const sentence = (words) => words[0].toUpperCase() + words.slice(1);
 const counted = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 const grouped = (count) => count.toLocaleString("en");

@@ -64,7 +64,7 @@ function startTabs() {
 
 function startControls() {
   fillChoices();
-  byId("by-text").addEventListener("input", (event) => changeFilter("text", event.target.value.trim()));
+  byId("by-text").addEventListener("input", (event) => changeFilter("text", event.target.value));
   for (const name of ["scale", "task", "protocol", "threat", "attack", "defense", "outcome"]) {
     byId(`by-${name}`).addEventListener("change", (event) => changeFilter(name, event.target.value));
   }
