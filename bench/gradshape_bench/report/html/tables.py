@@ -1,7 +1,9 @@
 """Packing the documents of records into tables, as most of what records of one section say is the same."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 from gradshape_bench.report.html import plain_json
@@ -9,6 +11,7 @@ from gradshape_bench.report.html import plain_json
 # A value whose JSON is longer stays out: the page is for reading, and the results file has everything.
 _LONGEST = 20_000
 LEFT_OUT = "left out of this page"
+_NO_OBJECTS = frozenset({float, int, str, bool, list, tuple, type(None)})
 Path = tuple[str, ...]
 
 
@@ -23,27 +26,54 @@ def pack(documents: Sequence[Mapping[str, Any]]) -> str:
     Raises:
         ValueError: a document holds a number that is not finite, or a value that JSON has not.
     """
-    paths: dict[Path, int] = {}
+    root = _Branch(())
     forms: defaultdict[tuple[int, ...], list[tuple[int, list[str]]]] = defaultdict(list)
+    paths: list[Path] = []
     for row, document in enumerate(documents):
-        form, values = [], []
-        for path, value in _leaves(document, ()):
-            form.append(paths.setdefault(path, len(paths)))
-            values.append(_shortened(plain_json.text(value)))
+        form: list[int] = []
+        values: list[str] = []
+        _flatten(document, root, paths, form, values)
         forms[tuple(form)].append((row, values))
     tables = [
-        f'{{"rows":{plain_json.text([row for row, _ in found])},"columns":[{_columns(form, found)}]}}'
+        f'{{"rows":{plain_json.text([row for row, _ in found])},"columns":[{_columns(form, [v for _, v in found])}]}}'
         for form, found in forms.items()
     ]
-    return f'{{"paths":{plain_json.text(list(paths))},"tables":[{",".join(tables)}]}}'
+    return f'{{"paths":{plain_json.text(paths)},"tables":[{",".join(tables)}]}}'
 
 
-def _columns(form: Sequence[int], found: Sequence[tuple[int, Sequence[str]]]) -> str:
+@dataclass(slots=True)
+class _Branch:
+    """Where keys have led so far: numbers of the paths that end at the next key, and the branches that go on."""
+
+    path: Path
+    ends: dict[str, int] = field(default_factory=dict)
+    branches: dict[str, "_Branch"] = field(default_factory=dict)
+
+
+def _flatten(value: Mapping[str, Any], at: _Branch, paths: list[Path], form: list[int], values: list[str]) -> None:
+    """Add the number of the path to each value that is no object, and the JSON of the value, to the last two lists."""
+    for name, item in value.items():
+        # Most values are numbers, and asking whether these are mappings would take longest of all.
+        if type(item) not in _NO_OBJECTS and isinstance(item, Mapping) and item:
+            branch = at.branches.get(name)
+            if branch is None:
+                branch = at.branches[name] = _Branch((*at.path, str(name)))
+            _flatten(item, branch, paths, form, values)
+            continue
+        number = at.ends.get(name)
+        if number is None:
+            number = at.ends[name] = len(paths)
+            paths.append((*at.path, str(name)))
+        form.append(number)
+        text = repr(item) if type(item) is float and isfinite(item) else plain_json.text(item)
+        values.append(text if len(text) <= _LONGEST else plain_json.text({LEFT_OUT: f"{len(text):,} characters"}))
+
+
+def _columns(form: Sequence[int], rows: Sequence[Sequence[str]]) -> str:
     seen: dict[tuple[str, ...], int] = {}
     texts = []
-    for place, path in enumerate(form):
-        column = tuple(values[place] for _, values in found)
-        if len(set(column)) == 1:
+    for place, (path, column) in enumerate(zip(form, zip(*rows, strict=True), strict=True)):
+        if column.count(column[0]) == len(column):
             kind, data = 0, column[0]
         elif column in seen:
             kind, data = 2, str(seen[column])
@@ -52,15 +82,3 @@ def _columns(form: Sequence[int], found: Sequence[tuple[int, Sequence[str]]]) ->
             seen[column] = place
         texts.append(f"[{path},{kind},{data}]")
     return ",".join(texts)
-
-
-def _leaves(value: Mapping[str, Any], path: Path) -> Iterator[tuple[Path, Any]]:
-    for name, item in value.items():
-        if isinstance(item, Mapping) and item:
-            yield from _leaves(item, (*path, str(name)))
-        else:
-            yield (*path, str(name)), item
-
-
-def _shortened(value: str) -> str:
-    return value if len(value) <= _LONGEST else plain_json.text({LEFT_OUT: f"{len(value):,} characters"})
