@@ -135,6 +135,7 @@ def _compared(columns: Mapping[str, list[Any]], row: Row, change: Change) -> Non
         columns[name].append(part)
     columns["old_verdict"].append(0 if before is None else _VERDICTS.index(before.verdict))
     columns["old_missed"].append(int(before is not None and bool(before.missed)))
+    columns["old_expected"].append(int(before is not None and before.expected_failure is not None))
     columns["kind"].append(change.kind.value)
     columns["reason"].append(change.reason)
     for name, part in zip(("change", "change_low", "change_high"), _parts(change.difference), strict=True):

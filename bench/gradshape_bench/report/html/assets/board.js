@@ -64,7 +64,7 @@ function verdictInWords(row) {
   if (cases.status[row]) return statusAt(row);
   if (!cases.verdict[row]) return "no threshold";
   const expected = cases.expected[row] ? (cases.missed[row] ? ", as expected" : ", unexpectedly") : "";
-  const decided = VERDICTS[cases.verdict[row]] === "INCONCLUSIVE" ? (cases.missed[row] ? ", the value misses" : ", the value meets") : "";
+  const decided = VERDICTS[cases.verdict[row]] === "INCONCLUSIVE" ? (cases.missed[row] ? ", the value misses it" : ", the value meets it") : "";
   return VERDICTS[cases.verdict[row]] + decided + expected;
 }
 

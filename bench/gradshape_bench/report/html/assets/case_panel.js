@@ -41,8 +41,9 @@ function startPanel() {
 }
 
 function neighbour(step) {
-  const place = current.rows.indexOf(panel.row);
-  const row = current.rows[place + step];
+  const rows = rowsInOrder();
+  const place = rows.indexOf(panel.row);
+  const row = rows[place + step];
   if (place >= 0 && row !== undefined) openCase(row);
 }
 
@@ -50,10 +51,11 @@ function drawCase() {
   const { row } = panel;
   const section = sectionAt(row);
   const record = documentAt(row);
-  const place = current.rows.indexOf(row);
+  const rows = rowsInOrder();
+  const place = rows.indexOf(row);
   byId("case-previous").disabled = place <= 0;
-  byId("case-next").disabled = place < 0 || place === current.rows.length - 1;
-  byId("case-place").textContent = place < 0 ? "" : `${grouped(place + 1)} of ${grouped(current.rows.length)}`;
+  byId("case-next").disabled = place < 0 || place === rows.length - 1;
+  byId("case-place").textContent = place < 0 ? "" : `${grouped(place + 1)} of ${grouped(rows.length)}`;
   byId("case-title").replaceChildren(...breakable(attackAt(row)), " ", element("span", { class: "quietly" }, "against"), " ", ...breakable(defenseAt(row)));
   const names = metricNames(record);
   panel.metric = names.includes(panel.metric) ? panel.metric : names.includes(section.damage) ? section.damage : names[0] ?? null;
@@ -88,6 +90,7 @@ function caseHead(row, record, section) {
 
 function thresholdPart(record) {
   if (!record.thresholds.length) return part("Thresholds", element("p", { class: "quietly" }, "This case asserts nothing."));
+  const reasons = record.thresholds.some((threshold) => threshold.reason);
   const lines = record.thresholds.map((threshold) => {
     const found = record.metrics[threshold.metric];
     const kind = { PASS: "pass", FAIL: "fail", INCONCLUSIVE: "open" }[threshold.verdict] ?? "none";
@@ -96,11 +99,11 @@ function thresholdPart(record) {
       element("td", {}, element("code", {}, `${threshold.metric} ${threshold.op} ${threshold.bound}`)),
       element("td", { class: "numeric" }, number(found.value, 4), " ", element("span", { class: "quietly" }, interval(threshold.low, threshold.high, 4))),
       element("td", {}, element("span", { class: `badge is-${kind}` }, threshold.verdict), decides && element("span", { class: "quietly" }, ` ${decides}`)),
-      element("td", {}, threshold.reason ?? ""));
+      reasons ? element("td", {}, threshold.reason ?? "") : null);
   });
   const looks = record.looks.length > 1 ? element("p", { class: "quietly" }, `Looked at with ${record.looks.join(", ")} seeds, of ${record.planned_looks} looks planned.`) : null;
   return part("Thresholds", element("div", { class: "scroller" }, element("table", { class: "facts" },
-    element("thead", {}, element("tr", {}, ["threshold", `measured, ${percent(record.confidence)} interval`, "verdict", "reason"].map((text) => element("th", { scope: "col" }, text)))),
+    element("thead", {}, element("tr", {}, ["threshold", `measured, ${percent(record.confidence)} interval`, "verdict", ...(reasons ? ["reason"] : [])].map((text) => element("th", { scope: "col" }, text)))),
     element("tbody", {}, lines))), looks);
 }
 
@@ -121,7 +124,8 @@ function curvePart(row, record, section, names) {
 
 // The defences of the curves; each but the case's own can be taken in and out.
 function legend(row, section) {
-  const own = element("span", { class: "chip own" }, defenseAt(row));
+  const own = [element("span", { class: "chip own" }, defenseAt(row))];
+  if (board.compared) own.push(element("span", { class: "chip before" }, `${defenseAt(row)} before`));
   const others = section.defenses.filter((defense) => defense !== cases.defense[row]).map((defense) => {
     const place = panel.others.indexOf(defense);
     const press = () => {
@@ -179,8 +183,13 @@ function changePart(row) {
 }
 
 function factPart(record) {
-  const text = (value) => (Array.isArray(value) ? value.map((item) => asJson(item)).join(", ") : value === null ? "none" : typeof value === "object" ? asJson(value) : String(value));
-  const short = Object.entries(record.details).filter(([, value]) => text(value).length <= 120 && !(typeof value === "object" && !Array.isArray(value) && value !== null));
+  const text = (value) => {
+    if (typeof value === "string") return value;
+    if (Array.isArray(value)) return value.map(text).join(", ") || "none";
+    return value === null ? "none" : asJson(value);
+  };
+  const plain = (value) => value === null || typeof value !== "object" || Array.isArray(value) || isInteger(value);
+  const short = Object.entries(record.details).filter(([, value]) => plain(value) && text(value).length <= 120);
   const facts = [
     ["seeds", text(record.seeds)],
     ["rows", record.dataset_fingerprint ? `data ${record.dataset_fingerprint.slice(0, 12)}` : "never loaded"],

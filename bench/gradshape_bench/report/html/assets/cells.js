@@ -7,6 +7,7 @@ function cellText(row) {
   if (view.shown === "change") {
     const kind = cases.kind[row];
     const value = cases.change[row];
+    if (kind === "same") return ["=", "", mark(row)];
     if (value === null) return [kind, "", mark(row)];
     return [signed(value), interval(cases.change_low[row], cases.change_high[row]), mark(row)];
   }

@@ -17,7 +17,7 @@ const CHANGE_COLUMNS = [
   { name: "how", key: (row) => cases.reason[row] },
 ];
 
-const oldSign = (row) => signOf(cases.old_verdict[row], cases.old_missed[row], 0);
+const oldSign = (row) => signOf(cases.old_verdict[row], cases.old_missed[row], cases.old_expected[row]);
 
 function kindBadge(row) {
   return element("span", { class: `badge kind-${cases.kind[row].replaceAll(" ", "-")}` }, cases.kind[row]);
@@ -25,6 +25,7 @@ function kindBadge(row) {
 
 // Cases that miss a threshold now and did not before come first, then the other way round.
 function verdictStep(row) {
+  if (!cases.old_verdict[row] || !cases.verdict[row]) return 0;
   return cases.old_missed[row] - cases.missed[row];
 }
 

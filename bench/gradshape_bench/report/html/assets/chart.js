@@ -1,6 +1,7 @@
 // Charts as SVG: curves with intervals, and dots with intervals, one below the other.
 
-const WIDTH = 680;
+// Charts are as wide as the panel has room, so that their letters stay as large.
+const chartWidth = () => Math.max(320, Math.min(680, innerWidth - 56));
 
 // Returns about `count` round numbers between two ends.
 function ticks(low, high, count) {
@@ -29,15 +30,15 @@ const short = (value) => String(Number(value.toPrecision(6)));
 
 // Series have label, look and points {x, value, low, high, row}; bounds are {value, label}; `open` is told of a row.
 function curveChart({ series, bounds, xTitle, yTitle, open }) {
-  const [top, right, bottom, left, height] = [14, 16, 46, 62, 300];
+  const [width, top, right, bottom, left, height] = [chartWidth(), 14, 16, 46, 62, 300];
   const all = series.flatMap((one) => one.points);
   const xs = [...new Set(all.map((point) => point.x))].sort((one, other) => one - other);
   const log = xs[0] > 0 && xs[xs.length - 1] / xs[0] > 60;
-  const x = axis(xs, left, WIDTH - right, { log, spread: 0.04, count: 8 });
+  const x = axis(xs, left, width - right, { log, spread: 0.04, count: 8 });
   const y = axis([...ends(all), ...bounds.map((bound) => bound.value)], height - bottom, top);
-  const chart = chartFrame(height, `${yTitle} over ${xTitle}`);
+  const chart = chartFrame(width, height, `${yTitle} over ${xTitle}`);
   for (const value of y.ticks) {
-    chart.append(drawn("line", { class: value ? "grid" : "grid zero", x1: left, x2: WIDTH - right, y1: y.place(value), y2: y.place(value) }));
+    chart.append(drawn("line", { class: value ? "grid" : "grid zero", x1: left, x2: width - right, y1: y.place(value), y2: y.place(value) }));
     chart.append(drawn("text", { class: "tick", x: left - 8, y: y.place(value) + 4, "text-anchor": "end" }, short(value)));
   }
   for (const value of x.ticks) {
@@ -45,17 +46,17 @@ function curveChart({ series, bounds, xTitle, yTitle, open }) {
     chart.append(drawn("text", { class: "tick", x: x.place(value), y: height - bottom + 18, "text-anchor": "middle" }, short(value)));
   }
   for (const bound of bounds) {
-    chart.append(drawn("line", { class: "bound", x1: left, x2: WIDTH - right, y1: y.place(bound.value), y2: y.place(bound.value) }));
-    chart.append(drawn("text", { class: "bound-label", x: WIDTH - right, y: y.place(bound.value) - 4, "text-anchor": "end" }, bound.label));
+    chart.append(drawn("line", { class: "bound", x1: left, x2: width - right, y1: y.place(bound.value), y2: y.place(bound.value) }));
+    chart.append(drawn("text", { class: "bound-label", x: left + 4, y: y.place(bound.value) - 4 }, bound.label));
   }
   series.forEach((one) => chart.append(curve(one, x, y, open)));
-  chart.append(drawn("text", { class: "title", x: (left + WIDTH - right) / 2, y: height - 8, "text-anchor": "middle" }, xTitle));
+  chart.append(drawn("text", { class: "title", x: (left + width - right) / 2, y: height - 8, "text-anchor": "middle" }, xTitle));
   chart.append(drawn("text", { class: "title", x: 14, y: (top + height - bottom) / 2, "text-anchor": "middle", transform: `rotate(-90 14 ${(top + height - bottom) / 2})` }, yTitle));
   return chart;
 }
 
-function chartFrame(height, label) {
-  return drawn("svg", { class: "chart", viewBox: `0 0 ${WIDTH} ${height}`, role: "img", "aria-label": label });
+function chartFrame(width, height, label) {
+  return drawn("svg", { class: "chart", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label });
 }
 
 function curve({ label, look, points }, x, y, open) {
@@ -79,12 +80,13 @@ function curve({ label, look, points }, x, y, open) {
 }
 
 // Items have label, value, low, high, row and look; they stand one below the other.
-function dotChart({ items, bounds, title, open, labelWidth = 190 }) {
+function dotChart({ items, bounds, title, open }) {
   const line = 22;
   const height = items.length * line + 44;
-  const [left, right, top] = [labelWidth, 16, 8];
-  const x = axis([...ends(items), ...bounds.map((bound) => bound.value)], left + 8, WIDTH - right);
-  const chart = chartFrame(height, title);
+  const [width, right, top] = [chartWidth(), 16, 8];
+  const left = width < 500 ? 130 : 190;
+  const x = axis([...ends(items), ...bounds.map((bound) => bound.value)], left + 8, width - right);
+  const chart = chartFrame(width, height, title);
   const foot = height - 36;
   for (const value of x.ticks) {
     chart.append(drawn("line", { class: value ? "grid" : "grid zero", x1: x.place(value), x2: x.place(value), y1: top, y2: foot }));
@@ -93,16 +95,17 @@ function dotChart({ items, bounds, title, open, labelWidth = 190 }) {
   for (const bound of bounds) {
     chart.append(drawn("line", { class: "bound", x1: x.place(bound.value), x2: x.place(bound.value), y1: top, y2: foot }, drawn("title", {}, bound.label)));
   }
-  items.forEach((item, place) => chart.append(dotLine(item, top + line * (place + 0.5), x, left, open)));
-  chart.append(drawn("text", { class: "title", x: (left + WIDTH) / 2, y: height - 4, "text-anchor": "middle" }, title));
+  items.forEach((item, place) => chart.append(dotLine(item, top + line * (place + 0.5), x, { left, width, open })));
+  chart.append(drawn("text", { class: "title", x: (left + width) / 2, y: height - 4, "text-anchor": "middle" }, title));
   return chart;
 }
 
-function dotLine(item, at, x, left, open) {
+function dotLine(item, at, x, { left, width, open }) {
   const words = `${item.label}: ${number(item.value, 4)} ${interval(item.low, item.high, 4)}`;
   const made = drawn("g", { class: `series ${item.look}`, onclick: () => open(item.row) }, drawn("title", {}, words));
-  made.append(drawn("rect", { class: "hit", x: 0, y: at - 11, width: WIDTH, height: 22 }));
-  const cut = item.label.length > 27 ? `${item.label.slice(0, 26)}…` : item.label;
+  made.append(drawn("rect", { class: "hit", x: 0, y: at - 11, width: width, height: 22 }));
+  const room = Math.floor(left / 7.6);
+  const cut = item.label.length > room ? `${item.label.slice(0, room - 1)}…` : item.label;
   made.append(drawn("text", { class: "dot-label", x: left - 6, y: at + 4, "text-anchor": "end" }, cut));
   if (item.low !== null && item.high !== null) {
     made.append(drawn("line", { class: "whisker", x1: x.place(item.low), x2: x.place(item.high), y1: at, y2: at }));
@@ -113,10 +116,10 @@ function dotLine(item, at, x, left, open) {
 
 // The values of single seeds on one line, with their mean and its interval.
 function seedChart({ values, labels, estimate, title }) {
-  const [height, at, left, right] = [84, 26, 16, 16];
-  const x = axis([...values, ...ends([estimate])], left, WIDTH - right, { spread: 0.08 });
-  const chart = chartFrame(height, `${title}: ${values.map((value) => number(value, 4)).join(", ")}`);
-  chart.append(drawn("line", { class: "grid", x1: left, x2: WIDTH - right, y1: at + 16, y2: at + 16 }));
+  const [width, height, at, left, right] = [chartWidth(), 84, 26, 16, 16];
+  const x = axis([...values, ...ends([estimate])], left, width - right, { spread: 0.08 });
+  const chart = chartFrame(width, height, `${title}: ${values.map((value) => number(value, 4)).join(", ")}`);
+  chart.append(drawn("line", { class: "grid", x1: left, x2: width - right, y1: at + 16, y2: at + 16 }));
   for (const value of x.ticks) {
     chart.append(drawn("line", { class: "grid", x1: x.place(value), x2: x.place(value), y1: at + 16, y2: at + 21 }));
     chart.append(drawn("text", { class: "tick", x: x.place(value), y: at + 34, "text-anchor": "middle" }, short(value)));
@@ -125,7 +128,15 @@ function seedChart({ values, labels, estimate, title }) {
     chart.append(drawn("rect", { class: "mean-band", x: x.place(estimate.low), width: Math.max(1, x.place(estimate.high) - x.place(estimate.low)), y: at - 13, height: 26 }));
   }
   chart.append(drawn("line", { class: "mean", x1: x.place(estimate.value), x2: x.place(estimate.value), y1: at - 15, y2: at + 15 }));
-  values.forEach((value, place) => chart.append(drawn("circle", { class: "seed", cx: x.place(value), cy: at, r: 5 }, drawn("title", {}, `${labels[place]}: ${number(value, 5)}`))));
-  chart.append(drawn("text", { class: "title", x: WIDTH / 2, y: height - 4, "text-anchor": "middle" }, title));
+  const taken = new Map();
+  values.forEach((value, place) => {
+    // Values that would hide each other stand side by side, above and below the line.
+    const slot = Math.round(x.place(value) / 9);
+    const before = taken.get(slot) ?? 0;
+    taken.set(slot, before + 1);
+    const cy = at + Math.min(12, 6 * Math.ceil(before / 2)) * (before % 2 ? -1 : 1);
+    chart.append(drawn("circle", { class: "seed", cx: x.place(value), cy, r: 5 }, drawn("title", {}, `${labels[place]}: ${number(value, 5)}`)));
+  });
+  chart.append(drawn("text", { class: "title", x: width / 2, y: height - 4, "text-anchor": "middle" }, title));
   return chart;
 }

@@ -41,16 +41,17 @@ function nameOf(label, place) {
   return label.replace(NUMBER, (value) => ((at += 1) === place ? "…" : value));
 }
 
-function estimateAt(row, metric) {
-  const record = row === undefined || isMissing(row) ? null : documentAt(row);
+function estimateAt(row, metric, which = "records") {
+  const gone = row === undefined || (which === "records" && isMissing(row));
+  const record = gone ? null : documentAt(row, which === "before" && isMissing(row) ? "records" : which);
   const found = record?.metrics?.[metric];
   return found && found.n ? found : null;
 }
 
-function pointsOf(section, members, defense, metric, here) {
+function pointsOf(section, members, defense, metric, { here = null, which = "records" }) {
   return members.flatMap(({ attack, x }) => {
     const row = rowsByCell(section).get(`${attack},${defense}`);
-    const found = estimateAt(row, metric);
+    const found = estimateAt(row, metric, which);
     return found ? [{ x, value: found.value, low: found.low, high: found.high, row, here: row === here }] : [];
   });
 }
@@ -67,11 +68,15 @@ function intensityChart(row, record, metric, others, open) {
   const series = shown.map((defense, place) => ({
     label: board.defenses[defense],
     look: place ? `look-${1 + ((place - 1) % 6)}` : "own",
-    points: pointsOf(section, members, defense, metric, row),
-  })).filter((one) => one.points.length);
-  if (new Set(series.flatMap((one) => one.points.map((point) => point.x))).size < 2) return null;
+    points: pointsOf(section, members, defense, metric, { here: row }),
+  }));
+  if (board.compared) {
+    series.push({ label: `${defenseAt(row)} before`, look: "before", points: pointsOf(section, members, cases.defense[row], metric, { which: "before" }) });
+  }
+  const measured = series.filter((one) => one.points.length);
+  if (new Set(measured.flatMap((one) => one.points.map((point) => point.x))).size < 2) return null;
   const unit = section.threat !== "targeted" && /_…$/.test(name) ? ", % of the clean rows" : "";
-  return curveChart({ series: series.toReversed(), bounds: boundsOf(record, metric), xTitle: `${name}${unit}`, yTitle: metric, open });
+  return curveChart({ series: measured.toReversed(), bounds: boundsOf(record, metric), xTitle: `${name}${unit}`, yTitle: metric, open });
 }
 
 // Returns a chart of all defences against this attack; null if there is one only.

@@ -82,6 +82,12 @@ function startControls() {
   byId("copy").addEventListener("click", () => copy(viewAsMarkdown(), "What is shown"));
 }
 
+// The rows as the view that is shown has them, which may be sorted.
+function rowsInOrder() {
+  const list = { list: lists.cases, changes: lists.changes }[view.name];
+  return list ? list.rows : current.rows;
+}
+
 function viewAsMarkdown() {
   if (view.name === "list") return lists.cases.markdown();
   if (view.name === "changes") return lists.changes.markdown();
