@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from gradshape.metrics import Estimate, mean_over_seeds, rate_over_trials, share_over_seeds
@@ -97,16 +98,17 @@ def hostile() -> Record:
 
 def many(count: int, *, attacks: int = 20, defenses: int = 25) -> list[Record]:
     """So many records, in tasks of ``attacks`` times ``defenses``."""
+    task = [
+        seeded(
+            f"label_flip_{attack + 1}",
+            "vanilla" if defense == 0 else f"dp_adam_c{defense}",
+            rad=0.01 * attack / (1 + defense),
+        )
+        for attack in range(attacks)
+        for defense in range(defenses)
+    ]
     records = []
     for place in range(count):
-        task, cell = divmod(place, attacks * defenses)
-        attack, defense = divmod(cell, defenses)
-        records.append(
-            seeded(
-                f"label_flip_{attack + 1}",
-                "vanilla" if defense == 0 else f"dp_adam_c{defense}",
-                rad=0.01 * attack / (1 + defense),
-                dataset=f"rows{task:03}",
-            )
-        )
+        record, dataset = task[place % len(task)], f"rows{place // len(task):03}"
+        records.append(replace(record, dataset=dataset, case=record.case.replace("digits", dataset)))
     return records

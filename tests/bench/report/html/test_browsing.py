@@ -1,11 +1,13 @@
 """What a reader does with the page, in Chromium."""
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from gradshape_bench.records.record import Record
 from tests.bench.report.html.browser import Pages, column, count_shown, focused, task
 from tests.bench.report.html.sample import HOSTILE, board, hostile, many, run, trials
 from tests.bench.sample import make, odd
@@ -23,8 +25,8 @@ def test_matrix_shows_every_case(pages: Pages) -> None:
 
 
 @pytest.mark.parametrize("records", [odd(), [], [replace(trials([1.0]), judgements=())]], ids=["odd", "empty", "one"])
-def test_any_records_make_a_page_without_complaints(pages: Pages, records: list[object]) -> None:
-    page = pages.open(records)  # type: ignore[arg-type]
+def test_any_records_make_a_page_without_complaints(pages: Pages, records: Sequence[Record]) -> None:
+    page = pages.open(records)
     for view in ("List", "How to read", "Matrix"):
         page.get_by_role("tab", name=view).click()
     if records:
@@ -242,7 +244,7 @@ def test_views_are_changed_by_arrow_keys(pages: Pages) -> None:
 def test_controls_have_names_and_tables_have_roles(pages: Pages) -> None:
     page = pages.open(run())
     for role in ("textbox", "searchbox", "combobox", "button", "tab", "checkbox"):
-        for control in page.get_by_role(role).all():  # type: ignore[arg-type]
+        for control in page.get_by_role(role).all():
             assert control.evaluate(
                 "e => (e.ariaLabel || e.innerText || (e.labels && e.labels[0]?.innerText) || '').trim()"
             )
@@ -378,7 +380,7 @@ def test_only_what_is_in_sight_is_drawn(pages: Pages) -> None:
     assert page.locator("#list tbody tr").count() < 100
 
 
-def test_ten_thousand_cases_open_and_filter(pages: Pages, record_property: pytest.FixtureRequest) -> None:
+def test_ten_thousand_cases_open_and_filter(pages: Pages, record_property: Callable[[str, object], None]) -> None:
     page = pages.open(many(10_000))
     page.wait_for_selector("#matrix .cell")
     page.fill("#by-text", "rows013 c7")
