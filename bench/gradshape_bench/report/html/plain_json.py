@@ -33,7 +33,8 @@ def text(value: Any) -> str:
     if type(value) is int:
         return repr(value) if -_EXACT <= value <= _EXACT else f'{{"{INTEGER}":"{value}"}}'
     if isinstance(value, list | tuple):
-        return f"[{','.join(map(text, value))}]"
+        items = [repr(one) if type(one) is float and math.isfinite(one) else text(one) for one in value]
+        return f"[{','.join(items)}]"
     if isinstance(value, Mapping):
         return f"{{{','.join(f'{text(str(name))}:{text(item)}' for name, item in value.items())}}}"
     try:
