@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from json.encoder import encode_basestring_ascii
 from math import isfinite
 from typing import Any
 
@@ -12,6 +11,7 @@ from gradshape_bench.report.html import plain_json
 # A value whose JSON is longer stays out: the page is for reading, and the results file has everything.
 _LONGEST = 20_000
 LEFT_OUT = "left out of this page"
+_NO_OBJECTS = frozenset({float, int, str, bool, list, tuple, type(None)})
 Path = tuple[str, ...]
 
 
@@ -27,11 +27,11 @@ def pack(documents: Sequence[Mapping[str, Any]]) -> str:
         ValueError: a document holds a number that is not finite, or a value that JSON has not.
     """
     root = _Branch(())
-    forms: defaultdict[tuple[int, ...], list[tuple[int, list[str]]]] = defaultdict(list)
+    forms: defaultdict[tuple[int, ...], list[tuple[int, list[Any]]]] = defaultdict(list)
     paths: list[Path] = []
     for row, document in enumerate(documents):
         form: list[int] = []
-        values: list[str] = []
+        values: list[Any] = []
         _flatten(document, root, paths, form, values)
         forms[tuple(form)].append((row, values))
     tables = [
@@ -50,37 +50,29 @@ class _Branch:
     branches: dict[str, "_Branch"] = field(default_factory=dict)
 
 
-def _flatten(value: Mapping[str, Any], at: _Branch, paths: list[Path], form: list[int], values: list[str]) -> None:
-    """Add the number of the path to each value that is no object, and the JSON of the value, to the last two lists."""
+def _flatten(value: Mapping[str, Any], at: _Branch, paths: list[Path], form: list[int], values: list[Any]) -> None:
+    """Add each value that is no object, and the number of the path to it, to the last two lists."""
     for name, item in value.items():
-        # Of ten thousand records there are half a million values, nearly all of them of these kinds.
-        kind = type(item)
-        if kind is float and isfinite(item):
-            text = repr(item)
-        elif kind is str:
-            text = encode_basestring_ascii(item)
-        elif item is None:
-            text = "null"
-        elif kind is not list and kind is not int and isinstance(item, Mapping) and item:
+        # Of ten thousand records there are half a million values, and nearly all of them are of these kinds.
+        if type(item) not in _NO_OBJECTS and isinstance(item, Mapping) and item:
             branch = at.branches.get(name)
             if branch is None:
                 branch = at.branches[name] = _Branch((*at.path, str(name)))
             _flatten(item, branch, paths, form, values)
             continue
-        else:
-            text = plain_json.text(item)
         number = at.ends.get(name)
         if number is None:
             number = at.ends[name] = len(paths)
             paths.append((*at.path, str(name)))
         form.append(number)
-        values.append(text if len(text) <= _LONGEST else plain_json.text({LEFT_OUT: f"{len(text):,} characters"}))
+        values.append(item)
 
 
-def _columns(form: Sequence[int], rows: Sequence[Sequence[str]]) -> str:
+def _columns(form: Sequence[int], rows: Sequence[Sequence[Any]]) -> str:
     seen: dict[tuple[str, ...], int] = {}
     texts = []
-    for place, (path, column) in enumerate(zip(form, zip(*rows, strict=True), strict=True)):
+    for place, (path, values) in enumerate(zip(form, zip(*rows, strict=True), strict=True)):
+        column = _texts(values)
         if column.count(column[0]) == len(column):
             kind, data = 0, column[0]
         elif column in seen:
@@ -90,3 +82,16 @@ def _columns(form: Sequence[int], rows: Sequence[Sequence[str]]) -> str:
             seen[column] = place
         texts.append(f"[{path},{kind},{data}]")
     return ",".join(texts)
+
+
+def _texts(values: Sequence[Any]) -> tuple[str, ...]:
+    """Return the JSON of each value, as :func:`plain_json.text` does, but of columns of one kind at once."""
+    if set(map(type, values)) == {float} and all(map(isfinite, values)):
+        return tuple(map(repr, values))
+    if all(value is values[0] for value in values):
+        return (_shortened(plain_json.text(values[0])),) * len(values)
+    return tuple(_shortened(plain_json.text(value)) for value in values)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else plain_json.text({LEFT_OUT: f"{len(text):,} characters"})
