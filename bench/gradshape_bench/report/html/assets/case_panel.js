@@ -103,7 +103,7 @@ function thresholdPart(record) {
   });
   const looks = record.looks.length > 1 ? element("p", { class: "quietly" }, `Looked at with ${record.looks.join(", ")} seeds, of ${record.planned_looks} looks planned.`) : null;
   return part("Thresholds", element("div", { class: "scroller" }, element("table", { class: "facts" },
-    element("thead", {}, element("tr", {}, ["threshold", `measured, ${percent(record.confidence)} interval`, "verdict", ...(reasons ? ["reason"] : [])].map((text) => element("th", { scope: "col" }, text)))),
+    element("thead", {}, element("tr", {}, ["threshold", `measured, ${percent(1 - (1 - record.confidence) / record.planned_looks)} interval`, "verdict", ...(reasons ? ["reason"] : [])].map((text) => element("th", { scope: "col" }, text)))),
     element("tbody", {}, lines))), looks);
 }
 
