@@ -122,7 +122,7 @@ def test_outcomes_of_trials_are_shown_as_such(pages: Pages) -> None:
 def test_records_of_old_versions_say_that_single_values_are_not_known(pages: Pages) -> None:
     page = pages.open([make()])
     page.locator("#matrix .cell").click()
-    assert "Not recorded, of 5 seeds" in page.inner_text("#case-body")
+    assert "The values of 5 seeds are not recorded one by one" in page.inner_text("#case-body")
 
 
 def test_reason_of_a_verdict_stands_beside_it(pages: Pages) -> None:

@@ -145,7 +145,9 @@ function seedPart(record) {
   const values = found.values ?? [];
   if (!values.length) {
     const seeds = counted(record.seeds.length, "seed");
-    return part(title, element("p", { class: "quietly" }, found.n === record.seeds.length && found.n === 1 ? `One seed: ${number(found.value, 4)}.` : `Not recorded, of ${seeds} and ${counted(found.n, "observation")}: records of older versions hold no single values.`));
+    const one = found.n === 1 && record.seeds.length === 1;
+    const words = one ? `One seed: ${number(found.value, 4)}.` : `The values of ${seeds} are not recorded one by one: older versions kept none.`;
+    return part(title, element("p", { class: "quietly" }, words));
   }
   const bySeed = values.length === record.seeds.length;
   const labels = values.map((_, place) => (bySeed ? `seed ${asJson(record.seeds[place])}` : `trial ${place + 1}`));
