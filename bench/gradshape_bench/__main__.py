@@ -12,6 +12,7 @@ from gradshape_bench.records.pending import Pending
 from gradshape_bench.records.record import Record
 from gradshape_bench.records.store import ResultsFile, described
 from gradshape_bench.report import comparison, leaderboard, ledger, plots, tradeoff
+from gradshape_bench.report.html import command as html_command
 from gradshape_bench.speed import page as speed_page
 from gradshape_bench.speed import results as speed_results
 
@@ -71,6 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(write=speed_page.write, load=speed_results.load)
     _add_results(command, _SPEED_RESULTS)
     _add_output(command, "FILE", None)
+
+    html_command.add(add, default=_RESULTS, load=_records, output=_output)
 
     command = add("figures", "draw the results as PNG and SVG and print the paths (needs the extra `plots`)", _draw)
     _add_results(command, _RESULTS)

@@ -17,7 +17,7 @@ from gradshape_bench.case import Scale
 from gradshape_bench.records.pending import Pending
 from gradshape_bench.records.record import Record, Status
 from gradshape_bench.records.store import ResultsFile, replacing
-from gradshape_bench.report import cells, leaderboard, ledger, plots, tradeoff
+from gradshape_bench.report import cells, html, leaderboard, ledger, plots, tradeoff
 from gradshape_bench.report.page import rendered
 from gradshape_bench.report.page_contents import numbers_on, settings_on
 from gradshape_bench.speed import page as speed_page
@@ -108,10 +108,11 @@ def prepare(
             scale: _merge([] if replace else known[scale], new, remarks) if new else known[scale]
             for scale, new in ((s, [record for record in records if record.scale == s.value]) for s in Scale)
         }
-        drawn = _figures(_beside(records, merged), into / "figures", remarks.append) if figures else []
+        drawn = _figures(_beside(records, merged), into / html.FIGURES, remarks.append) if figures else []
         changes += _boards(records, merged, known, into, {change.path.name for change in drawn}, replace=replace)
         changes += _pages(records, merged, into, replace=replace)
         changes += drawn
+        changes.append(_to_browse(merged, into, [change.path for change in changes]))
     if not complete and not changes:
         raise Refused(f"{results}: it holds nothing to publish: run `pytest suites/` first, or name another")
     return Publication([change for change in changes if _differs(change)], remarks)
@@ -246,6 +247,15 @@ def _pages(
         yield Change(path, text.encode(), _note(page, before, after, old))
     if lost and not replace:
         raise Refused("\n".join(["these would be lost, as there are no records of them; --replace drops them:", *lost]))
+
+
+def _to_browse(merged: Mapping[Scale, Sequence[Record]], into: Path, written: Collection[Path]) -> Change:
+    """Return the page to browse, of all scales, which links the figures that will be there."""
+    page = into / html.PAGE
+    everything = [record for scale in Scale for record in merged[scale]]
+    drawn = {path.name for path in written if path.parent == into / html.FIGURES} | set(html.figures_beside(page))
+    text, _ = rendered(partial(html.render, drawn=drawn), everything)
+    return Change(page, text.encode(), cells.count(len(everything), "case"))
 
 
 def _data(path: Path, merged: Sequence[Record], known: Sequence[Record]) -> Change:

@@ -17,7 +17,7 @@ from gradshape_bench.records.pending import Key, Pending
 from gradshape_bench.records.record import Record
 from gradshape_bench.records.running import Running
 from gradshape_bench.records.store import PATIENCE, Contents, ResultsFile, described
-from gradshape_bench.report import leaderboard, ledger, tradeoff
+from gradshape_bench.report import html, leaderboard, ledger, tradeoff
 from gradshape_bench.report.summary import failures, summarize, tally
 
 RECORD_PROPERTY = "gradshape_record"
@@ -30,7 +30,10 @@ _NAMED = 5
 
 @dataclass(frozen=True)
 class _Page:
-    """A page beside the results file: what it is about, its name, how it is made, and the records that it is for."""
+    """A page beside the results file: what it is about, its name, how it is written, and the records that it is for.
+
+    Writing takes the records and the path, and returns a remark for each record that the page leaves out.
+    """
 
     about: str
     name: str
@@ -40,6 +43,7 @@ class _Page:
 
 _PAGES = (
     _Page("leaderboard", "leaderboard.md", leaderboard.write, lambda record: True),
+    _Page("leaderboard to browse", html.PAGE, html.write, lambda record: True),
     _Page("utility against privacy", "privacy.md", tradeoff.write, tradeoff.concerns),
     _Page("reproduction ledger", "reproduction.md", ledger.write, ledger.concerns),
 )

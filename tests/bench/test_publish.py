@@ -12,7 +12,7 @@ from gradshape_bench.publish import Refused, data_file, prepare
 from gradshape_bench.records.pending import Pending
 from gradshape_bench.records.record import Record, Status
 from gradshape_bench.records.store import ResultsFile
-from gradshape_bench.report import leaderboard, plots
+from gradshape_bench.report import html, leaderboard, plots
 from gradshape_bench.report.page_contents import numbers_on, settings_on
 from gradshape_bench.speed import results as speed_results
 from tests.bench.report.board.reading import broken_links
@@ -101,6 +101,7 @@ def test_it_says_file_by_file_what_it_replaces(tmp_path: Path, into: Path) -> No
         f"creates {into / 'data' / 'paper.jsonl'}: 3 cases (commit 0123abc): 3 new, 0 measured again, 0 as before",
         f"creates {into / 'leaderboard.md'}",
         *(f"creates {into / 'leaderboard' / name}" for name in ("legend.md", RANKING, "paper-digits-lr.md")),
+        f"creates {into / 'leaderboard.html'}: 3 cases",
     ]
     again = replace(PAPER[0], seconds=7.0, environment={"commit": "4567def"})
     assert published(measured(tmp_path / "later", [again, PAPER[3]]), into) == [
@@ -108,6 +109,7 @@ def test_it_says_file_by_file_what_it_replaces(tmp_path: Path, into: Path) -> No
         "before",
         f"replaces {into / 'leaderboard.md'}",
         *(f"replaces {into / 'leaderboard' / name}" for name in ("legend.md", RANKING, "paper-digits-lr.md")),
+        f"replaces {into / 'leaderboard.html'}: 4 cases",
     ]
 
 
@@ -235,7 +237,31 @@ def test_figures_are_drawn_of_all_that_shares_them(tmp_path: Path, into: Path, m
     published(measured(tmp_path, [*task, make(scale="paper", dataset="other")]), into)
     publication = prepare(measured(tmp_path / "later", PAPER[:1]), into)
     assert drawn == [ids(task)]
-    assert [str(change) for change in publication.changes] == [f"creates {into / 'figures' / 'one.png'}"]
+    assert [change.path for change in publication.changes] == [
+        into / "figures" / "one.png",
+        into / "leaderboard.html",
+    ]
+
+
+def test_the_page_to_browse_has_both_scales_and_links_the_figures(
+    tmp_path: Path, into: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "heat_map-paper-digits-lr-from_scratch.png"
+
+    def draw(
+        _: list[Record], folder: Path, *, tell: Callable[[str], None], formats: Sequence[str]
+    ) -> dict[str, list[Path]]:
+        (folder / name).write_bytes(b"drawn")
+        return {"all": [folder / name]}
+
+    monkeypatch.setattr(plots, "write", draw)
+    results = measured(tmp_path, [*PAPER, SMOKE[0]])
+    prepare(results, into).write()
+    records = [record for scale in Scale for record in ResultsFile(data_file(into, scale)).records()]
+    assert len(records) == 5
+    assert read(into / "leaderboard.html") == html.render(records, drawn=[name])
+    # The first time the figure was not there yet when the page was made, and the second time it was.
+    assert prepare(results, into).changes == []
 
 
 def test_the_published_pictures_are_kept_once() -> None:

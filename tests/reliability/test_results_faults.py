@@ -235,8 +235,8 @@ def test_records_that_cannot_be_stored_go_to_a_file_that_is_named(folder: Path) 
 def test_what_is_left_out_is_one_line_of_the_summary(folder: Path) -> None:
     run = Run(folder).go()
     assert (
-        f"gradshape: 1 line is left out and kept as it is: {run.results}:1 (schema 99: this version reads schemas (1, 2))"
-        in run.said
+        f"gradshape: 1 line is left out and kept as it is: {run.results}:1 "
+        "(schema 99: this version reads schemas (1, 2))" in run.said
     )
     assert run.session.exitstatus == 0
 

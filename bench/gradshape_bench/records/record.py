@@ -108,7 +108,11 @@ class Record:
 
     def to_json(self) -> str:
         """Return the record as one line of JSON."""
-        document = {
+        return json.dumps(self.document(), allow_nan=False)
+
+    def document(self) -> dict[str, Any]:
+        """Return what :meth:`to_json` writes, as plain values; those that the record was given are not copied."""
+        return {
             "schema": SCHEMA,
             "case": self.case,
             "fingerprint": self.fingerprint,
@@ -136,7 +140,6 @@ class Record:
             "challenge": self.challenge,
             "environment": dict(self.environment),
         }
-        return json.dumps(document, allow_nan=False)
 
     @classmethod
     def from_json(cls, line: str) -> "Record":

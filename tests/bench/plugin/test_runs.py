@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from gradshape_bench.records.pending import Pending
+from gradshape_bench.records.store import ResultsFile
+from gradshape_bench.report import html
 from tests.bench.plugin.project import FATAL, SMALL, Project, Run
 
 # What two runs that measure the same do not have in common.
@@ -38,8 +40,14 @@ def test_leaderboard_shows_every_case(serial: Run) -> None:
     assert all(record["attack"] in pages and record["defense"] in pages for record in serial.lines)
 
 
+def test_page_to_browse_is_made_of_the_records_alone(serial: Run) -> None:
+    page = serial.results.with_name("leaderboard.html").read_text(encoding="utf-8")
+    assert page == html.render(ResultsFile(serial.results).records())
+
+
 def test_terminal_shows_where_the_reports_are(serial: Run) -> None:
     assert f"leaderboard: {serial.results.with_name('leaderboard.md')}" in serial.output
+    assert f"leaderboard to browse: {serial.results.with_name('leaderboard.html')}" in serial.output
 
 
 def test_cases_without_an_attack_have_a_page_of_their_own(project: Project, serial: Run) -> None:
