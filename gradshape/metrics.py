@@ -122,7 +122,7 @@ def largest(estimates: Sequence[Estimate], *, confidence: float = 0.95) -> Large
         ValueError: no estimate.
 
     >>> print(largest([mean_over_seeds([0.1, 0.2, 0.3]), mean_over_seeds([0.0, 0.1, 0.2])]))
-    0.2000 [-0.1582, 0.5582] (n=3)
+    0.2000 [-0.1583, 0.5583] (n=3)
     """
     if not estimates:
         raise ValueError("estimates=[]: expected at least one")
@@ -252,12 +252,24 @@ def wilson_interval(successes: float, trials: int, *, confidence: float = 0.95) 
     if trials < 1 or not 0 <= successes <= trials:
         raise ValueError(f"successes={successes!r}, trials={trials!r}: expected 0 <= successes <= trials, trials >= 1")
     _check(confidence)
-    z, share = _normal_quantile((1 + confidence) / 2), successes / trials
+    return wilson_bounds(successes / trials, trials, quantile=_normal_quantile((1 + confidence) / 2))
+
+
+def wilson_bounds(share: float, trials: int, *, quantile: float) -> tuple[float, float]:
+    """Return the ends of Wilson's score interval for a share, by the quantile that it is made of.
+
+    Args:
+        share: in [0, 1].
+        trials: of how many trials, at least 1.
+        quantile: of the standard normal distribution, at least 0, such as 1.96 for a confidence of 95 %.
+    """
+    z = quantile
     middle = share + z * z / (2 * trials)
     half = z * math.sqrt(share * (1 - share) / trials + (z / (2 * trials)) ** 2)
-    low, high = ((middle + side) / (1 + z * z / trials) for side in (-half, half))
+    scale = 1 + z * z / trials
+    low, high = (middle - half) / scale, (middle + half) / scale
     # Wilson's bounds are exactly 0 if nothing succeeded and 1 if all did, which rounding would miss.
-    return max(0.0, low) if successes else 0.0, min(1.0, high) if successes < trials else 1.0
+    return max(0.0, low) if share > 0 else 0.0, min(1.0, high) if share < 1 else 1.0
 
 
 def _mean(values: Sequence[float], method: Method, confidence: float, *, rows: int | None = None) -> Estimate:

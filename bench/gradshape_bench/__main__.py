@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gradshape_bench import publish, targets
 from gradshape_bench.case import Scale
+from gradshape_bench.gate import commands as gate
 from gradshape_bench.records.pending import Pending
 from gradshape_bench.records.record import Record
 from gradshape_bench.records.store import ResultsFile, described
@@ -133,6 +134,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="folder of the list (default: the harness's own)",
     )
+    gate.add_commands(commands)
     return parser
 
 

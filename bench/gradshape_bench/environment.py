@@ -2,6 +2,7 @@
 
 import platform
 import subprocess
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 import gradshape
 from gradshape_bench.job_names.code_digest import library_source
 from gradshape_bench.matmul_precision import tf32_settings
+from gradshape_bench.plain_text import plain
 
 
 def describe(device: str, root: Path) -> dict[str, Any]:
@@ -26,8 +28,19 @@ def describe(device: str, root: Path) -> dict[str, Any]:
         "numpy": numpy.__version__,
         "platform": platform.system(),
         "device": f"{device} ({where})",
+        "processor": _processor(),
         **tf32_settings(),
     }
+
+
+@cache
+def _processor() -> str:
+    """Return what is known of the processor: its instructions and its name, by which it rounds."""
+    name = platform.processor()
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return plain(f"{name or 'unknown'} ({torch.backends.cpu.get_cpu_capability()})")
 
 
 @cache

@@ -54,6 +54,9 @@ class Settings:
     tf32: bool = False
     engine: EngineKind = EngineKind.AUTO
     case_timeout: float | None = None
+    baseline: Path | None = None
+    fail_on: tuple[str, ...] = ()
+    across_machines: bool = False
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -128,7 +131,27 @@ def add_options(parser: pytest.Parser) -> None:
     add(
         "strict-verdicts",
         action="store_true",
-        help="fail thresholds whose verdict is INCONCLUSIVE, even if the measured value meets them",
+        help="fail thresholds whose verdict is INCONCLUSIVE, even if the measured value meets them; with --baseline, "
+        "also fail if an undecided metric looks worse than its rule allows",
+    )
+    add(
+        "baseline",
+        metavar="FILE",
+        help="compare what this run measures with a baseline (`gradshape baseline`) or an earlier results file, and "
+        "fail if a case got worse, or cannot be compared",
+    )
+    add(
+        "fail-on",
+        action="append",
+        default=[],
+        metavar="RULE",
+        help="what counts as worse than the baseline: METRIC:+X, METRIC:+X%% or METRIC:+X,+Y%% (both), such as "
+        "rad:+0.02; may be repeated (default: as for `gradshape compare`)",
+    )
+    add(
+        "across-machines",
+        action="store_true",
+        help="compare with a baseline of another machine or of other versions of libraries",
     )
 
 
@@ -151,6 +174,7 @@ def read(config: pytest.Config) -> Settings:
     first = checked("--first-seed", parse_seed, config.getoption("gradshape_first_seed"))
     most = config.getoption("gradshape_max_seeds")
     timeout = config.getoption("gradshape_case_timeout")
+    baseline = config.getoption("gradshape_baseline")
     offline = config.getoption("gradshape_offline") or os.environ.get("GRADSHAPE_OFFLINE", "") not in ("", "0")
     root = config.rootpath
     return Settings(
@@ -169,6 +193,9 @@ def read(config: pytest.Config) -> Settings:
         tf32=config.getoption("gradshape_tf32"),
         engine=_for_debugger(config, checked("--engine", parse_engine, config.getoption("gradshape_engine"))),
         case_timeout=None if timeout is None else checked("--case-timeout", parse_seconds, timeout),
+        baseline=None if baseline is None else _path(baseline, root),
+        fail_on=tuple(config.getoption("gradshape_fail_on")),
+        across_machines=config.getoption("gradshape_across_machines"),
     )
 
 

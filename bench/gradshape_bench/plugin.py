@@ -15,6 +15,7 @@ from gradshape import _global_state
 from gradshape_bench import blame, options
 from gradshape_bench.cache import Faults
 from gradshape_bench.case import Case
+from gradshape_bench.gate.at_end import gate_of
 from gradshape_bench.interrupts import count_interrupts
 from gradshape_bench.matrix import MARK, all_cases
 from gradshape_bench.options import Settings
@@ -62,6 +63,9 @@ def pytest_configure(config: pytest.Config) -> None:
     reporter = RecordReporter(settings.results, config.stash[PART].folder)
     config.stash[REPORTER] = reporter
     config.pluginmanager.register(reporter, "gradshape-reporter")
+    gate = gate_of(settings, reporter)
+    if gate is not None:
+        config.pluginmanager.register(gate, "gradshape-gate")
     config.add_cleanup(lambda: shutil.rmtree(config.stash[PART].folder, ignore_errors=True))
 
 

@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -88,6 +88,16 @@ class RecordReporter:
         self._problems: list[str] = []
         self._notes: list[str] = []
         self._homeless: list[str] = []
+
+    @property
+    def records(self) -> Collection[Record]:
+        """The records of this run so far."""
+        return self._records.values()
+
+    @property
+    def selected(self) -> Collection[Key]:
+        """The cases that this run has to record."""
+        return set(self._selected.values())
 
     def select(self, cases: Mapping[str, Key]) -> None:
         """Note which cases this run has to record, by the node id of their tests, before any of them runs.

@@ -71,7 +71,7 @@ def test_record_has_its_thresholds_judged(settings: Settings, place: SessionPart
 
 def test_record_says_where_it_was_measured(settings: Settings, place: SessionPart) -> None:
     environment = run(CASE, settings, place).environment
-    assert {"gradshape", "source", "commit", "python", "torch", "numpy", "device"} <= set(environment)
+    assert {"gradshape", "source", "commit", "python", "torch", "numpy", "device", "processor"} <= set(environment)
     assert environment["device"].startswith("cpu")
 
 

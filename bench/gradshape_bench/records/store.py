@@ -4,11 +4,11 @@ import errno
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol, TypeVar
 
 from filelock import FileLock
 
@@ -28,6 +28,18 @@ _NAMED = 3
 # Seconds after which a file that was begun and never moved into place is nobody's any more.
 _STALE = 3600.0
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
+
+
+class Keyed(Protocol):
+    """What is made of a record, which says of which case it is."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Scale and id of the case."""
+        ...
+
+
+Kept = TypeVar("Kept", bound=Keyed)
 
 
 @dataclass(frozen=True)
@@ -118,7 +130,18 @@ class ResultsFile:
         Raises:
             OSError: it cannot be read.
         """
-        return self._read()[0]
+        return Contents(*self.latest(Record.from_json))
+
+    def latest(self, parse: Callable[[str], Kept]) -> tuple[list[Kept], list[LeftOut]]:
+        """Return what a function makes of the latest record of every case, sorted, and the lines that are left out.
+
+        Args:
+            parse: makes something of a line that is a record, and raises ``ValueError`` for any other.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        return self._read(parse)[0]
 
     def records(self) -> list[Record]:
         """Return the latest record of every case, sorted by scale and id; log a warning if lines are left out.
@@ -145,7 +168,8 @@ class ResultsFile:
         if not self.path.exists():
             return Contents([], [])
         with locked(self.path, patience=patience) as alone:
-            contents, kept, lines = self._read()
+            found, kept, lines = self._read(Record.from_json)
+            contents = Contents(*found)
             if not alone or kept == lines:
                 return contents
             with self.path.open("rb") as old, replacing(self.path) as new:
@@ -156,9 +180,9 @@ class ResultsFile:
             moved = [replace(line, number=number) for number, line in enumerate(contents.left_out, start=1)]
             return replace(contents, left_out=moved)
 
-    def _read(self) -> tuple[Contents, list[_Line], list[_Line]]:
-        """Return the contents, the lines that a compact file has, without their text, and all lines."""
-        latest: dict[tuple[str, str], tuple[Record, _Line]] = {}
+    def _read(self, parse: Callable[[str], Kept]) -> tuple[tuple[list[Kept], list[LeftOut]], list[_Line], list[_Line]]:
+        """Return what the file holds, the lines that a compact file has, without their text, and all lines."""
+        latest: dict[tuple[str, str], tuple[Kept, _Line]] = {}
         left_out: list[LeftOut] = []
         foreign: list[_Line] = []
         places: list[_Line] = []
@@ -170,13 +194,13 @@ class ResultsFile:
                     if line.text is not None and not line.text.strip():
                         continue
                     try:
-                        record = _record(line.text)
+                        record = parse(_text(line.text))
                         latest[record.key] = record, place
                     except ValueError as error:
                         left_out.append(LeftOut(self.path, line.number, plain(str(error), longest=_PROBLEM)))
                         foreign.append(place)
         found = [latest[key] for key in sorted(latest)]
-        return Contents([record for record, _ in found], left_out), [*foreign, *(place for _, place in found)], places
+        return ([one for one, _ in found], left_out), [*foreign, *(place for _, place in found)], places
 
 
 def described(left_out: list[LeftOut]) -> str:
@@ -192,10 +216,10 @@ def described(left_out: list[LeftOut]) -> str:
     return f"{count:,} {verb}: {named}{more}"
 
 
-def _record(text: bytes | None) -> Record:
-    if text is None:
+def _text(line: bytes | None) -> str:
+    if line is None:
         raise ValueError(f"not a record: more than {LONGEST_LINE:,} bytes")
-    return Record.from_json(text.decode().rstrip("\n"))
+    return line.decode().rstrip("\n")
 
 
 def _lines(file: BinaryIO) -> Iterator[_Line]:

@@ -143,5 +143,19 @@ def test_value_of_a_wrong_type_is_an_error(field: str, value: Any) -> None:
         Record.from_json(json.dumps(document))
 
 
+def test_of_some_metrics_the_others_are_left_out_except_those_with_a_threshold() -> None:
+    record = make(thresholds=[Threshold("rad", "<", 0.05)])
+    found = Record.from_json(record.to_json(), only=["utility_loss", "none"])
+    assert set(found.metrics) == {"rad", "utility_loss"}
+    assert found == dataclasses.replace(record, metrics=found.metrics)
+
+
+def test_metrics_that_are_left_out_are_checked_all_the_same() -> None:
+    document = json.loads(make().to_json())
+    document["metrics"]["accuracy_clean"]["values"] = ["a"]
+    with pytest.raises(ValueError, match="accuracy_clean='a': expected"):
+        Record.from_json(json.dumps(document), only=["utility_loss"])
+
+
 def test_statuses_are_these() -> None:
     assert {status.value for status in Status} == {"ok", "failed", "skipped", "crashed", "diverged", "timeout"}

@@ -41,7 +41,7 @@ class AttackedTargets:
         known: dict[tuple[int, int], list[float]] = {}
         for target, value in zip(self.found.targets, values, strict=True):
             if value is not None:
-                known.setdefault((target.row, int(target.intended)), []).append(value)
+                known.setdefault(_identity(target), []).append(value)
         return [sum(own) / len(own) for own in known.values()]
 
     def measurement(self, metrics: Mapping[str, Estimate], **details: Any) -> Measurement:
@@ -74,6 +74,7 @@ class AttackedTargets:
             "budget": lab.case.attack.budget(len(lab.dataset.train)),
             "targets": len(targets),
             "targets_distinct": rates["success_rate"].n,
+            "trials": [list(target) for target in dict.fromkeys(map(_identity, targets))],
             "targets_listed": sum(target.listed for target in targets),
             "targets_misclassified": list(found.misclassified),
             "targets_without_poison": list(found.without_poison),
@@ -142,6 +143,11 @@ def rate(shares: Sequence[float]) -> Estimate:
     ('0.0000 [0.0000, 1.0000] (n=0)', '0.3750 [0.0919, 0.7806] (n=4)')
     """
     return rate_over_trials(shares) if shares else Estimate(0.0, 0.0, 1.0, n=0)
+
+
+def _identity(target: PoisonedTarget) -> tuple[int, int]:
+    """Return what makes two seeds' targets one: the test row, and the class that it is to be taken for."""
+    return target.row, int(target.intended)
 
 
 def _shares(mask: Tensor, train_rows: int) -> Tensor:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from gradshape import _seeds, _validate
 from gradshape.data import Dataset, Split
@@ -53,19 +54,25 @@ class Targeted:
         Raises:
             ValueError: no test row of the class is classified correctly.
         """
-        candidates = [self._candidates(lab.dataset, seed) for seed in case.seeds]
+        drawn = [self._drawn(lab.dataset, seed) for seed in case.seeds]
+        test = lab.dataset.test
+        candidates = [Split(test.x[rows], test.y[rows]) for rows in drawn]
         # Which targets there will be shows only later: until then the defence guards all that are considered.
         vanilla, clean = yield from lab.ask(
             lab.train_unfiltered(case.vanilla), lab.train(case.recipe, watch=candidates, targets=candidates)
         )
-        found = list(map(self._targets, candidates, clean))
-        targets = [target for chosen in found for target in chosen]
+        found = list(map(self._correct, candidates, clean))
+        targets = [
+            Split(rows.x[place : place + 1], rows.y[place : place + 1])
+            for rows, places in zip(candidates, found, strict=True)
+            for place in places
+        ]
         if not targets:
             raise ValueError(
                 f"{lab.dataset.name}: the clean model classifies none of the drawn test rows of class {self.source} "
                 "correctly: expected at least 1 target"
             )
-        seeds = [seed for seed, chosen in zip(case.seeds, found, strict=True) for _ in chosen]
+        seeds = [seed for seed, places in zip(case.seeds, found, strict=True) for _ in places]
         poisons = yield from lab.ask(lab.craft(case.attack, case.recipe, seeds=seeds, targets=targets))
         trained = yield from lab.ask(lab.train(case.recipe, poisons, seeds=seeds, watch=targets, targets=targets))
         hits = list(map(self._hit, trained, targets))
@@ -79,21 +86,27 @@ class Targeted:
             poisons=poisons,
             poisoned=trained,
             targets=len(targets),
+            trials=[
+                [seed, int(rows[place])]
+                for seed, rows, places in zip(case.seeds, drawn, found, strict=True)
+                for place in places
+            ],
             successes=sum(hits),
         )
 
-    def _candidates(self, dataset: Dataset, seed: int) -> Split:
+    def _drawn(self, dataset: Dataset, seed: int) -> Tensor:
         ids = (dataset.test.y == self.source).nonzero().squeeze(1)
         if not len(ids):
             raise ValueError(f"source={self.source!r}: {dataset.name} has no test row of that class")
         # Some to spare: not every row is classified correctly.
         order = torch.randperm(len(ids), generator=_seeds.stream(seed, "targets"))[: 2 * self.targets + 8]
-        return Split(dataset.test.x[ids[order]], dataset.test.y[ids[order]])
+        return ids[order]
 
-    def _targets(self, rows: Split, clean: TrainingResult) -> list[Split]:
+    def _correct(self, rows: Split, clean: TrainingResult) -> list[int]:
+        """Return the places of the first rows that the model classifies correctly."""
         assert clean.predictions is not None
-        correct = (clean.predictions[-1] == rows.y).nonzero().squeeze(1)[: self.targets].tolist()
-        return [Split(rows.x[row : row + 1], rows.y[row : row + 1]) for row in correct]
+        places: list[int] = (clean.predictions[-1] == rows.y).nonzero().squeeze(1)[: self.targets].tolist()
+        return places
 
     def _hit(self, result: TrainingResult, target: Split) -> bool:
         assert result.predictions is not None

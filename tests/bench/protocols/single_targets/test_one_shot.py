@@ -104,6 +104,12 @@ def test_each_target_is_won_on_its_own() -> None:
     assert played.found.details["winners"] == [[0, ROWS[1], 0, 1, 1, 4]]
 
 
+def test_trials_name_the_row_and_the_intended_class_of_each_outcome() -> None:
+    played = play(case(SHOTS), lambda run: Became(not run.clean and run.row == ROWS[1] and run.rows[0] == 1))
+    assert played.found.details["trials"] == [[row, 1] for row in ROWS[:3]]
+    assert played.found.metrics["success_rate"].values == (0.0, 1.0, 0.0)
+
+
 def test_more_poisons_than_candidates_tries_those_that_there_are() -> None:
     played = play(case(SHOTS, attack=Numbered(1000)))
     assert played.found.details["candidates"] == [20] * 3

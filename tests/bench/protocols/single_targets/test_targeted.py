@@ -88,6 +88,14 @@ def test_a_defence_that_knows_the_targets_is_told_them(tmp_path: Path) -> None:
     assert sum(isinstance(job, Filter) and job.poison is not None for job in engine.done) == 6
 
 
+def test_trials_name_the_seed_and_the_row_of_each_outcome(tmp_path: Path) -> None:
+    found = measure(tmp_path, Copies(0))
+    trials = found.details["trials"]
+    assert [seed for seed, _ in trials] == [0, 0, 0, 1, 1, 1]
+    assert all(load("digits_38").test.y[row] == 0 for _, row in trials)
+    assert len(found.metrics["success_rate"].values) == len(trials)
+
+
 def test_targets_are_rows_of_the_class_that_the_clean_model_classifies_correctly() -> None:
     data, protocol = load("digits_38"), Targeted(targets=4, source=1)
     case = Case(TREE, Copies(5), NoDefense(), scale=Scale.PAPER, seeds=(0,), protocol=protocol)
