@@ -23,6 +23,7 @@ _MOST_SEEDS = 10_000
 _MOST_DIGITS = 10
 _MOST_MEMORY = 2**60
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_TAKEN = "--gradshape-taken"
 Value = TypeVar("Value")
 
 
@@ -54,11 +55,13 @@ class Settings:
     tf32: bool = False
     engine: EngineKind = EngineKind.AUTO
     case_timeout: float | None = None
+    cases: frozenset[str] = frozenset()
 
 
 def add_options(parser: pytest.Parser) -> None:
     """Add the options to pytest: each as ``--gradshape-NAME``, and as ``--NAME`` unless another plugin has that."""
     group = parser.getgroup("gradshape", "gradshape: robustness benchmarks")
+    taken: list[str] = []
 
     def add(name: str, *, dest: str | None = None, **attributes: Any) -> None:
         long, short = f"--gradshape-{name}", f"--{name}"
@@ -66,8 +69,16 @@ def add_options(parser: pytest.Parser) -> None:
         try:
             group.addoption(long, short, **attributes)
         except (ValueError, argparse.ArgumentError):
+            taken.append(name)
             group.addoption(long, **attributes)
 
+    add(
+        "case",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="run the case of exactly this id, and no other test; may be given several times",
+    )
     add(
         "scale",
         default=Scale.SMOKE.value,
@@ -130,6 +141,8 @@ def add_options(parser: pytest.Parser) -> None:
         action="store_true",
         help="fail thresholds whose verdict is INCONCLUSIVE, even if the measured value meets them",
     )
+    # Not for users: it tells the rest of the plugin which short names are another plugin's.
+    group.addoption(_TAKEN, dest="gradshape_taken", default=taken, action="append", help=argparse.SUPPRESS)
 
 
 def read(config: pytest.Config) -> Settings:
@@ -169,7 +182,14 @@ def read(config: pytest.Config) -> Settings:
         tf32=config.getoption("gradshape_tf32"),
         engine=_for_debugger(config, checked("--engine", parse_engine, config.getoption("gradshape_engine"))),
         case_timeout=None if timeout is None else checked("--case-timeout", parse_seconds, timeout),
+        cases=frozenset(config.getoption("gradshape_case")),
     )
+
+
+def taken(config: pytest.Config) -> list[str]:
+    """Return the names of those options whose short form, ``--NAME``, is another plugin's."""
+    names: list[str] = config.getoption("gradshape_taken")
+    return names
 
 
 def _for_debugger(config: pytest.Config, engine: EngineKind) -> EngineKind:

@@ -61,6 +61,8 @@ class Record:
         jobs, cached_jobs: how many jobs the case is made of, and how many of them were found in the cache.
         challenge: sha256 of what the recipe was put up against (rows, attack, protocol, scale): records with different
             ones are not compared. ``None`` in records of schema 1.
+        test: file of the test that measured it, relative to the project's root, with ``/`` between folders; ``None`` if
+            that is not recorded.
     """
 
     case: str
@@ -89,6 +91,7 @@ class Record:
     jobs: int | None = None
     cached_jobs: int | None = None
     challenge: str | None = None
+    test: str | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -134,6 +137,7 @@ class Record:
             "jobs": self.jobs,
             "cached_jobs": self.cached_jobs,
             "challenge": self.challenge,
+            "test": self.test,
             "environment": dict(self.environment),
         }
         return json.dumps(document, allow_nan=False)
@@ -217,7 +221,7 @@ def _judgement(plain: Mapping[str, Any], metrics: Mapping[str, Estimate]) -> Jud
 
 _TEXTS = ("case", "fingerprint", "dataset", "model", "protocol", "attack", "defense", "scale")
 _OPTIONAL_TEXTS = ("dataset_fingerprint", "expected_failure", "reason")
-_LATER = ("costs", "confidence", "planned_looks", "jobs", "cached_jobs", "challenge")
+_LATER = ("costs", "confidence", "planned_looks", "jobs", "cached_jobs", "challenge", "test")
 
 
 def _check_types(document: Mapping[str, Any]) -> None:
@@ -244,7 +248,7 @@ def _check_types(document: Mapping[str, Any]) -> None:
     fields += [("confidence", document.get("confidence", 0.95), int | float)]
     fields += [("planned_looks", document.get("planned_looks", 1), int)]
     fields += [(name, document.get(name), int | None) for name in ("jobs", "cached_jobs")]
-    fields += [("challenge", document.get("challenge"), str | None)]
+    fields += [(name, document.get(name), str | None) for name in ("challenge", "test")]
     for name, value, kind in fields:
         if not isinstance(value, kind) or isinstance(value, bool):
             raise TypeError(f"{name}={value!r}: expected {getattr(kind, '__name__', kind)}")

@@ -4,7 +4,7 @@ import errno
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -148,13 +148,37 @@ class ResultsFile:
             contents, kept, lines = self._read()
             if not alone or kept == lines:
                 return contents
-            with self.path.open("rb") as old, replacing(self.path) as new:
-                for line in kept:
-                    old.seek(line.start)
-                    text = old.read(line.size)
-                    new.write(text if text.endswith(b"\n") else text + b"\n")
+            self._rewrite(kept)
             moved = [replace(line, number=number) for number, line in enumerate(contents.left_out, start=1)]
             return replace(contents, left_out=moved)
+
+    def remove(self, keys: Collection[tuple[str, str]], *, patience: float = PATIENCE) -> int:
+        """Take the records of some cases off the file, and return how many; lines that cannot be read stay as they are.
+
+        Args:
+            keys: scale and id of each case.
+            patience: seconds to wait for another run that writes to the file.
+
+        Raises:
+            OSError: it cannot be read, written or locked; the file is as it was.
+        """
+        with locked(self.path, patience=patience) as alone:
+            if not alone:
+                raise OSError(errno.ENOLCK, "it cannot be locked, and another run may be writing to it", str(self.path))
+            contents, kept, _ = self._read()
+            foreign = len(contents.left_out)
+            left = [
+                line for record, line in zip(contents.records, kept[foreign:], strict=True) if record.key not in keys
+            ]
+            self._rewrite([*kept[:foreign], *left])
+        return len(contents.records) - len(left)
+
+    def _rewrite(self, kept: Iterable[_Line]) -> None:
+        with self.path.open("rb") as old, replacing(self.path) as new:
+            for line in kept:
+                old.seek(line.start)
+                text = old.read(line.size)
+                new.write(text if text.endswith(b"\n") else text + b"\n")
 
     def _read(self) -> tuple[Contents, list[_Line], list[_Line]]:
         """Return the contents, the lines that a compact file has, without their text, and all lines."""

@@ -68,15 +68,16 @@ _SCALE_NOTES = {
     "smoke": "Small enough to run in minutes: it shows that everything works, not how well a defence does.",
 }
 
-_ELSEWHERE = "What privacy costs without an attack is on a page of its own: [privacy.md](privacy.md)."
+_ELSEWHERE = "What privacy costs without an attack is on a page of its own: [{privacy}]({privacy})."
 
 
-def render(records: Sequence[Record]) -> str:
+def render(records: Sequence[Record], *, privacy: str = "privacy.md") -> str:
     """Render the page.
 
     Args:
         records: one record for each case, in any order; those without an attack are left to
             :mod:`gradshape_bench.report.tradeoff`.
+        privacy: name of the page that :mod:`gradshape_bench.report.tradeoff` makes of these, beside this one.
 
     Raises:
         ValueError: two records are of the same case and scale.
@@ -92,7 +93,7 @@ def render(records: Sequence[Record]) -> str:
     elsewhere = any(map(tradeoff.concerns, records))
     records = [record for record in records if not tradeoff.concerns(record)]
     sections = Section.of(records)
-    blocks = [_INTRODUCTION, markdown.bullets(_MARKS), *([_ELSEWHERE] if elsewhere else [])]
+    blocks = [_INTRODUCTION, markdown.bullets(_MARKS), *([_ELSEWHERE.format(privacy=privacy)] if elsewhere else [])]
     if records:
         blocks += [*_definitions(sections), *_contents(sections)]
         for scale in dict.fromkeys(section.scale for section in sections):
