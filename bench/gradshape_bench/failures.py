@@ -33,4 +33,7 @@ def _leave_out_kind(shown: ExceptionRepr, kind: type[BaseException]) -> None:
     """Leave out what the error is called, in the lines that show what it says."""
     name = f"{kind.__module__}.{kind.__qualname__}: "
     for entry in shown.reprtraceback.reprentries:
-        entry.lines[:] = [line.replace(name, "", 1) if line.startswith(f"E   {name}") else line for line in entry.lines]
+        if isinstance(entry.lines, list):
+            entry.lines[:] = [
+                line.replace(name, "", 1) if line.startswith(f"E   {name}") else line for line in entry.lines
+            ]

@@ -45,8 +45,8 @@ def problem(items: Iterable[pytest.Item], wanted: Collection[str], scale: Scale)
 
 def keep(items: list[pytest.Item], wanted: Collection[str]) -> list[pytest.Item]:
     """Keep in ``items`` the cases that are wanted, and return the others."""
-    left_out = []
-    kept = []
+    left_out: list[pytest.Item] = []
+    kept: list[pytest.Item] = []
     for item in items:
         case = case_of(item)
         (kept if case is not None and case.id in wanted else left_out).append(item)

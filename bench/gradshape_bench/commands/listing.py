@@ -86,7 +86,11 @@ def _selects(text: str) -> Callable[[Record], bool]:
 
     def passes(record: Record) -> bool:
         name = record.case.lower()
-        return text.lower() in name or expression.evaluate(lambda part, **_: part.lower() in name)
+
+        def matches(part: str, /, **_: str | int | bool | None) -> bool:
+            return part.lower() in name
+
+        return text.lower() in name or expression.evaluate(matches)
 
     return passes
 

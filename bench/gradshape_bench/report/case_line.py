@@ -22,7 +22,7 @@ def outcome(record: Record) -> str:
     A verdict that is inconclusive says which side the value is on, as that decides whether the test passes.
     """
     if record.status is not Status.OK:
-        return record.status.value
+        return str(record.status.value)
     if record.verdict is None:
         return "-"
     word = record.verdict.value

@@ -7,6 +7,7 @@ import pytest
 
 from gradshape_bench.__main__ import main
 from gradshape_bench.commands import clean
+from gradshape_bench.commands.command import Refused
 from gradshape_bench.commands.declared_cases import declared_cases
 from gradshape_bench.records.pending import Pending
 from gradshape_bench.records.record import Status
@@ -162,7 +163,7 @@ def test_a_file_that_cannot_be_collected_says_nothing_of_what_exists(
     (tmp_path / "test_own.py").write_text(f"{SUITE}\nraise RuntimeError('half of it is missing')\n")
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(clean.Refused, match="half of it is missing"):
+    with pytest.raises(Refused, match="half of it is missing"):
         declared_cases(["test_own.py"])
 
 
