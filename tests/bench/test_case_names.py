@@ -38,6 +38,6 @@ def test_nothing_like_it_is_said_with_the_number_of_cases() -> None:
 
 def test_ten_thousand_cases_are_looked_through_in_a_moment() -> None:
     ids = [f"{id}_{number}" for id in IDS for number in range(53)]
-    began = time.perf_counter()
+    began = time.process_time()
     assert near_cases("digits-lr-label_flop_10-vanilla_7", ids)[0] == "digits-lr-label_flip_10-vanilla_7"
-    assert time.perf_counter() - began < 1.0
+    assert time.process_time() - began < 1.0

@@ -5,7 +5,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, field, replace
 from enum import Enum
-from types import UnionType
 from typing import Any
 
 from gradshape.metrics import Estimate, Method
@@ -224,40 +223,61 @@ _OPTIONAL_TEXTS = ("dataset_fingerprint", "expected_failure", "reason")
 _LATER = ("costs", "confidence", "planned_looks", "jobs", "cached_jobs", "challenge", "test")
 
 
+# What JSON gives, by exact type: so a truth value is no number.
+_TEXT, _LIST, _OBJECT, _WHOLE, _NUMBER = (str,), (list,), (dict,), (int,), (int, float)
+_NONE = type(None)
+_Types = tuple[type, ...]
+
+
 def _check_types(document: Mapping[str, Any]) -> None:
     """Raise ``TypeError`` for a value whose type would only fail later, when it is sorted or printed."""
-    fields: list[tuple[str, Any, type | UnionType]] = [(name, document[name], str) for name in _TEXTS]
-    fields += [(name, document[name], str | None) for name in _OPTIONAL_TEXTS]
-    fields += [(name, document[name], dict) for name in ("metrics", "details", "environment")]
-    fields += [(name, document[name], list) for name in ("seeds", "thresholds")]
-    fields += [("seeds", seed, int) for seed in document["seeds"]]
-    fields.append(("seconds", document["seconds"], int | float))
-    fields += [(f"costs {name}", seconds, int | float) for name, seconds in document.get("costs", {}).items()]
+    for name in _TEXTS:
+        _check(name, document[name], _TEXT)
+    for name in _OPTIONAL_TEXTS:
+        _check(name, document[name], (str, _NONE))
+    for name in ("metrics", "details", "environment"):
+        _check(name, document[name], _OBJECT)
+    for name in ("seeds", "thresholds"):
+        _check(name, document[name], _LIST)
+    _check_each("seeds", document["seeds"], _WHOLE)
+    _check("seconds", document["seconds"], _NUMBER)
+    for name, seconds in document.get("costs", {}).items():
+        _check(f"costs {name}", seconds, _NUMBER)
     for name, estimate in document["metrics"].items():
-        fields += [(name, estimate["value"], int | float), (name, estimate["n"], int)]
-        fields += [(name, estimate[end], int | float | None) for end in ("low", "high")]
-        fields += [(name, value, int | float) for value in _listed(name, estimate.get("values", []))]
-        fields += [(f"{name} rows", estimate.get("rows"), int | None)]
+        _check(name, estimate["value"], _NUMBER)
+        _check(name, estimate["n"], _WHOLE)
+        _check(name, estimate["low"], (int, float, _NONE))
+        _check(name, estimate["high"], (int, float, _NONE))
+        _check_each(name, estimate.get("values", []), _NUMBER)
+        _check(f"{name} rows", estimate.get("rows"), (int, _NONE))
     for threshold in document["thresholds"]:
-        fields += [("metric", threshold["metric"], str), ("op", threshold["op"], str)]
-        fields += [("bound", threshold["bound"], int | float), ("reason", threshold.get("reason"), str | None)]
-        fields += [(end, threshold.get(end), int | float | None) for end in ("low", "high")]
-        if not isinstance(threshold["met"], bool):
-            raise TypeError(f"met={threshold['met']!r}: expected bool")
-    fields += [("looks", look, int) for look in _listed("looks", document.get("looks", []))]
-    fields += [("confidence", document.get("confidence", 0.95), int | float)]
-    fields += [("planned_looks", document.get("planned_looks", 1), int)]
-    fields += [(name, document.get(name), int | None) for name in ("jobs", "cached_jobs")]
-    fields += [(name, document.get(name), str | None) for name in ("challenge", "test")]
-    for name, value, kind in fields:
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise TypeError(f"{name}={value!r}: expected {getattr(kind, '__name__', kind)}")
+        _check("metric", threshold["metric"], _TEXT)
+        _check("op", threshold["op"], _TEXT)
+        _check("bound", threshold["bound"], _NUMBER)
+        _check("reason", threshold.get("reason"), (str, _NONE))
+        _check("low", threshold.get("low"), (int, float, _NONE))
+        _check("high", threshold.get("high"), (int, float, _NONE))
+        _check("met", threshold["met"], (bool,))
+    _check_each("looks", document.get("looks", []), _WHOLE)
+    _check("confidence", document.get("confidence", 0.95), _NUMBER)
+    _check("planned_looks", document.get("planned_looks", 1), _WHOLE)
+    for name in ("jobs", "cached_jobs"):
+        _check(name, document.get(name), (int, _NONE))
+    for name in ("challenge", "test"):
+        _check(name, document.get(name), (str, _NONE))
 
 
-def _listed(name: str, value: Any) -> list[Any]:
-    if not isinstance(value, list):
-        raise TypeError(f"{name}={value!r}: expected list")
-    return value
+def _check(name: str, value: Any, types: _Types) -> None:
+    if type(value) not in types:
+        expected = " | ".join("None" if kind is _NONE else kind.__name__ for kind in types)
+        raise TypeError(f"{name}={value!r}: expected {expected}")
+
+
+def _check_each(name: str, values: Any, types: _Types) -> None:
+    _check(name, values, _LIST)
+    for value in values:
+        if type(value) not in types:
+            _check(name, value, types)
 
 
 def _check_depth(value: Any) -> None:

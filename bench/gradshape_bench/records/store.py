@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import math
 import os
 import time
 from collections.abc import Collection, Iterable, Iterator
@@ -27,6 +28,8 @@ _PROBLEM = 200
 _NAMED = 3
 # Seconds after which a file that was begun and never moved into place is nobody's any more.
 _STALE = 3600.0
+# Seconds between two synchronizations of a file with the disk.
+_SYNCHRONIZED = 1.0
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
 
 
@@ -82,9 +85,12 @@ class ResultsFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._synchronized = -math.inf
 
     def append(self, record: Record, *, patience: float = PATIENCE) -> None:
-        """Append one record and flush it to disk.
+        """Append one record, which a process that is killed does not lose.
+
+        It is synchronized with the disk, too, unless that was done less than a second ago: :meth:`compact` does then.
 
         Args:
             record: the record.
@@ -103,7 +109,7 @@ class ResultsFile:
                     line = b"\n" + line
                 try:
                     _write(file, line)
-                    os.fsync(file)
+                    self._synchronize(file)
                 except BaseException:
                     if alone:
                         with suppress(OSError):
@@ -111,6 +117,12 @@ class ResultsFile:
                     raise
             finally:
                 os.close(file)
+
+    def _synchronize(self, file: int) -> None:
+        # It takes longer than a small case, and saves only from a machine that fails.
+        if time.monotonic() - self._synchronized >= _SYNCHRONIZED:
+            os.fsync(file)
+            self._synchronized = time.monotonic()
 
     def read(self) -> Contents:
         """Return what the file holds; nothing if it is not there.
@@ -147,6 +159,8 @@ class ResultsFile:
         with locked(self.path, patience=patience) as alone:
             contents, kept, lines = self._read()
             if not alone or kept == lines:
+                with self.path.open("rb") as file:
+                    os.fsync(file.fileno())
                 return contents
             self._rewrite(kept)
             moved = [replace(line, number=number) for number, line in enumerate(contents.left_out, start=1)]

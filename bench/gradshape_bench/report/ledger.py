@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from enum import Enum
+from functools import cache
 from pathlib import Path
 
 from gradshape.metrics import Estimate
@@ -214,7 +215,12 @@ def write(records: Sequence[Record], path: Path) -> list[str]:
 
 def concerns(record: Record) -> bool:
     """Return whether the ledger shows ``record``."""
-    return any(asked.rank(record.case) is not None for _, how in counterparts() for asked in how.cases)
+    return _is_asked_for(record.case)
+
+
+@cache
+def _is_asked_for(case: str) -> bool:
+    return any(asked.rank(case) is not None for _, how in counterparts() for asked in how.cases)
 
 
 def _title(experiment: str) -> str:

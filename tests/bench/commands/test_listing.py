@@ -71,9 +71,9 @@ def test_ten_thousand_cases_are_listed_in_a_second_beyond_reading(
 ) -> None:
     path = tmp_path / "many.jsonl"
     path.write_text("".join(make(case=f"case_{number}").to_json() + "\n" for number in range(10_000)))
-    began = time.perf_counter()
+    began = time.process_time()
     ResultsFile(path).records()
-    read = time.perf_counter()
+    read = time.process_time()
     main(["list", str(path)])
-    assert time.perf_counter() - read < (read - began) + 1.0
+    assert time.process_time() - read < (read - began) + 1.0
     assert len(capsys.readouterr().out.splitlines()) == 10_000

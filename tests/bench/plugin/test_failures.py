@@ -14,7 +14,8 @@ def section(run: Run, name: str) -> list[str]:
     lines = run.output.splitlines()
     first = next(place for place, line in enumerate(lines) if line.startswith("_") and name in line)
     last = next(place for place in range(first + 1, len(lines)) if lines[place].startswith(("_", "=")))
-    return lines[first + 1 : last]
+    # A worker process says which it is.
+    return [line for line in lines[first + 1 : last] if not line.startswith("[gw")]
 
 
 def short(run: Run) -> list[str]:
@@ -25,12 +26,12 @@ def short(run: Run) -> list[str]:
 @pytest.fixture(scope="module", params=[(), ("-n", "2")], ids=["serial", "two processes"])
 def missed(project: Project, request: pytest.FixtureRequest) -> Run:
     into = f"missed{len(request.param)}"
-    return project.run("test_broken.py", "--case", SMALL[0], *request.param, into=into, COLUMNS="200")
+    return project.run("test_broken.py", "-rf", "--case", SMALL[0], *request.param, into=into, COLUMNS="200")
 
 
 @pytest.fixture(scope="module", params=[(), ("-n", "2")], ids=["serial", "two processes"])
 def raised(project: Project, request: pytest.FixtureRequest) -> Run:
-    return project.run("test_raising.py", *request.param, into=f"raised{len(request.param)}", COLUMNS="200")
+    return project.run("test_raising.py", "-rf", *request.param, into=f"raised{len(request.param)}", COLUMNS="200")
 
 
 def test_missed_threshold_shows_its_reason_first(missed: Run) -> None:
@@ -45,7 +46,7 @@ def test_missed_threshold_takes_a_few_lines_without_code(missed: Run) -> None:
 
 
 def test_error_shows_the_users_line_first(raised: Run) -> None:
-    lines = [line for line in section(raised, "raising") if not line.startswith("[gw")]
+    lines = section(raised, "raising")
     assert lines[0].startswith(RAISED)
     assert any("raise ValueError" in line for line in lines)
     [line] = short(raised)
