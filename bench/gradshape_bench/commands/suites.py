@@ -1,10 +1,11 @@
 """The files of a project that declare cases."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
-_DECLARES = b"benchmark_cases"
+_DECLARES = re.compile(rb"^\s*@[\w.]*benchmark_cases\(", re.MULTILINE)
 # Folders that hold other people's code, or what was made of one's own.
 _PASSED_OVER = {"node_modules", "build", "dist", "venv", "site-packages", "__pycache__"}
 
@@ -26,7 +27,7 @@ def find_test(test: str, results: Path) -> str | None:
 
 def files_with_cases(root: Path) -> list[str]:
     """Return the test files below ``root`` that declare cases, as they are seen from the current folder, sorted."""
-    return sorted(os.path.relpath(path, Path.cwd()) for path in _tests(root) if _DECLARES in _content(path))
+    return sorted(os.path.relpath(path, Path.cwd()) for path in _tests(root) if _DECLARES.search(_content(path)))
 
 
 def _tests(root: Path) -> Iterator[Path]:

@@ -29,7 +29,8 @@ def case_text(record: Record, *, width: int = WIDTH) -> list[str]:
         width: columns of a line; words wider than that are cut in two.
     """
     lines = wrapped(f"{record.case} ({record.scale} scale)", width)
-    lines += wrapped(f"{outcome(record)}{_because(record)}", width)
+    judged = record.judgements or record.status is not Status.OK
+    lines += wrapped(f"{outcome(record) if judged else 'no threshold'}{_because(record)}", width)
     for title, rows in (
         ("What it is", _what(record)),
         ("Thresholds", _thresholds(record)),

@@ -12,7 +12,8 @@ DECLARES = "@benchmark_cases(...)\n"
     [
         ("test_a.py", DECLARES, True),
         ("deep/er/a_test.py", DECLARES, True),
-        ("test_a.py", "nothing\n", False),
+        ("test_a.py", "@bench.benchmark_cases(...)\n", True),
+        ("test_a.py", "nothing of benchmark_cases\n", False),
         ("helpers.py", DECLARES, False),
         (".hidden/test_a.py", DECLARES, False),
         ("node_modules/test_a.py", DECLARES, False),

@@ -30,8 +30,8 @@ def test_metrics_are_properties_of_their_tests(run: tuple[Run, dict[str, dict[st
     for case in SMALL:
         own, record = found[f"test_small[{case}]"], done.records[case]
         rad = record["metrics"]["rad"]
-        assert float(own["gradshape.rad"]) == pytest.approx(rad["value"], abs=1e-6)
-        assert float(own["gradshape.rad.low"]) == pytest.approx(rad["low"], abs=1e-6)
+        assert float(own["gradshape.rad"]) == pytest.approx(rad["value"], rel=1e-4, abs=1e-6)
+        assert float(own["gradshape.rad.low"]) == pytest.approx(rad["low"], rel=1e-4, abs=1e-6)
         assert own["gradshape.seeds"] == "0 1"
         assert own["gradshape.verdict"] == record["thresholds"][0]["verdict"]
 
