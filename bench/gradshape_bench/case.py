@@ -1,6 +1,8 @@
 """What is benchmarked: a task, an attack on it, a defence, and what has to hold."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from enum import Enum
 from functools import cached_property
@@ -167,8 +169,9 @@ class Case:
             parts.append(self.protocol.label)
         return "-".join(parts)
 
-    @property
+    @cached_property
     def defense_label(self) -> str:
+        """The defence's label in ids, which may say what it does to the recipe."""
         return self.defense.label_for(self.vanilla)
 
     @property
@@ -188,7 +191,7 @@ class Case:
     @cached_property
     def fingerprint(self) -> str:
         """sha256 (hex) of the definition."""
-        return _digest.name(self)
+        return _digest.name(tuple(_part_name(getattr(self, part.name)) for part in fields(self)))
 
     @cached_property
     def challenge(self) -> str:
@@ -234,4 +237,32 @@ def _differences(one: Case, other: Case) -> list[str]:
 
 def same_part(one: object, other: object) -> bool:
     """Say whether two parts of cases are defined alike, whatever they compare by."""
-    return one is other or _digest.name(one) == _digest.name(other)
+    return one is other or _part_name(one) == _part_name(other)
+
+
+# Parts that have a name already, by identity; each is held, so that nothing else is given its identity.
+_Names = dict[int, tuple[object, str]]
+_named: ContextVar[_Names | None] = ContextVar("named", default=None)
+
+
+@contextmanager
+def naming_parts_once() -> Iterator[None]:
+    """Name each part of cases once while the block runs, in which none may change: thousands of cases share a few."""
+    if _named.get() is not None:
+        yield
+        return
+    token = _named.set({})
+    try:
+        yield
+    finally:
+        _named.reset(token)
+
+
+def _part_name(part: object) -> str:
+    named = _named.get()
+    if named is None:
+        return _digest.name(part)
+    known = named.get(id(part))
+    if known is None:
+        known = named[id(part)] = part, _digest.name(part)
+    return known[1]

@@ -23,6 +23,7 @@ _MOST_SEEDS = 10_000
 _MOST_DIGITS = 10
 _MOST_MEMORY = 2**60
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_TAKEN = "--gradshape-taken"
 Value = TypeVar("Value")
 
 
@@ -57,11 +58,13 @@ class Settings:
     baseline: Path | None = None
     fail_on: tuple[str, ...] = ()
     across_machines: bool = False
+    cases: frozenset[str] = frozenset()
 
 
 def add_options(parser: pytest.Parser) -> None:
     """Add the options to pytest: each as ``--gradshape-NAME``, and as ``--NAME`` unless another plugin has that."""
     group = parser.getgroup("gradshape", "gradshape: robustness benchmarks")
+    taken: list[str] = []
 
     def add(name: str, *, dest: str | None = None, **attributes: Any) -> None:
         long, short = f"--gradshape-{name}", f"--{name}"
@@ -69,8 +72,16 @@ def add_options(parser: pytest.Parser) -> None:
         try:
             group.addoption(long, short, **attributes)
         except (ValueError, argparse.ArgumentError):
+            taken.append(name)
             group.addoption(long, **attributes)
 
+    add(
+        "case",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="run the case of exactly this id, and no other test; may be given several times",
+    )
     add(
         "scale",
         default=Scale.SMOKE.value,
@@ -153,6 +164,8 @@ def add_options(parser: pytest.Parser) -> None:
         action="store_true",
         help="compare with a baseline of another machine or of other versions of libraries",
     )
+    # Not for users: it tells the rest of the plugin which short names are another plugin's.
+    group.addoption(_TAKEN, dest="gradshape_taken", default=taken, action="append", help=argparse.SUPPRESS)
 
 
 def read(config: pytest.Config) -> Settings:
@@ -196,7 +209,14 @@ def read(config: pytest.Config) -> Settings:
         baseline=None if baseline is None else _path(baseline, root),
         fail_on=tuple(config.getoption("gradshape_fail_on")),
         across_machines=config.getoption("gradshape_across_machines"),
+        cases=frozenset(config.getoption("gradshape_case")),
     )
+
+
+def taken(config: pytest.Config) -> list[str]:
+    """Return the names of those options whose short form, ``--NAME``, is another plugin's."""
+    names: list[str] = config.getoption("gradshape_taken")
+    return names
 
 
 def _for_debugger(config: pytest.Config, engine: EngineKind) -> EngineKind:

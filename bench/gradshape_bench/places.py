@@ -14,7 +14,7 @@ from gradshape_bench.plain_text import plain
 from gradshape_bench.records.pending import Pending
 from gradshape_bench.records.running import Running
 from gradshape_bench.records.store import lock_file
-from gradshape_bench.reporter import board_folder, pages_beside
+from gradshape_bench.report.beside import board_folder, pages_beside
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,15 @@ import json
 import logging
 import shutil
 from collections.abc import Generator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from _pytest._code.code import ExceptionRepr
 
 from gradshape import _global_state
-from gradshape_bench import blame, options
+from gradshape_bench import blame, failures, options, selection
 from gradshape_bench.cache import Faults
 from gradshape_bench.case import Case
 from gradshape_bench.gate.at_end import gate_of
@@ -25,6 +25,7 @@ from gradshape_bench.progress import progress_line, say
 from gradshape_bench.records.record import MISSING_DATA, Record, Status
 from gradshape_bench.records.store import write_atomically
 from gradshape_bench.reporter import RECORD_PROPERTY, STUBS, RecordReporter
+from gradshape_bench.selection import case_of, file_of
 from gradshape_bench.session import BenchSession, CaseOutcome, SessionPart, ThresholdMissed, Unmeasured, blank_record
 
 # Where a worker process tells the controller why no case can run.
@@ -97,10 +98,38 @@ def _parameter(case: Case) -> Any:
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep only the cases that ``--case`` names."""
+    wanted = config.stash[SETTINGS].cases
+    if not wanted:
+        return
+    problem = selection.problem(items, wanted, config.stash[SETTINGS].scale)
+    left_out = selection.keep(items, wanted)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+    # A file that cannot be imported may be the one that has the case.
+    if problem is not None and not session.testsfailed:
+        _refuse(config, problem)
+
+
+def _refuse(config: pytest.Config, problem: str) -> None:
+    """End the run before it begins; from a worker process, by way of the controller.
+
+    Raises:
+        pytest.UsageError: unless this is a worker process.
+    """
+    if not hasattr(config, "workerinput"):
+        raise pytest.UsageError(problem)
+    refusal = config.stash[PART].folder / REFUSAL
+    refusal.write_text(problem, encoding="utf-8", errors="backslashreplace")
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Prepare for the selected cases: first of all hooks, as xdist's tells the controller that it may go on."""
     config = session.config
-    cases = {item.nodeid: case for item in session.items if (case := _case(item)) is not None}
+    items = {item: case for item in session.items if (case := case_of(item)) is not None}
+    cases = {item.nodeid: case for item, case in items.items()}
     if not cases or config.option.collectonly:
         return
     part = config.stash[PART]
@@ -116,9 +145,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             tell=partial(say, config),
         )
     except ValueError as error:
-        if not hasattr(config, "workerinput"):
-            raise pytest.UsageError(str(error)) from error
-        (part.folder / REFUSAL).write_text(str(error), encoding="utf-8", errors="backslashreplace")
+        _refuse(config, str(error))
         return
     config.stash[_session] = running
     # Cleaned up in reverse order: the second interrupt has to work until all else is closed.
@@ -128,7 +155,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         _select(config, {nodeid: (case.scale.value, case.id) for nodeid, case in cases.items()})
     elif part.index == 0:
         # The controller knows no cases: it needs these to record which one a worker that dies was running.
-        stubs = {nodeid: blank_record(case, Status.CRASHED).to_json() for nodeid, case in cases.items()}
+        stubs = {
+            item.nodeid: replace(blank_record(case, Status.CRASHED), test=file_of(item)).to_json()
+            for item, case in items.items()
+        }
         write_atomically(part.folder / STUBS, [json.dumps(stubs)])
 
 
@@ -193,12 +223,6 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.write_line(line, yellow=True)
 
 
-def _case(item: pytest.Item) -> Case | None:
-    callspec = getattr(item, "callspec", None)
-    case = None if callspec is None else callspec.params.get("case")
-    return case if isinstance(case, Case) else None
-
-
 @pytest.fixture
 def outcome(request: pytest.FixtureRequest, case: Case) -> CaseOutcome:
     """The outcome of this test's case.
@@ -216,8 +240,7 @@ def outcome(request: pytest.FixtureRequest, case: Case) -> CaseOutcome:
         except Unmeasured as error:
             unmeasured = error
         else:
-            _attach(node, record)
-            return record
+            return _attach(node, record)
         _attach(node, unmeasured.record)
         if unmeasured.record.status is Status.SKIPPED:
             pytest.skip(str(unmeasured))
@@ -226,7 +249,13 @@ def outcome(request: pytest.FixtureRequest, case: Case) -> CaseOutcome:
         cause = unmeasured.__cause__
         raise unmeasured.with_traceback(None if cause is None else blame.users_part(cause)) from None
 
-    return CaseOutcome(case, measure, strict=config.stash[SETTINGS].strict_verdicts)
+    return CaseOutcome(
+        case,
+        measure,
+        strict=config.stash[SETTINGS].strict_verdicts,
+        test=selection.path_of(node),
+        taken=options.taken(config),
+    )
 
 
 @pytest.hookimpl(wrapper=True)
@@ -235,18 +264,13 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Give every case that did not pass a record, and show of a failed one what concerns the user."""
     report = yield
-    case, running = _case(item), item.config.stash.get(_session, None)
+    case, running = case_of(item), item.config.stash.get(_session, None)
     if case is None or running is None or call.excinfo is None:
         return report
-    error = call.excinfo.value
-    if isinstance(error, Unmeasured) and item.config.option.tbstyle == "auto":
-        # The lines that lead to the user's, and theirs: the harness hides its own.
-        report.longrepr = shown = pytest.Item.repr_failure(item, call.excinfo, style="short")
-        if isinstance(shown, ExceptionRepr) and shown.reprcrash is not None:
-            shown.reprcrash.message = str(error)
+    failures.shorten(report, item, call.excinfo)
     if not report.passed and RECORD_PROPERTY not in dict(report.user_properties):
         # The test, a fixture or a mark ended it before it looked at its outcome.
-        _attach(item, running.unmeasured(case, error))
+        _attach(item, running.unmeasured(case, call.excinfo.value))
         report.user_properties = list(item.user_properties)
     return report
 
@@ -258,9 +282,12 @@ def pytest_report_to_serializable() -> Generator[None, dict[str, Any] | None, di
     return None if data is None else sendable(data)
 
 
-def _attach(node: pytest.Item, record: Record) -> None:
+def _attach(node: pytest.Item, record: Record) -> Record:
+    """Let the reports of a test carry the record, and return it as it is carried."""
+    record = replace(record, test=file_of(node))
     # As one string: worker processes can send plain types only.
     node.user_properties.append((RECORD_PROPERTY, record.to_json()))
+    return record
 
 
 logging.getLogger("filelock").setLevel(logging.WARNING)

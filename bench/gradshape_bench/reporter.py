@@ -4,7 +4,6 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,10 @@ from gradshape_bench.records.pending import Key, Pending
 from gradshape_bench.records.record import Record
 from gradshape_bench.records.running import Running
 from gradshape_bench.records.store import PATIENCE, Contents, ResultsFile, described
-from gradshape_bench.report import html, leaderboard, ledger, tradeoff
-from gradshape_bench.report.summary import failures, summarize, tally
+from gradshape_bench.report import junit
+from gradshape_bench.report.beside import PAGES, Page, path_beside, write_page
+from gradshape_bench.report.summary import summarize, tally
+from gradshape_bench.report.terminal import Line, Tone, terminal_width
 
 RECORD_PROPERTY = "gradshape_record"
 STUBS = "cases.json"
@@ -26,37 +27,13 @@ STUBS = "cases.json"
 _HURRIED = 0.2
 # How many things of a kind a line names.
 _NAMED = 5
-
-
-@dataclass(frozen=True)
-class _Page:
-    """A page beside the results file: what it is about, its name, how it is written, and the records that it is for.
-
-    Writing takes the records and the path, and returns a remark for each record that the page leaves out.
-    """
-
-    about: str
-    name: str
-    write: Callable[[Sequence[Record], Path], list[str]]
-    concerns: Callable[[Record], bool]
-
-
-_PAGES = (
-    _Page("leaderboard", "leaderboard.md", leaderboard.write, lambda record: True),
-    _Page("leaderboard to browse", html.PAGE, html.write, lambda record: True),
-    _Page("utility against privacy", "privacy.md", tradeoff.write, tradeoff.concerns),
-    _Page("reproduction ledger", "reproduction.md", ledger.write, ledger.concerns),
-)
-
-
-def pages_beside(results: Path) -> dict[str, Path]:
-    """Return where the pages beside a results file are, by what they are about."""
-    return {made.about: results.with_name(made.name) for made in _PAGES}
-
-
-def board_folder(results: Path) -> Path:
-    """Return the folder of the leaderboard's pages but the overview, beside a results file."""
-    return results.with_name(_PAGES[0].name).with_suffix("")
+# pytest leaves it out where colours are unwanted: --color, NO_COLOR, no terminal.
+_MARKUP: Mapping[Tone, dict[str, bool]] = {
+    Tone.PLAIN: {},
+    Tone.GOOD: {"green": True},
+    Tone.UNSURE: {"yellow": True},
+    Tone.BAD: {"red": True},
+}
 
 
 class RecordReporter:
@@ -125,9 +102,12 @@ class RecordReporter:
         if self._config is not None and self._expected and (self._folder / STUBS).exists():
             count_interrupts(self._config)
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Store the record that a finished test carries."""
+        """Store the record that a finished test carries, and show the JUnit file, which comes next, its metrics."""
         self._reported.add(report.nodeid)
+        if report.when == "teardown" and report.nodeid in self._records:
+            self._describe(report)
         if report.nodeid in self._records:
             return
         text = dict(report.user_properties).get(RECORD_PROPERTY)
@@ -141,6 +121,12 @@ class RecordReporter:
             self._records[report.nodeid] = record
             self._unstored.append(record)
             self._store()
+
+    def _describe(self, report: pytest.TestReport) -> None:
+        """Have the JUnit file describe a test by its metrics; it shows the properties of the last report of each."""
+        if self._config is not None and self._config.getoption("xmlpath", None):
+            others = [(name, value) for name, value in report.user_properties if name != RECORD_PROPERTY]
+            report.user_properties = [*others, *junit.properties(self._records[report.nodeid])]
 
     def _store(self) -> OSError | None:
         """Store the records that are not stored yet, in their order; return the error that keeps one from it."""
@@ -231,12 +217,13 @@ class RecordReporter:
         contents = self._contents or self._results.read()
         if contents.left_out:
             self._notes.append(described(contents.left_out))
-        for made in _PAGES:
-            if any(map(made.concerns, contents.records)):
-                self._attempt(f"{made.name} is not renewed", partial(self._write_page, made, contents.records))
+        for page in PAGES:
+            if any(map(page.concerns, contents.records)):
+                name = path_beside(self._results.path, page).name
+                self._attempt(f"{name} is not renewed", partial(self._write_page, page, contents.records))
 
-    def _write_page(self, made: _Page, records: Sequence[Record]) -> None:
-        self._notes += made.write(records, pages_beside(self._results.path)[made.about])
+    def _write_page(self, page: Page, records: Sequence[Record]) -> None:
+        self._notes += write_page(page, records, self._results.path)
 
     def _attempt(self, what: str, action: Callable[[], None]) -> None:
         try:
@@ -250,9 +237,9 @@ class RecordReporter:
         if records:
             terminalreporter.section("gradshape")
             for line in self._lines(records):
-                terminalreporter.write_line(line)
-        for line in self._notes:
-            terminalreporter.write_line(f"gradshape: {line}", yellow=True)
+                terminalreporter.write_line(line.text, **_MARKUP[line.tone])
+        for note in self._notes:
+            terminalreporter.write_line(f"gradshape: {note}", yellow=True)
         if self._lost:
             terminalreporter.write_line(f"gradshape: {self._lost} selected tests were never reported", red=True)
         if unrecorded := self._unrecorded():
@@ -260,20 +247,21 @@ class RecordReporter:
             terminalreporter.write_line(
                 f"gradshape: {len(unrecorded)} selected {have} no record: {_some(unrecorded)}", red=True
             )
-        for line in self._problems:
-            terminalreporter.write_line(f"gradshape: {line}", red=True)
-        for line in self._homeless:
-            terminalreporter.write_line(line)
+        for problem in self._problems:
+            terminalreporter.write_line(f"gradshape: {problem}", red=True)
+        for text in self._homeless:
+            terminalreporter.write_line(text)
 
-    def _lines(self, records: Sequence[Record]) -> list[str]:
+    def _lines(self, records: Sequence[Record]) -> list[Line]:
         try:
-            lines = summarize(records)
+            lines = summarize(records, width=terminal_width())
         except Exception as error:
             # Details of a user's own experiment may be of any kind.
-            lines = [tally(records), f"the table cannot be made: {message_of(error)}"]
-        lines += [*failures(records), f"results: {self._results.path}"]
-        pages = pages_beside(self._results.path)
-        return lines + [f"{made.about}: {pages[made.about]}" for made in _PAGES if any(map(made.concerns, records))]
+            lines = [Line(tally(records)), Line(f"the table cannot be made: {message_of(error)}")]
+        results = self._results.path
+        pages = [page for page in PAGES if any(map(page.concerns, records))]
+        places = {"results": results} | {page.about: path_beside(results, page) for page in pages}
+        return lines + [Line(f"{about}: {path}") for about, path in places.items()]
 
 
 def _some(names: Iterable[str]) -> str:

@@ -1,7 +1,7 @@
 """A benchmark session: it runs cases on demand and makes a record of what each measured."""
 
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +33,7 @@ from gradshape_bench.progress import ProgressLine
 from gradshape_bench.records.privacy_ledger import recipe_ledger
 from gradshape_bench.records.read_only import read_only
 from gradshape_bench.records.record import MISSING_DATA, Record, Status
+from gradshape_bench.records.rerun import pytest_command
 from gradshape_bench.records.running import Running
 from gradshape_bench.records.store import LONGEST_LINE
 from gradshape_bench.schedule import Scheduler
@@ -245,7 +246,16 @@ class Unmeasured(Exception):
 
 
 class ThresholdMissed(AssertionError):
-    """A case was measured and misses at least one threshold."""
+    """A case was measured and misses at least one threshold.
+
+    Args:
+        reasons: what is missed, a sentence each.
+        context: lines that are shown below them.
+    """
+
+    def __init__(self, reasons: Sequence[str], context: Sequence[str]) -> None:
+        super().__init__("\n".join([*reasons, *context]))
+        self.reasons = tuple(reasons)
 
 
 def knowledge(case: Case) -> dict[str, object]:
@@ -314,12 +324,24 @@ class CaseOutcome:
         case: the case of this test.
         measure: measures the case; it skips or fails the test if that cannot be done.
         strict: whether a threshold whose verdict is INCONCLUSIVE is missed.
+        test: path of the test's file, from where pytest was started; ``None`` if it is not known.
+        taken: options whose short names are another plugin's, which the command to re-run the case must not use.
     """
 
-    def __init__(self, case: Case, measure: Callable[[], Record], *, strict: bool) -> None:
+    def __init__(
+        self,
+        case: Case,
+        measure: Callable[[], Record],
+        *,
+        strict: bool,
+        test: str | None = None,
+        taken: Collection[str] = (),
+    ) -> None:
         self.case = case
         self._measure = measure
         self._strict = strict
+        self._test = test
+        self._taken = taken
         self._record: Record | None = None
 
     @property
@@ -342,21 +364,26 @@ class CaseOutcome:
         A threshold is met if the measured value is on the right side of its bound; the verdict says how sure that is.
 
         Raises:
-            ThresholdMissed: at least one threshold is missed; the message shows value, interval, bound and case.
+            ThresholdMissed: at least one threshold is missed; the message shows value, interval, bound, verdict and
+                case, and how to run it again.
         """
         __tracebackhide__ = True
-        missed = [j for j in self.record.judgements if not j.met or (self._strict and j.verdict is not Verdict.PASS)]
-        if missed:
-            raise ThresholdMissed("\n".join([*map(str, missed), *self._context()]))
-
-    def _context(self) -> list[str]:
         record = self.record
+        missed = [j for j in record.judgements if not j.met or (self._strict and j.verdict is not Verdict.PASS)]
+        if missed:
+            raise ThresholdMissed([*map(self._said, missed)], self._context(record))
+
+    def _said(self, judgement: Judgement) -> str:
+        strict = " (--strict-verdicts takes nothing but PASS)" if judgement.met else ""
+        return f"{judgement}{strict}"
+
+    def _context(self, record: Record) -> list[str]:
         return [
-            f"case: {record.case} (scale {record.scale}, {len(record.seeds)} seeds)",
-            f"re-run: pytest suites/ -k '[{record.case}]' --scale {record.scale} --seeds {len(record.seeds)}",
+            f"case: {record.case} (scale {record.scale}, {len(record.seeds)} seed{'s' * (len(record.seeds) != 1)})",
             *(
                 f"  {name}: {estimate}"
                 for name, estimate in record.metrics.items()
                 if not name.endswith(("_best", "_last"))
             ),
+            f"re-run: {pytest_command(record, test=self._test, taken=self._taken)}",
         ]

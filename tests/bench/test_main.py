@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from gradshape_bench.__main__ import main
+from gradshape_bench.commands.catalogue import ENTRIES, Entry
 from gradshape_bench.records.pending import Pending
 from gradshape_bench.records.store import ResultsFile
 from gradshape_bench.report import tradeoff
@@ -110,6 +111,48 @@ def test_bad_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixt
         main(arguments)
     assert caught.value.code == 2
     assert "usage: gradshape" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["leaderbord"], "did you mean 'leaderboard'"),
+        (["leaderboard", "--outptu", "x"], "did you mean --output?"),
+        (["list", "--scale", "papr"], "did you mean 'paper'?"),
+        (["list", "--status", "crash"], "did you mean 'crashed'?"),
+        (["list", "--verdict", "pas"], "did you mean 'pass'?"),
+        (["report", "a.jsonl", "b.jsonl"], "one argument too many: 'b.jsonl'"),
+    ],
+)
+def test_errors_name_what_may_have_been_meant(
+    arguments: list[str], meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert meant in capsys.readouterr().err
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"  {entry.name} " in shown and entry.purpose in shown for entry in ENTRIES)
+    assert all(len(line) <= 80 for line in shown.splitlines())
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
+def test_every_command_describes_itself_and_its_arguments(entry: Entry, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([entry.name, "--help"])
+    assert caught.value.code == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"usage: gradshape {entry.name}")
+    assert " ".join(entry.load().description.split())[:60] in " ".join(shown.split())
+
+
+def test_a_pipe_that_is_closed_is_no_error(results: Path) -> None:
+    command = f"{sys.executable} -m gradshape_bench list {results} | true"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_runs_as_a_module(results: Path) -> None:

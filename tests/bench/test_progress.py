@@ -14,10 +14,10 @@ from gradshape_bench.progress import ProgressLine, progress_line
 class Screen:
     """A terminal and a clock that stand still unless they are moved."""
 
-    def __init__(self, column: int = 7) -> None:
+    def __init__(self, column: int = 7, width: int = 80) -> None:
         self.now = 100.0
         self.written: list[str] = []
-        self.line = ProgressLine(self.written.append, lambda: column, clock=lambda: self.now)
+        self.line = ProgressLine(self.written.append, lambda: column, width=lambda: width, clock=lambda: self.now)
 
     def tell(self, after: float = 0.0, *, bundle: object = "one", **changes: Any) -> None:
         self.now += after
@@ -59,11 +59,40 @@ def test_line_is_written_a_few_times_a_second(screen: Screen) -> None:
     assert 3 <= len(screen.written) <= 5
 
 
-def test_line_fits_the_terminal(screen: Screen) -> None:
-    screen.tell(model="m" * 200)
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (80, "training 12 lr victims: epoch 10/40, about 9 s left"),
+        (50, "training 12 victims: epoch 10/40, about 9 s left"),
+        (30, "epoch 10/40, 9 s left"),
+        (15, "epoch 10/40"),
+        (5, ""),
+    ],
+)
+def test_line_says_what_the_terminal_has_room_for(width: int, shown: str) -> None:
+    screen = Screen(width=width)
+    screen.tell(work_done=0)
+    screen.tell(3.0)
+    assert re.findall(r"\x1b\[2K([^\x1b]*)", screen.written[0]) == [shown]
+
+
+def test_long_names_are_left_out(screen: Screen) -> None:
+    screen.tell(model="m" * 200, work_done=0)
     screen.tell(3.0, model="m" * 200)
-    (text,) = re.findall(r"\x1b\[2K([^\x1b]*)", screen.written[0])
-    assert len(text) <= 79
+    assert "training 12 victims: epoch 10/40, about 9 s left" in screen.written[0]
+
+
+def test_cursor_returns_to_its_column_in_a_line_that_is_wrapped() -> None:
+    screen = Screen(column=47, width=40)
+    screen.tell()
+    screen.tell(3.0)
+    assert screen.written[0].endswith("\x1b[A\x1b[8G")
+
+
+def test_a_time_of_hours_is_no_number_of_seconds(screen: Screen) -> None:
+    screen.tell(work_done=0)
+    screen.tell(7200.0, work_done=240)
+    assert "about 2.0 h left" in screen.written[0]
 
 
 def test_victims_of_all_running_bundles_count(screen: Screen) -> None:
@@ -157,7 +186,8 @@ def config(pytestconfig: pytest.Config, *, file: io.StringIO, verbosity: int = 0
     return SimpleNamespace(pluginmanager=manager, get_verbosity=lambda: verbosity, **more)
 
 
-def test_terminal_gets_a_line(pytestconfig: pytest.Config) -> None:
+def test_terminal_gets_a_line(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
     file = Terminal()
     line = progress_line(config(pytestconfig, file=file))
     assert line is not None
@@ -165,6 +195,11 @@ def test_terminal_gets_a_line(pytestconfig: pytest.Config) -> None:
     for epoch in (1, 2):
         line.update("one", Progress(epoch, 4, 3, "lr", epoch, 4))
     assert "epoch 2/4" in file.getvalue()
+
+
+def test_terminal_that_moves_no_cursor_gets_none(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    assert progress_line(config(pytestconfig, file=Terminal())) is None
 
 
 def test_pipe_gets_none(pytestconfig: pytest.Config) -> None:

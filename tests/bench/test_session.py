@@ -276,7 +276,18 @@ def test_missed_threshold_shows_value_and_interval_and_bound_and_verdict() -> No
 def test_missed_threshold_shows_the_case_and_how_to_run_it_again() -> None:
     text = missed(BROKEN)
     assert f"case: {CASE.id} (scale smoke, 2 seeds)" in text
-    assert f"pytest suites/ -k '[{CASE.id}]' --scale smoke --seeds 2" in text
+    assert f"re-run: pytest --case {CASE.id} --scale smoke --seeds 2" in text
+
+
+def test_first_line_of_a_missed_threshold_is_the_reason() -> None:
+    assert missed(BROKEN).splitlines()[0] == "rad < 0.02: measured 0.0400 [0.0300, 0.0600] (n=2): FAIL"
+
+
+def test_command_uses_no_short_name_that_another_plugin_has() -> None:
+    record = replace(blank_record(CASE, Status.OK), metrics=METRICS, judgements=(judge(BROKEN, METRICS),))
+    with pytest.raises(ThresholdMissed) as caught:
+        CaseOutcome(CASE, lambda: record, strict=False, test="a b/test_x.py", taken=["seeds"]).check()
+    assert f"pytest 'a b/test_x.py' --case {CASE.id} --scale smoke --gradshape-seeds 2" in str(caught.value)
 
 
 def test_missed_threshold_shows_the_other_metrics_of_the_chosen_epoch() -> None:

@@ -12,7 +12,7 @@ from typing import TypeVar
 CAREFULLY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 # Seconds without a write after which a temporary file is that of a killed run. Should its writer live after all, then
 # the entry is not kept, and that is all.
-_ABANDONED = 3600.0
+ABANDONED = 3600.0
 # Bytes read at once; some systems read no more.
 _PIECE = 1 << 30
 
@@ -102,7 +102,7 @@ def sweep(folder: Path, *, now: float) -> None:
         for file in found:
             with suppress(OSError):
                 status = file.stat(follow_symlinks=False)
-                if stat.S_ISREG(status.st_mode) and status.st_mtime < now - _ABANDONED:
+                if stat.S_ISREG(status.st_mode) and status.st_mtime < now - ABANDONED:
                     os.unlink(file.path)
 
 

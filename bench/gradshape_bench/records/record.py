@@ -57,6 +57,8 @@ class Record:
         jobs, cached_jobs: how many jobs the case is made of, and how many of them were found in the cache.
         challenge: sha256 of what the recipe was put up against (rows, attack, protocol, scale): records with different
             ones are not compared. ``None`` in records of schema 1.
+        test: file of the test that measured it, relative to the project's root, with ``/`` between folders; ``None`` if
+            that is not recorded.
     """
 
     case: str
@@ -85,6 +87,7 @@ class Record:
     jobs: int | None = None
     cached_jobs: int | None = None
     challenge: str | None = None
+    test: str | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -134,6 +137,7 @@ class Record:
             "jobs": self.jobs,
             "cached_jobs": self.cached_jobs,
             "challenge": self.challenge,
+            "test": self.test,
             "environment": dict(self.environment),
         }
 
@@ -240,7 +244,7 @@ _METHODS: Mapping[str | None, Method | None] = {None: None, **{method.value: met
 _PARTS = frozenset({"value", "low", "high", "n", "values", "method", "rows"})
 _TEXTS = ("case", "fingerprint", "dataset", "model", "protocol", "attack", "defense", "scale")
 _OPTIONAL_TEXTS = ("dataset_fingerprint", "expected_failure", "reason")
-_LATER = ("costs", "confidence", "planned_looks", "jobs", "cached_jobs", "challenge")
+_LATER = ("costs", "confidence", "planned_looks", "jobs", "cached_jobs", "challenge", "test")
 
 
 # JSON has exactly these types, so that comparing them is enough, and a bool is no number.
@@ -261,7 +265,7 @@ _LATER_KINDS: Sequence[tuple[Sequence[str], Kinds]] = (
     (("confidence",), _NUMBER),
     (("planned_looks",), _WHOLE),
     (("jobs", "cached_jobs"), _MAYBE_WHOLE),
-    (("challenge",), _MAYBE_TEXT),
+    (("challenge", "test"), _MAYBE_TEXT),
 )
 
 

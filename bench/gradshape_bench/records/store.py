@@ -2,9 +2,10 @@
 
 import errno
 import logging
+import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +28,8 @@ _PROBLEM = 200
 _NAMED = 3
 # Seconds after which a file that was begun and never moved into place is nobody's any more.
 _STALE = 3600.0
+# Seconds between two synchronizations of a file with the disk.
+_SYNCHRONIZED = 1.0
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
 
 
@@ -94,9 +97,12 @@ class ResultsFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._synchronized = -math.inf
 
     def append(self, record: Record, *, patience: float = PATIENCE) -> None:
-        """Append one record and flush it to disk.
+        """Append one record, which a process that is killed does not lose.
+
+        It is synchronized with the disk, too, unless that was done less than a second ago: :meth:`compact` does then.
 
         Args:
             record: the record.
@@ -115,7 +121,7 @@ class ResultsFile:
                     line = b"\n" + line
                 try:
                     _write(file, line)
-                    os.fsync(file)
+                    self._synchronize(file)
                 except BaseException:
                     if alone:
                         with suppress(OSError):
@@ -123,6 +129,12 @@ class ResultsFile:
                     raise
             finally:
                 os.close(file)
+
+    def _synchronize(self, file: int) -> None:
+        # It takes longer than a small case, and saves only from a machine that fails.
+        if time.monotonic() - self._synchronized >= _SYNCHRONIZED:
+            os.fsync(file)
+            self._synchronized = time.monotonic()
 
     def read(self) -> Contents:
         """Return what the file holds; nothing if it is not there.
@@ -171,14 +183,38 @@ class ResultsFile:
             found, kept, lines = self._read(Record.from_json)
             contents = Contents(*found)
             if not alone or kept == lines:
+                with self.path.open("rb") as file:
+                    os.fsync(file.fileno())
                 return contents
-            with self.path.open("rb") as old, replacing(self.path) as new:
-                for line in kept:
-                    old.seek(line.start)
-                    text = old.read(line.size)
-                    new.write(text if text.endswith(b"\n") else text + b"\n")
+            self._rewrite(kept)
             moved = [replace(line, number=number) for number, line in enumerate(contents.left_out, start=1)]
             return replace(contents, left_out=moved)
+
+    def remove(self, keys: Collection[tuple[str, str]], *, patience: float = PATIENCE) -> int:
+        """Take the records of some cases off the file, and return how many; lines that cannot be read stay as they are.
+
+        Args:
+            keys: scale and id of each case.
+            patience: seconds to wait for another run that writes to the file.
+
+        Raises:
+            OSError: it cannot be read, written or locked; the file is as it was.
+        """
+        with locked(self.path, patience=patience) as alone:
+            if not alone:
+                raise OSError(errno.ENOLCK, "it cannot be locked, and another run may be writing to it", str(self.path))
+            (records, left_out), kept, _ = self._read(Record.from_json)
+            foreign = len(left_out)
+            left = [line for record, line in zip(records, kept[foreign:], strict=True) if record.key not in keys]
+            self._rewrite([*kept[:foreign], *left])
+        return len(records) - len(left)
+
+    def _rewrite(self, kept: Iterable[_Line]) -> None:
+        with self.path.open("rb") as old, replacing(self.path) as new:
+            for line in kept:
+                old.seek(line.start)
+                text = old.read(line.size)
+                new.write(text if text.endswith(b"\n") else text + b"\n")
 
     def _read(self, parse: Callable[[str], Kept]) -> tuple[tuple[list[Kept], list[LeftOut]], list[_Line], list[_Line]]:
         """Return what the file holds, the lines that a compact file has, without their text, and all lines."""

@@ -23,7 +23,7 @@ class NumberDifference:
     Attributes:
         case: scale and id.
         metric: name of the metric.
-        part: part of the estimate: ``value``, ``low``, ``high`` or ``n``.
+        part: part of the estimate: ``value``, ``low``, ``high``, ``n``, or which of its ``values``.
         before, after: the two numbers; ``None`` where there is none.
     """
 
@@ -52,7 +52,8 @@ class Comparison:
     Attributes:
         missing: cases that only the first set has.
         new: cases that only the second set has.
-        changed: one line for each status, threshold, verdict, list of seeds and data set that changed.
+        changed: one line for each status, threshold, verdict, list of seeds, confidence, data set and challenge that
+            changed.
         differences: numbers that differ by more than is allowed, the largest difference first.
         compared: how many numbers were compared.
         cases: how many cases both sets have.
@@ -138,6 +139,15 @@ def _numbers(name: str, old: Mapping[str, Estimate], new: Mapping[str, Estimate]
         yield NumberDifference(
             name, metric, "n", *(None if estimate is None else estimate.n for estimate in (before, after))
         )
+        if before is not None and after is not None and before.values and len(before.values) == len(after.values):
+            yield _farthest(name, metric, before.values, after.values)
+
+
+def _farthest(name: str, metric: str, before: Sequence[float], after: Sequence[float]) -> NumberDifference:
+    """Return the largest of the differences between single seeds or trials, which may cancel out in the mean."""
+    pairs = list(zip(before, after, strict=True))
+    place = max(range(len(pairs)), key=lambda at: abs(pairs[at][1] - pairs[at][0]))
+    return NumberDifference(name, metric, f"values[{place}]", *pairs[place])
 
 
 def _both_nan(difference: NumberDifference) -> bool:
@@ -150,10 +160,20 @@ def _changes(name: str, old: Record, new: Record) -> Iterator[str]:
         yield f"{name}: status {old.status.value} -> {new.status.value}"
     if old.seeds != new.seeds:
         yield f"{name}: seeds {list(old.seeds)} -> {list(new.seeds)}"
+    if old.confidence != new.confidence:
+        yield f"{name}: confidence {old.confidence:g} -> {new.confidence:g}"
+    if old.planned_looks != new.planned_looks:
+        # Intervals that decide have a share of the chance of error each.
+        yield f"{name}: looks at the verdicts, at most, {old.planned_looks} -> {new.planned_looks}"
     # A case whose rows were never loaded has none.
     rows = old.dataset_fingerprint, new.dataset_fingerprint
     if None not in rows and rows[0] != rows[1]:
         yield f"{name}: other rows, dataset_fingerprint {rows[0]} -> {rows[1]}"
+    # Neither do records of schema 1 have a challenge.
+    challenges = old.challenge, new.challenge
+    if None not in challenges and challenges[0] != challenges[1]:
+        told = f"{_short(old.challenge)} -> {_short(new.challenge)}"
+        yield f"{name}: put up against other rows, another attack or another protocol, challenge {told}"
     if (old.expected_failure is None) != (new.expected_failure is None):
         yield f"{name}: expected failure {old.expected_failure!r} -> {new.expected_failure!r}"
     if old.status is new.status:
@@ -174,6 +194,10 @@ def _judged(old: Sequence[Judgement], new: Sequence[Judgement]) -> Iterator[str]
             yield f"{judgement.threshold} {known.verdict.value} -> {judgement.verdict.value}"
         if known.met is not judgement.met:
             yield f"{judgement.threshold} met {known.met} -> {judgement.met}"
+
+
+def _short(digest: str | None) -> str:
+    return "none" if digest is None else digest[:12]
 
 
 def _number(value: float | None) -> str:

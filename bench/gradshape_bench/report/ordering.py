@@ -1,7 +1,7 @@
 """The order of cases in reports, and the best defence against an attack."""
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -11,7 +11,8 @@ from gradshape_bench.report.headline import judged
 _SCALES = ("paper", "smoke")
 
 
-def label_order(label: str, *, falling: Collection[str] = ()) -> tuple[Any, ...]:
+@cache
+def label_order(label: str, *, falling: tuple[str, ...] = ()) -> tuple[Any, ...]:
     """Return the sort key of an attack's label: by family, then by its numbers, however they are written.
 
     Args:

@@ -139,6 +139,43 @@ def test_one(outcome):
 def test_other(outcome):
     outcome.check()
 """,
+    "test_raising.py": """
+@dataclass(frozen=True)
+class Raising(Attack):
+    threat = LabelFlip.threat
+    label = "raising"
+
+    def budget(self, train_rows):
+        return 3
+
+    def craft(self, victim, count, *, generator):
+        return self.deeper(count)
+
+    def deeper(self, count):
+        raise ValueError(f"count={count}: no room on the shelf")
+
+@benchmark_cases(Matrix([MOONS], [Raising()], DEFENSES[:1], thresholds=HOLDS))
+def test_raising(outcome):
+    outcome.check()
+""",
+    "test_alike.py": """
+@dataclass(frozen=True)
+class Named(LabelFlip):
+    name: str = ""
+
+    @property
+    def label(self):
+        return self.name
+
+NAMES = ["a", "a.b", "a[0]", "a[0].b", "a-vanilla", "it's"]
+
+@benchmark_cases(Matrix([MOONS], [Named(0.1, name=name) for name in NAMES], DEFENSES[:1], thresholds=HOLDS))
+def test_alike(outcome):
+    outcome.check()
+
+def test_beside():
+    pass
+""",
     "test_fatal.py": """
 @dataclass(frozen=True)
 class Fatal(Attack):

@@ -51,3 +51,34 @@ def test_piped_output_has_neither_progress_nor_escape_codes(project: Project) ->
     output = _eager(project, (), "piped").output
     assert PROGRESS not in output
     assert "\x1b" not in output
+
+
+def test_summary_fits_a_narrow_terminal(project: Project) -> None:
+    run = project.run("test_small.py", into="narrow", COLUMNS="44")
+    lines = run.output.splitlines()
+    first = next(place for place, line in enumerate(lines) if " gradshape " in line)
+    last = next(place for place, line in enumerate(lines) if line.startswith("results: "))
+    shown = lines[first + 1 : last]
+    assert any("two_moons, lr: label_flip_10" in line for line in shown)
+    assert all(len(line) <= 44 for line in shown)
+
+
+def test_colours_are_those_that_were_asked_for(project: Project) -> None:
+    coloured = project.run("test_broken.py", "-x", "--color", "yes", into="colours").output
+    assert "\x1b[31mmissed: " in coloured
+    plain = project.run("test_broken.py", "-x", "--color", "no", into="colours").output
+    assert "\x1b" not in plain
+
+
+def test_no_color_is_heeded_on_a_terminal(project: Project) -> None:
+    def run(terminal: str) -> Run:
+        return project.run("test_broken.py", "-x", into="no_color", output=terminal, NO_COLOR="1", TERM="xterm")
+
+    assert "\x1b[31m" not in _on_terminal(run)
+
+
+def test_terminal_that_moves_no_cursor_shows_no_progress(project: Project) -> None:
+    shown = _on_terminal(
+        lambda terminal: project.run("test_small.py", into="dumb", output=terminal, EAGER="1", TERM="dumb")
+    )
+    assert PROGRESS not in shown

@@ -18,7 +18,7 @@ def test_missed_threshold_shows_value_and_interval_and_bound(broken: Run) -> Non
 
 def test_missed_threshold_shows_the_case_and_how_to_run_it_again(broken: Run) -> None:
     assert f"case: {SMALL[0]} (scale smoke, 2 seeds)" in broken.output
-    assert f"pytest suites/ -k '[{SMALL[0]}]' --scale smoke --seeds 2" in broken.output
+    assert f"re-run: pytest test_broken.py --case {SMALL[0]} --scale smoke --seeds 2\n" in broken.output
 
 
 def test_x_stops_at_the_first_miss(broken: Run) -> None:

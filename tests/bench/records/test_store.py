@@ -113,3 +113,14 @@ def test_interrupted_write_leaves_the_old_content_and_no_litter(tmp_path: Path) 
         write_atomically(path, text())
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_cases_that_are_removed_leave_the_others_and_foreign_lines(tmp_path: Path) -> None:
+    store = ResultsFile(tmp_path / "results.jsonl")
+    for record in (make(case="a"), make(case="b"), make(case="a", scale="paper")):
+        store.append(record)
+    with store.path.open("a") as file:
+        file.write("not a record\n")
+    assert store.remove({("smoke", "a"), ("smoke", "none")}) == 1
+    assert {record.key for record in store.records()} == {("smoke", "b"), ("paper", "a")}
+    assert "not a record\n" in store.path.read_text()

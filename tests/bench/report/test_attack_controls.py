@@ -88,8 +88,8 @@ def test_the_page_is_the_same_in_any_order_of_the_records() -> None:
 
 
 def test_the_summary_names_no_best_defence_against_it() -> None:
-    rows = [line.split() for line in summarize([*FLIPS, *STRONG, *WEAK])]
-    best = {row[2]: row[4] for row in rows if len(row) > 4 and row[0] == "digits,"}
+    rows = [line.text.split() for line in summarize([*FLIPS, *STRONG, *WEAK], width=200)]
+    best = {row[2]: row[6] for row in rows if len(row) > 6 and row[0] == "digits,"}
     assert (best["a_20"], best["b_20"]) == ("dp_adam_c4", "-")
 
 

@@ -61,9 +61,9 @@ def blocks(tasks: Sequence[BoardTask], rankings: Sequence[Ranking], place: Place
 def _links(place: Place) -> str:
     links = [f"[How to read it]({place.down(LEGEND)})"]
     if place.ledger:
-        links.append("[every number of the paper beside ours](reproduction.md)")
+        links.append(f"[every number of the paper beside ours]({place.beside('reproduction.md')})")
     if place.privacy:
-        links.append("[what privacy costs](privacy.md)")
+        links.append(f"[what privacy costs]({place.beside('privacy.md')})")
     return " · ".join(links)
 
 

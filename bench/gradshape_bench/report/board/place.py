@@ -66,6 +66,15 @@ class Place:
         """Return the link from the overview to a page in the folder."""
         return f"{quote(self.stem)}/{quote(page)}.md"
 
+    def beside(self, page: str) -> str:
+        """Return the link from the overview to another page about the same results file, such as ``privacy.md``.
+
+        >>> Place("leaderboard").beside("privacy.md"), Place("gpu-leaderboard").beside("privacy.md")
+        ('privacy.md', 'gpu-privacy.md')
+        """
+        whose = self.stem.removesuffix("leaderboard")
+        return quote(f"{whose}{page}" if whose.endswith("-") else page)
+
     @property
     def up(self) -> str:
         """The link from a page in the folder to the overview."""

@@ -29,7 +29,7 @@ def head(task: BoardTask, place: Place) -> list[str]:
     """Return the blocks that begin the page."""
     links = [f"[Overview]({place.up})", f"[how to read it]({LEGEND}.md)"]
     if any(map(ledger.concerns, task.records)):
-        links.append("[the paper's numbers beside ours](../reproduction.md)")
+        links.append(f"[the paper's numbers beside ours](../{place.beside('reproduction.md')})")
     return [
         f"# {markdown.escape(task.name)} ({markdown.escape(task.scale)} scale)",
         " · ".join(links),

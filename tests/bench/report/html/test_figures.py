@@ -1,7 +1,7 @@
 from pathlib import Path
 
+from gradshape_bench.report.file_names import file_name
 from gradshape_bench.report.html.figures import FigureFile, beside, matched
-from gradshape_bench.report.plots.picture import file_name
 
 GROUPS = [
     ("smoke", "digits", "lr", "gradients"),

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from gradshape import _validate
+from gradshape_bench.commands.command import Command, Parser
+from gradshape_bench.commands.results_argument import add_results
 from gradshape_bench.gate import baseline, sources
 from gradshape_bench.gate.comparison import compare
 from gradshape_bench.gate.outcome import Allowed, ExitStatus, outcome
@@ -17,60 +19,45 @@ from gradshape_bench.options import parse_confidence
 from gradshape_bench.records.pending import Pending
 from gradshape_bench.report.cells import count
 
-_RESULTS = Path("results", "results.jsonl")
 _BASELINE = Path("reports", "baseline.json")
 _DEFAULTS = " ".join(map(str, DEFAULT_RULES))
 Value = TypeVar("Value")
 
 
-def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add ``baseline`` and ``compare`` to the commands of ``gradshape``."""
-    purpose = "freeze results, for later runs to be compared with, and print the path of the baseline"
-    command = commands.add_parser("baseline", help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.")
-    command.set_defaults(run=_write_baseline, parser=command)
-    command.add_argument(
-        "results", nargs="?", type=Path, default=_RESULTS, metavar="RESULTS", help="results file (default: %(default)s)"
-    )
-    command.add_argument(
+def _add_baseline_arguments(parser: Parser) -> None:
+    add_results(parser)
+    parser.add_argument(
         "--output", type=Path, default=_BASELINE, metavar="FILE", help="where to write (default: %(default)s)"
     )
-    _add_rules(command, "metric to freeze, as the rule that `compare` will be given; may be repeated")
+    _add_rules(parser, "metric to freeze, as the rule that `compare` will be given; may be repeated")
 
-    command = commands.add_parser("compare", help="tell whether results are worse than those of an earlier run")
-    command.description = (
-        "Compare two runs case by case, seed by seed, and print the verdict as Markdown. A metric is worse if it got "
-        "worse by more than its rule allows and beyond chance; what is called worse or better is so with the stated "
-        "confidence for all cases together. The exit status is 0 if nothing is worse; 1 if a case is worse, or failed, "
-        "crashed, diverged or ran out of time and had been measured before; and 2 if there is nothing to rely on, as "
-        "an input is unusable, no case could be compared, or a case of BASE is missing, was skipped or cannot be "
-        "compared any more."
-    )
-    command.set_defaults(run=_compare, parser=command)
-    command.add_argument("base", type=Path, metavar="BASE", help="results file or baseline of the earlier run")
-    command.add_argument("new", type=Path, metavar="NEW", help="results file or baseline of the later run")
+
+def _add_compare_arguments(parser: Parser) -> None:
+    parser.add_argument("base", type=Path, metavar="BASE", help="results file or baseline of the earlier run")
+    parser.add_argument("new", type=Path, metavar="NEW", help="results file or baseline of the later run")
     _add_rules(
-        command,
+        parser,
         "what counts: METRIC:+X (worse by more than X), METRIC:+X%% (of the earlier value) or METRIC:+X,+Y%% (by more "
         f"than both); may be repeated, and takes the place of the default: {_DEFAULTS}",
     )
-    command.add_argument(
+    parser.add_argument(
         "-k", dest="only", action="append", metavar="TEXT", help="compare cases whose id holds TEXT; may be repeated"
     )
-    command.add_argument(
+    parser.add_argument(
         "--across-machines",
         action="store_true",
         help="compare numbers that were measured on different machines or with other versions of libraries",
     )
-    command.add_argument(
+    parser.add_argument(
         "--confidence",
         default="0.95",
         metavar="P",
         help="confidence that all that is called worse or better is so (default: %(default)s)",
     )
-    command.add_argument(
+    parser.add_argument(
         "--strict", action="store_true", help="also exit with 1 if an undecided metric looks worse than its rule allows"
     )
-    command.add_argument(
+    parser.add_argument(
         "--allow",
         action="append",
         default=[],
@@ -80,8 +67,8 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
 
 
-def _add_rules(command: argparse.ArgumentParser, purpose: str) -> None:
-    command.add_argument("--fail-on", action="append", default=[], metavar="RULE", help=purpose)
+def _add_rules(parser: Parser, purpose: str) -> None:
+    parser.add_argument("--fail-on", action="append", default=[], metavar="RULE", help=purpose)
 
 
 def _write_baseline(options: argparse.Namespace) -> int:
@@ -150,3 +137,21 @@ def _parsed(options: argparse.Namespace, option: str, parse: Callable[[], Value]
     except ValueError as error:
         parser: argparse.ArgumentParser = options.parser
         parser.error(f"{option}: {error}")
+
+
+BASELINE = Command(
+    "Freeze results, for later runs to be compared with, and print the path of the baseline.",
+    _add_baseline_arguments,
+    _write_baseline,
+)
+COMPARE = Command(
+    "Compare two runs case by case, seed by seed, and print the verdict as Markdown. A metric is worse if it got "
+    "worse by more than its rule allows and beyond chance; what is called worse or better is so with the stated "
+    "confidence for all cases together. The exit status is 0 if nothing is worse; 1 if a case is worse, or failed, "
+    "crashed, diverged or ran out of time and had been measured before; and 2 if there is nothing to rely on, as "
+    "an input is unusable, no case could be compared, or a case of BASE is missing, was skipped or cannot be "
+    "compared any more.",
+    _add_compare_arguments,
+    _compare,
+    error_status=ExitStatus.UNUSABLE,
+)
