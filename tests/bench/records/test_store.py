@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gradshape_bench.records.store import ResultsFile, write_atomically
+from gradshape_bench.records.store import ResultsFile, replacing, write_atomically
 from tests.bench.sample import make, odd
 
 
@@ -112,4 +112,16 @@ def test_interrupted_write_leaves_the_old_content_and_no_litter(tmp_path: Path) 
     with pytest.raises(RuntimeError):
         write_atomically(path, text())
     assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_two_that_write_one_file_at_once_leave_the_whole_of_either(tmp_path: Path) -> None:
+    path = tmp_path / "page.md"
+    # In one process, whose number is that of a process on another machine.
+    with replacing(path) as first:
+        first.write(b"long" * 1000)
+        with replacing(path) as second:
+            second.write(b"short")
+        assert path.read_bytes() == b"short"
+    assert path.read_bytes() == b"long" * 1000
     assert list(tmp_path.iterdir()) == [path]
