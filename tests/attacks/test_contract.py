@@ -139,7 +139,7 @@ def _ids(*values: int) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.int64)
 
 
-BREACHES: dict[str, tuple[Callable[[PoisonSet], Any], str]] = {
+BREACHES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "too-few": (lambda p: PoisonSet(p.x[1:], p.y[1:], source=p.source[1:], replaced=p.replaced), "5 rows, budget 6"),
     "too-many": (
         lambda p: PoisonSet(p.x.repeat(2, 1), p.y.repeat(2), source=p.source.repeat(2), replaced=p.replaced),

@@ -161,7 +161,7 @@ def test_a_budget_is_at_least_one(attack: TargetedAttack) -> None:
         replace(attack, poisons=0)
 
 
-def _aims(poison: PoisonSet, **changes: torch.Tensor) -> PoisonSet:
+def _aims(poison: PoisonSet, **changes: Any) -> PoisonSet:
     return replace(poison, aims=replace(aims_of(poison), **changes))
 
 
@@ -183,7 +183,7 @@ BREACHES: dict[str, tuple[Callable[[Any], PoisonSet], str]] = {
     "distance-dtype": (lambda p: _aims(p, distance=aims_of(p).distance.long()), "distance of torch.int64"),
     "base-shape": (lambda p: _aims(p, base=aims_of(p).base[:, None]), r"base of shape \(4, 1\)"),
     "distance-shape": (lambda p: _aims(p, distance=aims_of(p).distance[:, None]), r"distance of shape \(4, 1\)"),
-    "no-tensor": (lambda p: replace(p, aims=replace(aims_of(p), base=[1] * 4)), "base as list, expected a tensor"),
+    "no-tensor": (lambda p: _aims(p, base=[1] * 4), "base as list, expected a tensor"),
     "other-aims": (lambda p: replace(p, aims=(1, 2)), r"a tuple, expected Aims\(...\)"),
     "range": (lambda p: replace(p, x=p.x + 2), r"expected \[0, 1\]"),
     "label": (lambda p: replace(p, y=p.y + 9), "labels in"),

@@ -108,7 +108,7 @@ CHANGES: dict[str, tuple[Callable[[], nn.Module], Callable[[Any], object]]] = {
 
 
 # Ways to hook what changes gradients and no output.
-HOOKS: dict[str, Callable[[nn.Module], Any]] = {
+HOOKS: dict[str, Callable[[Any], Any]] = {
     "parameter": lambda layer: layer.weight.register_hook(lambda grad: 3 * grad),
     "backward": lambda layer: layer.register_full_backward_hook(lambda m, grads, _: tuple(3 * g for g in grads)),
     "backward-pre": lambda layer: layer.register_full_backward_pre_hook(lambda m, grads: (3 * grads[0],)),
