@@ -103,7 +103,13 @@ def prepare(
     changes = list(_speed_pages(results.parent, into, scales, remarks))
     if records:
         _check_complete(records, Pending(results), scales)
-        known = {scale: ResultsFile(data_file(into, scale)).records() for scale in Scale}
+        written = {record.scale for record in records}
+        known = {
+            scale: _rewritten(data_file(into, scale), replace=replace)
+            if scale.value in written
+            else ResultsFile(data_file(into, scale)).records()
+            for scale in Scale
+        }
         merged = {
             scale: _merge([] if replace else known[scale], new, remarks) if new else known[scale]
             for scale, new in ((s, [record for record in records if record.scale == s.value]) for s in Scale)
@@ -116,6 +122,18 @@ def prepare(
     if not complete and not changes:
         raise Refused(f"{results}: it holds nothing to publish: run `pytest suites/` first, or name another")
     return Publication([change for change in changes if _differs(change)], remarks)
+
+
+def _rewritten(path: Path, *, replace: bool) -> list[Record]:
+    """Return the records of a file that is to be rewritten; refuse to lose without ``replace`` what else it holds."""
+    contents = ResultsFile(path).read()
+    if contents.left_out and not replace:
+        count, named = len(contents.left_out), _some(list(map(str, contents.left_out)))
+        raise Refused(
+            f"{'1 line is no record' if count == 1 else f'{count} lines are no records'} of this version and would be "
+            f"lost: {named}: mend or delete what is wrong, or drop it with --replace"
+        )
+    return contents.records
 
 
 def _differs(change: Change) -> bool:

@@ -1,9 +1,8 @@
 """What every attack is: a frozen dataclass whose call crafts poison and checks it against the budget."""
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import ClassVar, final
 
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from gradshape import _seeds
 from gradshape._own_thread import OwnThread
+from gradshape.attacks._returned import check_arrays, plain_notes
 from gradshape.attacks.poison_set import PoisonSet
 from gradshape.attacks.threat import Goal, ThreatModel
 from gradshape.data import Dataset, GuardedCopies, Split, own_copy
@@ -276,7 +276,10 @@ class Attack(ABC):
         craft = partial(self.craft, view, count, generator=_seeds.stream(seed, "craft", self.stream))
         poison = own_copy(thread.run(craft, hear=progress))
         copies.check(f"attack {self.label}")
+        check_arrays(self.label, poison, PoisonSet)
+        poison = replace(poison, notes=plain_notes(self.label, poison.notes))
         self._check_count(poison, count)
+        self._check_aims(poison, count, dataset, target)
         if len(poison):
             self._check(poison, len(poison), dataset)
         return poison
@@ -285,6 +288,11 @@ class Attack(ABC):
         self, dataset: Dataset, target: Split | None, intended: Tensor | None, networks: Sequence[TrainedModel]
     ) -> None:
         """Raise ``ValueError`` if what a call was given does not fit this kind of attack."""
+
+    def _check_aims(  # noqa: B027
+        self, poison: PoisonSet, count: int, dataset: Dataset, target: Split | None
+    ) -> None:
+        """Raise ``ValueError`` if ``craft`` does not say, as this kind of attack has to, what its rows are for."""
 
     def _check_count(self, poison: PoisonSet, count: int) -> None:
         """Raise ``ValueError`` if ``craft`` made another number of rows than the budget."""
@@ -315,8 +323,6 @@ class Attack(ABC):
             ("1]", most <= 1) if dataset.regression else (f"{dataset.num_classes})", most < dataset.num_classes)
         )
         require(least >= 0 and inside, f"labels in [{least:g}, {most:g}], expected [0, {end}")
-        for name, value in poison.notes.items():
-            require(math.isfinite(value), f"a note {name}={value!r}, expected a finite number")
         require(bool(poison.source.min() >= -1 and poison.source.max() < train), f"source ids outside [-1, {train})")
         replaced = poison.replaced
         if len(replaced):

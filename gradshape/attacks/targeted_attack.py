@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gradshape import _validate
+from gradshape.attacks._returned import check_arrays
 from gradshape.attacks.base import Attack
 from gradshape.attacks.poison_set import Aims, PoisonSet
 from gradshape.data import Dataset, Split
@@ -91,12 +92,30 @@ class TargetedAttack(Attack):
             )
 
     def _check_count(self, poison: PoisonSet, count: int) -> None:
-        aims = poison.aims
+        """The budget is that of one target: see :meth:`_check_aims`."""
+
+    def _check_aims(self, poison: PoisonSet, count: int, dataset: Dataset, target: Split | None) -> None:
+        aims, targets = poison.aims, 0 if target is None else len(target)
         if aims is None:
             raise ValueError(f"{self.label} crafted rows without aims: expected PoisonSet(..., aims=Aims(...))")
+        check_arrays(self.label, aims, Aims)
+        for name, dtype in (("target", torch.int64), ("base", torch.int64), ("distance", torch.float32)):
+            if getattr(aims, name).dtype != dtype:
+                raise ValueError(f"{self.label} crafted {name} of {getattr(aims, name).dtype}, expected {dtype}")
         sizes = {len(poison.x), len(poison.y), len(poison.source), len(aims.target), len(aims.base), len(aims.distance)}
         if len(sizes) != 1:
             raise ValueError(f"{self.label} crafted arrays of {sorted(sizes)} rows: expected one number")
+        if len(poison.replaced):
+            raise ValueError(
+                f"{self.label} crafted rows that replace {len(poison.replaced)}: expected rows that are added, as they "
+                "are used one by one"
+            )
+        # Rows for other places would be used against nobody, and the attack would seem to have failed.
+        for name, ids, end in (("target", aims.target, targets), ("base", aims.base, len(dataset.test))):
+            if len(ids) and not (ids.min() >= 0 and ids.max() < end):
+                raise ValueError(
+                    f"{self.label} crafted rows of {name} {int(ids.min())} to {int(ids.max())}: expected [0, {end})"
+                )
         most = int(aims.target.bincount().max()) if len(poison) else 0
         if most > count:
             raise ValueError(f"{self.label} crafted {most} rows for one target, budget {count}")

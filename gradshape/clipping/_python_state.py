@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from gradshape import _code
+from gradshape.clipping._sequential_models import has_hooks
 from gradshape.clipping.protocol import LossFn
 from gradshape.clipping.structure import Structure
 
@@ -23,7 +24,7 @@ _ITEMS, _ELEMENTS = 64, 16
 # Objects within objects that are looked into.
 _DEPTH = 3
 _OF_MODULES = frozenset(vars(nn.Module())) - {"training"}
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks")
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _ABSENT = object()
 _SIMPLE = frozenset({bool, int, float, str})
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
@@ -80,10 +81,9 @@ class PythonState:
                 values[where, "settings"] = tuple([item for item in own.items() if type(item[1]) in _SIMPLE])
                 if "forward" in own:
                     values[where, "forward"] = _named(own["forward"])
-            if isinstance(owner, nn.Module) and (
-                owner._forward_hooks or owner._forward_pre_hooks or owner._backward_hooks
-            ):
-                values[where, "hooks"] = tuple([tuple(own[name]) for name in _HOOKS])
+            if isinstance(owner, nn.Module) and has_hooks(owner):
+                on_parameters = [tuple(p._backward_hooks or ()) for p in owner._parameters.values() if p is not None]
+                values[where, "hooks"] = (*(tuple(own[name]) for name in _HOOKS), *on_parameters)
         for name, buffer in structure.buffers.items():
             values["buffers", name] = id(buffer), _version(buffer)
         values["loss", ""] = _named(loss_fn) if isinstance(loss_fn, _CALLED) else _name(loss_fn)

@@ -40,11 +40,19 @@ def takes_row_by_row(model: nn.Module) -> bool:
     return True
 
 
+def has_hooks(module: nn.Module) -> bool:
+    """Return whether ``module`` or a parameter of its own has hooks, which may change its output or gradients."""
+    if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks:
+        return True
+    # As a loop, which takes a third of the time of any().
+    for parameter in module._parameters.values():  # noqa: SIM110
+        if parameter is not None and parameter._backward_hooks:
+            return True
+    return False
+
+
 def _modules_in_order(module: nn.Module) -> Iterator[nn.Module | None]:
-    plain = not (
-        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
-    )
-    if not plain or "forward" in vars(module):
+    if has_hooks(module) or "forward" in vars(module):
         yield None
     elif type(module) in _CONTAINERS:
         for child in module._modules.values():

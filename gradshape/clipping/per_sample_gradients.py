@@ -125,8 +125,8 @@ def weighted_gradient(
     Raises:
         ValueError: ``loss_fn`` or ``weights_fn`` returns another shape than ``(B,)``; the model or the loss mixes
             samples; the model draws numbers from a generator of its own and would have to draw them again; a parameter
-            is complex or of 8 bits, or belongs to TorchScript; ``x`` and ``y`` differ in length; ``microbatch`` is not
-            a positive integer.
+            is complex or of 8 bits, or belongs to TorchScript; ``x`` and ``y`` are no dense tensors, or differ in
+            length; ``microbatch`` is not a positive integer; ``torch.inference_mode`` is on.
         FloatingPointError: the gradient of a sample is not finite, or its norm overflows; the message names the first.
 
     Bu et al. 2023, "Differentially private optimization on large model at small cost":
@@ -232,6 +232,16 @@ def _finite(gradients: PerSample, *, first: int = 0) -> PerSample:
 def _checked(model: nn.Module, x: Tensor, y: Tensor, microbatch: int | None) -> Structure:
     if microbatch is not None:
         _validate.positive_int(microbatch=microbatch)
+    for name, rows in (("x", x), ("y", y)):
+        if not isinstance(rows, Tensor):
+            raise ValueError(
+                f"{name} is a {type(rows).__name__}: expected one tensor with a row for each sample (several inputs "
+                "may be its columns, which the model takes apart)"
+            )
+        if rows.layout is not torch.strided or rows.is_nested:
+            raise ValueError(f"{name} has the layout {rows.layout}: expected a dense tensor")
+    if torch.is_inference_mode_enabled():
+        raise ValueError("torch.inference_mode is on, in which there are no gradients: expected it to be off")
     if x.dim() == 0 or y.dim() == 0 or len(x) != len(y):
         raise ValueError(f"x has shape {tuple(x.shape)}, y {tuple(y.shape)}: expected the same number of rows")
     structure = Structure.of(model)

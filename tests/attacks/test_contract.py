@@ -1,10 +1,12 @@
 """What holds of every attack, and that no attack gets away with breaking it."""
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 
@@ -137,7 +139,7 @@ def _ids(*values: int) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.int64)
 
 
-BREACHES: dict[str, tuple[Callable[[PoisonSet], PoisonSet], str]] = {
+BREACHES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "too-few": (lambda p: PoisonSet(p.x[1:], p.y[1:], source=p.source[1:], replaced=p.replaced), "5 rows, budget 6"),
     "too-many": (
         lambda p: PoisonSet(p.x.repeat(2, 1), p.y.repeat(2), source=p.source.repeat(2), replaced=p.replaced),
@@ -162,6 +164,20 @@ BREACHES: dict[str, tuple[Callable[[PoisonSet], PoisonSet], str]] = {
     "replaced-high": (lambda p: replace(p, replaced=_ids(30)), r"replaced ids .* \[0, 30\)"),
     "replaced-twice": (lambda p: replace(p, replaced=_ids(2, 2)), "not distinct"),
     "replaces-more": (lambda p: replace(p, replaced=torch.arange(7)), "6 rows that replace 7"),
+    "y-shape": (lambda p: replace(p, y=p.y[:, None]), r"y of shape \(6, 1\), expected \(n,\)"),
+    "source-shape": (lambda p: replace(p, source=p.source[:, None]), r"source of shape \(6, 1\)"),
+    "replaced-shape": (lambda p: replace(p, replaced=_ids(0, 1)[:, None]), r"replaced of shape \(2, 1\)"),
+    "replaced-one": (lambda p: replace(p, replaced=torch.tensor(1)), r"replaced of shape \(\), expected \(n,\)"),
+    "x-one": (lambda p: replace(p, x=torch.tensor(1.0)), r"x of shape \(\), expected \(n, \*shape\)"),
+    "x-array": (lambda p: replace(p, x=p.x.numpy()), "x as ndarray, expected a tensor"),
+    "y-list": (lambda p: replace(p, y=p.y.tolist()), "y as list, expected a tensor"),
+    "nothing": (lambda p: None, r"a NoneType, expected PoisonSet\(...\)"),
+    "tuple": (lambda p: (p.x, p.y), r"a tuple, expected PoisonSet\(...\)"),
+    "notes-text": (lambda p: replace(p, notes={"bound": "high"}), "a note bound='high', expected a finite number"),
+    "notes-nan": (lambda p: replace(p, notes={"bound": math.nan}), "a note bound=nan, expected a finite number"),
+    "notes-huge": (lambda p: replace(p, notes={"bound": 10**400}), "a note bound=10.*, expected a finite number"),
+    "notes-name": (lambda p: replace(p, notes={3: 1.0}), "a note called 3, expected a text"),
+    "notes-none": (lambda p: replace(p, notes=None), "notes NoneType, expected a mapping"),
 }
 
 
@@ -184,13 +200,31 @@ class Copies(Attack):
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
         source = torch.randint(len(victim.train), (count,), generator=generator)
         honest = PoisonSet(victim.train.x[source], victim.train.y[source], source=source, replaced=_ids(0, 1))
-        return honest if self.breach is None else BREACHES[self.breach][0](honest)
+        if self.breach is None:
+            return honest
+        crafted: PoisonSet = BREACHES[self.breach][0](honest)
+        return crafted
 
 
 def test_an_honest_attack_passes() -> None:
     poison = Copies()(DATA, seed=0)
     assert len(poison) == COUNT
     assert poison.replaced.tolist() == [0, 1]
+
+
+@dataclass(frozen=True)
+class Noting(Copies):
+    """Notes numbers of several types."""
+
+    def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
+        notes: Any = {"array": np.float32(0.5), "whole": np.int64(3), "tensor": torch.tensor(0.25), "plain": 4}
+        return replace(super().craft(victim, count, generator=generator), notes=notes)
+
+
+def test_notes_are_plain_numbers_whether_they_come_from_the_cache_or_not() -> None:
+    notes = dict(Noting()(DATA, seed=0).notes)
+    assert notes == {"array": 0.5, "whole": 3.0, "tensor": 0.25, "plain": 4}
+    assert json.loads(json.dumps(notes)) == notes
 
 
 @pytest.mark.parametrize("breach", BREACHES)

@@ -161,11 +161,11 @@ def test_a_budget_is_at_least_one(attack: TargetedAttack) -> None:
         replace(attack, poisons=0)
 
 
-def _aims(poison: PoisonSet, **changes: torch.Tensor) -> PoisonSet:
+def _aims(poison: PoisonSet, **changes: Any) -> PoisonSet:
     return replace(poison, aims=replace(aims_of(poison), **changes))
 
 
-BREACHES: dict[str, tuple[Callable[[PoisonSet], PoisonSet], str]] = {
+BREACHES: dict[str, tuple[Callable[[Any], PoisonSet], str]] = {
     "no-aims": (lambda p: replace(p, aims=None), "rows without aims"),
     "unequal": (lambda p: replace(p, y=p.y[1:]), r"arrays of \[3, 4\] rows"),
     "unequal-base": (lambda p: _aims(p, base=aims_of(p).base[1:]), r"arrays of \[3, 4\] rows"),
@@ -173,6 +173,18 @@ BREACHES: dict[str, tuple[Callable[[PoisonSet], PoisonSet], str]] = {
     "order": (lambda p: _aims(p, target=torch.tensor([0, 1, 0, 1])), "rows out of order"),
     "nan": (lambda p: _aims(p, distance=aims_of(p).distance * torch.nan), "distances that are not finite"),
     "negative": (lambda p: _aims(p, distance=-1 - aims_of(p).distance), "distances that are not finite"),
+    "of-nobody": (lambda p: _aims(p, target=aims_of(p).target + 1), r"rows of target 1 to 2: expected \[0, 2\)"),
+    "of-minus-one": (lambda p: _aims(p, target=aims_of(p).target - 1), "rows of target -1 to 0"),
+    "from-nowhere": (lambda p: _aims(p, base=aims_of(p).base * 0 - 1), "rows of base -1 to -1"),
+    "from-beyond": (lambda p: _aims(p, base=aims_of(p).base + 10**6), "rows of base"),
+    "replaces": (lambda p: replace(p, replaced=torch.arange(3)), "rows that replace 3: expected rows that are added"),
+    "target-dtype": (lambda p: _aims(p, target=aims_of(p).target.float()), "target of torch.float32"),
+    "base-dtype": (lambda p: _aims(p, base=aims_of(p).base.double()), "base of torch.float64"),
+    "distance-dtype": (lambda p: _aims(p, distance=aims_of(p).distance.long()), "distance of torch.int64"),
+    "base-shape": (lambda p: _aims(p, base=aims_of(p).base[:, None]), r"base of shape \(4, 1\)"),
+    "distance-shape": (lambda p: _aims(p, distance=aims_of(p).distance[:, None]), r"distance of shape \(4, 1\)"),
+    "no-tensor": (lambda p: _aims(p, base=[1] * 4), "base as list, expected a tensor"),
+    "other-aims": (lambda p: replace(p, aims=(1, 2)), r"a tuple, expected Aims\(...\)"),
     "range": (lambda p: replace(p, x=p.x + 2), r"expected \[0, 1\]"),
     "label": (lambda p: replace(p, y=p.y + 9), "labels in"),
 }

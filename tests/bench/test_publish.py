@@ -138,6 +138,23 @@ def test_replacing_leaves_this_run_alone(tmp_path: Path, into: Path) -> None:
     assert said[0].endswith("0 new, 0 measured again, 1 as before, 3 gone")
 
 
+@pytest.mark.parametrize("line", ['{"schema": 99, "case": "of the future"}', '{"schema": 2, "case": "half'])
+def test_published_lines_that_are_no_records_are_not_lost(line: str, tmp_path: Path, into: Path) -> None:
+    published(measured(tmp_path, PAPER[:2]), into)
+    file = data_file(into, Scale.PAPER)
+    file.write_text(f"{read(file)}{line}\n", encoding="utf-8")
+    before = {path: path.read_bytes() for path in into.rglob("*") if path.is_file()}
+    later = measured(tmp_path / "later", PAPER)
+    with pytest.raises(Refused, match=r"1 line is no record of this version .*paper\.jsonl:3 .*--replace"):
+        prepare(later, into, figures=False)
+    assert {path: path.read_bytes() for path in into.rglob("*") if path.is_file()} == before
+    # It is in nobody's way at the other scale.
+    published(measured(tmp_path / "other", SMOKE[:1]), into)
+    published(later, into, over=True)
+    assert line not in read(file)
+    assert len(ResultsFile(file).read().records) == len(PAPER)
+
+
 def test_a_case_that_was_skipped_leaves_what_was_measured(tmp_path: Path, into: Path) -> None:
     published(measured(tmp_path, PAPER), into)
     before = read(into / "leaderboard.md")

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -215,6 +216,34 @@ def test_weights_of_another_shape_are_refused(model: nn.Module) -> None:
 def test_inputs_and_labels_of_different_length_are_refused() -> None:
     with pytest.raises(ValueError, match="expected the same number of rows"):
         per_sample_norms(DENSE, PER_SAMPLE_LOSS, randn(4, 6), labels(3, 3))
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda x: (x, x), "x is a tuple: expected one tensor"),
+        (lambda x: {"rows": x}, "x is a dict: expected one tensor"),
+        (lambda x: x.numpy(), "x is a ndarray: expected one tensor"),
+        (lambda x: x.to_sparse(), "x has the layout torch.sparse_coo: expected a dense tensor"),
+        (lambda x: torch.nested.nested_tensor(list(x), layout=torch.jagged), "x has the layout torch.jagged"),
+    ],
+)
+@both_ways
+def test_inputs_that_are_no_dense_tensor_are_refused(
+    model: nn.Module, make: Callable[[Tensor], Any], said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        per_sample_norms(model, PER_SAMPLE_LOSS, make(randn(4, 6)), labels(4, 3))
+
+
+@both_ways
+def test_inference_mode_is_refused_by_name(model: nn.Module) -> None:
+    x, y = randn(4, 6), labels(4, 3)
+    expected = per_sample_norms(model, PER_SAMPLE_LOSS, x, y)
+    with torch.inference_mode(), pytest.raises(ValueError, match=r"torch\.inference_mode is on"):
+        per_sample_norms(model, PER_SAMPLE_LOSS, x, y)
+    with torch.no_grad():
+        assert torch.equal(per_sample_norms(model, PER_SAMPLE_LOSS, x, y), expected)
 
 
 @both_ways

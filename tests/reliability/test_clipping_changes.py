@@ -107,6 +107,36 @@ CHANGES: dict[str, tuple[Callable[[], nn.Module], Callable[[Any], object]]] = {
 }
 
 
+# Ways to hook what changes gradients and no output.
+HOOKS: dict[str, Callable[[Any], Any]] = {
+    "parameter": lambda layer: layer.weight.register_hook(lambda grad: 3 * grad),
+    "backward": lambda layer: layer.register_full_backward_hook(lambda m, grads, _: tuple(3 * g for g in grads)),
+    "backward-pre": lambda layer: layer.register_full_backward_pre_hook(lambda m, grads: (3 * grads[0],)),
+}
+HOOKED: dict[str, Callable[[], nn.Module]] = {
+    "closed-form": lambda: nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, CLASSES)),
+    "sequence": lambda: nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, CLASSES)),
+    "own": lambda: read(lambda m: 0.0),
+}
+
+
+@pytest.mark.parametrize("loss_fn", [cross_entropy, nn.CrossEntropyLoss(reduction="none")], ids=["function", "module"])
+@pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.parametrize("kind", HOOKED)
+def test_hooks_that_come_and_go_between_calls_are_heeded(kind: str, hook: str, loss_fn: Callable[..., Tensor]) -> None:
+    model = filled(HOOKED[kind]())
+    usual = alone(model)
+    for _ in range(UNTRIED):
+        torch.testing.assert_close(norms(model, loss_fn).double(), usual)
+    last = list(model.children())[-1]
+    handle = HOOKS[hook](last)
+    hooked = alone(model)
+    assert not torch.allclose(hooked, usual)
+    torch.testing.assert_close(norms(model, loss_fn).double(), hooked)
+    handle.remove()
+    torch.testing.assert_close(norms(model, loss_fn).double(), usual)
+
+
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_makes_a_model_mix_rows_is_noticed_at_once(change: str) -> None:
     make, begin = CHANGES[change]

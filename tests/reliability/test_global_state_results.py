@@ -21,6 +21,7 @@ from gradshape.testing.attack import AttackTrial, suitable
 from gradshape.testing.defense import RECIPES, datasets
 from gradshape.training import SGD, Adam, AnyRecipe, Fit, GradientProbe, Recipe, Victim, train_victims
 from gradshape_bench.case import Task
+from gradshape_bench.protocols import Experiment, Lab, Measurement, Subject, experiment
 from tests.attacks.attacks import ATTACKS
 from tests.bench.schedule_sample import TASK, case, scheduler
 from tests.bench.spy import Spy
@@ -148,4 +149,44 @@ def test_a_case_beside_an_attack_that_moves_the_state(workers: int, tmp_path: Pa
     beside = scheduler([vandal, *honest], tmp_path / "beside", Spy(workers=workers))
     found = {each.id: beside.measure(each).measurement.metrics for each in (vandal, *honest)}
     assert {name: found[name] for name in expected} == expected
+    assert _global_state.read() == before
+
+
+@dataclass(frozen=True)
+class Moving(LabelFlip):
+    """Moves what it can while it says what it can be made on."""
+
+    def unsuitable(self, dataset: Dataset) -> str | None:
+        torch.set_default_dtype(torch.float64)
+        torch.set_grad_enabled(False)
+        torch.manual_seed(99)
+        np.random.seed(7)  # noqa: NPY002
+        random.seed(3)
+        return super().unsuitable(dataset)
+
+
+@dataclass(frozen=True)
+class Asking:
+    """Asks the attack what it can be made on, as the library's own protocols do."""
+
+    label: str = "asking"
+
+    def run(self, case: Subject, lab: Lab) -> Experiment:
+        case.attack.unsuitable(lab.dataset)
+        yield from lab.ask(lab.train(case.recipe))
+        case.attack.unsuitable(lab.dataset)
+        return Measurement({}, {})
+
+
+@pytest.mark.parametrize("module", ["gradshape_bench.protocols.asking", "a_users_own"])
+def test_what_an_experiment_moves_is_put_back_whoever_wrote_the_protocol(
+    module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Asking, "__module__", module)
+    before = _global_state.read()
+    running = experiment(Asking(), case(Moving(0.1)), data.load("two_moons"), "cpu")
+    jobs = next(running)
+    assert _global_state.read() == before
+    with pytest.raises(StopIteration):
+        running.send([job.do(lambda _: None).result for job in jobs])
     assert _global_state.read() == before

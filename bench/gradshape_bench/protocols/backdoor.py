@@ -6,7 +6,7 @@ import torch
 
 from gradshape import _seeds, _validate
 from gradshape.attacks import Attack
-from gradshape.data import Dataset, Split
+from gradshape.data import Dataset, Split, own_copy
 from gradshape.training import TrainingResult
 from gradshape_bench.protocols.accuracy import Accuracy
 from gradshape_bench.protocols.base import Experiment, Subject
@@ -95,15 +95,42 @@ def _triggered(attack: Attack, dataset: Dataset, protocol: str) -> tuple[Split, 
     reason = attack.unsuitable(dataset.copy())
     if reason is not None:
         raise ValueError(f"{attack.label} cannot be made on {dataset.name}: {reason}")
-    found, claimed = attack.triggered(dataset.test.copy()), attack.claimed_class
+    found, claimed = own_copy(attack.triggered(dataset.test.copy())), attack.claimed_class
     if found is None or claimed is None:
         raise ValueError(f"attack {attack.label!r} has no trigger: {protocol} needs one, such as that of BadNetsPatch")
+    if not isinstance(found, Split):
+        raise ValueError(f"{attack.label} returned {type(found).__name__} as rows with its trigger, expected a Split")
+    if not 0 <= claimed < dataset.num_classes:
+        raise ValueError(f"{attack.label} claims class {claimed!r}, expected [0, {dataset.num_classes})")
     if not len(found):
         raise ValueError(
             f"{dataset.name}: every test row is of class {claimed}, which {attack.label} claims: expected at least 1 "
             "row of another class"
         )
+    _check_triggered(attack.label, found, claimed, dataset)
     return found, claimed
+
+
+def _check_triggered(label: str, found: Split, claimed: int, dataset: Dataset) -> None:
+    """Raise ``ValueError`` if the rows are none that could be in the data, or of the claimed class."""
+
+    def require(holds: bool, what: str) -> None:
+        if not holds:
+            raise ValueError(f"{label} put its trigger on {what}")
+
+    shape, classes = (len(found.y), *dataset.input_shape), dataset.num_classes
+    require(found.x.dtype == torch.float32, f"x of {found.x.dtype}, expected torch.float32")
+    require(found.y.dtype == torch.int64, f"y of {found.y.dtype}, expected torch.int64")
+    require(found.y.dim() == 1, f"y of shape {tuple(found.y.shape)}, expected (n,)")
+    require(tuple(found.x.shape) == shape, f"x of shape {tuple(found.x.shape)}, expected {shape}")
+    require(bool(found.x.isfinite().all()), "values that are not finite")
+    low, high = map(float, found.x.aminmax())
+    require(low >= 0 and high <= 1, f"values in [{low:g}, {high:g}], expected [0, 1]")
+    least, most = int(found.y.min()), int(found.y.max())
+    require(least >= 0 and most < classes, f"rows with labels in [{least}, {most}], expected [0, {classes})")
+    require(
+        not bool((found.y == claimed).any()), f"rows of class {claimed}, which it claims: expected their true class"
+    )
 
 
 def _rate(result: TrainingResult, claimed: int, accuracy: Accuracy) -> float:

@@ -9,6 +9,7 @@ from typing import Protocol as Interface
 
 from torch import Tensor
 
+from gradshape import _global_state
 from gradshape.attacks import Attack, PoisonSet
 from gradshape.data import Dataset, Split
 from gradshape.defenses import trusted_rows
@@ -321,11 +322,25 @@ class Protocol(Interface):
 
 
 def experiment(protocol: Protocol, case: Subject, dataset: Dataset, device: str) -> Experiment:
-    """Run the experiment of one case on its data.
+    """Run the experiment of one case. What code in it changes of the state of the process ends with every step.
 
     Raises:
         ValueError: the case's defence cannot be used on this data, or the protocol wrote to what it was shown.
     """
+    running = _on_rows(protocol, case, dataset, device)
+    given: Any = None
+    while True:
+        try:
+            # Attacks and defences are asked here what they can be used on, too, in the thread that runs everything.
+            with _global_state.restored():
+                jobs = running.send(given)
+        except StopIteration as stop:
+            measured: Measurement = stop.value
+            return measured
+        given = yield jobs
+
+
+def _on_rows(protocol: Protocol, case: Subject, dataset: Dataset, device: str) -> Experiment:
     reason = case.defense.unsuitable(dataset.copy(), case.vanilla)
     if reason is not None:
         raise ValueError(f"{case.defense.label_for(case.vanilla)} cannot be used on {dataset.name}: {reason}")

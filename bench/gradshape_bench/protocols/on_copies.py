@@ -6,7 +6,6 @@ from typing import Any
 
 from torch import Tensor
 
-from gradshape import _global_state
 from gradshape.attacks import PoisonSet
 from gradshape.data import Dataset, GuardedCopies, Split, own_copy
 from gradshape.training import OptimizerState, TrainedModel
@@ -34,8 +33,7 @@ def on_copies(begin: Callable[[Dataset], Experiment], dataset: Dataset, protocol
     running = begin(shown)
     while True:
         try:
-            with _global_state.restored():
-                jobs: Sequence[AnyJob] = running.send(given)  # type: ignore[arg-type]
+            jobs: Sequence[AnyJob] = running.send(given)  # type: ignore[arg-type]
         except StopIteration as stop:
             copies.check(f"protocol {protocol}")
             return _own_measurement(stop.value)

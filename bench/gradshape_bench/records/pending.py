@@ -1,7 +1,7 @@
 """The cases that were selected and are not measured yet, which tell a complete run from a partial one."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from gradshape_bench.records.store import PATIENCE, locked, write_atomically
@@ -31,10 +31,10 @@ class Pending:
             OSError: it cannot be read.
         """
         try:
-            return {(str(scale), str(case)) for scale, case in json.loads(self.path.read_text(encoding="utf-8"))}
+            return set(_pairs(json.loads(self.path.read_text(encoding="utf-8"))))
         except FileNotFoundError:
             return None
-        except (TypeError, ValueError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{self.path} is no list of cases: {error}: delete it and run the cases again") from error
 
     def add(self, keys: Iterable[Key]) -> None:
@@ -59,3 +59,15 @@ class Pending:
         with locked(self._results, patience=patience):
             left = ((self.keys() or set()) | set(more)) - set(fewer)
             write_atomically(self.path, [json.dumps(sorted(left), indent=0) + "\n"])
+
+
+def _pairs(document: object) -> Iterator[Key]:
+    """Yield the pairs of texts in a list; whatever else a file holds must not pass for a list without cases."""
+    if not isinstance(document, list):
+        raise ValueError(f"it holds a {type(document).__name__}")
+    for pair in document:
+        match pair:
+            case [str(scale), str(case)]:
+                yield scale, case
+            case _:
+                raise ValueError(f"{pair!r:.100} is no pair of a scale and a case")

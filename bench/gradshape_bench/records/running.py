@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import socket
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -30,7 +32,8 @@ class Running:
 
     A process that ends, even by an error, removes its file. One that is killed, or that a job ends (a fault in native
     code, ``os._exit``), leaves it, and whoever looks next can say what that process was at. The file is not
-    synchronized to the disk: it has to outlive the process, not the machine.
+    synchronized to the disk: it has to outlive the process, not the machine. Of processes on other machines that share
+    the folder nothing is said, as they may be alive.
 
     Args:
         results: the results file.
@@ -47,7 +50,7 @@ class Running:
                 if not jobs:
                     return
                 self.folder.mkdir(parents=True, exist_ok=True)
-                path = self.folder / f"{os.getpid()}.json"
+                path = self.folder / f"{_machine()}-{os.getpid()}.json"
                 self._own = path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
             text = json.dumps({"case": case, "jobs": list(jobs)}).encode() if jobs else b""
             file = self._own[1]
@@ -72,9 +75,9 @@ class Running:
             case: id of a case whose process is known to have died; ``None`` for all processes that are gone.
         """
         found = []
-        for path in sorted(self.folder.glob("*.json")):
+        for path in sorted(self.folder.glob(f"{_machine()}-*.json")):
             remains = _read(path)
-            if _alive(path.stem) if case is None else remains is None or remains.case != case:
+            if _alive(path.stem.rpartition("-")[2]) if case is None else remains is None or remains.case != case:
                 continue
             if remains is not None:
                 found.append(remains)
@@ -83,6 +86,11 @@ class Running:
         with suppress(OSError):
             self.folder.rmdir()
         return found
+
+
+def _machine() -> str:
+    """Return this machine's name, as far as it may stand in the name of a file."""
+    return re.sub(r"[^A-Za-z0-9.]", "_", socket.gethostname())
 
 
 def _read(path: Path) -> Remains | None:

@@ -53,6 +53,10 @@ def damage(record: Record, *, bold: bool) -> str:
     return f"**{text}**{sign and f' {sign}'}" if bold else f"{text}{sign and f' {sign}'}"
 
 
+# The sign of a clean model that does not work.
+RUINED = "!"
+
+
 def state(record: Record) -> str:
     """Say why there is no value."""
     return record.status.value if record.status is not Status.OK else "no value"
@@ -65,7 +69,7 @@ def mark(record: Record) -> str:
     sign = "✗" if record.missed else "✓"
     ruined = any(judgement.reason is not None for judgement in record.judgements)
     left_open = record.verdict is Verdict.INCONCLUSIVE
-    return sign + ("?" if left_open else "") + ("!" if ruined else "") + ("†" if record.expected_failure else "")
+    return sign + ("?" if left_open else "") + (RUINED if ruined else "") + ("†" if record.expected_failure else "")
 
 
 def by_seed(values: object) -> str:

@@ -12,7 +12,7 @@ def test_all_pages_that_show_something_are_written_beside_the_results(
 ) -> None:
     ResultsFile(results).append(make(protocol="utility", attack="no_attack"))
     assert main(["report", str(results)]) == 0
-    pages = [results.with_name("leaderboard.md"), results.with_name("privacy.md")]
+    pages = [results.with_name(name) for name in ("leaderboard.md", "leaderboard.html", "privacy.md")]
     assert capsys.readouterr().out.splitlines() == list(map(str, pages))
     assert all(page.exists() for page in pages)
 

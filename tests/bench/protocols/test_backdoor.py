@@ -1,5 +1,5 @@
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +207,51 @@ def test_details_say_how_much_there_was_and_show_a_poison() -> None:
     assert details["poison_rows"] == [PATCH.budget(len(DIGITS.train))] * 2
     assert (details["example"]["label"], details["example"]["shape"]) == (4, [1, 8, 8])
     assert details["example"]["pixels"].startswith("ff" * 3)
+
+
+TRIGGERS: dict[str, tuple[Callable[[Split], Any], str]] = {
+    "nan": (lambda rows: Split(rows.x * torch.nan, rows.y), "values that are not finite"),
+    "range": (lambda rows: Split(rows.x * 9, rows.y), r"values in \[0, 9\], expected \[0, 1\]"),
+    "x-dtype": (lambda rows: Split(rows.x.double(), rows.y), "x of torch.float64, expected torch.float32"),
+    "y-dtype": (lambda rows: Split(rows.x, rows.y.int()), "y of torch.int32, expected torch.int64"),
+    "x-shape": (lambda rows: Split(rows.x.flatten(1), rows.y), r"x of shape \(\d+, 64\), expected \(\d+, 1, 8, 8\)"),
+    "y-shape": (lambda rows: Split(rows.x, rows.y[:, None]), r"y of shape \(\d+, 1\), expected \(n,\)"),
+    "unequal": (lambda rows: Split(rows.x[1:], rows.y), "x of shape"),
+    "label": (lambda rows: Split(rows.x, rows.y + 9), "rows with labels in"),
+    "claimed": (lambda rows: Split(rows.x, rows.y * 0 + PATCH.claimed), f"rows of class {PATCH.claimed}, which it"),
+    "pair": (lambda rows: (rows.x, rows.y), "returned tuple as rows with its trigger, expected a Split"),
+}
+
+
+@dataclass(frozen=True)
+class OddTrigger(BadNetsPatch):
+    """Puts its trigger on rows as no attack may."""
+
+    odd: str = "nan"
+
+    def triggered(self, rows: Split) -> Split:
+        found: Split = TRIGGERS[self.odd][0](super().triggered(rows))
+        return found
+
+
+@pytest.mark.parametrize("odd", TRIGGERS)
+def test_rows_with_a_trigger_that_would_be_no_rows_of_the_data_are_refused(odd: str) -> None:
+    with pytest.raises(ValueError, match=TRIGGERS[odd][1]):
+        experiment(replace(CASE, attack=OddTrigger(3, fraction=0.05, odd=odd)))
+
+
+@dataclass(frozen=True)
+class OddClaim(BadNetsPatch):
+    """Claims a class that the data do not have."""
+
+    @property
+    def claimed_class(self) -> int:
+        return 10
+
+
+def test_a_claimed_class_that_is_none_of_the_data_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"claims class 10, expected \[0, 10\)"):
+        experiment(replace(CASE, attack=OddClaim(3, fraction=0.05)))
 
 
 def test_labels_tell_the_options_apart_and_are_defined() -> None:

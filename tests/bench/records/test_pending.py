@@ -37,7 +37,10 @@ def test_all_measured_is_not_nothing_known(tmp_path: Path) -> None:
     assert pending.keys() == set()
 
 
-@pytest.mark.parametrize("text", ["", "{", "3", "[1]", '["abc"]'])
+DOCUMENTS = ("{}", '{"ab": 1}', '"ab"', "null", '["ab"]', "[[]]", "[[1, 2]]", '[["smoke", null]]')
+
+
+@pytest.mark.parametrize("text", ["", "{", "3", "[1]", '["abc"]', *DOCUMENTS])
 def test_a_damaged_file_is_named(text: str, tmp_path: Path) -> None:
     pending = Pending(tmp_path / "results.jsonl")
     pending.path.write_text(text)

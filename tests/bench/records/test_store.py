@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gradshape_bench.records.store import ResultsFile, write_atomically
+from gradshape_bench.records.store import ResultsFile, replacing, write_atomically
 from tests.bench.sample import make, odd
 
 
@@ -124,3 +124,15 @@ def test_cases_that_are_removed_leave_the_others_and_foreign_lines(tmp_path: Pat
     assert store.remove({("smoke", "a"), ("smoke", "none")}) == 1
     assert {record.key for record in store.records()} == {("smoke", "b"), ("paper", "a")}
     assert "not a record\n" in store.path.read_text()
+
+
+def test_two_that_write_one_file_at_once_leave_the_whole_of_either(tmp_path: Path) -> None:
+    path = tmp_path / "page.md"
+    # In one process, whose number is that of a process on another machine.
+    with replacing(path) as first:
+        first.write(b"long" * 1000)
+        with replacing(path) as second:
+            second.write(b"short")
+        assert path.read_bytes() == b"short"
+    assert path.read_bytes() == b"long" * 1000
+    assert list(tmp_path.iterdir()) == [path]

@@ -8,7 +8,7 @@ COSTS = make(protocol="utility", attack="no_attack")
 
 def test_usual_results_file_has_pages_of_plain_names(tmp_path: Path) -> None:
     names = {path.name for path in pages_beside(tmp_path / "results.jsonl").values()}
-    assert names == {"leaderboard.md", "privacy.md", "reproduction.md"}
+    assert names == {"leaderboard.md", "leaderboard.html", "privacy.md", "reproduction.md"}
 
 
 def test_two_results_files_in_a_folder_share_no_page(tmp_path: Path) -> None:
@@ -19,12 +19,12 @@ def test_two_results_files_in_a_folder_share_no_page(tmp_path: Path) -> None:
 def test_page_links_to_the_page_beside_it(tmp_path: Path) -> None:
     write_page(LEADERBOARD, [make(), COSTS], tmp_path / "gpu.jsonl")
     page = (tmp_path / "gpu-leaderboard.md").read_text(encoding="utf-8")
-    assert "[gpu-privacy.md](gpu-privacy.md)" in page
+    assert "](gpu-privacy.md)" in page
 
 
 def test_pages_without_anything_to_show_are_not_made(tmp_path: Path) -> None:
     paths, _ = write_pages([make()], tmp_path / "results.jsonl")
-    assert [path.name for path in paths] == ["leaderboard.md"]
+    assert [path.name for path in paths] == ["leaderboard.md", "leaderboard.html"]
 
 
 def test_a_page_that_has_nothing_to_show_any_more_is_renewed(tmp_path: Path) -> None:

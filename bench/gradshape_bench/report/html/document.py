@@ -43,7 +43,7 @@ SCRIPTS = (
 )
 _STYLES = ("colors", "page", "matrix", "panel")
 # The reader's shell and ids are not known here: the page quotes what it fills in.
-RERUN = "pytest suites/ -k {selection} --scale {scale}"
+RERUN = "gradshape rerun {case} --scale {scale}"
 
 
 def write(records: Sequence[Record], path: Path, *, against: Sequence[Record] | None = None) -> list[str]:

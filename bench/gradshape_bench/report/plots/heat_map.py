@@ -174,7 +174,7 @@ def _shown(record: Record | None, metric: str) -> float:
 def _words(record: Record | None, metric: str) -> str:
     if record is None:
         return "–"
-    sign = cells.mark(record) + (_BROKEN_SIGN if _is_broken(record) else "")
+    sign = cells.mark(record).replace(cells.RUINED, _BROKEN_SIGN)
     return f"{cells.number(record.metrics[metric].value)}\n{sign}".rstrip()
 
 

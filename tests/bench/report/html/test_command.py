@@ -30,7 +30,7 @@ def text(path: Path) -> str:
 
 def test_page_is_made_beside_the_results_and_its_path_printed(new: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["html", str(new)]) == 0
-    page = new.with_name("leaderboard.html")
+    page = new.with_name("new-leaderboard.html")
     assert text(page) == render(ResultsFile(new).records())
     assert capsys.readouterr().out == f"{page}\n"
 
@@ -53,7 +53,7 @@ def test_comparing_with_two_files_is_refused(old: Path, new: Path, capsys: pytes
 def test_nothing_to_compare_with_is_an_error(new: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["html", str(new), "--against", str(stored(tmp_path / "empty.jsonl", []))]) == 1
     assert "it holds no record" in capsys.readouterr().err
-    assert not new.with_name("leaderboard.html").exists()
+    assert not new.with_name("new-leaderboard.html").exists()
 
 
 @pytest.mark.parametrize("which", ["old", "new"])
