@@ -235,11 +235,11 @@ def learns_nothing_of_which_rows_are_poison(trial: DefenseTrial) -> None:
     if trial.defense.assumptions.knows_poison:
         return
     train = trial.dataset.train
-    clean, poison = (Split(train.x[rows], train.y[rows]) for rows in (slice(None, -_POISON), slice(-_POISON, None)))
+    poison = Split(train.x[:_POISON], train.y[:_POISON])
     first, second = (
         rows_to_keep(
             trial.defense,
-            kind(clean, poison),
+            kind(train, poison),
             num_classes=trial.dataset.num_classes,
             seed=0,
             recipe=trial.recipe,

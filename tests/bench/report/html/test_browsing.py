@@ -239,6 +239,6 @@ def test_matrix_shows_costs_and_totals_and_hides_intervals(pages: Pages) -> None
         assert wanted[0].startswith(text)
         assert [value.rstrip("✓✗?†") for value in column(page, 3)] == wanted
     page.select_option("#shown", "damage")
-    assert page.locator("#matrix .range").first.is_visible()
+    page.locator("#matrix .range").first.wait_for(state="visible")
     page.uncheck("#intervals")
-    assert not page.locator("#matrix .range").first.is_visible()
+    page.locator("#matrix .range").first.wait_for(state="hidden")

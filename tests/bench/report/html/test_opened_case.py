@@ -27,7 +27,7 @@ def test_cell_opens_curve_seeds_thresholds_record_and_command(pages: Pages) -> N
     assert seeds == [f"seed {s} {v:.4f}" for s, v in zip(wanted.seeds, wanted.metrics["rad"].values, strict=True)]
     assert "rad < 0.1" in panel.inner_text()
     assert "PASS" in panel.inner_text()
-    assert panel.locator(".command code").inner_text() == f"pytest suites/ -k '[{wanted.case}]' --scale smoke"
+    assert panel.locator(".command code").inner_text() == f"gradshape rerun '{wanted.case}' --scale smoke"
     panel.locator("summary", has_text="The record as JSON").click()
     assert json.loads(panel.locator("pre").inner_text()) == json.loads(wanted.to_json())
 
@@ -67,7 +67,7 @@ def test_failed_case_says_why(pages: Pages) -> None:
 def test_rerun_command_is_quoted_for_a_shell(pages: Pages) -> None:
     page = pages.open([make(case="it's `here`")])
     page.locator("#matrix .cell").click()
-    assert page.inner_text("#case .command code") == "pytest suites/ -k '[it'\\''s `here`]' --scale smoke"
+    assert page.inner_text("#case .command code") == "gradshape rerun 'it'\\''s `here`' --scale smoke"
 
 
 def test_command_is_copied(pages: Pages) -> None:

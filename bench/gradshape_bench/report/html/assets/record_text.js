@@ -21,6 +21,6 @@ function isInteger(value) {
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
 function rerunCommand(record) {
-  return board.rerun.replace(/\{(selection|case|scale)\}/g, (_, name) =>
-    ({ selection: quoted(`[${record.case}]`), case: quoted(record.case), scale: /^\w+$/.test(record.scale) ? record.scale : quoted(record.scale) })[name]);
+  return board.rerun.replace(/\{(case|scale)\}/g, (_, name) =>
+    ({ case: quoted(record.case), scale: /^\w+$/.test(record.scale) ? record.scale : quoted(record.scale) })[name]);
 }
