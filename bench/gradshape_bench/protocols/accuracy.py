@@ -6,7 +6,8 @@ from enum import Enum
 from gradshape.metrics import Estimate, mean_over_seeds, share_over_seeds
 from gradshape.training import TrainingResult
 
-_SHARES = ("accuracy_", "backdoor_rate", "train_accuracy")
+# How the names of metrics begin that are shares of rows.
+SHARES = ("accuracy_", "backdoor_rate", "train_accuracy")
 
 
 class Accuracy(Enum):
@@ -50,6 +51,6 @@ def estimates(values: Mapping[str, Sequence[float]], *, rows: int | None = None)
         rows: how many rows each of the shares is of, if they are a sample of rows.
     """
     return {
-        name: share_over_seeds(each, rows=rows) if name.startswith(_SHARES) else mean_over_seeds(each)
+        name: share_over_seeds(each, rows=rows) if name.startswith(SHARES) else mean_over_seeds(each)
         for name, each in values.items()
     }

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import KW_ONLY, asdict, dataclass, field
+from dataclasses import KW_ONLY, asdict, dataclass, field, replace
 from enum import Enum
 from typing import Any
 
 from gradshape.metrics import Estimate, Method
+from gradshape_bench.protocols.accuracy import SHARES
 from gradshape_bench.records.strict_json import decode
 from gradshape_bench.verdict import Judgement, Threshold, Verdict
 
@@ -171,6 +172,8 @@ class Record:
             wanted = {*only, *(threshold["metric"] for threshold in document["thresholds"])}
             found = {name: estimate for name, estimate in found.items() if name in wanted}
         metrics = {name: _estimate(estimate) for name, estimate in found.items()}
+        if document["schema"] == 1:
+            metrics = {name: _within_unit(one) if name.startswith(SHARES) else one for name, one in metrics.items()}
         return cls(
             **{name: document[name] for name in (*_TEXTS, *_OPTIONAL_TEXTS, "details", "seconds", "environment")},
             seeds=tuple(document["seeds"]),
@@ -206,6 +209,12 @@ def _estimate(plain: dict[str, Any]) -> Estimate:
             "rows": plain.get("rows"),
         }
     )
+
+
+def _within_unit(estimate: Estimate) -> Estimate:
+    """Cut off the interval of a share, which left [0, 1] in records of schema 1."""
+    low, high = estimate.low, estimate.high
+    return replace(estimate, low=None if low is None else max(0.0, low), high=None if high is None else min(1.0, high))
 
 
 def _made(parts: dict[str, Any]) -> Estimate:

@@ -159,3 +159,12 @@ def test_metrics_that_are_left_out_are_checked_all_the_same() -> None:
 
 def test_statuses_are_these() -> None:
     assert {status.value for status in Status} == {"ok", "failed", "skipped", "crashed", "diverged", "timeout"}
+
+
+def test_shares_of_old_records_stay_within_0_and_1() -> None:
+    rate = Estimate(0.97, 0.91, 1.03, n=3)
+    old = dataclasses.replace(make(), metrics={"backdoor_rate_best": rate, "rad": rate}, judgements=())
+    line = old.to_json().replace('"schema": 2', '"schema": 1')
+    found = Record.from_json(line).metrics
+    assert (found["backdoor_rate_best"].low, found["backdoor_rate_best"].high) == (0.91, 1.0)
+    assert found["rad"].high == 1.03
