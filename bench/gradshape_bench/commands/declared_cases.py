@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import pytest
@@ -39,15 +39,19 @@ class _Collector:
     def __init__(self, written: Path) -> None:
         self._written = written
 
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Write down the cases."""
-        found = [(scale.value, case) for scale in Scale for case in sorted(ids_at(session.items, scale))]
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None]:
+        """Write down the cases before any is deselected: by the options of a project, say, which does declare it."""
+        found = [(scale.value, case) for scale in Scale for case in sorted(ids_at(items, scale))]
         self._written.write_text(json.dumps(found), encoding="utf-8")
+        return (yield)
 
 
 def _main(written: str, *tests: str) -> int:
-    # The short names of options may be another plugin's.
-    status = int(pytest.main(["--collect-only", "-qq", *tests], plugins=[_Collector(Path(written))]))
+    # The short names of options may be another plugin's. Plain assertions: pytest warns of a plugin that is imported
+    # already, which it can rewrite no more, and warnings may be errors.
+    options = ["--collect-only", "-qq", "--assert=plain"]
+    status = int(pytest.main([*options, *tests], plugins=[_Collector(Path(written))]))
     return 0 if status == pytest.ExitCode.NO_TESTS_COLLECTED else status
 
 

@@ -121,8 +121,19 @@ def _load_both(
         if not cases:
             texts = " or ".join(map(repr, options.only))
             raise ValueError(f"{path}: none of its {count(len(source.cases), 'case')} has an id with {texts}")
-        sides.append(cases)
+        if whole:
+            sources.refuse_outdated(path, cases)
+        sides.append(cases if whole else _measured(path, cases))
     return sides[0], sides[1]
+
+
+def _measured(path: Path, cases: Mapping[Key, Snapshot]) -> Mapping[Key, Snapshot]:
+    """Leave out what the later run has not measured: of the records of a run before it nothing can be told."""
+    outdated = sources.outdated(path, cases)
+    if outdated:
+        said = f"{count(len(outdated), 'case')} of {path}: selected by a run that was ended: run it again"
+        print(said, file=sys.stderr)
+    return {key: case for key, case in cases.items() if key not in outdated}
 
 
 def _selected(cases: Mapping[Key, Snapshot], only: Sequence[str] | None) -> Mapping[Key, Snapshot]:

@@ -41,6 +41,7 @@ def gate_of(settings: Settings, reporter: RecordReporter) -> "BaselineGate | Non
         raise pytest.UsageError(f"--fail-on: {error}") from error
     try:
         source = sources.load(settings.baseline, [rule.metric for rule in rules], whole=True)
+        sources.refuse_outdated(settings.baseline, source.cases)
     except (OSError, ValueError) as error:
         raise pytest.UsageError(plain(f"--baseline: {error}")) from error
     return BaselineGate(settings, rules, source.cases, reporter)
@@ -49,7 +50,8 @@ def gate_of(settings: Settings, reporter: RecordReporter) -> "BaselineGate | Non
 class BaselineGate:
     """Compares the records of a run with a baseline, prints the verdict and changes the exit status.
 
-    Only what the run selected is compared: a case of the baseline that was selected and has no record is missing.
+    Only what the run selected is compared: a case of the baseline that was selected and has no record is missing. A run
+    that selected no case has nothing to rely on.
 
     Args:
         settings: the options of the run.
@@ -69,7 +71,7 @@ class BaselineGate:
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Compare, and change the exit status unless it says already that something is wrong."""
-        if session.config.option.collectonly or not self._reporter.selected:
+        if session.config.option.collectonly or exitstatus == pytest.ExitCode.USAGE_ERROR:
             return
         self._found = self._compared(self._reporter.records, self._reporter.selected)
         if session.exitstatus == pytest.ExitCode.OK:

@@ -1,11 +1,12 @@
 """Where the gate's cases come from: results files and baselines."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gradshape_bench.gate import baseline
 from gradshape_bench.gate.snapshot import Key, Snapshot, needed, snapshot
+from gradshape_bench.records.pending import Pending
 from gradshape_bench.records.record import Record, Status
 from gradshape_bench.records.store import ResultsFile, described
 from gradshape_bench.report.cells import count
@@ -55,6 +56,32 @@ def load(path: Path, metrics: Iterable[str], *, whole: bool = False) -> Source:
             raise ValueError(f"{described(left_out)}: to compare with this file, mend or delete them")
         remarks.append(described(left_out))
     return Source({case.key: case for case in found}, remarks)
+
+
+def outdated(path: Path, cases: Collection[Key]) -> Collection[Key]:
+    """Return those of a file's cases that a later run selected and has not measured: their records are of before it.
+
+    Raises:
+        OSError: the list of such cases beside the file cannot be read.
+        ValueError: it is no list of cases.
+    """
+    return (Pending(path).keys() or set()) & set(cases)
+
+
+def refuse_outdated(path: Path, cases: Collection[Key]) -> None:
+    """Refuse cases of a file to compare with unless the latest run measured them that selected them.
+
+    Raises:
+        OSError: as :func:`outdated`.
+        ValueError: as :func:`outdated`, or some are of before a run that was ended.
+    """
+    old = sorted(outdated(path, cases))
+    if old:
+        more = f" and {len(old) - 1} more" if len(old) > 1 else ""
+        raise ValueError(
+            f"{path}: a run selected {count(len(old), 'case')} ({old[0][1]}{more}) and was ended before it measured "
+            "what it selected, so that the records may be of before it: run them again"
+        )
 
 
 def of_records(records: Iterable[Record], metrics: Iterable[str]) -> Mapping[Key, Snapshot]:

@@ -149,7 +149,8 @@ def test_pytest_says_which_cases_a_project_declares_at_both_scales(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "test_own.py").write_text(SUITE)
-    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    # Warnings are errors in some projects, and some deselect cases that they declare.
+    (tmp_path / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\naddopts = -k large\n")
     monkeypatch.chdir(tmp_path)
     assert declared_cases(["test_own.py"]) == {
         ("paper", "two_moons-lr-label_flip_10-vanilla"),

@@ -152,6 +152,20 @@ def test_damaged_line_of_the_earlier_run_is_unusable_input(files: Files, capsys:
     assert "1 line is left out" in capsys.readouterr().err
 
 
+def test_record_of_before_a_run_that_was_ended_is_none_of_it(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    base, new = files.save("base.jsonl", [record(), OTHER]), files.save("new.jsonl", [record(), OTHER])
+    Pending(Path(new)).add([OTHER.key])
+    assert main(["compare", base, new]) == 2
+    output = capsys.readouterr()
+    assert "1 missing, 1 same" in output.out
+    assert f"1 case of {new}: selected by a run that was ended" in output.err
+    assert main(["compare", base, new, "-k", "label_flip"]) == 0
+    assert main(["compare", new, base]) == 2
+    assert f"error: {new}: a run selected 1 case ({OTHER.case})" in capsys.readouterr().err
+    Pending(Path(new)).discard([OTHER.key])
+    assert main(["compare", base, new]) == 0
+
+
 def test_published_records_of_an_older_version_are_not_comparable(
     files: Files, capsys: pytest.CaptureFixture[str]
 ) -> None:

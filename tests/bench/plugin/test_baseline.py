@@ -95,6 +95,14 @@ def test_no_case_in_common_fails_the_run(project: Project, frozen: Path) -> None
     assert "nothing could be compared" in run.output
 
 
+def test_no_selected_case_fails_the_run(project: Project, frozen: Path) -> None:
+    run = project.run("test_alike.py::test_beside", f"--baseline={frozen}", into="no_case")
+    assert run.counted("1 passed")
+    assert run.status == pytest.ExitCode.USAGE_ERROR
+    assert "nothing could be compared: there are no cases" in run.output
+    assert "4 cases of the baseline not selected by this run." in run.output
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
