@@ -27,7 +27,10 @@ def render(comparison: Comparison, outcome: Outcome) -> str:
 
     The same comparison gives the same bytes.
     """
-    blocks = [f"**{_TITLES[outcome.status]}**: {_counts(comparison)}."]
+    doubtful = any(looks_worse_undecided(change) for _, change in comparison.compared)
+    title = "Nothing is shown to be worse, and something looks so" if doubtful else _TITLES[ExitStatus.FINE]
+    title = title if outcome.status is ExitStatus.FINE else _TITLES[outcome.status]
+    blocks = [f"**{title}**: {_counts(comparison)}."]
     if outcome.reasons:
         blocks.append(markdown.bullets(markdown.escape(reason) for reason in outcome.reasons))
     rows = [

@@ -20,6 +20,11 @@ def test_no_change_is_one_line() -> None:
     assert rendered(cases, cases) == "**No regression**: 2 cases: 2 same (2 to the last digit).\n"
 
 
+def test_what_looks_worse_and_may_be_chance_is_no_all_clear() -> None:
+    text = rendered([record((0.1,))], [record((0.9,))])
+    assert text.startswith("**Nothing is shown to be worse, and something looks so**: 1 case: 1 undecided.")
+
+
 def test_worst_changes_come_first_below_the_counts() -> None:
     afters = {"mild": tuple(value + 0.05 for value in STEADY), "bad": WORSE, "good": BETTER}
     text = rendered(
