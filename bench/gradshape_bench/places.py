@@ -14,7 +14,9 @@ from gradshape_bench.plain_text import plain
 from gradshape_bench.records.pending import Pending
 from gradshape_bench.records.running import Running
 from gradshape_bench.records.store import lock_file
-from gradshape_bench.report.beside import board_folder, pages_beside
+from gradshape_bench.report.beside import LEADERBOARD, PAGES, board_folder, pages_beside
+
+_PAGES = frozenset(page.name for page in PAGES)
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,8 @@ def _check_results(results: Path) -> None:
             pass
     if re.fullmatch(r"speed.*\.(json|md)", results.name):
         raise ValueError("files with such a name are the speed suite's: name another file")
+    if results.name in _PAGES or results.name == Path(LEADERBOARD.name).stem:
+        raise ValueError("pages beside a results.jsonl are called so: name another file")
     results.parent.mkdir(parents=True, exist_ok=True)
     # Pages are written beside it under another name and moved into place.
     with tempfile.TemporaryFile(dir=results.parent) as file:

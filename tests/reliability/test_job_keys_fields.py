@@ -37,6 +37,7 @@ DO_NOT_MATTER = {
     "attack.feasible_quantile": "the same",
     "seeds": "each has a job of its own",
     "thresholds": "they are asserted on the results",
+    "utility": "it is a bound on the results",
     "expected_failure.reason": "it is asserted on the results",
     "expected_failure.source": "the same",
     "protocol.accuracy": "it is what is read from the results",

@@ -51,7 +51,7 @@ def test_the_checkout_knows_its_options_before_places_to_collect_from(project: P
     assert status == 0, output
 
 
-@pytest.mark.parametrize("option", ["--junit-xml=results/r.jsonl", "--log-file=results/privacy.md"])
+@pytest.mark.parametrize("option", ["--junit-xml=results/r.jsonl", "--log-file=results/r-privacy.md"])
 def test_a_run_of_pytest_says_so_before_it_computes_anything(project: Project, option: str) -> None:
     status, output = project.pytest("--results=results/r.jsonl", option, "-k", f"test_small and {SMALL[0]}")
     assert status == pytest.ExitCode.USAGE_ERROR
