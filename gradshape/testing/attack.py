@@ -326,7 +326,9 @@ def gives_the_same_on_the_device(trial: AttackTrial) -> None:
     """Poison that is crafted elsewhere lies on the CPU and is the same, up to rounding."""
     here, there = trial.call(), trial.call(device=trial.device)
     for name in ("x", "y", "source", "replaced"):
-        _check_close(getattr(there, name), getattr(here, name), 1e-6, f"{name} on {trial.name}")
+        # What an attack iterates carries rounding along: far less than a grey level is the same row.
+        tolerance = 1e-4 if name == "x" else 1e-6
+        _check_close(getattr(there, name), getattr(here, name), tolerance, f"{name} on {trial.name}")
     demand((there.aims is None) == (here.aims is None), "there are aims on one device only")
     if there.aims is not None and here.aims is not None:
         for name in ("target", "base", "distance"):
