@@ -103,11 +103,10 @@ class LargestEstimate(Estimate):
         """See :meth:`Estimate.at`."""
         _check(confidence)
         each = [estimate.at(1 - (1 - confidence) / len(self.candidates)) for estimate in self.candidates]
-        lows, highs = [estimate.low for estimate in each], [estimate.high for estimate in each]
-        known = [low for low in lows if low is not None]
-        low = max(known) if known else None
-        high = None if None in highs else max(high for high in highs if high is not None)
-        return replace(self, low=None if high is None else low, high=high)
+        ends = [(one.low, one.high) for one in each if one.low is not None and one.high is not None]
+        if len(ends) < len(each):
+            return replace(self, low=None, high=None)
+        return replace(self, low=max(low for low, _ in ends), high=max(high for _, high in ends))
 
 
 def largest(estimates: Sequence[Estimate], *, confidence: float = 0.95) -> LargestEstimate:

@@ -274,10 +274,7 @@ def parse_confidence(text: str) -> float:
     >>> parse_confidence("0.99")
     0.99
     """
-    try:
-        confidence = float(text)
-    except ValueError:
-        confidence = math.nan
+    confidence = _number(text)
     if not 0.5 <= confidence < 1:
         raise ValueError(f"{text!r}: expected a number of at least 0.5 and less than 1")
     return confidence
@@ -294,10 +291,7 @@ def parse_size(text: str) -> int:
     """
     body = text.strip().upper().removesuffix("B").removesuffix("I")
     number, unit = (body[:-1], body[-1]) if body and body[-1] in _UNITS else (body, "")
-    try:
-        size = float(number) * _UNITS[unit]
-    except ValueError:
-        size = 0.0
+    size = _number(number) * _UNITS[unit]
     if not math.isfinite(size) or not 1 <= size <= _MOST_MEMORY:
         raise ValueError(f"{text!r}: expected a size like 800M or 4G")
     return int(size)
@@ -312,13 +306,17 @@ def parse_seconds(text: str) -> float:
     >>> parse_seconds("1.5")
     1.5
     """
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
+    seconds = _number(text)
     if not 0 < seconds < math.inf:
         raise ValueError(f"{text!r}: expected a positive number of seconds")
     return seconds
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def parse_engine(text: str) -> EngineKind:

@@ -88,8 +88,7 @@ class Scheduler:
         # For the data set in memory: experiments under way, finished jobs by key, and which experiments wait for which.
         self._runs: dict[Case, Run] = {}
         self._finished: dict[str, Finished[Any]] = {}
-        # Keys of the jobs that were made here, and of those that were found in the cache before.
-        self._made: set[str] = set()
+        # Keys of the jobs that were found in the cache.
         self._cached: set[str] = set()
         self._awaited = Awaited()
         # Whether the experiments of all cases have begun, and those that miss nothing any more.
@@ -225,8 +224,7 @@ class Scheduler:
             cached = self._cache.get(job.key)
             if cached is None:
                 return False
-            if job.key not in self._made:
-                self._cached.add(job.key)
+            self._cached.add(job.key)
             self._arrived(job.key, cached)
         return True
 
@@ -372,7 +370,6 @@ class Scheduler:
             if asked is not None and job.key in asked.missing:
                 raise done.error
             return
-        self._made.add(job.key)
         if job.repeatable:
             self._cache.put(job.key, done)
         # A job on a data set that is no longer in memory is looked up in the cache if it is needed again.

@@ -263,7 +263,7 @@ class Lab:
         poisons: Results[PoisonSet],
         recipe: AnyRecipe,
         accuracy: Accuracy,
-        trusted: Sequence[TrainingResult] = (),
+        trusted: Results[TrainingResult] | None = None,
         **details: Any,
     ) -> Measurement:
         """Return what an experiment found that does the same trainings without and with poison.
@@ -285,7 +285,10 @@ class Lab:
             found = accuracy.estimates(partial(effect_metrics.accuracy_metrics, vanilla, clean, poisoned))
             if trusted:
                 found |= accuracy.estimates(partial(effect_metrics.trusted_metrics, vanilla, trusted))
-                details["trusted_rows"] = [self._trusted_count(seed) for seed in self.case.seeds]
+                kept = [job.keep for job in trusted.jobs if isinstance(job, Train)]
+                details["trusted_rows"] = [
+                    len(self.dataset.train) if mask is None else int(mask.sum()) for mask in kept
+                ]
         if any(poison.notes for poison in poisons):
             details["notes"] = [dict(poison.notes) for poison in poisons]
         if poisoned.masks:
@@ -300,10 +303,6 @@ class Lab:
             poisoned=poisoned,
             **details,
         )
-
-    def _trusted_count(self, seed: int) -> int:
-        mask = trusted_rows(self.case.defense, self.dataset.train, seed=seed)
-        return 0 if mask is None else int(mask.sum())
 
 
 class Protocol(Interface):
