@@ -60,8 +60,10 @@ class Backdoor:
         watch = [self._watched(triggered, seed) for seed in case.seeds]
         begun = yield from self.start.begin(lab, lab.craft(case.attack, recipe), clean=case.vanilla)
         poisons, bases = begun.beside, begun.bases
-        clean, poisoned = yield from lab.ask(
-            lab.train(recipe, bases=bases, watch=watch), lab.train(recipe, poisons, bases=bases, watch=watch)
+        clean, poisoned, trusted = yield from lab.ask(
+            lab.train(recipe, bases=bases, watch=watch),
+            lab.train(recipe, poisons, bases=bases, watch=watch),
+            lab.train_trusted(case.vanilla),
         )
 
         def rates(accuracy: Accuracy) -> dict[str, list[float]]:
@@ -78,6 +80,7 @@ class Backdoor:
             poisons=poisons,
             recipe=recipe,
             accuracy=self.accuracy,
+            trusted=trusted,
             triggered_rows=[len(rows) for rows in watch],
             example=snapshot(poisons[0]),
             **begun.details,

@@ -57,8 +57,10 @@ class Retrain:
         bases, poisons = yield from self.start.base_models(lab, lab.craft(case.attack, recipe))
         # Not the seeds of the bases: the second training has noise of its own.
         seeds = [_seeds.derive(seed, "re-training") for seed in case.seeds]
-        clean, poisoned = yield from lab.ask(
-            lab.train(recipe, seeds=seeds, bases=bases), lab.train(recipe, poisons, seeds=seeds, bases=bases)
+        clean, poisoned, trusted = yield from lab.ask(
+            lab.train(recipe, seeds=seeds, bases=bases),
+            lab.train(recipe, poisons, seeds=seeds, bases=bases),
+            lab.train_trusted(case.vanilla),
         )
         return lab.comparison(
             {"accuracy_base": share_over_seeds([base.accuracy for base in bases])},
@@ -68,6 +70,7 @@ class Retrain:
             poisons=poisons,
             recipe=recipe,
             accuracy=self.accuracy,
+            trusted=trusted,
             clean_epochs=first.epochs,
             base=self.start.base.value,
             again=self.start.again.value,
