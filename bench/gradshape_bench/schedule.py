@@ -232,20 +232,23 @@ class Scheduler:
         self._finished[key] = finished
         self._ready += [run.case for run in self._awaited.arrived(key)]
 
-    def _begin_all(self, asked: Run) -> None:
-        """Advance the experiments of the other cases on the same data as far as they get."""
+    def _begin_all(self, run: Run) -> None:
+        """Advance the experiments of all cases on the same data as far as they get, but that of the case asked for."""
         if not self._all_begun:
             self._all_begun = True
-            self._ready += self._cases[asked.case.rows]
+            self._ready += self._cases[run.case.rows]
         while self._ready:
-            case = self._ready.popleft()
-            if case is not asked.case:
-                self._begun(case, asked.dataset)
+            self._begun(self._ready.popleft(), run.dataset)
 
     def _begun(self, case: Case, dataset: Dataset) -> Run | None:
-        """Return the experiment of a case, advanced as far as it gets; ``None`` if it has ended or cannot be made."""
+        """Return the experiment of a case, advanced as far as it gets; ``None`` if it has ended or cannot be made.
+
+        That of the case asked for is left to :meth:`measure`, which alone may see it end.
+        """
         if case in self._measured or case in self._broken:
             return None
+        if self._asked is not None and case is self._asked.case:
+            return self._asked
         try:
             run = self._run(case, dataset)
             return None if self._advance(run) else run
