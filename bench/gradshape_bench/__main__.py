@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from gradshape_bench.collector import uncollected
 from gradshape_bench.commands.catalogue import ENTRIES, Entry, Topic, find
 from gradshape_bench.commands.command import Command, Parser, Refused
 
@@ -30,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser(entry, command).parse(own)
     options.pytest = of_pytest
     try:
-        status = command.run(options)
+        with uncollected():
+            status = command.run(options)
         sys.stdout.flush()
         return status
     except BrokenPipeError:

@@ -183,7 +183,7 @@ class Case:
         """The undefended recipe at the case's scale."""
         return self.task.recipe_at(self.scale)
 
-    @property
+    @cached_property
     def recipe(self) -> AnyRecipe:
         """The defended recipe at the case's scale."""
         return self.defense.shape(self.vanilla)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from gradshape_bench.collector import uncollected
 from gradshape_bench.interrupts import count_interrupts
 from gradshape_bench.plain_text import message_of, plain
 from gradshape_bench.records.pending import Key, Pending
@@ -181,6 +182,7 @@ class RecordReporter:
     def _unrecorded(self) -> list[str]:
         return sorted(case for nodeid, (_, case) in self._selected.items() if nodeid not in self._records)
 
+    @uncollected()
     def _finish(self) -> None:
         self._patience = PATIENCE
         error = self._store()

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import KW_ONLY, asdict, dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from enum import Enum
 from typing import Any
 
@@ -226,7 +226,9 @@ def _made(parts: dict[str, Any]) -> Estimate:
 
 def _plain_judgement(judgement: Judgement) -> dict[str, Any]:
     return {
-        **asdict(judgement.threshold),
+        "metric": judgement.threshold.metric,
+        "op": judgement.threshold.op,
+        "bound": judgement.threshold.bound,
         "low": judgement.estimate.low,
         "high": judgement.estimate.high,
         "verdict": judgement.verdict.value,

@@ -28,7 +28,7 @@ class Headline:
     places: int = 3
 
 
-_HEADLINES = (
+HEADLINES = (
     # These describe a training and do not measure a defence.
     Headline("magnitude_ratio", None, None, title="How much larger the poison's gradients were", ranks=False),
     Headline("distinct_poisons", None, None, title="How many different poisons there were", ranks=False, places=1),
@@ -47,7 +47,7 @@ _HEADLINES = (
 
 def headline(record: Record) -> Headline | None:
     """Return which metrics to show of ``record``; ``None`` if it has no such metric."""
-    for found in _HEADLINES:
+    for found in HEADLINES:
         if found.damage in record.metrics:
             return found
     return None

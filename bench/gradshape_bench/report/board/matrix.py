@@ -106,7 +106,12 @@ def blocks(columns: Columns) -> Iterator[str]:
     budgets = {rows: attacks for rows, attacks in attacks_by_budget(group).items() if len(attacks) > 1}
     if budgets and names is not None and names.ranks:
         yield f"### Worst case, of attacks with as many poison rows (`{metric}` {arrow(metric)})"
-        yield from columns.tables([_worst_line(group, rows, budgets[rows]) for rows in budgets], "poison rows")
+        of = train_rows(group.records)
+        lines = [
+            (f"{rows_and_share(rows, of)}, {len(attacks)} attacks", _worst_texts(group, attacks))
+            for rows, attacks in budgets.items()
+        ]
+        yield from columns.tables(lines, "poison rows")
     if names is not None and names.total is not None and any(map(headline.total, group.records)):
         yield f"### Attack and defence together (`{names.total}` {arrow(names.total)})"
         lines = [(attack_name(group, attack), _texts(group, attack, _total)) for attack in group.attacks]
@@ -147,7 +152,7 @@ def _total(record: Record, best: bool) -> str:
     return f"**{text}**" if best else text
 
 
-def _worst_line(group: RecordGroup, rows: int, attacks: Sequence[str]) -> Line:
+def _worst_texts(group: RecordGroup, attacks: Sequence[str]) -> dict[str, str]:
     texts = {}
     for defense in group.defenses:
         found = worst(group, attacks, defense)
@@ -156,4 +161,4 @@ def _worst_line(group: RecordGroup, rows: int, attacks: Sequence[str]) -> Line:
             continue
         few = f", {found.run} of {len(attacks)} run" if found.run < len(attacks) else ""
         texts[defense] = f"{cells.estimate(found.damage)} {markdown.escape(found.attack)}{few}"
-    return f"{rows_and_share(rows, train_rows(group.records))}, {len(attacks)} attacks", texts
+    return texts

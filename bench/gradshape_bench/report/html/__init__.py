@@ -4,8 +4,9 @@ Python sorts, judges and packs (:mod:`index`, :mod:`tables`, :mod:`changes`, :mo
 the result into the template of the folder ``assets``, whose scripts draw what a reader asks for.
 """
 
+from gradshape_bench.report.html.changes import Change, Earlier
 from gradshape_bench.report.html.document import PAGE, render, write
 from gradshape_bench.report.html.figures import FOLDER as FIGURES
 from gradshape_bench.report.html.figures import beside as figures_beside
 
-__all__ = ["FIGURES", "PAGE", "figures_beside", "render", "write"]
+__all__ = ["FIGURES", "PAGE", "Change", "Earlier", "figures_beside", "render", "write"]

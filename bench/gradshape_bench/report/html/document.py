@@ -12,7 +12,7 @@ from gradshape_bench.records.record import Record
 from gradshape_bench.report import page
 from gradshape_bench.report.grouping import RecordGroup
 from gradshape_bench.report.html import figures, plain_json
-from gradshape_bench.report.html.changes import change
+from gradshape_bench.report.html.changes import Earlier
 from gradshape_bench.report.html.index import Row, index
 from gradshape_bench.report.html.tables import pack
 
@@ -46,7 +46,7 @@ _STYLES = ("colors", "page", "matrix", "panel")
 RERUN = "gradshape rerun {case} --scale {scale}"
 
 
-def write(records: Sequence[Record], path: Path, *, against: Sequence[Record] | None = None) -> list[str]:
+def write(records: Sequence[Record], path: Path, *, against: Earlier | None = None) -> list[str]:
     """Write the page to ``path``, with the figures of the folder beside it.
 
     See :func:`render` and :func:`gradshape_bench.report.page.write`.
@@ -54,12 +54,12 @@ def write(records: Sequence[Record], path: Path, *, against: Sequence[Record] | 
     return page.write(partial(render, against=against, drawn=figures.beside(path)), records, path)
 
 
-def render(records: Sequence[Record], *, against: Sequence[Record] | None = None, drawn: Collection[str] = ()) -> str:
+def render(records: Sequence[Record], *, against: Earlier | None = None, drawn: Collection[str] = ()) -> str:
     """Render the page. The same arguments give the same bytes, in any order.
 
     Args:
         records: one record for each case.
-        against: records of an earlier run, if the page is to show what changed since.
+        against: an earlier run, if the page is to show what changed since.
         drawn: names of the files in the folder ``figures`` beside the page.
 
     Raises:
@@ -88,13 +88,13 @@ def render(records: Sequence[Record], *, against: Sequence[Record] | None = None
     )
 
 
-def _rows(records: Sequence[Record], against: Sequence[Record] | None) -> dict[tuple[str, str], Row]:
+def _rows(records: Sequence[Record], against: Earlier | None) -> dict[tuple[str, str], Row]:
     after = _by_key("records", records)
     if against is None:
         return {key: Row(record) for key, record in after.items()}
-    before = _by_key("against", against)
-    rows = {key: Row(record, before.get(key), change(before.get(key), record)) for key, record in after.items()}
-    return rows | {key: Row(old, None, change(old, None)) for key, old in before.items() if key not in after}
+    before, changes = _by_key("against", against.records), against.changes
+    rows = {key: Row(record, before.get(key), changes[key]) for key, record in after.items()}
+    return rows | {key: Row(old, None, changes[key]) for key, old in before.items() if key not in after}
 
 
 def _shown(rows: dict[tuple[str, str], Row]) -> list[Record]:

@@ -11,7 +11,7 @@ from gradshape_bench.records.record import Record, Status
 from gradshape_bench.report.attack_controls import control_labels, no_better_than_control
 from gradshape_bench.report.grouping import RecordGroup
 from gradshape_bench.report.headline import cost, damage, headline, total
-from gradshape_bench.report.html.changes import Change, Kind
+from gradshape_bench.report.html.changes import MISSING, Change
 from gradshape_bench.report.metric_definitions import METRICS
 from gradshape_bench.report.ordering import best_defense
 from gradshape_bench.report.threats import threat
@@ -40,7 +40,7 @@ class Row:
     @property
     def is_there(self) -> bool:
         """Whether the case has a record now."""
-        return self.change is None or self.change.kind is not Kind.MISSING
+        return self.change is None or self.change.kind != MISSING
 
 
 class Names:
@@ -136,7 +136,7 @@ def _compared(columns: Mapping[str, list[Any]], row: Row, change: Change) -> Non
     columns["old_verdict"].append(0 if before is None else _VERDICTS.index(before.verdict))
     columns["old_missed"].append(int(before is not None and bool(before.missed)))
     columns["old_expected"].append(int(before is not None and before.expected_failure is not None))
-    columns["kind"].append(change.kind.value)
+    columns["kind"].append(change.kind)
     columns["reason"].append(change.reason)
     for name, part in zip(("change", "change_low", "change_high"), _parts(change.difference), strict=True):
         columns[name].append(part)

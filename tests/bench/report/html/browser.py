@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
+from gradshape_bench.gate.since import since
 from gradshape_bench.records.record import Record
 from gradshape_bench.report.html import write
 
@@ -63,7 +64,7 @@ class Pages:
     def open(self, records: Sequence[Record], *, against: Sequence[Record] | None = None, at: str = "") -> Page:
         """Write the page of these records and open it."""
         file = self._folder / "leaderboard.html"
-        write(records, file, against=against)
+        write(records, file, against=None if against is None else since(against, records))
         page = self._context.new_page()
         page.set_default_timeout(10_000)
         page.on("console", lambda message: self.complaints.append(f"{message.type}: {message.text}"))
@@ -90,4 +91,6 @@ def task(page: Page, name: str = "digits") -> Locator:
 def column(page: Page, place: int) -> list[str]:
     """Return the values in a column of the table of the digits, from its top; column 0 has the labels."""
     cells = task(page).locator(f"tbody tr > :nth-child({place + 1})")
+    # A table is drawn once it comes into sight.
+    cells.first.wait_for()
     return [text.split("\n")[0] for text in cells.all_inner_texts()]

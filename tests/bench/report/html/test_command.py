@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from gradshape_bench.__main__ import main
+from gradshape_bench.gate.since import since
 from gradshape_bench.records.record import Record
 from gradshape_bench.records.store import ResultsFile
 from gradshape_bench.report.html import render
@@ -36,7 +37,8 @@ def test_page_is_made_beside_the_results_and_its_path_printed(new: Path, capsys:
 
 
 def test_two_files_or_an_option_compare(old: Path, new: Path, tmp_path: Path) -> None:
-    wanted = render(ResultsFile(new).records(), against=ResultsFile(old).records())
+    later = ResultsFile(new).records()
+    wanted = render(later, against=since(ResultsFile(old).records(), later))
     for given in ([str(old), str(new)], [str(new), "--against", str(old)]):
         page = tmp_path / f"{len(given)}.html"
         assert main(["html", *given, "--output", str(page)]) == 0

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gradshape_bench.gate.since import since
 from gradshape_bench.records.record import Record, Status
 from gradshape_bench.report.html import render, write
 from gradshape_bench.report.html.document import SCRIPTS
@@ -47,7 +48,9 @@ def test_index_says_of_each_case_what_its_record_says() -> None:
 @settings(max_examples=15)
 @given(st.permutations(run()))
 def test_order_of_the_records_does_not_matter(records: list[Record]) -> None:
-    assert render(records, against=records[:5]) == render(run(), against=sorted(records[:5], key=lambda r: r.case))
+    assert render(records, against=since(records[:5], records)) == render(
+        run(), against=since(sorted(records[:5], key=lambda r: r.case), run())
+    )
 
 
 def test_comes_the_same_from_the_results_file() -> None:
@@ -110,7 +113,7 @@ def test_a_record_that_cannot_be_shown_is_left_out_and_named(tmp_path: Path) -> 
 
 def test_page_of_two_runs_has_the_earlier_records_and_cases_that_are_gone() -> None:
     before, after = task(), task(worse=0.2)[1:]
-    page = render(after, against=before)
+    page = render(after, against=since(before, after))
     cases = board(page)["cases"]
     assert sorted(cases["kind"]) == ["missing"] + ["same"] * 7 + ["worse"] * 4
     assert len(documents(page)) == len(before)
@@ -122,7 +125,7 @@ def test_doubles_are_refused() -> None:
     with pytest.raises(ValueError, match="records has several of case 'digits-lr-label_flip_10-dp_adam_c4'"):
         render([make(), make()])
     with pytest.raises(ValueError, match="against has several"):
-        render([make()], against=[make(), make()])
+        render([make()], against=since([make(), make()], [make()]))
 
 
 def test_reasons_stand_in_the_index_so_that_they_can_be_searched() -> None:

@@ -25,7 +25,8 @@ function startPanel() {
     view.open = "";
     writeAddress();
     const opener = panel.opener?.isConnected ? panel.opener : document.querySelector(`[data-row="${panel.row}"]`);
-    opener?.focus();
+    // The browser has put the focus back already, unless nothing had it; this event comes later, after other keys even.
+    if (document.activeElement === document.body) opener?.focus();
   });
   dialog.addEventListener("click", (event) => {
     if (event.target === dialog) dialog.close();

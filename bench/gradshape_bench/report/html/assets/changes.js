@@ -1,6 +1,6 @@
 // What changed since the earlier run: a count of each kind, and a list with the worst first.
 
-const KINDS = ["worse", "better", "undecided", "differs", "not comparable", "missing", "new", "same"];
+const KINDS = ["worse", "broken", "missing", "not comparable", "undecided", "better", "same", "new", "unmeasured", "not gated"];
 
 const CHANGE_COLUMNS = [
   { name: "change", key: (row) => KINDS.indexOf(cases.kind[row]), show: kindBadge, plain: (row) => cases.kind[row] },
