@@ -17,6 +17,9 @@ def unlike(old: Snapshot, new: Snapshot) -> str | None:
 
 def elsewhere(old: Snapshot, new: Snapshot) -> str | None:
     """Return in what the machines of two measurements differ; ``None`` if in nothing that is known."""
+    for side, environment in (("BASE", old.environment), ("NEW", new.environment)):
+        if not environment:
+            return f"measured elsewhere, perhaps: the record of {side} does not say where"
     differ = [name for name in ENVIRONMENT if old.environment.get(name) != new.environment.get(name)]
     if not differ:
         return None

@@ -9,6 +9,7 @@ import pytest
 from gradshape_bench.gate.comparison import Comparison, Kind, compare
 from gradshape_bench.gate.rules import Rule
 from gradshape_bench.gate.snapshot import Key, Sample, Snapshot
+from tests.bench.sample import ENVIRONMENT
 
 GATES = 1_000
 CASES = 6
@@ -59,6 +60,7 @@ class Runs:
                 f"case_{place}",
                 challenge="c",
                 rows="d",
+                environment=ENVIRONMENT,
                 seeds=tuple(seeds),
                 samples={
                     "rad": rad[place],
