@@ -36,7 +36,8 @@ def head(task: BoardTask, place: Place) -> list[str]:
         markdown.paragraph(
             "✓ meets its thresholds, ✗ misses one, ✓? or ✗? the interval leaves it open, ✗! the clean model does not "
             "work, † expected to miss, ‡ does no more than random flips, § does not beat its trusted rows alone, "
-            "**bold** the best of its row, by attack and defence together where that is measured; ↓ lower is better, ↑ higher is."
+            "**bold** the best of its row, by attack and defence together where that is measured; ↓ lower is better, "
+            "↑ higher is."
         ),
     ]
 
