@@ -9,6 +9,7 @@ import itertools
 import math
 from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from torch.nn.utils import skip_init
 
 from gradshape import _global_state, _validate
 from gradshape._randomness import process_randomness
+from gradshape.data.units import Units
 
 
 class Classifier(nn.Module):
@@ -105,10 +107,10 @@ def names() -> list[str]:
 def register(name: str, builder: Builder) -> None:
     """Register ``builder(input_shape, num_classes) -> nn.Module`` under ``name``.
 
-    :func:`build` initialises the ``nn.Linear`` and ``nn.Conv2d`` layers of its models, unless their weights take no
-    gradients. All other layers, and frozen ones such as those of a pretrained body, keep what the builder gave them.
-    What the builder draws from the random generators of the process (torch's, NumPy's, Python's) comes from the
-    ``generator`` of :func:`build`. Each call has to return a new module, the same one for the same draws.
+    A model keeps the weights that the builder gave it, be they drawn or pretrained. What the builder draws from the
+    random generators of the process (torch's, NumPy's, Python's) comes from the ``generator`` of :func:`build`. Each
+    call has to return a new module, the same one for the same draws. :func:`gradshape.own_models.named` registers
+    classes, other factories and trained modules.
 
     Raises:
         ValueError: the name is taken.
@@ -140,7 +142,12 @@ def builder(name: str) -> Builder:
 
 
 def build(
-    name: str, input_shape: tuple[int, ...], num_classes: int, *, generator: torch.Generator | None = None
+    name: str,
+    input_shape: tuple[int, ...],
+    num_classes: int,
+    *,
+    generator: torch.Generator | None = None,
+    units: Units | None = None,
 ) -> nn.Module:
     """Build a freshly initialised model.
 
@@ -151,6 +158,7 @@ def build(
         input_shape: shape of one row, without the sample axis.
         num_classes: number of logits, at least 2.
         generator: source of the initial weights; a new one seeded with 0 if omitted.
+        units: those of the rows; a registered model is given the rows in them, the library's own takes rows in [0, 1].
 
     Raises:
         ValueError: unknown name (near matches are listed), fewer than 2 classes, a shape that the model cannot take, or
@@ -167,28 +175,48 @@ def build(
     if builder(name) not in _DRAW_NOTHING:
         _check_repeatable(builder(name), name, shape, num_classes)
     generator = generator if generator is not None else torch.Generator().manual_seed(0)
-    return _fresh(builder(name), name, shape, num_classes, generator)
+    model = _fresh(builder(name), name, shape, num_classes, generator)
+    return model if units is None or builder(name) in _DRAW_NOTHING else InUnits(model, units)
 
 
 def _fresh(
     make: Builder, name: str, input_shape: tuple[int, ...], num_classes: int, generator: torch.Generator
 ) -> nn.Module:
     if make in _DRAW_NOTHING:
+        return _initialised(make(input_shape, num_classes), generator)
+    seed = int(torch.randint(2**62, (), generator=generator))
+    with process_randomness(torch.device("cpu"), seed), _global_state.restored():
         model = make(input_shape, num_classes)
-    else:
-        # The seed is drawn from a copy: the weights that are drawn below do not depend on whether one was needed.
-        copy = torch.Generator().set_state(generator.get_state())
-        seed = int(torch.randint(2**62, (), generator=copy))
-        with process_randomness(torch.device("cpu"), seed), _global_state.restored():
-            model = make(input_shape, num_classes)
-        _check_built(model, name)
-    with torch.no_grad():
-        for module in model.modules():
-            if isinstance(module, nn.Linear | nn.Conv2d) and module.weight.requires_grad:
-                nn.init.xavier_uniform_(module.weight, generator=generator)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+    _check_built(model, name)
     return model
+
+
+@torch.no_grad()
+def _initialised(model: nn.Module, generator: torch.Generator) -> nn.Module:
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            nn.init.xavier_uniform_(module.weight, generator=generator)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    return model
+
+
+class InUnits(nn.Module):
+    """A network of the user's own, which takes rows in the user's units, as a network that takes them in [0, 1].
+
+    Args:
+        network: the user's.
+        units: of the rows.
+    """
+
+    def __init__(self, network: nn.Module, units: Units) -> None:
+        super().__init__()
+        self.network = network
+        self.units = units
+
+    def forward(self, x: Tensor) -> Any:
+        """Map ``(B, *shape)`` inputs in [0, 1] to what the network makes of them."""
+        return self.network(self.units.from_unit(x))
 
 
 def _check_built(model: object, name: str) -> None:
@@ -215,7 +243,7 @@ def _check_repeatable(make: Builder, name: str, input_shape: tuple[int, ...], nu
         )
     values, again = (dict(itertools.chain(model.named_parameters(), model.named_buffers())) for model in (one, other))
     for key, value in values.items():
-        if key not in again or not _same(value, again[key]):
+        if key not in again or not same_values(value, again[key]):
             raise ValueError(
                 f"the builder of model {name!r} gave {key!r} other values at its second call with the same seed: it "
                 "must draw from torch, numpy.random or random, not from generators that nobody seeds, and remember "
@@ -223,7 +251,8 @@ def _check_repeatable(make: Builder, name: str, input_shape: tuple[int, ...], nu
             )
 
 
-def _same(one: Tensor, other: Tensor) -> bool:
+def same_values(one: Tensor, other: Tensor) -> bool:
+    """Return whether two tensors hold the same numbers; NaN is the same as NaN."""
     if one.shape != other.shape or one.dtype != other.dtype:
         return False
     both_nan = one.isnan() & other.isnan()
@@ -253,6 +282,8 @@ def penultimate(model: nn.Module, x: Tensor) -> Tensor:
     >>> penultimate(nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2)), torch.rand(4, 3)).shape
     torch.Size([4, 5])
     """
+    if isinstance(model, InUnits):
+        return penultimate(model.network, model.units.from_unit(x))
     own = getattr(model, "features", None)
     # Some networks have a submodule called `features`, whose output need not be penultimate.
     if callable(own) and not isinstance(own, nn.Module):

@@ -148,7 +148,7 @@ def _classifier(*body: nn.Module, head: nn.Linear | None = None) -> models.Class
 
 
 @pytest.mark.usefixtures("_own_registry")
-def test_a_registered_model_is_built_and_initialised() -> None:
+def test_a_registered_model_keeps_the_weights_that_its_builder_drew() -> None:
     def build_tanh(input_shape: tuple[int, ...], num_classes: int) -> models.Classifier:
         return _classifier(nn.Linear(input_shape[0], 4), nn.Tanh(), head=nn.Linear(4, num_classes))
 
@@ -156,7 +156,8 @@ def test_a_registered_model_is_built_and_initialised() -> None:
     assert "tanh" in models.names()
     one, other = (_built("tanh", (6,), 3, seed=1) for _ in range(2))
     assert torch.equal(_parameters(one), _parameters(other))
-    assert not one.head.bias.any()
+    # PyTorch draws biases, too.
+    assert one.head.bias.any()
 
 
 def _drawing(input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
@@ -178,20 +179,12 @@ def test_what_a_builder_draws_hangs_on_the_generator_alone() -> None:
 
 
 @pytest.mark.usefixtures("_own_registry")
-def test_what_a_builder_draws_changes_no_layer_above() -> None:
-    models.register("drawing", _drawing)
-    models.register("plain", lambda shape, classes: nn.Sequential(nn.Linear(2 * shape[0], classes)))
-    one, other = (models.build(name, (6,), 3, generator=_generator(4)) for name in ("drawing", "plain"))
-    weights, expected = ([*model.parameters()][-2] for model in (one, other))
-    assert torch.equal(weights, expected)
-
-
-@pytest.mark.usefixtures("_own_registry")
-def test_frozen_layers_stay_as_the_builder_made_them() -> None:
+@pytest.mark.parametrize("frozen", [True, False])
+def test_pretrained_layers_stay_as_the_builder_made_them(frozen: bool) -> None:
     def build_pretrained(input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
         body = nn.Linear(input_shape[0], 4)
         nn.init.constant_(body.weight, 0.123)
-        return nn.Sequential(body.requires_grad_(False), nn.ReLU(), nn.Linear(4, num_classes))
+        return nn.Sequential(body.requires_grad_(not frozen), nn.ReLU(), nn.Linear(4, num_classes))
 
     models.register("pretrained", build_pretrained)
     model = models.build("pretrained", (6,), 3)

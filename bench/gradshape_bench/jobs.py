@@ -278,6 +278,7 @@ class Filter(Job[Tensor]):
             recipe=self.recipe,
             model=self.model,
             targets=self.targets,
+            units=self.dataset.units,
         )
         return Finished(keep, seconds)
 

@@ -82,7 +82,7 @@ class VictimView:
         self._target = None if target is None else rows("target", target)
         self._intended = None if intended is None else copies.copy_of("intended", intended, device=self.device)
         self._networks = [
-            TrainedModel(network.recipe, copies.copy_of_state(f"networks[{place}]", network.state))
+            replace(network, state=copies.copy_of_state(f"networks[{place}]", network.state))
             for place, network in enumerate(networks)
         ]
 

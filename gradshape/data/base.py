@@ -12,6 +12,7 @@ from gradshape import _digest
 from gradshape.data._checks import outside
 from gradshape.data._copies import Copier
 from gradshape.data.stratified import stratified_order
+from gradshape.data.units import Units
 
 # What copies the rows of a split; kept apart from it, so that a split that is sent to another process is plain rows.
 _copiers: "WeakKeyDictionary[Split, tuple[Copier, Copier]]" = WeakKeyDictionary()
@@ -66,6 +67,8 @@ class Dataset:
         train, test: the splits; their rows have one shape.
         num_classes: labels are in ``[0, num_classes)``; 0 for regression.
         description: one line on what this is and where it comes from.
+        units: the range that the values had before they were mapped to [0, 1], and have again for networks and training
+            functions of the user's own; ``None`` where that is [0, 1].
 
     Raises:
         ValueError: a split is empty, its shapes or dtypes differ from the above, or a value is not
@@ -78,6 +81,7 @@ class Dataset:
     _: KW_ONLY
     num_classes: int
     description: str = field(default="", compare=False)
+    units: Units | None = None
 
     def __post_init__(self) -> None:
         for split_name, split in (("train", self.train), ("test", self.test)):
@@ -100,8 +104,9 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 (hex) over both splits and the number of classes."""
-        return _digest.name((self.num_classes, self.train.fingerprint, self.test.fingerprint))
+        """sha256 (hex) over both splits, the number of classes, and the units if there are any."""
+        units = () if self.units is None else (self.units,)
+        return _digest.name((self.num_classes, self.train.fingerprint, self.test.fingerprint, *units))
 
     def copy(self) -> "Dataset":
         """Return a copy, to hand to code that may write to it; see :meth:`Split.copy`."""
@@ -127,6 +132,7 @@ class Dataset:
             test=_draw(self.test, test, self.num_classes, seed + 1),
             num_classes=self.num_classes,
             description=self.description,
+            units=self.units,
         )
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gradshape._validate import unknown
-from gradshape.data import _npz, _sets  # noqa: F401
+from gradshape.data import _npz, _sets, own_sets  # noqa: F401
 from gradshape.data._checks import channels_last, counted_classes, outside, rounding
 from gradshape.data._pairs import pair
 from gradshape.data._storage import ensure
@@ -46,6 +46,8 @@ def info(name: Name) -> Source:
     """
     sources = registered()
     key = os.fspath(name)
+    if (own := own_sets.known(key)) is not None:
+        return own
     if key.endswith(".npz"):
         return _npz.source(Path(os.path.expanduser(key)))
     if key in sources:
@@ -63,7 +65,8 @@ def load(name: Name, *, root: Root = None, download: bool = True) -> Dataset:
         name: one of :func:`names`; or two classes of one, as ``digits_38`` (class 3 is 0, class 8 is 1); or the path
             of an ``.npz`` file with the arrays ``x_train``, ``y_train``, ``x_test`` and ``y_test``. Token counts
             ``counts_train`` and ``counts_test``, dense or as the parts ``_data``, ``_indices``, ``_indptr`` and
-            ``_shape`` of a sparse matrix by rows, may stand in place of ``x_train`` and ``x_test``.
+            ``_shape`` of a sparse matrix by rows, may stand in place of ``x_train`` and ``x_test``. Or what
+            :func:`gradshape.data.remember` was told of.
         root: the folder with one folder a data set; ``$GRADSHAPE_DATA`` by default, else the user's cache
             directory. Files that lie there in their publisher's layout are used as they are.
         download: whether what is missing may be downloaded; ``GRADSHAPE_OFFLINE=1`` forbids it too.
@@ -82,6 +85,8 @@ def load(name: Name, *, root: Root = None, download: bool = True) -> Dataset:
     285
     """
     source = info(name)
+    if own_sets.known(os.fspath(name)) is not None:
+        return own_sets.load_remembered(os.fspath(name))
     folder = ensure(source, root, download=download)
     train, test = source.read(folder)
     try:

@@ -55,8 +55,14 @@ def _trained_on(train: Suspect, *, generator: torch.Generator) -> TrainedModel:
     seed = int(torch.randint(2**62, (), generator=generator))
     # The evaluation after every epoch is not needed, so one row is enough.
     unused = Split(train.x[:1], train.y[:1])
-    rows = Dataset("suspect rows", Split(train.x, train.y), unused, num_classes=max(train.num_classes, 2))
+    rows = Dataset(
+        "suspect rows",
+        Split(train.x, train.y),
+        unused,
+        num_classes=max(train.num_classes, 2),
+        units=train.units,
+    )
     [result] = train_victims(rows, [Victim(recipe, seed)], device=train.x.device)
     if result.last is None:
         raise RuntimeError("the training returned no parameters")
-    return TrainedModel(recipe, result.last)
+    return TrainedModel(recipe, result.last, units=train.units)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, cast, final
 import torch
 from torch import Tensor
 
-from gradshape.data import Dataset, Split, own_copy
+from gradshape.data import Dataset, Split, Units, own_copy
 from gradshape.training import AnyRecipe, TrainedModel
 
 
@@ -76,6 +76,7 @@ class Suspect(Split):
 
     Attributes:
         num_classes: number of classes; 0 for regression.
+        units: those of the rows; ``None`` if they are in [0, 1] for their owner, too.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class Suspect(Split):
         budget: int | None = None,
         poison: Tensor | None = None,
         model: TrainedModel | None = None,
+        units: Units | None = None,
     ) -> None:
         super().__init__(x, y)
         granted = {
@@ -102,6 +104,7 @@ class Suspect(Split):
             "poison": poison if assumptions.knows_poison else None,
         }
         object.__setattr__(self, "num_classes", num_classes)
+        object.__setattr__(self, "units", units)
         object.__setattr__(self, "_granted", {name: value for name, value in granted.items() if value is not None})
         object.__setattr__(self, "_assumed", assumptions)
 
@@ -117,6 +120,7 @@ class Suspect(Split):
         )
 
     num_classes: int
+    units: Units | None
     _granted: dict[str, Any]
     _assumed: Assumptions
 

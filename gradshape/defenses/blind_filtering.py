@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gradshape import _seeds
 from gradshape._own_thread import OwnThread
-from gradshape.data import GuardedCopies, PoisonedRows, Split, own_copy
+from gradshape.data import GuardedCopies, PoisonedRows, Split, Units, own_copy
 from gradshape.defenses.base import Defense, Suspect
 from gradshape.training import AnyRecipe, TrainedModel
 
@@ -24,6 +24,7 @@ def rows_to_keep(
     recipe: AnyRecipe | None = None,
     model: TrainedModel | None = None,
     targets: Split | None = None,
+    units: Units | None = None,
 ) -> tuple[Tensor, float]:
     """Ask a defence which rows to keep.
 
@@ -39,6 +40,7 @@ def rows_to_keep(
         secret: a text that nobody can tell without the poison, such as its fingerprint; the order depends on it, too.
         recipe, model, targets: how the kept rows will be trained on, the network that training starts from, and the
             targets of the attack; a defence sees of these what its assumptions grant.
+        units: those of the rows.
 
     Returns:
         The mask, ``(N + n,)`` bool by the ids of the rows (true for replaced ones), and the seconds that the defence
@@ -62,6 +64,7 @@ def rows_to_keep(
         targets=None if targets is None else copies.copy_of_rows("targets", targets),
         budget=0 if rows.poison is None else len(rows.poison),
         poison=rows.is_poison(order),
+        units=units,
     )
     began = time.perf_counter()
     mask = OwnThread[None]().run(partial(defense.filter, suspect, generator=_seeds.stream(seed, "filter")))

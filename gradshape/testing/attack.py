@@ -178,7 +178,7 @@ def _network(recipe: Recipe, dataset: Dataset) -> TrainedModel:
     if key not in _networks:
         [result] = train_victims(dataset, [Victim(recipe, 0)])
         assert result.last is not None
-        _networks[key] = TrainedModel(recipe, result.last)
+        _networks[key] = TrainedModel(recipe, result.last, units=dataset.units)
     return _networks[key]
 
 

@@ -13,7 +13,7 @@ from gradshape import _global_state, models
 from gradshape._randomness import exclusive_randomness, process_randomness, random_state, set_random_state
 from gradshape.clipping.ensemble import ModelEnsemble
 from gradshape.clipping.structure import Structure, tensors_in
-from gradshape.data import Dataset
+from gradshape.data import Dataset, Units
 from gradshape.training.victim import Victim
 
 
@@ -52,12 +52,14 @@ class RowSizes:
 def architecture_of(dataset: Dataset, victim: Victim) -> Architecture:
     """Return what is known of the victim's model, which is a network."""
     name = victim.descent.model
-    return _judged(models.builder(name), name, dataset.input_shape, dataset.num_classes)
+    return _judged(models.builder(name), name, dataset.input_shape, dataset.num_classes, dataset.units)
 
 
 @lru_cache(maxsize=256)
-def _judged(builder: models.Builder, name: str, input_shape: tuple[int, ...], num_classes: int) -> Architecture:
-    model = models.build(name, input_shape, num_classes)
+def _judged(
+    builder: models.Builder, name: str, input_shape: tuple[int, ...], num_classes: int, units: Units | None
+) -> Architecture:
+    model = models.build(name, input_shape, num_classes, units=units)
     x = torch.rand(2, *input_shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
     with _global_state.restored(), torch.no_grad(), process_randomness(x.device), _evaluating(Structure.of(model)):
         try:

@@ -1,12 +1,23 @@
 """How a victim is trained."""
 
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field, replace
 from enum import Enum
+from typing import TYPE_CHECKING
+
+from torch import Tensor
 
 from gradshape import _validate, learners
 from gradshape.learners import Setting
+from gradshape.own_models import Model, named
 from gradshape.shaping import Shaper
 from gradshape.training.optimizers import Optimizer
+
+if TYPE_CHECKING:
+    from gradshape.shaping.shaper import Part
+
+
+LossFn = Callable[[Tensor, Tensor], Tensor]
 
 
 class Sampling(Enum):
@@ -38,16 +49,19 @@ class Recipe:
     """A training procedure, from the architecture to the gradient shaping.
 
     One epoch is :func:`steps_per_epoch` steps on the ``N`` training rows, and every step divides by
-    ``min(batch_size, N)``. The loss is cross-entropy.
+    ``min(batch_size, N)``.
 
     Args:
-        model: a name that :func:`gradshape.models.build` knows.
+        model: a name that :func:`gradshape.models.build` knows; or a class or another factory of networks, or a trained
+            network, which :func:`gradshape.own_models.named` gives a name: then this is that name.
         optimizer: :class:`SGD` or :class:`Adam`.
         batch_size: rows a step, at least 1.
         epochs: at least 1.
         shaper: what happens to per-sample gradients; nothing by default. A single part, such as ``Clip(4.0)``, becomes
             the shaper of that part.
         sampling: how the rows of a step are chosen.
+        loss: ``loss(logits, y)`` returns the loss of each row, ``(B,)``, from its own logits ``(B, num_classes)`` and
+            class alone; cross-entropy if ``None``. A function of plain values, by whose code finished jobs are named.
 
     >>> from gradshape.training import Adam
     >>> Recipe("lr", Adam(0.01), batch_size=300, epochs=40).shaper.is_vanilla
@@ -61,8 +75,24 @@ class Recipe:
     epochs: int
     shaper: Shaper = field(default=Shaper())
     sampling: Sampling = Sampling.SHUFFLE
+    loss: LossFn | None = None
+
+    if TYPE_CHECKING:
+        # What may be given for a field, and becomes what the field holds.
+        def __init__(
+            self,
+            model: Model,
+            optimizer: Optimizer,
+            *,
+            batch_size: int,
+            epochs: int,
+            shaper: "Shaper | Part" = ...,
+            sampling: Sampling = ...,
+            loss: LossFn | None = ...,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "model", named(self.model))
         if not isinstance(self.shaper, Shaper):
             object.__setattr__(self, "shaper", Shaper() | self.shaper)
         _validate.positive_int(batch_size=self.batch_size, epochs=self.epochs)

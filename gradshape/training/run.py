@@ -114,7 +114,9 @@ def train_stacks(
     """Train as :func:`train_victims` does, and yield places in ``victims`` and their results as stacks finish."""
     _validate.positive_int(max_memory=max_memory)
     retrained = {victim.recipe.model for victim in victims if victim.initial is not None and not victim.fitted}
-    templates = {name: models.build(name, dataset.input_shape, dataset.num_classes) for name in retrained}
+    templates = {
+        name: models.build(name, dataset.input_shape, dataset.num_classes, units=dataset.units) for name in retrained
+    }
     for index, victim in enumerate(victims):
         check_victim(victim, dataset, f"victim {index}", template=templates.get(victim.recipe.model))
     if not victims:

@@ -1,11 +1,12 @@
 """A network as it was trained."""
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import torch
 from torch import nn
 
 from gradshape import models
+from gradshape.data import Units
 from gradshape.training.recipe import Recipe
 from gradshape.training.state import State, load_state
 
@@ -17,10 +18,13 @@ class TrainedModel:
     Attributes:
         recipe: how it was trained.
         state: its parameters and buffers by name.
+        units: of the rows that it was trained on.
     """
 
     recipe: Recipe
     state: State
+    _: KW_ONLY
+    units: Units | None = None
 
     def module(
         self, input_shape: tuple[int, ...], num_classes: int, *, device: torch.device | str = "cpu"
@@ -39,7 +43,7 @@ class TrainedModel:
         >>> TrainedModel(Recipe("lr", SGD(0.1), batch_size=10, epochs=1), state).module((4,), 3)(torch.rand(2, 4)).shape
         torch.Size([2, 3])
         """
-        model = models.build(self.recipe.model, input_shape, num_classes)
+        model = models.build(self.recipe.model, input_shape, num_classes, units=self.units)
         try:
             load_state(model, self.state)
         except ValueError as error:

@@ -46,6 +46,7 @@ def initial_model(dataset: Dataset, victim: Victim) -> nn.Module:
         dataset.input_shape,
         dataset.num_classes,
         generator=_seeds.stream(victim.seed, "initial"),
+        units=dataset.units,
     )
     if victim.initial is not None:
         load_state(model, victim.initial)

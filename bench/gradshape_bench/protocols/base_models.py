@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from gradshape.data import Dataset
 from gradshape.training import AnyRecipe, Recipe, TrainedModel, TrainingResult
 
 
@@ -27,10 +28,10 @@ class Base:
         return self.result.best_accuracy
 
 
-def best_of(recipe: Recipe, result: TrainingResult) -> TrainedModel:
+def best_of(dataset: Dataset, recipe: Recipe, result: TrainingResult) -> TrainedModel:
     """Return the model after the epoch with the best test accuracy."""
     assert result.best is not None
-    return TrainedModel(recipe, result.best)
+    return TrainedModel(recipe, result.best, units=dataset.units)
 
 
 def by_gradients(recipe: AnyRecipe, what: str) -> Recipe:

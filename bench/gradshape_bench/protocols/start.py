@@ -154,6 +154,6 @@ class Retrained:
         plain = Group([]) if recipe == lab.case.vanilla else lab.train_unfiltered(lab.case.vanilla)
         results, vanilla, others = yield from lab.ask(bases, plain, beside)
         return [
-            Base(seed, undefended, result, best_of(recipe, result))
+            Base(seed, undefended, result, best_of(lab.dataset, recipe, result))
             for seed, result, undefended in zip(lab.case.seeds, results, vanilla or results, strict=True)
         ], others

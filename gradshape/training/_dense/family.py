@@ -45,8 +45,8 @@ class DenseFamily:
         return self.suits(architecture_of(dataset, victim), victim.descent, rows, device)
 
     def suits(self, architecture: Architecture, recipe: Recipe, rows: int, device: torch.device) -> bool:
-        """Return True for plain ReLU networks."""
-        return architecture.widths is not None
+        """Return True for plain ReLU networks with cross-entropy."""
+        return architecture.widths is not None and recipe.loss is None
 
     def shares(self, dataset: Dataset, victim: Victim) -> Hashable | None:
         """Return the schedule, and whether two classes are trained as one difference, see :class:`Halved`.

@@ -75,6 +75,7 @@ class _SingleStack:
             rows_per_step=order.rows_per_step,
             max_memory=work.max_memory,
             subsets=None if self._probe is None else self._probe.sums,
+            loss=recipe.loss,
         )
         if victim.initial_optimizer is not None:
             self._stepper.restore_optimizer(victim.initial_optimizer)

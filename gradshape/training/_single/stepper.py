@@ -15,6 +15,7 @@ from gradshape.training._noise import NoiseBlocks
 from gradshape.training._probe.sums import SubsetSums
 from gradshape.training._replay import Replay
 from gradshape.training.optimizers import Optimizer
+from gradshape.training.recipe import LossFn
 from gradshape.training.state import State
 from gradshape.training.victim import OptimizerState
 
@@ -30,10 +31,11 @@ _WITHOUT_RANDOMNESS = frozenset(
         nn.GroupNorm,
         nn.Sequential,
         models.Classifier,
+        models.InUnits,
     }
 )
 # The clipping knows the gradient of this loss in closed form.
-_LOSS = nn.CrossEntropyLoss(reduction="none")
+_CROSS_ENTROPY = nn.CrossEntropyLoss(reduction="none")
 
 
 class SingleStepper:
@@ -51,6 +53,7 @@ class SingleStepper:
             changes results by rounding and, if the model draws random numbers, by these. A model that normalises by the
             batch takes it whole, whatever it needs.
         subsets: are given the gradients of every step, which changes the training by no more than rounding.
+        loss: loss of each row, see :class:`gradshape.training.Recipe`; cross-entropy if ``None``.
 
     >>> from gradshape.shaping import Clip, Noise
     >>> from gradshape.training import SGD
@@ -68,8 +71,10 @@ class SingleStepper:
         rows_per_step: int,
         max_memory: int | None = None,
         subsets: SubsetSums | None = None,
+        loss: LossFn | None = None,
     ) -> None:
         self.model = model
+        self._loss = _CROSS_ENTROPY if loss is None else loss
         self._parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
         trained = list(self._parameters.values())
         self._settings = optimizer
@@ -157,8 +162,11 @@ class SingleStepper:
         trained = list(self._parameters.values())
         sums: list[Tensor] = []
         for rows, labels in zip(x.split(size), y.split(size), strict=True):
-            loss = _LOSS(self.model(rows), labels).sum() / self._rows_per_step
-            part = torch.autograd.grad(loss, trained, allow_unused=True, materialize_grads=True)
+            losses = self._loss(self.model(rows), labels)
+            if losses.shape != labels.shape:
+                raise ValueError(f"the loss has shape {tuple(losses.shape)}: expected one a row, {tuple(labels.shape)}")
+            mean = losses.sum() / self._rows_per_step
+            part = torch.autograd.grad(mean, trained, allow_unused=True, materialize_grads=True)
             sums = [total.add_(more) for total, more in zip(sums, part, strict=True)] if sums else list(part)
         return sums
 
@@ -169,7 +177,7 @@ class SingleStepper:
         squares = []
         in_subsets = iter(members.split(at_once, dim=1)) if members is not None else None
         for rows, labels in zip(x.split(at_once), y.split(at_once), strict=True):
-            samples = per_sample(self.model, _LOSS, rows, labels, microbatch=size)
+            samples = per_sample(self.model, self._loss, rows, labels, microbatch=size)
             squares.append(samples.squares.unsqueeze(1))
             weights = self._shaping.weights(squares[-1]).squeeze(-2)
             part = samples.weighted_sum(weights)

@@ -39,13 +39,13 @@ class VmappedFamily:
         return self.suits(architecture_of(dataset, victim), victim.descent, rows, device)
 
     def suits(self, architecture: Architecture, recipe: Recipe, rows: int, device: torch.device) -> bool:
-        """Return True for networks that stack; on CPUs only where a stack is faster.
+        """Return True for networks that stack, with cross-entropy; on CPUs only where a stack is faster.
 
         There, per-sample gradients have to be needed, as stacks take gradients sample by sample, which costs about what
         is gained; and a step has to be small.
         """
         pays = device.type != "cpu" or (recipe.shaper.needs_norms and rows * architecture.outputs <= _SMALL_STEP)
-        return architecture.stacks and pays
+        return architecture.stacks and recipe.loss is None and pays
 
     def shares(self, dataset: Dataset, victim: Victim) -> Hashable | None:
         """Return the schedule."""

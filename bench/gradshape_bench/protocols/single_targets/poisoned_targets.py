@@ -81,11 +81,15 @@ def poisoned_targets(lab: Lab, start: Retrained, targets: Targets) -> Part[Poiso
         lab, _substitutes(lab, attack), watch=[rows.split for rows in considered]
     )
     each = len(attack.substitutes)
+    substitutes = [
+        best_of(dataset, recipe, result)
+        for recipe, result in zip(attack.substitutes * len(bases), trained, strict=True)
+    ]
     victims = [
         _Victim(
             base,
             *_classified(base, rows, targets.count),
-            substitutes=tuple(map(best_of, attack.substitutes, trained[place * each : (place + 1) * each])),
+            substitutes=tuple(substitutes[place * each : (place + 1) * each]),
         )
         for place, (base, rows) in enumerate(zip(bases, considered, strict=True))
     ]
