@@ -1,7 +1,6 @@
 """Networks of the user's own as victims: a class, a factory or a trained module, under a name of its own."""
 
 import copy
-import functools
 import inspect
 import re
 from collections.abc import Callable
@@ -43,7 +42,7 @@ def named(model: Model, *, name: str | None = None) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_.]+", called):
         raise ValueError(f"model {model!r} has no name for ids: give it one of letters, digits, '_' and '.': name=...")
     known = models.registered().get(called)
-    if known is None:
+    if known is None and called not in models.names():
         models.register(called, make)
     elif not _same(known, make):
         raise ValueError(f"model {called!r}: another model is called so: name this one by named(..., name=...)")
@@ -79,9 +78,7 @@ class _Copies:
 
 def _factory(model: Any) -> _Made:
     if not callable(model):
-        raise TypeError(
-            f"model={model!r}: expected a name, an nn.Module, a class of them, or a function that makes one"
-        )
+        raise TypeError(f"model={model!r}: expected a name, an nn.Module, or a class or function that makes one")
     try:
         parameters = list(inspect.signature(model).parameters.values())
     except (TypeError, ValueError) as error:
@@ -109,7 +106,7 @@ def _shown(model: Any) -> str:
 
 def _same(known: object, make: object) -> bool:
     if isinstance(known, _Made) and isinstance(make, _Made):
-        return known == make or _place(known.make) == _place(make.make) != ("", "")
+        return known == make or _place(known.make) == _place(make.make) is not None
     if isinstance(known, _Copies) and isinstance(make, _Copies):
         one, other = known.module.state_dict(), make.module.state_dict()
         return (
@@ -120,7 +117,8 @@ def _same(known: object, make: object) -> bool:
     return False
 
 
-def _place(make: Callable[..., object]) -> tuple[str, str]:
-    if isinstance(make, functools.partial):
-        return "", ""
-    return getattr(make, "__module__", ""), getattr(make, "__qualname__", "")
+def _place(make: Callable[..., object]) -> tuple[str, str] | None:
+    """Return where a function or class was written, by which it is known when its file is imported again."""
+    module, name = getattr(make, "__module__", None), getattr(make, "__qualname__", None)
+    # Of a function within a function there may be many.
+    return None if not module or not name or "<" in name else (module, name)

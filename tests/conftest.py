@@ -10,6 +10,7 @@ import torch
 from hypothesis import settings
 
 from gradshape import models
+from gradshape.data import own_sets
 from gradshape.learners import registry
 
 # The first example pays for imports, and machines differ: no property here is one of time. New examples are for those
@@ -29,7 +30,7 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _what_a_test_registers_ends_with_it() -> Iterator[None]:
-    registries: list[dict[str, Any]] = [models._BUILDERS, registry._LEARNERS]
+    registries: list[dict[str, Any]] = [models._BUILDERS, registry._LEARNERS, own_sets._given]
     before = [dict(each) for each in registries]
     yield
     for each, entries in zip(registries, before, strict=True):

@@ -1,16 +1,16 @@
 """What is benchmarked: a task, an attack on it, a defence, and what has to hold."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from enum import Enum
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gradshape import _digest, _validate
 from gradshape.attacks import Attack
-from gradshape.data import Dataset, load
+from gradshape.data import Dataset, load, remember
 from gradshape.defenses import Defense
 from gradshape.training import AnyRecipe, Recipe
 from gradshape_bench.protocols import FromScratch, Protocol
@@ -58,10 +58,13 @@ class Task:
     """What is learned, and how, when nobody defends it.
 
     Args:
-        dataset: a name for :func:`gradshape.data.load`.
+        dataset: a name for :func:`gradshape.data.load`; or a data set, or a function that returns one, which
+            :func:`gradshape.data.remember` gives its name: then this is that name.
         recipe: the vanilla training procedure at the paper's size.
         smoke: how the smoke scale shrinks it.
         variant: added to the model's name in ids, to tell two recipes for one model and data set apart.
+        surrogate: the recipe that attackers are told in the place of ``recipe``, which they cannot see into: attacks
+            that need the victim's gradients train this one. The record says so.
     """
 
     dataset: str
@@ -69,6 +72,23 @@ class Task:
     smoke: Smoke = Smoke()
     _: KW_ONLY
     variant: str = ""
+    surrogate: AnyRecipe | None = None
+
+    if TYPE_CHECKING:
+        # What may be given for a field, and becomes what the field holds.
+        def __init__(
+            self,
+            dataset: str | Dataset | Callable[[], Dataset],
+            recipe: AnyRecipe,
+            smoke: Smoke = ...,
+            *,
+            variant: str = ...,
+            surrogate: AnyRecipe | None = ...,
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.dataset, str):
+            object.__setattr__(self, "dataset", remember(self.dataset))
 
     @property
     def model(self) -> str:
@@ -83,10 +103,15 @@ class Task:
 
     def recipe_at(self, scale: Scale) -> AnyRecipe:
         """Return the vanilla recipe at ``scale``."""
+        return self._at(self.recipe, scale)
+
+    def surrogate_at(self, scale: Scale) -> AnyRecipe | None:
+        """Return what attackers are told in the place of the recipe at ``scale``; ``None`` if they are told it."""
+        return None if self.surrogate is None else self._at(self.surrogate, scale)
+
+    def _at(self, recipe: AnyRecipe, scale: Scale) -> AnyRecipe:
         epochs = self.smoke.epochs if scale is Scale.SMOKE else None
-        if epochs is None or not isinstance(self.recipe, Recipe):
-            return self.recipe
-        return replace(self.recipe, epochs=epochs)
+        return replace(recipe, epochs=epochs) if epochs is not None and isinstance(recipe, Recipe) else recipe
 
 
 @dataclass(frozen=True)
@@ -182,6 +207,11 @@ class Case:
     def vanilla(self) -> AnyRecipe:
         """The undefended recipe at the case's scale."""
         return self.task.recipe_at(self.scale)
+
+    @property
+    def surrogate(self) -> AnyRecipe | None:
+        """What attackers are told in the place of the recipe, at the case's scale; ``None`` if they are told it."""
+        return self.task.surrogate_at(self.scale)
 
     @cached_property
     def recipe(self) -> AnyRecipe:

@@ -72,7 +72,9 @@ class Scheduler:
             beside = self._cases.setdefault(case.rows, [])
             self._places.setdefault(case, len(beside))
             beside.append(case)
-            components.update({id(part): part for part in (case.attack, case.defense, case.task.recipe)})
+            components.update(
+                {id(part): part for part in (case.attack, case.defense, case.task.recipe, case.surrogate)}
+            )
         code_digest.read(components.values())
         self._cache = cache
         self._engine = engine

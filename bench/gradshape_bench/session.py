@@ -279,6 +279,7 @@ def knowledge(case: Case) -> dict[str, object]:
     return {
         "defense_kind": told.kind.value,
         "defense_knows": [what for what, known in defender.items() if known],
+        "attack_surrogate": None if case.surrogate is None else case.surrogate.model,
         "attack_control": None if case.attack.control is None else case.attack.control.label,
         "attack_knows": [what for what, known in attacker.items() if known.granted],
     }

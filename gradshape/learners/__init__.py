@@ -6,6 +6,7 @@ from gradshape.learners.implicit import adjoint, label_gradient, mixture_gradien
 from gradshape.learners.linear import LinearFit, Penalty, fit_linear
 from gradshape.learners.logistic import fit_logistic
 from gradshape.learners.margin_loss import Logistic, MarginLoss, SmoothedHinge, SquaredMargin
+from gradshape.learners.own import Learnable, OnRows, named
 from gradshape.learners.private import ObjectivePerturbation, OutputPerturbation, PrivateNoise
 from gradshape.learners.registry import (
     Estimator,
@@ -15,7 +16,7 @@ from gradshape.learners.registry import (
     build,
     check_classes,
     check_values,
-    draws_nothing,
+    is_ours,
     keeping_apart,
     learner,
     names,
@@ -29,11 +30,13 @@ __all__ = [
     "Estimator",
     "Factory",
     "HingeFit",
+    "Learnable",
     "Learner",
     "LinearFit",
     "Logistic",
     "MarginLoss",
     "ObjectivePerturbation",
+    "OnRows",
     "OutputPerturbation",
     "Penalty",
     "PrivateNoise",
@@ -45,15 +48,16 @@ __all__ = [
     "build",
     "check_classes",
     "check_values",
-    "draws_nothing",
     "fit_dual_softmax",
     "fit_hinge",
     "fit_linear",
     "fit_logistic",
+    "is_ours",
     "keeping_apart",
     "label_gradient",
     "learner",
     "mixture_gradient",
+    "named",
     "names",
     "register",
     "registered",

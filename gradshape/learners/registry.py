@@ -229,8 +229,8 @@ def restore(learners: Mapping[str, Learner]) -> None:
     _LEARNERS.update(learners)
 
 
-def draws_nothing(name: str) -> bool:
-    """Return whether the estimator is known to draw nothing from the random generators of the process."""
+def is_ours(name: str) -> bool:
+    """Return whether the learner is the library's, which draws nothing from the random generators of the process."""
     return name in _OWN
 
 

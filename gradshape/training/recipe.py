@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from gradshape import _validate, learners
-from gradshape.learners import Setting
+from gradshape.learners import Learnable, Setting
 from gradshape.own_models import Model, named
 from gradshape.shaping import Shaper
 from gradshape.training.optimizers import Optimizer
@@ -104,14 +104,17 @@ class Recipe:
 
 @dataclass(frozen=True, init=False)
 class Fit:
-    """A training by an estimator's own ``fit``, for victims that are no networks.
+    """A training by an estimator's own ``fit``, or by a training function of the user's own.
 
     Args:
-        model: a name that :mod:`gradshape.learners` knows.
-        settings: the estimator's keyword arguments.
+        model: a name that :mod:`gradshape.learners` knows; or a scikit-learn estimator or pipeline, a class of
+            estimators, or a function ``train(rows, seed)`` that returns a predictor, which
+            :func:`gradshape.learners.named` gives a name: then this is that name.
+        settings: keyword arguments of the estimator or the function.
 
     Raises:
-        ValueError: unknown name; near matches are listed.
+        TypeError: ``model`` is none of these.
+        ValueError: unknown name; near matches are listed. Or another learner has this name.
 
     >>> Fit("svm_linear", c=1.0).settings
     (('c', 1.0),)
@@ -120,9 +123,8 @@ class Fit:
     model: str
     settings: tuple[tuple[str, Setting], ...]
 
-    def __init__(self, model: str, **settings: Setting) -> None:
-        learners.learner(model)
-        object.__setattr__(self, "model", model)
+    def __init__(self, model: Learnable, **settings: Setting) -> None:
+        object.__setattr__(self, "model", learners.named(model))
         object.__setattr__(self, "settings", tuple(sorted(settings.items())))
 
     @property

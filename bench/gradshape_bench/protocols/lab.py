@@ -55,7 +55,11 @@ class Lab:
         intended: Sequence[Tensor] | None = None,
         networks: Sequence[tuple[TrainedModel, ...]] | None = None,
     ) -> Group[PoisonSet]:
-        """Craft poison against victims trained by ``recipe``; the other arguments are :class:`Craft`'s, one a job."""
+        """Craft poison against victims trained by ``recipe``; the other arguments are :class:`Craft`'s, one a job.
+
+        Where the case's task has a surrogate, attacks are told that in the place of ``recipe``.
+        """
+        recipe = self.case.surrogate or recipe
         seeds = self.case.seeds if seeds is None else seeds
         n = len(seeds)
         known = zip(seeds, _each(targets, n), _each(intended, n), _each(networks, n), strict=True)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gradshape import _seeds, learners
 from gradshape._randomness import process_randomness
-from gradshape.data import Dataset
+from gradshape.data import Dataset, Split
 from gradshape.learners.registry import Array
 from gradshape.training._curves import score
 from gradshape.training._prepared_rows import row_table
@@ -68,11 +68,17 @@ class _Estimator:
                 recipe.model, dict(recipe.settings), seed=_seeds.derive(victim.seed, "fit") >> 31
             )
             with learners.keeping_apart(recipe.model, dict(recipe.settings)):
-                estimator.fit(_array(x[order]), labels)
+                if isinstance(estimator, learners.OnRows):
+                    estimator.fit_rows(Split(self._own(x[order]), y[order].clone()))
+                else:
+                    estimator.fit(_array(self._own(x[order])), labels)
 
         def predict(rows: Tensor) -> Tensor:
             with self._randomness("predict draws"):
-                predicted = estimator.predict(_array(rows))
+                if isinstance(estimator, learners.OnRows):
+                    predicted = estimator.predict_rows(self._own(rows))
+                else:
+                    predicted = estimator.predict(_array(self._own(rows)))
             if self._dataset.regression:
                 return torch.from_numpy(learners.check_values(predicted, len(rows), recipe.model)).to(y.dtype)
             classes = learners.check_classes(predicted, len(rows), self._dataset.num_classes, recipe.model)
@@ -80,9 +86,14 @@ class _Estimator:
 
         self._predict = predict
 
+    def _own(self, x: Tensor) -> Tensor:
+        """Return rows as a learner of the user's own takes them; those of the library take rows in [0, 1]."""
+        units = self._dataset.units
+        return x if units is None or learners.is_ours(self._victim.recipe.model) else units.from_unit(x)
+
     def _randomness(self, stream: str) -> AbstractContextManager[None]:
         """Seed the generators of the process from the victim's seed, for estimators that may draw from them."""
-        if learners.draws_nothing(self._victim.recipe.model):
+        if learners.is_ours(self._victim.recipe.model):
             return nullcontext()
         return process_randomness(torch.device("cpu"), _seeds.derive(self._victim.seed, stream))
 

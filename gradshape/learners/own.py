@@ -1,0 +1,205 @@
+"""Learners of the user's own as victims: a scikit-learn estimator or pipeline, a class of such, a training function."""
+
+import copy
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from gradshape.data import Split
+from gradshape.learners.registry import Array, Estimator, learner, register, registered, restore
+
+_RANDOM_STATE = "random_state"
+# Rows that a network which a training function returned is given at a time.
+_ROWS = 1_000
+# What a training function makes: a network, an object with `predict`, or a function of the rows.
+Predictor = Any
+TrainFn = Callable[..., Predictor]
+Learnable = str | Estimator | type[Estimator] | TrainFn
+
+
+def named(model: Any, *, name: str | None = None) -> str:
+    """Return the name that a learner is built by, after registering it if it is the user's own.
+
+    Args:
+        model: a name; or a scikit-learn estimator or pipeline, which is cloned for every victim and has each
+            ``random_state`` in it set from the victim's seed; or a class of estimators; or a training function
+            ``train(rows, seed, **settings)``, which takes a :class:`gradshape.data.Split` in the user's units and
+            returns a predictor: an ``nn.Module``, an object with ``predict(x)`` that takes an array, or a function of
+            a tensor. It predicts classes ``(N,)``, or a number for each class, ``(N, num_classes)``.
+        name: what it is called by; by default the class, or the name of the function.
+
+    Raises:
+        TypeError: it is none of these.
+        ValueError: it has no name that can stand in ids, or another learner is called so.
+
+    >>> from sklearn.tree import DecisionTreeClassifier
+    >>> named(DecisionTreeClassifier(max_depth=3))
+    'DecisionTreeClassifier'
+    """
+    if isinstance(model, str):
+        learner(model)
+        return model
+    factory = _factory(model)
+    called = name or str(getattr(model, "__name__", type(model).__name__))
+    if not re.fullmatch(r"[A-Za-z0-9_.]+", called):
+        raise ValueError(f"{model!r} has no name for ids: give it one of letters, digits, '_' and '.': name=...")
+    known = registered().get(called)
+    if known is None:
+        register(called, factory)
+    elif not _same(known.factory, factory):
+        raise ValueError(f"estimator {called!r}: another one is called so: give this one another name: name=...")
+    elif not isinstance(factory, _Clones):
+        # The file that has it may have been imported again.
+        fresh = copy.copy(known)
+        object.__setattr__(fresh, "factory", factory)
+        restore({called: known if known.factory == factory else fresh})
+    return called
+
+
+@dataclass(eq=False)
+class OnRows:
+    """A training function as an estimator, which takes rows as they are and not as a table.
+
+    Args:
+        train: the function.
+        seed: of the victim.
+        settings: further arguments of the function.
+    """
+
+    train: TrainFn
+    seed: int
+    settings: dict[str, Any] = field(default_factory=dict)
+    _predictor: Predictor = None
+
+    def fit(self, x: Array, y: Array, /) -> "OnRows":
+        """Train on a table of rows, see :meth:`fit_rows`."""
+        return self.fit_rows(Split(torch.from_numpy(x).float(), torch.from_numpy(y)))
+
+    def predict(self, x: Array, /) -> Array:
+        """Predict a table of rows, see :meth:`predict_rows`."""
+        return self.predict_rows(torch.from_numpy(x).float())
+
+    def fit_rows(self, rows: Split) -> "OnRows":
+        """Train on rows ``(N, *shape)``."""
+        self._predictor = self.train(rows, self.seed, **self.settings)
+        if not (callable(self._predictor) or hasattr(self._predictor, "predict")):
+            raise ValueError(
+                f"{_called(self.train)} returned {self._predictor!r}: expected an nn.Module, an object with predict(x), "
+                "or a function of the rows"
+            )
+        return self
+
+    def predict_rows(self, x: Tensor) -> NDArray[Any]:
+        """Return ``(N,)`` class ids of rows ``(N, *shape)``, or values; NaN where a number for a class is not finite."""
+        predictor = self._predictor
+        if isinstance(predictor, nn.Module):
+            predictor.eval()
+            with torch.no_grad():
+                found: Any = torch.cat([predictor(part.clone()).cpu() for part in x.split(_ROWS)])
+        elif hasattr(predictor, "predict"):
+            found = predictor.predict(x.numpy().copy())
+        else:
+            with torch.no_grad():
+                found = predictor(x.clone())
+        array: NDArray[Any] = found.detach().cpu().numpy() if isinstance(found, Tensor) else np.asarray(found)
+        if array.ndim == 2 and array.shape[1] > 1 and len(array) == len(x):
+            finite = np.isfinite(array).all(axis=1)
+            return np.where(finite, array.argmax(axis=1), np.nan)
+        return array
+
+
+@dataclass(frozen=True)
+class _Trains:
+    """Makes an estimator of a training function."""
+
+    train: TrainFn
+
+    def __call__(self, seed: int, **settings: Any) -> OnRows:
+        return OnRows(self.train, seed, settings)
+
+
+@dataclass(frozen=True)
+class _Makes:
+    """Makes an estimator by its class."""
+
+    kind: type[Estimator]
+
+    def __call__(self, seed: int, **settings: Any) -> Estimator:
+        draws = _RANDOM_STATE in inspect.signature(self.kind).parameters
+        return self.kind(**(settings | ({_RANDOM_STATE: _state(seed)} if draws else {})))
+
+
+@dataclass(frozen=True, eq=False)
+class _Clones:
+    """Makes copies of an estimator of scikit-learn that has not been fitted, with other random states."""
+
+    estimator: Any
+
+    def __call__(self, seed: int, **settings: Any) -> Estimator:
+        from sklearn.base import clone
+
+        made = clone(self.estimator).set_params(**settings)
+        states = [key for key in made.get_params() if key == _RANDOM_STATE or key.endswith(f"__{_RANDOM_STATE}")]
+        made.set_params(**dict.fromkeys(states, _state(seed)))
+        estimator: Estimator = made
+        return estimator
+
+
+def _state(seed: int) -> int:
+    # What scikit-learn takes as a seed.
+    return seed % 2**32
+
+
+def _factory(model: Any) -> Callable[..., Estimator]:
+    if inspect.isclass(model):
+        if not (callable(getattr(model, "fit", None)) and callable(getattr(model, "predict", None))):
+            raise TypeError(f"{model!r}: expected a class with fit and predict")
+        return _Makes(model)
+    if hasattr(model, "fit") and hasattr(model, "predict"):
+        if not hasattr(model, "get_params"):
+            raise TypeError(
+                f"{model!r} cannot be cloned, as scikit-learn's estimators can: pass its class, or a training function"
+            )
+        return _Clones(model)
+    if callable(model):
+        _check_arguments(model)
+        return _Trains(model)
+    raise TypeError(f"{model!r}: expected a name, an estimator, a class of them, or a function train(rows, seed)")
+
+
+def _check_arguments(train: TrainFn) -> None:
+    try:
+        inspect.signature(train).bind_partial(None, 0)
+    except TypeError as error:
+        raise TypeError(f"{_called(train)}: expected a function train(rows, seed): {error}") from None
+    except ValueError:
+        # What has no signature is called and seen.
+        return
+
+
+def _called(train: object) -> str:
+    return str(getattr(train, "__qualname__", None) or repr(train))
+
+
+def _same(known: object, factory: object) -> bool:
+    if isinstance(known, _Clones) and isinstance(factory, _Clones):
+        return type(known.estimator) is type(factory.estimator) and repr(known.estimator) == repr(factory.estimator)
+    if isinstance(known, _Trains) and isinstance(factory, _Trains):
+        return known == factory or _place(known.train) == _place(factory.train) is not None
+    if isinstance(known, _Makes) and isinstance(factory, _Makes):
+        return known == factory or _place(known.kind) == _place(factory.kind) is not None
+    return False
+
+
+def _place(made: object) -> tuple[str, str] | None:
+    """Return where a function or class was written, by which it is known when its file is imported again."""
+    module, name = getattr(made, "__module__", None), getattr(made, "__qualname__", None)
+    # Of a function within a function there may be many.
+    return None if not module or not name or "<" in name else (module, name)

@@ -1,0 +1,163 @@
+"""Data sets of rows that a user has in memory, of whatever kind."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import Dataset as TorchDataset
+
+from gradshape.data import Dataset, Split, from_rows
+
+X = np.random.default_rng(0).random((12, 3)).astype(np.float32)
+Y = np.arange(12) % 3
+
+
+class Frame:
+    """A table, as pandas has it: columns by name."""
+
+    def __init__(self, columns: Mapping[str, Any]) -> None:
+        self._held = dict(columns)
+        self.columns = list(columns)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._held[name]
+
+
+class Hub:
+    """A table, as Hugging Face's data sets have it."""
+
+    def __init__(self, columns: Mapping[str, Any]) -> None:
+        self._held = dict(columns)
+        self.column_names = list(columns)
+
+    def __getitem__(self, name: str) -> Any:
+        return list(self._held[name])
+
+
+class Items(TorchDataset[Any]):
+    """A map-style data set of mappings."""
+
+    def __len__(self) -> int:
+        return len(Y)
+
+    def __getitem__(self, place: int) -> dict[str, Any]:
+        return {"image": X[place], "label": int(Y[place])}
+
+
+TENSORS = TensorDataset(torch.from_numpy(X), torch.from_numpy(Y))
+COLUMNS = {"a": X[:, 0], "b": X[:, 1], "c": X[:, 2], "kind": Y}
+KINDS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "arrays": ((X, Y), {}),
+    "tensors": ((torch.from_numpy(X), torch.from_numpy(Y)), {}),
+    "lists": ((X.tolist(), Y.tolist()), {}),
+    "list of tensors": ((list(torch.from_numpy(X)), list(torch.from_numpy(Y))), {}),
+    "mapping": ({"x": X, "y": Y}, {}),
+    "split": (Split(torch.from_numpy(X), torch.from_numpy(Y)), {}),
+    "torch data set": (TENSORS, {}),
+    "torch data set of mappings": (Items(), {}),
+    "loader": (DataLoader(TENSORS, batch_size=5, shuffle=True, drop_last=True), {}),
+    "pandas": (Frame(COLUMNS), {"label": "kind"}),
+    "hugging face": (Hub(COLUMNS), {"label": "kind"}),
+    "one wide column": (Hub({"pixels": X, "kind": Y}), {"label": "kind"}),
+}
+
+
+def made(given: Any, **named: Any) -> Dataset:
+    return from_rows(given, (X, Y), name="mine", **named)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_rows_are_the_same_data_set_of_whatever_kind_they_are(kind: str) -> None:
+    given, named = KINDS[kind]
+    test = given
+    found = from_rows(given, test, name="mine", **named)
+    assert found.fingerprint == made((X, Y)).fingerprint
+    assert (found.num_classes, found.input_shape) == (3, (3,))
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [["no", "yes", "maybe"][y] for y in Y],
+        np.array([["no", "yes", "maybe"][y] for y in Y], dtype=object),
+        ["b" * (1 + y) for y in Y],
+    ],
+)
+def test_classes_that_are_text_are_numbered_in_their_order(labels: Any) -> None:
+    found = from_rows((X, labels), (X, labels), name="mine")
+    names = sorted({str(one) for one in labels})
+    assert [names[y] for y in found.train.y.tolist()] == [str(one) for one in labels]
+
+
+def test_booleans_are_two_classes() -> None:
+    found = from_rows((X, Y == 1), (X, Y == 1), name="mine")
+    assert found.train.y.tolist() == (Y == 1).astype(int).tolist()
+    assert found.num_classes == 2
+
+
+def test_whole_floats_are_classes_and_a_number_of_classes_may_be_declared() -> None:
+    assert made((X, Y.astype(np.float64))).num_classes == 3
+    assert made((X, Y), num_classes=5).num_classes == 5
+
+
+def test_values_outside_are_mapped_from_their_range() -> None:
+    found = from_rows((6 * X - 3, Y), (6 * X - 3, Y), name="mine", value_range=(-3, 3))
+    assert np.allclose(found.train.x.numpy(), X, atol=1e-6)
+    assert found.units is not None
+    assert np.allclose(found.units.from_unit(found.train.x).numpy(), 6 * X - 3, atol=1e-5)
+
+
+def test_regression_keeps_its_numbers() -> None:
+    found = from_rows((X, X[:, 0]), (X, X[:, 0]), name="mine", regression=True)
+    assert found.regression
+    assert torch.equal(found.train.y, torch.from_numpy(X[:, 0]))
+
+
+@pytest.mark.parametrize(
+    ("given", "named", "message"),
+    [
+        (
+            (3 * X, Y),
+            {},
+            r"mine: train features has .* expected values in \[0, 1\], or value_range=\(lowest, highest\)",
+        ),
+        (((255 * X).astype(np.uint8), Y), {}, r"value_range=\(lowest, highest\) \(0, 255\)"),
+        ((np.where(X > 0.9, np.nan, X), Y), {}, "not finite"),
+        (
+            (3 * X, Y),
+            {"value_range": (0, 2)},
+            r"mine: train features: .* expected values in the declared range, \[0, 2\]",
+        ),
+        ((X, Y), {"value_range": 3}, "value_range=3: expected the lowest and the highest value"),
+        ((X, Y), {"whole": True}, "whole=True: expected value_range"),
+        ((X, Y / 2), {}, "labels are fractions: expected classes, or regression=True"),
+        ((X, Y + 1), {}, "class 0 has no train rows"),
+        ((X[:, 0], Y), {}, r"train features have shape \(12,\): expected \(N, ...\)"),
+        ((np.full((12, 2), "a"), Y), {}, "expected numbers"),
+        ((X[:5], Y), {}, "expected \\(N, ...\\) and \\(N,\\)"),
+        ({"x": X, "z": Y}, {}, "train has 'x', 'z': expected 'x' and 'y' or"),
+        (Frame(COLUMNS), {}, "label=None: expected the column of train that is to be predicted: 'a', 'b', 'c', 'kind'"),
+        (Frame(COLUMNS), {"label": "sort"}, "label='sort'"),
+        (Frame({**COLUMNS, "name": ["n"] * 12}), {"label": "kind"}, "column 'name' has other values than numbers"),
+        (Frame({"kind": Y}), {"label": "kind"}, "no column but 'kind'"),
+        (np.zeros((12, 8, 8, 3)), {}, "expected pairs"),
+        ((np.zeros((12, 8, 8, 3)), Y), {}, "channels last"),
+        (TensorDataset(torch.zeros(0, 3), torch.zeros(0)), {}, "train has no rows"),
+    ],
+)
+def test_what_is_wrong_is_said_in_words(given: Any, named: dict[str, Any], message: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=message):
+        made(given, **named)
+
+
+def test_rows_of_no_known_kind_are_refused_with_the_kinds_that_are() -> None:
+    with pytest.raises(TypeError, match=r"train=int: expected a pair \(x, y\) of arrays"):
+        made(3)
+
+
+def test_a_class_of_test_rows_alone_is_refused() -> None:
+    with pytest.raises(ValueError, match="test rows have class 'new', train rows only 'a', 'b'"):
+        from_rows((X[:2], ["a", "b"]), (X[:2], ["a", "new"]), name="mine")

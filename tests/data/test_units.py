@@ -1,0 +1,94 @@
+"""The range of users' own values, and the map between it and [0, 1]."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gradshape.data import Dataset, Split, Units, normalized
+
+
+@given(st.floats(-1e4, 1e4), st.floats(1e-3, 1e4), st.integers(0, 2**32 - 1))
+def test_there_and_back_is_the_same_up_to_rounding(low: float, width: float, seed: int) -> None:
+    units = Units.of(low, low + width, row=(3,))
+    own = low + width * np.random.default_rng(seed).random((5, 3))
+    back = units.from_unit(torch.from_numpy(units.to_unit(own))).numpy()
+    assert np.allclose(back, own, atol=1e-5 * (abs(low) + width))
+
+
+def test_ends_are_the_ends() -> None:
+    units = Units.of(-2, 6, row=(2,))
+    assert units.to_unit(np.array([[-2.0, 6.0]])).tolist() == [[0.0, 1.0]]
+    assert units.from_unit(torch.tensor([[0.0, 1.0]])).tolist() == [[-2.0, 6.0]]
+
+
+def test_each_channel_may_have_a_range_of_its_own() -> None:
+    units = Units.of(*normalized([0.5, 0.25, 0.0], [0.5, 0.25, 1.0]), row=(3, 4, 5))
+    pictures = np.random.default_rng(0).random((2, 3, 4, 5))
+    mean, std = (np.array(values).reshape(3, 1, 1) for values in ([0.5, 0.25, 0.0], [0.5, 0.25, 1.0]))
+    assert np.allclose(units.to_unit((pictures - mean) / std), pictures, atol=1e-6)
+
+
+def test_each_feature_may_have_a_range_of_its_own() -> None:
+    units = Units.of([0, -1], [10, 1], row=(2,))
+    assert units.to_unit(np.array([[5.0, 0.0]])).tolist() == [[0.5, 0.5]]
+
+
+def test_whole_numbers_come_back_whole() -> None:
+    units = Units.of(0, 30_521, row=(4,), whole=True)
+    tokens = np.random.default_rng(0).integers(0, 30_522, (50, 4))
+    assert np.array_equal(units.from_unit(torch.from_numpy(units.to_unit(tokens))).long().numpy(), tokens)
+
+
+def test_gradients_pass_through() -> None:
+    x = torch.tensor([[0.25]], requires_grad=True)
+    Units.of(-1, 3, row=(1,)).from_unit(x).sum().backward()
+    assert x.grad is not None
+    assert x.grad.item() == 4
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "message"),
+    [
+        (1, 1, r"value_range=\(1, 1\): expected two finite numbers, the lower one first"),
+        (2, 1, "the lower one first"),
+        (0, np.inf, "expected two finite numbers"),
+        (np.nan, 1, "expected two finite numbers"),
+        ([0, 0, 0], 1, r"has shape \(3,\): expected one number"),
+        ([0, 0], [1, 0.0], r"at \(np.int64\(1\),\)|at \(1,\)"),
+    ],
+)
+def test_a_range_that_is_none_is_refused(low: object, high: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Units.of(low, high, row=(2,))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(1.5, "1.5"), (-1.2, "-1.2"), (np.nan, "not finite"), (np.inf, "not finite")]
+)
+def test_values_outside_are_named_with_their_row_and_the_range(value: float, said: str) -> None:
+    own = np.zeros((3, 2))
+    own[2, 1] = value
+    with pytest.raises(ValueError, match=rf"{said}.*in row 2: expected values in the declared range, \[-1, 1\]"):
+        Units.of(-1, 1, row=(2,)).to_unit(own)
+
+
+def test_fractions_among_whole_numbers_are_named() -> None:
+    with pytest.raises(ValueError, match="0.5.* in row 1: expected whole numbers"):
+        Units.of(0, 9, row=(2,), whole=True).to_unit(np.array([[1.0, 2.0], [0.5, 3.0]]))
+
+
+def test_a_deviation_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="std=0: expected numbers greater than 0"):
+        normalized(0.5, 0)
+
+
+def test_units_are_part_of_what_a_data_set_is() -> None:
+    rows = Split(torch.rand(4, 2), torch.tensor([0, 1, 0, 1]))
+    plain, one, other = (
+        Dataset("mine", rows, rows, num_classes=2, units=units)
+        for units in (None, Units.of(-1, 1, row=(2,)), Units.of(-2, 2, row=(2,)))
+    )
+    assert len({plain.fingerprint, one.fingerprint, other.fingerprint}) == 3
+    assert one.subset(train=2).units == one.copy().units == one.units
