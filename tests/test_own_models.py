@@ -105,7 +105,7 @@ def test_what_asks_for_something_else_is_refused_with_what_it_asks_for() -> None
 
     with pytest.raises(TypeError, match="it also needs 'width', 'depth', 'more': expected arguments called"):
         named(needs)
-    with pytest.raises(TypeError, match="model=3: expected a name, an nn.Module, or a class or function"):
+    with pytest.raises(TypeError, match=r"model=3: expected a name, an nn.Module, or a class or function"):
         named(3)  # type: ignore[arg-type]
 
 

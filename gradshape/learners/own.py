@@ -91,13 +91,13 @@ class OnRows:
         self._predictor = self.train(rows, self.seed, **self.settings)
         if not (callable(self._predictor) or hasattr(self._predictor, "predict")):
             raise ValueError(
-                f"{_called(self.train)} returned {self._predictor!r}: expected an nn.Module, an object with predict(x), "
+                f"{_called(self.train)} returned {self._predictor!r}: expected an nn.Module, an object with predict(x) "
                 "or a function of the rows"
             )
         return self
 
     def predict_rows(self, x: Tensor) -> NDArray[Any]:
-        """Return ``(N,)`` class ids of rows ``(N, *shape)``, or values; NaN where a number for a class is not finite."""
+        """Return ``(N,)`` class ids of rows ``(N, *shape)``, or values; NaN where not all numbers are finite."""
         predictor = self._predictor
         if isinstance(predictor, nn.Module):
             predictor.eval()
@@ -161,7 +161,8 @@ def _factory(model: Any) -> Callable[..., Estimator]:
     if inspect.isclass(model):
         if not (callable(getattr(model, "fit", None)) and callable(getattr(model, "predict", None))):
             raise TypeError(f"{model!r}: expected a class with fit and predict")
-        return _Makes(model)
+        kind: Any = model
+        return _Makes(kind)
     if hasattr(model, "fit") and hasattr(model, "predict"):
         if not hasattr(model, "get_params"):
             raise TypeError(

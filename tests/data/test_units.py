@@ -75,7 +75,7 @@ def test_values_outside_are_named_with_their_row_and_the_range(value: float, sai
 
 
 def test_fractions_among_whole_numbers_are_named() -> None:
-    with pytest.raises(ValueError, match="0.5.* in row 1: expected whole numbers"):
+    with pytest.raises(ValueError, match=r"0.5.* in row 1: expected whole numbers"):
         Units.of(0, 9, row=(2,), whole=True).to_unit(np.array([[1.0, 2.0], [0.5, 3.0]]))
 
 

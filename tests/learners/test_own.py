@@ -9,7 +9,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from torch import nn
+from torch import Tensor, nn
 
 from gradshape import learners
 from gradshape.data import Dataset, Split, Units, load
@@ -95,11 +95,15 @@ def test_settings_reach_the_function() -> None:
 
 
 def test_rows_have_their_shape_and_the_users_units() -> None:
-    seen = []
+    seen: list[tuple[Any, ...]] = []
 
     def looks(rows: Split, seed: int) -> Any:
+        def predict(x: Tensor) -> Tensor:
+            seen.append((x.shape[1:], float(x.min()), float(x.max()), None))
+            return torch.zeros(len(x))
+
         seen.append((rows.x.shape[1:], float(rows.x.min()), float(rows.x.max()), rows.y.dtype))
-        return lambda x: seen.append((x.shape[1:], float(x.min()), float(x.max()), None)) or torch.zeros(len(x))
+        return predict
 
     generator = torch.Generator().manual_seed(0)
     rows = Split(torch.rand(60, 1, 4, 4, generator=generator), torch.arange(60) % 2)
