@@ -17,6 +17,7 @@ from gradshape_bench.protocols.label_meanings import meaning
 from gradshape_bench.protocols.retrain import Retrain
 from gradshape_bench.protocols.single_targets.base import PAPERS_START
 from gradshape_bench.protocols.single_targets.counted_epochs import Counted
+from gradshape_bench.protocols.single_targets.from_scratch import ScratchTargets
 from gradshape_bench.protocols.single_targets.multi_poison import MultiPoison
 from gradshape_bench.protocols.single_targets.one_shot import OneShot
 from gradshape_bench.protocols.single_targets.one_shot_gradients import OneShotGradients
@@ -49,6 +50,7 @@ __all__ = [
     "Retrain",
     "Retrained",
     "Scratch",
+    "ScratchTargets",
     "Subject",
     "Targeted",
     "Trainings",

@@ -48,6 +48,7 @@ _LABEL_ON_TARGETS = re.compile(
 )
 
 
+_SCRATCH_TARGETS = re.compile(r"scratch_targets(?:_(?P<target>\d+)to(?P<intended>\d+))?(?P<any>_any_epoch)?")
 _LABEL_OF_GRADIENTS = re.compile(
     r"gradients(?P<again>_retrained)?(?P<all>_all_layers)?(?P<means>_by_sample|_by_shared_batch)?(?P<bias>_with_bias)?"
 )
@@ -73,6 +74,8 @@ def meaning(label: str) -> str | None:
         return f"As {inner}, for each of several attacks of one budget, of which the worst counts." if known else None
     if match := _LABEL_OF_GRADIENTS.fullmatch(label):
         return _of_gradients(match)
+    if match := _SCRATCH_TARGETS.fullmatch(label):
+        return _of_scratch_targets(match)
     match = _LABEL_ON_TARGETS.fullmatch(label)
     return None if match is None else _on_targets(match)
 
@@ -90,14 +93,27 @@ def _of_gradients(match: re.Match[str]) -> str:
     )
 
 
+def _of_scratch_targets(match: re.Match[str]) -> str:
+    """Return the meaning of a label of :class:`~gradshape_bench.protocols.ScratchTargets`."""
+    return (
+        "For each target a model is trained from a fresh state on clean rows and all of the target's poison rows, "
+        f"which are crafted on networks that the attacker trains. {_classes(match)} "
+        f"{'Any epoch counts.' if match['any'] else 'Only the last epoch counts.'}"
+    )
+
+
+def _classes(match: re.Match[str]) -> str:
+    if match["target"]:
+        return f"Targets are of class {match['target']}, to be taken for {match['intended']}."
+    return "Targets are of any class, to be taken for the wrong class that is likeliest to logistic regression."
+
+
 def _on_targets(match: re.Match[str]) -> str:
     """Return the meaning of a label of an experiment on single targets."""
     base, again = match["base"] or By.DEFENDED.value, match["again"] or By.DEFENDED.value
     sentences = [
         _ON_TARGETS[match["name"]],
-        f"Targets are of class {match['target']}, to be taken for {match['intended']}."
-        if match["target"]
-        else "Targets are of any class, to be taken for the wrong class that is likeliest to logistic regression.",
+        _classes(match),
         f"Both trainings are by the {base} recipe."
         if base == again
         else f"The base is trained by the {base} recipe and further by the {again} one.",
