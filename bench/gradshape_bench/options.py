@@ -3,7 +3,7 @@
 import argparse
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from enum import Enum
 from functools import partial
@@ -61,14 +61,20 @@ class Settings:
     cases: frozenset[str] = frozenset()
 
 
-def add_options(parser: pytest.Parser) -> None:
-    """Add the options to pytest: each as ``--gradshape-NAME``, and as ``--NAME`` unless another plugin has that."""
+def add_options(parser: pytest.Parser) -> Mapping[str, bool]:
+    """Add the options to pytest: each as ``--gradshape-NAME``, and as ``--NAME`` unless another plugin has that.
+
+    Returns:
+        The names, and whether each option stands alone, without a value.
+    """
     group = parser.getgroup("gradshape", "gradshape: robustness benchmarks")
     taken: list[str] = []
+    flags: dict[str, bool] = {}
 
     def add(name: str, *, dest: str | None = None, **attributes: Any) -> None:
         long, short = f"--gradshape-{name}", f"--{name}"
         attributes["dest"] = f"gradshape_{(dest or name).replace('-', '_')}"
+        flags[name] = attributes.get("action", "").startswith("store_")
         try:
             group.addoption(long, short, **attributes)
         except (ValueError, argparse.ArgumentError):
@@ -166,6 +172,7 @@ def add_options(parser: pytest.Parser) -> None:
     )
     # Not for users: it tells the rest of the plugin which short names are another plugin's.
     group.addoption(_TAKEN, dest="gradshape_taken", default=taken, action="append", help=argparse.SUPPRESS)
+    return flags
 
 
 def read(config: pytest.Config) -> Settings:

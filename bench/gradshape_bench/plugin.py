@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gradshape import _global_state
-from gradshape_bench import blame, failures, options, selection
+from gradshape_bench import blame, failures, options, project_settings, selection
 from gradshape_bench.cache import Faults
 from gradshape_bench.case import Case
 from gradshape_bench.gate.at_end import gate_of
@@ -20,7 +20,7 @@ from gradshape_bench.interrupts import count_interrupts
 from gradshape_bench.matrix import MARK, all_cases
 from gradshape_bench.options import Settings
 from gradshape_bench.places import check_places
-from gradshape_bench.plain_text import sendable
+from gradshape_bench.plain_text import plain, sendable
 from gradshape_bench.progress import progress_line, say
 from gradshape_bench.records.record import MISSING_DATA, Record, Status
 from gradshape_bench.records.store import write_atomically
@@ -39,8 +39,23 @@ _checked = pytest.StashKey[bool]()
 REPORTER = pytest.StashKey[RecordReporter]()
 
 
+# Names of the options, and whether each stands alone, without a value.
+_flags: dict[str, bool] = {}
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
-    options.add_options(parser)
+    _flags.update(options.add_options(parser))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) -> None:
+    """Put the settings of the project before the arguments that were given."""
+    # A worker process is given those of the process that the user started.
+    if not hasattr(early_config, "workerinput"):
+        try:
+            args[:0] = project_settings.arguments(early_config.rootpath, _flags)
+        except ValueError as error:
+            raise pytest.UsageError(plain(str(error))) from error
 
 
 def pytest_configure(config: pytest.Config) -> None:
