@@ -204,3 +204,19 @@ def test_a_loss_that_is_not_one_a_row_is_refused(shaped: bool) -> None:
     fields = {"shaper": Clip(0.5)} if shaped else {}
     with pytest.raises(ValueError, match=r"shape \(\)"):
         train_victims(load("two_moons"), [Victim(recipe("lr", loss=mean, **fields), 0)])
+
+
+class Asserting(Net):
+    """It branches on the values of its rows, which is not known to what runs models together."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert x.isfinite().all()
+        return super().forward(x) if x.abs().max() < 1e6 else super().forward(x / 1e6)
+
+
+@pytest.mark.parametrize("order_seed", [None, 3])
+def test_networks_that_branch_on_values_are_trained_one_by_one(order_seed: int | None) -> None:
+    moons, own = load("two_moons").subset(train=100, test=50), recipe(Asserting, shaper=Clip(0.5))
+    victims = [Victim(own, seed, order_seed=order_seed) for seed in (0, 1)]
+    for one, alone in zip(train_victims(moons, victims), train_victims(moons, victims, stacked=False), strict=True):
+        assert torch.equal(one.accuracy, alone.accuracy)

@@ -105,6 +105,8 @@ class ModelEnsemble:
         stacked = cls(structure, called, {layer.name: layer.calls[0].shapes[0][1:] for layer in called})
         once = {name: p.detach().unsqueeze(0) for name, p in model.named_parameters()}
         try:
+            # Rows of each model's own are a batch to vmap, too, which some code may branch on that the others may not.
+            stacked._gradients(once, x.unsqueeze(0), y.unsqueeze(0))
             return stacked if stacked._is_exact(once, x, y) else None
         except RuntimeError:  # vmap does not know an operation, or the model branches on values.
             return None
