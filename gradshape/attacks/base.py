@@ -16,6 +16,7 @@ from gradshape.attacks.poison_set import PoisonSet
 from gradshape.attacks.threat import Goal, ThreatModel
 from gradshape.data import Dataset, GuardedCopies, Split, own_copy
 from gradshape.training import AnyRecipe, State, TrainedModel
+from gradshape.unsuitable import Unsuitable
 
 
 @dataclass(frozen=True)
@@ -115,14 +116,14 @@ class VictimView:
     def target(self) -> Split:
         """The test rows that a targeted attack wants misclassified, with their true labels."""
         if self._target is None:
-            raise ValueError("no target was given to the attack: pass target=...")
+            raise Unsuitable("no target was given to the attack: pass target=...")
         return self._target
 
     @property
     def intended(self) -> Tensor:
         """``(T,)`` int64, the class that each target is to be taken for."""
         if self._intended is None:
-            raise ValueError("no intended classes were given to the attack: pass intended=...")
+            raise Unsuitable("no intended classes were given to the attack: pass intended=...")
         return self._intended
 
     @property
@@ -136,7 +137,7 @@ class VictimView:
     def networks(self) -> list[nn.Module]:
         """The networks that poison is crafted on, in evaluation mode: the victim's base model, or substitutes."""
         if not self._networks:
-            raise ValueError("no networks were given to the attack: pass networks=[TrainedModel(...)]")
+            raise Unsuitable("no networks were given to the attack: pass networks=[TrainedModel(...)]")
         return [one.module(self.input_shape, self.num_classes, device=self.device) for one in self._networks]
 
     def report(self, step: int, steps: int, objective: float) -> None:
@@ -190,18 +191,10 @@ class Attack(ABC):
 
     def unsuitable(self, dataset: Dataset) -> str | None:
         """Return why it cannot be made on this data, or ``None``. By default the tasks of the threat model decide."""
-        if dataset.regression:
-            return None if self.threat.regression else "it attacks classifiers, and this is a regression task"
-        classes = dataset.num_classes
-        if not (self.threat.binary or self.threat.multiclass):
-            return f"it attacks regression tasks, and this one has {classes} classes"
-        if classes == 2 and not self.threat.binary:
-            return "it attacks tasks with more than two classes, and this one has 2"
-        if classes > 2 and not self.threat.multiclass:
-            return f"it attacks binary tasks, and this one has {classes} classes"
-        if classes == 1 or len(dataset.train.y.unique()) == 1:
+        reason = self.threat.refuses(dataset.num_classes)
+        if reason is None and not dataset.regression and len(dataset.train.y.unique()) == 1:
             return "all training rows are of one class"
-        return None
+        return reason
 
     @property
     def claimed_class(self) -> int | None:
@@ -247,9 +240,9 @@ class Attack(ABC):
             networks: what such attacks craft on: the victim's base model, or substitutes for it.
 
         Raises:
-            ValueError: the attack cannot be made on this data, or ``craft`` broke a rule (number of
-                rows, shape, dtype, range, labels, ids) or wrote to what it was shown; the message names the attack and
-                the value.
+            Unsuitable: the attack cannot be made on this data, or needs targets or networks that were not given.
+            ValueError: ``craft`` broke a rule (number of rows, shape, dtype, range, labels, ids) or wrote to what
+                it was shown; the message names the attack and the value.
         """
         count = self.budget(len(dataset.train))
         if count < 0:
@@ -258,7 +251,7 @@ class Attack(ABC):
             return PoisonSet.empty(dataset)
         reason = self.unsuitable(dataset.copy())
         if reason is not None:
-            raise ValueError(f"{self.label} cannot be made on {dataset.name}: {reason}")
+            raise Unsuitable(f"{self.label} cannot be made on {dataset.name}: {reason}")
         self._check_call(dataset, target, intended, networks)
         thread, copies = OwnThread[Crafting](), GuardedCopies()
         view = VictimView(

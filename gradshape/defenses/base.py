@@ -194,9 +194,18 @@ class Defense(ABC):
         """
         return torch.ones(len(clean), dtype=torch.bool) if self.assumptions.knows_clean else None
 
-    def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:
-        """Return why it cannot defend ``recipe`` on this data; ``None`` (the default) if it can."""
+    def refuses(self, recipe: AnyRecipe, *, num_classes: int | None) -> str | None:
+        """Return why it cannot defend ``recipe`` whatever the data; ``None`` (the default) if it depends on the data.
+
+        Args:
+            recipe: the undefended recipe.
+            num_classes: of the task; 0 for regression, and ``None`` where only the data will tell.
+        """
         return None
+
+    def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:
+        """Return why it cannot defend ``recipe`` on this data, or ``None``. By default :meth:`refuses` decides."""
+        return self.refuses(recipe, num_classes=dataset.num_classes)
 
     @property
     def filters(self) -> bool:

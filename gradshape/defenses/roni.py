@@ -15,6 +15,7 @@ from gradshape.defenses.inclusion import (
     TrialLearners,
     TrustedRows,
     check_threshold,
+    lacks_base,
     lacks_rows,
     rows_to_calibrate,
     settings_label,
@@ -73,6 +74,9 @@ class RONI(Defense):
 
     def label_for(self, recipe: AnyRecipe) -> str:
         return "roni" + settings_label(self)
+
+    def refuses(self, recipe: AnyRecipe, *, num_classes: int | None) -> str | None:
+        return lacks_base(num_classes, base=self.base)
 
     def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:
         return lacks_rows(dataset, base=self.base, rows=self.base + self.quiz + rows_to_calibrate(self.threshold))

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from gradshape import _validate
-from gradshape.data import Dataset
 from gradshape.defenses._assumed import assumed_label, poison_rows, set_assumed_fraction
 from gradshape.defenses._spectral_outliers import spectral_outliers
 from gradshape.defenses.base import FILTER, Assumptions, Defense, Suspect
@@ -82,8 +81,8 @@ class Sever(Defense):
         name += "" if self.loss is None else f"_{type(self.loss).__name__.lower()}"
         return name if self.c == 1 else f"{name}_c{self.c:g}"
 
-    def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:
-        if dataset.regression and self.penalty is None and penalty_of(recipe, rows=1) is None:
+    def refuses(self, recipe: AnyRecipe, *, num_classes: int | None) -> str | None:
+        if num_classes == 0 and self.penalty is None and penalty_of(recipe, rows=1) is None:
             return f"it trains linear regressions, and {recipe.model} is none: give it a penalty"
         return None
 

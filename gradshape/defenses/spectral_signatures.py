@@ -6,7 +6,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from gradshape.data import Dataset
 from gradshape.defenses._feature_space import lacks_features, suspect_features
 from gradshape.defenses.base import FILTER, Assumptions, Defense, Suspect
 from gradshape.defenses.removal import keep_lowest
@@ -60,8 +59,8 @@ class SpectralSignatures(Defense):
     def label_for(self, recipe: AnyRecipe) -> str:
         return f"spectral_{100 * self.budget:g}"
 
-    def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:
-        return lacks_features(dataset, recipe)
+    def refuses(self, recipe: AnyRecipe, *, num_classes: int | None) -> str | None:
+        return lacks_features(recipe, num_classes)
 
     def keep(self, train: Suspect, *, generator: torch.Generator) -> Tensor:
         scores = spectral_scores(suspect_features(train, generator=generator), train.y)

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from gradshape import _validate
-from gradshape.data import Dataset
 from gradshape.defenses._assumed import assumed_label, poison_rows, set_assumed_fraction
 from gradshape.defenses.base import FILTER, Assumptions, Defense, Suspect
 from gradshape.learners.linear import LinearFit, Penalty, fit_linear, training_objective
@@ -72,8 +71,8 @@ class TRIM(Defense):
         name += "" if self.first is None else f"_first{self.first}"
         return name if self.penalty is None else f"{name}_{self.penalty.label}"
 
-    def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:
-        if not dataset.regression:
+    def refuses(self, recipe: AnyRecipe, *, num_classes: int | None) -> str | None:
+        if num_classes:
             return "it defends regressions, and this is a classification task"
         if self.penalty is None and penalty_of(recipe, rows=1) is None:
             return f"it trains linear regressions, and {recipe.model} is none: give it a penalty"
