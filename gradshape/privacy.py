@@ -250,8 +250,9 @@ def spent(
 
 
 def _check_delta(delta: float) -> None:
-    if not 0 < delta < 1:
-        raise ValueError(f"delta={delta!r}: expected a number in (0, 1), below one over the number of rows")
+    expected = "a number in (0, 1), below one over the number of rows"
+    if not 0 < _validate.number("delta", delta, expected) < 1:
+        raise ValueError(f"delta={delta!r}: expected {expected}")
 
 
 def _unlimited(shaper: Shaper) -> str | None:

@@ -9,7 +9,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from gradshape import _seeds
+from gradshape import _seeds, _validate
 from gradshape._own_thread import OwnThread
 from gradshape.attacks._returned import check_arrays, plain_notes
 from gradshape.attacks.poison_set import PoisonSet
@@ -331,7 +331,7 @@ class ProportionalAttack(Attack):
     """Base of the attacks whose budget is a share of the clean rows.
 
     Args:
-        fraction: poison rows relative to the number of *clean* rows, >= 0; the budget is rounded, halves to even.
+        fraction: poison rows relative to the number of *clean* rows, in [0, 1]; the budget is rounded, halves to even.
 
     Hong et al. 2020, section 6.2, count like this.
     """
@@ -340,4 +340,5 @@ class ProportionalAttack(Attack):
 
     @final
     def budget(self, train_rows: int) -> int:
+        _validate.fraction(fraction=self.fraction)
         return round(self.fraction * train_rows)

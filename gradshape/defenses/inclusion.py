@@ -56,8 +56,9 @@ ImpactThreshold = float | Calibrated
 
 def check_threshold(threshold: ImpactThreshold) -> None:
     """Raise ``ValueError`` unless it is calibrated or a finite number."""
-    if not isinstance(threshold, Calibrated) and not math.isfinite(threshold):
-        raise ValueError(f"threshold={threshold!r}: expected Calibrated() or a finite number")
+    expected = "Calibrated() or a finite number"
+    if not isinstance(threshold, Calibrated) and not math.isfinite(_validate.number("threshold", threshold, expected)):
+        raise ValueError(f"threshold={threshold!r}: expected {expected}")
 
 
 def rows_to_calibrate(threshold: ImpactThreshold) -> int:

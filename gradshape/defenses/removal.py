@@ -42,8 +42,7 @@ class ShareFilter(Defense):
     )
 
     def __post_init__(self) -> None:
-        if not 0 < self.removed < 1:
-            raise ValueError(f"removed={self.removed!r}: expected a number above 0 and below 1")
+        _validate.open_fraction(removed=self.removed)
 
     @abstractmethod
     def scores(self, train: Suspect) -> Tensor:

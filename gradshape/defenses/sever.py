@@ -30,8 +30,8 @@ class Sever(Defense):
     :func:`sever_classification`; several filters together may leave out more rows than are poison.
 
     Args:
-        fraction: assumed poison rows relative to *clean* rows, >= 0; if ``None``, the defence is told the number of
-            poison rows, which is possible in experiments only.
+        fraction: assumed poison rows relative to *clean* rows, in [0, 1]; if ``None``, the defence is told the number
+            of poison rows, which is possible in experiments only.
         rounds: number of filters, at least 1; if ``None`` 4 for regression, as in the paper (8 in its code), and 2 for
             classification.
         penalty: of the regression; the victim's own if ``None``. Not used for classification.

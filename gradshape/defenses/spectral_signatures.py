@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from gradshape import _validate
 from gradshape.defenses._feature_space import lacks_features, suspect_features
 from gradshape.defenses.base import FILTER, Assumptions, Defense, Suspect
 from gradshape.defenses.removal import keep_lowest
@@ -53,7 +54,8 @@ class SpectralSignatures(Defense):
     )
 
     def __post_init__(self) -> None:
-        if not 0 < self.budget < 1 / _OVERESTIMATE:
+        _validate.positive_fraction(budget=self.budget)
+        if self.budget >= 1 / _OVERESTIMATE:
             raise ValueError(f"budget={self.budget!r}: expected a share above 0 and below 2/3")
 
     def label_for(self, recipe: AnyRecipe) -> str:

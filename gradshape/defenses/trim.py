@@ -24,8 +24,8 @@ class TRIM(Defense):
     :func:`trim`.
 
     Args:
-        fraction: assumed poison rows relative to *clean* rows, >= 0; if ``None``, the defence is told the number of
-            poison rows, which is possible in experiments only.
+        fraction: assumed poison rows relative to *clean* rows, in [0, 1]; if ``None``, the defence is told the number
+            of poison rows, which is possible in experiments only.
         starts: number of starts, at least 1; the authors have 1.
         first: rows that a start begins with, at least 1; if ``None`` as many as are clean, as the authors have. Few of
             them, a little more than there are features, and many starts find a better end where poison is consistent

@@ -52,11 +52,12 @@ LR = Recipe("lr", Adam(0.1), batch_size=32, epochs=1)
 MOONS, DIGITS, SVM = Task("two_moons", LR), Task("digits", LR), Task("two_moons", Fit("svm_linear"))
 DIABETES = Task("diabetes", Fit("ridge"))
 FLIP, NONE, CLIP = LabelFlip(0.1), NoDefense(), GradientShaping(Clip(1))
+FROM_SCRATCH = FromScratch()
 SUBSTITUTES = (Recipe("mlp", Adam(0.1), batch_size=32, epochs=1),)
 
 
 def matrix(
-    tasks: Sequence[Task], attacks: Sequence[Attack], defenses: Sequence[Defense], protocol: Protocol = FromScratch()
+    tasks: Sequence[Task], attacks: Sequence[Attack], defenses: Sequence[Defense], protocol: Protocol = FROM_SCRATCH
 ) -> Matrix:
     return Matrix(tasks, attacks, defenses, thresholds=[], protocol=protocol)
 
