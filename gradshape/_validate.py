@@ -13,9 +13,19 @@ E = TypeVar("E", bound=Enum)
 def unknown(kind: str, name: str, known: Iterable[str]) -> ValueError:
     """Return a ``ValueError`` for a name that is not among ``known``, which lists the nearest ones first."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+    alike = near(name, names)
+    hint = f"did you mean {alike}? " if alike else ""
     return ValueError(f"unknown {kind} {name!r}: {hint}known: {', '.join(names)}")
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """Return the names among ``known`` that are most like ``name``, whatever the case of letters, joined by ``or``.
+
+    >>> near("Paper", ["smoke", "paper"])
+    "'paper'"
+    """
+    spelled = {one.lower(): one for one in sorted(known, reverse=True)}
+    return " or ".join(repr(spelled[one]) for one in difflib.get_close_matches(name.lower(), spelled, n=3, cutoff=0.5))
 
 
 def member(kind: type[Enum], **values: object) -> None:

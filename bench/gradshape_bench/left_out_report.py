@@ -27,16 +27,21 @@ class LeftOutReport:
         self._config = config
         self._file = folder / _FILE
         self._found: dict[LeftOut, None] = {}
+        self._notes: list[str] = []
         self._shown = False
 
     def add(self, found: Iterable[LeftOut]) -> None:
         """Note what the matrices of one test leave out."""
         self._found.update(dict.fromkeys(found))
 
+    def note(self, sentences: Iterable[str]) -> None:
+        """Note what else is left out, in sentences: what was asked for and is not there."""
+        self._notes += sentences
+
     def pytest_report_collectionfinish(self) -> list[str]:
         """Say what is left out, in the process whose terminal the user sees."""
         self._shown = True
-        return self._lines()
+        return self._lines() + [plain(f"gradshape: {note}") for note in self._notes]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self) -> None:

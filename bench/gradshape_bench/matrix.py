@@ -10,6 +10,7 @@ from gradshape.attacks import Attack
 from gradshape.defenses import Defense
 from gradshape_bench.case import UTILITY, Case, ExpectedFailure, Scale, Task, naming_parts_once, same_part
 from gradshape_bench.left_out import LeftOut, attack_refused, defense_refused, describe
+from gradshape_bench.parts import check_parts
 from gradshape_bench.protocols import FromScratch, Protocol, WorstCase, WorstOf
 from gradshape_bench.verdict import Threshold
 
@@ -123,6 +124,9 @@ class Matrix:
             :class:`~gradshape_bench.protocols.WorstCase`. It asserts the same thresholds.
         protocol: the experiment of every case.
         scales: scales at which these cases exist.
+
+    Raises:
+        TypeError: an axis is no list of such parts.
     """
 
     tasks: Sequence[Task] | Sized[Sequence[Task]]
@@ -135,6 +139,13 @@ class Matrix:
     worst_case: bool = False
     protocol: Protocol | Sized[Protocol] = field(default=FromScratch())
     scales: Sequence[Scale] = (Scale.SMOKE, Scale.PAPER)
+
+    def __post_init__(self) -> None:
+        for scale in Scale:
+            check_parts("tasks", _at(self.tasks, scale), Task)
+            check_parts("attacks", _at(self.attacks, scale), Attack)
+            check_parts("defenses", _at(self.defenses, scale), Defense)
+            check_parts("thresholds", _at(self.thresholds, scale), Threshold)
 
     def cases(self, scale: Scale, seeds: Sequence[int]) -> list[Case]:
         """Return the cases at one scale, in the order of the axes: every combination that applies."""
@@ -199,6 +210,7 @@ def benchmark_cases(*matrices: Matrix) -> Callable[[Test], Test]:
     """Run a test once for every case of ``matrices``; the test takes the ``outcome`` fixture.
 
     Raises:
+        TypeError: what is given is no matrix.
         ValueError: an expected failure, or something that is listed in one, is of no case that they declare; or
             nothing in a matrix applies.
 
@@ -206,6 +218,7 @@ def benchmark_cases(*matrices: Matrix) -> Callable[[Test], Test]:
     ... def test_nothing(outcome):
     ...     outcome.check()
     """
+    check_parts("matrices", matrices, Matrix)
     for matrix in matrices:
         for scale in Scale:
             _check_something_applies(matrix, scale)

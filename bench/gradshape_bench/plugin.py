@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gradshape import _global_state
-from gradshape_bench import blame, failures, options, selection
+from gradshape_bench import blame, failures, mark_expressions, options, selection
 from gradshape_bench.cache import Faults
 from gradshape_bench.case import Case
 from gradshape_bench.gate.at_end import gate_of
@@ -107,7 +107,8 @@ def _parameter(case: Case) -> Any:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep only the cases that ``--case`` names."""
+    """Keep only the cases that ``--case`` names, and say what ``-m`` asks of cases in vain."""
+    _check_marks(config, items)
     wanted = config.stash[SETTINGS].cases
     if not wanted:
         return
@@ -118,6 +119,17 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
     # A file that cannot be imported may be the one that has the case.
     if problem is not None and not session.testsfailed:
         _refuse(config, problem)
+
+
+def _check_marks(config: pytest.Config, items: list[pytest.Item]) -> None:
+    expression = str(config.option.markexpr or "")
+    try:
+        mark_expressions.check_keywords(expression)
+    except ValueError as error:
+        _refuse(config, f"-m: {error}")
+        return
+    labels = [case.labels for item in items if (case := case_of(item)) is not None]
+    config.stash[_left_out].note(mark_expressions.unmatched(expression, labels) if labels else ())
 
 
 def _refuse(config: pytest.Config, problem: str) -> None:

@@ -4,12 +4,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
 
 from gradshape import _seeds, _validate
+from gradshape._declared import check_declares, check_property
 from gradshape._own_thread import OwnThread
 from gradshape.attacks._returned import check_arrays, plain_notes
 from gradshape.attacks.poison_set import PoisonSet
@@ -156,6 +157,18 @@ class Attack(ABC):
     # Whether poison is crafted anew for every recipe; if not, one poison set serves all victims of a data set.
     adaptive: ClassVar[bool] = True
 
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        check_declares(
+            cls,
+            "threat",
+            ThreatModel,
+            what="attack",
+            presets="a ThreatModel: WHITE_BOX, BLACK_BOX, ON_REGRESSION or ON_TARGETS of gradshape.attacks, or what "
+            "dataclasses.replace makes of one",
+        )
+        check_property(cls, "label", what="attack")
+
     @property
     @abstractmethod
     def label(self) -> str:
@@ -245,8 +258,8 @@ class Attack(ABC):
                 it was shown; the message names the attack and the value.
         """
         count = self.budget(len(dataset.train))
-        if count < 0:
-            raise ValueError(f"{self.label}: budget {count}: expected at least 0")
+        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+            raise ValueError(f"{self.label}: budget {count!r}: expected a whole number of rows, at least 0")
         if count == 0:
             return PoisonSet.empty(dataset)
         reason = self.unsuitable(dataset.copy())

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, cast, final
 import torch
 from torch import Tensor
 
+from gradshape._declared import check_declares
 from gradshape.data import Dataset, Split, own_copy
 from gradshape.training import AnyRecipe, TrainedModel
 
@@ -173,6 +174,17 @@ class Defense(ABC):
     """
 
     assumptions: ClassVar[Assumptions]
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        check_declares(
+            cls,
+            "assumptions",
+            Assumptions,
+            what="defence",
+            presets="its Assumptions: FILTER or CONTROL of gradshape.defenses, those of another defence such as "
+            "GradientShaping.assumptions, or what dataclasses.replace makes of one",
+        )
 
     @abstractmethod
     def label_for(self, recipe: AnyRecipe) -> str:

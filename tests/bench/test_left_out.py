@@ -165,7 +165,7 @@ class Picky:
 
 
 def test_a_users_protocol_may_refuse_or_say_nothing() -> None:
-    declared = matrix([MOONS], [FLIP, LabelFlip(0.3)], [NONE], Picky())  # type: ignore[arg-type]
+    declared = matrix([MOONS], [FLIP, LabelFlip(0.3)], [NONE], Picky())
     assert [one.reason for one in declared.left_out(Scale.SMOKE)] == ["too loud"]
 
 
