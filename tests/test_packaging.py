@@ -28,4 +28,5 @@ def test_the_install_command_of_the_readme_brings_what_its_commands_use() -> Non
 
 def test_a_named_extra_exists() -> None:
     named = set(re.findall(r"extra `(\w+)`", README, re.IGNORECASE))
-    assert named and named <= set(PYPROJECT["project"]["optional-dependencies"])
+    assert named
+    assert named <= set(PYPROJECT["project"]["optional-dependencies"])
