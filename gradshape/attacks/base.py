@@ -2,8 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, ClassVar, final
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from gradshape import _seeds, _validate
 from gradshape._declared import check_declares, check_property
 from gradshape._own_thread import OwnThread
+from gradshape._threads import one_thread
 from gradshape.attacks._returned import check_arrays, plain_notes
 from gradshape.attacks.poison_set import PoisonSet
 from gradshape.attacks.threat import Goal, ThreatModel
@@ -156,6 +158,8 @@ class Attack(ABC):
     threat: ClassVar[ThreatModel]
     # Whether poison is crafted anew for every recipe; if not, one poison set serves all victims of a data set.
     adaptive: ClassVar[bool] = True
+    # Whether it solves many small problems, which are done sooner by one thread than by several.
+    small_problems: ClassVar[bool] = False
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
@@ -279,7 +283,12 @@ class Attack(ABC):
             networks=networks,
             copies=copies,
         )
-        craft = partial(self.craft, view, count, generator=_seeds.stream(seed, "craft", self.stream))
+        generator = _seeds.stream(seed, "craft", self.stream)
+
+        def craft() -> PoisonSet:
+            with one_thread() if self.small_problems else nullcontext():
+                return self.craft(view, count, generator=generator)
+
         poison = own_copy(thread.run(craft, hear=progress))
         copies.check(f"attack {self.label}")
         check_arrays(self.label, poison, PoisonSet)

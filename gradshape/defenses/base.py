@@ -1,6 +1,7 @@
 """The base of all defences: a change of the recipe, a filter of the training rows, or both."""
 
 from abc import ABC, abstractmethod
+from contextlib import nullcontext
 from dataclasses import KW_ONLY, dataclass, replace
 from enum import Enum
 from typing import Any, ClassVar, cast, final
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gradshape._declared import check_declares
+from gradshape._threads import one_thread
 from gradshape.data import Dataset, Split, own_copy
 from gradshape.training import AnyRecipe, TrainedModel
 
@@ -174,6 +176,8 @@ class Defense(ABC):
     """
 
     assumptions: ClassVar[Assumptions]
+    # Whether it solves many small problems, which are done sooner by one thread than by several.
+    small_problems: ClassVar[bool] = False
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
@@ -232,7 +236,8 @@ class Defense(ABC):
             ValueError: the mask has another shape or dtype, or removes every row or all rows of a class.
         """
         suspect = train if isinstance(train, Suspect) else Suspect.unknown(train, self.assumptions)
-        mask = own_copy(self.keep(suspect, generator=generator))
+        with one_thread() if self.small_problems else nullcontext():
+            mask = own_copy(self.keep(suspect, generator=generator))
         if mask is None:
             return None
         if mask.dtype != torch.bool or mask.shape != (len(train),):

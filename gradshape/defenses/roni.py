@@ -63,6 +63,7 @@ class RONI(Defense):
     threshold: ImpactThreshold = field(default=Calibrated())
     decay: float = 0.1
 
+    small_problems: ClassVar[bool] = True
     assumptions: ClassVar[Assumptions] = replace(
         FILTER, source="Nelson et al. 2008; Barreno et al. 2010, The security of machine learning", knows_clean=True
     )

@@ -61,6 +61,7 @@ class Sever(Defense):
     loss: MarginLoss | None = None
     c: float = 1.0
 
+    small_problems: ClassVar[bool] = True
     assumptions: ClassVar[Assumptions] = replace(
         FILTER,
         knows_model=True,

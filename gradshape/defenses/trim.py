@@ -52,6 +52,7 @@ class TRIM(Defense):
     _: KW_ONLY
     penalty: Penalty | None = None
 
+    small_problems: ClassVar[bool] = True
     assumptions: ClassVar[Assumptions] = replace(
         FILTER,
         knows_model=True,

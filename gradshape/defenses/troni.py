@@ -66,6 +66,7 @@ class TargetedRONI(Defense):
     _: KW_ONLY
     decay: float = 0.1
 
+    small_problems: ClassVar[bool] = True
     assumptions: ClassVar[Assumptions] = replace(
         FILTER,
         indiscriminate=False,

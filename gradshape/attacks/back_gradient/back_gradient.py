@@ -93,6 +93,7 @@ class BackGradient(ProportionalAttack):
     retraced: bool = False
 
     adaptive: ClassVar[bool] = False
+    small_problems: ClassVar[bool] = True
     threat: ClassVar[ThreatModel] = replace(
         WHITE_BOX,
         training_data=Knowledge.EITHER,

@@ -145,6 +145,7 @@ class KohAttack(ProportionalAttack):
     levels: int | None = None
 
     name: ClassVar[str]
+    small_problems: ClassVar[bool] = True
     threat: ClassVar[ThreatModel] = replace(
         ON_SVM,
         source="Koh, Steinhardt and Liang 2018, Stronger data poisoning attacks break data sanitization defenses",

@@ -98,6 +98,7 @@ class LabelContamination(ProportionalAttack):
     patience: int = 10
 
     adaptive: ClassVar[bool] = False
+    small_problems: ClassVar[bool] = True
     threat: ClassVar[ThreatModel] = replace(
         ON_SVM,
         parameters=Knowledge.NONE,

@@ -90,6 +90,7 @@ class PrivateLearnerPoisoning(ProportionalAttack):
     holdout: float = 0.25
 
     adaptive: ClassVar[bool] = False
+    small_problems: ClassVar[bool] = True
     threat: ClassVar[ThreatModel] = replace(
         WHITE_BOX,
         multiclass=False,

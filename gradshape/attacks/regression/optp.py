@@ -84,6 +84,7 @@ class OptP(ProportionalAttack):
     one_hot: Groups = ()
 
     # Table 1 says black-box for the training data, for the transfer from substitute rows; this form has the real ones.
+    small_problems: ClassVar[bool] = True
     threat: ClassVar[ThreatModel] = replace(
         ON_REGRESSION,
         training_data=Knowledge.EITHER,

@@ -106,6 +106,7 @@ class DataDependentSteinhardt(ProportionalAttack):
     judge_rho: float = 2.0
     rungs: tuple[float, ...] = (0.1, 0.2, 0.3)
 
+    small_problems: ClassVar[bool] = True
     threat: ClassVar[ThreatModel] = replace(
         ON_SVM,
         source="Steinhardt, Koh and Liang 2017, Certified defenses for data poisoning attacks, section 4.2",

@@ -70,6 +70,7 @@ class Steinhardt(ProportionalAttack):
     steps: int = 1000
     clip_afterwards: bool = False
 
+    small_problems: ClassVar[bool] = True
     threat: ClassVar[ThreatModel] = replace(
         ON_SVM,
         source="Steinhardt, Koh and Liang 2017, Certified defenses for data poisoning attacks",

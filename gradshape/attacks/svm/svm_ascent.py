@@ -66,6 +66,7 @@ class SvmAscent(ProportionalAttack):
     sweeps: int = 0
 
     adaptive: ClassVar[bool] = False
+    small_problems: ClassVar[bool] = True
     threat: ClassVar[ThreatModel] = replace(
         ON_SVM,
         source="Biggio, Nelson and Laskov 2012, Poisoning attacks against support vector machines",
