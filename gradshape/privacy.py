@@ -38,8 +38,8 @@ from functools import cache
 from scipy import optimize, special
 
 from gradshape import _validate
-from gradshape.shaping import Shaper
-from gradshape.training import Recipe, Sampling, steps_per_epoch
+from gradshape.shaping import FixedNoise, LearnedNoise, SampleWeights, Shaper
+from gradshape.training import Fit, Recipe, Sampling, steps_per_epoch
 
 DEFAULT_DELTA = 1e-5
 
@@ -205,6 +205,7 @@ def spent(
         epochs: the number of epochs after which the training stopped; the recipe's if ``None``.
 
     Raises:
+        TypeError: ``recipe`` is no recipe that takes steps, such as a bare shaper or an estimator's.
         ValueError: a value is outside its range.
 
     Abadi et al. 2016; Mironov et al. 2019; Gopi et al. 2021; for shuffled batches see the module.
@@ -218,7 +219,10 @@ def spent(
     >>> spent(recipe.with_shaper(Shaper((Clip(1.0),))), 100).reason
     'no noise is added'
     """
+    if not isinstance(recipe, Recipe):
+        raise TypeError(f"recipe={recipe!r}: expected a Recipe{_instead(recipe)}")
     _validate.positive_int(rows=rows)
+    _validate.member(Accountant, accountant=accountant)
     _check_delta(delta)
     epochs = recipe.epochs if epochs is None else epochs
     _validate.positive_int(epochs=epochs)
@@ -249,9 +253,22 @@ def spent(
     )
 
 
+def _instead(given: object) -> str:
+    """Say what to do with what is no recipe that takes steps."""
+    if isinstance(given, Fit):
+        return ": an estimator takes no steps with noise to count; what a private one spends is its own epsilon"
+    if isinstance(given, Shaper | SampleWeights | FixedNoise | LearnedNoise):
+        return (
+            ": what a shaper spends depends on batch size and epochs, too, so put it into one: Recipe(..., "
+            "batch_size=..., epochs=..., shaper=...)"
+        )
+    return ""
+
+
 def _check_delta(delta: float) -> None:
-    if not 0 < delta < 1:
-        raise ValueError(f"delta={delta!r}: expected a number in (0, 1), below one over the number of rows")
+    expected = "a number in (0, 1), below one over the number of rows"
+    if not 0 < _validate.number("delta", delta, expected) < 1:
+        raise ValueError(f"delta={delta!r}: expected {expected}")
 
 
 def _unlimited(shaper: Shaper) -> str | None:

@@ -1,8 +1,10 @@
 """The privacy ledger against published numbers, against closed forms, and at its edges."""
 
 import math
+import re
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +16,7 @@ from scipy import stats as distributions
 
 from gradshape.privacy import ASSUMPTIONS, Accountant, gaussian_epsilon, noise_multiplier, noise_std, spent
 from gradshape.shaping import AdaptiveNoise, Clip, Noise, Normalize, QuantileClip, Shaper
-from gradshape.training import SGD, Recipe, Sampling
+from gradshape.training import SGD, Fit, Recipe, Sampling
 from tests.training.samples import ClipToMedian
 
 RDP, PRV = Accountant.RDP, Accountant.PRV
@@ -279,3 +281,21 @@ def test_shuffled_mechanism_stays_within_its_delta() -> None:
     loss = ((sums + 1).square() - (sums - 1).square()).sum(1) / (2 * std**2)
     measured = float((1 - torch.exp(epsilon - loss)).clamp_min(0).mean())
     assert measured == pytest.approx(delta, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (Clip(1.0), "put it into one: Recipe"),
+        (Clip(1.0) | Noise(1.0), "put it into one: Recipe"),
+        (Noise(1.0), "put it into one: Recipe"),
+        (Fit("svm_linear"), "an estimator takes no steps with noise to count"),
+        (Fit("dp_logistic_objective", epsilon=1.0), "what a private one spends is its own epsilon"),
+        ("lr", "expected a Recipe$"),
+        (None, "expected a Recipe$"),
+    ],
+)
+def test_what_is_no_recipe_with_steps_is_explained(given: Any, told: str) -> None:
+    with pytest.raises(TypeError, match=r"^recipe=.*: expected a Recipe.*") as error:
+        spent(given, 100)
+    assert re.search(told, str(error.value))

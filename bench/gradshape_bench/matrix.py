@@ -9,6 +9,8 @@ import pytest
 from gradshape.attacks import Attack
 from gradshape.defenses import Defense
 from gradshape_bench.case import UTILITY, Case, ExpectedFailure, Scale, Task, naming_parts_once, same_part
+from gradshape_bench.left_out import LeftOut, attack_refused, defense_refused, describe
+from gradshape_bench.parts import check_parts
 from gradshape_bench.protocols import FromScratch, Protocol, WorstCase, WorstOf
 from gradshape_bench.verdict import Threshold
 
@@ -106,9 +108,11 @@ _AXES = (
 
 @dataclass(frozen=True)
 class Matrix:
-    """Every attack against every defence on every task.
+    """Every attack against every defence on every task, as far as they apply to each other.
 
-    Where something differs between the scales it is :class:`Sized`.
+    Combinations that do not, such as a shaper on an estimator, are left out: :meth:`left_out` lists them with reasons,
+    and pytest says how many there are. What only the data of a case will tell is found when the case runs: it is
+    skipped. Where something differs between the scales it is :class:`Sized`.
 
     Args:
         tasks, attacks, defenses: the axes.
@@ -116,10 +120,13 @@ class Matrix:
         expected_failures: the first that covers a case counts.
         utility: the largest loss on clean data with which a model still works, see
             :class:`~gradshape_bench.case.Case`; ``None`` for no bound.
-        worst_case: whether the worst of all attacks is a case, too: :class:`~gradshape_bench.protocols.WorstCase`. It
-            asserts the same thresholds.
+        worst_case: whether the worst of all attacks that apply to a task, of at least two, is a case, too:
+            :class:`~gradshape_bench.protocols.WorstCase`. It asserts the same thresholds.
         protocol: the experiment of every case.
         scales: scales at which these cases exist.
+
+    Raises:
+        TypeError: an axis is no list of such parts.
     """
 
     tasks: Sequence[Task] | Sized[Sequence[Task]]
@@ -133,14 +140,16 @@ class Matrix:
     protocol: Protocol | Sized[Protocol] = field(default=FromScratch())
     scales: Sequence[Scale] = (Scale.SMOKE, Scale.PAPER)
 
+    def __post_init__(self) -> None:
+        for scale in Scale:
+            check_parts("tasks", _at(self.tasks, scale), Task)
+            check_parts("attacks", _at(self.attacks, scale), Attack)
+            check_parts("defenses", _at(self.defenses, scale), Defense)
+            check_parts("thresholds", _at(self.thresholds, scale), Threshold)
+
     def cases(self, scale: Scale, seeds: Sequence[int]) -> list[Case]:
-        """Return the cases at one scale, in the order of the axes."""
-        if scale not in self.scales:
-            return []
-        thresholds, protocol = tuple(_at(self.thresholds, scale)), _at(self.protocol, scale)
-        attacks: list[tuple[Attack, Protocol]] = [(attack, protocol) for attack in _at(self.attacks, scale)]
-        if self.worst_case:
-            attacks.append((WorstOf(tuple(attack for attack, _ in attacks)), WorstCase(protocol)))
+        """Return the cases at one scale, in the order of the axes: every combination that applies."""
+        thresholds = tuple(_at(self.thresholds, scale))
         return [
             self._expecting(
                 Case(
@@ -151,13 +160,42 @@ class Matrix:
                     seeds=tuple(seeds),
                     thresholds=thresholds,
                     utility=self.utility,
-                    protocol=experiment,
+                    protocol=protocol,
                 )
             )
-            for task in _at(self.tasks, scale)
-            for attack, experiment in attacks
-            for defense in _at(self.defenses, scale)
+            for task, attack, defense, protocol, reason in self._combinations(scale)
+            if reason is None
         ]
+
+    def left_out(self, scale: Scale) -> list[LeftOut]:
+        """Return the combinations at one scale that do not apply, in the order of the axes."""
+        return [
+            LeftOut(Case(task, attack, defense, scale=scale, seeds=(), protocol=protocol).id, reason)
+            for task, attack, defense, protocol, reason in self._combinations(scale)
+            if reason is not None
+        ]
+
+    def _combinations(self, scale: Scale) -> Iterator[tuple[Task, Attack, Defense, Protocol, str | None]]:
+        """Give all combinations at one scale, each with the reason for which it does not apply, if any."""
+        if scale not in self.scales:
+            return
+        defenses = _at(self.defenses, scale)
+        for task in _at(self.tasks, scale):
+            refused = [defense_refused(task, defense, scale) for defense in defenses]
+            for attack, protocol, reason in self._attacks_on(task, scale):
+                for defense, other in zip(defenses, refused, strict=True):
+                    yield task, attack, defense, protocol, reason or other
+
+    def _attacks_on(self, task: Task, scale: Scale) -> Iterator[tuple[Attack, Protocol, str | None]]:
+        """Give each attack with its experiment and the reason for which it is none for the task, if any."""
+        protocol, applying = _at(self.protocol, scale), []
+        for attack in _at(self.attacks, scale):
+            reason = attack_refused(task, attack, protocol, scale)
+            if reason is None:
+                applying.append(attack)
+            yield attack, protocol, reason
+        if self.worst_case and len(applying) > 1:
+            yield WorstOf(tuple(applying)), WorstCase(protocol), None
 
     def _expecting(self, case: Case) -> Case:
         failure = next((expect.failure for expect in self.expected_failures if expect.covers(case)), None)
@@ -172,12 +210,18 @@ def benchmark_cases(*matrices: Matrix) -> Callable[[Test], Test]:
     """Run a test once for every case of ``matrices``; the test takes the ``outcome`` fixture.
 
     Raises:
-        ValueError: an expected failure, or something that is listed in one, is of no case that they declare.
+        TypeError: what is given is no matrix.
+        ValueError: an expected failure, or something that is listed in one, is of no case that they declare; or
+            nothing in a matrix applies.
 
     >>> @benchmark_cases(Matrix(tasks=[], attacks=[], defenses=[], thresholds=[]))
     ... def test_nothing(outcome):
     ...     outcome.check()
     """
+    check_parts("matrices", matrices, Matrix)
+    for matrix in matrices:
+        for scale in Scale:
+            _check_something_applies(matrix, scale)
     expecting: dict[int, tuple[Expect, list[Case]]] = {}
     with naming_parts_once():
         for matrix in matrices:
@@ -189,6 +233,18 @@ def benchmark_cases(*matrices: Matrix) -> Callable[[Test], Test]:
     if idle:
         raise ValueError(f"expected failures of no case that is declared: {', '.join(idle)}")
     return getattr(pytest.mark, MARK)(*matrices)  # type: ignore[no-any-return]
+
+
+def _check_something_applies(matrix: Matrix, scale: Scale) -> None:
+    left_out = matrix.left_out(scale)
+    if left_out and not matrix.cases(scale, (0,)):
+        reasons = "\n".join(describe(left_out))
+        raise ValueError(f"nothing in a matrix applies at {scale.value} scale: {reasons}")
+
+
+def all_left_out(matrices: Iterable[Matrix], scale: Scale) -> list[LeftOut]:
+    """Return what several matrices leave out at one scale; what two of them leave out alike stands once."""
+    return list(dict.fromkeys(one for matrix in matrices for one in matrix.left_out(scale)))
 
 
 def all_cases(matrices: Iterable[Matrix], scale: Scale, seeds: Sequence[int]) -> list[Case]:

@@ -353,6 +353,8 @@ def parse_device(text: str) -> str:
         worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
         return f"cuda:{worker % torch.cuda.device_count()}"
     kind, _, index = text.partition(":")
+    if kind.lower() in ("gpu", "nvidia"):
+        raise ValueError(f"unknown device {text!r}: did you mean {text.lower().replace(kind.lower(), 'cuda')!r}?")
     if kind == "cpu" and not index:
         return "cpu"
     if kind != "cuda" or (":" in text and not index.isdecimal()):
@@ -361,5 +363,7 @@ def parse_device(text: str) -> str:
         raise ValueError(f"{text!r}: there is no GPU here: expected cpu")
     number = int(index or 0)
     if number >= torch.cuda.device_count():
-        raise ValueError(f"{text!r}: there are {torch.cuda.device_count()} GPUs: expected a lower number")
+        most = torch.cuda.device_count() - 1
+        counted = "is 1 GPU: expected cuda" if most == 0 else f"are {most + 1} GPUs: expected cuda:0 to cuda:{most}"
+        raise ValueError(f"{text!r}: there {counted}")
     return f"cuda:{number}"

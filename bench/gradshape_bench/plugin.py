@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from gradshape import _global_state
-from gradshape_bench import blame, failures, options, project_settings, selection
+from gradshape_bench import blame, failures, mark_expressions, options, project_settings, selection
 from gradshape_bench.cache import Faults
 from gradshape_bench.case import Case
 from gradshape_bench.gate.at_end import gate_of
 from gradshape_bench.interrupts import count_interrupts
-from gradshape_bench.matrix import MARK, all_cases
+from gradshape_bench.left_out_report import LeftOutReport
+from gradshape_bench.matrix import MARK, all_cases, all_left_out
 from gradshape_bench.options import Settings
 from gradshape_bench.places import check_places
 from gradshape_bench.plain_text import plain, sendable
@@ -36,6 +37,7 @@ PART = pytest.StashKey[SessionPart]()
 _session = pytest.StashKey[BenchSession]()
 _faults = pytest.StashKey[Faults]()
 _checked = pytest.StashKey[bool]()
+_left_out = pytest.StashKey[LeftOutReport]()
 REPORTER = pytest.StashKey[RecordReporter]()
 
 
@@ -69,13 +71,18 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[SETTINGS] = settings
     worker = getattr(config, "workerinput", None)
     if worker is not None:
-        config.stash[PART] = SessionPart(Path(worker["gradshape_folder"]), worker["workercount"], _worker_index(config))
+        part = SessionPart(Path(worker["gradshape_folder"]), worker["workercount"], _worker_index(config))
+        config.stash[PART] = part
+        config.stash[_left_out] = LeftOutReport(config, part.folder)
+        config.pluginmanager.register(config.stash[_left_out], "gradshape-left-out")
         return
     try:
         config.stash[PART] = SessionPart.alone()
     except OSError as error:
         raise pytest.UsageError(f"the temporary folder cannot be written: {error}") from error
     config.stash[_faults] = Faults()
+    config.stash[_left_out] = LeftOutReport(config, config.stash[PART].folder)
+    config.pluginmanager.register(config.stash[_left_out], "gradshape-left-out")
     reporter = RecordReporter(settings.results, config.stash[PART].folder)
     config.stash[REPORTER] = reporter
     config.pluginmanager.register(reporter, "gradshape-reporter")
@@ -101,6 +108,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     settings = metafunc.config.stash[SETTINGS]
     cases = all_cases(mark.args, settings.scale, settings.seeds)
+    metafunc.config.stash[_left_out].add(all_left_out(mark.args, settings.scale))
     metafunc.parametrize("case", [_parameter(case) for case in cases])
 
 
@@ -114,7 +122,8 @@ def _parameter(case: Case) -> Any:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep only the cases that ``--case`` names."""
+    """Keep only the cases that ``--case`` names, and say what ``-m`` asks of cases in vain."""
+    _check_marks(config, items)
     wanted = config.stash[SETTINGS].cases
     if not wanted:
         return
@@ -125,6 +134,17 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
     # A file that cannot be imported may be the one that has the case.
     if problem is not None and not session.testsfailed:
         _refuse(config, problem)
+
+
+def _check_marks(config: pytest.Config, items: list[pytest.Item]) -> None:
+    expression = str(config.option.markexpr or "")
+    try:
+        mark_expressions.check_keywords(expression)
+    except ValueError as error:
+        _refuse(config, f"-m: {error}")
+        return
+    labels = [case.labels for item in items if (case := case_of(item)) is not None]
+    config.stash[_left_out].note(mark_expressions.unmatched(expression, labels) if labels else ())
 
 
 def _refuse(config: pytest.Config, problem: str) -> None:

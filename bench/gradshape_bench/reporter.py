@@ -14,7 +14,7 @@ from gradshape_bench.collector import uncollected
 from gradshape_bench.interrupts import count_interrupts
 from gradshape_bench.plain_text import message_of, plain
 from gradshape_bench.records.pending import Key, Pending
-from gradshape_bench.records.record import Record
+from gradshape_bench.records.record import NOT_APPLICABLE, Record, Status
 from gradshape_bench.records.running import Running
 from gradshape_bench.records.store import PATIENCE, Contents, ResultsFile, described
 from gradshape_bench.report import junit
@@ -176,11 +176,18 @@ class RecordReporter:
         if fine and (self._lost or self._problems):
             # A worker that dies of an internal error can leave unreported tests and exit status 0.
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
-        elif fine and self._unrecorded():
+        elif fine and (self._unrecorded() or self._nothing_applies()):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _unrecorded(self) -> list[str]:
         return sorted(case for nodeid, (_, case) in self._selected.items() if nodeid not in self._records)
+
+    def _nothing_applies(self) -> bool:
+        """Return whether every case of this run was skipped because its parts do not go together."""
+        reasons = [(record.status, record.reason or "") for record in self._records.values()]
+        return bool(reasons) and all(
+            status is Status.SKIPPED and reason.startswith(NOT_APPLICABLE) for status, reason in reasons
+        )
 
     @uncollected()
     def _finish(self) -> None:
@@ -249,6 +256,8 @@ class RecordReporter:
             terminalreporter.write_line(
                 f"gradshape: {len(unrecorded)} selected {have} no record: {_some(unrecorded)}", red=True
             )
+        if self._nothing_applies():
+            terminalreporter.write_line("gradshape: nothing was measured: no selected case applies", red=True)
         for problem in self._problems:
             terminalreporter.write_line(f"gradshape: {problem}", red=True)
         for text in self._homeless:

@@ -11,6 +11,7 @@ import pytest
 
 from gradshape.data import DataUnavailable
 from gradshape.metrics import Estimate
+from gradshape.unsuitable import Unsuitable
 from gradshape_bench import blame, environment
 from gradshape_bench.cache import Cache, Faults
 from gradshape_bench.case import Case, by_id
@@ -32,7 +33,7 @@ from gradshape_bench.plain_text import message_of, plain
 from gradshape_bench.progress import ProgressLine
 from gradshape_bench.records.privacy_ledger import recipe_ledger
 from gradshape_bench.records.read_only import read_only
-from gradshape_bench.records.record import MISSING_DATA, Record, Status
+from gradshape_bench.records.record import MISSING_DATA, NOT_APPLICABLE, Record, Status
 from gradshape_bench.records.rerun import pytest_command
 from gradshape_bench.records.running import Running
 from gradshape_bench.records.store import LONGEST_LINE
@@ -162,6 +163,8 @@ class BenchSession:
         if isinstance(error, DataUnavailable):
             status = Status.FAILED if self._settings.require_data else Status.SKIPPED
             where, reason = "", f"{MISSING_DATA} {error}"
+        elif isinstance(error, Unsuitable):
+            status, where, reason = Status.SKIPPED, "", f"{NOT_APPLICABLE} {error}"
         elif isinstance(error, SkipTest | pytest.skip.Exception) or _skips(error):
             status = Status.SKIPPED
         elif isinstance(error, Diverged):

@@ -23,7 +23,7 @@ class BadNetsPatch(Attack):
 
     Args:
         size: side of the square in pixels, at least 1.
-        fraction: poison rows relative to the number of *clean* rows, >= 0. 0 is valid and adds nothing.
+        fraction: poison rows relative to the number of *clean* rows, in [0, 1]. 0 is valid and adds nothing.
         claimed: the class that poison is given; the paper's is coat, 4 in Fashion-MNIST and 1 in its pair of classes.
 
     Raises:
@@ -54,7 +54,7 @@ class BadNetsPatch(Attack):
 
     def __post_init__(self) -> None:
         _validate.positive_int(size=self.size)
-        _validate.finite_non_negative(fraction=self.fraction)
+        _validate.fraction(fraction=self.fraction)
         if not (isinstance(self.claimed, int) and self.claimed >= 0):
             raise ValueError(f"claimed={self.claimed!r}: expected a class id, an integer of at least 0")
 

@@ -2,20 +2,24 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
-from typing import ClassVar, final
+from functools import cached_property
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
 
-from gradshape import _seeds
+from gradshape import _seeds, _validate
+from gradshape._declared import check_declares, check_property
 from gradshape._own_thread import OwnThread
+from gradshape._threads import one_thread
 from gradshape.attacks._returned import check_arrays, plain_notes
 from gradshape.attacks.poison_set import PoisonSet
 from gradshape.attacks.threat import Goal, ThreatModel
 from gradshape.data import Dataset, GuardedCopies, Split, own_copy
 from gradshape.training import AnyRecipe, State, TrainedModel
+from gradshape.unsuitable import Unsuitable
 
 
 @dataclass(frozen=True)
@@ -115,14 +119,14 @@ class VictimView:
     def target(self) -> Split:
         """The test rows that a targeted attack wants misclassified, with their true labels."""
         if self._target is None:
-            raise ValueError("no target was given to the attack: pass target=...")
+            raise Unsuitable("no target was given to the attack: pass target=...")
         return self._target
 
     @property
     def intended(self) -> Tensor:
         """``(T,)`` int64, the class that each target is to be taken for."""
         if self._intended is None:
-            raise ValueError("no intended classes were given to the attack: pass intended=...")
+            raise Unsuitable("no intended classes were given to the attack: pass intended=...")
         return self._intended
 
     @property
@@ -136,7 +140,7 @@ class VictimView:
     def networks(self) -> list[nn.Module]:
         """The networks that poison is crafted on, in evaluation mode: the victim's base model, or substitutes."""
         if not self._networks:
-            raise ValueError("no networks were given to the attack: pass networks=[TrainedModel(...)]")
+            raise Unsuitable("no networks were given to the attack: pass networks=[TrainedModel(...)]")
         return [one.module(self.input_shape, self.num_classes, device=self.device) for one in self._networks]
 
     def report(self, step: int, steps: int, objective: float) -> None:
@@ -154,6 +158,20 @@ class Attack(ABC):
     threat: ClassVar[ThreatModel]
     # Whether poison is crafted anew for every recipe; if not, one poison set serves all victims of a data set.
     adaptive: ClassVar[bool] = True
+    # Whether it solves many small problems, which are done sooner by one thread than by several.
+    small_problems: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        check_declares(
+            cls,
+            "threat",
+            ThreatModel,
+            what="attack",
+            presets="a ThreatModel: WHITE_BOX, BLACK_BOX, ON_REGRESSION or ON_TARGETS of gradshape.attacks, or what "
+            "dataclasses.replace makes of one",
+        )
+        check_property(cls, "label", what="attack")
 
     @property
     @abstractmethod
@@ -190,18 +208,10 @@ class Attack(ABC):
 
     def unsuitable(self, dataset: Dataset) -> str | None:
         """Return why it cannot be made on this data, or ``None``. By default the tasks of the threat model decide."""
-        if dataset.regression:
-            return None if self.threat.regression else "it attacks classifiers, and this is a regression task"
-        classes = dataset.num_classes
-        if not (self.threat.binary or self.threat.multiclass):
-            return f"it attacks regression tasks, and this one has {classes} classes"
-        if classes == 2 and not self.threat.binary:
-            return "it attacks tasks with more than two classes, and this one has 2"
-        if classes > 2 and not self.threat.multiclass:
-            return f"it attacks binary tasks, and this one has {classes} classes"
-        if classes == 1 or len(dataset.train.y.unique()) == 1:
+        reason = self.threat.refuses(dataset.num_classes)
+        if reason is None and not dataset.regression and len(dataset.train.y.unique()) == 1:
             return "all training rows are of one class"
-        return None
+        return reason
 
     @property
     def claimed_class(self) -> int | None:
@@ -247,18 +257,18 @@ class Attack(ABC):
             networks: what such attacks craft on: the victim's base model, or substitutes for it.
 
         Raises:
-            ValueError: the attack cannot be made on this data, or ``craft`` broke a rule (number of
-                rows, shape, dtype, range, labels, ids) or wrote to what it was shown; the message names the attack and
-                the value.
+            Unsuitable: the attack cannot be made on this data, or needs targets or networks that were not given.
+            ValueError: ``craft`` broke a rule (number of rows, shape, dtype, range, labels, ids) or wrote to what
+                it was shown; the message names the attack and the value.
         """
         count = self.budget(len(dataset.train))
-        if count < 0:
-            raise ValueError(f"{self.label}: budget {count}: expected at least 0")
+        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+            raise ValueError(f"{self.label}: budget {count!r}: expected a whole number of rows, at least 0")
         if count == 0:
             return PoisonSet.empty(dataset)
         reason = self.unsuitable(dataset.copy())
         if reason is not None:
-            raise ValueError(f"{self.label} cannot be made on {dataset.name}: {reason}")
+            raise Unsuitable(f"{self.label} cannot be made on {dataset.name}: {reason}")
         self._check_call(dataset, target, intended, networks)
         thread, copies = OwnThread[Crafting](), GuardedCopies()
         view = VictimView(
@@ -273,7 +283,12 @@ class Attack(ABC):
             networks=networks,
             copies=copies,
         )
-        craft = partial(self.craft, view, count, generator=_seeds.stream(seed, "craft", self.stream))
+        generator = _seeds.stream(seed, "craft", self.stream)
+
+        def craft() -> PoisonSet:
+            with one_thread() if self.small_problems else nullcontext():
+                return self.craft(view, count, generator=generator)
+
         poison = own_copy(thread.run(craft, hear=progress))
         copies.check(f"attack {self.label}")
         check_arrays(self.label, poison, PoisonSet)
@@ -338,7 +353,7 @@ class ProportionalAttack(Attack):
     """Base of the attacks whose budget is a share of the clean rows.
 
     Args:
-        fraction: poison rows relative to the number of *clean* rows, >= 0; the budget is rounded, halves to even.
+        fraction: poison rows relative to the number of *clean* rows, in [0, 1]; the budget is rounded, halves to even.
 
     Hong et al. 2020, section 6.2, count like this.
     """
@@ -347,4 +362,5 @@ class ProportionalAttack(Attack):
 
     @final
     def budget(self, train_rows: int) -> int:
+        _validate.fraction(fraction=self.fraction)
         return round(self.fraction * train_rows)

@@ -24,7 +24,7 @@ class LabelFlip(ProportionalAttack):
     label drawn uniformly from the other classes (with two classes: the opposite one).
 
     Args:
-        fraction: poison rows relative to the number of *clean* rows, >= 0. 0 is valid and adds nothing.
+        fraction: poison rows relative to the number of *clean* rows, in [0, 1]. 0 is valid and adds nothing.
         feasible_quantile: ``None`` for free flips; else only flips ``(row, new label)`` are made that pass the
             sphere-and-slab filter of the new label's class, with radii at this quantile of that class's own
             rows, drawn *with* replacement (Koh, Steinhardt and Liang 2018, whose quantile is 0.9). With more
@@ -34,7 +34,7 @@ class LabelFlip(ProportionalAttack):
             how far, on average, as an Euclidean distance.
 
     Raises:
-        ValueError: ``fraction`` is negative or not finite, or the quantile is outside (0, 1].
+        ValueError: ``fraction`` is outside [0, 1], or the quantile is outside (0, 1].
 
     The intensities of the paper's Fig. 4 are 0.01 to 0.4. Barreno et al. 2010; Hong et al. 2020, section 6.2.
 
@@ -51,9 +51,9 @@ class LabelFlip(ProportionalAttack):
     )
 
     def __post_init__(self) -> None:
-        _validate.finite_non_negative(fraction=self.fraction)
-        if self.feasible_quantile is not None and not 0 < self.feasible_quantile <= 1:
-            raise ValueError(f"feasible_quantile={self.feasible_quantile!r}: expected None or a number in (0, 1]")
+        _validate.fraction(fraction=self.fraction)
+        if self.feasible_quantile is not None:
+            _validate.positive_fraction(feasible_quantile=self.feasible_quantile)
 
     @property
     def label(self) -> str:

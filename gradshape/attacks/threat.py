@@ -75,6 +75,22 @@ class ThreatModel:
     source: str
     regression: bool = False
 
+    def refuses(self, num_classes: int) -> str | None:
+        """Return why it does not apply to a task of so many classes (0: regression), or ``None`` if it does.
+
+        >>> ON_SVM.refuses(10)
+        'it attacks binary tasks, and this one has 10 classes'
+        """
+        if num_classes == 0:
+            return None if self.regression else "it attacks classifiers, and this is a regression task"
+        if not (self.binary or self.multiclass):
+            return f"it attacks regression tasks, and this one has {num_classes} classes"
+        if num_classes == 2 and not self.binary:
+            return "it attacks tasks with more than two classes, and this one has 2"
+        if num_classes > 2 and not self.multiclass:
+            return f"it attacks binary tasks, and this one has {num_classes} classes"
+        return None
+
 
 # Presets: an attack says with ``dataclasses.replace`` where it is published and what is different for it.
 

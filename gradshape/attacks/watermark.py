@@ -24,7 +24,7 @@ class Watermark(Attack):
     Args:
         alpha: share of the second class in every row, in [0, 1]: 0 repeats clean rows, 1 is flipping the labels of the
             second class.
-        fraction: poison rows relative to the number of *clean* rows, >= 0. 0 is valid and adds nothing.
+        fraction: poison rows relative to the number of *clean* rows, in [0, 1]. 0 is valid and adds nothing.
         count: the number of poison rows instead of ``fraction``, >= 0; the paper has 100.
         classes: the class that poison is labelled as, and the class that is blended in.
 
@@ -55,7 +55,7 @@ class Watermark(Attack):
         if (self.fraction is None) == (self.count is None):
             raise ValueError(f"fraction={self.fraction!r} and count={self.count!r}: expected one of them, not both")
         if self.fraction is not None:
-            _validate.finite_non_negative(fraction=self.fraction)
+            _validate.fraction(fraction=self.fraction)
         if self.count is not None and not (isinstance(self.count, int) and self.count >= 0):
             raise ValueError(f"count={self.count!r}: expected an integer of at least 0")
         if self.classes[0] == self.classes[1] or min(self.classes) < 0:

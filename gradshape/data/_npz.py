@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 
 from gradshape.data import _token_counts
 from gradshape.data._arrays import open_arrays
+from gradshape.data._checks import outside, rounding
 from gradshape.data.errors import DataError
 from gradshape.data.source import RawSplit, Source
 
+# What to do with features of other ranges.
+_SCALING = "scale by the least and the largest value of the train rows, (x - low) / (high - low), and clip test rows"
 _ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
 
@@ -48,4 +51,8 @@ def _rows(path: Path, arrays: dict[str, NDArray[Any]], split: str) -> RawSplit:
         if x.min() >= 0:
             hint += f"; or are they token counts? then name them counts_{split}"
         raise DataError(path, f"x_{split} lies in [{x.min()}, {x.max()}]: expected values in [0, 1] ({hint})")
+    problem = outside(x, slack=rounding(x.dtype)) if x.dtype.kind == "f" else None
+    if problem is not None:
+        hint = f" ({_SCALING})" if np.isfinite(x).all() else ""
+        raise DataError(path, f"x_{split} {problem}: expected values in [0, 1]{hint}")
     return RawSplit(x, y)

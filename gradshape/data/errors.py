@@ -4,6 +4,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+_FETCHED = "Replace this file, or remove it."
+_OWN = "Save this file again with what is expected."
+
 
 class DataError(ValueError):
     """A data file exists but its content is not what its format asks for.
@@ -14,6 +17,8 @@ class DataError(ValueError):
 
     >>> print(DataError("toy/x.gz", "is empty: expected a gzip file"))
     toy/x.gz is empty: expected a gzip file. Replace this file, or remove it.
+    >>> print(DataError("mine.npz", "lacks x_test"))
+    mine.npz lacks x_test. Save this file again with what is expected.
     """
 
     def __init__(self, path: str | os.PathLike[str], problem: str) -> None:
@@ -22,7 +27,9 @@ class DataError(ValueError):
         self.problem = problem
 
     def __str__(self) -> str:
-        return f"{self.path} {self.problem}. Replace this file, or remove it."
+        # Files with arrays are the user's own, and nobody can fetch them again.
+        own = self.path.suffix == ".npz"
+        return f"{self.path} {self.problem}. {_OWN if own else _FETCHED}"
 
 
 class DataUnavailable(FileNotFoundError):

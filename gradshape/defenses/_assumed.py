@@ -13,10 +13,10 @@ def set_assumed_fraction(defense: Any, fraction: float | None) -> None:
     Call it when a frozen defence is made whose class assumes that it knows the budget.
 
     Raises:
-        ValueError: ``fraction`` is negative or not finite.
+        ValueError: ``fraction`` is outside [0, 1].
     """
     if fraction is not None:
-        _validate.finite_non_negative(fraction=fraction)
+        _validate.fraction(fraction=fraction)
         object.__setattr__(defense, "assumptions", replace(defense.assumptions, knows_budget=False))
 
 

@@ -41,11 +41,11 @@ def suspect_features(train: Suspect, *, generator: torch.Generator) -> Tensor:
     return features.penultimate_features(network, train.x)
 
 
-def lacks_features(dataset: Dataset, recipe: AnyRecipe) -> str | None:
+def lacks_features(recipe: AnyRecipe, num_classes: int | None) -> str | None:
     """Return why there is no network whose features tell the rows of a class apart; ``None`` if there is one."""
     if not isinstance(recipe, Recipe):
         return f"it looks at the features of a network, and {recipe.model} is none"
-    return lacks_classes(dataset)
+    return lacks_classes(num_classes)
 
 
 def _trained_on(train: Suspect, *, generator: torch.Generator) -> TrainedModel:

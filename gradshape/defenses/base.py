@@ -1,6 +1,7 @@
 """The base of all defences: a change of the recipe, a filter of the training rows, or both."""
 
 from abc import ABC, abstractmethod
+from contextlib import nullcontext
 from dataclasses import KW_ONLY, dataclass, replace
 from enum import Enum
 from typing import Any, ClassVar, cast, final
@@ -8,6 +9,8 @@ from typing import Any, ClassVar, cast, final
 import torch
 from torch import Tensor
 
+from gradshape._declared import check_declares
+from gradshape._threads import one_thread
 from gradshape.data import Dataset, Split, Units, own_copy
 from gradshape.training import AnyRecipe, TrainedModel
 
@@ -177,6 +180,19 @@ class Defense(ABC):
     """
 
     assumptions: ClassVar[Assumptions]
+    # Whether it solves many small problems, which are done sooner by one thread than by several.
+    small_problems: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        check_declares(
+            cls,
+            "assumptions",
+            Assumptions,
+            what="defence",
+            presets="its Assumptions: FILTER or CONTROL of gradshape.defenses, those of another defence such as "
+            "GradientShaping.assumptions, or what dataclasses.replace makes of one",
+        )
 
     @abstractmethod
     def label_for(self, recipe: AnyRecipe) -> str:
@@ -198,9 +214,18 @@ class Defense(ABC):
         """
         return torch.ones(len(clean), dtype=torch.bool) if self.assumptions.knows_clean else None
 
-    def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:
-        """Return why it cannot defend ``recipe`` on this data; ``None`` (the default) if it can."""
+    def refuses(self, recipe: AnyRecipe, *, num_classes: int | None) -> str | None:
+        """Return why it cannot defend ``recipe`` whatever the data; ``None`` (the default) if it depends on the data.
+
+        Args:
+            recipe: the undefended recipe.
+            num_classes: of the task; 0 for regression, and ``None`` where only the data will tell.
+        """
         return None
+
+    def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:
+        """Return why it cannot defend ``recipe`` on this data, or ``None``. By default :meth:`refuses` decides."""
+        return self.refuses(recipe, num_classes=dataset.num_classes)
 
     @property
     def filters(self) -> bool:
@@ -215,7 +240,8 @@ class Defense(ABC):
             ValueError: the mask has another shape or dtype, or removes every row or all rows of a class.
         """
         suspect = train if isinstance(train, Suspect) else Suspect.unknown(train, self.assumptions)
-        mask = own_copy(self.keep(suspect, generator=generator))
+        with one_thread() if self.small_problems else nullcontext():
+            mask = own_copy(self.keep(suspect, generator=generator))
         if mask is None:
             return None
         if mask.dtype != torch.bool or mask.shape != (len(train),):

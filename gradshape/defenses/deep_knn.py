@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from gradshape import _validate
-from gradshape.data import Dataset
 from gradshape.defenses._feature_space import lacks_features, suspect_features
 from gradshape.defenses.base import FILTER, Assumptions, Defense, Suspect
 from gradshape.training import AnyRecipe
@@ -69,8 +68,8 @@ class DeepKNN(Defense):
     def label_for(self, recipe: AnyRecipe) -> str:
         return f"deep_knn_{100 * self.budget:g}{'' if self.k is None else f'_k{self.k}'}"
 
-    def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:
-        return lacks_features(dataset, recipe)
+    def refuses(self, recipe: AnyRecipe, *, num_classes: int | None) -> str | None:
+        return lacks_features(recipe, num_classes)
 
     def keep(self, train: Suspect, *, generator: torch.Generator) -> Tensor:
         k = self.k or voters(train.y, budget=self.budget)

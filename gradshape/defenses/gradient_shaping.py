@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from gradshape import _validate
-from gradshape.data import Dataset
 from gradshape.defenses.base import Assumptions, Defense, DefenseKind
 from gradshape.shaping import Part, Shaper
 from gradshape.training import AnyRecipe, Recipe
@@ -54,9 +53,11 @@ class GradientShaping(Defense):
 
     def label_for(self, recipe: AnyRecipe) -> str:
         rate = "" if self.rate == 1 else f"_x{self.rate:g}"
-        return f"dp_{_descent(recipe).optimizer.label}_{self.shaper.label}{rate}"
+        # A recipe that it refuses needs a name, too, to say so.
+        how = recipe.optimizer.label if isinstance(recipe, Recipe) else recipe.model
+        return f"dp_{how}_{self.shaper.label}{rate}"
 
-    def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:
+    def refuses(self, recipe: AnyRecipe, *, num_classes: int | None) -> str | None:
         return None if isinstance(recipe, Recipe) else f"{recipe.model} is not trained by gradient steps"
 
     def shape(self, recipe: AnyRecipe) -> Recipe:

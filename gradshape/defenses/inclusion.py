@@ -56,8 +56,9 @@ ImpactThreshold = float | Calibrated
 
 def check_threshold(threshold: ImpactThreshold) -> None:
     """Raise ``ValueError`` unless it is calibrated or a finite number."""
-    if not isinstance(threshold, Calibrated) and not math.isfinite(threshold):
-        raise ValueError(f"threshold={threshold!r}: expected Calibrated() or a finite number")
+    expected = "Calibrated() or a finite number"
+    if not isinstance(threshold, Calibrated) and not math.isfinite(_validate.number("threshold", threshold, expected)):
+        raise ValueError(f"threshold={threshold!r}: expected {expected}")
 
 
 def rows_to_calibrate(threshold: ImpactThreshold) -> int:
@@ -77,12 +78,18 @@ def settings_label(defense: Any) -> str:
 
 def lacks_rows(dataset: Dataset, *, base: int, rows: int) -> str | None:
     """Return why trials with ``base`` base rows of ``rows`` trusted rows cannot be made; ``None`` if they can."""
-    if dataset.regression:
-        return "it trains classifiers, and this is a regression task"
-    if dataset.num_classes > base:
-        return f"it has {dataset.num_classes} classes, and base sets of {base} rows cannot hold them all: raise base"
-    if len(dataset.train) < rows:
+    reason = lacks_base(dataset.num_classes, base=base)
+    if reason is None and len(dataset.train) < rows:
         return f"it takes {rows} clean rows, and there are {len(dataset.train)}"
+    return reason
+
+
+def lacks_base(num_classes: int | None, *, base: int) -> str | None:
+    """Return why no base set of so many rows can be drawn for so many classes; ``None`` if it can, or is not known."""
+    if num_classes == 0:
+        return "it trains classifiers, and this is a regression task"
+    if num_classes is not None and num_classes > base:
+        return f"it has {num_classes} classes, and base sets of {base} rows cannot hold them all: raise base"
     return None
 
 

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from gradshape import _validate
-from gradshape.data import Dataset
 from gradshape.defenses.base import FILTER, Assumptions, Defense, Suspect
 from gradshape.training import AnyRecipe
 
@@ -43,8 +42,7 @@ class ShareFilter(Defense):
     )
 
     def __post_init__(self) -> None:
-        if not 0 < self.removed < 1:
-            raise ValueError(f"removed={self.removed!r}: expected a number above 0 and below 1")
+        _validate.open_fraction(removed=self.removed)
 
     @abstractmethod
     def scores(self, train: Suspect) -> Tensor:
@@ -58,8 +56,8 @@ class ShareFilter(Defense):
         ]
         return f"{self.name}_{100 * self.removed:g}{''.join(changed)}"
 
-    def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:
-        return lacks_classes(dataset)
+    def refuses(self, recipe: AnyRecipe, *, num_classes: int | None) -> str | None:
+        return lacks_classes(num_classes)
 
     @final
     def keep(self, train: Suspect, *, generator: torch.Generator) -> Tensor:
@@ -99,6 +97,6 @@ def keep_lowest(scores: Tensor, y: Tensor, *, removed: float) -> Tensor:
     return keep
 
 
-def lacks_classes(dataset: Dataset) -> str | None:
-    """Return why rows cannot be told apart by class; ``None`` if they can."""
-    return "it goes by class, and this is a regression task" if dataset.regression else None
+def lacks_classes(num_classes: int | None) -> str | None:
+    """Return why rows cannot be told apart by class; ``None`` if they can, or if their number is not known yet."""
+    return "it goes by class, and this is a regression task" if num_classes == 0 else None

@@ -15,6 +15,7 @@ from gradshape.defenses.inclusion import (
     TrialLearners,
     TrustedRows,
     check_threshold,
+    lacks_base,
     lacks_rows,
     rows_to_calibrate,
     settings_label,
@@ -62,6 +63,7 @@ class RONI(Defense):
     threshold: ImpactThreshold = field(default=Calibrated())
     decay: float = 0.1
 
+    small_problems: ClassVar[bool] = True
     assumptions: ClassVar[Assumptions] = replace(
         FILTER, source="Nelson et al. 2008; Barreno et al. 2010, The security of machine learning", knows_clean=True
     )
@@ -73,6 +75,9 @@ class RONI(Defense):
 
     def label_for(self, recipe: AnyRecipe) -> str:
         return "roni" + settings_label(self)
+
+    def refuses(self, recipe: AnyRecipe, *, num_classes: int | None) -> str | None:
+        return lacks_base(num_classes, base=self.base)
 
     def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:
         return lacks_rows(dataset, base=self.base, rows=self.base + self.quiz + rows_to_calibrate(self.threshold))

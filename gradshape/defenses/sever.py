@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from gradshape import _validate
-from gradshape.data import Dataset
 from gradshape.defenses._assumed import assumed_label, poison_rows, set_assumed_fraction
 from gradshape.defenses._spectral_outliers import spectral_outliers
 from gradshape.defenses.base import FILTER, Assumptions, Defense, Suspect
@@ -31,8 +30,8 @@ class Sever(Defense):
     :func:`sever_classification`; several filters together may leave out more rows than are poison.
 
     Args:
-        fraction: assumed poison rows relative to *clean* rows, >= 0; if ``None``, the defence is told the number of
-            poison rows, which is possible in experiments only.
+        fraction: assumed poison rows relative to *clean* rows, in [0, 1]; if ``None``, the defence is told the number
+            of poison rows, which is possible in experiments only.
         rounds: number of filters, at least 1; if ``None`` 4 for regression, as in the paper (8 in its code), and 2 for
             classification.
         penalty: of the regression; the victim's own if ``None``. Not used for classification.
@@ -62,6 +61,7 @@ class Sever(Defense):
     loss: MarginLoss | None = None
     c: float = 1.0
 
+    small_problems: ClassVar[bool] = True
     assumptions: ClassVar[Assumptions] = replace(
         FILTER,
         knows_model=True,
@@ -82,8 +82,8 @@ class Sever(Defense):
         name += "" if self.loss is None else f"_{type(self.loss).__name__.lower()}"
         return name if self.c == 1 else f"{name}_c{self.c:g}"
 
-    def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:
-        if dataset.regression and self.penalty is None and penalty_of(recipe, rows=1) is None:
+    def refuses(self, recipe: AnyRecipe, *, num_classes: int | None) -> str | None:
+        if num_classes == 0 and self.penalty is None and penalty_of(recipe, rows=1) is None:
             return f"it trains linear regressions, and {recipe.model} is none: give it a penalty"
         return None
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from gradshape.data import Dataset
+from gradshape import _validate
 from gradshape.defenses._feature_space import lacks_features, suspect_features
 from gradshape.defenses.base import FILTER, Assumptions, Defense, Suspect
 from gradshape.defenses.removal import keep_lowest
@@ -54,14 +54,15 @@ class SpectralSignatures(Defense):
     )
 
     def __post_init__(self) -> None:
-        if not 0 < self.budget < 1 / _OVERESTIMATE:
+        _validate.positive_fraction(budget=self.budget)
+        if self.budget >= 1 / _OVERESTIMATE:
             raise ValueError(f"budget={self.budget!r}: expected a share above 0 and below 2/3")
 
     def label_for(self, recipe: AnyRecipe) -> str:
         return f"spectral_{100 * self.budget:g}"
 
-    def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:
-        return lacks_features(dataset, recipe)
+    def refuses(self, recipe: AnyRecipe, *, num_classes: int | None) -> str | None:
+        return lacks_features(recipe, num_classes)
 
     def keep(self, train: Suspect, *, generator: torch.Generator) -> Tensor:
         scores = spectral_scores(suspect_features(train, generator=generator), train.y)

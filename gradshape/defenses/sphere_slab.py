@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gradshape import _validate
 from gradshape.constraints import SphereSlab
-from gradshape.data import Dataset, Split
+from gradshape.data import Split
 from gradshape.defenses._centroids import Centroids
 from gradshape.defenses.base import FILTER, Assumptions, Defense, Suspect
 from gradshape.defenses.removal import lacks_classes
@@ -49,8 +49,8 @@ class SphereSlabFilter(Defense):
     def label_for(self, recipe: AnyRecipe) -> str:
         return f"sphere_slab_q{100 * self.quantile:g}"
 
-    def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:
-        return lacks_classes(dataset)
+    def refuses(self, recipe: AnyRecipe, *, num_classes: int | None) -> str | None:
+        return lacks_classes(num_classes)
 
     def keep(self, train: Suspect, *, generator: torch.Generator) -> Tensor:
         return inside_sphere_and_slab(train, quantile=self.quantile)

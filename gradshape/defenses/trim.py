@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from gradshape import _validate
-from gradshape.data import Dataset
 from gradshape.defenses._assumed import assumed_label, poison_rows, set_assumed_fraction
 from gradshape.defenses.base import FILTER, Assumptions, Defense, Suspect
 from gradshape.learners.linear import LinearFit, Penalty, fit_linear, training_objective
@@ -25,8 +24,8 @@ class TRIM(Defense):
     :func:`trim`.
 
     Args:
-        fraction: assumed poison rows relative to *clean* rows, >= 0; if ``None``, the defence is told the number of
-            poison rows, which is possible in experiments only.
+        fraction: assumed poison rows relative to *clean* rows, in [0, 1]; if ``None``, the defence is told the number
+            of poison rows, which is possible in experiments only.
         starts: number of starts, at least 1; the authors have 1.
         first: rows that a start begins with, at least 1; if ``None`` as many as are clean, as the authors have. Few of
             them, a little more than there are features, and many starts find a better end where poison is consistent
@@ -53,6 +52,7 @@ class TRIM(Defense):
     _: KW_ONLY
     penalty: Penalty | None = None
 
+    small_problems: ClassVar[bool] = True
     assumptions: ClassVar[Assumptions] = replace(
         FILTER,
         knows_model=True,
@@ -72,8 +72,8 @@ class TRIM(Defense):
         name += "" if self.first is None else f"_first{self.first}"
         return name if self.penalty is None else f"{name}_{self.penalty.label}"
 
-    def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:
-        if not dataset.regression:
+    def refuses(self, recipe: AnyRecipe, *, num_classes: int | None) -> str | None:
+        if num_classes:
             return "it defends regressions, and this is a classification task"
         if self.penalty is None and penalty_of(recipe, rows=1) is None:
             return f"it trains linear regressions, and {recipe.model} is none: give it a penalty"

@@ -15,6 +15,7 @@ from gradshape.defenses.inclusion import (
     TrialLearners,
     TrustedRows,
     check_threshold,
+    lacks_base,
     lacks_rows,
     rows_to_calibrate,
     settings_label,
@@ -65,6 +66,7 @@ class TargetedRONI(Defense):
     _: KW_ONLY
     decay: float = 0.1
 
+    small_problems: ClassVar[bool] = True
     assumptions: ClassVar[Assumptions] = replace(
         FILTER,
         indiscriminate=False,
@@ -81,6 +83,9 @@ class TargetedRONI(Defense):
 
     def label_for(self, recipe: AnyRecipe) -> str:
         return "troni" + settings_label(self)
+
+    def refuses(self, recipe: AnyRecipe, *, num_classes: int | None) -> str | None:
+        return lacks_base(num_classes, base=self.base)
 
     def unsuitable(self, dataset: Dataset, recipe: AnyRecipe) -> str | None:
         return lacks_rows(dataset, base=self.base, rows=self.base + rows_to_calibrate(self.threshold))

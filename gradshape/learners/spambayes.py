@@ -45,8 +45,8 @@ class SpamBayesConstants:
         _validate.positive(strength=self.strength)
         _validate.positive_int(most_tokens=self.most_tokens)
         _validate.fraction(ham_cutoff=self.ham_cutoff, spam_cutoff=self.spam_cutoff)
-        if not 0 < self.prior < 1:
-            raise ValueError(f"prior={self.prior!r}: expected a number in (0, 1)")
+        _validate.open_fraction(prior=self.prior)
+        _validate.non_negative(least_distance=self.least_distance)
         if not 0 <= self.least_distance <= 0.5:
             raise ValueError(f"least_distance={self.least_distance!r}: expected a number in [0, 0.5]")
         if self.ham_cutoff > self.spam_cutoff:

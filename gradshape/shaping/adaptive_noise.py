@@ -69,10 +69,10 @@ class AdaptiveNoise(Composable):
     def __post_init__(self) -> None:
         _validate.positive(ratio=self.ratio)
         _validate.finite_non_negative(low=self.low, **({} if self.start is None else {"start": self.start}))
-        if not self.high >= self.low:
+        _validate.non_negative(high=self.high)
+        _validate.above_zero(max_norm=self.max_norm)
+        if self.high < self.low:
             raise ValueError(f"high={self.high!r}: expected at least low={self.low!r}")
-        if not self.max_norm > 0:
-            raise ValueError(f"max_norm={self.max_norm!r}: expected a number greater than 0")
         if not isinstance(self.statistic, Statistic):
             raise TypeError(f"statistic={self.statistic!r}: expected one of {', '.join(map(str, Statistic))}")
 

@@ -26,6 +26,8 @@ class Composable:
 class Shaper:
     """Parts applied in order.
 
+    A single part, or a list of them, does as well.
+
     Every part that weights samples sees the norms that the parts before it left. Variances of several noises add up.
 
     Raises:
@@ -44,15 +46,21 @@ class Shaper:
     parts: tuple[Part, ...] = ()
 
     def __post_init__(self) -> None:
+        if isinstance(self.parts, SampleWeights | FixedNoise | LearnedNoise):
+            object.__setattr__(self, "parts", (self.parts,))
+        object.__setattr__(self, "parts", tuple(self.parts))
         noisy = False
         for part in self.parts:
+            if isinstance(part, type):
+                raise TypeError(f"shaper part {part.__name__}: expected an object, not the class: {part.__name__}(...)")
             if isinstance(part, SampleWeights):
                 if noisy:
                     raise ValueError(f"{part!r} follows a Noise: put every part that weights samples before the noise")
             elif isinstance(part, FixedNoise | LearnedNoise):
                 noisy = True
             else:
-                raise TypeError(f"shaper part {part!r}: expected Noise or an object with label and weights(norms)")
+                expected = "expected Noise or an object with label and weights(norms)"
+                raise TypeError(f"shaper part {part!r}: {expected}{_instead(part)}")
 
     def __or__(self, other: "Part | Shaper") -> "Shaper":
         return Shaper(self.parts + (other.parts if isinstance(other, Shaper) else (other,)))
@@ -138,3 +146,12 @@ class Shaper:
         links = [Link(part, is_per_layer(part)) for part in self.weighting]
         weights = weigh(links, norms, layers=self.per_layer)
         return torch.ones_like(norms) if weights is None else weights
+
+
+def _instead(given: object) -> str:
+    """Say what to write in place of what is no part."""
+    if given is None:
+        return "; Shaper() does nothing"
+    if isinstance(given, list | tuple):
+        return "; join parts by |, such as Clip(1.0) | Noise(0.1)"
+    return ""

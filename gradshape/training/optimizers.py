@@ -54,8 +54,7 @@ class SGD:
 
     def __post_init__(self) -> None:
         _validate.positive(lr=self.lr)
-        if not 0 <= self.momentum < 1:
-            raise ValueError(f"momentum={self.momentum!r}: expected a number in [0, 1)")
+        _validate.fraction_below_one(momentum=self.momentum)
 
     @property
     def label(self) -> str:
@@ -93,9 +92,7 @@ class Adam:
 
     def __post_init__(self) -> None:
         _validate.positive(lr=self.lr, eps=self.eps)
-        for name, value in (("beta1", self.beta1), ("beta2", self.beta2)):
-            if not 0 <= value < 1:
-                raise ValueError(f"{name}={value!r}: expected a number in [0, 1)")
+        _validate.fraction_below_one(beta1=self.beta1, beta2=self.beta2)
 
     @property
     def label(self) -> str:

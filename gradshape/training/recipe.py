@@ -10,12 +10,8 @@ from torch import Tensor
 from gradshape import _validate, learners
 from gradshape.learners import Learnable, Setting
 from gradshape.own_models import Model, named
-from gradshape.shaping import Shaper
+from gradshape.shaping import Part, Shaper
 from gradshape.training.optimizers import Optimizer
-
-if TYPE_CHECKING:
-    from gradshape.shaping.shaper import Part
-
 
 LossFn = Callable[[Tensor, Tensor], Tensor]
 
@@ -86,7 +82,7 @@ class Recipe:
             *,
             batch_size: int,
             epochs: int,
-            shaper: "Shaper | Part" = ...,
+            shaper: Shaper | Part = ...,
             sampling: Sampling = ...,
             loss: LossFn | None = ...,
         ) -> None: ...
@@ -95,11 +91,14 @@ class Recipe:
         object.__setattr__(self, "model", named(self.model))
         if not isinstance(self.shaper, Shaper):
             object.__setattr__(self, "shaper", Shaper() | self.shaper)
+        if isinstance(self.optimizer, type) or not isinstance(self.optimizer, Optimizer):
+            raise TypeError(f"optimizer={self.optimizer!r}: expected an optimizer, such as Adam(0.01) or SGD(0.1)")
+        _validate.member(Sampling, sampling=self.sampling)
         _validate.positive_int(batch_size=self.batch_size, epochs=self.epochs)
 
-    def with_shaper(self, shaper: Shaper) -> "Recipe":
-        """Return this recipe with another shaper."""
-        return replace(self, shaper=shaper)
+    def with_shaper(self, shaper: Shaper | Part) -> "Recipe":
+        """Return this recipe with another shaper, or with one of a single part."""
+        return replace(self, shaper=Shaper() | shaper)
 
 
 @dataclass(frozen=True, init=False)

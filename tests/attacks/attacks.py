@@ -48,9 +48,9 @@ LABEL_FLIPS = [
     LabelFlip(0.01),
     LabelFlip(0.4),
     LabelFlip(1),
-    LabelFlip(1.5),
+    LabelFlip(0.7),
     LabelFlip(0.3, feasible_quantile=0.9),
-    LabelFlip(1.2, feasible_quantile=1),
+    LabelFlip(0.9, feasible_quantile=1),
 ]
 COLLISIONS_AND_INSERTIONS = [
     Watermark(0.4, count=10),

@@ -32,7 +32,7 @@ def test_rows_are_copies_of_their_sources_and_replace_none(attack: LabelFlip, da
     assert len(poison.replaced) == 0
 
 
-@pytest.mark.parametrize(("fraction", "rows", "budget"), [(0, 100, 0), (0.4, 10_800, 4_320), (0.01, 99, 1), (2, 7, 14)])
+@pytest.mark.parametrize(("fraction", "rows", "budget"), [(0, 100, 0), (0.4, 10_800, 4_320), (0.01, 99, 1), (1, 7, 7)])
 def test_the_budget_is_relative_to_the_clean_rows(fraction: float, rows: int, budget: int) -> None:
     assert LabelFlip(fraction).budget(rows) == budget
 
@@ -43,12 +43,6 @@ def test_rows_are_drawn_without_replacement_as_long_as_there_are_enough(fraction
     assert len(poison.source.unique()) == len(poison)
 
 
-def test_more_rows_than_there_are_repeat() -> None:
-    poison = LabelFlip(3)(DATASETS["pictures"], seed=3)
-    counts = torch.bincount(poison.source, minlength=99)
-    assert stats.chisquare(counts.numpy()).pvalue > 1e-3
-
-
 @pytest.mark.parametrize("quantile", [None, 0.9])
 def test_with_two_classes_the_label_is_the_opposite(quantile: float | None) -> None:
     dataset = DATASETS["two-classes"]
@@ -57,8 +51,8 @@ def test_with_two_classes_the_label_is_the_opposite(quantile: float | None) -> N
 
 
 def test_labels_are_uniform_over_the_other_classes() -> None:
-    dataset = blobs(rows=100, classes=5)
-    poison = LabelFlip(40)(dataset, seed=0)
+    dataset = blobs(rows=4000, classes=5)
+    poison = LabelFlip(1)(dataset, seed=0)
     shift = (poison.y - dataset.train.y[poison.source]) % 5
     assert stats.chisquare(torch.bincount(shift, minlength=5)[1:].numpy()).pvalue > 1e-3
 
@@ -70,7 +64,7 @@ def test_every_row_is_as_likely() -> None:
     assert stats.chisquare(torch.bincount(drawn, minlength=20).numpy()).pvalue > 1e-3
 
 
-@pytest.mark.parametrize("fraction", [-0.1, float("nan"), float("inf")])
+@pytest.mark.parametrize("fraction", [-0.1, float("nan"), float("inf"), 1.5])
 def test_a_fraction_that_is_none_is_named(fraction: float) -> None:
     with pytest.raises(ValueError, match=f"fraction={fraction!r}"):
         LabelFlip(fraction)
@@ -171,7 +165,8 @@ def test_all_flips_of_the_koh_variant_are_feasible(dataset: Dataset, quantile: f
 def test_the_koh_variant_draws_uniformly_among_the_feasible_flips() -> None:
     dataset = DATASETS["pictures"]
     allowed = feasible_flips(dataset.train, 4, 0.9)
-    poison = LabelFlip(40, feasible_quantile=0.9)(dataset, seed=0)
     counts = torch.zeros(99, 4)
-    counts.index_put_((poison.source, poison.y), torch.ones(len(poison)), accumulate=True)
+    for seed in range(40):
+        poison = LabelFlip(1, feasible_quantile=0.9)(dataset, seed=seed)
+        counts.index_put_((poison.source, poison.y), torch.ones(len(poison)), accumulate=True)
     assert stats.chisquare(counts[allowed].numpy()).pvalue > 1e-3

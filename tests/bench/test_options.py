@@ -136,6 +136,15 @@ def test_home_is_understood_in_paths() -> None:
         ("--confidence", "95", "'95': expected a number of at least 0.5 and less than 1"),
         ("--confidence", "nan", "'nan': expected a number of at least 0.5 and less than 1"),
         ("--seeds", "1.5", "'1.5': expected a whole number of at least 1"),
+        ("--device", "gpu", "unknown device 'gpu': did you mean 'cuda'"),
+        ("--device", "GPU:1", "unknown device 'GPU:1': did you mean 'cuda:1'"),
+        ("--device", "CUDA", "unknown device 'CUDA': did you mean 'cuda'"),
+        ("--device", "cuda:9", "'cuda:9': there is no GPU here: expected cpu"),
+        ("--scale", "Paper", "unknown scale 'Paper': did you mean 'paper'"),
+        ("--scale", "SMOKE", "unknown scale 'SMOKE': did you mean 'smoke'"),
+        ("--seeds", "three", "'three': expected a whole number of at least 1"),
+        ("--engine", "process", "unknown engine 'process': did you mean 'processes'"),
+        ("--engine", "THREADS", "unknown engine 'THREADS': did you mean 'threads'"),
         ("--device", "cdua", "unknown device 'cdua': did you mean 'cuda'"),
         ("--device", "cuda:x", "unknown device 'cuda:x': did you mean 'cuda:0'"),
         ("--device", "cuda:", "unknown device 'cuda:': did you mean 'cuda:0' or 'cuda'"),
@@ -267,7 +276,7 @@ def test_workers_take_gpus_in_turn(worker: str, device: str, monkeypatch: pytest
 
 def test_gpu_beyond_the_last_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     gpus(monkeypatch, 2)
-    with pytest.raises(ValueError, match="'cuda:2': there are 2 GPUs: expected a lower number"):
+    with pytest.raises(ValueError, match="'cuda:2': there are 2 GPUs: expected cuda:0 to cuda:1"):
         parse_device("cuda:2")
 
 
@@ -281,3 +290,9 @@ def test_every_option_has_a_long_name_and_a_short_one_that_no_other_plugin_has()
     assert (given.device, given.gradshape_device, given.gradshape_seeds) == ("theirs", "cpu", "4")
     assert given.gradshape_scale == "paper"
     assert parser.parse(["--gradshape-seeds=5"]).gradshape_seeds == "5"
+
+
+def test_a_number_that_a_single_gpu_does_not_have_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus(monkeypatch, 1)
+    with pytest.raises(ValueError, match=r"'cuda:9': there is 1 GPU: expected cuda$"):
+        parse_device("cuda:9")

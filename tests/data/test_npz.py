@@ -73,9 +73,11 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
             {"x_train": np.full((6, 2), None)}, "x_train holds Python objects, which are pickled", id="objects"
         ),
         pytest.param({"x_train": np.full((6, 2), "a")}, "array x_train has dtype <U1: expected numbers", id="text"),
-        pytest.param({"x_train": np.full((6, 2), np.nan)}, "x has a value that is not finite in row 0", id="NaN"),
+        pytest.param({"x_train": np.full((6, 2), np.nan)}, "x_train has a value that is not finite in row 0", id="NaN"),
         pytest.param(
-            {"x_train": np.full((6, 2), 1.5)}, r"mine: train: x has 1.5 in row 0.*expected values in \[0", id="1.5"
+            {"x_train": np.full((6, 2), 1.5)},
+            r"x_train has 1.5 in row 0.*\[0, 1\] \(scale by the least .*\. Save this file again",
+            id="1.5",
         ),
         pytest.param({"x_test": np.full((3, 2), -1)}, r"x_test lies in \[-1, -1\]", id="negative"),
         pytest.param({"x_train": np.full((6, 2), 9, np.uint8)}, "divide bytes by 255", id="bytes"),
@@ -87,7 +89,7 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
         pytest.param({"y_train": np.array([1, 2, 1, 2, 1, 2])}, "class 0 has no train rows", id="labels from 1"),
         pytest.param({"y_test": np.array([0, 1, 3])}, "class 3 has no train rows, but test rows", id="label unseen"),
         pytest.param({"x_train": np.zeros((6, 8, 8, 3))}, "channels last", id="channels last"),
-        pytest.param({"x_train": np.eye(6, 2) * (1 + 2.5e-7)}, "x has 1.00000025 in row 0", id="just above 1"),
+        pytest.param({"x_train": np.eye(6, 2) * (1 + 2.5e-7)}, "x_train has 1.00000025 in row 0", id="just above 1"),
         pytest.param({"y_train": np.zeros(6)}, "y_train has dtype float64: expected integer", id="labels as floats"),
         pytest.param({"y_train": np.zeros((6, 1), int)}, r"and y_train \(6, 1\)", id="labels in a column"),
     ],

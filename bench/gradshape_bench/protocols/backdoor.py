@@ -7,10 +7,12 @@ import torch
 from gradshape import _seeds, _validate
 from gradshape.attacks import Attack
 from gradshape.data import Dataset, Split, own_copy
-from gradshape.training import TrainingResult
+from gradshape.training import AnyRecipe, TrainingResult
+from gradshape.unsuitable import Unsuitable
 from gradshape_bench.protocols.accuracy import Accuracy
 from gradshape_bench.protocols.base import Experiment, Subject
 from gradshape_bench.protocols.lab import Lab
+from gradshape_bench.protocols.refusal import has_no_trigger
 from gradshape_bench.protocols.snapshot import snapshot
 from gradshape_bench.protocols.start import Retrained, Scratch
 
@@ -46,6 +48,10 @@ class Backdoor:
     @property
     def label(self) -> str:
         return f"backdoor{self.start.label}{self.accuracy.suffix}"
+
+    def refuses(self, attack: Attack, recipe: AnyRecipe) -> str | None:
+        """Return why the attack or the recipe is none for it: it needs a trigger, and gradients to re-train."""
+        return has_no_trigger(attack, self.label) or self.start.refuses(recipe, self.label)
 
     def run(self, case: Subject, lab: Lab) -> Experiment:
         """Run the experiment of one case.
@@ -97,7 +103,7 @@ def _triggered(attack: Attack, dataset: Dataset, protocol: str) -> tuple[Split, 
     """Return the test rows with the trigger, and the class that they are to be taken for."""
     reason = attack.unsuitable(dataset.copy())
     if reason is not None:
-        raise ValueError(f"{attack.label} cannot be made on {dataset.name}: {reason}")
+        raise Unsuitable(f"{attack.label} cannot be made on {dataset.name}: {reason}")
     found, claimed = own_copy(attack.triggered(dataset.test.copy())), attack.claimed_class
     if found is None or claimed is None:
         raise ValueError(f"attack {attack.label!r} has no trigger: {protocol} needs one, such as that of BadNetsPatch")

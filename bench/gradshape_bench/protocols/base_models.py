@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from gradshape.data import Dataset
 from gradshape.training import AnyRecipe, Recipe, TrainedModel, TrainingResult
+from gradshape.unsuitable import Unsuitable
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +43,16 @@ def by_gradients(recipe: AnyRecipe, what: str) -> Recipe:
         what: what needs one, for the message.
 
     Raises:
-        ValueError: it is fitted by an estimator.
+        Unsuitable: it is fitted by an estimator.
     """
-    if not isinstance(recipe, Recipe):
-        raise ValueError(f"{recipe.model!r} is fitted by an estimator: {what} needs a recipe with gradients")
+    reason = lacks_gradients(recipe, what)
+    if reason is not None or not isinstance(recipe, Recipe):
+        raise Unsuitable(str(reason))
     return recipe
+
+
+def lacks_gradients(recipe: AnyRecipe, what: str) -> str | None:
+    """Return why ``what`` cannot be done with a recipe that is fitted by an estimator; ``None`` for other recipes."""
+    if isinstance(recipe, Recipe):
+        return None
+    return f"{recipe.model!r} is fitted by an estimator: {what} needs a recipe with gradients"

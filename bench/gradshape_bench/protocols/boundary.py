@@ -9,13 +9,15 @@ from torch import Tensor
 
 from gradshape import _validate
 from gradshape.analysis import Regions, classifier, decision_regions
+from gradshape.attacks import Attack
 from gradshape.data import Dataset, Split
 from gradshape.metrics import mean_over_seeds, share_over_seeds
-from gradshape.training import Recipe, TrainingResult
+from gradshape.training import AnyRecipe, Recipe, TrainingResult
+from gradshape.unsuitable import Unsuitable
 from gradshape_bench.protocols import effect_metrics
 from gradshape_bench.protocols.accuracy import Accuracy
 from gradshape_bench.protocols.base import Experiment, Subject
-from gradshape_bench.protocols.base_models import by_gradients
+from gradshape_bench.protocols.base_models import by_gradients, lacks_gradients
 from gradshape_bench.protocols.lab import Lab
 
 # Of the training rows, as many as a picture can show.
@@ -47,6 +49,10 @@ class DecisionBoundary:
     def label(self) -> str:
         return f"boundary{self.accuracy.suffix}"
 
+    def refuses(self, attack: Attack, recipe: AnyRecipe) -> str | None:
+        """Return why the recipe is none for it: it needs gradients."""
+        return lacks_gradients(recipe, self.label)
+
     def run(self, case: Subject, lab: Lab) -> Experiment:
         """Run the experiment of one case.
 
@@ -57,7 +63,7 @@ class DecisionBoundary:
         dataset = lab.dataset
         if dataset.regression or dataset.input_shape != (2,):
             task = "values" if dataset.regression else f"{dataset.num_classes} classes"
-            raise ValueError(
+            raise Unsuitable(
                 f"{dataset.name} has rows of shape {dataset.input_shape} and {task}: {self.label} expects shape (2,) "
                 "and classes"
             )

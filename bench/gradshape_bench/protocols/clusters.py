@@ -7,11 +7,14 @@ import torch
 
 from gradshape import _seeds, _validate
 from gradshape.analysis import ClusterMap, cluster_map
-from gradshape.attacks import PoisonSet
+from gradshape.attacks import Attack, PoisonSet
 from gradshape.data import Dataset
 from gradshape.metrics import mean_over_seeds, share_over_seeds
+from gradshape.training import AnyRecipe
+from gradshape.unsuitable import Unsuitable
 from gradshape_bench.protocols.base import Experiment, Measurement, Subject
 from gradshape_bench.protocols.lab import Lab
+from gradshape_bench.protocols.refusal import aims_at_targets
 from gradshape_bench.protocols.snapshot import snapshot
 
 # Of the points and the poisons, as many as a picture can show.
@@ -41,6 +44,10 @@ class Clusters:
     def label(self) -> str:
         return "clusters"
 
+    def refuses(self, attack: Attack, recipe: AnyRecipe) -> str | None:
+        """Return why the attack is none for it: it has no targets."""
+        return aims_at_targets(attack, self.label)
+
     def run(self, case: Subject, lab: Lab) -> Experiment:
         """Run the experiment of one case.
 
@@ -50,7 +57,7 @@ class Clusters:
         dataset = lab.dataset
         poisons = yield from lab.ask(lab.craft(case.attack, case.vanilla))
         if not all(map(len, poisons)):
-            raise ValueError(f"attack {case.attack.label!r} adds no poison: expected at least 1 row to look at")
+            raise Unsuitable(f"attack {case.attack.label!r} adds no poison: expected at least 1 row to look at")
         found = [
             cluster_map(dataset.train, poison.rows, clusters=self.clusters, seed=seed)
             for seed, poison in zip(case.seeds, poisons, strict=True)

@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gradshape import _validate
-from gradshape.attacks import PoisonSet
+from gradshape.attacks import Attack, PoisonSet
 from gradshape.metrics import Estimate, mean_over_seeds
+from gradshape.training import AnyRecipe
 from gradshape_bench.protocols.accuracy import Accuracy
 from gradshape_bench.protocols.base import Experiment, Subject
 from gradshape_bench.protocols.lab import Lab
+from gradshape_bench.protocols.refusal import aims_at_targets
 
 # By how much an objective may exceed a certified bound: what the learner that reached it leaves open.
 _CERTIFICATE_TOLERANCE = 1e-3
@@ -44,6 +46,10 @@ class FromScratch:
     @property
     def label(self) -> str:
         return f"from_scratch{self.accuracy.suffix}"
+
+    def refuses(self, attack: Attack, recipe: AnyRecipe) -> str | None:
+        """Return why the attack is none for it: it aims at single targets."""
+        return aims_at_targets(attack, self.label)
 
     def run(self, case: Subject, lab: Lab) -> Experiment:
         """Run the experiment of one case.

@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field
 
 from gradshape.analysis import stationary_ratio
+from gradshape.attacks import Attack
 from gradshape.metrics import Estimate, mean_over_seeds
-from gradshape.training import GradientProbe, Layers, TrainingResult, Weighting
+from gradshape.training import AnyRecipe, GradientProbe, Layers, TrainingResult, Weighting
 from gradshape_bench.protocols import differences, effect_metrics
 from gradshape_bench.protocols.accuracy import Accuracy
 from gradshape_bench.protocols.base import Experiment, Subject
-from gradshape_bench.protocols.base_models import by_gradients
+from gradshape_bench.protocols.base_models import by_gradients, lacks_gradients
 from gradshape_bench.protocols.lab import Lab
+from gradshape_bench.protocols.refusal import aims_at_targets
 from gradshape_bench.protocols.snapshot import snapshot
 from gradshape_bench.protocols.start import Retrained, Scratch
 
@@ -44,6 +46,10 @@ class GradientDifferences:
         layers = "_all_layers" if self.layers is Layers.ALL else ""
         bias = "_with_bias" if self.bias else ""
         return f"gradients{self.start.label}{layers}{_WEIGHTINGS[self.weighting]}{bias}"
+
+    def refuses(self, attack: Attack, recipe: AnyRecipe) -> str | None:
+        """Return why the attack or the recipe is none for it: it has no targets, and needs gradients."""
+        return aims_at_targets(attack, self.label) or lacks_gradients(recipe, self.label)
 
     def run(self, case: Subject, lab: Lab) -> Experiment:
         """Run the experiment of one case.

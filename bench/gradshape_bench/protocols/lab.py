@@ -15,6 +15,7 @@ from gradshape.data import Dataset, Split
 from gradshape.defenses import trusted_rows
 from gradshape.metrics import Estimate
 from gradshape.training import AnyRecipe, GradientProbe, Recipe, Scoring, TrainedModel, TrainingResult
+from gradshape.unsuitable import Unsuitable
 from gradshape_bench.jobs import AnyJob, Craft, Filter, Train
 from gradshape_bench.protocols import effect_metrics
 from gradshape_bench.protocols.accuracy import Accuracy
@@ -22,6 +23,7 @@ from gradshape_bench.protocols.base import Experiment, Measurement, Part, Subjec
 from gradshape_bench.protocols.base_models import Base
 from gradshape_bench.protocols.groups import Group, Results, Trainings
 from gradshape_bench.protocols.on_copies import on_copies
+from gradshape_bench.protocols.refusal import refusal
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -206,17 +208,23 @@ class Lab:
 
     # What is refused.
 
+    def check_applies(self, protocol: object) -> None:
+        """Raise ``Unsuitable`` if the protocol refuses the case's attack or recipe."""
+        reason = refusal(protocol, self.case.attack, self.case.vanilla)
+        if reason is not None:
+            raise Unsuitable(reason)
+
     def check_no_attack(self, protocol: str) -> None:
-        """Raise ``ValueError`` if the case has an attack."""
+        """Raise ``Unsuitable`` if the case has an attack."""
         if self.case.attack.budget(len(self.dataset.train)):
-            raise ValueError(
+            raise Unsuitable(
                 f"attack {self.case.attack.label!r}: {protocol} trains on clean data only: expected NoAttack()"
             )
 
     def check_poison(self, protocol: str) -> None:
-        """Raise ``ValueError`` if the case's attack adds no poison."""
+        """Raise ``Unsuitable`` if the case's attack adds no poison."""
         if not self.case.attack.budget(len(self.dataset.train)):
-            raise ValueError(f"attack {self.case.attack.label!r} adds no poison: {protocol} needs some")
+            raise Unsuitable(f"attack {self.case.attack.label!r} adds no poison: {protocol} needs some")
 
     # What is recorded.
 
@@ -344,9 +352,11 @@ def experiment(protocol: Protocol, case: Subject, dataset: Dataset, device: str)
 
 
 def _on_rows(protocol: Protocol, case: Subject, dataset: Dataset, device: str) -> Experiment:
-    reason = case.defense.unsuitable(dataset.copy(), case.vanilla)
+    Lab(case, dataset, device).check_applies(protocol)
+    defense, classes = case.defense, dataset.num_classes
+    reason = defense.refuses(case.vanilla, num_classes=classes) or defense.unsuitable(dataset.copy(), case.vanilla)
     if reason is not None:
-        raise ValueError(f"{case.defense.label_for(case.vanilla)} cannot be used on {dataset.name}: {reason}")
+        raise Unsuitable(f"{defense.label_for(case.vanilla)} cannot be used on {dataset.name}: {reason}")
 
     def begin(rows: Dataset) -> Experiment:
         return protocol.run(case, Lab(case, rows, device))

@@ -3,11 +3,13 @@
 from dataclasses import dataclass, field
 
 from gradshape import _seeds, _validate
-from gradshape.attacks import TargetedAttack
+from gradshape.attacks import Attack
 from gradshape.metrics import share_over_seeds
+from gradshape.training import AnyRecipe
 from gradshape_bench.protocols.accuracy import Accuracy
 from gradshape_bench.protocols.base import Experiment, Subject
 from gradshape_bench.protocols.lab import Lab
+from gradshape_bench.protocols.refusal import aims_at_targets
 from gradshape_bench.protocols.start import Retrained
 
 
@@ -42,17 +44,17 @@ class Retrain:
     def label(self) -> str:
         return f"retrain{self.start.label.removeprefix('_retrained')}{self.accuracy.suffix}"
 
+    def refuses(self, attack: Attack, recipe: AnyRecipe) -> str | None:
+        """Return why the attack or the recipe is none for it: it has no targets, and goes on from a trained model."""
+        return aims_at_targets(attack, self.label) or self.start.refuses(recipe, self.label)
+
     def run(self, case: Subject, lab: Lab) -> Experiment:
         """Run the experiment of one case.
 
         Raises:
-            ValueError: the attack aims at single targets, or a recipe is fitted by an estimator.
+            Unsuitable: the attack aims at single targets, or a recipe is fitted by an estimator.
         """
-        if isinstance(case.attack, TargetedAttack):
-            raise ValueError(
-                f"attack {case.attack.label!r} aims at single targets, and {self.label} has none: use OneShot or "
-                "MultiPoison"
-            )
+        lab.check_applies(self)
         first, recipe = self.start.recipes(case, self.label)
         bases, poisons = yield from self.start.base_models(lab, lab.craft(case.attack, recipe))
         # Not the seeds of the bases: the second training has noise of its own.

@@ -9,7 +9,7 @@ from gradshape import _validate
 from gradshape.data import Split
 from gradshape.training import AnyRecipe, Optimizer, Recipe, TrainingResult
 from gradshape_bench.protocols.base import Part, Subject
-from gradshape_bench.protocols.base_models import Base, best_of, by_gradients
+from gradshape_bench.protocols.base_models import Base, best_of, by_gradients, lacks_gradients
 from gradshape_bench.protocols.groups import Group, Results
 from gradshape_bench.protocols.lab import Lab
 
@@ -40,6 +40,10 @@ class Scratch:
     @property
     def label(self) -> str:
         return ""
+
+    def refuses(self, recipe: AnyRecipe, what: str) -> str | None:
+        """Return ``None``: every recipe can begin afresh."""
+        return None
 
     def recipes(self, case: Subject, what: str) -> tuple[AnyRecipe, AnyRecipe]:
         """Return the recipes of the training on clean data and of the one with poison: the defended one, twice."""
@@ -101,6 +105,10 @@ class Retrained:
         if (self.base, self.again) != (By.VANILLA, By.DEFENDED):
             how = f"{self.base.value}_to_{self.again.value}"
         return f"_{how}{'_remembering' if self.remembers else ''}"
+
+    def refuses(self, recipe: AnyRecipe, what: str) -> str | None:
+        """Return why ``what`` cannot be done with ``recipe``: nothing goes on from what an estimator has fitted."""
+        return lacks_gradients(recipe, what)
 
     def recipes(self, case: Subject, what: str) -> tuple[Recipe, Recipe]:
         """Return the recipes of the base model and of the training that goes on from it.

@@ -8,10 +8,12 @@ import torch
 
 from gradshape.attacks import Attack, ThreatModel, VictimView
 from gradshape.metrics import Estimate, largest
+from gradshape.training import AnyRecipe
 from gradshape_bench.clean_model import is_robustness
 from gradshape_bench.protocols.base import Experiment, Measurement, Part, Subject
 from gradshape_bench.protocols.from_scratch import FromScratch
 from gradshape_bench.protocols.lab import Lab, Protocol, experiment
+from gradshape_bench.protocols.refusal import refusal
 
 _DAMAGES = ("backdoor_rate", "rad", "mse_ratio", "success_rate")
 
@@ -84,6 +86,13 @@ class WorstCase:
         name = self.protocol.label.removeprefix("from_scratch")
         return f"worst_case_{name.removeprefix('_')}" if name else "worst_case"
 
+    def refuses(self, attack: Attack, recipe: AnyRecipe) -> str | None:
+        """Return why the attack or the recipe is none for it: it takes several attacks, each one for its protocol."""
+        if not isinstance(attack, WorstOf):
+            return f"attack {attack.label!r}: {self.label} expects a WorstOf several attacks"
+        reasons = (refusal(self.protocol, one, recipe) for one in attack.attacks)
+        return next((reason for reason in reasons if reason is not None), None)
+
     def run(self, case: Subject, lab: Lab) -> Experiment:
         """Run the experiment of one case.
 
@@ -91,8 +100,8 @@ class WorstCase:
             ValueError: the case's attack is no :class:`WorstOf`, its attacks have different budgets, or the protocol
                 does not measure what poison does.
         """
-        if not isinstance(case.attack, WorstOf):
-            raise ValueError(f"attack {case.attack.label!r}: {self.label} expects a WorstOf several attacks")
+        lab.check_applies(self)
+        assert isinstance(case.attack, WorstOf)
         attacks = case.attack.attacks
         case.attack.budget(len(lab.dataset.train))
         found = yield from side_by_side([self._with(attack, case, lab) for attack in attacks])

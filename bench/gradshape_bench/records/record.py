@@ -16,6 +16,7 @@ SCHEMA = 2
 _READABLE = (1, SCHEMA)
 Kinds = frozenset[type]
 # The reason begins with this if the data of the case could not be had.
+NOT_APPLICABLE = "does not apply:"
 MISSING_DATA = "data:"
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gradshape_bench.plain_text import plain
-from gradshape_bench.records.record import MISSING_DATA, Record, Status
+from gradshape_bench.records.record import MISSING_DATA, NOT_APPLICABLE, Record, Status
 from gradshape_bench.report import tradeoff
 from gradshape_bench.report.cells import count, number
 from gradshape_bench.report.grouping import RecordGroup
@@ -53,12 +53,13 @@ def tally(records: Sequence[Record]) -> str:
     '0 cases'
     """
     counts = Counter(_outcome(record) for record in records)
-    no_data = sum(
-        record.status is Status.SKIPPED and (record.reason or "").startswith(MISSING_DATA) for record in records
-    )
+    skipped = [record.reason or "" for record in records if record.status is Status.SKIPPED]
+    because = ((MISSING_DATA, "for missing data"), (NOT_APPLICABLE, "as they do not apply"))
+    told = [(sum(reason.startswith(start) for reason in skipped), words) for start, words in because]
+    why = ", ".join(f"{number} {words}" for number, words in told if number)
     parts = [
         f"{counts[outcome]} {outcome if counts[outcome] == 1 else plural}"
-        + (f" ({no_data} for missing data)" if outcome == "skipped" and no_data else "")
+        + (f" ({why})" if outcome == "skipped" and why else "")
         for outcome, plural in _OUTCOMES.items()
         if counts[outcome]
     ]

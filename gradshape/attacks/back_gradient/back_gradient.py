@@ -52,7 +52,7 @@ class BackGradient(ProportionalAttack):
     victim's, and repeat by turns to fill the budget. Which errors the victim makes is left open.
 
     Args:
-        fraction: poison rows relative to the number of *clean* rows, >= 0.
+        fraction: poison rows relative to the number of *clean* rows, in [0, 1].
         surrogate: what the attacker trains.
         label_given: the label of all points; the classes by turns if ``None``.
         points: most points to optimise; the authors add up to 20.
@@ -93,6 +93,7 @@ class BackGradient(ProportionalAttack):
     retraced: bool = False
 
     adaptive: ClassVar[bool] = False
+    small_problems: ClassVar[bool] = True
     threat: ClassVar[ThreatModel] = replace(
         WHITE_BOX,
         training_data=Knowledge.EITHER,
@@ -102,7 +103,8 @@ class BackGradient(ProportionalAttack):
     )
 
     def __post_init__(self) -> None:
-        _validate.finite_non_negative(fraction=self.fraction, tolerance=self.tolerance)
+        _validate.fraction(fraction=self.fraction)
+        _validate.finite_non_negative(tolerance=self.tolerance)
         _validate.positive(step=self.step)
         _validate.positive_int(
             points=self.points,

@@ -79,10 +79,8 @@ class PoisonFrogs(TargetedAttack):
         _validate.positive_int(steps=self.steps)
         if self.epsilon is not None:
             _validate.positive_fraction(epsilon=self.epsilon)
-        if not 0 <= self.opacity < 1:
-            raise ValueError(f"opacity={self.opacity!r}: expected a number in [0, 1)")
-        if not self.within > 0:
-            raise ValueError(f"within={self.within!r}: expected a number greater than 0")
+        _validate.fraction_below_one(opacity=self.opacity)
+        _validate.above_zero(within=self.within)
 
     @property
     def label(self) -> str:

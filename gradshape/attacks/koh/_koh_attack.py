@@ -118,7 +118,7 @@ class KohAttack(ProportionalAttack):
     slab and the box of the class that they claim. The control is made of flips into the same sets.
 
     Args:
-        fraction: poison rows relative to the number of *clean* rows, >= 0; 0.03 in the paper.
+        fraction: poison rows relative to the number of *clean* rows, in [0, 1]; 0.03 in the paper.
         quantile: of the radii and half-widths, in (0, 1].
         decay: weight decay of the attacker's learner, above 0; the paper has 0.01 for MNIST-1-7 and IMDB, 0.09 for
             Enron and 1.1 for Dogfish.
@@ -145,6 +145,7 @@ class KohAttack(ProportionalAttack):
     levels: int | None = None
 
     name: ClassVar[str]
+    small_problems: ClassVar[bool] = True
     threat: ClassVar[ThreatModel] = replace(
         ON_SVM,
         source="Koh, Steinhardt and Liang 2018, Stronger data poisoning attacks break data sanitization defenses",
@@ -155,7 +156,7 @@ class KohAttack(ProportionalAttack):
     def __post_init__(self) -> None:
         if self.levels is not None:
             _validate.positive_int(levels=self.levels)
-        _validate.finite_non_negative(fraction=self.fraction)
+        _validate.fraction(fraction=self.fraction)
         _validate.positive(decay=self.decay, temperature=self.temperature)
         _validate.positive_fraction(quantile=self.quantile)
 

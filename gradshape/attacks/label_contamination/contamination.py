@@ -39,7 +39,8 @@ class Integrity:
     angle: float = 90.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.angle <= 180:
+        _validate.positive(angle=self.angle)
+        if self.angle > 180:
             raise ValueError(f"angle={self.angle!r}: expected degrees in (0, 180]")
 
     @property
@@ -97,6 +98,7 @@ class LabelContamination(ProportionalAttack):
     patience: int = 10
 
     adaptive: ClassVar[bool] = False
+    small_problems: ClassVar[bool] = True
     threat: ClassVar[ThreatModel] = replace(
         ON_SVM,
         parameters=Knowledge.NONE,
@@ -106,9 +108,9 @@ class LabelContamination(ProportionalAttack):
     def __post_init__(self) -> None:
         _validate.positive(ridge=self.ridge, step_size=self.step_size)
         _validate.positive_int(steps=self.steps, patience=self.patience)
-        if not 0 < self.holdout < 1:
-            raise ValueError(f"holdout={self.holdout!r}: expected a number in (0, 1)")
-        if not 0 <= self.fraction <= 1 - self.holdout:
+        _validate.open_fraction(holdout=self.holdout)
+        _validate.fraction(fraction=self.fraction)
+        if self.fraction > 1 - self.holdout:
             raise ValueError(f"fraction={self.fraction!r}: expected 0 to {1 - self.holdout:g}, which is 1 - holdout")
 
     @property

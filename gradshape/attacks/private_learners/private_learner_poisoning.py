@@ -90,6 +90,7 @@ class PrivateLearnerPoisoning(ProportionalAttack):
     holdout: float = 0.25
 
     adaptive: ClassVar[bool] = False
+    small_problems: ClassVar[bool] = True
     threat: ClassVar[ThreatModel] = replace(
         WHITE_BOX,
         multiclass=False,
@@ -99,9 +100,9 @@ class PrivateLearnerPoisoning(ProportionalAttack):
 
     def __post_init__(self) -> None:
         _validate.positive_int(selection_draws=self.selection_draws)
-        if not 0 < self.holdout < 1:
-            raise ValueError(f"holdout={self.holdout!r}: expected a number in (0, 1)")
-        if not 0 <= self.fraction <= 1 - self.holdout:
+        _validate.open_fraction(holdout=self.holdout)
+        _validate.fraction(fraction=self.fraction)
+        if self.fraction > 1 - self.holdout:
             raise ValueError(f"fraction={self.fraction!r}: expected 0 to {1 - self.holdout:g}, which is 1 - holdout")
 
     @property

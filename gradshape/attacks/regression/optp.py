@@ -42,7 +42,7 @@ class OptP(ProportionalAttack):
     :func:`~gradshape.attacks.regression.harm.ascend`.
 
     Args:
-        fraction: poison rows relative to the number of *clean* rows, >= 0. 0 is valid and adds nothing. The paper
+        fraction: poison rows relative to the number of *clean* rows, in [0, 1]. 0 is valid and adds nothing. The paper
             counts relative to all rows: its 20 % is 0.25.
         harm: what is maximised.
         start: the rows and values that poison starts from.
@@ -84,6 +84,7 @@ class OptP(ProportionalAttack):
     one_hot: Groups = ()
 
     # Table 1 says black-box for the training data, for the transfer from substitute rows; this form has the real ones.
+    small_problems: ClassVar[bool] = True
     threat: ClassVar[ThreatModel] = replace(
         ON_REGRESSION,
         training_data=Knowledge.EITHER,
@@ -93,11 +94,11 @@ class OptP(ProportionalAttack):
     )
 
     def __post_init__(self) -> None:
-        _validate.finite_non_negative(fraction=self.fraction, tolerance=self.tolerance)
+        _validate.fraction(fraction=self.fraction)
+        _validate.finite_non_negative(tolerance=self.tolerance)
         _validate.positive(step=self.step)
         _validate.positive_int(steps=self.steps)
-        if not 0 < self.held_out < 1:
-            raise ValueError(f"held_out={self.held_out!r}: expected a number above 0 and below 1")
+        _validate.open_fraction(held_out=self.held_out)
         check_groups(self.one_hot)
 
     @property

@@ -21,7 +21,7 @@ class SeverPairs(ProportionalAttack):
     covariance is too large for the number of rows is cancelled only as far as the box allows.
 
     Args:
-        fraction: poison rows relative to the number of *clean* rows, >= 0. 0 is valid and adds nothing.
+        fraction: poison rows relative to the number of *clean* rows, in [0, 1]. 0 is valid and adds nothing.
         noise: standard deviation of noise on the rows, >= 0, so that they do not stand in two points. It sums to 0 over
             each heap, before rows are put back into the box.
 
@@ -49,7 +49,8 @@ class SeverPairs(ProportionalAttack):
     adaptive: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        _validate.finite_non_negative(fraction=self.fraction, noise=self.noise)
+        _validate.fraction(fraction=self.fraction)
+        _validate.finite_non_negative(noise=self.noise)
 
     @property
     def label(self) -> str:

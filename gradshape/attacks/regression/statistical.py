@@ -24,7 +24,7 @@ class StatP(ProportionalAttack):
     predicts there, rounded to 0 or 1. Nothing is optimised.
 
     Args:
-        fraction: poison rows relative to the number of *clean* rows, >= 0. 0 is valid and adds nothing. The paper
+        fraction: poison rows relative to the number of *clean* rows, in [0, 1]. 0 is valid and adds nothing. The paper
             counts relative to all rows: its 20 % is 0.25.
         ridge: penalty of the regression that predicts, per row, > 0. In the paper the victim's model predicts; here it
             is a stand-in that is fitted to the training rows, so that one poison set serves all victims. one_hot:
@@ -53,7 +53,7 @@ class StatP(ProportionalAttack):
     adaptive: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        _validate.finite_non_negative(fraction=self.fraction)
+        _validate.fraction(fraction=self.fraction)
         _validate.positive(ridge=self.ridge)
         check_groups(self.one_hot)
 

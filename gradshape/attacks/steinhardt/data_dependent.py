@@ -57,7 +57,7 @@ class DataDependentSteinhardt(ProportionalAttack):
     * ``clip_distance``: how far, in Euclidean distance, the clip moves a row at most.
 
     Args:
-        fraction: poison rows relative to the number of *clean* rows, >= 0.
+        fraction: poison rows relative to the number of *clean* rows, in [0, 1].
         quantile: of the radii and half-widths, over the clean rows of a class, in (0, 1].
         rho: radius of the ball of the game, above 0. None is published for FashionMNIST; the default is the authors'
             for MNIST-1-7, pictures of the same size and scale. Weights of the game seldom reach it.
@@ -106,6 +106,7 @@ class DataDependentSteinhardt(ProportionalAttack):
     judge_rho: float = 2.0
     rungs: tuple[float, ...] = (0.1, 0.2, 0.3)
 
+    small_problems: ClassVar[bool] = True
     threat: ClassVar[ThreatModel] = replace(
         ON_SVM,
         source="Steinhardt, Koh and Liang 2017, Certified defenses for data poisoning attacks, section 4.2",
@@ -114,7 +115,7 @@ class DataDependentSteinhardt(ProportionalAttack):
     adaptive: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        _validate.finite_non_negative(fraction=self.fraction)
+        _validate.fraction(fraction=self.fraction)
         _validate.positive(rho=self.rho, eta=self.eta, judge_rho=self.judge_rho)
         _validate.positive_int(steps=self.steps, every=self.every, patience=self.patience)
         if isinstance(self.splits, bool) or not isinstance(self.splits, int) or self.splits < 0:

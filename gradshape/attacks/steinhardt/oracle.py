@@ -41,7 +41,7 @@ class Steinhardt(ProportionalAttack):
     noted as ``bound_unclipped``.
 
     Args:
-        fraction: poison rows relative to the number of *clean* rows, >= 0.
+        fraction: poison rows relative to the number of *clean* rows, in [0, 1].
         quantile: of the radii and half-widths, in (0, 1].
         rho: radius of the ball, above 0. The default is the authors' for MNIST-1-7. For FashionMNIST, pictures of the
             same size and scale, none is published. On dresses and coats it makes clean train and test losses 0.140 and
@@ -70,6 +70,7 @@ class Steinhardt(ProportionalAttack):
     steps: int = 1000
     clip_afterwards: bool = False
 
+    small_problems: ClassVar[bool] = True
     threat: ClassVar[ThreatModel] = replace(
         ON_SVM,
         source="Steinhardt, Koh and Liang 2017, Certified defenses for data poisoning attacks",
@@ -78,7 +79,7 @@ class Steinhardt(ProportionalAttack):
     adaptive: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        _validate.finite_non_negative(fraction=self.fraction)
+        _validate.fraction(fraction=self.fraction)
         _validate.positive(rho=self.rho, eta=self.eta)
         _validate.positive_int(steps=self.steps)
         _validate.positive_fraction(quantile=self.quantile)

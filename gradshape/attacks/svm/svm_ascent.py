@@ -27,7 +27,7 @@ class SvmAscent(ProportionalAttack):
     than many light ones, each of which reaches a local maximum sooner.
 
     Args:
-        fraction: poison rows relative to the number of *clean* rows, >= 0.
+        fraction: poison rows relative to the number of *clean* rows, in [0, 1].
         kernel: :class:`LinearKernel` or :class:`RBFKernel`; a gamma left open is taken from the attacker's rows.
         label_given: the label of all points; the classes by turns if ``None``.
         points: most points to optimise.
@@ -66,13 +66,15 @@ class SvmAscent(ProportionalAttack):
     sweeps: int = 0
 
     adaptive: ClassVar[bool] = False
+    small_problems: ClassVar[bool] = True
     threat: ClassVar[ThreatModel] = replace(
         ON_SVM,
         source="Biggio, Nelson and Laskov 2012, Poisoning attacks against support vector machines",
     )
 
     def __post_init__(self) -> None:
-        _validate.finite_non_negative(fraction=self.fraction, tolerance=self.tolerance)
+        _validate.fraction(fraction=self.fraction)
+        _validate.finite_non_negative(tolerance=self.tolerance)
         _validate.positive(c=self.c, step=self.step)
         _validate.positive_int(
             points=self.points,

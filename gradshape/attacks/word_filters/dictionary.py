@@ -24,7 +24,7 @@ class DictionaryAttack(ProportionalAttack):
     through instead: real spam lacks most words of the lexicon. The rows are all the same; nothing is drawn.
 
     Args:
-        fraction: poison rows relative to the number of *clean* rows, >= 0. 0 is valid and adds nothing.
+        fraction: poison rows relative to the number of *clean* rows, in [0, 1]. 0 is valid and adds nothing.
         lexicon: share of all words that it holds, in (0, 1]: 1 for every word, which is optimal; else the words that
             occur in most training rows, of equally frequent ones the first, and at least 1.
         spam: the class that poison is given, 0 or 1.
@@ -48,10 +48,9 @@ class DictionaryAttack(ProportionalAttack):
     adaptive: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        _validate.finite_non_negative(fraction=self.fraction)
+        _validate.fraction(fraction=self.fraction)
         _words.check_spam(self.spam)
-        if not 0 < self.lexicon <= 1:
-            raise ValueError(f"lexicon={self.lexicon!r}: expected a share of the words in (0, 1]")
+        _validate.positive_fraction(lexicon=self.lexicon)
 
     @property
     def label(self) -> str:

@@ -21,7 +21,7 @@ class FocusedAttack(ProportionalAttack):
     Which words of the target are known is drawn once; all rows hold them. With several targets the rows take turns.
 
     Args:
-        fraction: poison rows relative to the number of *clean* rows, >= 0. 0 is valid and adds nothing.
+        fraction: poison rows relative to the number of *clean* rows, in [0, 1]. 0 is valid and adds nothing.
         known: chance of each of the target's words to be known, in [0, 1].
         header: chance of each word of a real spam message, another one for each row, to be held too, in [0, 1]: what
             stands for the headers that the paper takes from real spam, where words are not told by their place.
@@ -49,7 +49,7 @@ class FocusedAttack(ProportionalAttack):
     adaptive: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        _validate.finite_non_negative(fraction=self.fraction)
+        _validate.fraction(fraction=self.fraction)
         _validate.fraction(known=self.known, header=self.header)
         _words.check_spam(self.spam)
 

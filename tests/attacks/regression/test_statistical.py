@@ -39,10 +39,10 @@ def test_values_are_far_from_what_is_predicted() -> None:
 def test_corners_are_drawn_like_the_rows() -> None:
     """Two features that go together do so in the poison, and a feature that is mostly low is mostly 0."""
     generator = torch.Generator().manual_seed(0)
-    x = torch.rand(200, 3, generator=generator)
+    x = torch.rand(400, 3, generator=generator)
     x[:, 1], x[:, 2] = x[:, 0], 0.3 * x[:, 2]
     dataset = Dataset("rows", Split(x, x.mean(1)), Split(x, x.mean(1)), num_classes=0)
-    corners = StatP(2)(dataset, seed=0).x
+    corners = StatP(1)(dataset, seed=0).x
     assert float((corners[:, 0] == corners[:, 1]).double().mean()) > 0.8
     assert 0.3 < float(corners[:, 0].mean()) < 0.7
     assert float(corners[:, 2].mean()) < 0.1

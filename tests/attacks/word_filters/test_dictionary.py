@@ -83,8 +83,8 @@ def test_data_without_words_is_refused(dataset: Dataset, reason: str) -> None:
     [
         ({"fraction": -0.1}, "fraction=-0.1"),
         ({"fraction": float("inf")}, "fraction=inf"),
-        ({"fraction": 0.1, "lexicon": 0.0}, "lexicon=0.0: expected a share"),
-        ({"fraction": 0.1, "lexicon": 1.5}, "lexicon=1.5: expected a share"),
+        ({"fraction": 0.1, "lexicon": 0.0}, "lexicon=0.0: expected a number in"),
+        ({"fraction": 0.1, "lexicon": 1.5}, "lexicon=1.5: expected a number in"),
         ({"fraction": 0.1, "spam": 2}, "spam=2: expected 0 or 1"),
     ],
 )

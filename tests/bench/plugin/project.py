@@ -98,6 +98,24 @@ from gradshape.attacks import NoAttack
 def test_cost(outcome):
     outcome.check()
 """,
+    "test_mixed.py": """
+from gradshape.attacks import DictionaryAttack, OptP
+from gradshape.training import Fit
+
+SVM = Task("two_moons", Fit("svm_linear"))
+ATTACKS = [LabelFlip(0.1), OptP(0.1), DictionaryAttack(0.1)]
+
+@benchmark_cases(Matrix([MOONS, SVM], ATTACKS, DEFENSES, thresholds=HOLDS))
+def test_mixed(outcome):
+    outcome.check()
+""",
+    "nothing.py": """
+from gradshape.training import Fit
+
+@benchmark_cases(Matrix([Task("two_moons", Fit("svm_linear"))], FLIPS, DEFENSES[1:], thresholds=HOLDS))
+def test_nothing(outcome):
+    outcome.check()
+""",
     "test_broken.py": """
 @benchmark_cases(Matrix([MOONS], FLIPS, DEFENSES, thresholds=BREAKS))
 def test_broken(outcome):

@@ -63,3 +63,16 @@ def test_records_say_in_which_file_their_test_is(serial: Run, parallel: Run) -> 
     assert {record["test"] for record in serial.lines} == {"test_small.py"}
     # A case whose process died, too.
     assert {record["test"] for record in parallel.lines} == {"test_small.py", "test_fatal.py"}
+
+
+@pytest.mark.parametrize("how", [(), ("-n", "2")], ids=["serial", "parallel"])
+def test_a_mark_expression_with_an_unknown_label_is_an_error(project: Project, how: tuple[str, ...]) -> None:
+    run = project.run("test_small.py", "-m", "case(data='two_moons')", *how, into="marks")
+    assert run.status == 4
+    assert "-m: unknown label of cases 'data': did you mean 'dataset' or 'attack'?" in run.output
+
+
+def test_a_value_that_no_case_has_is_said(project: Project) -> None:
+    run = project.run("test_small.py", "-m", "case(dataset='two_mons')", into="marks")
+    assert run.status == 5
+    assert "gradshape: no collected case has dataset='two_mons': did you mean 'two_moons'?" in run.output

@@ -4,8 +4,8 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import ClassVar
 
 from gradshape import _validate
-from gradshape.attacks import TargetedAttack
-from gradshape.training import GradientProbe
+from gradshape.attacks import Attack, TargetedAttack
+from gradshape.training import AnyRecipe, GradientProbe
 from gradshape_bench.protocols.base import Part
 from gradshape_bench.protocols.lab import Lab
 from gradshape_bench.protocols.single_targets.attacked_targets import AttackedTargets
@@ -70,6 +70,17 @@ class SingleTargets:
             parts.append(f"rad{self.allowed:g}".replace("+", ""))
         return "_".join(parts)
 
+    def refuses(self, attack: Attack, recipe: AnyRecipe) -> str | None:
+        """Return why the attack or the recipe is none for it: it needs targets, and goes on from a trained model."""
+        if not isinstance(attack, TargetedAttack):
+            return f"attack {attack.label!r} does not aim at single targets: expected a TargetedAttack"
+        if self.one_by_one and attack.joint:
+            return (
+                f"attack {attack.label!r}: its rows work together only, and {self.label} takes one at a time: use "
+                "MultiPoison"
+            )
+        return self.start.refuses(recipe, "re-training with poison")
+
     def attack(
         self, lab: Lab, tries_for: TriesFor, *, at_once: int = 1, probe: GradientProbe | None = None
     ) -> Part[AttackedTargets]:
@@ -85,12 +96,7 @@ class SingleTargets:
             ValueError: the attack does not aim at single targets or its rows work together only, or the base model
                 classifies no target correctly.
         """
-        attack = lab.case.attack
-        if self.one_by_one and isinstance(attack, TargetedAttack) and attack.joint:
-            raise ValueError(
-                f"attack {attack.label!r}: its rows work together only, and {self.label} takes one at a time: use "
-                "MultiPoison"
-            )
+        lab.check_applies(self)
         found = yield from poisoned_targets(lab, self.start, self.targets)
         retraining = Retraining(lab, self.start, self.counted, self.allowed, probe)
         tried = yield from until_won(retraining, found.targets, tries_for, at_once=at_once)

@@ -9,6 +9,7 @@ from gradshape import _seeds
 from gradshape.attacks import PoisonSet, TargetedAttack
 from gradshape.data import Split
 from gradshape.training import TrainedModel
+from gradshape.unsuitable import Unsuitable
 from gradshape_bench.jobs import AnyJob
 from gradshape_bench.protocols.base import Part
 from gradshape_bench.protocols.base_models import Base, best_of
@@ -69,11 +70,10 @@ def poisoned_targets(lab: Lab, start: Retrained, targets: Targets) -> Part[Poiso
         TooFewTargets: the base models of all seeds classify none of the rows correctly.
     """
     attack, dataset, seeds = lab.case.attack, lab.dataset, lab.case.seeds
-    if not isinstance(attack, TargetedAttack):
-        raise ValueError(f"attack {attack.label!r} does not aim at single targets: expected a TargetedAttack")
+    assert isinstance(attack, TargetedAttack)
     reason = attack.unsuitable(dataset.copy())
     if reason is not None:
-        raise ValueError(f"{attack.label} cannot be made on {dataset.name}: {reason}")
+        raise Unsuitable(f"{attack.label} cannot be made on {dataset.name}: {reason}")
     recipe, _ = start.recipes(lab.case, "re-training with poison")
     pool = candidates(dataset, targets)
     considered = [pool.for_seed(seed, targets.count) for seed in seeds]
