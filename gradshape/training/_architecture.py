@@ -75,7 +75,11 @@ def _judged(
         raise ValueError(f"model {name!r} has no trainable parameters: expected a network that can be trained")
     if not isinstance(logits, Tensor) or logits.shape != (2, num_classes):
         found = f"an array {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
-        raise ValueError(f"model {name!r} makes {found} of 2 rows: expected logits (2, {num_classes})")
+        # One logit says the same as the difference of two, of which the first is 0.
+        instead = ""
+        if num_classes == 2 and getattr(logits, "shape", None) in ((2, 1), (2,)):
+            instead = "; of one logit z, make two: torch.stack([torch.zeros_like(z), z], -1) for z of shape (rows,)"
+        raise ValueError(f"model {name!r} makes {found} of 2 rows: expected logits (2, {num_classes}){instead}")
     with _global_state.restored():
         return architecture(model, x)
 

@@ -36,7 +36,7 @@ def on_digits() -> PoisonSet:
     return DataDependentSteinhardt(0.4, steps=20, every=4, rungs=())(DIGITS, seed=0)
 
 
-@pytest.mark.parametrize("fraction", [0.004, 0.01, 0.1, 1.3])
+@pytest.mark.parametrize("fraction", [0.004, 0.01, 0.1, 1.0])
 def test_the_budget_is_exact(fraction: float) -> None:
     attack = replace(BRIEF, fraction=fraction)
     assert len(attack(PAIR, seed=0)) == attack.budget(120) == round(120 * fraction)

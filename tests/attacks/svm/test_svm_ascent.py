@@ -97,7 +97,7 @@ def test_the_loss_rises_and_the_notes_say_so(kernel: Kernel) -> None:
     assert all(later.objective > earlier.objective for earlier, later in pairwise(told))
 
 
-@pytest.mark.parametrize("fraction", [0.01, 0.2, 1.3])
+@pytest.mark.parametrize("fraction", [0.01, 0.2, 1.0])
 @pytest.mark.parametrize("points", [1, 3, 40])
 def test_few_points_fill_the_budget_evenly(fraction: float, points: int) -> None:
     poison = SvmAscent(fraction, points=points, steps=2)(DATASETS["two-classes"], seed=0)
