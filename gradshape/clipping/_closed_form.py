@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 
 from gradshape.clipping._book_keeping import BookKeptGradients
 from gradshape.clipping._losses import known_gradient
+from gradshape.clipping._rows import Rows
 from gradshape.clipping._sequential_models import modules_in_order
 from gradshape.clipping.protocol import LossFn, layer_names
 from gradshape.clipping.rules import LayerGradients
@@ -21,15 +22,16 @@ from gradshape.clipping.structure import Structure
 
 
 @torch.no_grad()
-def closed_form(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor) -> BookKeptGradients | None:
+def closed_form(structure: Structure, loss_fn: LossFn, rows: Rows, labels: Rows) -> BookKeptGradients | None:
     """Take per-sample gradients of Linear layers with ReLU between if the gradient of the loss is known, else ``None``.
 
     Args:
         structure: the model.
-        loss_fn, x, y: as in :func:`gradshape.clipping.weighted_gradient`; at least one row.
+        loss_fn, rows, labels: as in :func:`gradshape.clipping.weighted_gradient`; at least one row.
     """
     chain = _chain(structure.model)
-    if chain is None or x.dtype != structure.dtype or x.dim() < 2 or (x.dim() > 2 and not chain.flattens):
+    x, y = rows.single, labels.value
+    if chain is None or x is None or x.dtype != structure.dtype or x.dim() < 2 or (x.dim() > 2 and not chain.flattens):
         return None
     values = [p for layer in chain.linear for p in layer._parameters.values() if p is not None]
     if len(structure.parameters) < len(values) or any(p.dtype != x.dtype for p in values):

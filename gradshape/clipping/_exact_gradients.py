@@ -15,7 +15,7 @@ from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from gradshape._randomness import exclusive_randomness, set_torch_state
 from gradshape.clipping._autocast import own_casts
@@ -28,6 +28,7 @@ from gradshape.clipping._losses import is_known
 from gradshape.clipping._python_state import Place, PythonState
 from gradshape.clipping._row_by_row import row_by_row
 from gradshape.clipping._row_check import RowCheck, seems_independent
+from gradshape.clipping._rows import Rows
 from gradshape.clipping._sequential_models import takes_row_by_row
 from gradshape.clipping._vmapped import model_gradients
 from gradshape.clipping.protocol import LossFn, PerSample
@@ -152,7 +153,7 @@ _known: WeakKeyDictionary[nn.Module, _Memory] = WeakKeyDictionary()
 _unproven: WeakSet[nn.Module] = WeakSet()
 
 
-def exact_gradients(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor) -> PerSample:
+def exact_gradients(structure: Structure, loss_fn: LossFn, x: Rows, y: Rows) -> PerSample:
     """Take the gradients of a batch in the fastest way that is exact; the caller holds the modules of the model.
 
     Args:
@@ -175,7 +176,7 @@ def exact_gradients(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor)
             return _found_out(known, structure, loss_fn, x, y)
 
 
-def _found_out(known: _Memory, structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor) -> PerSample:
+def _found_out(known: _Memory, structure: Structure, loss_fn: LossFn, x: Rows, y: Rows) -> PerSample:
     """Take the gradients in the way that is known to be exact for such a pass, or in the first that proves to be."""
     # The first pass shows what a pass changes; what begins to change later is put back from the next pass on.
     first, copied = not known.by_signature, {name for _, name in known.changing}
@@ -209,7 +210,7 @@ def _found_out(known: _Memory, structure: Structure, loss_fn: LossFn, x: Tensor,
 def _seems_exact(forward: ForwardPass, gradients: PerSample, visit: int) -> bool:
     """Try a row that ``visit`` chooses; True where that cannot be done."""
     rows = len(forward.x)
-    if rows == 1 or (forward.x.is_cuda and torch.cuda.is_current_stream_capturing()):
+    if rows == 1 or (forward.x.device.type == "cuda" and torch.cuda.is_current_stream_capturing()):
         return True
     if forward.draws:
         refuse_mixing_rows(forward)

@@ -13,6 +13,7 @@ from gradshape.clipping._autograd_graph import AutogradGraph
 from gradshape.clipping._generators import Drawn, Draws
 from gradshape.clipping._losses import losses_or_gradient
 from gradshape.clipping._recording import Layer, RecordedCall, layers_in, recorded_forward
+from gradshape.clipping._rows import Rows
 from gradshape.clipping.protocol import LossFn, one_loss_per_sample
 from gradshape.clipping.structure import Structure
 
@@ -23,7 +24,7 @@ class ForwardPass:
 
     Attributes:
         structure, loss_fn: the model and its loss.
-        x, y: ``(B, ...)`` rows and labels.
+        x, y: inputs and labels of ``B`` rows.
         layers: the layers with their calls.
         logits: what the model returned.
         out, out_grad: the tensor that a backward pass starts from, and the gradient of the summed losses in it.
@@ -33,8 +34,8 @@ class ForwardPass:
 
     structure: Structure
     loss_fn: LossFn
-    x: Tensor = field(repr=False)
-    y: Tensor = field(repr=False)
+    x: Rows = field(repr=False)
+    y: Rows = field(repr=False)
     layers: Sequence[Layer] = field(repr=False)
     logits: Any = field(repr=False)
     out: Tensor = field(repr=False)
@@ -47,8 +48,8 @@ class ForwardPass:
         cls,
         structure: Structure,
         loss_fn: LossFn,
-        x: Tensor,
-        y: Tensor,
+        x: Rows,
+        y: Rows,
         draws: Draws | None = None,
         *,
         values: Hashable = (),
@@ -68,7 +69,7 @@ class ForwardPass:
         with torch.enable_grad():
             # A copy of the rows where the model may write to them: they are needed as they are.
             logits = recorded_forward(structure, layers, x if draws is None else x.clone())
-            out, out_grad = losses_or_gradient(loss_fn, logits, y, len(x))
+            out, out_grad = losses_or_gradient(loss_fn, logits, y.value, len(x))
         drawn = None if draws is None else draws.drawn()
         return cls(structure, loss_fn, x, y, layers, logits, out, out_grad, drawn, values)
 
@@ -88,7 +89,7 @@ class ForwardPass:
         if self.out is not self.logits:
             return self.out.detach()
         with torch.no_grad():
-            return one_loss_per_sample(self.loss_fn(self.logits, self.y), len(self.x))
+            return one_loss_per_sample(self.loss_fn(self.logits, self.y.value), len(self.x))
 
     @cached_property
     def rounding(self) -> float:
@@ -102,20 +103,20 @@ class ForwardPass:
     @property
     def shapes(self) -> Hashable:
         """What the layers saw."""
-        return tuple(self.x.shape), tuple((layer.name, tuple(map(_shapes, layer.calls))) for layer in self.layers)
+        return self.x.shapes, tuple((layer.name, tuple(map(_shapes, layer.calls))) for layer in self.layers)
 
     @property
     def signature(self) -> "Signature":
         """What tells passes apart that may have to be differentiated in different ways."""
         places = {id(p): place for place, p in enumerate(self.structure.parameters.values())}
         return Signature(
-            sizes=(self.shapes, tuple(self.y.shape), self.graph.settings),
+            sizes=(self.shapes, self.y.shapes, self.graph.settings),
             rest=(
                 tuple(self.structure.parameters),
-                (self.x.dtype, self.y.dtype, autocast_dtype(self.x.device), self.out is self.logits),
+                (self.x.kinds, self.y.kinds, autocast_dtype(self.x.device), self.out is self.logits),
                 self.graph.links(places),
             ),
-            values=self.values,
+            values=(self.values, self.x.plain, self.y.plain),
         )
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from gradshape.clipping.protocol import LossFn, one_loss_per_sample
 
 
-def losses_or_gradient(loss_fn: LossFn, logits: Any, y: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
+def losses_or_gradient(loss_fn: LossFn, logits: Any, y: Any, batch_size: int) -> tuple[Tensor, Tensor]:
     """Return the tensor that a backward pass starts from, and the gradient of the summed losses in it.
 
     These are the logits where the gradient in them is known, else the ``(B,)`` losses and ones.
@@ -23,7 +23,7 @@ def losses_or_gradient(loss_fn: LossFn, logits: Any, y: Tensor, batch_size: int)
     return losses, torch.ones_like(losses)
 
 
-def known_gradient(loss_fn: LossFn, logits: Any, y: Tensor, batch_size: int) -> Tensor | None:
+def known_gradient(loss_fn: LossFn, logits: Any, y: Any, batch_size: int) -> Tensor | None:
     """Return the gradients of the losses in the logits if ``loss_fn`` is a plain ``nn.CrossEntropyLoss`` of classes."""
     if not is_known(loss_fn) or not _are_classes(logits, y, batch_size):
         return None
@@ -53,11 +53,12 @@ def is_known(loss_fn: LossFn) -> bool:
     )
 
 
-def _are_classes(logits: Any, y: Tensor, batch_size: int) -> bool:
+def _are_classes(logits: Any, y: Any, batch_size: int) -> bool:
     return (
         isinstance(logits, Tensor)
         and logits.dim() == 2
         and len(logits) == batch_size
+        and isinstance(y, Tensor)
         and y.shape == (batch_size,)
         and y.dtype == torch.int64
         and logits.is_floating_point()
