@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from gradshape.clipping._book_keeping import BookKeptGradients
-from gradshape.clipping._losses import known_gradient
+from gradshape.clipping._row_losses import losses_of
 from gradshape.clipping._rows import Rows
 from gradshape.clipping._sequential_models import modules_in_order
 from gradshape.clipping.protocol import LossFn, layer_names
@@ -30,7 +30,7 @@ def closed_form(structure: Structure, loss_fn: LossFn, rows: Rows, labels: Rows)
         loss_fn, rows, labels: as in :func:`gradshape.clipping.weighted_gradient`; at least one row.
     """
     chain = _chain(structure.model)
-    x, y = rows.single, labels.value
+    x = rows.single
     if chain is None or x is None or x.dtype != structure.dtype or x.dim() < 2 or (x.dim() > 2 and not chain.flattens):
         return None
     values = [p for layer in chain.linear for p in layer._parameters.values() if p is not None]
@@ -41,7 +41,8 @@ def closed_form(structure: Structure, loss_fn: LossFn, rows: Rows, labels: Rows)
     for layer in chain.linear[:-1]:
         out = functional.linear(out, layer.weight, layer.bias).relu_()
         inputs.append(out)
-    grad = known_gradient(loss_fn, functional.linear(out, chain.linear[-1].weight, chain.linear[-1].bias), y, len(x))
+    logits = functional.linear(out, chain.linear[-1].weight, chain.linear[-1].bias)
+    grad = losses_of(structure).gradient(structure, loss_fn, logits, labels)
     if grad is None:
         return None
     grads = [grad]
@@ -53,9 +54,9 @@ def closed_form(structure: Structure, loss_fn: LossFn, rows: Rows, labels: Rows)
         prefix = f"{name}." if name else ""
         part = OneRow(a, d, True, layer.bias is not None, structure.dtype)
         parts[name] = part, {"weight": prefix + "weight", "bias": prefix + "bias"}
-    return BookKeptGradients(
-        structure.parameters, parts, (), names, torch.stack([part.squares for part, _ in parts.values()])
-    )
+    squares = [part.squares for part, _ in parts.values()]
+    stacked = torch.stack(squares) if len(squares) > 1 else squares[0].unsqueeze(0)
+    return BookKeptGradients(structure.parameters, parts, (), names, stacked)
 
 
 @dataclass(frozen=True)

@@ -197,6 +197,8 @@ def plain_value(value: Any, depth: int = _DEPTH) -> Hashable:
         return _tensor(value)
     if isinstance(value, np.ndarray):
         return value.shape, value.tobytes() if value.size <= _ELEMENTS and not value.dtype.hasobject else id(value)
+    if depth > 0 and isinstance(value, nn.Module):
+        return _name(value), tuple([item for item in vars(value).items() if type(item[1]) in _SIMPLE])
     if depth == 0 or isinstance(value, ModuleType | type | nn.Module | CellType):
         return _name(value)
     inner = partial(plain_value, depth=depth - 1)

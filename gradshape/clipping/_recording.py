@@ -105,7 +105,7 @@ def layers_in(structure: Structure) -> list[Layer]:
 
 
 def recorded_forward(structure: Structure, layers: Sequence[Layer], x: Rows) -> Any:
-    """Return what the model gives for ``x``; note every call of ``layers`` in their ``calls``, and leave the buffers."""
+    """Return what the model gives for ``x``; note every call of ``layers`` in ``calls``, and leave the buffers."""
     for layer in layers:
         layer.calls.clear()
         layer.begun.clear()

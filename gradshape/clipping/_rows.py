@@ -58,7 +58,7 @@ class Rows:
         return cls(tensors, tree)
 
     def __len__(self) -> int:
-        return len(self.tensors[0]) if self.tensors else 0
+        return self.tensors[0].shape[0] if self.tensors else 0
 
     def __getitem__(self, index: slice | Tensor) -> "Rows":
         return self.map(lambda tensor: tensor[index])
@@ -128,7 +128,7 @@ def batch_of(x: Inputs, y: Inputs) -> tuple[Rows, Rows]:
     Raises:
         ValueError: they are no batch: see :meth:`Rows.of`; there are no inputs; inputs and labels differ in length.
     """
-    rows, labels = Rows.of(x, "x").map(torch.detach), Rows.of(y, "y").map(torch.detach)
+    rows, labels = Rows.of(x, "x"), Rows.of(y, "y")
     if not rows.tensors:
         raise ValueError(
             f"x is a {type(x).__name__} without tensors: expected a tensor with a row for each sample, or a tuple, "
@@ -136,15 +136,15 @@ def batch_of(x: Inputs, y: Inputs) -> tuple[Rows, Rows]:
         )
     if isinstance(rows.tree, dict) and not all(isinstance(name, str) for name in rows.tree):
         raise ValueError(f"x has the keys {list(rows.tree)}: expected names of arguments of the model")
-    first = [tensor for side in (rows, labels) for tensor in side.tensors[:1]]
-    if any(tensor.dim() == 0 for tensor in first) or len({len(tensor) for tensor in first}) > 1:
+    sizes = {tensor.shape[:1] for side in (rows, labels) for tensor in side.tensors[:1]}
+    if len(sizes) > 1 or () in sizes:
         shapes = " and ".join(
             f"{name} has shape {', '.join(str(tuple(tensor.shape)) for tensor in side.tensors)}"
             for name, side in (("x", rows), ("y", labels))
             if side.tensors
         )
         raise ValueError(f"{shapes}: expected the same number of rows")
-    return rows, labels
+    return rows.map(torch.detach), labels.map(torch.detach)
 
 
 def _without_tensors(value: Any, name: str, found: dict[str, Tensor]) -> Any:

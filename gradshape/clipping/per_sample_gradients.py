@@ -197,10 +197,12 @@ def clipped_gradient(
     _validate.non_negative(max_norm=max_norm)
 
     structure, rows, labels = _checked(model, x, y, microbatch)
-    size = max(1, len(rows) if microbatch is None else min(microbatch, len(rows)))
+    size = len(rows) if microbatch is None else microbatch
+    # Most batches are taken at once, and small ones feel every operation.
+    parts = [(rows, labels)] if size >= len(rows) else zip(rows.split(size), labels.split(size), strict=False)
     sums: dict[str, Tensor] = {}
     norms: list[Tensor] = []
-    for n, (part_rows, part_labels) in enumerate(zip(rows.split(size), labels.split(size), strict=False)):
+    for n, (part_rows, part_labels) in enumerate(parts):
         gradients = _finite(_gradients(structure, loss_fn, part_rows, part_labels), first=n * size)
         norms.append(gradients.norms)
         part = gradients.weighted_sum(clip_weights(norms[-1], max_norm).div_(max(1, len(rows))))
