@@ -4,7 +4,6 @@ Only the loss can mix rows then, so that it alone is compared with plain autogra
 on one row at the 1st, 2nd, 4th, ... and then at every 64th batch of its kind.
 """
 
-from collections.abc import Hashable
 from dataclasses import replace
 from types import FunctionType, MethodType
 from weakref import WeakKeyDictionary
@@ -51,8 +50,8 @@ class RowLosses:
 
     def __init__(self) -> None:
         self.memory = Memory()
-        self.with_model: set[Hashable] = set()
-        self.plain: set[Hashable] = set()
+        self.with_model: set[object] = set()
+        self.plain: set[object] = set()
 
     def are_apart(self, loss_fn: LossFn) -> bool:
         """Return whether a loss may be differentiated apart from the model, as far as is known."""
@@ -194,7 +193,7 @@ def _gradient(losses: Tensor, leaf: Tensor, weights: Tensor | None = None, *, ke
     return torch.zeros_like(leaf) if gradient is None else gradient
 
 
-def _kind(loss_fn: LossFn) -> Hashable:
+def _kind(loss_fn: LossFn) -> object:
     fn: object = loss_fn.__func__ if isinstance(loss_fn, MethodType) else loss_fn
     if isinstance(fn, FunctionType):
         return fn.__code__

@@ -43,6 +43,7 @@ def batch(model: nn.Module, rows: int = ROWS, *, seed: int = 0) -> tuple[Tensor,
     return (x.unsqueeze(1) if isinstance(model[0], nn.Conv1d) else x), labels(rows, CLASSES, seed=seed)  # type: ignore[index]
 
 
+known_layers = pytest.mark.parametrize("build", [dense, embedded])
 every_model = pytest.mark.parametrize("build", [dense, convolutional, embedded])
 
 
@@ -97,7 +98,7 @@ def test_losses_of_all_kinds_agree_at_every_call(of: Case) -> None:
         torch.testing.assert_close(per_sample_norms(model, of.loss_fn, of.x, of.y), expected)
 
 
-@every_model
+@known_layers
 def test_a_loss_is_checked_once(build: Callable[[], nn.Module], checks: list[int]) -> None:
     for name in ("cross-entropy", "halved"):
         checks.clear()
@@ -105,7 +106,7 @@ def test_a_loss_is_checked_once(build: Callable[[], nn.Module], checks: list[int
         assert checks == [ROWS]
 
 
-@every_model
+@known_layers
 def test_a_loss_that_is_made_anew_at_every_step_is_checked_once(
     build: Callable[[], nn.Module], checks: list[int]
 ) -> None:
