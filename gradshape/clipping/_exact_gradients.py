@@ -7,9 +7,10 @@ same operations. What is remembered is tried again, on a row at a time, at the 1
 pass; what a model or a loss changes of its attributes is put back before every pass that is repeated.
 """
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from random import Random
+from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
 import torch
@@ -24,7 +25,7 @@ from gradshape.clipping._generators import Draws
 from gradshape.clipping._independence import refuse_mixing_rows
 from gradshape.clipping._memory import Known, Memory, Method
 from gradshape.clipping._python_state import PythonState
-from gradshape.clipping._recording import layers_in, recorded_forward
+from gradshape.clipping._recording import Layer, layers_in, recorded_forward
 from gradshape.clipping._row_by_row import row_by_row
 from gradshape.clipping._row_check import RowCheck, seems_independent
 from gradshape.clipping._row_losses import losses_of
@@ -52,10 +53,11 @@ def exact_gradients(structure: Structure, loss_fn: LossFn, x: Rows, y: Rows) -> 
     """
     with own_casts():
         known = _known.setdefault(structure.model, Memory())
-        if _takes_row_by_row(structure, loss_fn):
-            proven = _proven(known, structure, loss_fn, x, y)
-            if proven is not None:
-                return proven
+        if losses_of(structure).are_apart(loss_fn):
+            recorded = known_pass(structure, x)
+            gradients = None if recorded is None else recorded.gradients(loss_fn, y)
+            if gradients is not None:
+                return gradients
         # What this batch draws is told from what another thread draws by keeping that one out.
         with exclusive_randomness():
             return _found_out(known, structure, loss_fn, x, y)
@@ -114,30 +116,48 @@ def _repeated(forward: ForwardPass) -> ForwardPass:
     return ForwardPass.of(structure, forward.loss_fn, x, forward.y, draws, values=forward.values)
 
 
-def _takes_row_by_row(structure: Structure, loss_fn: LossFn) -> bool:
-    apart = losses_of(structure).are_apart(loss_fn)
-    return apart and structure.model not in _unproven and takes_row_by_row(structure.model)
+@dataclass(frozen=True, eq=False)
+class KnownPass:
+    """The forward pass of a batch through a sequence of known layers, which takes rows one by one.
 
-
-def _proven(known: Memory, structure: Structure, loss_fn: LossFn, x: Rows, y: Rows) -> PerSample | None:
-    """Take the gradients of a model that is known; ``None`` if its layers do not see the batch as they usually do, or
-    its loss has to be differentiated together with it.
+    Attributes:
+        structure: the model.
+        x: its inputs.
+        layers: its layers with their calls.
+        logits: what it returned.
     """
+
+    structure: Structure
+    x: Rows
+    layers: Sequence[Layer]
+    logits: Any
+
+    def gradients(self, loss_fn: LossFn, y: Rows) -> PerSample | None:
+        """Take the per-sample gradients; ``None`` if the layers do not see the batch as they usually do, or the loss
+        has to be differentiated together with the model.
+        """
+        structure, known = self.structure, _known.setdefault(self.structure.model, Memory())
+        gradient = losses_of(structure).gradient(structure, loss_fn, self.logits, y)
+        if gradient is None:
+            return None
+        forward = ForwardPass(structure, loss_fn, self.x, y, self.layers, self.logits, self.logits, gradient)
+        found = known.by_signature.get(forward.shapes)
+        if found is None:
+            axes = batch_axes(forward)
+            if not all(_batch_first(layer.name, axes) for layer in forward.layers):
+                _unproven.add(structure.model)
+                return None
+            found = known.keep(forward.shapes, Known(axes, Method.ONE_PASS))
+        return _taken(found, forward)
+
+
+def known_pass(structure: Structure, x: Rows) -> KnownPass | None:
+    """Run a sequence of known layers; ``None`` for any other model."""
+    if structure.model in _unproven or not takes_row_by_row(structure.model):
+        return None
     layers = layers_in(structure)
     with torch.enable_grad():
-        logits = recorded_forward(structure, layers, x)
-    gradient = losses_of(structure).gradient(structure, loss_fn, logits, y)
-    if gradient is None:
-        return None
-    forward = ForwardPass(structure, loss_fn, x, y, layers, logits, logits, gradient)
-    found = known.by_signature.get(forward.shapes)
-    if found is None:
-        axes = batch_axes(forward)
-        if not all(_batch_first(layer.name, axes) for layer in forward.layers):
-            _unproven.add(structure.model)
-            return None
-        found = known.keep(forward.shapes, Known(axes, Method.ONE_PASS))
-    return _taken(found, forward)
+        return KnownPass(structure, x, layers, recorded_forward(structure, layers, x))
 
 
 def _checked(known: Memory, forward: ForwardPass) -> PerSample:

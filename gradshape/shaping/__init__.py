@@ -15,6 +15,7 @@ from gradshape.shaping.normalize import Normalize
 from gradshape.shaping.part import Bounded, FixedNoise, LearnedNoise, RunningWeights, SampleWeights, Stackable
 from gradshape.shaping.quantile_clip import QuantileClip
 from gradshape.shaping.reweight import Reweight
+from gradshape.shaping.shaped_loss import ShapedLoss
 from gradshape.shaping.shaper import Part, Shaper
 from gradshape.shaping.stack import ShaperStack
 
@@ -31,6 +32,7 @@ __all__ = [
     "Reweight",
     "RunningWeights",
     "SampleWeights",
+    "ShapedLoss",
     "Shaper",
     "ShaperStack",
     "Stackable",
