@@ -63,6 +63,9 @@ def _none_is_ignored(classes: Tensor) -> bool:
 
 def cross_entropy_gradient(logits: Tensor, y: Tensor) -> Tensor:
     """Map ``(B, C)`` logits and ``(B,)`` int64 classes to the gradients of cross-entropy: softmax less one-hot."""
+    if logits.element_size() < 4:
+        # As under autocast: cross-entropy is computed in float32.
+        return _less_one(logits.softmax(1, dtype=torch.float32), y).to(logits.dtype)
     return _less_one(logits.softmax(1), y)
 
 

@@ -128,7 +128,18 @@ def batch_of(x: Inputs, y: Inputs) -> tuple[Rows, Rows]:
     Raises:
         ValueError: they are no batch: see :meth:`Rows.of`; there are no inputs; inputs and labels differ in length.
     """
-    rows, labels = Rows.of(x, "x"), Rows.of(y, "y")
+    rows, labels = inputs_of(x), Rows.of(y, "y")
+    refuse_other_lengths(rows, labels)
+    return rows, labels.map(torch.detach)
+
+
+def inputs_of(x: Inputs) -> Rows:
+    """Take inputs apart, detached.
+
+    Raises:
+        ValueError: see :meth:`Rows.of`; there are no tensors; names of arguments are no strings.
+    """
+    rows = Rows.of(x, "x")
     if not rows.tensors:
         raise ValueError(
             f"x is a {type(x).__name__} without tensors: expected a tensor with a row for each sample, or a tuple, "
@@ -136,6 +147,11 @@ def batch_of(x: Inputs, y: Inputs) -> tuple[Rows, Rows]:
         )
     if isinstance(rows.tree, dict) and not all(isinstance(name, str) for name in rows.tree):
         raise ValueError(f"x has the keys {list(rows.tree)}: expected names of arguments of the model")
+    return rows.map(torch.detach)
+
+
+def refuse_other_lengths(rows: Rows, labels: Rows) -> None:
+    """Raise ``ValueError`` if inputs and labels differ in length."""
     sizes = {tensor.shape[:1] for side in (rows, labels) for tensor in side.tensors[:1]}
     if len(sizes) > 1 or () in sizes:
         shapes = " and ".join(
@@ -144,7 +160,6 @@ def batch_of(x: Inputs, y: Inputs) -> tuple[Rows, Rows]:
             if side.tensors
         )
         raise ValueError(f"{shapes}: expected the same number of rows")
-    return rows.map(torch.detach), labels.map(torch.detach)
 
 
 def _without_tensors(value: Any, name: str, found: dict[str, Tensor]) -> Any:

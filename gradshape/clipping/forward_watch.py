@@ -14,7 +14,7 @@ from gradshape.clipping._closed_form import DensePass, dense_pass
 from gradshape.clipping._exact_gradients import KnownPass, known_pass
 from gradshape.clipping._module_locks import held
 from gradshape.clipping._row_losses import losses_of
-from gradshape.clipping._rows import Rows, batch_of
+from gradshape.clipping._rows import Rows, inputs_of, refuse_other_lengths
 from gradshape.clipping._unsupported import refuse_unsupported
 from gradshape.clipping.mixing import refuse_mixing
 from gradshape.clipping.per_sample_gradients import per_sample
@@ -96,7 +96,8 @@ class ForwardWatch:
             self._last = None
         if tuple(tensor._version for tensor in of.rows.tensors) != of.versions:
             raise ValueError("the inputs were written to since model(x): expected them as the model saw them")
-        _, labels = batch_of(of.x, y)
+        labels = Rows.of(y, "y")
+        refuse_other_lengths(of.rows, labels)
         with self._aside():
             found: PerSample | None = None
             if isinstance(of.recorded, DensePass):
@@ -114,7 +115,7 @@ class ForwardWatch:
             return run(self._model, *args, **kwargs)
         with self._aside():
             x = self._inputs(args, kwargs)
-            rows, _ = batch_of(x, None)
+            rows = inputs_of(x)
             structure = Structure.of(self._model)
             refuse_unsupported(structure)
             refuse_mixing(structure)
@@ -126,7 +127,8 @@ class ForwardWatch:
                     with held(structure.modules.values()), own_casts():
                         recorded = known_pass(structure, rows)
             if isinstance(recorded, DensePass):
-                output = _Guarded.apply(recorded.logits, next(iter(structure.parameters.values())))  # type: ignore[no-untyped-call]
+                output = recorded.logits.requires_grad_()
+                output.register_hook(_refuse_gradient)
             elif recorded is not None:
                 output = recorded.logits
             else:
@@ -171,18 +173,6 @@ class ForwardWatch:
 
     def __reduce__(self) -> tuple[type["ForwardWatch"], tuple[nn.Module]]:
         return ForwardWatch, (self._model,)
-
-
-class _Guarded(torch.autograd.Function):
-    """Logits outside of any graph, which nothing but the criterion may be differentiated through."""
-
-    @staticmethod
-    def forward(ctx: Any, logits: Tensor, parameter: Tensor) -> Tensor:
-        return logits.view_as(logits)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Any:
-        _refuse_gradient(grads[0])
 
 
 def _refuse_gradient(gradient: Tensor) -> NoReturn:

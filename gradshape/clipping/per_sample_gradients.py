@@ -103,7 +103,10 @@ def weighted_gradient(
     rows that are mixed in any other way                   refused
     attributes that a forward pass changes                 as after one pass
     rows that are reordered, and put back                  exact
-    ``torch.autocast``                                     norms and sums are not cast
+    ``torch.autocast``                                     passes are cast as plain ones are; norms and sums are not
+    ``torch.amp.GradScaler``                               its scale has to be taken out before gradients are clipped:
+                                                           scale the losses and ``max_norm`` alike, see
+                                                           :func:`clipped_gradient`
     TorchScript, complex or 8-bit parameters               refused
     =====================================================  =========================================================
 
@@ -172,6 +175,12 @@ def clipped_gradient(
     ``|g_i|`` 0            weight 1: the sample counts towards ``B``
     ``B = 0``              zero gradients, norms of shape ``(0,)``
     =====================  =================================================
+
+    With a ``torch.amp.GradScaler``, which float16 needs and bfloat16 does not, scale the losses and the clipping norm
+    alike, and let ``scaler.step`` take the scale out of what becomes the ``grad`` of the parameters::
+
+        scaled = lambda output, y: scaler.scale(loss_fn(output, y))
+        mean, norms = clipped_gradient(model, scaled, x, y, max_norm=max_norm * scaler.get_scale())
 
     Args:
         model, loss_fn, x, y: as in :func:`weighted_gradient`.

@@ -131,10 +131,13 @@ class ShapedLoss:
             with torch.no_grad():
                 losses = one_loss_per_sample(loss_fn(of.output, y), len(of.rows))
         self.norms = samples.norms
-        shaped: Tensor = _Shaped.apply(losses, self, samples, *self._parameters.values())  # type: ignore[no-untyped-call]
-        if reduction is None:
-            return shaped
-        return shaped.mean() if reduction == "mean" else shaped.sum()
+        share = 1.0
+        if reduction is not None:
+            # Here and not by autograd, which takes as long for it as for a small model.
+            share = 1 / len(of.rows) if reduction == "mean" and len(of.rows) else 1.0
+            losses = losses.mean() if reduction == "mean" else losses.sum()
+        shaped: Tensor = _Shaped.apply(losses, self, samples, share, *self._parameters.values())  # type: ignore[no-untyped-call]
+        return shaped
 
     def end_epoch(self) -> None:
         """Tell the parts of the shaper that learn by the epoch."""
@@ -154,7 +157,7 @@ class ShapedLoss:
         self.close()
 
     def gradients(self, samples: PerSample, factors: Tensor) -> list[Tensor]:
-        """Return the shaped gradients of a batch, in the order of the parameters, for ``(B,)`` factors of losses."""
+        """Return the shaped gradients of a batch, in the order of the parameters, for ``(B,)`` factors, or one."""
         squares = samples.squares.unsqueeze(1)
         weights = self._shaping.weights(squares).squeeze(-2)
         sums = samples.weighted_sum(weights * factors.to(weights.dtype))
@@ -165,7 +168,7 @@ class ShapedLoss:
 
     def _add_noise(self, sums: dict[str, Tensor], factors: Tensor) -> None:
         assert self._generator is not None
-        wanted = (self._shaping.noise_std() * factors.abs().max()).square() if len(factors) else torch.zeros(1)
+        wanted = (self._shaping.noise_std() * factors.abs().max()).square() if factors.numel() else torch.zeros(1)
         present = None if self._begins() else self._variance
         std = wanted.sqrt() if present is None else (wanted - present).clamp(min=0).sqrt()
         self._variance = wanted if present is None else torch.maximum(wanted, present)
@@ -187,14 +190,16 @@ class _Shaped(torch.autograd.Function):
     """Losses whose gradients are the shaped ones."""
 
     @staticmethod
-    def forward(ctx: Any, losses: Tensor, of: ShapedLoss, samples: PerSample, *parameters: Tensor) -> Tensor:
-        ctx.of, ctx.samples = of, samples
+    def forward(
+        ctx: Any, losses: Tensor, of: ShapedLoss, samples: PerSample, share: float, *parameters: Tensor
+    ) -> Tensor:
+        ctx.of, ctx.samples, ctx.share = of, samples, share
         return losses
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *factors: Tensor) -> Any:
-        return None, None, None, *ctx.of.gradients(ctx.samples, factors[0])
+        return None, None, None, None, *ctx.of.gradients(ctx.samples, factors[0] * ctx.share)
 
 
 @contextmanager

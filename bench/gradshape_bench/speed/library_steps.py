@@ -59,14 +59,14 @@ def function(prepared: Prepared, lr: float) -> TimedStep:
     return TimedStep(lambda: _clipped_step(model, parameters, prepared, lr), lambda: named(model))
 
 
-def function_of_lambda(prepared: Prepared, lr: float) -> TimedStep:
+def function_of_own_loss(prepared: Prepared, lr: float) -> TimedStep:
     """The step of :func:`function` with a loss that is a function of the user's, around cross-entropy."""
     model = prepared.model()
     parameters = dict(model.named_parameters())
     return TimedStep(lambda: _clipped_step(model, parameters, prepared, lr, _own_loss), lambda: named(model))
 
 
-def drop_in(prepared: Prepared, lr: float) -> TimedStep:
+def shaped_loss(prepared: Prepared, lr: float) -> TimedStep:
     """The loop of :func:`plain` with its criterion wrapped in :class:`gradshape.shaping.ShapedLoss`."""
     model = prepared.model()
     optimizer = torch.optim.SGD(model.parameters(), lr=lr)
