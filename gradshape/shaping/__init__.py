@@ -6,6 +6,7 @@ A shaper turns the per-sample gradients ``g_i`` of a batch of ``B`` rows into th
 
 ``Clip(4.0) | Noise(0.1)`` composes two parts. ``Shaper()``, with no parts, is plain training. Parts are values; what
 :class:`QuantileClip` and :class:`AdaptiveNoise` learn during a training is kept in a :class:`ShaperStack`.
+:class:`ShapedLoss` shapes the gradients of a training loop of one's own.
 """
 
 from gradshape.shaping.adaptive_noise import AdaptiveNoise, Statistic

@@ -8,7 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from gradshape.clipping.forward_watch import ForwardWatch
+from gradshape.clipping import ForwardWatch
 from gradshape.clipping.protocol import LossFn, PerSample, one_loss_per_sample
 from gradshape.clipping.structure import tensors_in
 from gradshape.shaping.shaper import Part, Shaper
