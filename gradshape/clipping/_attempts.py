@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, contextmanager
 import torch
 from torch import Tensor
 
+from gradshape.clipping._rows import Rows
 from gradshape.clipping.protocol import LossFn, one_loss_per_sample
 from gradshape.clipping.structure import Structure
 
@@ -29,15 +30,15 @@ def attempted(structure: Structure, tried: str, expected: str) -> Iterator[None]
         raise ValueError(f"{message}: expected {expected}").with_traceback(error.__traceback__) from error
 
 
-def losses_of_rows(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor) -> Tensor:
-    """Return the ``(B,)`` losses of some rows of a batch ``x (B, ...)``, as in training: with gradients.
+def losses_of_rows(structure: Structure, loss_fn: LossFn, x: Rows, y: Rows) -> Tensor:
+    """Return the ``(B,)`` losses of some rows ``x`` of a batch, as in training: with gradients.
 
     Raises:
         ValueError: the model does not take as many rows; ``loss_fn`` does not return one loss per sample.
     """
     with torch.enable_grad():
         with rows_on_their_own(structure, len(x)):
-            losses = loss_fn(structure.call({}, (x.clone(),)), y)
+            losses = loss_fn(structure.call({}, *x.clone().arguments), y.value)
         return one_loss_per_sample(losses, len(x))
 
 

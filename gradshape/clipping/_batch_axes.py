@@ -27,7 +27,7 @@ def batch_axes(forward: ForwardPass) -> Mapping[str, BatchAxes]:
     """
     layers, x = forward.layers, forward.x
     again = layers_in(forward.structure)
-    probe = x[:1].clone() if len(x) > 1 else torch.cat([x, x])
+    probe = x[:1].clone() if len(x) > 1 else x[torch.zeros(2, dtype=torch.int64, device=x.device)]
     # With gradients, as the forward pass may ask for some.
     with torch.enable_grad(), rows_on_their_own(forward.structure, len(probe)):
         if forward.drawn is not None:

@@ -3,7 +3,7 @@
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +13,8 @@ from gradshape.clipping._autograd_graph import AutogradGraph
 from gradshape.clipping._generators import Drawn, Draws
 from gradshape.clipping._losses import losses_or_gradient
 from gradshape.clipping._recording import Layer, RecordedCall, layers_in, recorded_forward
+from gradshape.clipping._rows import Rows
+from gradshape.clipping._signature import Signature
 from gradshape.clipping.protocol import LossFn, one_loss_per_sample
 from gradshape.clipping.structure import Structure
 
@@ -23,7 +25,7 @@ class ForwardPass:
 
     Attributes:
         structure, loss_fn: the model and its loss.
-        x, y: ``(B, ...)`` rows and labels.
+        x, y: inputs and labels of ``B`` rows.
         layers: the layers with their calls.
         logits: what the model returned.
         out, out_grad: the tensor that a backward pass starts from, and the gradient of the summed losses in it.
@@ -33,8 +35,8 @@ class ForwardPass:
 
     structure: Structure
     loss_fn: LossFn
-    x: Tensor = field(repr=False)
-    y: Tensor = field(repr=False)
+    x: Rows = field(repr=False)
+    y: Rows = field(repr=False)
     layers: Sequence[Layer] = field(repr=False)
     logits: Any = field(repr=False)
     out: Tensor = field(repr=False)
@@ -47,9 +49,9 @@ class ForwardPass:
         cls,
         structure: Structure,
         loss_fn: LossFn,
-        x: Tensor,
-        y: Tensor,
-        draws: Draws | None = None,
+        x: Rows,
+        y: Rows,
+        draws: Draws,
         *,
         values: Hashable = (),
     ) -> "ForwardPass":
@@ -58,7 +60,7 @@ class ForwardPass:
         Args:
             structure: the model.
             loss_fn, x, y: as in :func:`gradshape.clipping.weighted_gradient`; at least one row.
-            draws: watches what is drawn; ``None`` for a model that is known to leave its rows alone.
+            draws: watches what is drawn.
             values: the plain values that the model and the loss may read.
 
         Raises:
@@ -67,10 +69,9 @@ class ForwardPass:
         layers = layers_in(structure)
         with torch.enable_grad():
             # A copy of the rows where the model may write to them: they are needed as they are.
-            logits = recorded_forward(structure, layers, x if draws is None else x.clone())
-            out, out_grad = losses_or_gradient(loss_fn, logits, y, len(x))
-        drawn = None if draws is None else draws.drawn()
-        return cls(structure, loss_fn, x, y, layers, logits, out, out_grad, drawn, values)
+            logits = recorded_forward(structure, layers, x.clone())
+            out, out_grad = losses_or_gradient(loss_fn, logits, y.value, len(x))
+        return cls(structure, loss_fn, x, y, layers, logits, out, out_grad, draws.drawn(), values)
 
     @property
     def draws(self) -> bool:
@@ -88,12 +89,12 @@ class ForwardPass:
         if self.out is not self.logits:
             return self.out.detach()
         with torch.no_grad():
-            return one_loss_per_sample(self.loss_fn(self.logits, self.y), len(self.x))
+            return one_loss_per_sample(self.loss_fn(self.logits, self.y.value), len(self.x))
 
     @cached_property
     def rounding(self) -> float:
         """The relative rounding error of the coarsest dtype that the pass computes in."""
-        device, dtypes = self.x.device, {p.dtype for p in self.structure.parameters.values()}
+        device, dtypes = self.x.device, {p.dtype for p in self.structure.parameters.values()} or {self.out.dtype}
         cast = autocast_dtype(device)
         coarse = self.graph.converts or (torch.float32 in dtypes and _rounds_factors(device))
         dtypes |= ({cast} if cast is not None else set()) | ({torch.bfloat16} if coarse else set())
@@ -102,44 +103,21 @@ class ForwardPass:
     @property
     def shapes(self) -> Hashable:
         """What the layers saw."""
-        return tuple(self.x.shape), tuple((layer.name, tuple(map(_shapes, layer.calls))) for layer in self.layers)
+        return self.x.shapes, tuple((layer.name, tuple(map(_shapes, layer.calls))) for layer in self.layers)
 
     @property
-    def signature(self) -> "Signature":
+    def signature(self) -> Signature:
         """What tells passes apart that may have to be differentiated in different ways."""
         places = {id(p): place for place, p in enumerate(self.structure.parameters.values())}
         return Signature(
-            sizes=(self.shapes, tuple(self.y.shape), self.graph.settings),
+            sizes=(self.shapes, self.y.shapes, self.graph.settings),
             rest=(
                 tuple(self.structure.parameters),
-                (self.x.dtype, self.y.dtype, autocast_dtype(self.x.device), self.out is self.logits),
+                (self.x.kinds, self.y.kinds, autocast_dtype(self.x.device), self.out is self.logits),
                 self.graph.links(places),
             ),
-            values=self.values,
+            values=(self.values, self.x.plain, self.y.plain),
         )
-
-
-class Signature(NamedTuple):
-    """The signature of a pass: its sizes, among them those that grow with the batch, plain values, and the rest."""
-
-    sizes: Hashable
-    rest: Hashable
-    values: Hashable
-
-    def for_any_batch(self, batch_size: int) -> Hashable:
-        """Return what passes through the same operations have in common, however many rows there are."""
-        return _in_batches(self.sizes, batch_size), self.rest, self.values
-
-    def for_any_values(self) -> Hashable:
-        """Return what it has in common with passes that read other plain values."""
-        return self.sizes, self.rest
-
-
-def _in_batches(sizes: Any, batch_size: int) -> Hashable:
-    if isinstance(sizes, tuple):
-        return tuple(_in_batches(size, batch_size) for size in sizes)
-    grows = type(sizes) is int and sizes > 0 and sizes % batch_size == 0
-    return ("batches", sizes // batch_size) if grows else sizes
 
 
 def _rounds_factors(device: torch.device) -> bool:

@@ -16,12 +16,14 @@ from gradshape.clipping import _tolerance
 from gradshape.clipping._attempts import losses_of_rows
 from gradshape.clipping._autocast import without_autocast
 from gradshape.clipping._forward_pass import ForwardPass
+from gradshape.clipping._rows import Rows
 from gradshape.clipping.protocol import one_loss_per_sample
+from gradshape.clipping.structure import tensors_in
 
 # Halves of a batch that are run alone: those by so many last digits, in binary, of the numbers of the rows.
 _DIGITS = 3
 
-Run = Callable[[Tensor, Tensor], Tensor]
+Run = Callable[[Rows, Rows], Tensor]
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,7 @@ def _beside_others(forward: ForwardPass) -> _Mixed | None:
     allowed = _allowed(forward, losses, forward.rounding)
     numbers = torch.arange(len(forward.x), device=forward.x.device)
     for kept in (numbers % 2 == 0, numbers % 2 == 1):
-        x = forward.x.clone()
-        x[~kept] = forward.x.roll(1, 0)[~kept]
+        x = forward.x[torch.where(kept, numbers, numbers.roll(1))]
         with forward.drawn.again():
             among_others = run(x, forward.y)
         row = _first(_far(losses, among_others, allowed) & kept)
@@ -104,11 +105,13 @@ def _without_rounding(forward: ForwardPass, suspected: _Mixed) -> _Mixed | None:
     tensors = {**dict(structure.model.named_parameters(remove_duplicate=False)), **structure.buffers}
     wide = {name: _doubled(tensor) for name, tensor in tensors.items()}
 
-    def run(x: Tensor, y: Tensor) -> Tensor:
+    def run(x: Rows, y: Rows) -> Tensor:
         with torch.enable_grad(), without_autocast(x.device):
-            return one_loss_per_sample(forward.loss_fn(structure.call(wide, (x.clone(),)), y), len(x)).detach()
+            return one_loss_per_sample(
+                forward.loss_fn(structure.call(wide, *x.clone().arguments), y.value), len(x)
+            ).detach()
 
-    x, y = _doubled(forward.x), _doubled(forward.y)
+    x, y = forward.x.map(_doubled), forward.y.map(_doubled)
     if not forward.graph.converts:
         try:
             losses = run(x, y)
@@ -122,12 +125,12 @@ def _without_rounding(forward: ForwardPass, suspected: _Mixed) -> _Mixed | None:
 
 def _allowed(forward: ForwardPass, losses: Tensor, rounding: float) -> float:
     """Return how far a loss may be off: by a share of the largest, and by what the rounding of logits adds to it."""
-    logits = forward.logits
-    size = float(logits.detach().abs().max()) if isinstance(logits, Tensor) and logits.numel() else 0.0
+    sizes = [float(out.detach().abs().max()) for out in tensors_in(forward.logits) if out.numel()]
+    size = max(sizes, default=0.0)
     return _tolerance.losses(rounding) * float(losses.abs().max()) + 64 * rounding * max(1.0, size)
 
 
-def _first_difference(run: Run, losses: Tensor, x: Tensor, y: Tensor, allowed: float) -> _Mixed | None:
+def _first_difference(run: Run, losses: Tensor, x: Rows, y: Rows, allowed: float) -> _Mixed | None:
     for part in _parts(len(x)):
         index = torch.tensor(part, device=x.device)
         apart = run(x[index], y[index])
@@ -146,14 +149,14 @@ def _parts(batch_size: int) -> list[Sequence[int]]:
 
 
 def _runner(forward: ForwardPass) -> Run:
-    def run(x: Tensor, y: Tensor) -> Tensor:
+    def run(x: Rows, y: Rows) -> Tensor:
         # With gradients: without them some layers take other ways.
         return losses_of_rows(forward.structure, forward.loss_fn, x, y).detach()
 
     return run
 
 
-def _generators_after(forward: ForwardPass, x: Tensor) -> tuple[Tensor, HostState]:
+def _generators_after(forward: ForwardPass, x: Rows) -> tuple[Tensor, HostState]:
     assert forward.drawn is not None
     with forward.drawn.again():
         _runner(forward)(x, forward.y)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from gradshape.clipping.protocol import LossFn, one_loss_per_sample
 
 
-def losses_or_gradient(loss_fn: LossFn, logits: Any, y: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
+def losses_or_gradient(loss_fn: LossFn, logits: Any, y: Any, batch_size: int) -> tuple[Tensor, Tensor]:
     """Return the tensor that a backward pass starts from, and the gradient of the summed losses in it.
 
     These are the logits where the gradient in them is known, else the ``(B,)`` losses and ones.
@@ -23,20 +23,55 @@ def losses_or_gradient(loss_fn: LossFn, logits: Any, y: Tensor, batch_size: int)
     return losses, torch.ones_like(losses)
 
 
-def known_gradient(loss_fn: LossFn, logits: Any, y: Tensor, batch_size: int) -> Tensor | None:
+def known_gradient(loss_fn: LossFn, logits: Any, y: Any, batch_size: int) -> Tensor | None:
     """Return the gradients of the losses in the logits if ``loss_fn`` is a plain ``nn.CrossEntropyLoss`` of classes."""
     if not is_known(loss_fn) or not _are_classes(logits, y, batch_size):
         return None
     if y.device.type == "cpu":  # A negative class is ignored; looking for one is quick here, and autograd takes it.
-        return cross_entropy_gradient(logits.detach(), y) if y.numel() == 0 or y.min() >= 0 else None
+        return cross_entropy_gradient(logits.detach(), y) if _none_is_ignored(y) else None
     return cross_entropy_gradient(logits.detach(), y.clamp(min=0)).mul_((y >= 0).unsqueeze(1))
+
+
+def gradient_by_graph(losses: Tensor, logits: Tensor) -> Tensor | None:
+    """Return the gradients of the losses in the logits if their autograd graph is that of plain cross-entropy.
+
+    Args:
+        losses: ``(B,)``, from whatever function.
+        logits: ``(B, C)``, at the beginning of the graph.
+    """
+    node = losses.grad_fn
+    if node is None or node.name() != "NllLossBackward0" or logits.dim() != 2 or logits._backward_hooks:
+        return None
+    inner: Any = node.next_functions[0][0]
+    if inner is None or inner.name() != "LogSoftmaxBackward0":
+        return None
+    nll: Any = node
+    leaf = inner.next_functions[0][0]
+    classes = nll._saved_target
+    if getattr(leaf, "variable", None) is not logits or inner._saved_dim != 1 or nll._saved_reduction != 0:
+        return None
+    # Unsigned: a negative class to be ignored reads as one beyond all.
+    ignores = nll._saved_ignore_index < logits.shape[1]
+    if nll._saved_weight is not None or ignores or not _none_is_ignored(classes):
+        return None
+    return _less_one(inner._saved_result.detach().exp(), classes)
+
+
+def _none_is_ignored(classes: Tensor) -> bool:
+    return classes.numel() == 0 or int(classes.min()) >= 0
 
 
 def cross_entropy_gradient(logits: Tensor, y: Tensor) -> Tensor:
     """Map ``(B, C)`` logits and ``(B,)`` int64 classes to the gradients of cross-entropy: softmax less one-hot."""
-    gradient = logits.softmax(1)
-    places = y.unsqueeze(1)
-    return gradient.scatter_add_(1, places, gradient.new_full((), -1.0).expand(places.shape))
+    if logits.element_size() < 4:
+        # As under autocast: cross-entropy is computed in float32.
+        return _less_one(logits.softmax(1, dtype=torch.float32), y).to(logits.dtype)
+    return _less_one(logits.softmax(1), y)
+
+
+def _less_one(probabilities: Tensor, classes: Tensor) -> Tensor:
+    places = classes.unsqueeze(1)
+    return probabilities.scatter_add_(1, places, probabilities.new_full((), -1.0).expand(places.shape))
 
 
 def is_known(loss_fn: LossFn) -> bool:
@@ -53,11 +88,12 @@ def is_known(loss_fn: LossFn) -> bool:
     )
 
 
-def _are_classes(logits: Any, y: Tensor, batch_size: int) -> bool:
+def _are_classes(logits: Any, y: Any, batch_size: int) -> bool:
     return (
         isinstance(logits, Tensor)
         and logits.dim() == 2
         and len(logits) == batch_size
+        and isinstance(y, Tensor)
         and y.shape == (batch_size,)
         and y.dtype == torch.int64
         and logits.is_floating_point()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gradshape.clipping._generators import Draws
+from gradshape.clipping._rows import Rows
 from gradshape.clipping.protocol import PerSample, layer_names, owner
 from gradshape.clipping.structure import Structure
 
@@ -43,13 +44,13 @@ class MicrobatchedGradients:
 
     Args:
         differentiate: maps rows and labels to their :class:`PerSample`.
-        x, y: ``(B, ...)`` inputs and labels, more than ``size`` rows.
+        x, y: inputs and labels, more than ``size`` rows.
         size: rows of a microbatch, at least 1.
     """
 
-    def __init__(self, differentiate: Callable[[Tensor, Tensor], PerSample], x: Tensor, y: Tensor, size: int) -> None:
+    def __init__(self, differentiate: Callable[[Rows, Rows], PerSample], x: Rows, y: Rows, size: int) -> None:
         self._differentiate = differentiate
-        self._parts = list(zip(x.split(size), y.split(size), strict=True))
+        self._parts = list(zip(x.split(size), y.split(size), strict=False))
         draws = Draws(x.device, host=True)
         squares = []
         for rows, labels in self._parts:

@@ -71,7 +71,7 @@ class PythonState:
                 # As a list, here and below: other threads may add to what is not the model's alone.
                 for name, value in list(own.items()):
                     if name not in _OF_MODULES:
-                        values[where, name] = _named(value)
+                        values[where, name] = plain_value(value)
                 for name, value in _of_class(type(owner)):
                     values[where, f"class {name}"] = value
                 if kept:
@@ -80,13 +80,13 @@ class PythonState:
                 # Sizes that are tuples leave a trace in the shapes.
                 values[where, "settings"] = tuple([item for item in own.items() if type(item[1]) in _SIMPLE])
                 if "forward" in own:
-                    values[where, "forward"] = _named(own["forward"])
+                    values[where, "forward"] = plain_value(own["forward"])
             if isinstance(owner, nn.Module) and has_hooks(owner):
                 on_parameters = [tuple(p._backward_hooks or ()) for p in owner._parameters.values() if p is not None]
                 values[where, "hooks"] = (*(tuple(own[name]) for name in _HOOKS), *on_parameters)
         for name, buffer in structure.buffers.items():
             values["buffers", name] = id(buffer), _version(buffer)
-        values["loss", ""] = _named(loss_fn) if isinstance(loss_fn, _CALLED) else _name(loss_fn)
+        values["loss", ""] = plain_value(loss_fn) if isinstance(loss_fn, _CALLED) else _name(loss_fn)
         return cls(values, attributes)
 
     def but(self, left_out: Collection[Place]) -> Hashable:
@@ -175,7 +175,7 @@ def _of_class(kind: type) -> Iterator[tuple[str, Hashable]]:
                 for read, found in _globals_of(value, _DEPTH):
                     yield f"{name} reads {read}", found
             elif not name.startswith("__") and (isinstance(value, (*_PLAIN, list, tuple, dict, Tensor))):
-                yield name, _named(value)
+                yield name, plain_value(value)
 
 
 def _globals_of(fn: FunctionType, depth: int) -> Iterator[tuple[str, Hashable]]:
@@ -185,10 +185,10 @@ def _globals_of(fn: FunctionType, depth: int) -> Iterator[tuple[str, Hashable]]:
     for name in names:
         value = fn.__globals__.get(name, _ABSENT)
         if value is not _ABSENT and not isinstance(value, _CODE) and not callable(value):
-            yield name, _named(value, depth)
+            yield name, plain_value(value, depth)
 
 
-def _named(value: Any, depth: int = _DEPTH) -> Hashable:
+def plain_value(value: Any, depth: int = _DEPTH) -> Hashable:
     """Return what tells a value from another, as far as it is plain."""
     kind: Any = type(value)
     if kind in _PLAIN or isinstance(value, np.number | np.bool_):
@@ -197,9 +197,11 @@ def _named(value: Any, depth: int = _DEPTH) -> Hashable:
         return _tensor(value)
     if isinstance(value, np.ndarray):
         return value.shape, value.tobytes() if value.size <= _ELEMENTS and not value.dtype.hasobject else id(value)
+    if depth > 0 and isinstance(value, nn.Module):
+        return _name(value), tuple([item for item in vars(value).items() if type(item[1]) in _SIMPLE])
     if depth == 0 or isinstance(value, ModuleType | type | nn.Module | CellType):
         return _name(value)
-    inner = partial(_named, depth=depth - 1)
+    inner = partial(plain_value, depth=depth - 1)
     if isinstance(value, list | tuple | set | frozenset | dict):
         if len(value) > _ITEMS:
             return kind, len(value)

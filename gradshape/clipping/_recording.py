@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn import functional
 
+from gradshape.clipping._rows import Rows
 from gradshape.clipping.rules import Rule, rule_of
 from gradshape.clipping.rules._attention import PackedProjection, attend, covers_settings
 from gradshape.clipping.rules._linear_layer import LinearRule
@@ -103,13 +104,13 @@ def layers_in(structure: Structure) -> list[Layer]:
     return layers
 
 
-def recorded_forward(structure: Structure, layers: Sequence[Layer], x: Tensor) -> Any:
-    """Return ``model(x)`` and record every call of ``layers`` in their ``calls``; the model's buffers do not change."""
+def recorded_forward(structure: Structure, layers: Sequence[Layer], x: Rows) -> Any:
+    """Return what the model gives for ``x``; note every call of ``layers`` in ``calls``, and leave the buffers."""
     for layer in layers:
         layer.calls.clear()
         layer.begun.clear()
     with watched(layers, _note):
-        return structure.call({}, (x,))
+        return structure.call({}, *x.arguments)
 
 
 # Maps a layer, its arguments and its output to the output that replaces it, or to None to keep it.

@@ -12,6 +12,7 @@ from torch.func import grad, vmap
 from gradshape._randomness import HostState, set_torch_state, torch_state
 from gradshape.clipping._autocast import without_autocast
 from gradshape.clipping._generators import Drawn, Draws, drawing_from
+from gradshape.clipping._rows import Rows
 from gradshape.clipping.protocol import (
     LossFn,
     layer_names,
@@ -76,8 +77,8 @@ def model_gradients(
     structure: Structure,
     parameters: Mapping[str, Tensor],
     loss_fn: LossFn,
-    x: Tensor,
-    y: Tensor,
+    x: Rows,
+    y: Rows,
     *,
     host: HostState | None = None,
 ) -> VmappedGradients:
@@ -94,13 +95,13 @@ def model_gradients(
     """
     with_loss = replace(Structure.of(_WithLoss(structure.model, loss_fn)), before=structure.before)
 
-    def sample_loss(values: Gradients, row: Tensor, label: Tensor) -> Tensor:
+    def sample_loss(values: Gradients, *row: Tensor) -> Tensor:
         inside = {f"model.{name}": value for name, value in values.items()}
         with drawing_from(host):
-            losses = with_loss.call(inside, (row.unsqueeze(0).clone(), label.unsqueeze(0)))
+            losses = with_loss.call(inside, joined(x, y, row))
         return one_loss_per_sample(losses, 1).squeeze(0)
 
-    return vmapped_gradients(sample_loss, parameters, (x, y), dtype=structure.dtype)
+    return vmapped_gradients(sample_loss, parameters, (*x.tensors, *y.tensors), dtype=structure.dtype)
 
 
 def vmapped_gradients(
@@ -150,6 +151,12 @@ def gradients_in_chunks(
     return VmappedGradients(layers, squares, chunks, drawn if drawn.anything else None)
 
 
+def joined(x: Rows, y: Rows, row: Sequence[Tensor]) -> tuple[Rows, Rows]:
+    """Return a batch of one row, given that row of every tensor in ``x`` and ``y``."""
+    parts, inputs = [part.unsqueeze(0) for part in row], len(x.tensors)
+    return x.with_tensors(parts[:inputs]), y.with_tensors(parts[inputs:])
+
+
 class _WithLoss(nn.Module):
     """A model and its loss in one module, so that a loss that looks at the model sees its replaced parameters."""
 
@@ -158,8 +165,9 @@ class _WithLoss(nn.Module):
         self.model = model
         self.loss_fn = loss_fn
 
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        return self.loss_fn(self.model(x), y)
+    def forward(self, x: Rows, y: Rows) -> Tensor:
+        args, kwargs = x.clone().arguments
+        return self.loss_fn(self.model(*args, **kwargs), y.value)
 
 
 def _batched(gradient: Differentiate, columns: int) -> Differentiate:

@@ -21,6 +21,7 @@ from gradshape.clipping._generators import Draws
 from gradshape.clipping._independence import checked_rows
 from gradshape.clipping._module_locks import held
 from gradshape.clipping._recording import Layer, layers_in, watched
+from gradshape.clipping._rows import Rows
 from gradshape.clipping._sequential_models import takes_row_by_row
 from gradshape.clipping._tolerance import layer_sizes, within
 from gradshape.clipping._vmapped import gradients_of
@@ -91,7 +92,7 @@ class ModelEnsemble:
         y = torch.zeros(len(x), dtype=torch.int64, device=x.device)
         with held(structure.modules.values()):
             try:
-                forward = ForwardPass.of(structure, _LOSS, x, y, Draws(x.device, host=True))
+                forward = ForwardPass.of(structure, _LOSS, Rows.of(x), Rows.of(y), Draws(x.device, host=True))
             except ValueError:  # These are no logits.
                 return None
             if forward.draws or forward.graph.moves_by_value:

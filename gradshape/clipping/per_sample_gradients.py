@@ -12,6 +12,7 @@ from gradshape.clipping._exact_gradients import exact_gradients
 from gradshape.clipping._microbatches import MicrobatchedGradients, ZeroGradients
 from gradshape.clipping._module_locks import held
 from gradshape.clipping._opacus_hooks import without_opacus_hooks
+from gradshape.clipping._rows import Inputs, Rows, batch_of
 from gradshape.clipping._unsupported import refuse_unsupported
 from gradshape.clipping.mixing import refuse_mixing
 from gradshape.clipping.protocol import LossFn, PerSample
@@ -19,7 +20,7 @@ from gradshape.clipping.structure import Structure
 from gradshape.clipping.weights import clip_weights
 
 
-def per_sample(model: nn.Module, loss_fn: LossFn, x: Tensor, y: Tensor, *, microbatch: int | None = None) -> PerSample:
+def per_sample(model: nn.Module, loss_fn: LossFn, x: Inputs, y: Inputs, *, microbatch: int | None = None) -> PerSample:
     """Take the per-sample gradients of a batch: their norms now, and their sums under weights that are chosen later.
 
     Args, guarantees and edge cases are those of :func:`weighted_gradient`, but gradients that are not finite raise no
@@ -38,15 +39,14 @@ def per_sample(model: nn.Module, loss_fn: LossFn, x: Tensor, y: Tensor, *, micro
     >>> gradients.norms, gradients.weighted_sum(torch.tensor([1.0, -1.0]))
     (tensor([5., 1.]), {'weight': tensor([[3., 3.]])})
     """
-    structure = _checked(model, x, y, microbatch)
-    x, y = x.detach(), y.detach()
-    if microbatch is not None and microbatch < len(x):
-        return MicrobatchedGradients(lambda x, y: _gradients(structure, loss_fn, x, y), x, y, microbatch)
-    return _gradients(structure, loss_fn, x, y)
+    structure, rows, labels = _checked(model, x, y, microbatch)
+    if microbatch is not None and microbatch < len(rows):
+        return MicrobatchedGradients(lambda x, y: _gradients(structure, loss_fn, x, y), rows, labels, microbatch)
+    return _gradients(structure, loss_fn, rows, labels)
 
 
 def per_sample_norms(
-    model: nn.Module, loss_fn: LossFn, x: Tensor, y: Tensor, *, microbatch: int | None = None
+    model: nn.Module, loss_fn: LossFn, x: Inputs, y: Inputs, *, microbatch: int | None = None
 ) -> Tensor:
     """Euclidean norm of every sample's gradient, over all trainable parameters together.
 
@@ -67,8 +67,8 @@ def per_sample_norms(
 def weighted_gradient(
     model: nn.Module,
     loss_fn: LossFn,
-    x: Tensor,
-    y: Tensor,
+    x: Inputs,
+    y: Inputs,
     weights_fn: Callable[[Tensor], Tensor],
     *,
     microbatch: int | None = None,
@@ -103,17 +103,24 @@ def weighted_gradient(
     rows that are mixed in any other way                   refused
     attributes that a forward pass changes                 as after one pass
     rows that are reordered, and put back                  exact
-    ``torch.autocast``                                     norms and sums are not cast
+    ``torch.autocast``                                     passes are cast as plain ones are; norms and sums are not
+    ``torch.amp.GradScaler``                               its scale has to be taken out before gradients are clipped:
+                                                           scale the losses and ``max_norm`` alike, see
+                                                           :func:`clipped_gradient`
     TorchScript, complex or 8-bit parameters               refused
     =====================================================  =========================================================
 
     Args:
-        model: any module that maps ``(B, ...)`` to logits, also for ``B = 1``, without mixing samples: what comes out
+        model: any module that maps ``B`` rows to logits, also for ``B = 1``, without mixing samples: what comes out
             for a row depends on that row only. That is tried on the first batch of its kind, and on a row of the
             1st, 2nd, 4th, ... and then of every 64th later one; a model that mixes rows in others only is not found.
-        loss_fn: ``loss_fn(logits, y)`` returns one loss per sample, ``(B,)``, each from its own row only.
-        x: ``(B, ...)`` inputs.
-        y: ``(B, ...)`` labels, in whatever form ``loss_fn`` takes.
+        loss_fn: ``loss_fn(output, y)`` returns one loss per sample, ``(B,)``, each from its own row only. It is given
+            what the model returns: logits, or a tuple, mapping or dataclass with them.
+        x: the inputs: a tensor ``(B, ...)``; a tuple or list, whose entries are passed one by one; or a mapping, whose
+            entries are passed by name, such as ``input_ids`` and ``attention_mask``. Every tensor in it, however deep,
+            has a row for each sample along its first axis. Other values are passed as they are.
+        y: the labels, in whatever form ``loss_fn`` takes: a tensor ``(B, ...)``, or a tuple, list or mapping of such
+            tensors, which ``loss_fn`` gets as a whole. ``None`` if the losses need none.
         weights_fn: maps the ``(B,)`` norms to ``(B,)`` weights; called once a batch.
         microbatch: rows that are differentiated at once; ``None`` for all. It bounds memory and does not change the
             result; a batch of several is differentiated twice, as its weights are known after the first pass only.
@@ -125,8 +132,9 @@ def weighted_gradient(
     Raises:
         ValueError: ``loss_fn`` or ``weights_fn`` returns another shape than ``(B,)``; the model or the loss mixes
             samples; the model draws numbers from a generator of its own and would have to draw them again; a parameter
-            is complex or of 8 bits, or belongs to TorchScript; ``x`` and ``y`` are no dense tensors, or differ in
-            length; ``microbatch`` is not a positive integer; ``torch.inference_mode`` is on.
+            is complex or of 8 bits, or belongs to TorchScript; a tensor of ``x`` or ``y`` is not dense, or has not as
+            many rows as the others, or ``x`` has none; ``microbatch`` is not a positive integer;
+            ``torch.inference_mode`` is on.
         FloatingPointError: the gradient of a sample is not finite, or its norm overflows; the message names the first.
 
     Bu et al. 2023, "Differentially private optimization on large model at small cost":
@@ -150,7 +158,7 @@ def weighted_gradient(
 
 
 def clipped_gradient(
-    model: nn.Module, loss_fn: LossFn, x: Tensor, y: Tensor, *, max_norm: float, microbatch: int | None = None
+    model: nn.Module, loss_fn: LossFn, x: Inputs, y: Inputs, *, max_norm: float, microbatch: int | None = None
 ) -> tuple[dict[str, Tensor], Tensor]:
     """The mean over the batch of per-sample gradients ``g_i``, each clipped: ``1/B sum_i g_i min(1, C / |g_i|)``.
 
@@ -167,6 +175,12 @@ def clipped_gradient(
     ``|g_i|`` 0            weight 1: the sample counts towards ``B``
     ``B = 0``              zero gradients, norms of shape ``(0,)``
     =====================  =================================================
+
+    With a ``torch.amp.GradScaler``, which float16 needs and bfloat16 does not, scale the losses and the clipping norm
+    alike, and let ``scaler.step`` take the scale out of what becomes the ``grad`` of the parameters::
+
+        scaled = lambda output, y: scaler.scale(loss_fn(output, y))
+        mean, norms = clipped_gradient(model, scaled, x, y, max_norm=max_norm * scaler.get_scale())
 
     Args:
         model, loss_fn, x, y: as in :func:`weighted_gradient`.
@@ -191,21 +205,21 @@ def clipped_gradient(
     """
     _validate.non_negative(max_norm=max_norm)
 
-    structure = _checked(model, x, y, microbatch)
-    x, y = x.detach(), y.detach()
-    size = max(1, len(x)) if microbatch is None else microbatch
+    structure, rows, labels = _checked(model, x, y, microbatch)
+    size = len(rows) if microbatch is None else microbatch
+    # Most batches are taken at once, and small ones feel every operation.
+    parts = [(rows, labels)] if size >= len(rows) else zip(rows.split(size), labels.split(size), strict=False)
     sums: dict[str, Tensor] = {}
-    norms = []
-    for start in range(0, max(1, len(x)), size):
-        rows = slice(start, start + size)
-        gradients = _finite(_gradients(structure, loss_fn, x[rows], y[rows]), first=start)
+    norms: list[Tensor] = []
+    for n, (part_rows, part_labels) in enumerate(parts):
+        gradients = _finite(_gradients(structure, loss_fn, part_rows, part_labels), first=n * size)
         norms.append(gradients.norms)
-        part = gradients.weighted_sum(clip_weights(norms[-1], max_norm).div_(max(1, len(x))))
+        part = gradients.weighted_sum(clip_weights(norms[-1], max_norm).div_(max(1, len(rows))))
         sums = {name: sums[name].add_(total) for name, total in part.items()} if sums else part
     return sums, norms[0] if len(norms) == 1 else torch.cat(norms)
 
 
-def _gradients(structure: Structure, loss_fn: LossFn, x: Tensor, y: Tensor) -> PerSample:
+def _gradients(structure: Structure, loss_fn: LossFn, x: Rows, y: Rows) -> PerSample:
     """Take the gradients in closed form for plain dense networks, else in the fastest way that is exact."""
     if len(x) == 0 or not structure.parameters:
         return ZeroGradients(structure, len(x))
@@ -229,22 +243,13 @@ def _finite(gradients: PerSample, *, first: int = 0) -> PerSample:
     return gradients
 
 
-def _checked(model: nn.Module, x: Tensor, y: Tensor, microbatch: int | None) -> Structure:
+def _checked(model: nn.Module, x: Inputs, y: Inputs, microbatch: int | None) -> tuple[Structure, Rows, Rows]:
     if microbatch is not None:
         _validate.positive_int(microbatch=microbatch)
-    for name, rows in (("x", x), ("y", y)):
-        if not isinstance(rows, Tensor):
-            raise ValueError(
-                f"{name} is a {type(rows).__name__}: expected one tensor with a row for each sample (several inputs "
-                "may be its columns, which the model takes apart)"
-            )
-        if rows.layout is not torch.strided or rows.is_nested:
-            raise ValueError(f"{name} has the layout {rows.layout}: expected a dense tensor")
     if torch.is_inference_mode_enabled():
         raise ValueError("torch.inference_mode is on, in which there are no gradients: expected it to be off")
-    if x.dim() == 0 or y.dim() == 0 or len(x) != len(y):
-        raise ValueError(f"x has shape {tuple(x.shape)}, y {tuple(y.shape)}: expected the same number of rows")
+    rows, labels = batch_of(x, y)
     structure = Structure.of(model)
     refuse_unsupported(structure)
     refuse_mixing(structure)
-    return structure
+    return structure, rows, labels

@@ -1,12 +1,13 @@
 """What every way of taking per-sample gradients provides, and what they share."""
 
 from collections.abc import Callable, Collection, Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-LossFn = Callable[[Tensor, Tensor], Tensor]
+# Maps what the model returns, and labels, to one loss per sample.
+LossFn = Callable[[Any, Any], Tensor]
 Parameters = dict[str, nn.Parameter]
 
 

@@ -1,9 +1,9 @@
 """What a model is made of, found in a single walk: walking a small model takes about as long as running it."""
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import reduce
 from typing import Any, Protocol
 
@@ -150,8 +150,12 @@ class Structure:
 
 
 def tensors_in(value: Any) -> list[Tensor]:
-    """Return ``[value]`` if it is a tensor, else all tensors in its lists, tuples and dicts."""
+    """Return ``[value]`` if it is a tensor, else all tensors in its lists, tuples, mappings and dataclasses."""
     if isinstance(value, Tensor):
         return [value]
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, tuple | list) else ()
+    parts: Iterable[Any] = value if isinstance(value, tuple | list) else ()
+    if isinstance(value, Mapping):
+        parts = value.values()
+    elif is_dataclass(value) and not isinstance(value, type):
+        parts = [getattr(value, entry.name) for entry in fields(value)]
     return [tensor for part in parts for tensor in tensors_in(part)]

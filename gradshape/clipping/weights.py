@@ -42,5 +42,8 @@ def clip_weights(norms: Tensor, max_norm: float) -> Tensor:
     _validate.non_negative(max_norm=max_norm)
     if max_norm == 0:
         return torch.zeros_like(norms)
-    # Not a clamped quotient: a limit that rounds to 0 would make that NaN for a norm of 0.
+    numbers = torch.finfo(norms.dtype)
+    if numbers.tiny <= max_norm <= numbers.max:
+        return norms.reciprocal().mul_(max_norm).clamp_(max=1)
+    # A limit that rounds to 0 or to infinity makes a quotient NaN where the norm does so, too.
     return torch.where(norms <= max_norm, 1.0, max_norm / norms)

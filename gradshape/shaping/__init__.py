@@ -6,6 +6,7 @@ A shaper turns the per-sample gradients ``g_i`` of a batch of ``B`` rows into th
 
 ``Clip(4.0) | Noise(0.1)`` composes two parts. ``Shaper()``, with no parts, is plain training. Parts are values; what
 :class:`QuantileClip` and :class:`AdaptiveNoise` learn during a training is kept in a :class:`ShaperStack`.
+:class:`ShapedLoss` shapes the gradients of a training loop of one's own.
 """
 
 from gradshape.shaping.adaptive_noise import AdaptiveNoise, Statistic
@@ -15,6 +16,7 @@ from gradshape.shaping.normalize import Normalize
 from gradshape.shaping.part import Bounded, FixedNoise, LearnedNoise, RunningWeights, SampleWeights, Stackable
 from gradshape.shaping.quantile_clip import QuantileClip
 from gradshape.shaping.reweight import Reweight
+from gradshape.shaping.shaped_loss import ShapedLoss
 from gradshape.shaping.shaper import Part, Shaper
 from gradshape.shaping.stack import ShaperStack
 
@@ -31,6 +33,7 @@ __all__ = [
     "Reweight",
     "RunningWeights",
     "SampleWeights",
+    "ShapedLoss",
     "Shaper",
     "ShaperStack",
     "Stackable",

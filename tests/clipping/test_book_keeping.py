@@ -14,6 +14,7 @@ from gradshape.clipping._batch_axes import batch_axes
 from gradshape.clipping._book_keeping import BookKeptGradients, book_keeping
 from gradshape.clipping._forward_pass import ForwardPass
 from gradshape.clipping._generators import Draws
+from gradshape.clipping._rows import Rows
 from gradshape.clipping._vmapped import model_gradients
 from gradshape.clipping.structure import Structure
 from tests.clipping.naive import (
@@ -40,7 +41,7 @@ def takes_one_pass(model: nn.Module, x: Tensor, y: Tensor) -> bool:
 
 
 def by_book_keeping(structure: Structure, x: Tensor, y: Tensor) -> BookKeptGradients | None:
-    forward = ForwardPass.of(structure, PER_SAMPLE_LOSS, x, y, Draws(x.device, host=True))
+    forward = ForwardPass.of(structure, PER_SAMPLE_LOSS, Rows.of(x), Rows.of(y), Draws(x.device, host=True))
     return book_keeping(forward, batch_axes(forward))
 
 
@@ -84,7 +85,7 @@ def test_both_ways_agree(data: st.DataObject, rows: int) -> None:
     assert one is not None
     if not structure.parameters:
         return
-    other = model_gradients(structure, structure.parameters, PER_SAMPLE_LOSS, x, y)
+    other = model_gradients(structure, structure.parameters, PER_SAMPLE_LOSS, Rows.of(x), Rows.of(y))
     torch.testing.assert_close(one.norms, other.norms, rtol=1e-9, atol=1e-9)
     assert_equal(one.weighted_sum(weights), other.weighted_sum(weights))
 

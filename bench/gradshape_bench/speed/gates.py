@@ -5,7 +5,17 @@ from typing import Literal
 
 from gradshape_bench.case import Scale
 
-Quantity = Literal["step/plain", "step/opacus", "stack/one_by_one", "stack/matrix_product", "memory", "seconds"]
+Quantity = Literal[
+    "step/plain",
+    "step/opacus",
+    "clipped_gradient/plain",
+    "clipped_gradient_own_loss/plain",
+    "shaped_loss/plain",
+    "stack/one_by_one",
+    "stack/matrix_product",
+    "memory",
+    "seconds",
+]
 
 # The factor by which a gate may be missed before its test fails.
 TOLERANCE = {Scale.SMOKE: 2.0, Scale.PAPER: 1.0}
@@ -17,7 +27,7 @@ class Gate:
 
     Args:
         subject: name of the problem, the stack or the experiment.
-        quantity: the quantity that is bounded.
+        quantity: the quantity that is bounded; a step is that of a training, unless a way of taking it is named.
         op: the good side of the bound.
         bound: a ratio; for ``memory`` GB (10^9 bytes); for ``seconds`` the time of the whole experiment, projected from
             the part that was measured.
@@ -58,6 +68,15 @@ GATES = (
     Gate("mlp", "step/opacus", "<=", bound=0.4),
     Gate("cnn", "step/opacus", "<=", bound=0.6),
     Gate("transformer", "step/opacus", "<=", bound=0.8),
+    Gate("lr", "clipped_gradient/plain", "<=", bound=1.2),
+    Gate("mlp", "clipped_gradient/plain", "<=", bound=1.15),
+    Gate("cnn", "clipped_gradient/plain", "<=", bound=1.2),
+    Gate("lr", "clipped_gradient_own_loss/plain", "<=", bound=1.3),
+    Gate("mlp", "clipped_gradient_own_loss/plain", "<=", bound=1.2),
+    Gate("cnn", "clipped_gradient_own_loss/plain", "<=", bound=1.2),
+    Gate("lr", "shaped_loss/plain", "<=", bound=1.9),
+    Gate("mlp", "shaped_loss/plain", "<=", bound=1.4),
+    Gate("cnn", "shaped_loss/plain", "<=", bound=1.25),
     Gate("lr_784_k256", "stack/one_by_one", ">=", bound=200),
     Gate("lr_k64", "stack/one_by_one", ">=", bound=60),
     Gate("lr_k64", "stack/matrix_product", ">=", bound=0.7),

@@ -9,8 +9,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from gradshape.clipping import clipped_gradient
-from gradshape.shaping import Clip, Shaper
+from gradshape.clipping import LossFn, clipped_gradient
+from gradshape.shaping import Clip, ShapedLoss, Shaper
 from gradshape.training import SGD, Recipe, Victim, steppers
 from gradshape_bench.speed.problems import MAX_NORM, Prepared
 
@@ -59,6 +59,27 @@ def function(prepared: Prepared, lr: float) -> TimedStep:
     return TimedStep(lambda: _clipped_step(model, parameters, prepared, lr), lambda: named(model))
 
 
+def function_of_own_loss(prepared: Prepared, lr: float) -> TimedStep:
+    """The step of :func:`function` with a loss that is a function of the user's, around cross-entropy."""
+    model = prepared.model()
+    parameters = dict(model.named_parameters())
+    return TimedStep(lambda: _clipped_step(model, parameters, prepared, lr, _own_loss), lambda: named(model))
+
+
+def shaped_loss(prepared: Prepared, lr: float) -> TimedStep:
+    """The loop of :func:`plain` with its criterion wrapped in :class:`gradshape.shaping.ShapedLoss`."""
+    model = prepared.model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+    criterion = ShapedLoss(model, optimizer, nn.CrossEntropyLoss(), shaper=Clip(MAX_NORM))
+
+    def take() -> None:
+        optimizer.zero_grad()
+        criterion(model(prepared.x), prepared.y).backward()
+        optimizer.step()
+
+    return TimedStep(take, lambda: named(model))
+
+
 def first(prepared: Prepared, lr: float) -> TimedStep:
     """The step of :func:`function` on a network that was never differentiated, which may have to be checked first."""
     initial = prepared.model()
@@ -96,8 +117,14 @@ def stacked(prepared: Prepared, victims: Sequence[Parameters], lr: float, *, ste
     return _side_by_side(parts, steps) if alone else _repeated(parts, steps)
 
 
-def _clipped_step(model: nn.Module, parameters: Mapping[str, nn.Parameter], prepared: Prepared, lr: float) -> None:
-    mean, _ = clipped_gradient(model, _LOSS, prepared.x, prepared.y, max_norm=MAX_NORM)
+def _own_loss(logits: Tensor, y: Tensor) -> Tensor:
+    return nn.functional.cross_entropy(logits, y, reduction="none")
+
+
+def _clipped_step(
+    model: nn.Module, parameters: Mapping[str, nn.Parameter], prepared: Prepared, lr: float, loss_fn: LossFn = _LOSS
+) -> None:
+    mean, _ = clipped_gradient(model, loss_fn, prepared.x, prepared.y, max_norm=MAX_NORM)
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.add_(mean[name], alpha=-lr)

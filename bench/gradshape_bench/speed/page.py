@@ -35,7 +35,11 @@ every ratio is that of two turns of one round, so that it does not depend on how
 _METHODS = {
     "plain": "plain training: backward pass of the mean loss, `torch.optim.SGD`",
     "clipped_gradient": "`gradshape.clipping.clipped_gradient` on a module, and the update",
-    "first_clipped_gradient": "the same on a copy of a network, with the check of what a forward pass does to its rows",
+    "clipped_gradient_own_loss": "the same with a loss that is a function of the user's, around cross-entropy",
+    "shaped_loss": "the loop of plain training with its criterion wrapped in `gradshape.shaping.ShapedLoss`",
+    "first_clipped_gradient": (
+        "`clipped_gradient` on a copy of a network, with the check of what a forward pass does to its rows"
+    ),
     "training": "the step that `gradshape.training.train_victims` takes for one victim",
     "opacus_hooks": "Opacus' default, per-sample gradients by rules: `GradSampleModule`, `DPOptimizer`",
     "opacus_functorch": "the same with `force_functorch=True`",
@@ -195,7 +199,8 @@ def _memory(run: SpeedRun) -> Iterator[str]:
 
 def _gates(run: SpeedRun) -> Iterator[str]:
     yield (
-        "Bounds on the `training` way, on stacks, on the memory of `clipped_gradient` (GB of 10^9 bytes), and on the "
+        "Bounds on the `training` way (`step`), on the ways that are named, on stacks, on the memory of "
+        "`clipped_gradient` (GB of 10^9 bytes), and on the "
         "seconds of whole experiments. The suite fails if one is missed; at smoke scale, for busy machines, if it is "
         f"missed by more than a factor of {TOLERANCE[Scale.SMOKE]:g}, twice in a row, and seconds are not judged there."
     )

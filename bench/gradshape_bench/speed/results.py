@@ -117,9 +117,10 @@ class SpeedRun:
         if quantity == "seconds":
             experiment = self.experiments.get(subject)
             return None if experiment is None else experiment.projected
-        step = self.steps.get(subject, {}).get("training")
+        way, _, reference = quantity.partition("/")
+        step = self.steps.get(subject, {}).get("training" if way == "step" else way)
         stack = self.stacks.get(subject)
-        if quantity == "step/plain":
+        if reference == "plain":
             return None if step is None else step.over_plain.median
         if quantity == "step/opacus":
             return None if step is None or step.over_opacus is None else step.over_opacus.median

@@ -19,6 +19,8 @@ def _opacus(name: str) -> StepMethod:
 
 OURS: Mapping[str, StepMethod] = {
     "clipped_gradient": library_steps.function,
+    "clipped_gradient_own_loss": library_steps.function_of_own_loss,
+    "shaped_loss": library_steps.shaped_loss,
     "first_clipped_gradient": library_steps.first,
     "training": library_steps.training,
 }

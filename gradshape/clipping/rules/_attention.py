@@ -85,8 +85,11 @@ def attend(
     else:
         mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
     mixed = mixed.transpose(1, 2).flatten(2)
-    out = attention.out_proj(mixed if attention.batch_first else mixed.transpose(0, 1))
-    return out, weights
+    if not attention.batch_first:
+        return attention.out_proj(mixed.transpose(0, 1)), weights
+    out = attention.out_proj(mixed)
+    # In memory that method's output has the time first, and what a dropout drops depends on the order in memory.
+    return out.transpose(0, 1).contiguous().transpose(0, 1) if attention.training else out, weights
 
 
 def _mask(
