@@ -16,6 +16,7 @@ import torch
 from gradshape import _validate
 from gradshape_bench.case import Scale
 from gradshape_bench.plain_text import plain
+from gradshape_bench.shard import Shard
 
 _DEFAULT_SEEDS = {Scale.SMOKE: 3, Scale.PAPER: 5}
 # More repetitions than anybody has time for, and few enough to be listed.
@@ -59,6 +60,7 @@ class Settings:
     fail_on: tuple[str, ...] = ()
     across_machines: bool = False
     cases: frozenset[str] = frozenset()
+    shard: Shard | None = None
 
 
 def add_options(parser: pytest.Parser) -> Mapping[str, bool]:
@@ -87,6 +89,11 @@ def add_options(parser: pytest.Parser) -> Mapping[str, bool]:
         default=[],
         metavar="ID",
         help="run the case of exactly this id, and no other test; may be given several times",
+    )
+    add(
+        "shard",
+        metavar="I/N",
+        help="run the I-th of N parts of the selected cases, for N machines; `gradshape merge` joins their results",
     )
     add(
         "scale",
@@ -195,6 +202,7 @@ def read(config: pytest.Config) -> Settings:
     most = config.getoption("gradshape_max_seeds")
     timeout = config.getoption("gradshape_case_timeout")
     baseline = config.getoption("gradshape_baseline")
+    shard = config.getoption("gradshape_shard")
     offline = config.getoption("gradshape_offline") or os.environ.get("GRADSHAPE_OFFLINE", "") not in ("", "0")
     root = config.rootpath
     return Settings(
@@ -217,6 +225,7 @@ def read(config: pytest.Config) -> Settings:
         fail_on=tuple(config.getoption("gradshape_fail_on")),
         across_machines=config.getoption("gradshape_across_machines"),
         cases=frozenset(config.getoption("gradshape_case")),
+        shard=None if shard is None else checked("--shard", Shard.parse, shard),
     )
 
 
