@@ -375,7 +375,7 @@ class Scheduler:
             if asked is not None and job.key in asked.missing:
                 raise done.error
             return
-        if job.repeatable:
+        if job.repeatable and not done.kept:
             self._cache.put(job.key, done)
         # A job on a data set that is no longer in memory is looked up in the cache if it is needed again.
         if self._loaded is not None and job.dataset is self._loaded[1]:
