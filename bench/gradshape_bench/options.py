@@ -235,9 +235,6 @@ def read(config: pytest.Config) -> Settings:
     root = config.rootpath
     engine = _for_debugger(config, checked("--engine", parse_engine, config.getoption("gradshape_engine")))
     slurm, ray = config.getoption("gradshape_slurm"), config.getoption("gradshape_ray")
-    for kind, given in ((EngineKind.SLURM, slurm), (EngineKind.RAY, ray)):
-        if given and engine is not kind:
-            raise pytest.UsageError(f"--{kind.value} {given[0]}: it says nothing without --engine {kind.value}")
     if engine.remote and config.getoption("gradshape_no_cache"):
         raise pytest.UsageError(
             f"--no-cache: with --engine {engine.value} tasks hand over what they finish in the cache: name an empty "

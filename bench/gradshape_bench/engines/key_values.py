@@ -6,17 +6,17 @@ from gradshape import _validate
 
 
 def key_values(pairs: Sequence[str], known: Iterable[str]) -> Mapping[str, str]:
-    """Return the values by key.
+    """Return the values by key; of one that stands twice, the later, which takes the place of a project's setting.
 
     Args:
         pairs: ``KEY=VALUE`` each.
         known: the keys that there are.
 
     Raises:
-        ValueError: one has another form, or an unknown key, for which near matches are listed, or a key stands twice.
+        ValueError: one has another form, or an unknown key, for which near matches are listed.
 
-    >>> key_values(["time=60", "partition=gpu"], ["time", "partition"])
-    {'time': '60', 'partition': 'gpu'}
+    >>> key_values(["time=60", "partition=gpu", "time=90"], ["time", "partition"])
+    {'time': '90', 'partition': 'gpu'}
     """
     names = list(known)
     found: dict[str, str] = {}
@@ -26,8 +26,6 @@ def key_values(pairs: Sequence[str], known: Iterable[str]) -> Mapping[str, str]:
             raise ValueError(f"{pair!r}: expected KEY=VALUE, such as {names[0]}=...")
         if key not in names:
             raise _validate.unknown("key", key, names)
-        if key in found:
-            raise ValueError(f"{key}={value}: there is {key}={found[key]} already: expected one of them")
         found[key] = value
     return found
 

@@ -7,7 +7,7 @@ import io
 import pickle
 import sys
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from types import FunctionType
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from gradshape import learners, models
-from gradshape.data import Dataset, Split
+from gradshape.data import Dataset, Split, Units
 from gradshape_bench import blame
 from gradshape_bench.engines.base import Bundle, Failed, JobOutcome
 from gradshape_bench.job_names.source_files import find_spec
@@ -99,11 +99,12 @@ class Receiver:
 
 
 def rows_of(dataset: Dataset) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
-    """Return a data set's name and the like, and its rows, for :func:`dataset_of`."""
+    """Return a data set's name and the like, in values that JSON has, and its rows, for :func:`dataset_of`."""
     splits = {"train": dataset.train, "test": dataset.test}
     rows = {f"{name}_{part}": getattr(split, part).numpy() for name, split in splits.items() for part in ("x", "y")}
     described = {each.name: getattr(dataset, each.name) for each in fields(dataset) if each.name not in splits}
-    return {**described, "fingerprint": dataset.fingerprint}, rows
+    units = None if dataset.units is None else asdict(dataset.units)
+    return {**described, "units": units, "fingerprint": dataset.fingerprint}, rows
 
 
 def dataset_of(described: Mapping[str, Any], rows: Mapping[str, np.ndarray[Any, Any]]) -> Dataset:
@@ -113,6 +114,11 @@ def dataset_of(described: Mapping[str, Any], rows: Mapping[str, np.ndarray[Any, 
         ValueError: these are other rows.
     """
     named = {name: value for name, value in described.items() if name != "fingerprint"}
+    units = named["units"]
+    if units is not None:
+        # JSON has lists alone.
+        low, high, shape = (tuple(units[part]) for part in ("low", "high", "shape"))
+        named["units"] = Units(low, high, shape=shape, whole=units["whole"])
     train, test = (
         Split(torch.tensor(rows[f"{name}_x"]), torch.tensor(rows[f"{name}_y"])) for name in ("train", "test")
     )
