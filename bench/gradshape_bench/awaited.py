@@ -19,6 +19,7 @@ class Run:
     Attributes:
         pending: jobs whose results it waits for; ``None`` until it has begun.
         missing: those of these jobs that are not finished, by key.
+        trainings, others: the same apart, so that none has to be looked for among all.
         spent: computing time of its jobs in seconds, by key.
         cached: keys of those of its jobs that were found in the cache.
     """
@@ -28,8 +29,19 @@ class Run:
     dataset: Dataset
     pending: Sequence[AnyJob] | None = None
     missing: dict[str, AnyJob] = field(default_factory=dict)
+    trainings: dict[str, AnyJob] = field(default_factory=dict)
+    others: dict[str, AnyJob] = field(default_factory=dict)
     spent: dict[str, float] = field(default_factory=dict)
     cached: set[str] = field(default_factory=set)
+
+    def miss(self, job: AnyJob) -> None:
+        """Note a job that is not finished."""
+        self.missing[job.key] = (self.trainings if job.stackable else self.others)[job.key] = job
+
+    def has(self, key: str) -> None:
+        """Note that a job that was missing is finished."""
+        job = self.missing.pop(key)
+        del (self.trainings if job.stackable else self.others)[key]
 
     def ended(self, measurement: Measurement) -> MeasuredCase:
         """Return what the case measured, with what its jobs cost."""
@@ -102,7 +114,7 @@ class Awaited:
     def arrived(self, key: str) -> Iterator[Run]:
         """Strike out a job that is finished; yield the experiments that miss nothing any more."""
         for run in self._runs.pop(key, ()):
-            del run.missing[key]
+            run.has(key)
             if not run.missing:
                 yield run
 

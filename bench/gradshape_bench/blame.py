@@ -41,9 +41,14 @@ def carry(error: BaseException) -> None:
     """Note the user's line in ``error`` itself, so that it is still known where the traceback is not."""
     line = users_line(error)
     if line is not None:
-        # Whoever forbids attributes is not told apart from whoever comes without lines.
-        with suppress(Exception):
-            setattr(error, _CARRIED, line)
+        carry_line(error, line)
+
+
+def carry_line(error: BaseException, line: Line) -> None:
+    """Note a user's line that an error came through elsewhere."""
+    # Whoever forbids attributes is not told apart from whoever comes without lines.
+    with suppress(Exception):
+        setattr(error, _CARRIED, line)
 
 
 def where(error: BaseException, root: Path) -> str:

@@ -2,7 +2,6 @@
 
 import platform
 import subprocess
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,15 @@ import torch
 import gradshape
 from gradshape_bench.job_names.code_digest import library_source
 from gradshape_bench.matmul_precision import tf32_settings
-from gradshape_bench.plain_text import plain
+from gradshape_bench.processor import processor
 
 
 def describe(device: str, root: Path) -> dict[str, Any]:
     """Return versions, device, hash of the library's source and, in a git checkout, the commit."""
-    where = torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.machine()
+    where = platform.machine()
+    if device.startswith("cuda"):
+        # Jobs may run on other machines alone.
+        where = torch.cuda.get_device_name(device) if torch.cuda.is_available() else "of other machines"
     return {
         "gradshape": gradshape.__version__,
         "source": library_source()[:12],
@@ -28,19 +30,9 @@ def describe(device: str, root: Path) -> dict[str, Any]:
         "numpy": numpy.__version__,
         "platform": platform.system(),
         "device": f"{device} ({where})",
-        "processor": _processor(),
+        "processor": processor(),
         **tf32_settings(),
     }
-
-
-@cache
-def _processor() -> str:
-    """Return what is known of the processor: its instructions and its name, by which it rounds."""
-    name = platform.processor()
-    with suppress(OSError, StopIteration):
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return plain(f"{name or 'unknown'} ({torch.backends.cpu.get_cpu_capability()})")
 
 
 @cache

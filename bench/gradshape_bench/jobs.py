@@ -122,10 +122,15 @@ AnyJob = Job[Any]
 
 @dataclass(frozen=True, eq=False)
 class Finished(Generic[R]):
-    """The result of a job, and the computing time that it took: its share of that of the stack it ran in, if any."""
+    """The result of a job, and the computing time that it took: its share of that of the stack it ran in, if any.
+
+    Attributes:
+        kept: whether it is in the cache, so that nobody needs to put it there.
+    """
 
     result: R
     seconds: float
+    kept: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 import argparse
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from enum import Enum
 from functools import partial
@@ -15,7 +15,10 @@ import torch
 
 from gradshape import _validate
 from gradshape_bench.case import Scale
+from gradshape_bench.engines.ray_options import RayOptions
+from gradshape_bench.engines.slurm_options import SlurmOptions
 from gradshape_bench.plain_text import plain
+from gradshape_bench.shard import Shard
 
 _DEFAULT_SEEDS = {Scale.SMOKE: 3, Scale.PAPER: 5}
 # More repetitions than anybody has time for, and few enough to be listed.
@@ -28,11 +31,18 @@ Value = TypeVar("Value")
 
 
 class EngineKind(Enum):
-    """What runs jobs: threads of pytest's process, worker processes, or whichever suits the selected cases."""
+    """What runs jobs: threads, worker processes, whichever of these suits the selected cases, or other machines."""
 
     AUTO = "auto"
     THREADS = "threads"
     PROCESSES = "processes"
+    SLURM = "slurm"
+    RAY = "ray"
+
+    @property
+    def remote(self) -> bool:
+        """Whether jobs run on other machines."""
+        return self in (EngineKind.SLURM, EngineKind.RAY)
 
 
 @dataclass(frozen=True)
@@ -59,6 +69,9 @@ class Settings:
     fail_on: tuple[str, ...] = ()
     across_machines: bool = False
     cases: frozenset[str] = frozenset()
+    shard: Shard | None = None
+    slurm: SlurmOptions | None = None
+    ray: RayOptions | None = None
 
 
 def add_options(parser: pytest.Parser) -> Mapping[str, bool]:
@@ -87,6 +100,11 @@ def add_options(parser: pytest.Parser) -> Mapping[str, bool]:
         default=[],
         metavar="ID",
         help="run the case of exactly this id, and no other test; may be given several times",
+    )
+    add(
+        "shard",
+        metavar="I/N",
+        help="run the I-th of N parts of the selected cases, for N machines; `gradshape merge` joins their results",
     )
     add(
         "scale",
@@ -134,9 +152,26 @@ def add_options(parser: pytest.Parser) -> Mapping[str, bool]:
     add(
         "engine",
         default=EngineKind.AUTO.value,
-        metavar="auto|threads|processes",
-        help="what runs jobs: threads of this process, or worker processes, any of which may crash without ending the "
-        "run (default: auto, which takes processes for several cases on several processors without a GPU)",
+        metavar="auto|threads|processes|slurm|ray",
+        help="what runs jobs: threads of this process; worker processes, any of which may crash without ending the "
+        "run; tasks of Slurm (extra 'slurm') or of a Ray cluster (extra 'ray') (default: auto, which takes processes "
+        "for several cases on several processors without a GPU)",
+    )
+    add(
+        "slurm",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="with '--engine slurm': cluster=slurm|local|debug, tasks=N (at once; default: 16), or a parameter of "
+        "submitit's executor, such as partition=gpu, timeout_min=60, mem_gb=8, gpus_per_node=1; may be repeated",
+    )
+    add(
+        "ray",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="with '--engine ray': address=ADDRESS of the cluster, and what a task asks for: cpus=N, gpus=FRACTION, "
+        "memory=SIZE; tasks=N for so many at once; may be repeated",
     )
     add(
         "case-timeout",
@@ -195,12 +230,22 @@ def read(config: pytest.Config) -> Settings:
     most = config.getoption("gradshape_max_seeds")
     timeout = config.getoption("gradshape_case_timeout")
     baseline = config.getoption("gradshape_baseline")
+    shard = config.getoption("gradshape_shard")
     offline = config.getoption("gradshape_offline") or os.environ.get("GRADSHAPE_OFFLINE", "") not in ("", "0")
     root = config.rootpath
+    engine = _for_debugger(config, checked("--engine", parse_engine, config.getoption("gradshape_engine")))
+    slurm, ray = config.getoption("gradshape_slurm"), config.getoption("gradshape_ray")
+    if engine.remote and config.getoption("gradshape_no_cache"):
+        raise pytest.UsageError(
+            f"--no-cache: with --engine {engine.value} tasks hand over what they finish in the cache: name an empty "
+            "folder by --cache-dir instead"
+        )
     return Settings(
         scale=scale,
         seeds=tuple(range(first, first + count)),
-        device=checked("--device", parse_device, config.getoption("gradshape_device")),
+        device=checked(
+            "--device", partial(parse_device, elsewhere=engine.remote), config.getoption("gradshape_device")
+        ),
         offline=offline,
         require_data=config.getoption("gradshape_require_data"),
         results=_path(config.getoption("gradshape_results"), root / "results" / "results.jsonl"),
@@ -211,13 +256,23 @@ def read(config: pytest.Config) -> Settings:
         confidence=checked("--confidence", parse_confidence, config.getoption("gradshape_confidence")),
         max_seeds=None if most is None else checked("--max-seeds", partial(parse_most, least=count), most),
         tf32=config.getoption("gradshape_tf32"),
-        engine=_for_debugger(config, checked("--engine", parse_engine, config.getoption("gradshape_engine"))),
+        engine=engine,
         case_timeout=None if timeout is None else checked("--case-timeout", parse_seconds, timeout),
         baseline=None if baseline is None else _path(baseline, root),
         fail_on=tuple(config.getoption("gradshape_fail_on")),
         across_machines=config.getoption("gradshape_across_machines"),
         cases=frozenset(config.getoption("gradshape_case")),
+        shard=None if shard is None else checked("--shard", Shard.parse, shard),
+        slurm=_listed("--slurm", SlurmOptions.parse, slurm) if engine is EngineKind.SLURM else None,
+        ray=_listed("--ray", partial(RayOptions.parse, size=parse_size), ray) if engine is EngineKind.RAY else None,
     )
+
+
+def _listed(option: str, parse: Callable[[Sequence[str]], Value], texts: Sequence[str]) -> Value:
+    try:
+        return parse(texts)
+    except ValueError as error:
+        raise pytest.UsageError(f"{option}: {error}") from error
 
 
 def taken(config: pytest.Config) -> list[str]:
@@ -341,12 +396,21 @@ def parse_engine(text: str) -> EngineKind:
         raise _validate.unknown("engine", text, [kind.value for kind in EngineKind]) from None
 
 
-def parse_device(text: str) -> str:
+def parse_device(text: str, *, elsewhere: bool = False) -> str:
     """Parse a device: ``cpu``, ``cuda`` or ``cuda:i``; ``auto`` is a GPU if there is one, another in each xdist worker.
+
+    Args:
+        text: the device.
+        elsewhere: whether it is one of other machines, on which a task sees the GPUs alone that it is given: ``cuda``
+            is the first of these, and ``auto`` is the CPU.
 
     Raises:
         ValueError: ``text`` is no device, or the device is not there.
     """
+    if elsewhere and text.startswith("cuda:"):
+        raise ValueError(f"{text!r}: tasks on other machines see only the GPUs that they are given: expected cuda")
+    if elsewhere and text in ("auto", "cuda"):
+        return "cpu" if text == "auto" else "cuda"
     if text == "auto":
         if not torch.cuda.is_available():
             return "cpu"

@@ -11,7 +11,7 @@ import pytest
 
 from gradshape_bench.options import Settings
 from gradshape_bench.plain_text import plain
-from gradshape_bench.records.pending import Pending
+from gradshape_bench.records.pending import Pending, Sharded
 from gradshape_bench.records.running import Running
 from gradshape_bench.records.store import lock_file
 from gradshape_bench.report.beside import LEADERBOARD, PAGES, board_folder, pages_beside
@@ -78,6 +78,7 @@ def _check_apart(settings: Settings, others: Iterable[tuple[str, Path]]) -> None
         *(_Place(f"the page {about}", path) for about, path in pages_beside(results).items()),
         _Place("the folder of the leaderboard's pages", board_folder(results)),
         _Place("the list of open cases", Pending(results).path),
+        _Place("the list of the cases of all shards", Sharded(results).path),
         _Place("the folder of what is running", Running(results).folder, folder=True),
         _Place("the lock of the results file", lock_file(results)),
         *(_Place(f"the file of {option}", path) for option, path in others),

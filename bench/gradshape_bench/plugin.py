@@ -28,6 +28,7 @@ from gradshape_bench.records.store import write_atomically
 from gradshape_bench.reporter import RECORD_PROPERTY, STUBS, RecordReporter
 from gradshape_bench.selection import case_of, file_of
 from gradshape_bench.session import BenchSession, CaseOutcome, SessionPart, ThresholdMissed, Unmeasured, blank_record
+from gradshape_bench.sharding import Sharding
 
 # Where a worker process tells the controller why no case can run.
 REFUSAL = "refusal.txt"
@@ -75,11 +76,13 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[PART] = part
         config.stash[_left_out] = LeftOutReport(config, part.folder)
         config.pluginmanager.register(config.stash[_left_out], "gradshape-left-out")
+        _register_sharding(config)
         return
     try:
         config.stash[PART] = SessionPart.alone()
     except OSError as error:
         raise pytest.UsageError(f"the temporary folder cannot be written: {error}") from error
+    _register_sharding(config)
     config.stash[_faults] = Faults()
     config.stash[_left_out] = LeftOutReport(config, config.stash[PART].folder)
     config.pluginmanager.register(config.stash[_left_out], "gradshape-left-out")
@@ -90,6 +93,13 @@ def pytest_configure(config: pytest.Config) -> None:
     if gate is not None:
         config.pluginmanager.register(gate, "gradshape-gate")
     config.add_cleanup(lambda: shutil.rmtree(config.stash[PART].folder, ignore_errors=True))
+
+
+def _register_sharding(config: pytest.Config) -> None:
+    settings, part = config.stash[SETTINGS], config.stash[PART]
+    if settings.shard is not None:
+        sharding = Sharding(settings.shard, settings, part.folder, first=part.index == 0)
+        config.pluginmanager.register(sharding, "gradshape-sharding")
 
 
 def _worker_index(config: pytest.Config) -> int:

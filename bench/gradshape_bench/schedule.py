@@ -3,8 +3,8 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from itertools import repeat
+from collections.abc import Generator, Hashable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice, repeat
 from typing import Any
 
 from gradshape import _digest
@@ -25,6 +25,8 @@ _log = logging.getLogger(__name__)
 _LEAST_PART = 8
 # How many cases to begin early for each worker.
 _AHEAD = 6
+# How many of the jobs that an experiment waits for are looked at first, for one that can be done.
+_FIRST = 64
 # Seconds to wait for a job that another process does before looking for it again.
 _WAIT_SECONDS = 0.1
 
@@ -106,6 +108,9 @@ class Scheduler:
         # Shares of a bundle that several workers do.
         self._shares: deque[Bundle] = deque()
         self._taken: dict[str, Taken] = {}
+        # Whether all that there is to do is taken, and whether another process has some of it.
+        self._exhausted = False
+        self._refused = False
         self._results: Generator[Done, None, None] | None = None
 
     def measure(self, case: Case, *, grown_from: Case | None = None) -> MeasuredCase:
@@ -127,6 +132,7 @@ class Scheduler:
                 raise ValueError(f"case={case.id!r}: expected a case of this session")
             self._asked = self._run(case, self._dataset(case.rows))
             self._next_cases = self._after(self._asked, place)
+            self._exhausted = False
             try:
                 while not self._advance(self._asked):
                     while self._asked.missing:
@@ -213,8 +219,9 @@ class Scheduler:
             if job.key in self._lost:
                 raise self._lost[job.key]
             if not self._known(job):
-                run.missing[job.key] = job
+                run.miss(job)
         self._awaited.add(run)
+        self._exhausted = False
 
     def _drop(self, run: Run) -> None:
         self._runs.pop(run.case, None)
@@ -232,7 +239,10 @@ class Scheduler:
 
     def _arrived(self, key: str, finished: Finished[Any]) -> None:
         self._finished[key] = finished
-        self._ready += [run.case for run in self._awaited.arrived(key)]
+        ready = [run.case for run in self._awaited.arrived(key)]
+        self._ready += ready
+        if ready:
+            self._exhausted = False
 
     def _begin_all(self, run: Run) -> None:
         """Advance the experiments of all cases on the same data as far as they get, but that of the case asked for."""
@@ -264,6 +274,9 @@ class Scheduler:
         """Return the next bundle that no other process has claimed; ``None`` if there is none for now."""
         if self._asked is None:
             return None
+        if self._exhausted:
+            return None
+        self._refused = False
         for bundle in self._candidates(self._asked):
             claims = self._claims(bundle)
             if claims:
@@ -275,6 +288,8 @@ class Scheduler:
                 return jobs
             if not self._asked.missing:
                 return None
+        # Jobs that end give nothing new to do, as long as no experiment goes on and no other process has any of them.
+        self._exhausted = not self._refused
         return None
 
     def _claims(self, bundle: Bundle) -> dict[str, Claim]:
@@ -285,6 +300,7 @@ class Scheduler:
             if job.key not in self._awaited:
                 continue
             claim = self._cache.claim(_digest.name(job.key))
+            self._refused |= claim is None
             if claim is None and not claims:
                 break
             # Another process may have done it meanwhile.
@@ -307,19 +323,38 @@ class Scheduler:
 
     def _single(self, run: Run) -> Iterator[Bundle]:
         """Yield the jobs that a run waits for and that are no trainings, each by itself."""
-        yield from ([job] for job in self._left(run.missing.values()) if not job.stackable)
+        yield from ([job] for job in self._untaken(run.others))
 
     def _trainings(self, run: Run) -> Iterator[Bundle]:
         """Yield the trainings that a run waits for by stack, with those of other cases that share it."""
-        jobs = [job for job in self._left(run.missing.values()) if job.stackable]
-        stacks = list(dict.fromkeys(job.stack for job in jobs))
-        for place, stack in enumerate(stacks):
+        stacks = _distinct(job.stack for job in self._untaken(run.trainings))
+        workers = self._engine.workers
+        # How many stacks there are matters as long as there are workers for each.
+        coming = deque(islice(stacks, workers))
+        while coming:
             self._begin_all(run)
-            idle = self._engine.workers - len({id(taken) for taken in self._taken.values()})
-            own = [job for job in jobs if job.stack == stack]
-            beside = self._left(self._awaited.trainings(stack))
-            whole = {job.key: job for job in [*own, *beside]}
-            yield self._share(list(whole.values()), idle // (len(stacks) - place))
+            idle = workers - len({id(taken) for taken in self._taken.values()})
+            # Its own come first.
+            jobs = sorted(self._left(self._awaited.trainings(coming[0])), key=lambda job: job.key not in run.missing)
+            if jobs:
+                yield self._share(jobs, idle // len(coming))
+            coming.popleft()
+            coming += islice(stacks, workers - len(coming))
+
+    def _untaken(self, missing: Mapping[str, AnyJob]) -> Iterator[AnyJob]:
+        """Yield the jobs that a run waits for and that nobody has taken, while what it waits for may change.
+
+        Most often the first few are enough: to look at all of them for every bundle takes the square of their number.
+        """
+        seen: set[str] = set()
+        size = _FIRST
+        while True:
+            piece = dict(islice(missing.items(), size))
+            yield from self._left([job for key, job in piece.items() if key not in seen])
+            if len(piece) < size:
+                return
+            seen.update(piece)
+            size *= 4
 
     def _share(self, jobs: list[AnyJob], parts: int) -> Bundle:
         """Return the first of at most so many even shares of a stack, and keep the others for the next workers."""
@@ -375,13 +410,14 @@ class Scheduler:
             if asked is not None and job.key in asked.missing:
                 raise done.error
             return
-        if job.repeatable:
+        if job.repeatable and not done.kept:
             self._cache.put(job.key, done)
         # A job on a data set that is no longer in memory is looked up in the cache if it is needed again.
         if self._loaded is not None and job.dataset is self._loaded[1]:
             self._arrived(job.key, done)
 
     def _failed(self, job: AnyJob, error: Exception) -> None:
+        self._exhausted = False
         if isinstance(error, JobLost):
             self._lost[job.key] = error
         for run in self._awaited.runs(job.key):
@@ -403,8 +439,17 @@ class Scheduler:
 
     def _abandon(self) -> None:
         self._results = None
+        self._exhausted = False
         self._shares.clear()
         for key, taken in self._taken.items():
             taken.claims.pop(key).release()
         self._taken.clear()
         self._note_running()
+
+
+def _distinct(stacks: Iterable[Hashable]) -> Iterator[Hashable]:
+    seen: set[Hashable] = set()
+    for stack in stacks:
+        if stack not in seen:
+            seen.add(stack)
+            yield stack

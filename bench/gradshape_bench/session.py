@@ -15,20 +15,14 @@ from gradshape.unsuitable import Unsuitable
 from gradshape_bench import blame, environment
 from gradshape_bench.cache import Cache, Faults
 from gradshape_bench.case import Case, by_id
+from gradshape_bench.chosen_engine import chosen_engine
 from gradshape_bench.clean_model import ruin
-from gradshape_bench.engines import (
-    Crashed,
-    EndedByCode,
-    ProcessEngine,
-    ThreadEngine,
-    TimedOut,
-    as_failure,
-    processors,
-)
+from gradshape_bench.engines import Crashed, EndedByCode, TimedOut, as_failure
+from gradshape_bench.engines.remote import RemoteEngine
 from gradshape_bench.looks import confidence_of_each, looks
 from gradshape_bench.matmul_precision import tf32
 from gradshape_bench.measured_case import Diverged, MeasuredCase
-from gradshape_bench.options import EngineKind, Settings
+from gradshape_bench.options import Settings
 from gradshape_bench.plain_text import message_of, plain
 from gradshape_bench.progress import ProgressLine
 from gradshape_bench.records.privacy_ledger import recipe_ledger
@@ -39,20 +33,6 @@ from gradshape_bench.records.running import Running
 from gradshape_bench.records.store import LONGEST_LINE
 from gradshape_bench.schedule import Scheduler
 from gradshape_bench.verdict import Judgement, Verdict, judge
-
-# Worker processes take some seconds to begin, which is more than a few small cases gain by them.
-_CASES_FOR_PROCESSES = 8
-
-
-def uses_processes(settings: Settings, *, cases: int, workers: int) -> bool:
-    """Tell whether worker processes run the jobs of a session, and not threads.
-
-    Where nothing was asked for, they do if they save time: a job is thousands of operations of a few microseconds, for
-    each of which two threads of one process wait for one another. A GPU does one at a time anyhow.
-    """
-    if settings.engine is EngineKind.AUTO:
-        return workers > 1 and cases >= _CASES_FOR_PROCESSES and settings.device == "cpu"
-    return settings.engine is EngineKind.PROCESSES
 
 
 @dataclass(frozen=True)
@@ -88,7 +68,7 @@ class BenchSession:
         tell: shows the user a sentence while a case runs.
 
     Raises:
-        ValueError: two different cases have one id, or an id cannot be written.
+        ValueError: two different cases have one id, an id cannot be written, or the engine cannot be had.
     """
 
     def __init__(
@@ -109,15 +89,14 @@ class BenchSession:
         self._settings = settings
         self._root = root
         self._progress = progress
-        workers = max(1, processors() // part.processes)
-        in_processes = uses_processes(settings, cases=len(selected), workers=workers)
-        self._engine: ThreadEngine | ProcessEngine = (ProcessEngine if in_processes else ThreadEngine)(
-            workers=workers,
-            max_memory=settings.max_memory // part.processes,
-            watch=None if progress is None else progress.update,
-            limit=settings.case_timeout,
-        )
         self._cache = Cache((settings.cache_dir if settings.use_cache else part.folder) / "jobs", tell=tell)
+        self._engine = chosen_engine(
+            settings,
+            cases=len(selected),
+            processes=part.processes,
+            cache=self._cache,
+            watch=None if progress is None else progress.update,
+        )
         self._running = Running(settings.results)
         self._scheduler = Scheduler(
             selected,
@@ -237,7 +216,10 @@ class BenchSession:
             self._precision = None
 
     def _environment(self) -> dict[str, object]:
-        return environment.describe(self._settings.device, self._root)
+        described = environment.describe(self._settings.device, self._root)
+        if isinstance(self._engine, RemoteEngine) and self._engine.machines:
+            described["processor"] = " | ".join(sorted(self._engine.machines))
+        return described
 
 
 class Unmeasured(Exception):

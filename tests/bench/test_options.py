@@ -9,8 +9,11 @@ import torch
 
 from gradshape_bench import options
 from gradshape_bench.case import Scale
+from gradshape_bench.engines.ray_options import RayOptions
+from gradshape_bench.engines.slurm_options import Cluster
 from gradshape_bench.options import EngineKind, Settings, parse_count, parse_device, parse_seconds, parse_size
 from gradshape_bench.places import check_places
+from gradshape_bench.shard import Shard
 
 
 @pytest.fixture(autouse=True)
@@ -296,3 +299,85 @@ def test_a_number_that_a_single_gpu_does_not_have_is_refused(monkeypatch: pytest
     gpus(monkeypatch, 1)
     with pytest.raises(ValueError, match=r"'cuda:9': there is 1 GPU: expected cuda$"):
         parse_device("cuda:9")
+
+
+def test_a_shard_is_a_part_of_so_many() -> None:
+    assert read("--shard", "2/3").shard == read("--gradshape-shard", "2/3").shard == Shard(2, 3)
+    assert read().shard is None
+
+
+def test_slurm_takes_parameters_of_submitit_with_or_without_its_prefix() -> None:
+    pytest.importorskip("submitit", reason="submitit is not installed")
+    given = ("cluster=local", "tasks=3", "partition=gpu", "slurm_qos=long", "mem_gb=8", "gpus_per_node=1")
+    found = read("--engine", "slurm", *(text for pair in given for text in ("--slurm", pair))).slurm
+    assert found is not None
+    assert (found.cluster, found.tasks) == (Cluster.LOCAL, 3)
+    asked = {"slurm_partition": "gpu", "slurm_qos": "long", "mem_gb": 8, "gpus_per_node": 1}
+    assert asked.items() <= dict(found.parameters).items()
+
+
+@pytest.mark.parametrize(
+    ("pair", "said"),
+    [
+        ("partitoin=gpu", "unknown key 'partitoin': did you mean 'partition'"),
+        ("cluster=slrum", "unknown cluster 'slrum': did you mean 'slurm'"),
+        ("tasks=0", "tasks=0: expected a whole number from 1 to 10000"),
+        ("timeout_min=long", "timeout_min"),
+        ("nodes=2", "unknown key 'nodes'"),
+        ("partition", "'partition': expected KEY=VALUE"),
+    ],
+)
+def test_slurm_refuses_what_submitit_does_not_know(pair: str, said: str) -> None:
+    pytest.importorskip("submitit", reason="submitit is not installed")
+    with pytest.raises(pytest.UsageError, match=re.escape("--slurm: ")) as caught:
+        read("--engine", "slurm", "--slurm", pair)
+    assert said in str(caught.value)
+
+
+def test_ray_is_told_what_a_task_asks_for() -> None:
+    pytest.importorskip("ray", reason="Ray has no wheels for this Python or platform, or is not installed")
+    given = ("address=auto", "cpus=0.5", "gpus=0.25", "memory=2G", "tasks=7")
+    found = read("--engine", "ray", *(text for pair in given for text in ("--ray", pair))).ray
+    assert found == RayOptions(address="auto", cpus=0.5, gpus=0.25, memory=2 << 30, tasks=7)
+
+
+@pytest.mark.parametrize(
+    ("pair", "said"),
+    [
+        ("gpu=1", "unknown key 'gpu': did you mean 'gpus'"),
+        ("gpus=1.5", "gpus=1.5: expected a fraction of one GPU, or whole ones"),
+        ("cpus=nan", "cpus=nan: expected a number from 0 to 1024"),
+        ("memory=much", "expected a size like 800M or 4G"),
+    ],
+)
+def test_ray_refuses_what_it_cannot_be_asked_for(pair: str, said: str) -> None:
+    pytest.importorskip("ray", reason="Ray has no wheels for this Python or platform, or is not installed")
+    with pytest.raises(pytest.UsageError, match=re.escape("--ray: ")) as caught:
+        read("--engine", "ray", "--ray", pair)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["slurm", "ray"])
+def test_an_engine_that_is_not_installed_says_how_to_install_it(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(pytest.UsageError, match=re.escape(f"pip install 'gradshape[{kind}]'")):
+        read("--engine", kind)
+
+
+def test_options_of_an_engine_that_was_not_chosen_wait_for_it() -> None:
+    # A project's settings may hold them.
+    found = read("--slurm", "cluster=local", "--ray", "tasks=2")
+    assert (found.slurm, found.ray) == (None, None)
+
+
+def test_other_machines_need_a_cache() -> None:
+    with pytest.raises(pytest.UsageError, match="--no-cache: with --engine ray"):
+        read("--engine", "ray", "--no-cache")
+
+
+def test_tasks_elsewhere_may_have_a_gpu_where_there_is_none_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus(monkeypatch, 0)
+    assert parse_device("cuda", elsewhere=True) == "cuda"
+    assert parse_device("auto", elsewhere=True) == "cpu"
+    with pytest.raises(ValueError, match="see only the GPUs that they are given: expected cuda"):
+        parse_device("cuda:1", elsewhere=True)

@@ -1,5 +1,6 @@
 """Which jobs are done for which case; an engine that counts stands in for the real one and hands on to it."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 import pytest
 
 from gradshape_bench.case import Scale, by_id
-from gradshape_bench.jobs import Craft
+from gradshape_bench.engines import Bundle, Done
+from gradshape_bench.jobs import Craft, Finished, Heartbeat
 from gradshape_bench.protocols.from_scratch import FromScratch
 from tests.bench.schedule_sample import (
     FLIPS,
@@ -158,3 +160,18 @@ def test_two_cases_of_one_id_are_refused() -> None:
 
 def test_equal_cases_are_one() -> None:
     assert len(by_id([case(), replace(case(), protocol=FromScratch())])) == 1
+
+
+class Keeping(Spy):
+    """Says of everything that it is in the cache."""
+
+    def perform(self, bundle: Bundle, heartbeat: Heartbeat) -> Iterator[Done]:
+        for job, became in super().perform(bundle, heartbeat):
+            assert isinstance(became, Finished)
+            yield job, replace(became, kept=True)
+
+
+def test_what_an_engine_has_kept_is_not_stored_again(tmp_path: Path) -> None:
+    running = scheduler(GRID[:1], tmp_path, Keeping())
+    running.measure(GRID[0])
+    assert not list(tmp_path.glob("*/*.job"))

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,9 @@ class Busy(Cache):
         self._looks[key] = max(0, left - 1)
         return None if left else super().get(key)
 
-    def put(self, key: str, finished: Finished[Any]) -> None:
+    def put(self, key: str, finished: Finished[Any]) -> bool:
         self._looks[key] = 0
+        return True
 
     def claim(self, name: str) -> Claim | None:
         return None if self._moments.random() < 0.4 else Claim(Path(name), None)
@@ -61,7 +63,7 @@ class Recalled:
             for job in running.pop(self._moments.randrange(len(running))):
                 finished = self._whole.get(job.key)
                 assert finished is not None, job.description
-                yield job, finished
+                yield job, replace(finished, kept=False)
 
     def close(self) -> None:
         pass

@@ -10,6 +10,7 @@ from gradshape.defenses import GradientShaping, NoDefense
 from gradshape.shaping import Clip, Noise
 from gradshape.training import Adam, Recipe
 from gradshape_bench.case import UTILITY, Case, ExpectedFailure, Scale, Task
+from gradshape_bench.chosen_engine import uses_processes
 from gradshape_bench.matmul_precision import tf32_settings
 from gradshape_bench.options import EngineKind, Settings
 from gradshape_bench.progress import ProgressLine
@@ -21,7 +22,6 @@ from gradshape_bench.session import (
     SessionPart,
     Unmeasured,
     blank_record,
-    uses_processes,
 )
 from gradshape_bench.verdict import Threshold, Verdict, judge
 from tests.bench.sample import settings_in

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ class Cache:
                 length = entry.body_length(head)
                 # An entry of the wrong length, however long, is not read.
                 body = files.read(file, length) if size == entry.HEAD + length else b""
-            return entry.unpack(key, head, body)
+            return replace(entry.unpack(key, head, body), kept=True)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except entry.Damaged as error:
@@ -56,19 +57,26 @@ class Cache:
             self.faults.note(Fault.UNREADABLE, key, f"{path}: {_said(error)}")
         return None
 
-    def put(self, key: str, finished: Finished[Any]) -> None:
-        """Store a finished job, if that can be done."""
+    def holds(self, key: str) -> bool:
+        """Return whether there is an entry with that key, which may be damaged."""
+        return os.path.lexists(self._path(key))
+
+    def put(self, key: str, finished: Finished[Any]) -> bool:
+        """Store a finished job, if that can be done; return whether it is stored."""
         path = self._path(key)
         # The name is of its own whatever machines write here, and whichever numbers their processes have.
         temporary = self.folder / "tmp" / f"{key[:16]}-{os.urandom(8).hex()}.tmp"
         try:
             files.write(path, entry.pack(key, finished), temporary=temporary)
+            stored = True
         except Exception as error:
             # A result of a kind that nobody thought of must not cost the case that has it.
             self.faults.note(Fault.UNKEPT, key, f"{path}: {_said(error)}")
+            stored = False
         if not self._swept:
             self._swept = True
             files.sweep(temporary.parent, now=_time_of(path))
+        return stored
 
     def claim(self, name: str) -> Claim | None:
         """Claim the jobs that ``name`` stands for against other processes; ``None`` while another one holds the claim.

@@ -56,6 +56,7 @@ ENTRIES = (
     Entry("publish", "commands.publish:COMMAND", Topic.PAGES, "take complete runs into the tracked reports"),
     Entry("rerun", "commands.rerun:COMMAND", Topic.RUNS, "run exactly one case again"),
     Entry("clean", "commands.clean:COMMAND", Topic.RUNS, "take off what is gone, failed or damaged"),
+    Entry("merge", "commands.merge:COMMAND", Topic.RUNS, "join the results of the shards of a run"),
     Entry("targets", "commands.targets:COMMAND", Topic.RUNS, "draw a list of test rows to attack"),
 )
 

@@ -2,30 +2,18 @@
 
 import logging
 import queue
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Sequence
 
+from gradshape_bench.engines.agenda import Agenda, Part, all_fail
 from gradshape_bench.engines.base import POLL_SECONDS, Bundle, Done, Failed, JobOutcome, Watch
-from gradshape_bench.engines.faults import Crashed, asked_for, ending, timed_out
-from gradshape_bench.engines.transport import unsendable
-from gradshape_bench.engines.work import halves, under_way
+from gradshape_bench.engines.faults import ending
+from gradshape_bench.engines.transport import pack_jobs
 from gradshape_bench.engines.worker_process import WorkerProcess, end
-from gradshape_bench.jobs import AnyJob
-from gradshape_bench.matmul_precision import tf32_settings
 
 _log = logging.getLogger(__name__)
 
 # Seconds that a worker has to begin with a bundle, beyond the limit of a job; it may have to import PyTorch first.
 _BEGINNING = 300.0
-
-
-@dataclass(frozen=True)
-class _Part:
-    """Jobs for one worker, and whether another one died of them."""
-
-    jobs: Bundle
-    again: bool = False
 
 
 class ProcessEngine:
@@ -35,10 +23,8 @@ class ProcessEngine:
     file, are pickled by value. Two threads for each process write and read, so that no process has to wait until
     somebody advances the run; a queue is all that they share with the run.
 
-    If a worker dies, a new one does what is left of its bundle. If that one dies, too, the job that it was at fails
-    with :class:`Crashed`; of a stack of trainings it is found by halving. A worker whose job, or stack, takes longer
-    than the limit is killed, and the job fails with :class:`TimedOut`; a stack is halved here, too, so that no training
-    fails for what runs beside it. All other jobs of the bundle are done by the next worker.
+    A worker that dies, or takes longer than the limit and is killed, is replaced by a new one, and the
+    :class:`~gradshape_bench.engines.agenda.Agenda` says what becomes of its jobs.
 
     Args:
         workers: how many bundles run at once.
@@ -55,7 +41,7 @@ class ProcessEngine:
         self._watch = watch
         self._limit = limit
         self._workers: list[WorkerProcess] = []
-        self._waiting: deque[_Part] = deque()
+        self._agenda = Agenda("worker process")
         # What a worker sent: the place of a job in its bundle (-1 for all jobs left) and its outcome; None if it died.
         self._messages: queue.SimpleQueue[tuple[WorkerProcess, tuple[int, JobOutcome] | None]] = queue.SimpleQueue()
 
@@ -73,7 +59,9 @@ class ProcessEngine:
         """See :class:`gradshape_bench.engines.base.Engine`."""
         try:
             while True:
-                while (self._idle() or len(self._workers) < self._count) and (part := self._next(bundles)) is not None:
+                while (self._idle() or len(self._workers) < self._count) and (
+                    part := self._agenda.next(bundles)
+                ) is not None:
                     yield from self._give(part)
                 if not any(worker.left for worker in self._workers):
                     return
@@ -89,20 +77,13 @@ class ProcessEngine:
                 yield from self._overdue()
         finally:
             # Nobody waits for running jobs any more.
-            self._waiting.clear()
+            self._agenda.clear()
             self._remove([worker for worker in self._workers if worker.left])
 
     def _idle(self) -> WorkerProcess | None:
         return next((worker for worker in self._workers if not worker.left), None)
 
-    def _next(self, bundles: Iterator[Bundle | None]) -> _Part | None:
-        """Return what is to be done next; ``None`` if there is nothing for now."""
-        if self._waiting:
-            return self._waiting.popleft()
-        bundle = next(bundles, None)
-        return None if bundle is None else _Part(bundle)
-
-    def _give(self, part: _Part) -> Iterator[Done]:
+    def _give(self, part: Part) -> Iterator[Done]:
         """Send jobs to an idle worker, if need be a new one; yield those that cannot be sent, as failed."""
         try:
             worker = self._idle() or self._begin()
@@ -110,21 +91,14 @@ class ProcessEngine:
             if self._workers:
                 _log.warning("no further worker process can be started: %s", error)
                 self._count = len(self._workers)
-                self._waiting.appendleft(part)
+                self._agenda.put_back(part)
             else:
-                yield from _all_fail(part.jobs, f"no worker process can be started: {error}")
+                yield from all_fail(part.jobs, f"no worker process can be started: {error}")
             return
-        sent = list(part.jobs)
-        try:
-            packed = worker.sender.pack((tf32_settings(), sent))
-        except Exception:
-            errors = {job: unsendable(job) for job in sent}
-            yield from ((job, Failed(error)) for job, error in errors.items() if error is not None)
-            sent = [job for job, error in errors.items() if error is None]
-            if not sent:
-                return
-            packed = worker.sender.pack((tf32_settings(), sent))
-        worker.give(sent, packed, again=part.again)
+        packed, sent, errors = pack_jobs(worker.sender, part.jobs)
+        yield from ((job, Failed(error)) for job, error in errors.items())
+        if sent:
+            worker.give(sent, packed, again=part.again)
 
     def _begin(self) -> WorkerProcess:
         worker = WorkerProcess(max_memory=self._max_memory, tell=self._told, watch=self._watch)
@@ -145,54 +119,19 @@ class ProcessEngine:
     def _died(self, worker: WorkerProcess) -> Iterator[Done]:
         how, left = ending(worker.exit_code()), list(worker.left.values())
         self._remove([worker])
-        if not left:
-            _log.info("an idle worker process ended %s", how)
-        elif not worker.again:
-            _log.warning("a worker process ended %s: %d jobs are done again", how, len(left))
-            self._waiting.append(_Part(left, again=True))
-        elif not worker.begun:
-            yield from _all_fail(left, f"two worker processes ended before they began with this, the latter {how}")
-        else:
-
-            def crashed(job: AnyJob) -> Exception:
-                return Crashed(f"{asked_for([job])} ended its process twice, {how}")
-
-            yield from self._blame(left, crashed, again=True)
+        yield from self._agenda.died(left, begun=worker.begun, again=worker.again, how=how)
 
     def _overdue(self) -> Iterator[Done]:
         """Kill workers whose job takes too long; yield it as failed."""
         if self._limit is None:
             return
-        limit = self._limit
         for worker in self._workers[:]:
-            if not worker.left or worker.silence() <= (limit if worker.begun else limit + _BEGINNING):
+            if not worker.left or worker.silence() <= (self._limit if worker.begun else self._limit + _BEGINNING):
                 continue
             left = list(worker.left.values())
             self._remove([worker])
-            _log.warning("a worker process has not ended %s in %g s and is killed", asked_for(left), limit)
-            if worker.begun:
-                yield from self._blame(left, lambda job: timed_out([job], limit), again=False)
-            elif worker.again:
-                yield from _all_fail(left, "two worker processes have not even begun with this in time")
-            else:
-                self._waiting.append(_Part(left, again=True))
-
-    def _blame(self, left: Bundle, error: Callable[[AnyJob], Exception], *, again: bool) -> Iterator[Done]:
-        """Yield the job that a worker was at as failed, or halve the stack that it was at; do all others again."""
-        guilty = under_way(left)
-        innocent = [job for job in left if job not in guilty]
-        if len(guilty) == 1:
-            yield guilty[0], Failed(error(guilty[0]))
-        else:
-            self._waiting.extend(_Part(part, again) for part in halves(guilty))
-        if innocent:
-            self._waiting.append(_Part(innocent))
+            yield from self._agenda.overdue(left, begun=worker.begun, again=worker.again, limit=self._limit)
 
     def _remove(self, workers: Sequence[WorkerProcess]) -> None:
         end(workers, kindly=False)
         self._workers = [worker for worker in self._workers if worker not in workers]
-
-
-def _all_fail(jobs: Bundle, why: str) -> Iterator[Done]:
-    for job in jobs:
-        yield job, Failed(RuntimeError(why))

@@ -7,21 +7,24 @@ import io
 import pickle
 import sys
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from types import FunctionType
 from typing import Any
 
 import cloudpickle
+import numpy as np
+import torch
 from torch import Tensor
 
 from gradshape import learners, models
-from gradshape.data import Dataset
+from gradshape.data import Dataset, Split, Units
 from gradshape_bench import blame
-from gradshape_bench.engines.base import Failed, JobOutcome
+from gradshape_bench.engines.base import Bundle, Failed, JobOutcome
 from gradshape_bench.job_names.source_files import find_spec
 from gradshape_bench.jobs import AnyJob, JobProgress
+from gradshape_bench.matmul_precision import tf32_settings
 from gradshape_bench.plain_text import message_of
 
 
@@ -47,6 +50,20 @@ class Sender:
         message = b"".join([_packed(list(datasets))[0], _packed(new)[0], packed])
         self.known = set(datasets)
         return message
+
+
+def pack_jobs(sender: Sender, jobs: Bundle) -> tuple[bytes, Bundle, Mapping[AnyJob, Exception]]:
+    """Pack jobs of one bundle, with the precision of GPUs' products.
+
+    Returns:
+        What was packed, the jobs in it, and for each job that cannot be sent the error that keeps it from being sent.
+    """
+    try:
+        return sender.pack((tf32_settings(), list(jobs))), jobs, {}
+    except Exception:
+        errors = {job: error for job in jobs if (error := unsendable(job)) is not None}
+        sent = [job for job in jobs if job not in errors]
+        return sender.pack((tf32_settings(), sent)), sent, errors
 
 
 def unsendable(job: AnyJob) -> Exception | None:
@@ -79,6 +96,36 @@ class Receiver:
         models.restore(builders)
         learners.restore(registered)
         return value
+
+
+def rows_of(dataset: Dataset) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
+    """Return a data set's name and the like, in values that JSON has, and its rows, for :func:`dataset_of`."""
+    splits = {"train": dataset.train, "test": dataset.test}
+    rows = {f"{name}_{part}": getattr(split, part).numpy() for name, split in splits.items() for part in ("x", "y")}
+    described = {each.name: getattr(dataset, each.name) for each in fields(dataset) if each.name not in splits}
+    units = None if dataset.units is None else asdict(dataset.units)
+    return {**described, "units": units, "fingerprint": dataset.fingerprint}, rows
+
+
+def dataset_of(described: Mapping[str, Any], rows: Mapping[str, np.ndarray[Any, Any]]) -> Dataset:
+    """Return the data set that :func:`rows_of` took apart, with rows of its own, which those may not be.
+
+    Raises:
+        ValueError: these are other rows.
+    """
+    named = {name: value for name, value in described.items() if name != "fingerprint"}
+    units = named["units"]
+    if units is not None:
+        # JSON has lists alone.
+        low, high, shape = (tuple(units[part]) for part in ("low", "high", "shape"))
+        named["units"] = Units(low, high, shape=shape, whole=units["whole"])
+    train, test = (
+        Split(torch.tensor(rows[f"{name}_x"]), torch.tensor(rows[f"{name}_y"])) for name in ("train", "test")
+    )
+    dataset = Dataset(train=train, test=test, **named)
+    if dataset.fingerprint != described["fingerprint"]:
+        raise ValueError(f"the rows of {dataset.name} are not those that were sent")
+    return dataset
 
 
 def _packed(value: Any) -> tuple[bytes, Mapping[str, Dataset]]:
@@ -139,7 +186,13 @@ class _Unpickler(pickle.Unpickler):
 
 @dataclass(frozen=True)
 class Begun:
-    """A worker has received a bundle and begins with it."""
+    """A worker has received a bundle and begins with it.
+
+    Attributes:
+        machine: what is known of its machine, if that is another one.
+    """
+
+    machine: str = ""
 
 
 # What a worker sends: that it begins, the outcome of a job, or how far its bundle is.

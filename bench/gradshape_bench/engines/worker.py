@@ -2,16 +2,15 @@
 
 import faulthandler
 import signal
-import time
 from contextlib import suppress
 from multiprocessing.connection import Connection
 
 from gradshape_bench.engines.allocator import keep_freed_memory
-from gradshape_bench.engines.base import Bundle, Failed
+from gradshape_bench.engines.answer import answer
+from gradshape_bench.engines.base import Failed
 from gradshape_bench.engines.orphans import end_with_parent
-from gradshape_bench.engines.transport import Begun, Receiver, pack_message
-from gradshape_bench.engines.work import one_thread, perform
-from gradshape_bench.jobs import JobProgress
+from gradshape_bench.engines.transport import Begun, Receiver, WorkerMessage, pack_message
+from gradshape_bench.engines.work import one_thread
 from gradshape_bench.matmul_precision import restore_tf32
 
 # Seconds between two messages on how far a bundle is.
@@ -35,6 +34,10 @@ def serve(connection: Connection, max_memory: int) -> None:
         faulthandler.enable(file=2)
     keep_freed_memory()
     receiver = Receiver()
+
+    def tell(place: int, told: WorkerMessage) -> None:
+        connection.send_bytes(pack_message(place, told))
+
     with one_thread():
         while True:
             try:
@@ -43,29 +46,14 @@ def serve(connection: Connection, max_memory: int) -> None:
                 return
             if packed == NOTHING_MORE:
                 return
-            connection.send_bytes(pack_message(-1, Begun()))
+            tell(-1, Begun())
             try:
                 settings, bundle = receiver.unpack(packed)
             except Exception as error:
-                connection.send_bytes(pack_message(-1, Failed(error)))
+                tell(-1, Failed(error))
                 continue
             restore_tf32(settings)
             # The rows in the message and in the jobs would lie in memory beside those of the next bundle.
             del packed
-            _answer(connection, bundle, max_memory)
+            answer(dict(enumerate(bundle)), max_memory=max_memory, interval=_INTERVAL, tell=tell)
             del bundle
-
-
-def _answer(connection: Connection, bundle: Bundle, max_memory: int) -> None:
-    """Do the jobs of a bundle, and send the outcome of each as it ends, and in between how far they are."""
-    told = 0.0
-
-    def beat(progress: JobProgress) -> None:
-        nonlocal told
-        if time.monotonic() - told > _INTERVAL:
-            told = time.monotonic()
-            connection.send_bytes(pack_message(-1, progress))
-
-    places = {id(job): place for place, job in enumerate(bundle)}
-    for job, became in perform(bundle, max_memory=max_memory, heartbeat=beat):
-        connection.send_bytes(pack_message(places[id(job)], became))

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +14,12 @@ import torch
 from gradshape.attacks import Attack, LabelFlip, PoisonSet, VictimView
 from gradshape.data import load
 from gradshape.training import Adam, Recipe
+from gradshape_bench.cache import Cache
 from gradshape_bench.engines import Bundle, Engine, Failed, ProcessEngine, ThreadEngine
+from gradshape_bench.engines.on_ray import RayEngine
+from gradshape_bench.engines.ray_options import RayOptions
+from gradshape_bench.engines.slurm import SlurmEngine
+from gradshape_bench.engines.slurm_options import SlurmOptions
 from gradshape_bench.jobs import AnyJob, Craft, Finished, Train
 
 MOONS = load("two_moons")
@@ -104,6 +110,28 @@ KINDS: dict[str, Callable[..., Engine]] = {
     "threads": lambda **named: ThreadEngine(**{"workers": 2, "max_memory": 1 << 28} | named),
     "processes": lambda **named: ProcessEngine(**{"workers": 2, "max_memory": 1 << 28} | named),
 }
+
+# Those whose tasks put finished jobs into a cache, in a folder.
+REMOTE: dict[str, Callable[..., Engine]] = {
+    "slurm": lambda folder, **named: SlurmEngine(**{**_remote(folder), **_local(folder), **named}),
+    "ray": lambda folder, **named: RayEngine(**{**_remote(folder), "options": RayOptions(), **named}),
+}
+
+
+def _remote(folder: Path) -> dict[str, Any]:
+    return {"cache": Cache(folder / "jobs"), "max_memory": 1 << 28}
+
+
+def _local(folder: Path) -> dict[str, Any]:
+    return {"options": SlurmOptions.parse(["cluster=local", "tasks=2"]), "folder": folder / "slurm"}
+
+
+ALL = (*KINDS, *REMOTE)
+
+
+def made(kind: str, folder: Path, **named: Any) -> Engine:
+    """An engine of any kind, whose cache, if it has one, is in a folder."""
+    return REMOTE[kind](folder, **named) if kind in REMOTE else KINDS[kind](**named)
 
 
 def run(engine: Engine, bundles: Iterable[Bundle | None]) -> dict[AnyJob, Finished[Any] | Failed]:

@@ -1,12 +1,13 @@
 """What worker processes promise beyond what every engine does."""
 
 import errno
+import json
 import os
 import signal
 import threading
 import time
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,9 @@ import pytest
 import torch
 
 from gradshape.attacks import LabelFlip, PoisonSet, VictimView
-from gradshape.data import Dataset, load
+from gradshape.data import Dataset, Units, load
 from gradshape_bench.engines import Crashed, Failed, ProcessEngine
-from gradshape_bench.engines.transport import Receiver, Sender
+from gradshape_bench.engines.transport import Receiver, Sender, dataset_of, rows_of
 from gradshape_bench.jobs import Craft, Finished
 from tests.bench.engines.sample import (
     MOONS,
@@ -65,6 +66,18 @@ def test_a_data_set_is_forgotten_before_the_next_one_is_read(monkeypatch: pytest
     assert made == [True]
     assert found.fingerprint == DIGITS.fingerprint
     assert receiver.datasets.keys() == {DIGITS.fingerprint}
+
+
+@pytest.mark.parametrize("units", [None, Units((-1.0,), (1.0,)), Units((0.1, 0.0), (0.3, 7.0), shape=(2,), whole=True)])
+def test_a_data_set_in_parts_of_plain_values_is_put_together_again(units: Units | None) -> None:
+    given = replace(MOONS, units=units)
+    described, rows = rows_of(given)
+    found = dataset_of(json.loads(json.dumps(described)), rows)
+    assert found.fingerprint == given.fingerprint
+    assert (found.name, found.units, found.description) == (given.name, units, given.description)
+    others = {name: part[::-1].copy() for name, part in rows.items()}
+    with pytest.raises(ValueError, match="not those that were sent"):
+        dataset_of(described, others)
 
 
 def test_what_cannot_be_read_costs_no_data_set_that_came_with_it() -> None:
