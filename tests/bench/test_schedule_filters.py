@@ -67,7 +67,7 @@ def test_filter_cannot_tell_poison_by_its_place(filtered: Spy) -> None:
 
 
 def test_filter_gets_rows_and_nothing_else(filtered: Spy) -> None:
-    held = {"x", "y", "fingerprint", "num_classes", "_granted", "_assumed"}
+    held = {"x", "y", "fingerprint", "num_classes", "units", "_granted", "_assumed"}
     assert all(set(vars(split)) <= held for split in seen)
     assert not any(vars(split)["_granted"] for split in seen)
 

@@ -222,7 +222,7 @@ def test_rows_that_are_mixed_by_their_masks_are_refused() -> None:
 @pytest.mark.parametrize("rows", [1, 2, ROWS])
 def test_dropout_has_one_mask_for_norms_and_sum(rows: int) -> None:
     model, x = filled(Encoder(dropout=0.4)), tokens(rows)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         got = per_sample(model, PER_SAMPLE_LOSS, x, labels(rows, CLASSES))
         for n in range(rows):
             only = torch.eye(rows, dtype=torch.float64)[n]
@@ -235,7 +235,7 @@ def test_attention_drops_out_what_it_does_without_being_watched(batch_first: boo
         nn.Sequential(*(nn.TransformerEncoderLayer(WIDTH, 2, 12, 0.4, batch_first=batch_first) for _ in range(2)))
     )
     x, structure = randn(ROWS, LENGTH, WIDTH), Structure.of(model)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         before = torch.get_rng_state()
         watched = recorded_forward(structure, layers_in(structure), Rows.of(x))
         torch.set_rng_state(before)

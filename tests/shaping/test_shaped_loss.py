@@ -293,7 +293,10 @@ def test_evaluation_saving_and_leaving_are_those_of_the_model(
 def test_dropout_is_that_of_the_loop() -> None:
     model = filled(nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, CLASSES)))
     optimizer, (x, y) = torch.optim.SGD(model.parameters(), lr=0.1), rows(0)
-    with torch.random.fork_rng(), ShapedLoss(model, optimizer, nn.CrossEntropyLoss(), shaper=Clip(math.inf)) as shaped:
+    with (
+        torch.random.fork_rng(devices=[]),
+        ShapedLoss(model, optimizer, nn.CrossEntropyLoss(), shaper=Clip(math.inf)) as shaped,
+    ):
         before = torch.get_rng_state()
         loss = shaped(model(x), y)
         loss.backward()

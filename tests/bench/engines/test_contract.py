@@ -4,14 +4,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from torch import nn
 
 from gradshape import models
-from gradshape.attacks import LabelFlip, PoisonSet, VictimView
+from gradshape.attacks import Attack, LabelFlip, PoisonSet, VictimView
 from gradshape.defenses import NoDefense
 from gradshape.training import GradientProbe, Progress, TrainingResult
 from gradshape_bench.engines import Bundle, Engine, Failed
@@ -242,15 +242,24 @@ def test_a_bundle_keeps_to_one_thread_and_their_number_is_put_back(shared: Engin
 
 
 @dataclass(frozen=True)
-class Leaving(LabelFlip):
-    """Leaves a file when it is done."""
+class Leaving(Attack):
+    """Makes a hundred rows for each clean one, and leaves a file when it is done."""
 
-    path: str = ""
+    path: str
+
+    threat: ClassVar = LabelFlip.threat
+
+    @property
+    def label(self) -> str:
+        return "leaving"
+
+    def budget(self, train_rows: int) -> int:
+        return 100 * train_rows
 
     def craft(self, victim: VictimView, count: int, *, generator: torch.Generator) -> PoisonSet:
-        poison = super().craft(victim, count, generator=generator)
+        rows = torch.randint(len(victim.train), (count,), generator=generator)
         Path(self.path).touch()
-        return poison
+        return PoisonSet.added(victim.train.x[rows], 1 - victim.train.y[rows])
 
 
 @pytest.mark.parametrize("kind", ["threads", "processes"])
@@ -259,7 +268,7 @@ def test_what_runs_goes_on_while_nobody_advances_the_run(kind: str, tmp_path: Pa
     engine = KINDS[kind]()
     try:
         # Each is larger than what a pipe holds.
-        large = [craft(Leaving(100.0, path=str(tmp_path / str(number)))) for number in range(4)]
+        large = [craft(Leaving(str(tmp_path / str(number)))) for number in range(4)]
         running = engine.run(iter([[craft()], large]))
         next(running)
         end = time.monotonic() + PATIENCE
