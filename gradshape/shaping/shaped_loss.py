@@ -113,7 +113,10 @@ class ShapedLoss:
         """Return what the criterion returns, for what the model returned last.
 
         Raises:
-            ValueError: ``output`` is not what the model returned in its last call.
+            ValueError: ``output`` is not what the model returned in its last call; the criterion mixes rows, or does
+                not return one loss a row.
+            FloatingPointError: the gradient of a sample is not finite; the message names the first. Under autocast to
+                float16 that is for the gradient scaler to find.
         """
         if not torch.is_grad_enabled() or not any(tensor.requires_grad for tensor in tensors_in(output)):
             return self._criterion(output, *targets)
