@@ -1,5 +1,6 @@
 """Losses whose gradient in the logits has a closed form, so that autograd need not find it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -27,9 +28,7 @@ def known_gradient(loss_fn: LossFn, logits: Any, y: Any, batch_size: int) -> Ten
     """Return the gradients of the losses in the logits if ``loss_fn`` is a plain ``nn.CrossEntropyLoss`` of classes."""
     if not is_known(loss_fn) or not _are_classes(logits, y, batch_size):
         return None
-    if y.device.type == "cpu":  # A negative class is ignored; looking for one is quick here, and autograd takes it.
-        return cross_entropy_gradient(logits.detach(), y) if _none_is_ignored(y) else None
-    return cross_entropy_gradient(logits.detach(), y.clamp(min=0)).mul_((y >= 0).unsqueeze(1))
+    return _but_ignored(lambda classes: cross_entropy_gradient(logits.detach(), classes), y)
 
 
 def gradient_by_graph(losses: Tensor, logits: Tensor) -> Tensor | None:
@@ -47,18 +46,21 @@ def gradient_by_graph(losses: Tensor, logits: Tensor) -> Tensor | None:
         return None
     nll: Any = node
     leaf = inner.next_functions[0][0]
-    classes = nll._saved_target
+    classes: Tensor = nll._saved_target
     if getattr(leaf, "variable", None) is not logits or inner._saved_dim != 1 or nll._saved_reduction != 0:
         return None
     # Unsigned: a negative class to be ignored reads as one beyond all.
     ignores = nll._saved_ignore_index < logits.shape[1]
-    if nll._saved_weight is not None or ignores or not _none_is_ignored(classes):
+    if nll._saved_weight is not None or ignores or classes.dtype != torch.int64:
         return None
-    return _less_one(inner._saved_result.detach().exp(), classes)
+    return _but_ignored(lambda classes: _less_one(inner._saved_result.detach().exp(), classes), classes)
 
 
-def _none_is_ignored(classes: Tensor) -> bool:
-    return classes.numel() == 0 or int(classes.min()) >= 0
+def _but_ignored(gradient: Callable[[Tensor], Tensor], classes: Tensor) -> Tensor | None:
+    """Return the gradients for classes of which negative ones are ignored; ``None`` to leave such to autograd."""
+    if classes.device.type == "cpu":  # Looking for one is quick here.
+        return gradient(classes) if classes.numel() == 0 or int(classes.min()) >= 0 else None
+    return gradient(classes.clamp(min=0)).mul_((classes >= 0).unsqueeze(1))
 
 
 def cross_entropy_gradient(logits: Tensor, y: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
-from gradshape.clipping._autocast import own_casts
+from gradshape.clipping._autocast import autocast_dtype, own_casts
 from gradshape.clipping._closed_form import DensePass, dense_pass
 from gradshape.clipping._exact_gradients import KnownPass, known_pass
 from gradshape.clipping._module_locks import held
@@ -17,7 +17,7 @@ from gradshape.clipping._row_losses import losses_of
 from gradshape.clipping._rows import Rows, inputs_of, refuse_other_lengths
 from gradshape.clipping._unsupported import refuse_unsupported
 from gradshape.clipping.mixing import refuse_mixing
-from gradshape.clipping.per_sample_gradients import per_sample
+from gradshape.clipping.per_sample_gradients import finite, per_sample
 from gradshape.clipping.protocol import LossFn, PerSample
 from gradshape.clipping.structure import Structure, tensors_in
 
@@ -91,7 +91,13 @@ class ForwardWatch:
         return None if last is None or place is None else (last, place)
 
     def per_sample(self, of: WatchedPass, loss_fn: LossFn, y: Any) -> PerSample:
-        """Take the per-sample gradients of a pass; see :func:`gradshape.clipping.per_sample`."""
+        """Take the per-sample gradients of a pass; see :func:`gradshape.clipping.per_sample`.
+
+        Raises:
+            ValueError: the inputs were written to since; otherwise as there.
+            FloatingPointError: the gradient of a sample is not finite; but under autocast to float16, where that is for
+                a gradient scaler to find, which leaves such steps out.
+        """
         if self._last is of:
             self._last = None
         if tuple(tensor._version for tensor in of.rows.tensors) != of.versions:
@@ -107,7 +113,8 @@ class ForwardWatch:
             elif of.recorded is not None:
                 with held(of.recorded.structure.modules.values()), own_casts():
                     found = of.recorded.gradients(loss_fn, labels)
-            return per_sample(self._model, loss_fn, of.x, y) if found is None else found
+            found = per_sample(self._model, loss_fn, of.x, y) if found is None else found
+        return found if autocast_dtype(of.rows.device) == torch.float16 else finite(found)
 
     def _forward(self, *args: Any, **kwargs: Any) -> Any:
         run: Callable[..., Any] = type(self._model).forward

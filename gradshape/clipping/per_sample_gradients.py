@@ -61,7 +61,7 @@ def per_sample_norms(
     >>> per_sample_norms(model, lambda logits, y: logits[:, 0] - y, x, y)
     tensor([5., 1.])
     """
-    return _finite(per_sample(model, loss_fn, x, y, microbatch=microbatch)).norms
+    return finite(per_sample(model, loss_fn, x, y, microbatch=microbatch)).norms
 
 
 def weighted_gradient(
@@ -147,7 +147,7 @@ def weighted_gradient(
     >>> total["weight"], norms
     (tensor([[0.6000, 1.8000]]), tensor([5., 1.]))
     """
-    gradients = _finite(per_sample(model, loss_fn, x, y, microbatch=microbatch))
+    gradients = finite(per_sample(model, loss_fn, x, y, microbatch=microbatch))
     weights = weights_fn(gradients.norms)
     if weights.shape != gradients.norms.shape:
         raise ValueError(
@@ -212,7 +212,7 @@ def clipped_gradient(
     sums: dict[str, Tensor] = {}
     norms: list[Tensor] = []
     for n, (part_rows, part_labels) in enumerate(parts):
-        gradients = _finite(_gradients(structure, loss_fn, part_rows, part_labels), first=n * size)
+        gradients = finite(_gradients(structure, loss_fn, part_rows, part_labels), first=n * size)
         norms.append(gradients.norms)
         part = gradients.weighted_sum(clip_weights(norms[-1], max_norm).div_(max(1, len(rows))))
         sums = {name: sums[name].add_(total) for name, total in part.items()} if sums else part
@@ -230,7 +230,7 @@ def _gradients(structure: Structure, loss_fn: LossFn, x: Rows, y: Rows) -> PerSa
         return exact_gradients(structure.now(), loss_fn, x, y)
 
 
-def _finite(gradients: PerSample, *, first: int = 0) -> PerSample:
+def finite(gradients: PerSample, *, first: int = 0) -> PerSample:
     """Return ``gradients``, or raise ``FloatingPointError``; ``first`` is the number of their first sample."""
     norms = gradients.norms
     # A finite sum has finite terms, and testing one number is quicker than testing a mask.

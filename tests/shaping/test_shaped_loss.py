@@ -369,6 +369,25 @@ def test_what_cannot_be_shaped_is_refused() -> None:
         mixing(x)
 
 
+@every_model
+def test_the_first_sample_without_a_finite_gradient_is_named(
+    build: Callable[[], nn.Module], batch: Callable[[int], Batch]
+) -> None:
+    model, (x, y) = filled(build()), batch(0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    factors = torch.ones(ROWS, dtype=torch.float64).index_fill(0, torch.tensor([2, 4]), math.inf)
+
+    def loss_fn(out: Tensor, y: Tensor, factors: Tensor) -> Tensor:
+        losses: Tensor = PER_SAMPLE_LOSS(out, y) * factors
+        return losses
+
+    with (
+        ShapedLoss(model, optimizer, loss_fn, shaper=Clip(1.0)) as shaped,
+        pytest.raises(FloatingPointError, match="the gradient of sample 2 is not finite"),
+    ):
+        shaped(call(model, x), y, factors)
+
+
 def test_inputs_that_were_written_to_are_refused() -> None:
     model, _, shaped = shaped_mlp()
     x, y = rows(0)
