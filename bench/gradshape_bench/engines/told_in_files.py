@@ -15,6 +15,7 @@ from typing import Any
 
 from gradshape.attacks import Crafting
 from gradshape.training import Progress
+from gradshape.unsuitable import Unsuitable
 from gradshape_bench import blame
 from gradshape_bench.engines.base import EndedByCode, Failed
 from gradshape_bench.engines.faults import Crashed, TimedOut
@@ -35,6 +36,7 @@ _KINDS: Mapping[str, Callable[[str], Exception]] = {
     "Crashed": Crashed,
     "TimedOut": TimedOut,
     "SkipTest": unittest.SkipTest,
+    "Unsuitable": Unsuitable,
 }
 
 

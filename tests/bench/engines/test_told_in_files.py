@@ -7,6 +7,7 @@ import pytest
 
 from gradshape.attacks import Crafting
 from gradshape.training import Progress
+from gradshape.unsuitable import Unsuitable
 from gradshape_bench import blame
 from gradshape_bench.engines import Crashed, EndedByCode, Failed, TimedOut
 from gradshape_bench.engines.told_in_files import Reader, tell
@@ -60,6 +61,7 @@ def test_half_a_message_is_waited_for(tmp_path: Path) -> None:
     [
         *(ValueError("k=0"), RuntimeError("no"), MemoryError("much"), Crashed("by SIGKILL"), TimedOut("1 s")),
         *(FileNotFoundError(2, "No such file"), unittest.SkipTest("not today"), EndedByCode("Skipped", "Skipped: no")),
+        Unsuitable("regression"),
     ],
     ids=lambda error: type(error).__name__,
 )
