@@ -1,23 +1,72 @@
-"""The pages for readers: their links lead somewhere, and the map of the house stays a map."""
+"""The pages for readers: links lead somewhere, examples work as printed, and the map of the house stays a map."""
 
+import os
 import re
+import subprocess
+import sys
+from collections import Counter
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+DOCS = ROOT / "docs"
+PAGES = [*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "examples").rglob("*.md")]
 LINK = re.compile(r"\]\(([^)#:]+)\)")
+# The examples of a page, one after the other, are a file of tests.
+EXAMPLES = {
+    page.relative_to(DOCS).with_suffix("").as_posix(): "\n\n".join(found)
+    for page in sorted(DOCS.rglob("*.md"))
+    if (found := re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL))
+}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_to_files(page: Path) -> None:
     broken = [link for link in LINK.findall(page.read_text(encoding="utf-8")) if not (page.parent / link).exists()]
     assert not broken
 
 
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Counter[str], str]:
+    """How many tests of each page passed when all were run in one folder, and what pytest said."""
+    folder = tmp_path_factory.mktemp("pages")
+    for page, source in EXAMPLES.items():
+        (folder / f"test_{page.replace('/', '_').replace('-', '_')}.py").write_text(source, encoding="utf-8")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "GRADSHAPE_"))}
+    environment = kept | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "bench")]), "OMP_NUM_THREADS": "1"}
+    options = ["--offline", "--seeds=2", "--engine=threads", "--junit-xml=passed.xml"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    tests = ElementTree.parse(folder / "passed.xml").iter("testcase")
+    passed = Counter(
+        test.attrib["classname"] for test in tests if not {"failure", "error", "skipped"} & {e.tag for e in test}
+    )
+    return passed, done.stdout if done.returncode else ""
+
+
+@pytest.mark.parametrize("page", EXAMPLES)
+def test_examples_work_as_printed(page: str, ran: tuple[Counter[str], str]) -> None:
+    passed, wrong = ran
+    assert passed[f"test_{page.replace('/', '_').replace('-', '_')}"], wrong
+    assert not wrong
+
+
+def test_every_way_to_extend_has_an_example_that_is_run() -> None:
+    assert {page for page in EXAMPLES if page.startswith("adding/")} == {
+        f"adding/{page.stem}" for page in (DOCS / "adding").glob("*.md")
+    }
+
+
 def test_each_answer_of_the_architecture_names_at_most_three_files() -> None:
-    _, *answers = re.split(r"^## ", (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    _, *answers = re.split(r"^## ", (DOCS / "architecture.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert len(answers) == 3
     for answer in answers:
         files = [link for link in LINK.findall(answer) if link.endswith(".py")]

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", README, re.MULTILINE | re.DOTALL))
 # What is read before anybody scrolls.
-FIRST_SCREEN = " ".join(README.split("\n    python -m pip")[0].split())
+FIRST_SCREEN = " ".join(README.split("\nA tour of a minute")[0].split())
 OWN = "Adding an attack, a defence or a protocol"
 
 

@@ -1,0 +1,1 @@
+"""Tells from the sensors of a pump whether it is about to fail."""
