@@ -19,6 +19,7 @@ from gradshape_bench.engines.ray_options import RayOptions
 from gradshape_bench.engines.slurm_options import SlurmOptions
 from gradshape_bench.plain_text import plain
 from gradshape_bench.shard import Shard
+from gradshape_bench.short_names import ShortNames
 
 _DEFAULT_SEEDS = {Scale.SMOKE: 3, Scale.PAPER: 5}
 # More repetitions than anybody has time for, and few enough to be listed.
@@ -75,24 +76,19 @@ class Settings:
 
 
 def add_options(parser: pytest.Parser) -> Mapping[str, bool]:
-    """Add the options to pytest: each as ``--gradshape-NAME``, and as ``--NAME`` unless another plugin has that.
+    """Add the options to pytest: each as ``--gradshape-NAME``, and as ``--NAME`` unless another plugin wants that.
 
     Returns:
         The names, and whether each option stands alone, without a value.
     """
     group = parser.getgroup("gradshape", "gradshape: robustness benchmarks")
-    taken: list[str] = []
+    names = ShortNames(parser, group)
     flags: dict[str, bool] = {}
 
     def add(name: str, *, dest: str | None = None, **attributes: Any) -> None:
-        long, short = f"--gradshape-{name}", f"--{name}"
         attributes["dest"] = f"gradshape_{(dest or name).replace('-', '_')}"
         flags[name] = attributes.get("action", "").startswith("store_")
-        try:
-            group.addoption(long, short, **attributes)
-        except (ValueError, argparse.ArgumentError):
-            taken.append(name)
-            group.addoption(long, **attributes)
+        names.add(f"--gradshape-{name}", name, **attributes)
 
     add(
         "case",
@@ -206,7 +202,7 @@ def add_options(parser: pytest.Parser) -> Mapping[str, bool]:
         help="compare with a baseline of another machine or of other versions of libraries",
     )
     # Not for users: it tells the rest of the plugin which short names are another plugin's.
-    group.addoption(_TAKEN, dest="gradshape_taken", default=taken, action="append", help=argparse.SUPPRESS)
+    group.addoption(_TAKEN, dest="gradshape_taken", default=names.taken, action="append", help=argparse.SUPPRESS)
     return flags
 
 
@@ -221,7 +217,7 @@ def read(config: pytest.Config) -> Settings:
         try:
             return parse(text)
         except ValueError as error:
-            raise pytest.UsageError(f"{option}: {error}") from error
+            raise pytest.UsageError(f"{_called(config, option)}: {error}") from error
 
     scale = checked("--scale", Scale.parse, config.getoption("gradshape_scale"))
     seeds = config.getoption("gradshape_seeds")
@@ -273,6 +269,12 @@ def _listed(option: str, parse: Callable[[Sequence[str]], Value], texts: Sequenc
         return parse(texts)
     except ValueError as error:
         raise pytest.UsageError(f"{option}: {error}") from error
+
+
+def _called(config: pytest.Config, option: str) -> str:
+    """Return the name by which a user can reach that option."""
+    name = option.removeprefix("--")
+    return f"--gradshape-{name}" if name in taken(config) else option
 
 
 def taken(config: pytest.Config) -> list[str]:
