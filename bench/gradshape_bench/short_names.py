@@ -1,6 +1,5 @@
 """Short names of options, which give way to whoever else wants them, before or after."""
 
-import argparse
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -43,13 +42,16 @@ class ShortNames:
 
     def add(self, long: str, name: str, **attributes: Any) -> None:
         """Add an option as ``long``, and as ``--name`` unless that is taken."""
-        try:
-            self._group.addoption(long, f"--{name}", **attributes)
-        except (ValueError, argparse.ArgumentError):
+        if self._is_there(f"--{name}"):
             self.taken.append(name)
             self._group.addoption(long, **attributes)
         else:
+            self._group.addoption(long, f"--{name}", **attributes)
             self._options[f"--{name}"] = self._group.options[-1]
+
+    def _is_there(self, name: str) -> bool:
+        groups = [self._parser._anonymous, *self._parser._groups]
+        return any(name in option.names() for group in groups for option in group.options)
 
     def _giving_way(self, addoption: Callable[..., None]) -> Callable[..., None]:
         @wraps(addoption)
