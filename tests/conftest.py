@@ -3,15 +3,10 @@
 import multiprocessing
 import os
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 import torch
 from hypothesis import settings
-
-from gradshape import models
-from gradshape.data import own_sets
-from gradshape.learners import registry
 
 # The first example pays for imports, and machines differ: no property here is one of time. New examples are for those
 # who can look at them: what runs unattended tries the same ones every time.
@@ -26,17 +21,6 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-@pytest.fixture(autouse=True)
-def _what_a_test_registers_ends_with_it() -> Iterator[None]:
-    registries: list[dict[str, Any]] = [models._BUILDERS, registry._LEARNERS, own_sets._given]
-    before = [dict(each) for each in registries]
-    yield
-    for each, entries in zip(registries, before, strict=True):
-        if each != entries:
-            each.clear()
-            each.update(entries)
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ def check_keywords(expression: str) -> None:
 
     >>> check_keywords("not case(data='digits')")
     Traceback (most recent call last):
-    ValueError: unknown label of cases 'data': did you mean 'dataset'? known: attack, dataset, defense, model, protocol
+    ValueError: unknown label of cases 'data': did you mean 'dataset' or 'attack'? known: attack, dataset, ...
     """
     for name, _ in _asked(expression):
         if name not in LABELS:

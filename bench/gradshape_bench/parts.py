@@ -10,6 +10,7 @@ from gradshape.shaping import FixedNoise, LearnedNoise, SampleWeights, Shaper
 def check_parts(name: str, parts: object, kind: type) -> None:
     """Raise ``TypeError`` unless ``parts`` is a list of objects of ``kind``.
 
+    >>> from gradshape.attacks import NoAttack
     >>> check_parts("attacks", [NoAttack()], Attack)
     >>> check_parts("attacks", NoAttack(), Attack)
     Traceback (most recent call last):

@@ -23,7 +23,7 @@ from gradshape.clipping._book_keeping import book_keeping
 from gradshape.clipping._forward_pass import ForwardPass
 from gradshape.clipping._generators import Draws
 from gradshape.clipping._independence import refuse_mixing_rows
-from gradshape.clipping._memory import Known, Memory, Method
+from gradshape.clipping._memory import GradientMethod, Known, Memory
 from gradshape.clipping._python_state import PythonState
 from gradshape.clipping._recording import Layer, layers_in, recorded_forward
 from gradshape.clipping._row_by_row import row_by_row
@@ -147,7 +147,7 @@ class KnownPass:
             if not all(_batch_first(layer.name, axes) for layer in forward.layers):
                 _unproven.add(structure.model)
                 return None
-            found = known.keep(forward.shapes, Known(axes, Method.ONE_PASS))
+            found = known.keep(forward.shapes, Known(axes, GradientMethod.ONE_PASS))
         return _taken(found, forward)
 
 
@@ -175,20 +175,20 @@ def _batch_first(layer: str, axes: Mapping[str, BatchAxes]) -> bool:
 
 
 def _taken(known: Known, forward: ForwardPass) -> PerSample:
-    gradients = book_keeping(forward, known.axes) if known.method is Method.ONE_PASS else None
+    gradients = book_keeping(forward, known.axes) if known.method is GradientMethod.ONE_PASS else None
     if gradients is not None:
         return gradients
-    return _row_by_row(forward) if known.method is Method.ROW_BY_ROW else _by_func(forward)
+    return _row_by_row(forward) if known.method is GradientMethod.ROW_BY_ROW else _by_func(forward)
 
 
-def _first_exact(forward: ForwardPass, axes: Mapping[str, BatchAxes]) -> tuple[Method, PerSample, bool]:
+def _first_exact(forward: ForwardPass, axes: Mapping[str, BatchAxes]) -> tuple[GradientMethod, PerSample, bool]:
     """Return the first way that agrees with autograd, its gradients, and whether the check was conclusive."""
     repeatable = refuse_mixing_rows(forward)
     check = RowCheck(forward, repeatable=repeatable)
     if not forward.graph.moves_by_value:
         in_one_pass = book_keeping(forward, axes)
         if in_one_pass is not None and check.agrees_in_batch(in_one_pass) and check.agrees_alone(in_one_pass):
-            return Method.ONE_PASS, in_one_pass, check.conclusive(in_one_pass)
+            return GradientMethod.ONE_PASS, in_one_pass, check.conclusive(in_one_pass)
     if not repeatable:
         raise ValueError(
             "model: a forward pass that is repeated gives something else, and the generators of torch, Python and "
@@ -196,9 +196,9 @@ def _first_exact(forward: ForwardPass, axes: Mapping[str, BatchAxes]) -> tuple[M
         )
     by_func = _by_func(forward)
     if check.agrees_alone(by_func):
-        return Method.BY_FUNC, by_func, check.conclusive(by_func)
+        return GradientMethod.BY_FUNC, by_func, check.conclusive(by_func)
     # These are what the others are compared with.
-    return Method.ROW_BY_ROW, _row_by_row(forward), True
+    return GradientMethod.ROW_BY_ROW, _row_by_row(forward), True
 
 
 def _by_func(forward: ForwardPass) -> PerSample:

@@ -21,7 +21,7 @@ _VALUES = 8
 _APART = 64
 
 
-class Method(Enum):
+class GradientMethod(Enum):
     """How all gradients of a batch are taken."""
 
     ONE_PASS = "by book-keeping"
@@ -42,7 +42,7 @@ class Known:
     """
 
     axes: Mapping[str, BatchAxes]
-    method: Method
+    method: GradientMethod
     host: bool = False
     inconclusive: int = 0
     visits: list[int] = field(default_factory=lambda: [0], compare=False)
@@ -58,7 +58,7 @@ class Known:
         visit = self.visits[0]
         due = visit % _APART == 0 or visit & (visit - 1) == 0
         # Gradients that are taken row by row, or by torch.func, are those of single rows.
-        return visit if due and self.method is Method.ONE_PASS else None
+        return visit if due and self.method is GradientMethod.ONE_PASS else None
 
     @property
     def conclusive(self) -> bool:

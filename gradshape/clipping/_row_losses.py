@@ -19,7 +19,7 @@ from gradshape.clipping._forward_pass import ForwardPass
 from gradshape.clipping._generators import Draws
 from gradshape.clipping._independence import checked_rows, refuse_mixing_rows
 from gradshape.clipping._losses import gradient_by_graph, known_gradient
-from gradshape.clipping._memory import Known, Memory, Method
+from gradshape.clipping._memory import GradientMethod, Known, Memory
 from gradshape.clipping._python_state import PythonState
 from gradshape.clipping._rows import Rows
 from gradshape.clipping._signature import Signature
@@ -108,7 +108,9 @@ class RowLosses:
                 before.restore()
                 return None
             inconclusive = 0 if check.conclusive else 1 + (0 if found is None else found.inconclusive)
-            self.memory.keep_checked(signature, len(logits), Known({}, Method.ONE_PASS, inconclusive=inconclusive))
+            self.memory.keep_checked(
+                signature, len(logits), Known({}, GradientMethod.ONE_PASS, inconclusive=inconclusive)
+            )
             plain = gradient_by_graph(losses, leaf)
             if plain is not None and check.conclusive and check.is_gradient(plain):
                 self.plain.add(kind)

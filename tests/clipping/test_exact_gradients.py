@@ -11,10 +11,10 @@ from gradshape._randomness import HostState
 from gradshape.clipping import PerSample, _exact_gradients, _memory, clipped_gradient, per_sample
 from gradshape.clipping._batch_axes import BatchAxes
 from gradshape.clipping._forward_pass import ForwardPass
-from gradshape.clipping._memory import Method
+from gradshape.clipping._memory import GradientMethod
 from tests.clipping.naive import PER_SAMPLE_LOSS, filled, labels, norm, per_sample_gradients, randn
 
-Checked = tuple[Method, PerSample, bool]
+Checked = tuple[GradientMethod, PerSample, bool]
 
 
 class Skipping(nn.Module):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gradshape.clipping import _exact_gradients, clipped_gradient, per_sample, per_sample_norms
-from gradshape.clipping._memory import Method
+from gradshape.clipping._memory import GradientMethod
 from tests.clipping.naive import PER_SAMPLE_LOSS, labels, norm, per_sample_gradients
 
 ROWS, CLASSES = 6, 3
@@ -122,7 +122,7 @@ def test_rounding_raises_no_alarm(dtype: torch.dtype, depth: int) -> None:
     assert norms.isfinite().all()
     # It stays in one pass, too.
     (known,) = _exact_gradients._known[model].by_signature.values()
-    assert known.method is Method.ONE_PASS
+    assert known.method is GradientMethod.ONE_PASS
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=lambda d: str(d)[6:])

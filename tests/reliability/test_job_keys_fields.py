@@ -43,6 +43,7 @@ DO_NOT_MATTER = {
     "protocol.accuracy": "it is what is read from the results",
     "task.dataset": "the rows are part of the key, not their name",
     "task.variant": "it is a name for people",
+    "task.surrogate": "it is what attackers are told",
     "task.smoke.train_rows": "the rows are part of the key",
     "task.smoke.test_rows": "the rows are part of the key",
     "task.recipe.epochs": "the smoke scale has its own",

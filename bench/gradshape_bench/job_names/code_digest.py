@@ -39,6 +39,9 @@ from gradshape_bench.job_names.user_code import CodeName, code_name, warn
 _HARNESS = (
     "gradshape_bench.engines",
     "gradshape_bench.engines.worker",
+    # These are imported when they are asked for.
+    "gradshape_bench.engines.on_ray",
+    "gradshape_bench.engines.slurm",
     "gradshape_bench.jobs",
     "gradshape_bench.cache",
 )
