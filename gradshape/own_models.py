@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from gradshape import models
+from gradshape import _code, models
 
 # What a factory may ask for by these names.
 _SHAPE, _CLASSES = "input_shape", "num_classes"
@@ -57,13 +57,14 @@ class _Made:
     """Builds modules by a factory that takes some of what a builder is given."""
 
     make: Callable[..., nn.Module]
-    takes: tuple[str, ...]
+    by_name: tuple[str, ...] = ()
+    by_position: bool = False
 
     def __call__(self, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
         given: dict[str, Any] = {_SHAPE: input_shape, _CLASSES: num_classes}
-        if self.takes == ("",):
+        if self.by_position:
             return self.make(input_shape, num_classes)
-        return self.make(**{name: given[name] for name in self.takes})
+        return self.make(**{name: given[name] for name in self.by_name})
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +93,7 @@ def _factory(model: Any) -> _Made:
     if not required:
         return _Made(model, by_name)
     if len(required) == 2 and not by_name and all(p.kind is not p.KEYWORD_ONLY for p in parameters[:2]):
-        return _Made(model, ("",))
+        return _Made(model, by_position=True)
     missing = ", ".join(map(repr, required))
     raise TypeError(
         f"model={_shown(model)}: it also needs {missing}: expected arguments called {_SHAPE!r} and {_CLASSES!r}, or "
@@ -106,19 +107,21 @@ def _shown(model: Any) -> str:
 
 def _same(known: object, make: object) -> bool:
     if isinstance(known, _Made) and isinstance(make, _Made):
-        return known == make or _place(known.make) == _place(make.make) is not None
+        return known == make or _code.place_of(known.make) == _code.place_of(make.make) is not None
     if isinstance(known, _Copies) and isinstance(make, _Copies):
         one, other = known.module.state_dict(), make.module.state_dict()
         return (
-            type(known.module) is type(make.module)
+            _settings(known.module) == _settings(make.module)
             and one.keys() == other.keys()
             and all(models.same_values(one[key], other[key]) for key in one)
         )
     return False
 
 
-def _place(make: Callable[..., object]) -> tuple[str, str] | None:
-    """Return where a function or class was written, by which it is known when its file is imported again."""
-    module, name = getattr(make, "__module__", None), getattr(make, "__qualname__", None)
-    # Of a function within a function there may be many.
-    return None if not module or not name or "<" in name else (module, name)
+def _settings(module: nn.Module) -> list[object]:
+    """Return what a network is made of besides its tensors: the types of its modules, and their plain attributes."""
+    plain = (bool, int, float, str, tuple, type(None))
+    return [
+        (name, type(part), repr({key: value for key, value in vars(part).items() if isinstance(value, plain)}))
+        for name, part in module.named_modules()
+    ]

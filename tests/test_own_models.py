@@ -97,6 +97,10 @@ def test_two_models_of_one_name_are_refused() -> None:
         named(Net(), name="trained")
     with pytest.raises(ValueError, match="another model is called so"):
         named(Net, name="mlp")
+    # The same weights in a network that does something else with them.
+    named(nn.Dropout(0.1), name="dropout")
+    with pytest.raises(ValueError, match="another model is called so"):
+        named(nn.Dropout(0.5), name="dropout")
 
 
 def test_what_asks_for_something_else_is_refused_with_what_it_asks_for() -> None:

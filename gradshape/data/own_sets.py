@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from gradshape import _code
 from gradshape.data.base import Dataset
 from gradshape.data.source import RawSplit, Source, registered
 
@@ -92,8 +93,8 @@ def _kept(dataset: Dataset) -> _Given:
 
 
 def _loaded(load: Loader, name: str) -> _Given:
-    place = getattr(load, "__module__", ""), getattr(load, "__qualname__", repr(load))
-    return _Given(Source(name, (load.__doc__ or "").strip().partition("\n")[0], _in_memory), load, place=place)
+    about = (load.__doc__ or "").strip().partition("\n")[0]
+    return _Given(Source(name, about, _in_memory), load, place=_code.place_of(load))
 
 
 def _in_memory(folder: Path) -> tuple[RawSplit, RawSplit]:
@@ -104,4 +105,4 @@ def _same(one: _Given, other: _Given) -> bool:
     if one.dataset is not None and other.dataset is not None:
         return one.dataset.fingerprint == other.dataset.fingerprint
     # A file that is imported again makes its functions again.
-    return one.place is not None and one.place == other.place
+    return one.load is other.load or (one.place is not None and one.place == other.place)

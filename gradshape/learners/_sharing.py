@@ -28,10 +28,10 @@ def unchanged(parts: Sequence[object], name: str) -> Iterator[None]:
     Raises:
         ValueError: a part was changed.
     """
-    before = [_content(part) for part in parts]
+    before = [pickled(part) for part in parts]
     yield
     for part, content in zip(parts, before, strict=True):
-        if content is not None and _content(part) != content:
+        if content is not None and pickled(part) != content:
             raise ValueError(
                 f"the factory of estimator {name!r} gives all its estimators the same {type(part).__name__}, which a "
                 "fit of one changes for the others: expected new parts at every call (copy.deepcopy makes them)"
@@ -61,7 +61,8 @@ def _held(value: object) -> Iterator[object]:
     yield from getattr(value, "__dict__", {}).values()
 
 
-def _content(part: object) -> bytes | None:
+def pickled(part: object) -> bytes | None:
+    """Return what an object holds as bytes, to be compared; ``None`` if it cannot be pickled."""
     try:
         return pickle.dumps(part)
     except Exception:  # A lock, for example.

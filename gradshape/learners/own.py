@@ -12,7 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gradshape import _code
 from gradshape.data import Split
+from gradshape.learners._sharing import pickled
 from gradshape.learners.registry import Array, Estimator, learner, register, registered, restore
 
 _RANDOM_STATE = "random_state"
@@ -191,16 +193,10 @@ def _called(train: object) -> str:
 
 def _same(known: object, factory: object) -> bool:
     if isinstance(known, _Clones) and isinstance(factory, _Clones):
-        return type(known.estimator) is type(factory.estimator) and repr(known.estimator) == repr(factory.estimator)
+        one, other = pickled(known.estimator), pickled(factory.estimator)
+        return known.estimator is factory.estimator or (one is not None and one == other)
     if isinstance(known, _Trains) and isinstance(factory, _Trains):
-        return known == factory or _place(known.train) == _place(factory.train) is not None
+        return known == factory or _code.place_of(known.train) == _code.place_of(factory.train) is not None
     if isinstance(known, _Makes) and isinstance(factory, _Makes):
-        return known == factory or _place(known.kind) == _place(factory.kind) is not None
+        return known == factory or _code.place_of(known.kind) == _code.place_of(factory.kind) is not None
     return False
-
-
-def _place(made: object) -> tuple[str, str] | None:
-    """Return where a function or class was written, by which it is known when its file is imported again."""
-    module, name = getattr(made, "__module__", None), getattr(made, "__qualname__", None)
-    # Of a function within a function there may be many.
-    return None if not module or not name or "<" in name else (module, name)

@@ -52,8 +52,12 @@ def test_other_rows_of_one_name_are_refused(other: Dataset) -> None:
 def test_another_function_of_one_name_is_refused() -> None:
     remember(dataset, name="made")
     remember(dataset, name="made")
+    for other in (lambda: dataset(), lambda: dataset(first=0.1)):
+        with pytest.raises(ValueError, match="another data set is called so"):
+            remember(other, name="made")
+    remember(lambda: dataset(), name="lambda")
     with pytest.raises(ValueError, match="another data set is called so"):
-        remember(lambda: dataset(), name="made")
+        remember(lambda: dataset(first=0.1), name="lambda")
 
 
 @pytest.mark.parametrize("name", ["my-rows", "a b", "x/y"])

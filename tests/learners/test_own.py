@@ -206,6 +206,14 @@ def test_two_learners_of_one_name_are_refused() -> None:
             named(other, name="LogisticRegression")
 
 
+def test_settings_that_are_too_long_to_be_printed_tell_two_learners_apart() -> None:
+    one, other = ([RandomForestClassifier(n_estimators=n) for n in (*range(1, 90), last)] for last in (95, 96))
+    named(make_pipeline(*one), name="long")
+    named(make_pipeline(*one), name="long")
+    with pytest.raises(ValueError, match="another one is called so"):
+        named(make_pipeline(*other), name="long")
+
+
 def test_what_is_no_learner_is_refused_with_what_is() -> None:
     with pytest.raises(TypeError, match=r"3: expected a name, an estimator, a class of them, or a function"):
         named(3)
