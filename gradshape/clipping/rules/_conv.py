@@ -22,6 +22,11 @@ from gradshape.clipping.workspace import Workspace
 
 # Elements of the windows that are laid out at once: few enough to stay in a processor's cache.
 _BLOCK_ELEMENTS = {"cpu": 2**20, "cuda": 2**26}
+# Most weights of a group, and what numbers of its channels are multiples of, for which samples are groups of one
+# convolution on a processor. In measurements with and without AVX-512 that takes between a tenth of what products take
+# and as much, 0.56 of it for the paper's network; beyond, up to six times as much.
+_GROUPED_WEIGHTS = 2**14
+_GROUPED_CHANNELS = 8
 
 
 class ConvRule:
@@ -48,6 +53,9 @@ class ConvRule:
         windows = _Windows.of(layer, call.activations)
         length, fan_in, outputs = d.shape[2], layer.weight[0].numel(), layer.out_channels // layer.groups
         if keep and not ghost_is_cheaper(length, fan_in, outputs):
+            if _pays_as_groups(layer, windows.padded, call.backprops):
+                own = _weight_gradients_of_rows(layer, windows.padded, call.backprops)
+                return Instantiated({"weight": own, **bias_grads}, call.dtype)
             formed = Workspace((len(d), *layer.weight.shape), d)
             grouped = formed.tensor.view(len(d), layer.groups, outputs, fan_in)
             for rows, u in windows.blocks():
@@ -147,20 +155,41 @@ class _Convolved:
         return sums | (Instantiated(self.bias, self.dtype).weighted_sum(weights) if self.bias else {})
 
 
+def _pays_as_groups(layer: Any, padded: Tensor, backprops: Tensor) -> bool:
+    """Return whether the convolution of a processor forms the gradients of all rows faster than products do."""
+    if padded.device.type != "cpu" or {padded.dtype, backprops.dtype} != {torch.float32}:
+        return False
+    inputs, outputs, kernel = layer.weight.shape[1], layer.out_channels // layer.groups, layer.weight[0, 0].numel()
+    blocked = inputs % _GROUPED_CHANNELS == outputs % _GROUPED_CHANNELS == 0 or inputs == outputs == 1
+    suits = blocked and kernel > 1 and inputs * outputs * kernel <= _GROUPED_WEIGHTS
+    return bool(suits and set(layer.dilation) == {1} and torch.backends.mkldnn.is_available())
+
+
+def _weight_gradients_of_rows(layer: Any, padded: Tensor, backprops: Tensor) -> Tensor:
+    """Return the weight gradient of each row, ``(B, *weight)``: rows are groups of one convolution of a single row."""
+    rows, shape = len(padded), layer.weight.shape
+    # Of the weights, only the shape is looked at.
+    weight = layer.weight.new_empty((rows * shape[0], *shape[1:]))
+    as_groups = [part.reshape(1, -1, *part.shape[2:]) for part in (padded, backprops)]
+    return _weight_gradient(layer, *as_groups, weight=weight, groups=rows * layer.groups).view(rows, *shape)
+
+
 @torch.no_grad()
-def _weight_gradient(layer: Any, padded: Tensor, backprops: Tensor) -> Tensor:
+def _weight_gradient(
+    layer: Any, padded: Tensor, backprops: Tensor, *, weight: Tensor | None = None, groups: int | None = None
+) -> Tensor:
     spatial = padded.dim() - 2
     _, total, _ = torch.ops.aten.convolution_backward(
         backprops,
         padded,
-        layer.weight,
+        layer.weight if weight is None else weight,
         None,
         layer.stride,
         [0] * spatial,
         layer.dilation,
         False,
         [0] * spatial,
-        layer.groups,
+        layer.groups if groups is None else groups,
         [False, True, False],
     )
     return total  # type: ignore[no-any-return]
