@@ -94,11 +94,19 @@ def _newton(kernel: Tensor, logits: Tensor, probability: Tensor, onehot: Tensor)
     half = torch.linalg.solve_triangular(factor, torch.diag_embed(root), upper=False)
     blocks = half.mT @ half
     shared = torch.linalg.cholesky(blocks.sum(-3))
-    b = probability * (logits - (probability * logits).sum(-1, keepdim=True)) + onehot - probability
-    c = blocks @ (kernel @ b).mT.unsqueeze(-1)
-    correction = torch.cholesky_solve(c.sum(-3), shared)
-    coefficients: Tensor = b - (c - blocks @ correction.unsqueeze(-3)).squeeze(-1).mT
-    return coefficients
+
+    def solved(b: Tensor) -> Tensor:
+        c = blocks @ (kernel @ b).mT.unsqueeze(-1)
+        correction = torch.cholesky_solve(c.sum(-3), shared)
+        return b - (c - blocks @ correction.unsqueeze(-3)).squeeze(-1).mT
+
+    def curved(v: Tensor) -> Tensor:
+        return probability * (v - (probability * v).sum(-1, keepdim=True))
+
+    b = curved(logits) + onehot - probability
+    coefficients = solved(b)
+    # Terms that cancel leave errors of 1e-7 where inner products are large beside the decay: once more for the rest.
+    return coefficients + solved(b - coefficients - curved(kernel @ coefficients))
 
 
 def _newton_for_two(kernel: Tensor, logits: Tensor, probability: Tensor, onehot: Tensor) -> Tensor:
@@ -109,8 +117,15 @@ def _newton_for_two(kernel: Tensor, logits: Tensor, probability: Tensor, onehot:
     root = curvature.sqrt()
     system = root.unsqueeze(-1) * double * root.unsqueeze(-2)
     system.diagonal(dim1=-2, dim2=-1).add_(1)
+    factor = torch.linalg.cholesky(system)
+
+    def product(v: Tensor) -> Tensor:
+        return (double @ v.unsqueeze(-1)).squeeze(-1)
+
+    def solved(b: Tensor) -> Tensor:
+        return b - root * torch.cholesky_solve((root * product(b)).unsqueeze(-1), factor).squeeze(-1)
+
     b = curvature * (logits[..., 1] - logits[..., 0]) + onehot[..., 1] - probability[..., 1]
-    pulled = root.unsqueeze(-1) * (double @ b.unsqueeze(-1))
-    solved = torch.cholesky_solve(pulled, torch.linalg.cholesky(system)).squeeze(-1)
-    coefficients = b - root * solved
+    coefficients = solved(b)
+    coefficients = coefficients + solved(b - coefficients - curvature * product(coefficients))
     return torch.stack([-coefficients, coefficients], dim=-1)

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, one_hot
 
 from gradshape.learners import dual_softmax, fit_dual_softmax
 
@@ -43,6 +43,16 @@ def test_weights_are_those_that_descent_finds(classes: int, decay: float, n: int
     for index in range(2):
         expected = weights_by_descent(x[index], y[index], classes=classes, decay=decay)
         np.testing.assert_allclose((a[index].T @ x[index]).numpy(), expected.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5])
+@pytest.mark.parametrize(("n", "d"), [(3, 1), (7, 2), (12, 1)])
+def test_inner_products_that_are_large_beside_the_decay_are_no_hindrance(classes: int, n: int, d: int) -> None:
+    x, y = problems(6, n, d, classes, scale=10.0)
+    a = fit_dual_softmax(x @ x.mT, y, num_classes=classes, decay=1e-3, tolerance=1e-9)
+    probability = (x @ (a.mT @ x).mT).softmax(-1)
+    violation = 1e-3 * a - one_hot(y, classes) + probability
+    assert float(violation.abs().max()) < 1e-8
 
 
 @settings(max_examples=40, deadline=None)
