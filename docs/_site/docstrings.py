@@ -12,7 +12,7 @@ _TOGETHER = re.compile(r"^    (\w+(?:, \w+)+): ")
 _PROMPT = re.compile(r"^( *)>>> ")
 
 
-class AsMarkdown(griffe.Extension):  # type: ignore[misc]
+class AsMarkdown(griffe.Extension):  # type: ignore[misc, unused-ignore]
     """Takes Sphinx's roles off, describes parameters one by one that stand together, and fences doctests."""
 
     def on_object(self, *, obj: Any, **_: Any) -> None:

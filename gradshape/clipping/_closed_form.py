@@ -43,7 +43,7 @@ class DensePass:
         """Take the per-sample gradients, given those of the losses in the logits."""
         structure, grads = self.structure, [gradient]
         for layer, a in zip(self.linear[:0:-1], self.inputs[:0:-1], strict=True):
-            grads.append(torch.mm(grads[-1], layer.weight).mul_(a > 0))
+            grads.append(torch.ops.aten.threshold_backward(torch.mm(grads[-1], layer.weight), a, 0))
         names = layer_names(structure.parameters)
         parts: dict[str, tuple[LayerGradients, Mapping[str, str]]] = {}
         for name, layer, a, d in zip(names, self.linear, self.inputs, reversed(grads), strict=True):

@@ -5,7 +5,8 @@ returns the layer's activations beside it. The rules then take the samples of al
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +33,10 @@ from gradshape.clipping.structure import Structure
 _KEPT_ELEMENTS = 2**26
 _LOSS = nn.CrossEntropyLoss(reduction="none")
 _EXACT = torch.finfo(torch.float64).eps
+
+
+class NotStackable(RuntimeError):
+    """``vmap`` does not know what models do with these rows, though it knew what they did with others."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +132,13 @@ class ModelEnsemble:
 
         Raises:
             ValueError: batches of this size are mixed.
+            NotStackable: the models branch on values in batches of this size, or take a step that ``vmap`` does not
+                know.
         """
+        with _known_to_vmap():
+            return self._checked_gradients(parameters, x, y)
+
+    def _checked_gradients(self, parameters: Mapping[str, Tensor], x: Tensor, y: Tensor) -> EnsembleGradients:
         own = y.dim() == 2
         shape = x.shape[int(own) :]
         if not self._proven and shape not in self._exact:
@@ -162,7 +173,11 @@ class ModelEnsemble:
 
     @torch.no_grad()
     def logits(self, parameters: Mapping[str, Tensor], x: Tensor, *, own: bool) -> Tensor:
-        """Return the ``(K, M, C)`` logits of ``(M, ...)`` rows, or ``(K, M, ...)`` of each model's own."""
+        """Return the ``(K, M, C)`` logits of ``(M, ...)`` rows, or ``(K, M, ...)`` of each model's own.
+
+        Raises:
+            NotStackable: as by :meth:`gradients`.
+        """
 
         def forward(values: dict[str, Tensor], rows: Tensor) -> Tensor:
             # The layers are watched only so that attention takes the form that vmap knows.
@@ -170,7 +185,8 @@ class ModelEnsemble:
                 logits: Tensor = self._structure.call(values, (rows,))
             return logits
 
-        logits: Tensor = vmap(forward, in_dims=(0, 0 if own else None))(dict(parameters), x)
+        with _known_to_vmap():
+            logits: Tensor = vmap(forward, in_dims=(0, 0 if own else None))(dict(parameters), x)
         return logits
 
     def _is_exact(self, parameters: Mapping[str, Tensor], x: Tensor, y: Tensor) -> bool:
@@ -205,3 +221,14 @@ class ModelEnsemble:
         with held(self._structure.modules.values()), watched(self._layers, see):
             logits = self._structure.call(parameters, (x,))
         return functional.cross_entropy(logits, y, reduction="sum"), seen
+
+
+@contextmanager
+def _known_to_vmap() -> Iterator[None]:
+    """Raise :class:`NotStackable` in place of the errors of ``vmap``, and of those of a model that may be its doing."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise NotStackable(str(error)) from error

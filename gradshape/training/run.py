@@ -1,16 +1,18 @@
 """Trains many victims, in stacks where that is possible."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
 
 from gradshape import _global_state, _validate, models
 from gradshape.clipping import release_workspaces
+from gradshape.clipping.ensemble import NotStackable
 from gradshape.data import Dataset, GuardedCopies, own_copy
 from gradshape.training._epochs import train_stack
 from gradshape.training.family import Family, Learned
-from gradshape.training.plan import FAMILIES, ONE_BY_ONE, plan
+from gradshape.training.plan import FAMILIES, ONE_BY_ONE, family_of, plan
 from gradshape.training.victim import TrainingResult, Victim, check_victim
 from gradshape.training.workload import DEFAULT_MEMORY, Workload
 
@@ -133,16 +135,41 @@ def train_stacks(
     if families:
         work = _on_copies(work, copies)
     for family, members in plan(work, [*families, *(FAMILIES if stacked else ONE_BY_ONE)]):
-        together = [work.victims[index] for index in members]
         foreign = family in families
-        taken: Callable[[Learned], Learned] = own_copy if foreign else lambda learned: learned
-        # Networks, estimators, parts of shapers and families may be a user's code.
-        with _global_state.restored():
-            results = train_stack(together, family.stack(work, members), report.of(together), taken=taken)
+        try:
+            results = _results(work, family, members, report, taken=own_copy if foreign else _as_it_is)
+        except NotStackable:
+            # What a network does may depend on how many rows there are, which shows as they come.
+            if foreign:
+                raise
+            alone = [
+                (family_of(work.dataset, work.victims[index], work.device, ONE_BY_ONE), index) for index in members
+            ]
+            results = [
+                result for one, index in alone for result in _results(work, one, (index,), report, taken=_as_it_is)
+            ]
         if foreign:
             copies.check(f"the family {type(family).__name__}")
         release_workspaces()
         yield members, results
+
+
+def _results(
+    work: Workload,
+    family: Family,
+    members: tuple[int, ...],
+    report: "_Reporter",
+    *,
+    taken: Callable[[Learned], Learned],
+) -> list[TrainingResult]:
+    together = [work.victims[index] for index in members]
+    # Networks, estimators, parts of shapers and families may be a user's code.
+    with _global_state.restored(), report.of(together) as after_epoch:
+        return train_stack(together, family.stack(work, members), after_epoch, taken=taken)
+
+
+def _as_it_is(learned: Learned) -> Learned:
+    return learned
 
 
 def _on_copies(work: Workload, copies: GuardedCopies) -> Workload:
@@ -167,9 +194,11 @@ class _Reporter:
         self._done = 0
         self._work = sum(victim.recipe.epochs for victim in victims)
 
-    def of(self, members: Sequence[Victim]) -> Callable[[int, int], None]:
+    @contextmanager
+    def of(self, members: Sequence[Victim]) -> Iterator[Callable[[int, int], None]]:
+        """Give what is to be called after the epochs of a stack; what failed counts as not done."""
         recipe = members[0].recipe
-        training = len(members)
+        training, before = len(members), self._done
 
         def after_epoch(epoch: int, going: int) -> None:
             nonlocal training
@@ -180,4 +209,8 @@ class _Reporter:
                 self._progress(state)
             training = going
 
-        return after_epoch
+        try:
+            yield after_epoch
+        except BaseException:
+            self._done = before
+            raise

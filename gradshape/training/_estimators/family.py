@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -58,27 +58,20 @@ class _Estimator:
         if victim.private is not None:
             x, y = torch.cat([x, victim.private.x]), torch.cat([y, victim.private.y])
         order = torch.randperm(len(y), generator=_seeds.stream(victim.shuffle_seed, "fit order"))
-        labels = y[order].double().numpy() if self._dataset.regression else y[order].numpy()
-        present = np.unique(labels)
-        if not self._dataset.regression and len(present) == 1:
-            self._predict = lambda rows: torch.full((len(rows),), int(present[0]))
+        if not self._dataset.regression and len(y) and bool((y == y[0]).all()):
+            self._predict = lambda rows: torch.full((len(rows),), int(y[0]))
             return
         with self._randomness("fit draws"):
             estimator = learners.build(
                 recipe.model, dict(recipe.settings), seed=_seeds.derive(victim.seed, "fit") >> 31
             )
+            learner = estimator if isinstance(estimator, learners.OnRows) else _OnTables(estimator)
             with learners.keeping_apart(recipe.model, dict(recipe.settings)):
-                if isinstance(estimator, learners.OnRows):
-                    estimator.fit_rows(Split(self._own(x[order]), y[order].clone()))
-                else:
-                    estimator.fit(_array(self._own(x[order])), labels)
+                learner.fit_rows(Split(self._own(x[order]), y[order].clone()))
 
         def predict(rows: Tensor) -> Tensor:
             with self._randomness("predict draws"):
-                if isinstance(estimator, learners.OnRows):
-                    predicted = estimator.predict_rows(self._own(rows))
-                else:
-                    predicted = estimator.predict(_array(self._own(rows)))
+                predicted = learner.predict_rows(self._own(rows))
             if self._dataset.regression:
                 return torch.from_numpy(learners.check_values(predicted, len(rows), recipe.model)).to(y.dtype)
             classes = learners.check_classes(predicted, len(rows), self._dataset.num_classes, recipe.model)
@@ -119,5 +112,19 @@ class _Estimator:
         """Do nothing, as there is one victim, which stays."""
 
 
-def _array(x: Tensor) -> Array:
+@dataclass(frozen=True)
+class _OnTables:
+    """An estimator that takes rows as a table of float64, as scikit-learn's do."""
+
+    estimator: learners.Estimator
+
+    def fit_rows(self, rows: Split) -> None:
+        y = rows.y.double() if rows.y.is_floating_point() else rows.y
+        self.estimator.fit(_table(rows.x), y.numpy())
+
+    def predict_rows(self, x: Tensor) -> Array:
+        return self.estimator.predict(_table(x))
+
+
+def _table(x: Tensor) -> Array:
     return x.flatten(1).double().numpy()
