@@ -98,7 +98,8 @@ def _newton(kernel: Tensor, logits: Tensor, probability: Tensor, onehot: Tensor)
     def solved(b: Tensor) -> Tensor:
         c = blocks @ (kernel @ b).mT.unsqueeze(-1)
         correction = torch.cholesky_solve(c.sum(-3), shared)
-        return b - (c - blocks @ correction.unsqueeze(-3)).squeeze(-1).mT
+        found: Tensor = b - (c - blocks @ correction.unsqueeze(-3)).squeeze(-1).mT
+        return found
 
     def curved(v: Tensor) -> Tensor:
         return probability * (v - (probability * v).sum(-1, keepdim=True))
@@ -123,7 +124,8 @@ def _newton_for_two(kernel: Tensor, logits: Tensor, probability: Tensor, onehot:
         return (double @ v.unsqueeze(-1)).squeeze(-1)
 
     def solved(b: Tensor) -> Tensor:
-        return b - root * torch.cholesky_solve((root * product(b)).unsqueeze(-1), factor).squeeze(-1)
+        found: Tensor = b - root * torch.cholesky_solve((root * product(b)).unsqueeze(-1), factor).squeeze(-1)
+        return found
 
     b = curvature * (logits[..., 1] - logits[..., 0]) + onehot[..., 1] - probability[..., 1]
     coefficients = solved(b)
