@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gradshape.metrics import Estimate, mean_over_seeds, rate_over_trials, share_over_seeds
+from gradshape.metrics import Estimate, mean_over_seeds, share_over_seeds
 from gradshape_bench.protocols import effect_metrics
 from gradshape_bench.protocols.accuracy import Accuracy, estimates
 from gradshape_bench.protocols.base import Measurement
 from gradshape_bench.protocols.base_models import Base
+from gradshape_bench.protocols.single_targets.distinct_targets import by_target, rate
 from gradshape_bench.protocols.single_targets.poisoned_targets import PoisonedTarget, PoisonedTargets
 from gradshape_bench.protocols.single_targets.retraining import Retraining
 from gradshape_bench.protocols.single_targets.tries_per_target import Tries
@@ -38,11 +39,7 @@ class AttackedTargets:
         Args:
             values: of each target; ``None`` where nothing is known.
         """
-        known: dict[tuple[int, int], list[float]] = {}
-        for target, value in zip(self.found.targets, values, strict=True):
-            if value is not None:
-                known.setdefault(_identity(target), []).append(value)
-        return [sum(own) / len(own) for own in known.values()]
+        return by_target([target.identity for target in self.found.targets], values)
 
     def measurement(self, metrics: Mapping[str, Estimate], **details: Any) -> Measurement:
         """Return what was found, with what all experiments on single targets report.
@@ -74,7 +71,7 @@ class AttackedTargets:
             "budget": lab.case.attack.budget(len(lab.dataset.train)),
             "targets": len(targets),
             "targets_distinct": rates["success_rate"].n,
-            "trials": [list(target) for target in dict.fromkeys(map(_identity, targets))],
+            "trials": [list(target) for target in dict.fromkeys(target.identity for target in targets)],
             "targets_listed": sum(target.listed for target in targets),
             "targets_misclassified": list(found.misclassified),
             "targets_without_poison": list(found.without_poison),
@@ -130,24 +127,6 @@ class AttackedTargets:
             return {}
         clean, poison = torch.stack(by_seed).T.tolist()
         return {"poison_removed": share_over_seeds(poison), "clean_removed": share_over_seeds(clean)}
-
-
-def rate(shares: Sequence[float]) -> Estimate:
-    """Return a success rate with Wilson's interval; without a target it is 0, and may be anything from 0 to 1.
-
-    Args:
-        shares: the share of the seeds that won it, for each distinct target: a row that several seeds attack is one
-            target.
-
-    >>> str(rate([])), str(rate([1, 0.5, 0, 0]))
-    ('0.0000 [0.0000, 1.0000] (n=0)', '0.3750 [0.0919, 0.7806] (n=4)')
-    """
-    return rate_over_trials(shares) if shares else Estimate(0.0, 0.0, 1.0, n=0)
-
-
-def _identity(target: PoisonedTarget) -> tuple[int, int]:
-    """Return what makes two seeds' targets one: the test row, and the class that it is to be taken for."""
-    return target.row, int(target.intended)
 
 
 def _shares(mask: Tensor, train_rows: int) -> Tensor:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from gradshape import _seeds, _validate
+from gradshape import _validate
 from gradshape.attacks import PoisonSet, TargetedAttack
 from gradshape.data import Split
 from gradshape.training import Recipe, TrainedModel, TrainingResult
@@ -14,8 +14,9 @@ from gradshape_bench.protocols.accuracy import Accuracy, estimates
 from gradshape_bench.protocols.base import Experiment, Subject
 from gradshape_bench.protocols.groups import Trainings
 from gradshape_bench.protocols.lab import Lab
-from gradshape_bench.protocols.single_targets.attacked_targets import rate
+from gradshape_bench.protocols.single_targets.attackers_networks import attackers_networks
 from gradshape_bench.protocols.single_targets.counted_epochs import Counted
+from gradshape_bench.protocols.single_targets.distinct_targets import Identity, by_target, rate
 from gradshape_bench.targets import Chosen, Targets, TooFewTargets, candidates
 
 
@@ -75,7 +76,7 @@ class ScratchTargets:
         vanilla, clean, known = yield from lab.ask(
             lab.train_unfiltered(case.vanilla),
             lab.train(case.recipe, watch=watch, targets=watch),
-            _networks(lab, recipes),
+            attackers_networks(lab, recipes),
         )
         right = [self._right(rows, result) for rows, result in zip(considered, clean, strict=True)]
         attacked = [place for place, rows in enumerate(right) if len(rows)]
@@ -110,13 +111,14 @@ class ScratchTargets:
             _train(lab, tried, [trial.poison for trial in tried]),
             _train(lab, tried, [trial.clean(dataset.test) for trial in tried]),
         )
+        identities = [trial.identity for trial in tried]
         won = [self._won(trial, result) for trial, result in zip(tried, poisoned, strict=True)]
         by_chance = [self._won(trial, result) for trial, result in zip(tried, control, strict=True)]
         cost = effect_metrics.utility_metrics(vanilla, clean, Accuracy.BEST)
         return lab.measurement(
             {
-                "success_rate": rate(_by_target(tried, won)),
-                "success_rate_control": rate(_by_target(tried, by_chance)),
+                "success_rate": rate(by_target(identities, won)),
+                "success_rate_control": rate(by_target(identities, by_chance)),
                 **estimates(cost),
             },
             recipe=case.recipe,
@@ -125,7 +127,7 @@ class ScratchTargets:
             crafted_on=[recipe.model for recipe in recipes],
             counted=self.counted.value,
             targets=len(tried),
-            trials=[list(trial.identity) for trial in dict.fromkeys(tried)],
+            trials=[list(identity) for identity in dict.fromkeys(identities)],
             targets_misclassified=[len(rows) - len(found) for rows, found in zip(considered, right, strict=True)],
             targets_without_poison=len(trials) - len(tried),
             candidates=[len(trial.poison) for trial in tried],
@@ -153,15 +155,8 @@ class _Trial:
     poison: PoisonSet
 
     @property
-    def identity(self) -> tuple[int, int]:
-        """What makes two seeds' targets one: the test row, and the class that it is to be taken for."""
+    def identity(self) -> Identity:
         return int(self.target.rows), int(self.target.intended)
-
-    def __hash__(self) -> int:
-        return hash(self.identity)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Trial) and self.identity == other.identity
 
     def clean(self, test: Split) -> PoisonSet:
         """Return the clean rows that the poison was made from."""
@@ -183,27 +178,8 @@ def _recipes(case: Subject, attack: TargetedAttack) -> tuple[Recipe, ...]:
     return (known,)
 
 
-def _networks(lab: Lab, recipes: Sequence[Recipe]) -> Trainings:
-    """Return the trainings of the attacker's networks: all of the first seed, then all of the second, and so on."""
-    groups = [
-        lab.train_unfiltered(
-            recipe, seeds=[_seeds.derive(seed, "substitute", place) for seed in lab.case.seeds], keep_states=True
-        )
-        for place, recipe in enumerate(recipes)
-    ]
-    return Trainings([group.jobs[place] for place in range(len(lab.case.seeds)) for group in groups])
-
-
 def _train(lab: Lab, trials: Sequence[_Trial], rows: Sequence[PoisonSet]) -> Trainings:
     targets = [trial.target.split for trial in trials]
     return lab.train(
         lab.case.recipe, list(rows), seeds=[trial.seed for trial in trials], watch=targets, targets=targets
     )
-
-
-def _by_target(trials: Sequence[_Trial], won: Sequence[bool]) -> list[float]:
-    """Return the share of the seeds that won each distinct target."""
-    known: dict[tuple[int, int], list[float]] = {}
-    for trial, one in zip(trials, won, strict=True):
-        known.setdefault(trial.identity, []).append(float(one))
-    return [sum(own) / len(own) for own in known.values()]

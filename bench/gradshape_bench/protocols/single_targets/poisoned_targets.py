@@ -5,7 +5,6 @@ from dataclasses import KW_ONLY, dataclass
 
 from torch import Tensor
 
-from gradshape import _seeds
 from gradshape.attacks import PoisonSet, TargetedAttack
 from gradshape.data import Split
 from gradshape.training import TrainedModel
@@ -13,8 +12,9 @@ from gradshape.unsuitable import Unsuitable
 from gradshape_bench.jobs import AnyJob
 from gradshape_bench.protocols.base import Part
 from gradshape_bench.protocols.base_models import Base, best_of
-from gradshape_bench.protocols.groups import Trainings
 from gradshape_bench.protocols.lab import Lab
+from gradshape_bench.protocols.single_targets.attackers_networks import attackers_networks
+from gradshape_bench.protocols.single_targets.distinct_targets import Identity
 from gradshape_bench.protocols.start import Retrained
 from gradshape_bench.targets import Chosen, Targets, TooFewTargets, candidates
 
@@ -38,6 +38,10 @@ class PoisonedTarget:
     split: Split
     intended: Tensor
     poison: PoisonSet
+
+    @property
+    def identity(self) -> Identity:
+        return self.row, int(self.intended)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +82,7 @@ def poisoned_targets(lab: Lab, start: Retrained, targets: Targets) -> Part[Poiso
     pool = candidates(dataset, targets)
     considered = [pool.for_seed(seed, targets.count) for seed in seeds]
     bases, trained = yield from start.base_models(
-        lab, _substitutes(lab, attack), watch=[rows.split for rows in considered]
+        lab, attackers_networks(lab, attack.substitutes), watch=[rows.split for rows in considered]
     )
     each = len(attack.substitutes)
     substitutes = [
@@ -139,17 +143,6 @@ class _Victim:
     misclassified: int
     _: KW_ONLY
     substitutes: tuple[TrainedModel, ...]
-
-
-def _substitutes(lab: Lab, attack: TargetedAttack) -> Trainings:
-    """Return the trainings of the attacker's networks: all of the first seed, then all of the second, and so on."""
-    groups = [
-        lab.train_unfiltered(
-            substitute, seeds=[_seeds.derive(seed, "substitute", place) for seed in lab.case.seeds], keep_states=True
-        )
-        for place, substitute in enumerate(attack.substitutes)
-    ]
-    return Trainings([group.jobs[place] for place in range(len(lab.case.seeds)) for group in groups])
 
 
 def _classified(base: Base, considered: Chosen, count: int) -> tuple[Chosen, int]:
