@@ -127,12 +127,3 @@ def _looked_up(code: CodeType) -> Iterator[str]:
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _looked_up(constant)
-
-
-def place_of(made: object) -> tuple[str, str] | None:
-    """Return where a function or class was written, by which it is known when its file is imported again.
-
-    ``None`` where several may have been written: lambdas, and functions within functions.
-    """
-    module, name = getattr(made, "__module__", None), getattr(made, "__qualname__", None)
-    return None if not module or not name or "<" in name else (module, name)

@@ -17,6 +17,7 @@ from torch.nn.utils import skip_init
 
 from gradshape import _global_state, _validate
 from gradshape._randomness import process_randomness
+from gradshape._sameness import same_values
 from gradshape.data.units import Units
 
 
@@ -249,14 +250,6 @@ def _check_repeatable(make: Builder, name: str, input_shape: tuple[int, ...], nu
                 "must draw from torch, numpy.random or random, not from generators that nobody seeds, and remember "
                 "nothing"
             )
-
-
-def same_values(one: Tensor, other: Tensor) -> bool:
-    """Return whether two tensors hold the same numbers; NaN is the same as NaN."""
-    if one.shape != other.shape or one.dtype != other.dtype:
-        return False
-    both_nan = one.isnan() & other.isnan()
-    return torch.equal(one.masked_fill(both_nan, 0), other.masked_fill(both_nan, 0))
 
 
 def penultimate(model: nn.Module, x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from gradshape import _code, models
+from gradshape import _sameness, models
 
 # What a factory may ask for by these names.
 _SHAPE, _CLASSES = "input_shape", "num_classes"
@@ -37,15 +37,18 @@ def named(model: Model, *, name: str | None = None) -> str:
     """
     if isinstance(model, str):
         return model
-    make = _Copies(copy.deepcopy(model)) if isinstance(model, nn.Module) else _factory(model)
+    make = _Copies(copy.deepcopy(model)) if isinstance(model, nn.Module) else _factory(_sameness.snapshot(model))
     called = name or str(type(model).__name__ if isinstance(model, nn.Module) else getattr(model, "__name__", ""))
     if not re.fullmatch(r"[A-Za-z0-9_.]+", called):
         raise ValueError(f"model {model!r} has no name for ids: give it one of letters, digits, '_' and '.': name=...")
     known = models.registered().get(called)
     if known is None and called not in models.names():
         models.register(called, make)
-    elif not _same(known, make):
-        raise ValueError(f"model {called!r}: another model is called so: name this one by named(..., name=...)")
+    elif not _sameness.same(known, make):
+        raise ValueError(
+            f"model {called!r}: another model is called so: give this one another name, as in "
+            f"Recipe(own_models.named(..., name={called + '_2'!r}), ...)"
+        )
     elif isinstance(make, _Made) and known != make:
         # The file that has it was imported again.
         models.restore({called: make})
@@ -103,25 +106,3 @@ def _factory(model: Any) -> _Made:
 
 def _shown(model: Any) -> str:
     return getattr(model, "__qualname__", None) or repr(model)
-
-
-def _same(known: object, make: object) -> bool:
-    if isinstance(known, _Made) and isinstance(make, _Made):
-        return known == make or _code.place_of(known.make) == _code.place_of(make.make) is not None
-    if isinstance(known, _Copies) and isinstance(make, _Copies):
-        one, other = known.module.state_dict(), make.module.state_dict()
-        return (
-            _settings(known.module) == _settings(make.module)
-            and one.keys() == other.keys()
-            and all(models.same_values(one[key], other[key]) for key in one)
-        )
-    return False
-
-
-def _settings(module: nn.Module) -> list[object]:
-    """Return what a network is made of besides its tensors: the types of its modules, and their plain attributes."""
-    plain = (bool, int, float, str, tuple, type(None))
-    return [
-        (name, type(part), repr({key: value for key, value in vars(part).items() if isinstance(value, plain)}))
-        for name, part in module.named_modules()
-    ]

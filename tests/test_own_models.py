@@ -1,5 +1,6 @@
 """Networks of the user's own as victims."""
 
+import copy
 import functools
 from typing import Any
 
@@ -224,3 +225,39 @@ def test_networks_that_branch_on_values_are_trained_one_by_one(order_seed: int |
     victims = [Victim(own, seed, order_seed=order_seed) for seed in (0, 1)]
     for one, alone in zip(train_victims(moons, victims), train_victims(moons, victims, stacked=False), strict=True):
         assert torch.equal(one.accuracy, alone.accuracy)
+
+
+class Sized(nn.Module):
+    width = 8
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(2, self.width), nn.ReLU(), nn.Linear(self.width, 2))
+
+    @classmethod
+    def small(cls) -> nn.Module:
+        return cls()
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.body(x)
+        return logits
+
+
+class Wide(Sized):
+    width = 16
+
+
+def test_a_network_that_is_frozen_takes_no_ones_place() -> None:
+    full = Sized()
+    head = copy.deepcopy(full)
+    head.body[0].requires_grad_(False)
+    assert named(full) == named(copy.deepcopy(full)) == "Sized"
+    with pytest.raises(ValueError, match=r"another model is called so: .*own_models\.named\(\.\.\., name='Sized_2'\)"):
+        named(head)
+    assert not any(p.requires_grad for p in models.build(named(head, name="head"), (2,), 2).body[0].parameters())  # type: ignore[union-attr, index]
+
+
+def test_a_factory_of_another_class_takes_no_ones_place() -> None:
+    assert named(Sized.small) == "small"
+    with pytest.raises(ValueError, match="another model is called so"):
+        named(Wide.small)

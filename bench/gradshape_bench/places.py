@@ -4,6 +4,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from gradshape_bench.records.store import lock_file
 from gradshape_bench.report.beside import LEADERBOARD, PAGES, board_folder, pages_beside
 
 _PAGES = frozenset(page.name for page in PAGES)
+_IGNORED = "# Written by gradshape, which makes all that is here again.\n*\n"
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,17 @@ class _Place:
         # What is there already may have several names.
         same = own == others or (os.path.exists(own) and os.path.exists(others) and os.path.samefile(own, others))
         return same or (self.folder and own in others.parents)
+
+
+def ignored_by_git(folders: Iterable[Path]) -> None:
+    """Make folders that are not there yet, with a ``.gitignore`` that keeps all in them out of a user's commits.
+
+    Where that fails, nothing is said: what can be written is checked by :func:`check_places`.
+    """
+    for folder in folders:
+        with suppress(OSError):
+            folder.mkdir()
+            (folder / ".gitignore").write_text(_IGNORED)
 
 
 def check_places(settings: Settings, others: Iterable[tuple[str, Path]] = ()) -> None:

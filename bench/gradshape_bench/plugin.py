@@ -20,7 +20,7 @@ from gradshape_bench.interrupts import count_interrupts
 from gradshape_bench.left_out_report import LeftOutReport
 from gradshape_bench.matrix import MARK, all_cases, all_left_out
 from gradshape_bench.options import Settings
-from gradshape_bench.places import check_places
+from gradshape_bench.places import check_places, ignored_by_git
 from gradshape_bench.plain_text import plain, sendable
 from gradshape_bench.progress import progress_line, say
 from gradshape_bench.records.record import MISSING_DATA, Record, Status
@@ -227,7 +227,10 @@ def _select(config: pytest.Config, cases: Mapping[str, tuple[str, str]]) -> None
         pytest.UsageError: they cannot.
     """
     config.stash[_checked] = True
-    check_places(config.stash[SETTINGS], _others_files(config))
+    settings = config.stash[SETTINGS]
+    defaults = {config.rootpath / "results", config.rootpath / ".gradshape"}
+    ignored_by_git(defaults & {settings.results.parent, *([settings.cache_dir] if settings.use_cache else [])})
+    check_places(settings, _others_files(config))
     config.stash[REPORTER].select(cases)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gradshape import _code
+from gradshape import _sameness
 from gradshape.data.base import Dataset
 from gradshape.data.source import RawSplit, Source, registered
 
@@ -15,11 +15,10 @@ Loader = Callable[[], Dataset]
 
 @dataclass(frozen=True, eq=False)
 class _Given:
-    """A data set, or what loads it; ``place`` is where its loader was written."""
+    """A data set, or what loads it."""
 
     source: Source
     load: Loader
-    place: tuple[str, str] | None = None
     dataset: Dataset | None = None
 
 
@@ -94,7 +93,7 @@ def _kept(dataset: Dataset) -> _Given:
 
 def _loaded(load: Loader, name: str) -> _Given:
     about = (load.__doc__ or "").strip().partition("\n")[0]
-    return _Given(Source(name, about, _in_memory), load, place=_code.place_of(load))
+    return _Given(Source(name, about, _in_memory), _sameness.snapshot(load))
 
 
 def _in_memory(folder: Path) -> tuple[RawSplit, RawSplit]:
@@ -104,5 +103,4 @@ def _in_memory(folder: Path) -> tuple[RawSplit, RawSplit]:
 def _same(one: _Given, other: _Given) -> bool:
     if one.dataset is not None and other.dataset is not None:
         return one.dataset.fingerprint == other.dataset.fingerprint
-    # A file that is imported again makes its functions again.
-    return one.load is other.load or (one.place is not None and one.place == other.place)
+    return one.dataset is other.dataset and _sameness.same(one.load, other.load)

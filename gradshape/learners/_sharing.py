@@ -1,11 +1,12 @@
 """What two estimators have in common that a fit of one could change for the other."""
 
-import pickle
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+
+from gradshape._sameness import pickled
 
 # These do not change, or are shared by all who use them: classes, functions and modules.
 _CONSTANT = (
@@ -59,11 +60,3 @@ def _held(value: object) -> Iterator[object]:
     elif isinstance(value, list | tuple | set | frozenset | deque):
         yield from value
     yield from getattr(value, "__dict__", {}).values()
-
-
-def pickled(part: object) -> bytes | None:
-    """Return what an object holds as bytes, to be compared; ``None`` if it cannot be pickled."""
-    try:
-        return pickle.dumps(part)
-    except Exception:  # A lock, for example.
-        return None

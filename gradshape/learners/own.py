@@ -12,9 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gradshape import _code
+from gradshape import _sameness
 from gradshape.data import Split
-from gradshape.learners._sharing import pickled
 from gradshape.learners.registry import Array, Estimator, learner, register, registered, restore
 
 _RANDOM_STATE = "random_state"
@@ -55,8 +54,11 @@ def named(model: Any, *, name: str | None = None) -> str:
     known = registered().get(called)
     if known is None:
         register(called, factory)
-    elif not _same(known.factory, factory):
-        raise ValueError(f"estimator {called!r}: another one is called so: give this one another name: name=...")
+    elif not _sameness.same(known.factory, factory):
+        raise ValueError(
+            f"estimator {called!r}: another one is called so: give this one another name, as in "
+            f"Fit(learners.named(..., name={called + '_2'!r}))"
+        )
     elif not isinstance(factory, _Clones):
         # The file that has it may have been imported again.
         fresh = copy.copy(known)
@@ -145,13 +147,17 @@ class _Clones:
     estimator: Any
 
     def __call__(self, seed: int, **settings: Any) -> Estimator:
-        from sklearn.base import clone
-
-        made = clone(self.estimator).set_params(**settings)
+        made = _unfitted(self.estimator).set_params(**settings)
         states = [key for key in made.get_params() if key == _RANDOM_STATE or key.endswith(f"__{_RANDOM_STATE}")]
         made.set_params(**dict.fromkeys(states, _state(seed)))
         estimator: Estimator = made
         return estimator
+
+
+def _unfitted(estimator: Any) -> Any:
+    from sklearn.base import clone
+
+    return clone(estimator)
 
 
 def _state(seed: int) -> int:
@@ -170,10 +176,10 @@ def _factory(model: Any) -> Callable[..., Estimator]:
             raise TypeError(
                 f"{model!r} cannot be cloned, as scikit-learn's estimators can: pass its class, or a training function"
             )
-        return _Clones(model)
+        return _Clones(_unfitted(model))
     if callable(model):
         _check_arguments(model)
-        return _Trains(model)
+        return _Trains(_sameness.snapshot(model))
     raise TypeError(f"{model!r}: expected a name, an estimator, a class of them, or a function train(rows, seed)")
 
 
@@ -189,14 +195,3 @@ def _check_arguments(train: TrainFn) -> None:
 
 def _called(train: object) -> str:
     return str(getattr(train, "__qualname__", None) or repr(train))
-
-
-def _same(known: object, factory: object) -> bool:
-    if isinstance(known, _Clones) and isinstance(factory, _Clones):
-        one, other = pickled(known.estimator), pickled(factory.estimator)
-        return known.estimator is factory.estimator or (one is not None and one == other)
-    if isinstance(known, _Trains) and isinstance(factory, _Trains):
-        return known == factory or _code.place_of(known.train) == _code.place_of(factory.train) is not None
-    if isinstance(known, _Makes) and isinstance(factory, _Makes):
-        return known == factory or _code.place_of(known.kind) == _code.place_of(factory.kind) is not None
-    return False

@@ -1,5 +1,7 @@
 """Data sets of the user's own by name."""
 
+import functools
+
 import pytest
 import torch
 
@@ -77,3 +79,11 @@ def test_what_is_no_data_set_is_refused() -> None:
     remember(lambda: 3, name="three")  # type: ignore[arg-type, return-value]
     with pytest.raises(TypeError, match="'three': its function returned a int: expected a Dataset"):
         load("three")
+
+
+def test_a_function_that_holds_other_values_takes_no_ones_place() -> None:
+    assert remember(functools.partial(dataset, first=0.5), name="part") == "part"
+    assert remember(functools.partial(dataset, first=0.5), name="part") == "part"
+    with pytest.raises(ValueError, match="another data set is called so"):
+        remember(functools.partial(dataset, first=0.75), name="part")
+    assert float(load("part").train.x[0, 0]) == 0.5

@@ -1,5 +1,7 @@
 """Learners of the user's own as victims."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeClassifier
 from torch import Tensor, nn
 
 from gradshape import learners
@@ -231,3 +234,40 @@ def test_labels_without_a_class_are_predicted_as_that_class() -> None:
     rows = Split(torch.rand(10, 2), torch.ones(10, dtype=torch.int64))
     data = Dataset("one", rows, rows, num_classes=2)
     assert trained(nearest, data=data)[0].accuracy.item() == 1
+
+
+class Trainer:
+    def __init__(self, depth: int) -> None:
+        self.depth = depth
+
+    def run(self, rows: Split, seed: int) -> Any:
+        return DecisionTreeClassifier(max_depth=self.depth).fit(rows.x.flatten(1).numpy(), rows.y.numpy())
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda depth: Trainer(depth).run,
+        lambda depth: functools.partial(Trainer.run, Trainer(depth)),
+        lambda depth: DecisionTreeClassifier(max_depth=depth),
+    ],
+    ids=["method", "partial", "estimator"],
+)
+def test_what_holds_other_values_takes_no_ones_place(make: Callable[[int], Any]) -> None:
+    assert named(make(1), name="mine") == named(make(1), name="mine") == "mine"
+    with pytest.raises(ValueError, match=r"another one is called so: .*learners\.named\(\.\.\., name='mine_2'\)"):
+        named(make(3), name="mine")
+    assert named(make(3), name="mine_2") == "mine_2"
+
+
+def test_what_becomes_of_a_learner_later_changes_nothing() -> None:
+    estimator, trainer = DecisionTreeClassifier(max_depth=1), Trainer(1)
+    named(estimator, name="tree")
+    named(trainer.run, name="method")
+    estimator.max_depth = trainer.depth = 3
+    assert learners.build("tree", {}).max_depth == 1  # type: ignore[attr-defined]
+    rows = load("two_moons").train
+    learned = learners.build("method", {}).fit_rows(rows)  # type: ignore[attr-defined]
+    assert learned._predictor.max_depth == 1
+    with pytest.raises(ValueError, match="another one is called so"):
+        named(estimator, name="tree")

@@ -31,7 +31,7 @@ _LOOK = 1.0
 # Seconds that what a task wrote last may take to be seen on a shared disk after the task is known to have ended.
 _DISK = 30.0
 # Seconds that a process on this machine has to end.
-_GRACE = 10.0
+_GRACE = 60.0
 _SHOWN = 300
 
 

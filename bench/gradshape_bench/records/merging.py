@@ -10,6 +10,8 @@ from gradshape_bench.records.store import LeftOut, ResultsFile, locked, replacin
 
 # How many cases a message names.
 _NAMED = 3
+# Where a measurement is the same to the last digit whenever it is made.
+_PLACE = ("source", "torch", "numpy", "platform", "device", "processor")
 
 
 class Contradiction(ValueError):
@@ -81,7 +83,8 @@ def merge(paths: Sequence[Path], *, later: bool = False) -> Merged:
 
     Args:
         paths: the files.
-        later: whether that of the last file counts, too, where the definition of a case or its seeds are others there.
+        later: whether that of the last file counts, too, where the definition of a case, its seeds or, on a machine of
+            the same kind, what it measured are others there.
 
     Raises:
         Contradiction: they are, and ``later`` does not hold.
@@ -113,19 +116,15 @@ def _chosen(earlier: _Found, later_one: _Found, *, later: bool) -> _Found:
     if earlier.outdated != later_one.outdated:
         return later_one if earlier.outdated else earlier
     differ = [
-        name
+        f"{name} {_short(mine)} and {_short(theirs)}"
         for name in ("fingerprint", "seeds", "dataset_fingerprint")
-        if _differ(getattr(earlier.record, name), getattr(later_one.record, name))
-    ]
+        if _differ(mine := getattr(earlier.record, name), theirs := getattr(later_one.record, name))
+    ] or _measured_otherwise(earlier.record, later_one.record)
     if differ and not later:
         scale, case = earlier.record.key
-        shown = "; ".join(
-            f"{name} {_short(getattr(earlier.record, name))} and {_short(getattr(later_one.record, name))}"
-            for name in differ
-        )
         raise Contradiction(
             f"{earlier.path} and {later_one.path} have records of {case} at {scale} scale that do not belong together: "
-            f"{shown}: leave one file out, or take the later one with --take-later"
+            f"{'; '.join(differ)}: leave one file out, or take the later one with --take-later"
         )
     measured = later_one.record.status is Status.OK or earlier.record.status is not Status.OK
     return later_one if measured or (differ and later) else earlier
@@ -134,6 +133,18 @@ def _chosen(earlier: _Found, later_one: _Found, *, later: bool) -> _Found:
 def _differ(one: object, other: object) -> bool:
     # The rows of a case that was never measured are not known.
     return one is not None and other is not None and one != other
+
+
+def _measured_otherwise(one: Record, other: Record) -> list[str]:
+    """Say which metric differs first, where the same training would have given the same on both machines."""
+    if not one.metrics or not other.metrics or any(one.environment.get(n) != other.environment.get(n) for n in _PLACE):
+        return []
+    for name in sorted({*one.metrics, *other.metrics}):
+        mine, theirs = (repr(record.metrics.get(name)) for record in (one, other))
+        if mine != theirs:
+            values = (str(record.metrics.get(name, "nothing")) for record in (one, other))
+            return [f"{name} {' and '.join(values)}, of trainings that differ in code that is not gradshape's"]
+    return []
 
 
 def _short(value: object) -> str:

@@ -2,10 +2,13 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from gradshape.metrics import Estimate
 from gradshape_bench.__main__ import main
 from gradshape_bench.records.pending import Key, Pending, Sharded
 from gradshape_bench.records.record import Record, Status
@@ -141,6 +144,31 @@ def test_of_two_measured_records_the_later_file_counts(shards: Shards) -> None:
     shards.add(again)
     shards.merge()
     assert shards.records == [again]
+
+
+def _measured(value: float, **fields: Any) -> Record:
+    metrics = {**ONE.metrics, "accuracy_clean": Estimate(value, value, value, n=5)}
+    return replace(make(attack="label_flip_10", **fields), metrics=metrics)
+
+
+def test_one_machine_that_measured_other_numbers_contradicts_itself(shards: Shards) -> None:
+    shards.add(_measured(0.75))
+    shards.add(other := _measured(0.5))
+    for _ in range(2):
+        status, shown = shards.merge()
+        assert status == 2
+        assert "that do not belong together: accuracy_clean 0." in shown
+        shards.files.reverse()
+    assert shards.merge("--take-later")[0] == 0
+    assert shards.records == [other]
+
+
+def test_other_machines_may_measure_other_numbers(shards: Shards) -> None:
+    elsewhere = {**ONE.environment, "processor": "another"}
+    shards.add(_measured(0.75))
+    shards.add(other := _measured(0.76, environment=elsewhere))
+    assert shards.merge()[0] == 0
+    assert shards.records == [other]
 
 
 def test_no_case_of_the_output_is_lost(shards: Shards) -> None:

@@ -1,11 +1,13 @@
 """Where results and finished jobs go, however the options are spelled."""
 
 import re
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from gradshape_bench.places import ignored_by_git
 from tests.bench.plugin.project import ROOT, SMALL, Project
 
 APART, JOINED = "{0} {1}", "{0}={1}"
@@ -57,3 +59,24 @@ def test_a_run_of_pytest_says_so_before_it_computes_anything(project: Project, o
     assert status == pytest.ExitCode.USAGE_ERROR
     assert re.search(r"ERROR: --results: .*would both be", output)
     assert not re.search(r"\d passed", output)
+
+
+def test_folders_that_a_run_makes_by_itself_stay_out_of_commits(project: Project, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "pytest.ini").write_text("[pytest]\n")
+    (own / "test_small.py").write_text((project.folder / "test_small.py").read_text())
+    subprocess.run(["git", "init", "--quiet"], cwd=own, check=True)
+    status, output = project.pytest("--seeds", "1", "-k", SMALL[0], f"--rootdir={own}", str(own / "test_small.py"))
+    assert status == 0, output
+    assert (own / "results" / "results.jsonl").exists()
+    assert (own / ".gradshape" / "jobs").is_dir()
+    found = subprocess.run(["git", "status", "--porcelain", "-uall"], cwd=own, check=True, capture_output=True)
+    assert sorted(found.stdout.decode().split("?? ")[1:]) == ["pytest.ini\n", "test_small.py\n"]
+
+
+def test_folders_that_are_there_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    ignored_by_git([tmp_path / "results", tmp_path / "missing" / "folder"])
+    assert list(tmp_path.iterdir()) == [tmp_path / "results"]
+    assert not list((tmp_path / "results").iterdir())
