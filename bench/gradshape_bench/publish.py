@@ -120,7 +120,7 @@ def prepare(
         changes += drawn
         changes.append(_to_browse(merged, into, [change.path for change in changes]))
     if not complete and not changes:
-        raise Refused(f"{results}: it holds nothing to publish: run `pytest suites/` first, or name another")
+        raise Refused(f"{results}: it holds nothing to publish: run cases first (`pytest`), or name another")
     return Publication([change for change in changes if _differs(change)], remarks)
 
 

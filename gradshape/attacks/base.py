@@ -168,8 +168,8 @@ class Attack(ABC):
             "threat",
             ThreatModel,
             what="attack",
-            presets="a ThreatModel: WHITE_BOX, BLACK_BOX, ON_REGRESSION or ON_TARGETS of gradshape.attacks, or what "
-            "dataclasses.replace makes of one",
+            presets="a ThreatModel: WHITE_BOX, BLACK_BOX, ON_REGRESSION, ON_TARGETS or ON_SVM of gradshape.attacks, "
+            "or what dataclasses.replace makes of one",
         )
         check_property(cls, "label", what="attack")
 
@@ -261,6 +261,10 @@ class Attack(ABC):
             ValueError: ``craft`` broke a rule (number of rows, shape, dtype, range, labels, ids) or wrote to what
                 it was shown; the message names the attack and the value.
         """
+        if not isinstance(dataset, Dataset):
+            raise TypeError(
+                f"{self.label}: dataset is a {type(dataset).__name__}: expected a Dataset, which data.from_rows makes"
+            )
         count = self.budget(len(dataset.train))
         if isinstance(count, bool) or not isinstance(count, int) or count < 0:
             raise ValueError(f"{self.label}: budget {count!r}: expected a whole number of rows, at least 0")

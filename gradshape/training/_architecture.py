@@ -59,16 +59,18 @@ def architecture_of(dataset: Dataset, victim: Victim) -> Architecture:
 def _judged(
     builder: models.Builder, name: str, input_shape: tuple[int, ...], num_classes: int, units: Units | None
 ) -> Architecture:
-    model = models.build(name, input_shape, num_classes, units=units)
+    # As it is trained.
+    model = models.build(name, input_shape, num_classes, units=units).float()
     x = torch.rand(2, *input_shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
     with _global_state.restored(), torch.no_grad(), process_randomness(x.device), _evaluating(Structure.of(model)):
         try:
             logits = model(x)
         except Exception as error:
             message = (
-                f"model {name!r} raised {type(error).__name__} ({error}) for 2 rows, in eval mode without gradients"
+                f"model {name!r} raised {type(error).__name__} ({error}) for rows {tuple(x.shape)} of float32, in eval "
+                "mode without gradients"
             )
-            expected = "a network that predicts any number of rows; ask `requires_grad` before you register a hook"
+            expected = f"a network with parameters of float32 that predicts any number of rows{_hint(error)}"
             # With the lines of the model's code.
             raise ValueError(f"{message}: expected {expected}").with_traceback(error.__traceback__) from error
     if not any(p.requires_grad for p in model.parameters()):
@@ -82,6 +84,13 @@ def _judged(
         raise ValueError(f"model {name!r} makes {found} of 2 rows: expected logits (2, {num_classes}){instead}")
     with _global_state.restored():
         return architecture(model, x)
+
+
+def _hint(error: Exception) -> str:
+    said = str(error)
+    if "Long" in said or "Int" in said:
+        return "; x.long() makes ids of words out of rows"
+    return "; ask `requires_grad` before you register a hook" if "hook" in said else ""
 
 
 def architecture(model: nn.Module, x: Tensor) -> Architecture:

@@ -115,7 +115,11 @@ def train_stacks(
 ) -> Iterator[tuple[tuple[int, ...], list[TrainingResult]]]:
     """Train as :func:`train_victims` does, and yield places in ``victims`` and their results as stacks finish."""
     _validate.positive_int(max_memory=max_memory)
-    retrained = {victim.recipe.model for victim in victims if victim.initial is not None and not victim.fitted}
+    retrained = {
+        victim.recipe.model
+        for victim in victims
+        if isinstance(victim, Victim) and victim.initial is not None and not victim.fitted
+    }
     templates = {
         name: models.build(name, dataset.input_shape, dataset.num_classes, units=dataset.units) for name in retrained
     }

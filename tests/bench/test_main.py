@@ -78,7 +78,7 @@ def test_empty_results_file_gives_a_page(tmp_path: Path) -> None:
 def test_missing_results_file_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["leaderboard", str(tmp_path / "none.jsonl")]) == 1
     error = capsys.readouterr().err
-    assert error.startswith(f"error: {tmp_path / 'none.jsonl'}: no such results file: run `pytest suites/`")
+    assert error.startswith(f"error: {tmp_path / 'none.jsonl'}: no such results file: run cases first (`pytest`)")
     assert error.count("\n") == 1
 
 

@@ -42,6 +42,19 @@ def without(features: int, classes: int) -> nn.Module:
     return nn.Flatten()
 
 
+def words(features: int, classes: int) -> nn.Module:
+    return nn.Sequential(nn.Embedding(5, 3), nn.Flatten(), nn.Linear(3 * features, classes))
+
+
+class Wide(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.flatten(1).double())
+
+
+def wide(features: int, classes: int) -> nn.Module:
+    return Wide(features, classes).double()
+
+
 @pytest.fixture
 def registered() -> Iterator[None]:
     yield
@@ -55,7 +68,9 @@ def registered() -> Iterator[None]:
         (without, "has no trainable parameters"),
         (frozen, "has no trainable parameters"),
         (Hooked, r"raised RuntimeError .* without gradients: expected .*requires_grad"),
-        (OneSize, r"raised RuntimeError .*for 2 rows.*: expected .* any number of rows"),
+        (OneSize, r"raised RuntimeError .*for rows \(2, .*\) of float32.*: expected .* any number of rows$"),
+        (words, r"raised RuntimeError .*: expected .* any number of rows; x\.long\(\) makes ids of words out of rows"),
+        (wide, r"raised RuntimeError .*: expected a network with parameters of float32"),
     ],
 )
 def test_the_network_is_named(build: type[nn.Module], message: str) -> None:

@@ -24,7 +24,7 @@ def existing(path: Path) -> Path:
         FileNotFoundError: it is not.
     """
     if not path.exists():
-        raise FileNotFoundError(f"{path}: no such results file: run `pytest suites/` first, or name another")
+        raise FileNotFoundError(f"{path}: no such results file: run cases first (`pytest`), or name another")
     return path
 
 

@@ -86,7 +86,8 @@ class SlurmOptions:
             try:
                 self.executor(Path(folder))
             except Exception as error:
-                raise ValueError(f"--engine slurm: {message_of(error)}") from error
+                here = "; --slurm cluster=local runs tasks on this machine" if self.cluster is Cluster.SLURM else ""
+                raise ValueError(f"--engine slurm: {message_of(error)}{here}") from error
 
     def _check_parameters(self) -> None:
         """Check the values wherever there is Slurm or not."""
