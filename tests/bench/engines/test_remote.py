@@ -261,7 +261,5 @@ def test_slurm_where_there_is_none_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("submitit", reason="submitit is not installed")
     if shutil.which("srun") is not None:
         pytest.skip("there is Slurm here")
-    with pytest.raises(
-        ValueError, match='--engine slurm: RuntimeError: Could not detect "srun".*--slurm cluster=local runs'
-    ):
+    with pytest.raises(ValueError, match=r"--engine slurm: .* detect .srun.*--slurm cluster=local runs"):
         made("slurm", tmp_path, options=SlurmOptions.parse([]))
