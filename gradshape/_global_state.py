@@ -1,5 +1,6 @@
 """The state of the process that can change numbers, put back as it was after code that is not the library's."""
 
+import os
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -93,6 +94,18 @@ def _write_numpy(state: tuple[Any, ...]) -> None:
     np.random.set_state((kind, np.frombuffer(keys, dtype=np.uint32), *place))  # noqa: NPY002
 
 
+def _read_folder() -> str | None:
+    try:
+        return os.getcwd()
+    except OSError:  # Somebody has removed it.
+        return None
+
+
+def _write_folder(folder: str | None) -> None:
+    if folder is not None:
+        os.chdir(folder)
+
+
 _THREAD_SETTINGS: Mapping[str, _Setting] = {
     "torch's number of threads": _Setting(torch.get_num_threads, torch.set_num_threads),
     "torch's default device": _Setting(torch.get_default_device, _write_device),
@@ -108,6 +121,7 @@ _PROCESS_SETTINGS: Mapping[str, _Setting] = {
     "torch's float32 precision": _Setting(_read_precision, _write_precision),
     "cuDNN's benchmark mode": _flag(torch.backends.cudnn, "benchmark"),
     "cuDNN's deterministic mode": _flag(torch.backends.cudnn, "deterministic"),
+    "the working directory": _Setting(_read_folder, _write_folder),
 }
 _GENERATORS: Mapping[str, _Setting] = {
     "torch's generator": _Setting(_read_torch, _write_torch),
@@ -135,8 +149,8 @@ def restored() -> Iterator[None]:
     """Call code that is not the library's within this context, and its effects on the state end with it.
 
     The state is that of random generators (torch's, NumPy's, Python's), torch's default dtype and device, number of
-    threads, gradient, deterministic and anomaly modes and precision of float32 products, and NumPy's handling of
-    errors. Within the context the default dtype is float32 and the default device the CPU to begin with, and inference
+    threads, gradient, deterministic and anomaly modes and precision of float32 products, NumPy's handling of errors,
+    and the working directory. Within the context the default dtype is float32 and the default device the CPU to begin with, and inference
     mode is off, whatever they are outside, so that ``torch.zeros(3)`` means the same wherever a result is computed.
     Warning filters are left to pytest, which restores them after every test.
 

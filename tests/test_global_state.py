@@ -1,5 +1,6 @@
 """What code that is not the library's moves is put back."""
 
+import os
 import random
 import threading
 from collections.abc import Callable
@@ -25,6 +26,7 @@ MOVES: dict[str, Callable[[], object]] = {
     "cuDNN's benchmark mode": lambda: setattr(torch.backends.cudnn, "benchmark", True),
     "cuDNN's deterministic mode": lambda: setattr(torch.backends.cudnn, "deterministic", True),
     "NumPy's handling of errors": lambda: np.seterr(all="raise"),
+    "the working directory": lambda: os.chdir("/"),
     "torch's generator": lambda: torch.rand(1),
     "NumPy's generator": lambda: np.random.seed(5),  # noqa: NPY002
     "Python's generator": lambda: random.seed(5),
