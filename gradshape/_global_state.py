@@ -150,8 +150,9 @@ def restored() -> Iterator[None]:
 
     The state is that of random generators (torch's, NumPy's, Python's), torch's default dtype and device, number of
     threads, gradient, deterministic and anomaly modes and precision of float32 products, NumPy's handling of errors,
-    and the working directory. Within the context the default dtype is float32 and the default device the CPU to begin with, and inference
-    mode is off, whatever they are outside, so that ``torch.zeros(3)`` means the same wherever a result is computed.
+    and the working directory. Within the context the default dtype is float32 and the default device the CPU to begin
+    with, and inference mode is off, whatever they are outside, so that ``torch.zeros(3)`` means the same wherever a
+    result is computed.
     Warning filters are left to pytest, which restores them after every test.
 
     Threads: most of the state belongs to the whole process. While several threads are in this context, one of them
