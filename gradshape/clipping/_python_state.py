@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from gradshape import _code
 from gradshape.clipping._sequential_models import has_hooks
 from gradshape.clipping.protocol import LossFn
-from gradshape.clipping.structure import Structure
+from gradshape.clipping.structure import Structure, tensors_in
 
 # Collections of more items count by their length, and tensors of more elements by how often they were written to.
 _ITEMS, _ELEMENTS = 64, 16
@@ -108,6 +108,13 @@ class PythonState:
             for name, (value, copy) in kept.items():
                 own[name] = value
                 _write_back(value, copy)
+
+
+def kept_graphs(structure: Structure) -> list[Tensor]:
+    """Return the tensors among the attributes of somebody's own modules that were computed from parameters."""
+    owners = [module for module in structure.modules.values() if _is_written(type(module))]
+    values = [value for owner in owners for name, value in vars(owner).items() if name not in _OF_MODULES]
+    return [tensor for value in values for tensor in tensors_in(value) if tensor.grad_fn is not None]
 
 
 def _owners(structure: Structure, loss_fn: LossFn) -> Iterator[tuple[str, Any]]:

@@ -3,13 +3,21 @@
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gradshape.clipping._python_state import plain_value
+
+
+class Arguments(NamedTuple):
+    """The inputs of a call that gives some by their places and others by their names."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
 
 # A tensor with a row for each sample, or a tuple, list or mapping of these, beside other values.
 Inputs = Any
@@ -92,6 +100,8 @@ class Rows:
     def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments of a call: those of a tuple or list by their places, those of a mapping by their names."""
         value = self.value
+        if isinstance(value, Arguments):
+            return value.args, value.kwargs
         if isinstance(value, dict):
             return (), value
         return (tuple(value) if isinstance(value, tuple | list) else (value,)), {}

@@ -1,9 +1,8 @@
 """Per-sample gradients out of the forward passes that somebody else's training loop makes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from inspect import Parameter, signature
 from typing import Any, NoReturn
 
 import torch
@@ -13,13 +12,17 @@ from gradshape.clipping._autocast import autocast_dtype, own_casts
 from gradshape.clipping._closed_form import DensePass, dense_pass
 from gradshape.clipping._exact_gradients import KnownPass, known_pass
 from gradshape.clipping._module_locks import held
+from gradshape.clipping._python_state import PythonState, kept_graphs
 from gradshape.clipping._row_losses import losses_of
-from gradshape.clipping._rows import Rows, inputs_of, refuse_other_lengths
+from gradshape.clipping._rows import Arguments, Rows, inputs_of, refuse_other_lengths
 from gradshape.clipping._unsupported import refuse_unsupported
 from gradshape.clipping.mixing import refuse_mixing
 from gradshape.clipping.per_sample_gradients import finite, per_sample
 from gradshape.clipping.protocol import LossFn, PerSample
 from gradshape.clipping.structure import Structure, tensors_in
+
+# What torch calls in the place of a module and its hooks, for ``nn.Module.compile``; it is neither copied nor saved.
+_CALL = "_compiled_call_impl"
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,17 +31,19 @@ class WatchedPass:
 
     Attributes:
         output: what the loop got.
-        x: the arguments, in a form that :func:`gradshape.clipping.per_sample` takes.
-        rows: the same, taken apart.
+        structure: the model as it was then.
+        rows: the inputs, taken apart.
         versions: how often each tensor among them had been written to.
         recorded: what the gradients come from without another pass; ``None`` for models that need one.
+        kept: what the modules kept of this pass that can be differentiated.
     """
 
     output: Any
-    x: Any = field(repr=False)
+    structure: Structure = field(repr=False)
     rows: Rows = field(repr=False)
     versions: tuple[int, ...] = ()
     recorded: DensePass | KnownPass | None = field(default=None, repr=False)
+    kept: Sequence[Tensor] = field(default=(), repr=False)
 
     def place(self, output: object) -> int | None:
         """Return which of the tensors that the loop got this is; -1 for all of it, ``None`` for none of them."""
@@ -48,41 +53,43 @@ class WatchedPass:
 
 
 class ForwardWatch:
-    """Watches the forward passes of a model that a training loop calls.
+    """Watches the calls of a model that a training loop makes.
 
     A plain dense network, and any other sequence of known layers, is recorded in the loop's own pass. Any other model
     is run again when its gradients are taken, since a pass that is not known to leave rows alone has to be tried on
     single rows, and put back what it changes.
 
     Args:
-        model: its method ``forward`` is replaced on the object while the watch is open; copies of the model, and what
-            is saved of it, have none of this.
+        model: calls of it go through the watch while that is open, hooks and all. Calls of its method ``forward`` do
+            not; copies of the model, and what is saved of it, have none of this.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
         self._open = False
+        self._compiled: Callable[..., Any] | None = None
         self._last: WatchedPass | None = None
 
     def open(self) -> None:
         """Begin.
 
         Raises:
-            ValueError: the model's ``forward`` was replaced by somebody else.
+            ValueError: another watch has the model already.
         """
-        if "forward" in vars(self._model):
+        self._compiled = vars(self._model).get(_CALL)
+        if isinstance(getattr(self._compiled, "__self__", None), ForwardWatch):
             raise ValueError(
-                f"model: the method forward of this {type(self._model).__name__} was replaced: expected a model as its "
-                "class makes it; close what else shapes or wraps it"
+                f"model: the gradients of this {type(self._model).__name__} are shaped already: expected one that "
+                "nothing else shapes; close what does"
             )
         self._open = True
-        self._put()
+        self._put(self._called)
 
     def close(self) -> None:
         """End; calls that follow are those of the model alone."""
         if self._open:
             self._open, self._last = False, None
-            vars(self._model).pop("forward", None)
+            self._put(self._compiled)
 
     def take(self, output: object) -> tuple[WatchedPass, int] | None:
         """Return the last pass and the place of ``output`` in what it gave; ``None`` if it is not from there."""
@@ -113,20 +120,29 @@ class ForwardWatch:
             elif of.recorded is not None:
                 with held(of.recorded.structure.modules.values()), own_casts():
                     found = of.recorded.gradients(loss_fn, labels)
-            found = per_sample(self._model, loss_fn, of.x, y) if found is None else found
+            found = self._again(of, loss_fn, y) if found is None else found
         return found if autocast_dtype(of.rows.device) == torch.float16 else finite(found)
 
-    def _forward(self, *args: Any, **kwargs: Any) -> Any:
-        run: Callable[..., Any] = type(self._model).forward
-        if not self._open or not torch.is_grad_enabled() or torch.is_inference_mode_enabled():
-            return run(self._model, *args, **kwargs)
+    def _again(self, of: WatchedPass, loss_fn: LossFn, y: Any) -> PerSample:
+        """Run the model again, and leave it as the loop's own pass left it."""
+        before = PythonState.of(of.structure, loss_fn)
+        try:
+            return per_sample(self._model, loss_fn, of.rows.value, y)
+        finally:
+            before.restore()
+            for tensor in of.kept:
+                tensor.register_hook(_refuse_gradient)
+
+    def _called(self, *args: Any, **kwargs: Any) -> Any:
+        if not torch.is_grad_enabled() or torch.is_inference_mode_enabled():
+            return (self._compiled or self._model._call_impl)(*args, **kwargs)
         with self._aside():
-            x = self._inputs(args, kwargs)
-            rows = inputs_of(x)
+            rows = inputs_of(_inputs(args, kwargs))
             structure = Structure.of(self._model)
             refuse_unsupported(structure)
             refuse_mixing(structure)
             recorded: DensePass | KnownPass | None = None
+            kept: list[Tensor] = []
             output: Any
             if structure.parameters and len(rows):
                 recorded = dense_pass(structure, rows)
@@ -139,51 +155,45 @@ class ForwardWatch:
             elif recorded is not None:
                 output = recorded.logits
             else:
-                output = run(self._model, *args, **kwargs)
-                for tensor in tensors_in(output):
-                    if tensor.requires_grad and not tensor.is_leaf:
-                        tensor.register_hook(_refuse_gradient)
+                # A copy, as the model or a hook may write to its inputs.
+                rows, before = rows.clone(), kept_graphs(structure)
+                output = self._model(*args, **kwargs)
+                given = [tensor for tensor in tensors_in(output) if tensor.grad_fn is not None]
+                for tensor in given:
+                    tensor.register_hook(_refuse_gradient)
+                known = {id(tensor) for tensor in (*before, *given)}
+                kept = [tensor for tensor in kept_graphs(structure) if id(tensor) not in known]
         versions = tuple(tensor._version for tensor in rows.tensors)
-        self._last = WatchedPass(output, x, rows, versions, recorded)
+        self._last = WatchedPass(output, structure, rows, versions, recorded, kept)
         return output
-
-    def _inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if not kwargs:
-            return args[0] if len(args) == 1 and isinstance(args[0], Tensor) else args
-        of = signature(self._model.forward)
-        named: dict[str, Any] = {}
-        for name, value in of.bind(*args, **kwargs).arguments.items():
-            kind = of.parameters[name].kind
-            if kind in (Parameter.POSITIONAL_ONLY, Parameter.VAR_POSITIONAL):
-                raise ValueError(
-                    f"model: {type(self._model).__name__}.forward takes {name} by place alone, beside named arguments: "
-                    "expected all by place, or all by name"
-                )
-            named |= value if kind is Parameter.VAR_KEYWORD else {name: value}
-        return named
 
     @contextmanager
     def _aside(self) -> Iterator[None]:
         """Show the model as its class makes it."""
-        vars(self._model).pop("forward", None)
+        self._put(None)
         try:
             yield
         finally:
             if self._open:
-                self._put()
+                self._put(self._called)
 
-    def _put(self) -> None:
-        vars(self._model)["forward"] = self._forward
+    def _put(self, call: Callable[..., Any] | None) -> None:
+        if call is None:
+            vars(self._model).pop(_CALL, None)
+        else:
+            vars(self._model)[_CALL] = call
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "ForwardWatch":
-        return ForwardWatch(memo.get(id(self._model), self._model))
 
-    def __reduce__(self) -> tuple[type["ForwardWatch"], tuple[nn.Module]]:
-        return ForwardWatch, (self._model,)
+def _inputs(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Return the arguments of a call as the inputs of a batch."""
+    if kwargs:
+        return Arguments(args, kwargs) if args else kwargs
+    return args[0] if len(args) == 1 and isinstance(args[0], Tensor) else args
 
 
 def _refuse_gradient(gradient: Tensor) -> NoReturn:
     raise RuntimeError(
-        "the output of a model that is trained with shaped gradients was differentiated beside the criterion: "
-        "expected the losses of the criterion alone; put what else counts into the criterion"
+        "what a model that is trained with shaped gradients returned, or kept in an attribute, was differentiated "
+        "beside the criterion: expected the losses of the criterion alone; let the model return what else counts, such "
+        "as an auxiliary loss of each row, and put it into the criterion"
     )

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from gradshape.clipping import ForwardWatch
-from gradshape.clipping.protocol import LossFn, PerSample, one_loss_per_sample
+from gradshape.clipping.protocol import LossFn, Parameters, PerSample, one_loss_per_sample
 from gradshape.clipping.structure import tensors_in
+from gradshape.shaping._present_noise import PresentNoise
 from gradshape.shaping.shaper import Part, Shaper
 from gradshape.shaping.stack import ShaperStack
 
@@ -44,8 +45,20 @@ class ShapedLoss:
     ===========================================  ===================================================================
     case                                         what happens
     ===========================================  ===================================================================
-    several backward passes before a step        gradients add up; the noise of the sum is added once, with the first
+    several backward passes before a reset       gradients add up; the noise of the sum is added once, with the first;
+                                                 where something else wrote to a gradient or its parameter in between,
+                                                 such as ``clip_grad_norm_``, it is added again
     losses that are not differentiated           no noise is drawn, and nothing is learned from them
+    penalties on parameters                      add to the loss, or have a backward pass of their own, as elsewhere
+    losses that the model computes               have to be returned and put into the criterion, by the row; what is
+                                                 kept in an attribute and added to the loss is an error; what leaves
+                                                 ``forward`` in another way would be added without being shaped
+    an optimizer of some parameters              norms and gradients are still those of all that are trainable: freeze
+                                                 the others (``requires_grad_(False)``) to leave them out
+    layers that are frozen, unfrozen, replaced   what is trainable when the model is called counts
+    hooks of the model                           are applied as in any call, but again when the model is run again
+    ``model.forward(x)``                         not watched, and so an error in the criterion: use ``model(x)``
+    ``torch.compile``                            saves no time; give a compiled copy of the model to evaluation alone
     ``torch.no_grad``                            model and criterion are what they are without this
     ``model.eval()`` with gradients              as in training, at its cost
     ``AdaptiveNoise``, ``QuantileClip``          learn after every backward pass; call :meth:`end_epoch` after an epoch
@@ -90,9 +103,9 @@ class ShapedLoss:
         shaper: Part | Shaper,
         generator: torch.Generator | None = None,
     ) -> None:
-        self._parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        first = next((p for p in model.parameters() if p.requires_grad), None)
         self._shaper = Shaper() | shaper
-        if not self._parameters:
+        if first is None:
             raise ValueError("model: none of its parameters is trainable: expected some that the optimizer trains")
         if self._shaper.noisy and generator is None:
             raise ValueError(f"generator=None: expected a torch.Generator, from which {shaper!r} draws its noise")
@@ -100,15 +113,13 @@ class ShapedLoss:
         _refuse_class_weights(criterion)
         self._criterion = criterion
         self._generator = generator
-        first = next(iter(self._parameters.values()))
         dtype = torch.promote_types(first.dtype, torch.float32)
         self._shaping = ShaperStack([self._shaper], device=first.device, dtype=dtype)
-        # The variance of the noise that is in the present gradients.
-        self._variance: Tensor | None = None
+        self._present = PresentNoise()
         self.norms: Tensor | None = None
         self._watch = ForwardWatch(model)
         self._watch.open()
-        self._hook = optimizer.register_step_post_hook(self._stepped)
+        self._hook = optimizer.register_step_post_hook(lambda *_: self._present.forget())
 
     def __call__(self, output: Any, *targets: Any) -> Tensor:
         """Return what the criterion returns, for what the model returned last.
@@ -126,7 +137,8 @@ class ShapedLoss:
             raise ValueError(
                 "criterion: its first argument is not what the model returned in its last call: expected that, or one "
                 "of the tensors in it, once; put what lies between into the model or the criterion, such as "
-                "lambda output, y: loss(output.squeeze(1), y)"
+                "lambda output, y: loss(output.squeeze(1), y), and call the model itself, neither its method forward "
+                "nor what torch.compile made of it"
             )
         of, place = taken
         with _without_reduction(self._criterion) as reduction:
@@ -140,7 +152,10 @@ class ShapedLoss:
             # Here and not by autograd, which takes as long for it as for a small model.
             share = 1 / len(of.rows) if reduction == "mean" and len(of.rows) else 1.0
             losses = losses.mean() if reduction == "mean" else losses.sum()
-        shaped: Tensor = _Shaped.apply(losses, self, samples, share, *self._parameters.values())  # type: ignore[no-untyped-call]
+        named = {name: p for name, p in of.structure.parameters.items() if p.requires_grad}
+        if self._shaper.noisy:
+            self._present.watch(named.values())
+        shaped: Tensor = _Shaped.apply(losses, self, samples, share, named, *named.values())  # type: ignore[no-untyped-call]
         return shaped
 
     def end_epoch(self) -> None:
@@ -150,6 +165,7 @@ class ShapedLoss:
     def close(self) -> None:
         """Leave model and optimizer as they were."""
         self._watch.close()
+        self._present.close()
         self._hook.remove()
 
     def __enter__(self) -> Self:
@@ -160,34 +176,24 @@ class ShapedLoss:
     ) -> None:
         self.close()
 
-    def gradients(self, samples: PerSample, factors: Tensor) -> list[Tensor]:
+    def gradients(self, samples: PerSample, factors: Tensor, parameters: Parameters) -> list[Tensor]:
         """Return the shaped gradients of a batch, in the order of the parameters, for ``(B,)`` factors, or one."""
         squares = samples.squares.unsqueeze(1)
         weights = self._shaping.weights(squares).squeeze(-2)
         sums = samples.weighted_sum(weights * factors.to(weights.dtype))
         self._shaping.observe(squares)
-        if self._shaper.noisy:
-            self._add_noise(sums, factors)
-        return [sums[name] for name in self._parameters]
+        if self._shaper.noisy and factors.numel():
+            wanted = (self._shaping.noise_std() * factors.abs().max()).square()
+            for name, p in parameters.items():
+                sums[name] = sums[name] + self._noise(p, wanted)
+        return [sums[name] for name in parameters]
 
-    def _add_noise(self, sums: dict[str, Tensor], factors: Tensor) -> None:
+    def _noise(self, p: nn.Parameter, wanted: Tensor) -> Tensor:
         assert self._generator is not None
-        wanted = (self._shaping.noise_std() * factors.abs().max()).square() if factors.numel() else torch.zeros(1)
-        present = None if self._begins() else self._variance
-        std = wanted.sqrt() if present is None else (wanted - present).clamp(min=0).sqrt()
-        self._variance = wanted if present is None else torch.maximum(wanted, present)
-        for name, p in self._parameters.items():
-            dtype = torch.promote_types(p.dtype, torch.float32)
-            drawn = torch.randn(p.shape, generator=self._generator, dtype=dtype, device=self._generator.device)
-            sums[name] = sums[name] + (drawn.to(p.device) * std.to(p.device, dtype)).to(p.dtype)
-
-    def _begins(self) -> bool:
-        """Return whether no gradient is there yet that has noise: after a step, or after zeros took its place."""
-        grads = [p.grad for p in self._parameters.values() if p.grad is not None]
-        return self._variance is None or not any(bool(grad.any()) for grad in grads)
-
-    def _stepped(self, *_: object) -> None:
-        self._variance = None
+        dtype = torch.promote_types(p.dtype, torch.float32)
+        std = self._present.add(p, wanted).sqrt().to(p.device, dtype)
+        drawn = torch.randn(p.shape, generator=self._generator, dtype=dtype, device=self._generator.device)
+        return (drawn.to(p.device) * std).to(p.dtype)
 
 
 class _Shaped(torch.autograd.Function):
@@ -195,15 +201,15 @@ class _Shaped(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, losses: Tensor, of: ShapedLoss, samples: PerSample, share: float, *parameters: Tensor
+        ctx: Any, losses: Tensor, of: ShapedLoss, samples: PerSample, share: float, named: Parameters, *_: Tensor
     ) -> Tensor:
-        ctx.of, ctx.samples, ctx.share = of, samples, share
+        ctx.of, ctx.samples, ctx.share, ctx.named = of, samples, share, named
         return losses
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *factors: Tensor) -> Any:
-        return None, None, None, None, *ctx.of.gradients(ctx.samples, factors[0] * ctx.share)
+        return *(None,) * 5, *ctx.of.gradients(ctx.samples, factors[0] * ctx.share, ctx.named)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 import copy
 import math
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
@@ -24,64 +23,14 @@ from gradshape.shaping import (
 )
 from gradshape.shaping.shaper import Part
 from tests.clipping.naive import PER_SAMPLE_LOSS, Gradients, assert_equal, filled, labels, randn
-from tests.clipping.test_inputs import Encoder, Output, TwoInputs, tokens
+from tests.clipping.test_inputs import Encoder, Output
+from tests.shaping.loops import CLASSES, ROWS, Batch, call, every_model, generator, gradients, mlp, rows, words
 
-ROWS, CLASSES = 6, 3
-Batch = tuple[Any, Tensor]
-
-
-def lr() -> nn.Module:
-    return nn.Linear(4, CLASSES)
-
-
-def mlp() -> nn.Module:
-    return nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, CLASSES))
-
-
-def cnn() -> nn.Module:
-    return nn.Sequential(nn.Conv2d(1, 3, 2), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(3, CLASSES))
-
-
-def rows(seed: int) -> Batch:
-    return randn(ROWS, 4, seed=seed), labels(ROWS, CLASSES, seed=seed)
-
-
-def pictures(seed: int) -> Batch:
-    return randn(ROWS, 1, 3, 3, seed=seed), labels(ROWS, CLASSES, seed=seed)
-
-
-def words(seed: int) -> Batch:
-    x = tokens(ROWS)
-    return {**x, "input_ids": x["input_ids"].roll(seed, 1) * x["attention_mask"]}, labels(ROWS, CLASSES, seed=seed)
-
-
-def pairs(seed: int) -> Batch:
-    return (randn(ROWS, 1, 5, 5, seed=seed), randn(ROWS, 3, seed=seed)), labels(ROWS, CLASSES, seed=seed)
-
-
-MODELS: dict[str, tuple[Callable[[], nn.Module], Callable[[int], Batch]]] = {
-    "lr": (lr, rows),
-    "mlp": (mlp, rows),
-    "cnn": (cnn, pictures),
-    "transformer": (Encoder, words),
-    "two-inputs": (TwoInputs, pairs),
-}
-every_model = pytest.mark.parametrize(("build", "batch"), [pytest.param(*m, id=name) for name, m in MODELS.items()])
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "sgd": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9),
     "adam": lambda p: torch.optim.AdamW(p, lr=0.01),
     "rmsprop": lambda p: torch.optim.RMSprop(p, lr=0.01),
 }
-
-
-def call(model: nn.Module, x: Any) -> Any:
-    if isinstance(x, dict):
-        return model(**x)
-    return model(*x) if isinstance(x, tuple) else model(x)
-
-
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(5)
 
 
 def state(model: nn.Module) -> Gradients:
@@ -186,7 +135,7 @@ def test_criteria_of_all_kinds_are_taken_by_the_row(
         loss.backward()
         torch.testing.assert_close(shaped.norms, norms)
     torch.testing.assert_close(loss.detach(), loss_fn(call(model, x), y).mean().detach())
-    assert_equal({name: p.grad for name, p in model.named_parameters() if p.grad is not None}, expected)
+    assert_equal(gradients(model), expected)
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
@@ -211,30 +160,7 @@ def test_backward_passes_add_up_before_a_step() -> None:
     with ShapedLoss(model, optimizer, nn.CrossEntropyLoss(), shaper=Clip(0.5)) as shaped:
         for half in (slice(0, 3), slice(3, 6)):
             (shaped(model(x[half]), y[half]) / 2).backward()
-    assert_equal({name: p.grad for name, p in model.named_parameters() if p.grad is not None}, expected)
-
-
-@pytest.mark.parametrize("set_to_none", [True, False])
-@pytest.mark.parametrize("step", [True, False])
-def test_noise_is_added_once_to_the_gradients_of_a_step(set_to_none: bool, step: bool) -> None:
-    model, (x, y) = filled(mlp()), rows(0)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
-    draws = generator()
-    shaper = Clip(0.0) | Noise(3.0)
-    with ShapedLoss(model, optimizer, nn.CrossEntropyLoss(), shaper=shaper, generator=generator()) as shaped:
-        for _ in range(3):
-            optimizer.zero_grad(set_to_none=set_to_none)
-            for half in (slice(0, 3), slice(3, 6)):
-                (shaped(model(x[half]), y[half]) / 2).backward()
-            expected = [3.0 / ROWS * torch.randn(p.shape, generator=draws, dtype=p.dtype) for p in model.parameters()]
-            for p, noise in zip(model.parameters(), expected, strict=True):
-                torch.testing.assert_close(p.grad, noise)
-            # What the second pass draws has no weight.
-            for p in model.parameters():
-                torch.randn(p.shape, generator=draws, dtype=p.dtype)
-            # A gradient scaler leaves steps out.
-            if step:
-                optimizer.step()
+    assert_equal(gradients(model), expected)
 
 
 def test_factors_of_losses_multiply_shaped_gradients() -> None:
@@ -244,7 +170,7 @@ def test_factors_of_losses_multiply_shaped_gradients() -> None:
     expected = samples.weighted_sum((0.5 / samples.norms).clamp(max=1) * factors)
     with ShapedLoss(model, optimizer, PER_SAMPLE_LOSS, shaper=Clip(0.5)) as shaped:
         (shaped(model(x), y) * factors).sum().backward()
-    assert_equal({name: p.grad for name, p in model.named_parameters() if p.grad is not None}, expected)
+    assert_equal(gradients(model), expected)
 
 
 def test_outputs_may_have_the_logits_among_others() -> None:
@@ -258,7 +184,7 @@ def test_outputs_may_have_the_logits_among_others() -> None:
     with ShapedLoss(model, optimizer, nn.CrossEntropyLoss(), shaper=Clip(0.5)) as shaped:
         output = model(x["input_ids"], attention_mask=x["attention_mask"])
         shaped(output.logits, y).backward()
-    assert_equal({name: p.grad for name, p in model.named_parameters() if p.grad is not None}, expected)
+    assert_equal(gradients(model), expected)
 
 
 @every_model
@@ -266,7 +192,7 @@ def test_evaluation_saving_and_leaving_are_those_of_the_model(
     build: Callable[[], nn.Module], batch: Callable[[int], Batch]
 ) -> None:
     model, (x, y) = filled(build()), batch(0)
-    plain, names = call(model, x), list(model.state_dict())
+    plain, names, attributes = call(model, x), list(model.state_dict()), vars(model).keys() | set()
     optimizer, criterion = torch.optim.Adam(model.parameters()), nn.CrossEntropyLoss()
     expected = criterion(plain, y)
     with ShapedLoss(model, optimizer, criterion, shaper=Clip(1.0)) as shaped:
@@ -283,7 +209,7 @@ def test_evaluation_saving_and_leaving_are_those_of_the_model(
         criterion(call(other, x), y).backward()
         optimizer.step()
         scheduler.step()
-    assert "forward" not in vars(model)
+    assert vars(model).keys() == attributes
     optimizer.zero_grad()
     criterion(call(model, x), y).backward()
     grads = [p.grad for p in model.parameters()]
@@ -307,96 +233,6 @@ def test_dropout_is_that_of_the_loop() -> None:
         torch.testing.assert_close(p.grad, grad)
 
 
-def shaped_mlp(**options: Any) -> tuple[nn.Module, torch.optim.Optimizer, ShapedLoss]:
-    model = filled(mlp())
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    chosen: dict[str, Any] = {"criterion": nn.CrossEntropyLoss(), "shaper": Clip(1.0)} | options
-    return model, optimizer, ShapedLoss(model, optimizer, chosen.pop("criterion"), **chosen)
-
-
-def test_what_is_not_the_output_of_the_last_call_is_refused_with_a_remedy() -> None:
-    model, _, shaped = shaped_mlp()
-    x, y = rows(0)
-    first = model(x)
-    with pytest.raises(ValueError, match=r"not what the model returned in its last call.*put what lies between"):
-        shaped(2 * first, y)
-    model(x)
-    with pytest.raises(ValueError, match="not what the model returned in its last call"):
-        shaped(first, y)
-    out = model(x)
-    shaped(out, y)
-    with pytest.raises(ValueError, match=r"in its last call.*once"):
-        shaped(out, y)
-
-
-@every_model
-def test_gradients_beside_the_criterion_are_an_error(
-    build: Callable[[], nn.Module], batch: Callable[[int], Batch]
-) -> None:
-    model, (x, y) = filled(build()), batch(0)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    with ShapedLoss(model, optimizer, nn.CrossEntropyLoss(), shaper=Clip(1.0)) as shaped:
-        out = call(model, x)
-        loss = shaped(out, y)
-        with pytest.raises(RuntimeError, match=r"beside the criterion|second time"):
-            (loss + out.square().sum()).backward()
-
-
-def test_what_cannot_be_shaped_is_refused() -> None:
-    model, (x, y) = filled(mlp()), rows(0)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    with pytest.raises(ValueError, match=r"generator=None: expected a torch\.Generator"):
-        ShapedLoss(model, optimizer, PER_SAMPLE_LOSS, shaper=Noise(1.0))
-    with pytest.raises(ValueError, match=r"optimizer: 2 of the parameters in its group 0 are not the model's"):
-        ShapedLoss(lr(), torch.optim.SGD(lr().parameters(), lr=1.0), PER_SAMPLE_LOSS, shaper=Clip(1.0))
-    with pytest.raises(ValueError, match="divides by the weights of the classes"):
-        ShapedLoss(model, optimizer, nn.CrossEntropyLoss(torch.ones(3)), shaper=Clip(1.0))
-    with (
-        ShapedLoss(model, optimizer, PER_SAMPLE_LOSS, shaper=Clip(1.0)),
-        pytest.raises(ValueError, match="the method forward of this Sequential was replaced"),
-    ):
-        ShapedLoss(model, optimizer, PER_SAMPLE_LOSS, shaper=Clip(1.0))
-    with (
-        ShapedLoss(model, optimizer, lambda out, y: F.cross_entropy(out, y), shaper=Clip(1.0)) as shaped,
-        pytest.raises(ValueError, match="expected one loss per sample"),
-    ):
-        shaped(model(x), y)
-    mixing = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3)).double()
-    with (
-        ShapedLoss(mixing, torch.optim.SGD(mixing.parameters(), lr=0.1), PER_SAMPLE_LOSS, shaper=Clip(1.0)),
-        pytest.raises(ValueError, match=r"mixes samples.*GroupNorm"),
-    ):
-        mixing(x)
-
-
-@every_model
-def test_the_first_sample_without_a_finite_gradient_is_named(
-    build: Callable[[], nn.Module], batch: Callable[[int], Batch]
-) -> None:
-    model, (x, y) = filled(build()), batch(0)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    factors = torch.ones(ROWS, dtype=torch.float64).index_fill(0, torch.tensor([2, 4]), math.inf)
-
-    def loss_fn(out: Tensor, y: Tensor, factors: Tensor) -> Tensor:
-        losses: Tensor = PER_SAMPLE_LOSS(out, y) * factors
-        return losses
-
-    with (
-        ShapedLoss(model, optimizer, loss_fn, shaper=Clip(1.0)) as shaped,
-        pytest.raises(FloatingPointError, match="the gradient of sample 2 is not finite"),
-    ):
-        shaped(call(model, x), y, factors)
-
-
-def test_inputs_that_were_written_to_are_refused() -> None:
-    model, _, shaped = shaped_mlp()
-    x, y = rows(0)
-    out = model(x)
-    x.add_(1)
-    with pytest.raises(ValueError, match="the inputs were written to since"):
-        shaped(out, y)
-
-
 def test_one_logit_goes_through_a_criterion_that_takes_it_apart() -> None:
     model = filled(nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 1)))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -408,8 +244,8 @@ def test_one_logit_goes_through_a_criterion_that_takes_it_apart() -> None:
     expected, _ = clipped_gradient(model, loss_fn, x, y, max_norm=0.2)
     with ShapedLoss(model, optimizer, loss_fn, shaper=Clip(0.2)) as shaped:
         shaped(model(x), y).mean().backward()
-    assert_equal({name: p.grad for name, p in model.named_parameters() if p.grad is not None}, expected)
+    assert_equal(gradients(model), expected)
     with ShapedLoss(model, optimizer, nn.BCEWithLogitsLoss(), shaper=Clip(0.2)) as shaped:
         optimizer.zero_grad()
         shaped(model(x), y.unsqueeze(1)).backward()
-    assert_equal({name: p.grad for name, p in model.named_parameters() if p.grad is not None}, expected)
+    assert_equal(gradients(model), expected)
