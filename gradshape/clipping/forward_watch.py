@@ -79,8 +79,8 @@ class ForwardWatch:
         self._compiled = vars(self._model).get(_CALL)
         if isinstance(getattr(self._compiled, "__self__", None), ForwardWatch):
             raise ValueError(
-                f"model: the gradients of this {type(self._model).__name__} are shaped already: expected one that "
-                "nothing else shapes; close what does"
+                f"model: the gradients of this {type(self._model).__name__} are shaped already: call close() of the "
+                "ShapedLoss that does it first"
             )
         self._open = True
         self._put(self._called)
