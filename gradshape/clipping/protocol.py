@@ -65,6 +65,6 @@ def one_loss_per_sample(losses: object, batch_size: int) -> Tensor:
     found = f"shape {tuple(losses.shape)}" if isinstance(losses, Tensor) else repr(losses)
     raise ValueError(
         f"loss_fn returned {found} for a batch of {batch_size}: expected one loss per sample, shape ({batch_size},); "
-        'use reduction="none" and no mean or sum over the batch, which is for the loop to take; a ShapedLoss takes it for '
-        "modules such as nn.CrossEntropyLoss()"
+        'use reduction="none" and no mean or sum over the batch, which is for the loop to take; a ShapedLoss takes it '
+        "for modules such as nn.CrossEntropyLoss()"
     )
