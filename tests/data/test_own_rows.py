@@ -18,11 +18,11 @@ Y = np.arange(12) % 3
 class Frame:
     """A table, as pandas has it: columns by name."""
 
-    def __init__(self, columns: Mapping[str, Any]) -> None:
+    def __init__(self, columns: Mapping[Any, Any]) -> None:
         self._held = dict(columns)
         self.columns = list(columns)
 
-    def __getitem__(self, name: str) -> Any:
+    def __getitem__(self, name: Any) -> Any:
         return self._held[name]
 
 
@@ -161,3 +161,41 @@ def test_rows_of_no_known_kind_are_refused_with_the_kinds_that_are() -> None:
 def test_a_class_of_test_rows_alone_is_refused() -> None:
     with pytest.raises(ValueError, match="test rows have class 'new', train rows only 'a', 'b'"):
         from_rows((X[:2], ["a", "b"]), (X[:2], ["a", "new"]), name="mine")
+
+
+SHUFFLED = {name: COLUMNS[name] for name in ("c", "kind", "b", "a")}
+
+
+@pytest.mark.parametrize(
+    ("table", "kind"), [(Frame, "columns"), (Hub, "columns"), (dict, "columns"), (Frame, "pair"), (Hub, "mapping")]
+)
+def test_columns_of_the_test_rows_are_taken_by_their_names(table: Any, kind: str) -> None:
+    def given(columns: Mapping[str, Any]) -> Any:
+        features = table({name: values for name, values in columns.items() if name != "kind"})
+        return {"columns": table(columns), "pair": (features, Y), "mapping": {"x": features, "y": Y}}[kind]
+
+    label = "kind" if kind == "columns" else None
+    found = from_rows(given(COLUMNS), given(SHUFFLED), name="mine", label=label)
+    assert found.fingerprint == made((X, Y)).fingerprint
+    other = {("d" if name == "b" else name): values for name, values in COLUMNS.items()}
+    with pytest.raises(ValueError, match="test lacks column 'b' and test has besides column 'd': expected the columns"):
+        from_rows(given(COLUMNS), given(other), name="mine", label=label)
+    fewer = {name: COLUMNS[name] for name in ("a", "kind")}
+    with pytest.raises(ValueError, match=r"test lacks columns 'b', 'c': expected the columns of train"):
+        from_rows(given(COLUMNS), given(fewer), name="mine", label=label)
+
+
+def test_the_only_column_has_its_name_in_both() -> None:
+    with pytest.raises(ValueError, match="test lacks column 'pixels' and test has besides column 'image'"):
+        from_rows(Hub({"pixels": X, "kind": Y}), Hub({"image": X, "kind": Y}), name="mine", label="kind")
+
+
+def test_columns_need_not_be_called_by_text() -> None:
+    class Numbered(Frame):
+        def __getitem__(self, name: Any) -> Any:
+            assert isinstance(name, int)
+            return self._held[name]
+
+    columns: Any = {0: X[:, 0], 1: X[:, 1], 2: X[:, 2], 3: Y}
+    table: Any = Numbered(columns)
+    assert from_rows(table, table, name="mine", label="3").fingerprint == made((X, Y)).fingerprint

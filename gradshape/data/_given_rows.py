@@ -1,0 +1,180 @@
+"""Rows as the user has them, whatever holds them: arrays, torch's data sets and loaders, tables."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from gradshape.data.base import Split
+
+# What two of the same names are called in messages, and in mappings of two arrays.
+_PAIRS = (("x", "y"), ("data", "target"), ("data", "labels"), ("image", "label"), ("pixel_values", "labels"))
+_NAMED = 5
+# Columns of a table by their names, in their order.
+Columns = tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class GivenRows:
+    """Rows in the user's own values.
+
+    Attributes:
+        x: ``(N, ...)`` features.
+        y: ``(N,)`` labels, numbers or text.
+        columns: the names of the features, if they are columns of a table.
+    """
+
+    x: NDArray[Any]
+    y: NDArray[Any]
+    columns: Columns | None = None
+
+
+def given_rows(part: str, given: Any, *, label: str | None = None, columns: Columns | None = None) -> GivenRows:
+    """Gather what a user gave as train or test rows.
+
+    Args:
+        part: ``train`` or ``test``, for messages.
+        given: see :func:`gradshape.data.from_rows`.
+        label: the column of a table that is to be predicted.
+        columns: the features that a table has to have. They are taken in this order, whatever that of the table is.
+
+    Raises:
+        TypeError: rows are of no known kind.
+        ValueError: shapes, names or columns are not as described.
+    """
+    if isinstance(given, Split):
+        return GivenRows(given.x.numpy(), given.y.numpy())
+    if isinstance(given, DataLoader):
+        return given_rows(part, given.dataset, label=label, columns=columns)
+    if _is_table(given) or (label is not None and isinstance(given, Mapping)):
+        return _of_table(part, given, label, columns)
+    if isinstance(given, Mapping):
+        return _of_two(part, *_of_mapping(part, given), columns)
+    if isinstance(given, tuple | list) and len(given) == 2:
+        x, y = given
+        return _of_two(part, x, y, columns)
+    if hasattr(given, "__getitem__") and hasattr(given, "__len__"):
+        return _of_items(part, given)
+    raise TypeError(
+        f"{part}={type(given).__name__}: expected a pair (x, y) of arrays, a mapping of two, a Split, a map-style "
+        "torch Dataset, a DataLoader of one, or a table with label=..."
+    )
+
+
+def listed(names: Any) -> str:
+    """Return names for a message, the first few of them.
+
+    >>> listed(["a", "b"])
+    "'a', 'b'"
+    """
+    quoted = [repr(name) for name in names]
+    return ", ".join(quoted[:_NAMED]) + (f" and {len(quoted) - _NAMED} more" if len(quoted) > _NAMED else "")
+
+
+def _array(values: Any) -> NDArray[Any]:
+    if isinstance(values, Tensor):
+        return _of_tensor(values)
+    if isinstance(values, Sequence) and len(values) and isinstance(values[0], Tensor):
+        return np.stack([_of_tensor(value) for value in values])
+    return np.asarray(values)
+
+
+def _of_tensor(tensor: Tensor) -> NDArray[Any]:
+    array: NDArray[Any] = tensor.detach().cpu().numpy()
+    return array
+
+
+def _of_two(part: str, x: Any, y: Any, columns: Columns | None) -> GivenRows:
+    if not _is_table(x):
+        return GivenRows(_array(x), _array(y))
+    features, names = _features(part, x, _keys(x), columns)
+    return GivenRows(features, _array(y), names)
+
+
+def _of_mapping(part: str, given: Mapping[str, Any]) -> tuple[Any, Any]:
+    for x, y in _PAIRS:
+        if x in given and y in given:
+            return given[x], given[y]
+    pairs = " or ".join(f"{x!r} and {y!r}" for x, y in _PAIRS)
+    raise ValueError(f"{part} has {listed(given)}: expected {pairs}, or label=... of a mapping of columns")
+
+
+def _of_items(part: str, given: Any) -> GivenRows:
+    """Gather the rows of a map-style data set."""
+    if not len(given):
+        raise ValueError(f"{part} has no rows: expected at least 1")
+    pairs = [_pair(part, item) for item in _items(given)]
+    shapes = {np.shape(x) for x, _ in pairs}
+    if len(shapes) > 1:
+        one, other = sorted(shapes)[:2]
+        raise ValueError(f"{part} has rows of shapes {one} and {other}: expected one shape")
+    return GivenRows(np.stack([x for x, _ in pairs]), np.asarray([y for _, y in pairs]))
+
+
+def _items(given: Any) -> Iterator[Any]:
+    for place in range(len(given)):
+        yield given[place]
+
+
+def _pair(part: str, item: Any) -> tuple[Any, Any]:
+    if isinstance(item, Mapping):
+        x, y = (_array(one) for one in _of_mapping(part, item))
+    elif isinstance(item, tuple | list) and len(item) == 2:
+        x, y = (_array(one) for one in item)
+    else:
+        raise TypeError(f"{part} has a {type(item).__name__} as an item: expected pairs (x, y), or mappings of two")
+    if np.ndim(y):
+        raise ValueError(f"{part} has a label of shape {np.shape(y)}: expected one number or text a row")
+    return x, np.asarray(y).item()
+
+
+def _is_table(given: Any) -> bool:
+    return hasattr(given, "columns") or hasattr(given, "column_names")
+
+
+def _keys(table: Any) -> dict[str, Any]:
+    """Return what the columns of a table are found by, which need not be text, by their names."""
+    keys = getattr(table, "columns", None)
+    if keys is None:
+        keys = getattr(table, "column_names", table)
+    return {str(key): key for key in keys}
+
+
+def _of_table(part: str, given: Any, label: str | None, columns: Columns | None) -> GivenRows:
+    keys = _keys(given)
+    if label is None or label not in keys:
+        raise ValueError(f"label={label!r}: expected the column of {part} that is to be predicted: {listed(keys)}")
+    y = _array(given[keys.pop(label)])
+    if not keys:
+        raise ValueError(f"{part} has no column but {label!r}: expected features, too")
+    features, names = _features(part, given, keys, columns)
+    return GivenRows(features, y, names)
+
+
+def _features(part: str, table: Any, keys: Mapping[str, Any], columns: Columns | None) -> tuple[NDArray[Any], Columns]:
+    """Return the values ``(N, ...)`` of the columns ``keys`` of a table, in the order of ``columns`` if given."""
+    names = tuple(keys) if columns is None else columns
+    lacking, unknown = set(names) - set(keys), set(keys) - set(names)
+    if lacking or unknown:
+        differ = [
+            f"{part} {word} {'column' if len(those) == 1 else 'columns'} {listed(sorted(those))}"
+            for word, those in (("lacks", lacking), ("has besides", unknown))
+            if those
+        ]
+        raise ValueError(f"{' and '.join(differ)}: expected the columns of train")
+    values = {name: _array(table[keys[name]]) for name in names}
+    texts = [name for name, array in values.items() if array.dtype.kind not in "biuf"]
+    if texts:
+        raise ValueError(f"{part}: column {listed(texts)} has other values than numbers: encode or drop it")
+    if len(values) == 1:
+        # Such as the pictures of an image data set.
+        [only] = values.values()
+        return only if only.ndim > 1 else only[:, None], names
+    wide = [name for name, array in values.items() if array.ndim > 1]
+    if wide:
+        raise ValueError(f"{part}: column {listed(wide)} has several values a row: expected one, or no other column")
+    return np.column_stack([array.astype(np.float64) for array in values.values()]), names
