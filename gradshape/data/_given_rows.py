@@ -47,7 +47,7 @@ def given_rows(part: str, given: Any, *, label: str | None = None, columns: Colu
         ValueError: shapes, names or columns are not as described.
     """
     if isinstance(given, Split):
-        return GivenRows(given.x.numpy(), given.y.numpy())
+        return GivenRows(_array(given.x), _labels(part, given.y))
     if isinstance(given, DataLoader):
         return given_rows(part, given.dataset, label=label, columns=columns)
     if _is_table(given) or (label is not None and isinstance(given, Mapping)):
@@ -83,6 +83,41 @@ def _array(values: Any) -> NDArray[Any]:
     return np.asarray(values)
 
 
+def _labels(part: str, values: Any) -> NDArray[Any]:
+    """Return labels ``(N,)``, each of which has to be there.
+
+    Raises:
+        ValueError: one is missing, whatever stands for it; the message names the first row.
+    """
+    array = _array(values)
+    if array.dtype.kind in "biuf":
+        missing = np.isnan(array)
+    else:
+        # In an array of a list of texts and NaN, that is a text as well.
+        ones = np.asarray(values, dtype=object).ravel().tolist()
+        missing = np.array([_is_missing(one) for one in ones], dtype=np.bool_)
+    if missing.any():
+        more = f" and {missing.sum() - 1} more" if missing.sum() > 1 else ""
+        raise ValueError(
+            f"{part} has no label in row {missing.argmax()}{more}: expected one for each row; drop rows without"
+        )
+    # Objects, as pandas has them, may be numbers.
+    return np.asarray(array.tolist()) if array.dtype.kind == "O" else array
+
+
+def _is_missing(label: Any) -> bool:
+    """Return whether this is ``None``, NaN or pandas' ``NaT`` or ``NA``, which are not what they are.
+
+    >>> [_is_missing(label) for label in (None, float("nan"), "nan", 0)]
+    [True, True, False, False]
+    """
+    try:
+        return label is None or bool(label != label)
+    except TypeError:
+        # NA says of nothing whether it is so.
+        return True
+
+
 def _of_tensor(tensor: Tensor) -> NDArray[Any]:
     array: NDArray[Any] = tensor.detach().cpu().numpy()
     return array
@@ -90,9 +125,9 @@ def _of_tensor(tensor: Tensor) -> NDArray[Any]:
 
 def _of_two(part: str, x: Any, y: Any, columns: Columns | None) -> GivenRows:
     if not _is_table(x):
-        return GivenRows(_array(x), _array(y))
+        return GivenRows(_array(x), _labels(part, y))
     features, names = _features(part, x, _keys(x), columns)
-    return GivenRows(features, _array(y), names)
+    return GivenRows(features, _labels(part, y), names)
 
 
 def _of_mapping(part: str, given: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -112,7 +147,7 @@ def _of_items(part: str, given: Any) -> GivenRows:
     if len(shapes) > 1:
         one, other = sorted(shapes)[:2]
         raise ValueError(f"{part} has rows of shapes {one} and {other}: expected one shape")
-    return GivenRows(np.stack([x for x, _ in pairs]), np.asarray([y for _, y in pairs]))
+    return GivenRows(np.stack([x for x, _ in pairs]), _labels(part, [y for _, y in pairs]))
 
 
 def _items(given: Any) -> Iterator[Any]:
@@ -148,7 +183,7 @@ def _of_table(part: str, given: Any, label: str | None, columns: Columns | None)
     keys = _keys(given)
     if label is None or label not in keys:
         raise ValueError(f"label={label!r}: expected the column of {part} that is to be predicted: {listed(keys)}")
-    y = _array(given[keys.pop(label)])
+    y = _labels(part, given[keys.pop(label)])
     if not keys:
         raise ValueError(f"{part} has no column but {label!r}: expected features, too")
     features, names = _features(part, given, keys, columns)

@@ -71,6 +71,8 @@ def from_rows(
     if not regression:
         found = _numbered(name, found)
         classes = num_classes if num_classes is not None else counted_classes(found["train"], found["test"])
+    for part, y in found.items():
+        _check_numbers(f"{name}: {part} {_LABELS}", y)
     splits = {
         part: Split(
             torch.from_numpy(_in_unit(f"{name}: {part} {_FEATURES}", features[part], units)),
@@ -105,11 +107,15 @@ def _in_unit(where: str, values: NDArray[Any], units: Units | None) -> NDArray[n
 
 def _numbers(where: str, values: Any) -> NDArray[Any]:
     array = np.asarray(values)
-    if array.dtype.kind not in "biuf":
-        raise ValueError(f"{where} have type {array.dtype}: expected numbers")
+    _check_numbers(where, array)
     if array.ndim < 2 or array.size == 0:
         raise ValueError(f"{where} have shape {array.shape}: expected (N, ...) with at least one value a row, N > 0")
     return array
+
+
+def _check_numbers(where: str, array: NDArray[Any]) -> None:
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{where} have type {array.dtype}: expected numbers")
 
 
 def _numbered(name: str, labels: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

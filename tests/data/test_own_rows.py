@@ -199,3 +199,60 @@ def test_columns_need_not_be_called_by_text() -> None:
     columns: Any = {0: X[:, 0], 1: X[:, 1], 2: X[:, 2], 3: Y}
     table: Any = Numbered(columns)
     assert from_rows(table, table, name="mine", label="3").fingerprint == made((X, Y)).fingerprint
+
+
+class Unknown:
+    """What pandas' ``NA`` is like: neither equal to anything nor not."""
+
+    def __ne__(self, other: object) -> Any:
+        return self
+
+    def __eq__(self, other: object) -> Any:
+        return self
+
+    def __bool__(self) -> bool:
+        raise TypeError
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, np.datetime64("NaT"), Unknown()], ids=["None", "NaN", "NaT", "NA"])
+@pytest.mark.parametrize(
+    "others", [["a", "b"], [0, 1], [0.0, 1.0], [True, False]], ids=["text", "ints", "floats", "bools"]
+)
+@pytest.mark.parametrize("kind", ["list", "objects", "columns", "items"])
+def test_a_label_that_is_missing_is_no_class(missing: Any, others: list[Any], kind: str) -> None:
+    labels = 4 * [*others, others[0]]
+    holed = [*labels[:5], missing, *labels[6:10], missing, labels[11]]
+
+    def given(y: list[Any]) -> Any:
+        if kind == "columns":
+            return Frame({**{name: COLUMNS[name] for name in "abc"}, "kind": np.array(y, dtype=object)})
+        if kind == "items":
+            return [(x, one) for x, one in zip(X, y, strict=True)]
+        return X, (np.array(y, dtype=object) if kind == "objects" else y)
+
+    label = "kind" if kind == "columns" else None
+    for train, test, part in ((holed, labels, "train"), (labels, holed, "test")):
+        with pytest.raises(ValueError, match=f"{part} has no label in row 5 and 1 more: expected one for each row"):
+            from_rows(given(train), given(test), name="mine", label=label)
+
+
+@pytest.mark.parametrize("regression", [False, True])
+def test_a_number_that_is_missing_is_no_label(regression: bool) -> None:
+    holed = np.where(np.arange(12) == 3, np.nan, Y / 4)
+    for values in (holed, torch.from_numpy(holed), holed.tolist(), holed.astype(object)):
+        with pytest.raises(ValueError, match="train has no label in row 3: expected one for each row"):
+            made((X, values), regression=regression)
+
+
+def test_numbers_that_are_objects_are_numbers() -> None:
+    assert made((X, Y.astype(object))).fingerprint == made((X, Y)).fingerprint
+    given = X, X[:, 0].astype(object)
+    found = from_rows(given, given, name="mine", regression=True)
+    assert torch.equal(found.train.y, torch.from_numpy(X[:, 0]))
+
+
+def test_labels_of_a_regression_are_numbers() -> None:
+    with pytest.raises(ValueError, match="train labels have type <U1: expected numbers"):
+        made((X, ["a"] * 12), regression=True)
