@@ -1,14 +1,15 @@
 """Rows as the user has them, whatever holds them: arrays, torch's data sets and loaders, tables."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset, default_collate, default_convert
 
+from gradshape.data._loader_order import always_the_same, batches_of
 from gradshape.data.base import Split
 
 # What two of the same names are called in messages, and in mappings of two arrays.
@@ -49,7 +50,7 @@ def given_rows(part: str, given: Any, *, label: str | None = None, columns: Colu
     if isinstance(given, Split):
         return GivenRows(_array(given.x), _labels(part, given.y))
     if isinstance(given, DataLoader):
-        return given_rows(part, given.dataset, label=label, columns=columns)
+        return _of_loader(part, given, label, columns)
     if _is_table(given) or (label is not None and isinstance(given, Mapping)):
         return _of_table(part, given, label, columns)
     if isinstance(given, Mapping):
@@ -57,9 +58,17 @@ def given_rows(part: str, given: Any, *, label: str | None = None, columns: Colu
     if isinstance(given, tuple | list) and len(given) == 2:
         x, y = given
         return _of_two(part, x, y, columns)
-    if hasattr(given, "__getitem__") and hasattr(given, "__len__"):
-        return _of_items(part, given)
-    raise TypeError(
+    if _is_map_style(given):
+        return _of_items(part, (given[place] for place in range(len(given))))
+    raise _unknown(part, given)
+
+
+def _is_map_style(given: Any) -> bool:
+    return hasattr(given, "__getitem__") and hasattr(given, "__len__") and not isinstance(given, IterableDataset)
+
+
+def _unknown(part: str, given: Any) -> TypeError:
+    return TypeError(
         f"{part}={type(given).__name__}: expected a pair (x, y) of arrays, a mapping of two, a Split, a map-style "
         "torch Dataset, a DataLoader of one, or a table with label=..."
     )
@@ -138,33 +147,63 @@ def _of_mapping(part: str, given: Mapping[str, Any]) -> tuple[Any, Any]:
     raise ValueError(f"{part} has {listed(given)}: expected {pairs}, or label=... of a mapping of columns")
 
 
-def _of_items(part: str, given: Any) -> GivenRows:
-    """Gather the rows of a map-style data set."""
-    if not len(given):
+def _of_loader(part: str, loader: DataLoader[Any], label: str | None, columns: Columns | None) -> GivenRows:
+    """Gather the rows of one pass over a loader."""
+    given: Any = loader.dataset
+    if not _is_map_style(given):
+        raise _unknown(part, given)
+    with always_the_same(loader):
+        batches, batched = batches_of(loader), loader.batch_sampler is not None
+        if loader.collate_fn not in (default_collate, default_convert):
+            collate = loader.collate_fn
+            made = (collate([given[place] for place in batch] if batched else given[batch]) for batch in batches)
+            return _of_batches(part, made)
+        places = [place for batch in batches for place in batch] if batched else batches
+        if _is_table(given) and label is not None:
+            rows = given_rows(part, given, label=label, columns=columns)
+            return GivenRows(rows.x[places], rows.y[places], rows.columns)
+        return _of_items(part, (given[place] for place in places))
+
+
+def _of_items(part: str, items: Iterable[Any]) -> GivenRows:
+    """Gather rows that are given one by one."""
+    features, labels = [], []
+    for x, y in (_pair(part, item) for item in items):
+        if y.ndim:
+            raise ValueError(f"{part} has a label of shape {y.shape}: expected one number or text a row")
+        features.append(x)
+        labels.append(y.item())
+    _check_shapes(part, {x.shape for x in features})
+    return GivenRows(np.stack(features), _labels(part, labels))
+
+
+def _of_batches(part: str, batches: Iterable[Any]) -> GivenRows:
+    """Gather rows that are given in batches, or one by one, as a ``collate_fn`` makes them."""
+    features, labels = [], []
+    for x, y in (_pair(part, batch) for batch in batches):
+        features.append(x if y.ndim else x[None])
+        labels += y.ravel().tolist()
+    _check_shapes(part, {x.shape[1:] for x in features})
+    return GivenRows(np.concatenate(features), _labels(part, labels))
+
+
+def _check_shapes(part: str, shapes: set[tuple[int, ...]]) -> None:
+    if not shapes:
         raise ValueError(f"{part} has no rows: expected at least 1")
-    pairs = [_pair(part, item) for item in _items(given)]
-    shapes = {np.shape(x) for x, _ in pairs}
     if len(shapes) > 1:
         one, other = sorted(shapes)[:2]
         raise ValueError(f"{part} has rows of shapes {one} and {other}: expected one shape")
-    return GivenRows(np.stack([x for x, _ in pairs]), _labels(part, [y for _, y in pairs]))
 
 
-def _items(given: Any) -> Iterator[Any]:
-    for place in range(len(given)):
-        yield given[place]
-
-
-def _pair(part: str, item: Any) -> tuple[Any, Any]:
+def _pair(part: str, item: Any) -> tuple[NDArray[Any], NDArray[Any]]:
     if isinstance(item, Mapping):
-        x, y = (_array(one) for one in _of_mapping(part, item))
+        x, y = _of_mapping(part, item)
     elif isinstance(item, tuple | list) and len(item) == 2:
-        x, y = (_array(one) for one in item)
+        x, y = item
     else:
         raise TypeError(f"{part} has a {type(item).__name__} as an item: expected pairs (x, y), or mappings of two")
-    if np.ndim(y):
-        raise ValueError(f"{part} has a label of shape {np.shape(y)}: expected one number or text a row")
-    return x, np.asarray(y).item()
+    # Texts are not cut, nor what is missing made text.
+    return _array(x), _array(y) if isinstance(y, Tensor) else np.asarray(y, dtype=object)
 
 
 def _is_table(given: Any) -> bool:

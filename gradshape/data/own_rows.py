@@ -31,9 +31,12 @@ def from_rows(
 
     Args:
         train, test: each a pair ``(x, y)`` of arrays, tensors or sequences of them; a mapping of two such arrays; a
-            :class:`Split`; a map-style ``torch.utils.data.Dataset`` of pairs; a ``DataLoader``, of which the data set
-            is taken, in its own order; or a table (pandas, Hugging Face ``datasets``, a mapping of columns) with
-            ``label``. Columns of the test rows are taken by their names, in the order of the train rows.
+            :class:`Split`; a map-style ``torch.utils.data.Dataset`` of pairs; a ``DataLoader`` of one, which is
+            read once, with its samplers and its ``collate_fn``; or a table (pandas, Hugging Face ``datasets``, a
+            mapping of columns) with ``label``. Columns of the test rows are taken by their names, in the order of the
+            train rows. Shuffling and ``drop_last`` of a loader change nothing: rows come in the order of its data set,
+            or of the indices of its ``SubsetRandomSampler``. Other samplers that draw do so from a seed of 0, or from
+            their own generator, which is put back.
         name: what it is called in ids: letters, digits and underscores.
         label: the column of a table that is to be predicted; all others, which have to be numbers, are features.
         value_range: the lowest and the highest value that a feature can have, as numbers, one for each channel of

@@ -1,12 +1,23 @@
 """Data sets of rows that a user has in memory, of whatever kind."""
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, TensorDataset
+from torch import Tensor
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    IterableDataset,
+    Sampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+)
 from torch.utils.data import Dataset as TorchDataset
 
 from gradshape.data import Dataset, Split, from_rows
@@ -256,3 +267,105 @@ def test_numbers_that_are_objects_are_numbers() -> None:
 def test_labels_of_a_regression_are_numbers() -> None:
     with pytest.raises(ValueError, match="train labels have type <U1: expected numbers"):
         made((X, ["a"] * 12), regression=True)
+
+
+def loader(**options: Any) -> DataLoader[Any]:
+    return DataLoader(TENSORS, **options)
+
+
+def halved(items: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, list[int]]:
+    return torch.stack([x / 2 for x, _ in items]), [int(y) for _, y in items]
+
+
+class Reversed(Sampler[int]):
+    """A sampler of the user's own."""
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(reversed(range(len(Y))))
+
+
+EVERY_OTHER = list(range(1, 12, 2))
+PARTS: dict[str, tuple[DataLoader[Any], list[int]]] = {
+    "subset": (loader(sampler=SubsetRandomSampler([7, 0, 5, 1]), batch_size=3), [7, 0, 5, 1]),
+    "subset, one by one": (loader(sampler=SubsetRandomSampler([7, 0, 5, 1]), batch_size=None), [7, 0, 5, 1]),
+    "subset without its last batch": (
+        loader(sampler=SubsetRandomSampler(EVERY_OTHER), batch_size=4, drop_last=True),
+        EVERY_OTHER,
+    ),
+    "subset in batches": (loader(batch_sampler=BatchSampler(SubsetRandomSampler(EVERY_OTHER), 4, True)), EVERY_OTHER),
+    "list": (loader(sampler=EVERY_OTHER), EVERY_OTHER),
+    "own": (loader(sampler=Reversed(), batch_size=5), list(reversed(range(12)))),
+    "own batches": (loader(batch_sampler=[[1, 2], [0], [5, 3]]), [1, 2, 0, 5, 3]),
+    "first rows": (loader(sampler=SequentialSampler(range(6))), list(range(6))),
+    "shuffled": (loader(shuffle=True, batch_size=5, drop_last=True), list(range(12))),
+}
+
+
+@pytest.mark.parametrize("collate", [None, halved], ids=["plain", "collated"])
+@pytest.mark.parametrize("kind", PARTS)
+def test_a_loader_is_read_as_its_sampler_and_its_collate_fn_say(kind: str, collate: Any) -> None:
+    given, places = PARTS[kind]
+    x: Any = X
+    if collate is not None:
+        x = X / 2
+        if given.batch_size is None and given.batch_sampler is None:
+            collate = lambda item: (item[0] / 2, item[1])  # noqa: E731
+        given = copy.copy(given)
+        given.collate_fn = collate
+    found, expected = (from_rows(rows, rows, name="mine", num_classes=3) for rows in (given, (x[places], Y[places])))
+    assert found.fingerprint == expected.fingerprint
+
+
+def test_a_table_in_a_loader_is_read_as_its_sampler_says() -> None:
+    class Table(Hub):
+        def __len__(self) -> int:
+            return len(Y)
+
+    table: Any = Table(COLUMNS)
+    found = from_rows(DataLoader(table, sampler=EVERY_OTHER), Frame(SHUFFLED), name="mine", label="kind")
+    assert found.fingerprint == from_rows((X[EVERY_OTHER], Y[EVERY_OTHER]), (X, Y), name="mine").fingerprint
+
+
+def test_a_sampler_that_draws_draws_the_same_rows_whenever_it_is_read() -> None:
+    def weighted(generator: torch.Generator | None) -> DataLoader[Any]:
+        return loader(sampler=WeightedRandomSampler([1.0] * 12, 12, generator=generator))
+
+    generator = torch.Generator().manual_seed(5)
+    states = torch.get_rng_state(), generator.get_state()
+    kept, drawn = weighted(generator), weighted(None)
+    reads = [from_rows(kept, drawn, name="mine", num_classes=3) for _ in range(2)]
+    assert reads[0].fingerprint == reads[1].fingerprint
+    assert all(map(torch.equal, states, (torch.get_rng_state(), generator.get_state())))
+    expected = list(WeightedRandomSampler([1.0] * 12, 12, generator=generator))
+    assert torch.equal(reads[0].train.x, torch.from_numpy(X[expected]))
+    assert len(np.unique(reads[0].test.x.numpy(), axis=0)) < 12
+
+
+@pytest.mark.parametrize(
+    ("made_of_a_batch", "message"),
+    [
+        (lambda items: torch.zeros(len(items), 3), "train has a Tensor as an item"),
+        (lambda items: (torch.zeros(len(items), len(items)), torch.zeros(len(items))), "rows of shapes"),
+    ],
+)
+def test_what_a_collate_fn_makes_is_pairs_of_one_shape(made_of_a_batch: Any, message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        made(loader(batch_size=5, collate_fn=made_of_a_batch))
+
+
+def test_a_sampler_of_no_rows_is_refused() -> None:
+    with pytest.raises(ValueError, match="train has no rows"):
+        made(loader(sampler=SubsetRandomSampler([])))
+
+
+def test_a_stream_of_rows_is_refused() -> None:
+    class Stream(IterableDataset[Any]):
+        def __iter__(self) -> Iterator[Any]:
+            return iter(TENSORS)
+
+        def __len__(self) -> int:
+            return len(Y)
+
+    for given in (Stream(), DataLoader(Stream())):
+        with pytest.raises(TypeError, match="train=Stream: expected a pair"):
+            made(given)
