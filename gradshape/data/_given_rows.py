@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, default_collate, default_convert
 
+from gradshape._host_arrays import host_array
 from gradshape.data._loader_order import always_the_same, batches_of
 from gradshape.data.base import Split
 
@@ -86,9 +87,9 @@ def listed(names: Any) -> str:
 
 def _array(values: Any) -> NDArray[Any]:
     if isinstance(values, Tensor):
-        return _of_tensor(values)
+        return host_array(values)
     if isinstance(values, Sequence) and len(values) and isinstance(values[0], Tensor):
-        return np.stack([_of_tensor(value) for value in values])
+        return np.stack([host_array(value) for value in values])
     return np.asarray(values)
 
 
@@ -125,11 +126,6 @@ def _is_missing(label: Any) -> bool:
     except TypeError:
         # NA says of nothing whether it is so.
         return True
-
-
-def _of_tensor(tensor: Tensor) -> NDArray[Any]:
-    array: NDArray[Any] = tensor.detach().cpu().numpy()
-    return array
 
 
 def _of_two(part: str, x: Any, y: Any, columns: Columns | None) -> GivenRows:

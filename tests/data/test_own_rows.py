@@ -369,3 +369,18 @@ def test_a_stream_of_rows_is_refused() -> None:
     for given in (Stream(), DataLoader(Stream())):
         with pytest.raises(TypeError, match="train=Stream: expected a pair"):
             made(given)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float8_e4m3fn, torch.float16, torch.float64])
+@pytest.mark.parametrize("kind", ["tensors", "list of tensors", "torch data set", "mapping"])
+def test_numbers_of_whatever_type_are_taken(dtype: torch.dtype, kind: str) -> None:
+    x, y = torch.from_numpy(X).to(dtype), torch.from_numpy(Y).to(dtype)
+    given: dict[str, Any] = {
+        "tensors": (x, y),
+        "list of tensors": (list(x), list(y)),
+        "torch data set": TensorDataset(x, y),
+        "mapping": {"x": x, "y": y},
+    }
+    found = made(given[kind])
+    assert torch.equal(found.train.x, x.float())
+    assert found.train.y.tolist() == Y.tolist()
