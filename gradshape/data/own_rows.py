@@ -44,6 +44,7 @@ def from_rows(
             are mapped from it to [0, 1], and mapped back for networks and training functions of the user's own. Without
             it values have to lie in [0, 1].
         whole: whether the values are whole numbers, such as token ids, and are to be so for the user's own networks.
+            The ends of ``value_range`` are whole as well, then, and at most 2**23 apart.
         num_classes: the number of classes, for labels ``0, 1, ...``; counted if omitted. Labels that are text or
             booleans are numbered in their sorted order.
         regression: whether ``y`` are numbers to be predicted, in [0, 1], rather than classes.

@@ -13,6 +13,9 @@ from torch import Tensor
 # Values of users' own data may lie so far outside their range, in parts of its width: a rounding of float32, several
 # times over.
 _SLACK = 1e-5
+# Whole numbers that lie at most so far apart, and so far from 0, come back from float32 in [0, 1] as they were; of a
+# wider range some do not.
+_MOST_WIDE, _MOST_WHOLE = 2**23, 2**24
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,8 @@ class Units:
         low, high: the ends of the range, one number each, or one for each feature or channel, in the order of
             ``shape``.
         shape: the shape in which ``low`` and ``high`` broadcast to a row: ``()``, ``(D,)`` or ``(C, 1, 1)``, say.
-        whole: whether values are whole numbers, such as token ids: they are rounded on their way back.
+        whole: whether values are whole numbers, such as token ids: they are rounded on their way back, and come back as
+            they were.
     """
 
     low: tuple[float, ...]
@@ -45,7 +49,8 @@ class Units:
             whole: see :class:`Units`.
 
         Raises:
-            ValueError: an end is not finite, the range is empty, or its shape does not fit the row.
+            ValueError: an end is not finite, the range is empty, or its shape does not fit the row; or, of whole
+                numbers, an end is none, lies beyond 2**24, or the ends lie more than 2**23 apart.
 
         >>> Units.of(-1, 1, row=(3, 8, 8)).shape, Units.of([0, 0, 0], [1, 2, 3], row=(3, 8, 8)).shape
         ((), (3, 1, 1))
@@ -68,6 +73,8 @@ class Units:
             place = np.unravel_index(bad.argmax(), bad.shape)
             shown = f"({least[place]:g}, {most[place]:g}){f' at {place}' if place else ''}"
             raise ValueError(f"value_range={shown}: expected two finite numbers, the lower one first")
+        if whole:
+            _check_whole(least, most)
         return cls(tuple(least.ravel().tolist()), tuple(most.ravel().tolist()), shape=least.shape, whole=whole)
 
     def to_unit(self, values: NDArray[Any]) -> NDArray[np.float32]:
@@ -81,7 +88,8 @@ class Units:
             place = np.unravel_index((values != np.rint(values)).argmax(), values.shape)
             raise ValueError(f"value {values[place]!r} in row {place[0]}: expected whole numbers (whole=True)")
         unit = (values - least) / (most - least)
-        good = (unit >= -_SLACK) & (unit <= 1 + _SLACK)  # False where a value is NaN.
+        slack = 0 if self.whole else _SLACK
+        good = (unit >= -slack) & (unit <= 1 + slack)  # False where a value is NaN.
         if not good.all():
             place = np.unravel_index(good.argmin(), good.shape)
             low, high = (float(np.broadcast_to(end, values.shape[1:])[place[1:]]) for end in (least, most))
@@ -115,6 +123,17 @@ def normalized(mean: ArrayLike, std: ArrayLike) -> tuple[NDArray[np.float64], ND
     if not (spread > 0).all():
         raise ValueError(f"std={std!r}: expected numbers greater than 0")
     return np.asarray((0 - middle) / spread), np.asarray((1 - middle) / spread)
+
+
+def _check_whole(least: NDArray[Any], most: NDArray[Any]) -> None:
+    bad = (most - least > _MOST_WIDE) | (np.maximum(abs(least), abs(most)) > _MOST_WHOLE)
+    bad |= (least != np.rint(least)) | (most != np.rint(most))
+    if bad.any():
+        low, high = (end[np.unravel_index(bad.argmax(), bad.shape)].item() for end in (least, most))
+        raise ValueError(
+            f"value_range=({low!r}, {high!r}) with whole=True: expected whole numbers from -2**24 to 2**24, at most "
+            "2**23 apart: rows are kept as float32, which does not tell more of them apart"
+        )
 
 
 def _fits(shape: tuple[int, ...], row: tuple[int, ...]) -> bool:

@@ -41,6 +41,50 @@ def test_whole_numbers_come_back_whole() -> None:
     assert np.array_equal(units.from_unit(torch.from_numpy(units.to_unit(tokens))).long().numpy(), tokens)
 
 
+WIDEST = 2**23
+
+
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [
+        (0, WIDEST),
+        (0, WIDEST - 1),
+        (1, 6_291_457),
+        (-(2**22), 2**22),
+        (2**24 - WIDEST, 2**24),
+        (-(2**24), -(2**24) + WIDEST),
+        (-3, 5_000_000),
+        (2**24 - 1, 2**24),
+    ],
+)
+def test_whole_numbers_come_back_whole_from_the_widest_ranges(low: int, high: int) -> None:
+    units = Units.of(low, high, row=(1,), whole=True)
+    drawn = np.random.default_rng(0).integers(low, high + 1, 100_000)
+    middle = (low + high) // 2
+    near = [np.arange(max(low, at - 1000), min(high, at + 1000) + 1) for at in (low, middle, high)]
+    own = np.concatenate([drawn, *near])[:, None]
+    assert np.array_equal(units.from_unit(torch.from_numpy(units.to_unit(own))).long().numpy(), own)
+
+
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [(0, WIDEST + 1), (0, 2**30), (2**24 - 5, 2**24 + 1), (-(2**24) - 1, 0), (2**40, 2**40 + 1), (0.5, 10), (0, 2.25)],
+)
+def test_a_range_of_more_whole_numbers_than_come_back_is_refused(low: float, high: float) -> None:
+    told = rf"value_range=\({low:.1f}, .*whole=True: expected whole numbers from .* to 2\*\*24, at most 2\*\*23 apart"
+    with pytest.raises(ValueError, match=told):
+        Units.of(low, high, row=(2,), whole=True)
+    with pytest.raises(ValueError, match=told):
+        Units.of([0, low], [1, high], row=(2,), whole=True)
+    assert Units.of(low, high, row=(2,)).high == (high,)
+
+
+@pytest.mark.parametrize("value", [-1, 2**20 + 1])
+def test_a_whole_number_beside_the_range_is_not_moved_into_it(value: int) -> None:
+    with pytest.raises(ValueError, match=rf"{value}.* in row 0: expected values in the declared range"):
+        Units.of(0, 2**20, row=(1,), whole=True).to_unit(np.array([[value]]))
+
+
 def test_gradients_pass_through() -> None:
     x = torch.tensor([[0.25]], requires_grad=True)
     Units.of(-1, 3, row=(1,)).from_unit(x).sum().backward()
