@@ -39,8 +39,9 @@ def from_rows(
             their own generator, which is put back.
         name: what it is called in ids: letters, digits and underscores.
         label: the column of a table that is to be predicted; all others, which have to be numbers, are features.
-        value_range: the lowest and the highest value that a feature can have, as numbers, one for each channel of
-            pictures, or one for each feature; :func:`gradshape.data.normalized` gives that of normalised pictures. Rows
+        value_range: the lowest and the highest value that a feature can have, as numbers, or as lists of one for each
+            channel of pictures ``(C, H, W)`` and for each feature, the last axis, of other rows; see
+            :meth:`Units.of`; :func:`gradshape.data.normalized` gives that of normalised pictures. Rows
             are mapped from it to [0, 1], and mapped back for networks and training functions of the user's own. Without
             it values have to lie in [0, 1].
         whole: whether the values are whole numbers, such as token ids, and are to be so for the user's own networks.

@@ -44,7 +44,9 @@ class Units:
         """Return the units of a declared range.
 
         Args:
-            low, high: one number each; or one for each channel of pictures ``(C, H, W)``, or for each feature.
+            low, high: one number each; or a list of them, one for each channel of pictures ``(C, H, W)``, and one for
+                each feature, the last axis, of any other rows; or arrays of two axes or more that broadcast to a row as
+                NumPy's do, such as ``(1, 1, W)``.
             row: shape of one row.
             whole: see :class:`Units`.
 
@@ -54,19 +56,22 @@ class Units:
 
         >>> Units.of(-1, 1, row=(3, 8, 8)).shape, Units.of([0, 0, 0], [1, 2, 3], row=(3, 8, 8)).shape
         ((), (3, 1, 1))
+        >>> Units.of([0, 0, 0], [1, 2, 3], row=(5, 3)).shape
+        (3,)
         """
         ends = [np.asarray(end, dtype=np.float64) for end in (low, high)]
         try:
             least, most = np.broadcast_arrays(*ends)
         except ValueError as error:
             raise ValueError(f"value_range has shapes {ends[0].shape} and {ends[1].shape}: expected one") from error
-        # One number a channel, for pictures.
-        if len(row) == 3 and least.shape == row[:1] != row[-1:]:
+        picture, given = len(row) == 3, least.shape
+        if picture and least.ndim == 1:
             least, most = least.reshape(-1, 1, 1), most.reshape(-1, 1, 1)
         if not _fits(least.shape, row):
+            each = f"each channel, ({row[0]},)" if picture else f"each feature, ({row[-1]},)"
             raise ValueError(
-                f"value_range has shape {least.shape}: expected one number, one for each channel or feature, or any "
-                f"shape that broadcasts to a row {row}"
+                f"value_range has shape {given}: expected one number, one for {each}, or a shape that broadcasts to a "
+                f"row {row}, such as {(*row[:1], *(1 for _ in row[1:]))}"
             )
         bad = ~(np.isfinite(least) & np.isfinite(most) & (least < most))
         if bad.any():

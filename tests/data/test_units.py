@@ -30,6 +30,33 @@ def test_each_channel_may_have_a_range_of_its_own() -> None:
     assert np.allclose(units.to_unit((pictures - mean) / std), pictures, atol=1e-6)
 
 
+@pytest.mark.parametrize("row", [(3, 3, 3), (3, 5, 3), (3, 3, 5), (3, 1, 1)])
+def test_a_list_is_one_range_a_channel_of_pictures_whatever_their_width(row: tuple[int, ...]) -> None:
+    units = Units.of([0, 0, 0], [1, 2, 4], row=row)
+    assert units == Units.of(np.zeros((3, 1, 1)), np.array([1, 2, 4]).reshape(3, 1, 1), row=row)
+    assert units.from_unit(torch.ones(1, *row))[0].amax((1, 2)).tolist() == [1, 2, 4]
+
+
+@pytest.mark.parametrize("row", [(3,), (3, 3), (5, 3), (2, 3, 5, 3)])
+def test_a_list_is_one_range_a_feature_of_other_rows(row: tuple[int, ...]) -> None:
+    last = Units.of([0, 0, 0], [1, 2, 4], row=row).from_unit(torch.ones(1, *row))
+    assert last.reshape(-1, 3).unique(dim=0).tolist() == [[1, 2, 4]]
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ((3, 8, 2), r"\(2,\): expected one number, one for each channel, \(3,\), .* \(3, 8, 2\), such as \(3, 1, 1\)"),
+        ((2, 3), r"\(2,\): expected one number, one for each feature, \(3,\), .* such as \(2, 1\)"),
+    ],
+)
+def test_a_list_of_other_length_is_refused_with_the_shape_to_write(row: tuple[int, ...], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        Units.of([0, 0], [1, 1], row=row)
+    columns = Units.of(np.zeros((1, 1, 2)), 1, row=(3, 8, 2))
+    assert columns.shape == (1, 1, 2)
+
+
 def test_each_feature_may_have_a_range_of_its_own() -> None:
     units = Units.of([0, -1], [10, 1], row=(2,))
     assert units.to_unit(np.array([[5.0, 0.0]])).tolist() == [[0.5, 0.5]]
