@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from gradshape.data._checks import channels_last, counted_classes, outside
+from gradshape.data._checks import channels_last, check_name, counted_classes, outside
 from gradshape.data._given_rows import given_rows, listed
 from gradshape.data.base import Dataset, Split
 from gradshape.data.units import Units
@@ -53,13 +53,14 @@ def from_rows(
 
     Raises:
         TypeError: rows are of no kind that is listed above.
-        ValueError: values, labels or shapes are not as described; the message says which.
+        ValueError: the name, values, labels or shapes are not as described; the message says which.
 
     >>> x = np.linspace(-1, 1, 20).reshape(10, 2)
     >>> rows = from_rows((x, ["no", "yes"] * 5), (x, ["yes", "no"] * 5), name="mine", value_range=(-1, 1))
     >>> rows.num_classes, rows.train.y[:3], rows.train.x[0, 0].item()
     (2, tensor([0, 1, 0]), 0.0)
     """
+    check_name(name)
     rows = {"train": given_rows("train", train, label=label)}
     rows["test"] = given_rows("test", test, label=label, columns=rows["train"].columns)
     features = {part: _numbers(f"{name}: {part} {_FEATURES}", each.x) for part, each in rows.items()}

@@ -169,6 +169,12 @@ def test_rows_of_no_known_kind_are_refused_with_the_kinds_that_are() -> None:
         made(3)
 
 
+@pytest.mark.parametrize("name", ["a-b", "", "a b", "a.b", "é", "a\n", 3])
+def test_a_name_that_cannot_stand_in_ids_is_refused(name: Any) -> None:
+    with pytest.raises(ValueError, match=r"name=.*: expected letters, digits and underscores only"):
+        from_rows((X, Y), (X, Y), name=name)
+
+
 def test_a_class_of_test_rows_alone_is_refused() -> None:
     with pytest.raises(ValueError, match="test rows have class 'new', train rows only 'a', 'b'"):
         from_rows((X[:2], ["a", "b"]), (X[:2], ["a", "new"]), name="mine")
