@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gradshape import _seeds
+
 _one_at_a_time = threading.RLock()
 
 
@@ -62,7 +64,7 @@ class RandomState:
 
 @contextmanager
 def process_randomness(device: torch.device, seed: int = 0) -> Iterator[None]:
-    """Seed the generators and restore them afterwards; one thread at a time may do so.
+    """Seed the generators, each with a seed of its own, and restore them afterwards; one thread at a time may do so.
 
     Args:
         device: whose generator is seeded beside that of the CPU.
@@ -75,8 +77,10 @@ def process_randomness(device: torch.device, seed: int = 0) -> Iterator[None]:
             if device.type == "cuda":
                 with torch.cuda.device(device):
                     torch.cuda.manual_seed(seed)
-            np.random.seed([seed & 0xFFFFFFFF, seed >> 32])  # noqa: NPY002
-            random.seed(seed)
+            # Both generators are of one kind: of one seed they draw the same numbers.
+            numpy_seed = _seeds.derive(seed, "numpy")
+            np.random.seed([numpy_seed & 0xFFFFFFFF, numpy_seed >> 32])  # noqa: NPY002
+            random.seed(_seeds.derive(seed, "python"))
             yield
         finally:
             set_random_state(before, device)

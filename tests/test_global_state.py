@@ -1,5 +1,6 @@
 """What code that is not the library's moves is put back."""
 
+import itertools
 import os
 import random
 import threading
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from gradshape import _global_state
 from gradshape._own_thread import OwnThread
@@ -157,3 +159,28 @@ def test_other_code_runs_outside_of_inference_mode_and_on_the_usual_device() -> 
         assert torch.zeros(3).is_meta
     assert made.device.type == "cpu"
     assert not made.is_inference()
+
+
+@pytest.mark.parametrize("seed", [0, 1, 7, 2**32 - 1, 2**32 + 7, 2**64 - 1])
+def test_generators_of_the_process_draw_apart_and_the_same_for_a_seed(seed: int) -> None:
+    def drawn() -> list[NDArray[np.float64]]:
+        with process_randomness(torch.device("cpu"), seed):
+            return [
+                np.array([random.random() for _ in range(100)]),
+                np.random.random(100),  # noqa: NPY002
+                torch.rand(100, dtype=torch.float64).numpy(),
+                torch.rand(100).double().numpy(),
+            ]
+
+    first, again = drawn(), drawn()
+    assert all(map(np.array_equal, first, again))
+    for one, other in itertools.combinations([*first, np.random.RandomState(seed % 2**32).random(100)], 2):
+        assert np.abs(one - other).max() > 0.5
+
+
+def test_other_seeds_draw_other_numbers() -> None:
+    drawn = []
+    for seed in (0, 1, 2**32, 2**32 + 1):
+        with process_randomness(torch.device("cpu"), seed):
+            drawn += [random.random(), np.random.random()]  # noqa: NPY002
+    assert len(set(drawn)) == len(drawn)

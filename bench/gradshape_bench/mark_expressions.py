@@ -1,13 +1,14 @@
 """What ``-m`` asks of cases, such as ``case(dataset='digits')``, and what of that no case has."""
 
 import re
+from ast import literal_eval
 from collections.abc import Iterable, Iterator, Mapping
 
 from gradshape import _validate
 
 LABELS = ("dataset", "model", "protocol", "attack", "defense")
 _CASE = re.compile(r"\bcase\(((?:[^()'\"]|'[^']*'|\"[^\"]*\")*)\)")
-_ARGUMENT = re.compile(r"(\w+)\s*=\s*(?:'([^']*)'|\"([^\"]*)\")?")
+_ARGUMENT = re.compile(r"(\w+)\s*=\s*('[^']*'|\"[^\"]*\"|-?\d+|True|False|None)?")
 
 
 def check_keywords(expression: str) -> None:
@@ -38,14 +39,15 @@ def unmatched(expression: str, cases: Iterable[Mapping[str, object]]) -> list[st
     labels = list(cases)
     found = []
     for name, value in dict.fromkeys(_asked(expression)):
-        known = {str(each[name]) for each in labels}
-        if value is not None and value not in known:
-            near = _validate.near(value, known)
-            found.append(f"no collected case has {name}={value!r}{': did you mean ' + near + '?' if near else ''}")
+        known = {repr(str(each[name])): str(each[name]) for each in labels}
+        if value and value not in known:
+            near = _validate.near(str(literal_eval(value)), known.values())
+            found.append(f"no collected case has {name}={value}{': did you mean ' + near + '?' if near else ''}")
     return found
 
 
-def _asked(expression: str) -> Iterator[tuple[str, str | None]]:
+def _asked(expression: str) -> Iterator[tuple[str, str]]:
+    """Give the arguments of each ``case(...)``, texts as Python writes them, and numbers and the like as they stand."""
     for call in _CASE.finditer(expression):
-        for name, single, double in _ARGUMENT.findall(call[1]):
-            yield name, single or double or None
+        for name, value in _ARGUMENT.findall(call[1]):
+            yield name, repr(value[1:-1]) if value[:1] in ("'", '"') else value

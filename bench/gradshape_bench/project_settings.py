@@ -19,8 +19,8 @@ def arguments(root: Path, flags: Mapping[str, bool]) -> list[str]:
         flags: names of all options; whether each stands alone, without a value.
 
     Raises:
-        ValueError: the file is no TOML, a setting is unknown (near matches are listed), or its value is of another kind
-            than its option takes.
+        ValueError: the file is no TOML, ``tool.gradshape`` is no table, a setting is unknown (near matches are listed),
+            or its value is of another kind than its option takes.
     """
     path = root / "pyproject.toml"
     try:
@@ -31,16 +31,23 @@ def arguments(root: Path, flags: Mapping[str, bool]) -> list[str]:
     if "gradshape" not in text:
         return []
     try:
-        table = tomllib.loads(text).get("tool", {}).get("gradshape", {})
+        project = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path}: {error}") from error
+    tools = _table(f"{path}: tool", project.get("tool", {}))
     found: list[str] = []
-    for key, value in table.items():
+    for key, value in _table(f"{path}: tool.gradshape", tools.get("gradshape", {})).items():
         name = key.replace("_", "-")
         if name not in flags:
             raise ValueError(f"{path}: {_validate.unknown(f'setting in {_TABLE}', name, flags)}")
         found += _option(f"{path}: {_TABLE}: {plain(key)}", name, value, alone=flags[name])
     return found
+
+
+def _table(where: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{where} = {plain(repr(value))}: expected a table, {_TABLE}")
+    return value
 
 
 def _option(where: str, name: str, value: Any, *, alone: bool) -> Iterator[str]:

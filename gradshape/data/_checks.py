@@ -1,5 +1,6 @@
 """What is wrong with values, labels and shapes that somebody else wrote, in words that say where."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,16 @@ def rounding(dtype: np.dtype[Any]) -> float:
     1.1920928955078125e-07
     """
     return float(max(np.finfo(np.float32).eps, np.finfo(dtype).eps))
+
+
+def check_name(name: str) -> None:
+    """Check that a data set's name can stand in ids.
+
+    Raises:
+        ValueError: it has other characters than letters, digits and underscores.
+    """
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_]+", name):
+        raise ValueError(f"name={name!r}: expected letters, digits and underscores only: pass name=...")
 
 
 def counted_classes(train: NDArray[Any], test: NDArray[Any]) -> int:

@@ -1,11 +1,11 @@
 """Data sets of the user's own that are loaded by name: kept in memory, or made when they are asked for."""
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gradshape import _sameness
+from gradshape.data._checks import check_name
 from gradshape.data.base import Dataset
 from gradshape.data.source import RawSplit, Source, registered
 
@@ -52,8 +52,7 @@ def remember(dataset: Dataset | Loader, *, name: str | None = None) -> str:
     else:
         raise TypeError(f"{dataset!r}: expected a Dataset, or a function that returns one; see data.from_rows")
     called = given.source.name
-    if not re.fullmatch(r"[A-Za-z0-9_]+", called):
-        raise ValueError(f"name={called!r}: expected letters, digits and underscores only: pass name=...")
+    check_name(called)
     before = _given.get(called)
     if called in registered() or (before is not None and not _same(before, given)):
         raise ValueError(f"name={called!r}: another data set is called so: give this one another name")

@@ -3,7 +3,7 @@
 import copy
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gradshape import _sameness
+from gradshape._host_arrays import host_array
 from gradshape.data import Split
 from gradshape.learners.registry import Array, Estimator, learner, register, registered, restore
 
@@ -101,22 +102,28 @@ class OnRows:
         return self
 
     def predict_rows(self, x: Tensor) -> NDArray[Any]:
-        """Return ``(N,)`` class ids of rows ``(N, *shape)``, or values; NaN where not all numbers are finite."""
+        """Return what the predictor makes of rows ``(N, *shape)``, as it is.
+
+        Raises:
+            ValueError: it is several things, such as a dictionary; or, of a network, no tensor.
+        """
         predictor = self._predictor
         if isinstance(predictor, nn.Module):
             predictor.eval()
             with torch.no_grad():
-                found: Any = torch.cat([predictor(part.clone()).cpu() for part in x.split(_ROWS)])
-        elif hasattr(predictor, "predict"):
-            found = predictor.predict(x.numpy().copy())
-        else:
-            with torch.no_grad():
-                found = predictor(x.clone())
-        array: NDArray[Any] = found.detach().cpu().numpy() if isinstance(found, Tensor) else np.asarray(found)
-        if array.ndim == 2 and array.shape[1] > 1 and len(array) == len(x):
-            finite = np.isfinite(array).all(axis=1)
-            return np.where(finite, array.argmax(axis=1), np.nan)
-        return array
+                return np.concatenate([self._array(predictor(part.clone()), Tensor) for part in x.split(_ROWS)])
+        if hasattr(predictor, "predict"):
+            return self._array(predictor.predict(x.numpy().copy()))
+        with torch.no_grad():
+            return self._array(predictor(x.clone()))
+
+    def _array(self, made: object, kind: type = object) -> NDArray[Any]:
+        if not isinstance(made, kind) or isinstance(made, Mapping | tuple):
+            raise ValueError(
+                f"what {_called(self.train)} returned makes a {type(made).__name__} of rows: expected "
+                f"{'a tensor' if kind is Tensor else 'an array'}, (N,) class ids or values, or (N, num_classes)"
+            )
+        return host_array(made) if isinstance(made, Tensor) else np.asarray(made)
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ class Estimator(Protocol):
         ...
 
     def predict(self, x: Array, /) -> Array:
-        """Return ``(N,)`` class ids, or values."""
+        """Return ``(N,)`` class ids, or values; or a number for each class, ``(N, num_classes)``."""
         ...
 
 
@@ -308,8 +308,8 @@ def check_classes(predicted: Array, rows: int, num_classes: int, name: str) -> N
     """Return what a classifier predicted for ``rows`` rows as class ids, -1 where it is not finite.
 
     Args:
-        predicted: ``(rows,)`` class ids in ``[0, num_classes)``, of any type of numbers.
-        rows: number of rows that were to be predicted.
+        predicted: class ids ``(rows,)``; or a number for each class, ``(rows, num_classes)``: the largest one counts.
+        rows: number of rows.
         num_classes: number of classes.
         name: of the estimator, for errors.
 
@@ -318,34 +318,54 @@ def check_classes(predicted: Array, rows: int, num_classes: int, name: str) -> N
 
     >>> check_classes(np.array([2.0, np.nan]), 2, 3, "mine")
     array([ 2, -1])
+    >>> check_classes(np.array([[0.2, 0.7, 0.1]]), 1, 3, "mine")
+    array([1])
     """
-    array = _numbers(predicted, rows, name, f"class ids 0..{num_classes - 1}")
+    ids = f"class ids 0..{num_classes - 1}"
+    array = np.asarray(predicted)
+    if num_classes > 1 and array.shape == (rows, num_classes):
+        scores = _numbers(array, name, "a number for each class")
+        return np.where(np.isfinite(scores).all(axis=1), scores.argmax(axis=1), -1).astype(np.int64)
+    if array.shape != (rows,):
+        raise ValueError(
+            f"estimator {name!r} predicted an array {array.shape}: expected ({rows},), {ids}, or "
+            f"({rows}, {num_classes}), a number for each class"
+        )
+    array = _numbers(array, name, ids)
     finite = np.isfinite(array)
     bad = finite & ((array < 0) | (array >= num_classes) | (array != np.trunc(array)))
     if bad.any():
         row = int(bad.argmax())
         value = array[row].item()
         hint = " (a probability? predict() has to return the class)" if 0 < value < 1 else ""
-        raise ValueError(
-            f"estimator {name!r} predicted {value!r} for row {row}: expected class ids 0..{num_classes - 1}{hint}"
-        )
+        raise ValueError(f"estimator {name!r} predicted {value!r} for row {row}: expected {ids}{hint}")
     return np.where(finite, array, -1).astype(np.int64)
 
 
 def check_values(predicted: Array, rows: int, name: str) -> NDArray[np.float64]:
     """Return what a regressor predicted for ``rows`` rows; values may not be finite.
 
+    Args:
+        predicted: ``(rows,)`` or ``(rows, 1)``.
+        rows: number of rows.
+        name: of the estimator, for errors.
+
     Raises:
         ValueError: other shape, or something else than numbers.
+
+    >>> check_values(np.array([[0.25], [0.5]]), 2, "mine")
+    array([0.25, 0.5 ])
     """
-    return _numbers(predicted, rows, name, "numbers").astype(np.float64)
-
-
-def _numbers(predicted: Array, rows: int, name: str, expected: str) -> Array:
     array = np.asarray(predicted)
-    if array.shape != (rows,):
-        raise ValueError(f"estimator {name!r} predicted an array {array.shape}: expected ({rows},), {expected}")
+    if array.shape not in ((rows,), (rows, 1)):
+        raise ValueError(
+            f"estimator {name!r} predicted an array {array.shape}: expected ({rows},) or ({rows}, 1), one number a row"
+        )
+    return _numbers(array.reshape(rows), name, "numbers").astype(np.float64)
+
+
+def _numbers(array: Array, name: str, expected: str) -> Array:
     if array.dtype.kind not in "biuf":
-        first = f", such as {array[0]!r}" if rows else ""
+        first = f", such as {array.flat[0]!r}" if array.size else ""
         raise ValueError(f"estimator {name!r} predicted values of type {array.dtype}{first}: expected {expected}")
     return array

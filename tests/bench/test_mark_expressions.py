@@ -43,7 +43,19 @@ def test_an_unknown_label_is_an_error(expression: str, told: str) -> None:
         ('not case(attack="xyzxyz")', ["no collected case has attack='xyzxyz'"]),
         ("case(model='LR') or case(model='LR')", ["no collected case has model='LR': did you mean 'lr'?"]),
         ("speed", []),
+        ("case(dataset=10)", ["no collected case has dataset=10"]),
+        ("case(model=-1, defense=None)", ["no collected case has model=-1", "no collected case has defense=None"]),
+        (
+            "case(attack=True) or case(attack='')",
+            ["no collected case has attack=True", "no collected case has attack=''"],
+        ),
     ],
 )
 def test_a_value_that_no_case_has_is_named_once(expression: str, told: list[str]) -> None:
     assert unmatched(expression, CASES) == told
+
+
+def test_a_number_is_no_text_that_looks_like_it() -> None:
+    cases = [{"attack": "10"}, {"attack": "it's"}]
+    assert unmatched("case(attack=10)", cases) == ["no collected case has attack=10: did you mean '10'?"]
+    assert unmatched("case(attack='10') or case(attack=\"it's\")", cases) == []

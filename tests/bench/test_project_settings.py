@@ -67,6 +67,23 @@ def test_what_is_wrong_is_said_with_the_file(tmp_path: Path, line: str, message:
         arguments(written(tmp_path, line), FLAGS)
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[tool]\ngradshape = 3", r"tool.gradshape = 3: expected a table, \[tool.gradshape\]"),
+        ("[tool]\ngradshape = [1]", r"tool.gradshape = \[1\]: expected a table"),
+        ('[tool]\ngradshape = "seeds"', "tool.gradshape = 'seeds': expected a table"),
+        ("[[tool.gradshape]]\nseeds = 5", r"tool.gradshape = \[\{'seeds': 5\}\]: expected a table"),
+        ('tool = "gradshape"', "tool = 'gradshape': expected a table"),
+        ("# gradshape\ntool = [1]", r"tool = \[1\]: expected a table"),
+    ],
+)
+def test_settings_are_a_table(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=f"pyproject.toml: {told}"):
+        arguments(tmp_path, FLAGS)
+
+
 def test_a_project_without_settings_has_none(tmp_path: Path) -> None:
     assert arguments(tmp_path, FLAGS) == []
     (tmp_path / "pyproject.toml").write_text("[tool.other]\nseeds = 1", encoding="utf-8")

@@ -30,6 +30,33 @@ def test_each_channel_may_have_a_range_of_its_own() -> None:
     assert np.allclose(units.to_unit((pictures - mean) / std), pictures, atol=1e-6)
 
 
+@pytest.mark.parametrize("row", [(3, 3, 3), (3, 5, 3), (3, 3, 5), (3, 1, 1)])
+def test_a_list_is_one_range_a_channel_of_pictures_whatever_their_width(row: tuple[int, ...]) -> None:
+    units = Units.of([0, 0, 0], [1, 2, 4], row=row)
+    assert units == Units.of(np.zeros((3, 1, 1)), np.array([1, 2, 4]).reshape(3, 1, 1), row=row)
+    assert units.from_unit(torch.ones(1, *row))[0].amax((1, 2)).tolist() == [1, 2, 4]
+
+
+@pytest.mark.parametrize("row", [(3,), (3, 3), (5, 3), (2, 3, 5, 3)])
+def test_a_list_is_one_range_a_feature_of_other_rows(row: tuple[int, ...]) -> None:
+    last = Units.of([0, 0, 0], [1, 2, 4], row=row).from_unit(torch.ones(1, *row))
+    assert last.reshape(-1, 3).unique(dim=0).tolist() == [[1, 2, 4]]
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ((3, 8, 2), r"\(2,\): expected one number, one for each channel, \(3,\), .* \(3, 8, 2\), such as \(3, 1, 1\)"),
+        ((2, 3), r"\(2,\): expected one number, one for each feature, \(3,\), .* such as \(2, 1\)"),
+    ],
+)
+def test_a_list_of_other_length_is_refused_with_the_shape_to_write(row: tuple[int, ...], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        Units.of([0, 0], [1, 1], row=row)
+    columns = Units.of(np.zeros((1, 1, 2)), 1, row=(3, 8, 2))
+    assert columns.shape == (1, 1, 2)
+
+
 def test_each_feature_may_have_a_range_of_its_own() -> None:
     units = Units.of([0, -1], [10, 1], row=(2,))
     assert units.to_unit(np.array([[5.0, 0.0]])).tolist() == [[0.5, 0.5]]
@@ -39,6 +66,50 @@ def test_whole_numbers_come_back_whole() -> None:
     units = Units.of(0, 30_521, row=(4,), whole=True)
     tokens = np.random.default_rng(0).integers(0, 30_522, (50, 4))
     assert np.array_equal(units.from_unit(torch.from_numpy(units.to_unit(tokens))).long().numpy(), tokens)
+
+
+WIDEST = 2**23
+
+
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [
+        (0, WIDEST),
+        (0, WIDEST - 1),
+        (1, 6_291_457),
+        (-(2**22), 2**22),
+        (2**24 - WIDEST, 2**24),
+        (-(2**24), -(2**24) + WIDEST),
+        (-3, 5_000_000),
+        (2**24 - 1, 2**24),
+    ],
+)
+def test_whole_numbers_come_back_whole_from_the_widest_ranges(low: int, high: int) -> None:
+    units = Units.of(low, high, row=(1,), whole=True)
+    drawn = np.random.default_rng(0).integers(low, high + 1, 100_000)
+    middle = (low + high) // 2
+    near = [np.arange(max(low, at - 1000), min(high, at + 1000) + 1) for at in (low, middle, high)]
+    own = np.concatenate([drawn, *near])[:, None]
+    assert np.array_equal(units.from_unit(torch.from_numpy(units.to_unit(own))).long().numpy(), own)
+
+
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [(0, WIDEST + 1), (0, 2**30), (2**24 - 5, 2**24 + 1), (-(2**24) - 1, 0), (2**40, 2**40 + 1), (0.5, 10), (0, 2.25)],
+)
+def test_a_range_of_more_whole_numbers_than_come_back_is_refused(low: float, high: float) -> None:
+    told = rf"value_range=\({low:.1f}, .*whole=True: expected whole numbers from .* to 2\*\*24, at most 2\*\*23 apart"
+    with pytest.raises(ValueError, match=told):
+        Units.of(low, high, row=(2,), whole=True)
+    with pytest.raises(ValueError, match=told):
+        Units.of([0, low], [1, high], row=(2,), whole=True)
+    assert Units.of(low, high, row=(2,)).high == (high,)
+
+
+@pytest.mark.parametrize("value", [-1, 2**20 + 1])
+def test_a_whole_number_beside_the_range_is_not_moved_into_it(value: int) -> None:
+    with pytest.raises(ValueError, match=rf"{value}.* in row 0: expected values in the declared range"):
+        Units.of(0, 2**20, row=(1,), whole=True).to_unit(np.array([[value]]))
 
 
 def test_gradients_pass_through() -> None:

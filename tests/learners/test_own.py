@@ -201,6 +201,99 @@ def test_regression_works_the_same() -> None:
     assert ridge.mse < guess.mse
 
 
+SLOPE = np.array([0.25, 0.5], dtype=np.float32)
+
+LINE = torch.rand(60, 2, generator=torch.Generator().manual_seed(0))
+VALUES = Split(LINE, LINE @ torch.from_numpy(SLOPE))
+LINES = Dataset("lines", VALUES, VALUES, num_classes=0)
+
+
+class Slope(nn.Module):
+    """Makes ``width`` columns of rows, the first of which is their value."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x @ torch.from_numpy(SLOPE))[:, None].expand(-1, self.width)
+
+
+class SlopeOfArrays:
+    """The same as an object with ``predict``."""
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        return np.repeat((x @ SLOPE)[:, None], self.width, axis=1)
+
+
+SLOPES: dict[str, Any] = {"network": Slope, "predict": SlopeOfArrays, "function": lambda width: Slope(width).forward}
+
+
+@pytest.mark.parametrize("kind", SLOPES)
+def test_a_regression_is_given_one_number_a_row(kind: str) -> None:
+    def slope(rows: Split, seed: int, *, width: int) -> Any:
+        return SLOPES[kind](width)
+
+    [result] = trained(named(slope, name=f"slope_{kind}"), data=LINES, width=1)
+    assert result.mse == pytest.approx(0, abs=1e-12)
+    for width in (2, 3):
+        with pytest.raises(ValueError, match=rf"predicted an array \(60, {width}\): expected \(60,\) or \(60, 1\)"):
+            trained(f"slope_{kind}", data=LINES, width=width)
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_other_numbers_than_one_for_each_class_are_refused(width: int) -> None:
+    def wide(rows: Split, seed: int, *, width: int) -> Any:
+        return lambda x: torch.zeros(len(x), width)
+
+    with pytest.raises(ValueError, match=rf"\(100, {width}\): expected \(100,\), class ids 0..1, or \(100, 2\)"):
+        trained(wide, width=width)
+
+
+class Makes(nn.Module):
+    """A network that makes something of its logits."""
+
+    def __init__(self, of: Any) -> None:
+        super().__init__()
+        self.of = of
+
+    def forward(self, x: Tensor) -> Any:
+        return self.of(torch.stack([x[:, 0], x[:, 1]], 1))
+
+
+@pytest.mark.parametrize(
+    ("of", "kind"), [(lambda z: {"logits": z}, "dict"), (lambda z: (z, z), "tuple")], ids=["dict", "tuple"]
+)
+@pytest.mark.parametrize("shape", ["network", "function"])
+def test_a_predictor_that_makes_several_things_is_refused_by_name(of: Any, kind: str, shape: str) -> None:
+    def several(rows: Split, seed: int) -> Any:
+        return Makes(of) if shape == "network" else Makes(of).forward
+
+    with pytest.raises(ValueError, match=rf"several returned makes a {kind} of rows: expected a"):
+        trained(named(several, name=f"several_{kind}_{shape}"))
+
+
+def test_a_network_that_makes_no_tensor_is_refused_by_name() -> None:
+    def listing(rows: Split, seed: int) -> Any:
+        return Makes(Tensor.tolist)
+
+    with pytest.raises(ValueError, match="listing returned makes a list of rows: expected a tensor"):
+        trained(listing)
+
+
+def test_scores_of_a_type_that_numpy_lacks_are_taken() -> None:
+    def halves(rows: Split, seed: int) -> Any:
+        return Makes(Tensor.bfloat16)
+
+    def floats(rows: Split, seed: int) -> Any:
+        return Makes(lambda z: z.bfloat16().float())
+
+    assert trained(halves)[0].accuracy.item() == trained(floats)[0].accuracy.item()
+
+
 def test_two_learners_of_one_name_are_refused() -> None:
     named(LogisticRegression(C=1.0))
     named(LogisticRegression(C=1.0))

@@ -267,9 +267,7 @@ def test_what_predicts_something_infinite_has_diverged(predicts: Register, value
 @pytest.mark.parametrize(
     ("answer", "problem"),
     [
-        pytest.param(
-            lambda x: np.zeros((len(x), 1)), r"an array \(\d+, 1\): expected \(\d+,\), numbers", id="a column"
-        ),
+        pytest.param(lambda x: np.zeros((len(x), 2)), r"an array \(\d+, 2\): expected \(\d+,\) or", id="two columns"),
         pytest.param(lambda x: ["1"] * len(x), "type <U1, such as .*: expected numbers", id="text"),
     ],
 )
