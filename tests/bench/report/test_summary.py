@@ -147,8 +147,8 @@ def test_missed_thresholds_are_named_with_their_reason() -> None:
     lines = summarize([make(), dataclasses.replace(record, judgements=(ruined,))], width=300)
     [line] = [line for line in lines if line.text.startswith("missed: ")]
     assert line.text == (
-        f"missed: {record.case}: rad < 0.05: measured 0.2000 [0.1960, 0.2040] (n=5): FAIL: "
-        "the clean model does not work"
+        f"missed: {record.case}: the clean model does not work: FAIL, whatever rad < 0.05: "
+        "measured 0.2000 [0.1960, 0.2040] (n=5)"
     )
     assert line.tone is Tone.BAD
 
