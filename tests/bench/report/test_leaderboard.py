@@ -161,6 +161,38 @@ def test_an_expected_failure_names_the_file_of_its_case() -> None:
     assert "- 1 case: why (this file)\n" in page
 
 
+def test_a_metric_with_a_threshold_that_no_table_shows_has_one_of_its_own() -> None:
+    held = (Threshold("my_gap", "<", 0.2), Threshold("my_gap", ">", -1))
+    metrics = {"my_gap": estimate(0.1), "mine_too": estimate(0.5)}
+    judgements = tuple(judge(one, metrics) for one in held)
+    own = replace(make(defense="vanilla"), metrics=metrics, judgements=judgements, protocol="mine")
+    other = unmeasured(Status.CRASHED, "none", defense="dp_adam_c4", protocol="mine")
+    page = task_page([own, other])
+    [table] = tables(page, "### Held to a threshold: `my_gap` (\\< 0.2, \\> -1)")
+    assert table == {"label_flip_10": {"vanilla": "0.100 [0.096, 0.104] ✓", "dp_adam_c4": "crashed"}}
+    assert RAD not in page
+    assert "mine_too" not in page
+
+
+def test_a_metric_beside_the_protocols_own_is_judged_apart_from_it() -> None:
+    metrics = {**make(rad=0.2).metrics, "my_gap": estimate(0.1)}
+    held = (Threshold("rad", "<", 0.05), Threshold("my_gap", "<", 0.2))
+    judgements = tuple(judge(one, metrics) for one in held)
+    page = task_page([replace(make(), metrics=metrics, judgements=judgements, expected_failure="why")])
+    assert "0.200 [0.196, 0.204] ✗†" in page.split("### Held to a threshold")[0]
+    assert "0.100 [0.096, 0.104] ✓ |" in page.split("### Held to a threshold")[1]
+
+
+@pytest.mark.parametrize("metric", ["rad", "rad_vs_vanilla", "utility_loss", "poison_removed"])
+def test_a_metric_that_another_table_shows_has_none_of_its_own(metric: str) -> None:
+    record = make()
+    record = replace(
+        record, metrics={**record.metrics, "poison_removed": estimate(0.1), "clean_removed": estimate(0.1)}
+    )
+    judgement = judge(Threshold(metric, "<", 0.2), record.metrics)
+    assert "Held to a threshold" not in task_page([replace(record, judgements=(judgement,))])
+
+
 def test_rows_and_columns_are_in_numeric_order() -> None:
     first, *others = tables(task_page(grid()), RAD)
     assert list(first) == [f"label_flip_{intensity}" for intensity in INTENSITIES]
