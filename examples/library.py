@@ -20,11 +20,11 @@ poison = LabelFlip(0.4)(digits, seed=0)
 print(f"{digits.name}: {len(digits.train)} rows and {len(poison)} of poison")
 
 # %% Train clean and poisoned victims of each shaper; those of one recipe are trained as one stack.
-SHAPERS = {"plain": Shaper(), "clipped": Shaper((Clip(1.0),)), "noisy": Clip(1.0) | Noise(1.0)}
+SHAPERS = {"plain": Shaper(), "clipped": Shaper((Clip(1.0),)), "noisy": Clip(1.0) | Noise(0.1)}
 SEEDS = range(3)
 drops = {}
 for name, shaper in SHAPERS.items():
-    recipe = Recipe("mlp", Adam(0.002), batch_size=50, epochs=10, shaper=shaper)
+    recipe = Recipe("lr", Adam(0.05), batch_size=32, epochs=40, shaper=shaper)
     victims = [Victim(recipe, seed, rows) for rows in (None, poison.rows) for seed in SEEDS]
     accuracies = [result.accuracy[-1].item() for result in train_victims(digits, victims)]
     clean, poisoned = accuracies[: len(SEEDS)], accuracies[len(SEEDS) :]

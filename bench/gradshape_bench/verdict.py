@@ -80,8 +80,10 @@ class Judgement:
     reason: str | None = None
 
     def __str__(self) -> str:
-        reason = "" if self.reason is None else f": {self.reason}"
-        return f"{self.threshold}: measured {self.estimate}: {self.verdict.value}{reason}"
+        # A number on the right side of its bound says nothing here, and comes after what does.
+        if self.reason is not None:
+            return f"{self.reason}: {self.verdict.value}, whatever {self.threshold}: measured {self.estimate}"
+        return f"{self.threshold}: measured {self.estimate}: {self.verdict.value}"
 
 
 def judge(

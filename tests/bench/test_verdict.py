@@ -3,6 +3,7 @@ import math
 import pytest
 
 from gradshape.metrics import Estimate
+from gradshape_bench.clean_model import Ruin
 from gradshape_bench.verdict import Threshold, Verdict, judge
 
 
@@ -33,6 +34,14 @@ def test_without_interval_inconclusive_and_the_value_decides(value: float, met: 
 def test_judgement_says_threshold_value_interval_and_verdict() -> None:
     text = str(judge(Threshold("rad", "<", 0.05), {"rad": Estimate(0.06, 0.055, 0.065, n=5)}))
     assert text == "rad < 0.05: measured 0.0600 [0.0550, 0.0650] (n=5): FAIL"
+
+
+@pytest.mark.parametrize("sure", [True, False])
+def test_reason_why_a_number_counts_for_nothing_comes_before_it(sure: bool) -> None:
+    ruined = Ruin("the clean model does not work", sure)
+    text = str(judge(Threshold("rad", "<", 0.2), {"rad": Estimate(-0.1, -0.15, -0.05, n=3)}, ruin=ruined))
+    assert text.startswith(f"the clean model does not work: {'FAIL' if sure else 'INCONCLUSIVE'}, ")
+    assert text.endswith("rad < 0.2: measured -0.1000 [-0.1500, -0.0500] (n=3)")
 
 
 def test_unknown_operator_lists_the_known_ones() -> None:

@@ -22,11 +22,14 @@ def _run(options: argparse.Namespace) -> int:
         drawn = plots.write(records_of(options.results), folder, tell=tell)
     except plots.MissingMatplotlib as error:
         raise Refused(str(error)) from error
-    for kind, files in drawn.items():
+    for files in drawn.values():
         for file in files:
             print(file)
-        if not files:
-            print(f"not drawn, because no result has it: {kind.shows}", file=sys.stderr)
+    missing = [kind.shows for kind, files in drawn.items() if not files]
+    if missing:
+        # What was drawn comes first wherever both streams go to one place.
+        sys.stdout.flush()
+        print(f"not drawn, as these results have nothing of the kind: {'; '.join(missing)}", file=sys.stderr)
     return 0
 
 

@@ -13,7 +13,7 @@ from gradshape_bench.protocols.accuracy import Accuracy
 from gradshape_bench.protocols.base import Experiment, Subject
 from gradshape_bench.protocols.lab import Lab
 from gradshape_bench.protocols.refusal import has_no_trigger
-from gradshape_bench.protocols.snapshot import snapshot
+from gradshape_bench.protocols.snapshot import with_original
 from gradshape_bench.protocols.start import Retrained, Scratch
 
 
@@ -88,7 +88,7 @@ class Backdoor:
             accuracy=self.accuracy,
             trusted=trusted,
             triggered_rows=[len(rows) for rows in watch],
-            example=snapshot(poisons[0]),
+            example=with_original(poisons[0], lab.dataset.train),
             **begun.details,
         )
 

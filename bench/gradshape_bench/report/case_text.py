@@ -92,8 +92,11 @@ def _has(record: Record, part: str) -> bool:
 def _thresholds(record: Record) -> Iterator[tuple[str, str]]:
     for judgement in record.judgements:
         side = "" if judgement.verdict is not Verdict.INCONCLUSIVE else f", {'met' if judgement.met else 'missed'}"
-        reason = "" if judgement.reason is None else f": {judgement.reason}"
-        yield str(judgement.threshold), f"{judgement.estimate}: {judgement.verdict.value}{side}{reason}"
+        verdict = f"{judgement.verdict.value}{side}"
+        told = f"{judgement.estimate}: {verdict}"
+        if judgement.reason is not None:
+            told = f"{verdict}: {judgement.reason}; measured {judgement.estimate}"
+        yield str(judgement.threshold), told
 
 
 def _metrics_title(record: Record) -> str:

@@ -1,6 +1,7 @@
 """Cells of the tables on a page: numbers and verdicts."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from gradshape.metrics import Estimate
 from gradshape_bench.records.record import Record, Status
@@ -51,6 +52,18 @@ def damage(record: Record, *, bold: bool) -> str:
         text = estimate(found, names.places)
     sign = mark(record)
     return f"**{text}**{sign and f' {sign}'}" if bold else f"{text}{sign and f' {sign}'}"
+
+
+def judged(record: Record, metric: str) -> str:
+    """Format a metric, with the mark of the verdict on the record's thresholds on that metric alone."""
+    found = record.metrics.get(metric)
+    text = state(record) if found is None else estimate(found)
+    own = replace(record, judgements=tuple(one for one in record.judgements if one.threshold.metric == metric))
+    if record.missed and not own.missed:
+        # Another threshold is the one that was expected to be missed.
+        own = replace(own, expected_failure=None)
+    sign = mark(own)
+    return f"{text}{sign and f' {sign}'}"
 
 
 # The sign of a clean model that does not work.

@@ -19,6 +19,11 @@ ROWS = 15
 REASONS = 10
 
 _HEADERS = ("task", "attack", "metric", "vanilla", "best", "best defence", "pass/fail/?")
+# Stands above rows of two lines.
+_LEGEND = (
+    "task: attack, and below it the damage without a defence (vanilla) and with the best one, and how many cases "
+    "(passed/failed/inconclusive)"
+)
 _RIGHT = (3, 4, 6)
 _LONGEST_REASON = 300
 
@@ -170,7 +175,7 @@ def _table(rows: Sequence[_Row], width: int) -> list[Line]:
     if widest <= width:
         shown = [Line(text, row.tone) for text, row in zip(body, rows, strict=True)]
         return [Line(head), Line("-" * widest), *shown]
-    return [Line(text, row.tone) for row in rows for text in _two_lines(row, width)]
+    return [*_wrapped(_LEGEND, width), *(Line(text, row.tone) for row in rows for text in _two_lines(row, width))]
 
 
 def _two_lines(row: _Row, width: int) -> Iterator[str]:

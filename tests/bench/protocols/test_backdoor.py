@@ -207,6 +207,8 @@ def test_details_say_how_much_there_was_and_show_a_poison() -> None:
     assert details["poison_rows"] == [PATCH.budget(len(DIGITS.train))] * 2
     assert (details["example"]["label"], details["example"]["shape"]) == (4, [1, 8, 8])
     assert details["example"]["pixels"].startswith("ff" * 3)
+    before, after = (bytes.fromhex(row["pixels"]) for row in (details["example"]["original"], details["example"]))
+    assert 0 < sum(one != other for one, other in zip(before, after, strict=True)) <= 9
 
 
 TRIGGERS: dict[str, tuple[Callable[[Split], Any], str]] = {

@@ -154,6 +154,45 @@ def test_reasons_are_below_the_tables_once_each() -> None:
     assert "- crashed, 1 case: no reason recorded\n" in page
 
 
+def test_an_expected_failure_names_the_file_of_its_case() -> None:
+    known = [make(attack=f"a_{number}", expected_failure="why (this file)", test="my/test_x.py") for number in range(2)]
+    page = task_page([*known, make(attack="a_2", expected_failure="why (this file)")])
+    assert "- 2 cases of `my/test_x.py`: why (this file)\n" in page
+    assert "- 1 case: why (this file)\n" in page
+
+
+def test_a_metric_with_a_threshold_that_no_table_shows_has_one_of_its_own() -> None:
+    held = (Threshold("my_gap", "<", 0.2), Threshold("my_gap", ">", -1))
+    metrics = {"my_gap": estimate(0.1), "mine_too": estimate(0.5)}
+    judgements = tuple(judge(one, metrics) for one in held)
+    own = replace(make(defense="vanilla"), metrics=metrics, judgements=judgements, protocol="mine")
+    other = unmeasured(Status.CRASHED, "none", defense="dp_adam_c4", protocol="mine")
+    page = task_page([own, other])
+    [table] = tables(page, "### Held to a threshold: `my_gap` (\\< 0.2, \\> -1)")
+    assert table == {"label_flip_10": {"vanilla": "0.100 [0.096, 0.104] ✓", "dp_adam_c4": "crashed"}}
+    assert RAD not in page
+    assert "mine_too" not in page
+
+
+def test_a_metric_beside_the_protocols_own_is_judged_apart_from_it() -> None:
+    metrics = {**make(rad=0.2).metrics, "my_gap": estimate(0.1)}
+    held = (Threshold("rad", "<", 0.05), Threshold("my_gap", "<", 0.2))
+    judgements = tuple(judge(one, metrics) for one in held)
+    page = task_page([replace(make(), metrics=metrics, judgements=judgements, expected_failure="why")])
+    assert "0.200 [0.196, 0.204] ✗†" in page.split("### Held to a threshold")[0]
+    assert "0.100 [0.096, 0.104] ✓ |" in page.split("### Held to a threshold")[1]
+
+
+@pytest.mark.parametrize("metric", ["rad", "rad_vs_vanilla", "utility_loss", "poison_removed"])
+def test_a_metric_that_another_table_shows_has_none_of_its_own(metric: str) -> None:
+    record = make()
+    record = replace(
+        record, metrics={**record.metrics, "poison_removed": estimate(0.1), "clean_removed": estimate(0.1)}
+    )
+    judgement = judge(Threshold(metric, "<", 0.2), record.metrics)
+    assert "Held to a threshold" not in task_page([replace(record, judgements=(judgement,))])
+
+
 def test_rows_and_columns_are_in_numeric_order() -> None:
     first, *others = tables(task_page(grid()), RAD)
     assert list(first) == [f"label_flip_{intensity}" for intensity in INTENSITIES]
@@ -254,6 +293,23 @@ def test_only_metrics_that_appear_are_defined() -> None:
     page = render([make()])["leaderboard/legend.md"]
     for name in METRICS:
         assert (METRICS[name].definition in page) == (name in make().metrics)
+
+
+def test_the_legend_says_each_label_in_words() -> None:
+    records = [make(attack="badnets_s3_1", defense="dp_adam_c4_s0.1"), make(attack="label_flip_10", defense="sphere_5")]
+    found = merged(tables(render(records)["leaderboard/legend.md"], "## Labels"))
+    assert {label: row["in words"] for label, row in found.items()} == {
+        "badnets_s3_1": "BadNets patch, 3 × 3 pixels, 1 %",
+        "label_flip_10": "random label flips, 10 %",
+        "dp_adam_c4_s0.1": "clip to 4, noise 0.1",
+        "sphere_5": "sphere filter, 5 %",
+        "digits": "ten digits",
+    }
+
+
+def test_a_label_of_the_users_own_is_in_no_table_of_words() -> None:
+    page = render([make(attack="mine_10", defense="theirs", dataset="rows")])["leaderboard/legend.md"]
+    assert tables(page, "## Labels") == []
 
 
 @given(st.text(max_size=30))

@@ -141,14 +141,21 @@ def test_names_are_whole_at_any_width(width: int) -> None:
     assert "dp_adam_c4_s1e-07" in shown
 
 
+def test_rows_of_two_lines_have_a_header_that_says_what_the_numbers_are() -> None:
+    narrow, wide = (words(" ".join(texts(LONG, width))) for width in (60, 200))
+    assert narrow.startswith("task: attack")
+    assert narrow.count("(passed/failed/inconclusive)") == 1
+    assert "inconclusive" not in wide
+
+
 def test_missed_thresholds_are_named_with_their_reason() -> None:
     record = make(rad=0.2, attack="label_flip_40")
     ruined = dataclasses.replace(record.judgements[0], reason="the clean model does not work")
     lines = summarize([make(), dataclasses.replace(record, judgements=(ruined,))], width=300)
     [line] = [line for line in lines if line.text.startswith("missed: ")]
     assert line.text == (
-        f"missed: {record.case}: rad < 0.05: measured 0.2000 [0.1960, 0.2040] (n=5): FAIL: "
-        "the clean model does not work"
+        f"missed: {record.case}: the clean model does not work: FAIL, whatever rad < 0.05: "
+        "measured 0.2000 [0.1960, 0.2040] (n=5)"
     )
     assert line.tone is Tone.BAD
 

@@ -1,13 +1,15 @@
-"""The page that explains the others: marks, metrics, protocols, and where the results come from."""
+"""The page that explains the others: marks, labels, metrics, protocols, and where the results come from."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from gradshape_bench.protocols import meaning
 from gradshape_bench.records.record import Record
 from gradshape_bench.report import cells, markdown
 from gradshape_bench.report.board.place import Place
 from gradshape_bench.report.metric_definitions import METRICS, arrow
+from gradshape_bench.report.ordering import defense_order, label_order
+from gradshape_bench.report.words import attack_phrase, dataset_words, defense_words
 
 _RANKINGS = (
     "Rankings compare like with like: a scale, a threat and a kind of victim each. Which metric ranks is said below "
@@ -56,6 +58,14 @@ _TABLES = (
     "not run: there is no result of this combination. skipped, failed, crashed, diverged, timeout: it was tried and "
     "there is no measurement, which is not a bad score; the reason is below the tables.",
 )
+_ATTACKS = (
+    "What ends an attack's label is its intensity. Shares are of the clean training rows; candidates are the poison "
+    "rows that are tried against a target."
+)
+_DEFENSES = (
+    "To clip to C is to scale the gradient of every training row down to norm C; noise is the standard deviation of "
+    "what is added to the sum of a batch. A filter's share is what it removes, of each class."
+)
 
 
 def blocks(records: Sequence[Record], place: Place) -> list[str]:
@@ -72,6 +82,7 @@ def blocks(records: Sequence[Record], place: Place) -> list[str]:
         markdown.bullets(_RANKINGS),
         "## Tables of a task",
         markdown.bullets(_TABLES),
+        *_labels(records),
         "## Metrics",
         markdown.bullets(_metrics(records)),
         "## Protocols",
@@ -79,6 +90,23 @@ def blocks(records: Sequence[Record], place: Place) -> list[str]:
         "## Where the results come from",
         markdown.bullets(_environments(records)),
     ]
+
+
+def _labels(records: Iterable[Record]) -> Iterator[str]:
+    """Yield tables of the labels that have words; those of a user's own parts stand for themselves."""
+    attacks, defenses, datasets = ({getattr(r, part) for r in records} for part in ("attack", "defense", "dataset"))
+    kinds: list[tuple[str, str, Iterable[str], Callable[[str], str]]] = [
+        ("attack", _ATTACKS, sorted(attacks, key=label_order), lambda label: str(attack_phrase(label))),
+        ("defence", _DEFENSES, sorted(defenses, key=defense_order), defense_words),
+        ("data set", "", sorted(datasets), dataset_words),
+    ]
+    yield "## Labels"
+    for kind, note, labels, words in kinds:
+        rows = [[markdown.escape(label), markdown.escape(told)] for label in labels if (told := words(label)) != label]
+        if rows:
+            yield markdown.paragraph(note)
+            yield markdown.table(rows, [kind, "in words"])
+    yield "A label that is not listed is a user's own, or says what it is."
 
 
 def _metrics(records: Iterable[Record]) -> list[str]:

@@ -19,6 +19,20 @@ _ALIKE = 0.6
 _ROWS = 60
 _PLAIN, _CONTROL = "none", "control"
 NOT_RUN = "not run"
+# Metrics that tables of their own show: of filters, of targets, of certificates and of trusted rows.
+_ELSEWHERE = frozenset(
+    {
+        "poison_removed",
+        "clean_removed",
+        "success_rate_raw",
+        "success_rate_control",
+        "success_rate_control_raw",
+        "poisons_needed",
+        "certified_bound",
+        "objective_reached",
+        "rad_trusted",
+    }
+)
 
 # A name, and for each defence what its cell says.
 Line = tuple[str, Mapping[str, str]]
@@ -97,9 +111,43 @@ class Columns:
 
 
 def blocks(columns: Columns) -> Iterator[str]:
-    """Yield what the poison did, the worst case by budget, and what poison and defence did together."""
+    """Yield what the poison did, the worst case by budget, what poison and defence did together, and what else is held
+    to a threshold.
+    """
     group = columns.group
     names = next((found for found in map(headline.headline, group.records) if found is not None), None)
+    others = _held(group, names)
+    if names is not None or not others:
+        yield from _damages(columns, names)
+    for metric, bounds in others.items():
+        name = " ".join(filter(None, [markdown.code(metric), arrow(metric)]))
+        yield f"### Held to a threshold: {name} ({markdown.escape(', '.join(bounds))})"
+        yield from columns.tables([_judged_line(group, attack, metric) for attack in group.attacks], "attack")
+
+
+def _held(group: RecordGroup, names: headline.Headline | None) -> dict[str, list[str]]:
+    """Return the metrics with thresholds that no other table shows, such as those of a user's protocol, each with its
+    bounds.
+    """
+    shown = _ELSEWHERE if names is None else _ELSEWHERE | {names.damage, names.total, names.cost}
+    thresholds = {one.threshold for record in group.records for one in record.judgements}
+    bounds: defaultdict[str, list[str]] = defaultdict(list)
+    for one in sorted(thresholds, key=lambda one: (one.metric, one.op, one.bound)):
+        if one.metric not in shown:
+            bounds[one.metric].append(f"{one.op} {one.bound:g}")
+    return bounds
+
+
+def _judged_line(group: RecordGroup, attack: str, metric: str) -> Line:
+    texts = {
+        defense: "<br>".join(cells.judged(record, metric) for record in group.cell(attack, defense)) or NOT_RUN
+        for defense in group.defenses
+    }
+    return attack_name(group, attack), texts
+
+
+def _damages(columns: Columns, names: headline.Headline | None) -> Iterator[str]:
+    group = columns.group
     title, metric = (names.title, names.damage) if names else ("What the poison did", "rad")
     yield f"### {title} (`{metric}` {arrow(metric)})"
     yield from columns.tables([line for attack in group.attacks for line in _attack_lines(group, attack)], "attack")

@@ -59,7 +59,7 @@ def blocks(tasks: Sequence[BoardTask], rankings: Sequence[Ranking], place: Place
 
 
 def _links(place: Place) -> str:
-    links = [f"[How to read it]({place.down(LEGEND)})"]
+    links = [f"[How to read it, and what each label means]({place.down(LEGEND)})"]
     if place.ledger:
         links.append(f"[every number of the paper beside ours]({place.beside('reproduction.md')})")
     if place.privacy:

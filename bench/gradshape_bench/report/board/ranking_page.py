@@ -23,7 +23,7 @@ def blocks(ranking: Ranking, place: Place) -> tuple[list[str], list[str]]:
     ]
     head = [
         f"# {ranking.field.title} ({markdown.escape(ranking.field.scale)} scale)",
-        f"[Overview]({place.up}) · [how to read it]({LEGEND}.md)",
+        f"[Overview]({place.up}) · [how to read it, and what each label means]({LEGEND}.md)",
     ]
     return head, [
         ranking_blocks.table(ranking),

@@ -27,7 +27,7 @@ _LONGEST = 400
 
 def head(task: BoardTask, place: Place) -> list[str]:
     """Return the blocks that begin the page."""
-    links = [f"[Overview]({place.up})", f"[how to read it]({LEGEND}.md)"]
+    links = [f"[Overview]({place.up})", f"[how to read it, and what each label means]({LEGEND}.md)"]
     if any(map(ledger.concerns, task.records)):
         links.append(f"[the paper's numbers beside ours](../{place.beside('reproduction.md')})")
     return [
@@ -169,12 +169,14 @@ def _ruins(records: Iterable[Record]) -> Iterator[str]:
 
 
 def _expected(records: Iterable[Record]) -> Iterator[str]:
-    reasons: defaultdict[str, list[Record]] = defaultdict(list)
+    """Yield the reasons, each with the file that gives it: a source may say no more than that it is this file."""
+    reasons: defaultdict[tuple[str | None, str], list[Record]] = defaultdict(list)
     for record in records:
         if record.expected_failure is not None:
-            reasons[record.expected_failure].append(record)
-    for reason, own in reasons.items():
-        yield f"{cells.count(len(own), 'case')}: {_short(reason)}"
+            reasons[record.test, record.expected_failure].append(record)
+    for (test, reason), own in reasons.items():
+        of = "" if test is None else f" of {markdown.code(test)}"
+        yield f"{cells.count(len(own), 'case')}{of}: {_short(reason)}"
 
 
 def _unmeasured(records: Iterable[Record]) -> Iterator[str]:

@@ -30,7 +30,15 @@ def pictures(records: Sequence[Record]) -> Iterator[Picture]:
 
 def _example(record: Record) -> Mapping[str, Any]:
     """Return the poison that the record keeps; empty if there is none."""
-    found = record.details.get("example")
+    return _row(record.details.get("example"))
+
+
+def _original(record: Record) -> Mapping[str, Any]:
+    """Return the clean row that this poison was made from; empty if the record keeps none."""
+    return _row(_example(record).get("original"))
+
+
+def _row(found: object) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) and found.get("pixels") else {}
 
 
@@ -50,11 +58,18 @@ def _rows(group: PlotGroup) -> list[list[Record]]:
 
 def _picture(group: PlotGroup, rows: Sequence[Sequence[Record]]) -> Picture:
     columns = max(map(len, rows))
+    # Above a row of poison are the clean rows that it was made from, where records keep them.
+    lines = [(row, clean) for row in rows for clean in (True, False) if not clean or any(map(_original, row))]
     with style():
         figure, grid = canvas.panels(
-            len(rows), columns, title=group.title("What the poison looks like"), width=1.15, height=1.65, legend_rows=0
+            len(lines), columns, title=group.title("What the poison looks like"), width=1.15, height=1.65, legend_rows=0
         )
-        for panels, row in zip(grid, rows, strict=True):
+        for panels, (row, clean) in zip(grid, lines, strict=True):
+            for panel in panels[len(row) :]:
+                panel.set_visible(False)
+            if clean:
+                _draw_originals(panels, row)
+                continue
             phrases = [attack_phrase(record.attack) for record in row]
             kin = len({without_numbers(record.attack) for record in row}) == 1
             common, own = common_words(phrases) if kin else ("", list(map(str, phrases)))
@@ -63,11 +78,18 @@ def _picture(group: PlotGroup, rows: Sequence[Sequence[Record]]) -> Picture:
                 row_picture.draw(panel, shown)
                 name = wrapped(text(words), _LETTERS if columns > 1 else 3 * _LETTERS)
                 panel.set_title(f"{name}\nlabelled as class {shown['label']}", fontsize=7.5)
-            for panel in panels[len(row) :]:
-                panel.set_visible(False)
             if common:
                 _name(panels[0], wrapped(text(common), _LETTERS))
     return Picture(group.file_name("fig2_poisons"), figure)
+
+
+def _draw_originals(panels: Sequence[Axes], row: Sequence[Record]) -> None:
+    for panel, record in zip(panels, row, strict=False):
+        if shown := _original(record):
+            row_picture.draw(panel, shown)
+            panel.set_title(f"before, labelled\nas class {shown['label']}", fontsize=7.5)
+        else:
+            panel.set_visible(False)
 
 
 def _name(panel: Axes, words: str) -> None:

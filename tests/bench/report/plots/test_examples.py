@@ -48,6 +48,20 @@ def test_long_families_take_several_rows() -> None:
     assert sum(axes.get_visible() for axes in picture.figure.axes) == 12
 
 
+def test_clean_rows_that_poison_was_made_from_are_above_it() -> None:
+    made = snapshot(label=4) | {"original": snapshot(label=7)}
+    (picture,) = examples.pictures([gradients("label_flip_40"), gradients("badnets_s4_1", example=made)])
+    shown = [axes.get_title() for axes in picture.figure.axes if axes.get_visible()]
+    assert [title.split()[-1] for title in shown] == ["7", "4", "1"]
+    assert shown[0] == "before, labelled\nas class 7"
+
+
+@pytest.mark.parametrize("broken", [None, {}, {"pixels": ""}, 1])
+def test_poison_without_an_original_is_drawn_alone(broken: Any) -> None:
+    (picture,) = examples.pictures([gradients(example=snapshot() | {"original": broken})])
+    assert len(picture.figure.axes) == 1
+
+
 @pytest.mark.parametrize(("shape", "images"), [((1, 4, 4), 1), ((3, 4, 4), 1), ((5,), 0)])
 def test_rows_of_any_shape_are_drawn(shape: tuple[int, ...], images: int) -> None:
     (picture,) = examples.pictures([gradients(example=snapshot(shape))])
