@@ -18,7 +18,7 @@ def test_every_package_of_the_wheel_says_that_it_is_typed() -> None:
 
 def test_the_install_command_of_the_readme_brings_what_its_commands_use() -> None:
     extras = PYPROJECT["project"]["optional-dependencies"]
-    (installed,) = re.findall(r"^    pip install .*-e \.\[([\w,]+)\]$", README, re.MULTILINE)
+    (installed,) = re.findall(r"^    pip install .*-e '\.\[([\w,]+)\]'$", README, re.MULTILINE)
     assert set(installed.split(",")) <= set(extras)
     brought = " ".join(one for extra in installed.split(",") for one in extras[extra])
     for said, package in (("`-n 2`", "pytest-xdist"), ("gradshape figures", "matplotlib")):
