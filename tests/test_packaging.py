@@ -26,6 +26,13 @@ def test_the_install_command_of_the_readme_brings_what_its_commands_use() -> Non
         assert package in brought
 
 
+def test_the_small_build_that_comes_first_is_the_version_that_is_installed_next() -> None:
+    before, block = README.index("--index-url"), README.index("    pip install ")
+    assert before < block
+    (said,) = re.findall(r"`pip install (torch==\S+) --index-url", README)
+    assert said in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+
+
 def test_a_named_extra_exists() -> None:
     named = set(re.findall(r"extra `(\w+)`", README, re.IGNORECASE))
     assert named
