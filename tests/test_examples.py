@@ -53,13 +53,6 @@ def copied(name: str, folder: Path) -> Path:
     )
 
 
-def test_an_engineers_repository(tmp_path: Path) -> None:
-    said, records = suite(copied("engineer", tmp_path))
-    assert "4 passed" in said
-    assert {record["model"] for record in records} == {"train"}
-    assert {record["status"] for record in records} == {"ok"}
-
-
 def test_a_researchers_folder(tmp_path: Path) -> None:
     said, records = suite(copied("researcher", tmp_path))
     assert "33 cases: 33 passed" in said

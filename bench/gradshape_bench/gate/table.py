@@ -56,7 +56,15 @@ def _counts(comparison: Comparison) -> str:
     identical = sum(
         case.kind is Kind.SAME and all(change.identical for change in case.changes) for case in comparison.cases
     )
-    remarks = {Kind.SAME: f" ({identical:,} to the last digit)"} if identical else {}
+    # What is undecided of a case goes before what is better of it, and the table has that alone.
+    partly = sum(
+        case.kind is Kind.UNDECIDED and any(change.kind is Kind.BETTER for change in case.changes)
+        for case in comparison.cases
+    )
+    remarks = {
+        Kind.SAME: f" ({identical:,} to the last digit)" if identical else "",
+        Kind.UNDECIDED: f" ({partly:,} with a metric that is better)" if partly else "",
+    }
     parts = [f"{found[kind]:,} {kind.value}{remarks.get(kind, '')}" for kind in Kind if found[kind]]
     return f"{count(len(comparison.cases), 'case')}: {', '.join(parts)}" if parts else "no cases"
 

@@ -1,12 +1,14 @@
 from collections.abc import Sequence
 from typing import Any
 
+from gradshape.metrics import mean_over_seeds
 from gradshape_bench.gate.outcome import outcome
 from gradshape_bench.gate.table import render
 from gradshape_bench.records.record import Record, Status
 from tests.bench.gate.sample import STEADY, WORSE, compared, record
 from tests.bench.sample import unmeasured
 
+NOISY = (0.9, 0.95, 0.85, 0.93, 0.9)
 BETTER = tuple(value - 0.05 for value in STEADY)
 
 
@@ -23,6 +25,13 @@ def test_no_change_is_one_line() -> None:
 def test_what_looks_worse_and_may_be_chance_is_no_all_clear() -> None:
     text = rendered([record((0.1,))], [record((0.9,))])
     assert text.startswith("**Nothing is shown to be worse, and something looks so**: 1 case: 1 undecided.")
+
+
+def test_a_case_that_is_undecided_and_partly_better_is_counted_as_both() -> None:
+    before, after = {"accuracy_clean": mean_over_seeds(NOISY)}, {"accuracy_clean": mean_over_seeds(NOISY[::-1])}
+    text = rendered([record(more=before)], [record(BETTER, more=after)])
+    assert text.startswith("**No regression**: 1 case: 1 undecided (1 with a metric that is better).")
+    assert "better" in text.split("|", 1)[1]
 
 
 def test_worst_changes_come_first_below_the_counts() -> None:

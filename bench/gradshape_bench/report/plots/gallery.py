@@ -58,7 +58,7 @@ def pictures(kind: PictureKind, records: Sequence[Record]) -> Iterator["Picture"
         import matplotlib  # noqa: F401
     except ImportError as error:
         raise MissingMatplotlib(
-            "pictures need matplotlib, which is not installed: install the extra `plots`, `pip install -e .[plots]`"
+            "pictures need matplotlib, which is not installed: pip install 'gradshape[plots]'"
         ) from error
     yield from import_module(f"gradshape_bench.report.plots.{kind.module}").pictures(records)
 

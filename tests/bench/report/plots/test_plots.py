@@ -124,7 +124,7 @@ def test_there_need_be_no_display(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 def test_without_matplotlib_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(plots.MissingMatplotlib, match="install the extra `plots`"):
+    with pytest.raises(plots.MissingMatplotlib, match=r"pip install .gradshape\[plots\]."):
         plots.write([make()], tmp_path, tell=pytest.fail)
 
 
