@@ -204,14 +204,14 @@ def test_places_that_cannot_be_used_are_an_error_before_anything_runs(project: P
 
 def test_worker_that_refuses_its_cases_is_heard_by_the_controller(tmp_path: Path) -> None:
     (tmp_path / plugin.REFUSAL).write_text("two different cases are called 'a'")
-    config: Any = SimpleNamespace(stash=pytest.Stash(), getoption=lambda name, default: default)
+    config: Any = SimpleNamespace(stash=pytest.Stash(), getoption=lambda name, default: default, rootpath=tmp_path)
     config.stash[plugin.PART] = SessionPart(tmp_path)
     with pytest.raises(pytest.UsageError, match="two different cases are called 'a'"):
         plugin.pytest_xdist_node_collection_finished(SimpleNamespace(config=config))
 
 
 def test_places_are_checked_as_soon_as_a_worker_has_cases(tmp_path: Path) -> None:
-    config: Any = SimpleNamespace(stash=pytest.Stash(), getoption=lambda name, default: default)
+    config: Any = SimpleNamespace(stash=pytest.Stash(), getoption=lambda name, default: default, rootpath=tmp_path)
     config.stash[plugin.PART] = SessionPart(tmp_path)
     config.stash[plugin.REPORTER] = RecordReporter(tmp_path / "results.jsonl", tmp_path)
     config.stash[plugin.SETTINGS] = SimpleNamespace(results=tmp_path, use_cache=False)

@@ -91,8 +91,9 @@ class SlurmEngine(RemoteEngine):
         options.check()
 
     def close(self) -> None:
-        """Remove the folder of the run."""
+        """Remove the folder of the run, once its processes have ended, if they are of this machine."""
         if self._own is not None:
+            _wait(self._own.here)
             shutil.rmtree(self._own.path, ignore_errors=True)
             self._own = None
 
@@ -144,9 +145,14 @@ class SlurmEngine(RemoteEngine):
         for job in jobs:
             job.cancel(check=False)
         if self._options.cluster is Cluster.LOCAL:
-            patience = time.monotonic() + _GRACE
-            while time.monotonic() < patience and not all(map(_has_ended, jobs)):
-                time.sleep(POLL_SECONDS / 4)
+            _wait(jobs)
+
+
+def _wait(jobs: Sequence[Any]) -> None:
+    """Wait for a while until the processes of tasks on this machine have ended."""
+    patience = time.monotonic() + _GRACE
+    while time.monotonic() < patience and not all(map(_has_ended, jobs)):
+        time.sleep(POLL_SECONDS / 4)
 
 
 def _has_ended(job: Any) -> bool:
@@ -172,6 +178,8 @@ class _Folder:
         self.path = path
         self._options = options
         self._executor = options.executor(path / "submitit")
+        # Those of this machine that may not have ended: what a task told last is not its end.
+        self.here: list[Any] = []
 
     def data(self, dataset: Dataset) -> Path:
         """Return the file of a data set; it is written once."""
@@ -189,7 +197,10 @@ class _Folder:
         """Submit tasks, several as one array."""
         several = len(orders) > 1
         with self._executor.batch() if several else contextlib.nullcontext():
-            return [self._executor.submit(run_task, *order) for order in orders]
+            jobs = [self._executor.submit(run_task, *order) for order in orders]
+        if self._options.cluster is Cluster.LOCAL:
+            self.here = [job for job in self.here if not _has_ended(job)] + jobs
+        return jobs
 
 
 def run_task(assignment: Assignment, data: Sequence[Path], file: Path) -> None:

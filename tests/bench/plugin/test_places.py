@@ -64,6 +64,7 @@ def test_a_run_of_pytest_says_so_before_it_computes_anything(project: Project, o
 def test_folders_that_a_run_makes_by_itself_stay_out_of_commits(project: Project, tmp_path: Path) -> None:
     own = tmp_path / "own"
     own.mkdir()
+    (own / ".gitignore").write_text("__pycache__/\n.pytest_cache/\n")
     (own / "pytest.ini").write_text("[pytest]\n")
     (own / "test_small.py").write_text((project.folder / "test_small.py").read_text())
     subprocess.run(["git", "init", "--quiet"], cwd=own, check=True)
@@ -72,7 +73,7 @@ def test_folders_that_a_run_makes_by_itself_stay_out_of_commits(project: Project
     assert (own / "results" / "results.jsonl").exists()
     assert (own / ".gradshape" / "jobs").is_dir()
     found = subprocess.run(["git", "status", "--porcelain", "-uall"], cwd=own, check=True, capture_output=True)
-    assert sorted(found.stdout.decode().split("?? ")[1:]) == ["pytest.ini\n", "test_small.py\n"]
+    assert sorted(found.stdout.decode().split("?? ")[1:]) == [".gitignore\n", "pytest.ini\n", "test_small.py\n"]
 
 
 def test_folders_that_are_there_are_left_alone(tmp_path: Path) -> None:
