@@ -28,6 +28,8 @@ _MOST_DIGITS = 10
 _MOST_MEMORY = 2**60
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _TAKEN = "--gradshape-taken"
+# Where results and finished jobs go in a project that says nothing else.
+RESULTS, CACHE = Path("results", "results.jsonl"), Path(".gradshape")
 Value = TypeVar("Value")
 
 
@@ -136,8 +138,8 @@ def add_options(parser: pytest.Parser) -> Mapping[str, bool]:
     add("no-tf32", action="store_false", dest="tf32", help="compute float32 products in full precision (the default)")
     add("offline", action="store_true", help="use no network: skip cases whose data is missing")
     add("require-data", action="store_true", help="fail cases whose data is missing, instead of skipping them")
-    add("results", metavar="FILE", help="file that records are appended to (default: results/results.jsonl)")
-    add("cache-dir", metavar="DIR", help="folder that keeps finished jobs (default: .gradshape)")
+    add("results", metavar="FILE", help=f"file that records are appended to (default: {RESULTS})")
+    add("cache-dir", metavar="DIR", help=f"folder that keeps finished jobs (default: {CACHE})")
     add("no-cache", action="store_true", help="neither use finished jobs of earlier runs nor keep those of this one")
     add(
         "max-memory",
@@ -244,8 +246,8 @@ def read(config: pytest.Config) -> Settings:
         ),
         offline=offline,
         require_data=config.getoption("gradshape_require_data"),
-        results=_path(config.getoption("gradshape_results"), root / "results" / "results.jsonl"),
-        cache_dir=_path(config.getoption("gradshape_cache_dir"), root / ".gradshape"),
+        results=_path(config.getoption("gradshape_results"), root / RESULTS),
+        cache_dir=_path(config.getoption("gradshape_cache_dir"), root / CACHE),
         use_cache=not config.getoption("gradshape_no_cache"),
         max_memory=checked("--max-memory", parse_size, config.getoption("gradshape_max_memory")),
         strict_verdicts=config.getoption("gradshape_strict_verdicts"),

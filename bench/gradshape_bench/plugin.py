@@ -228,7 +228,7 @@ def _select(config: pytest.Config, cases: Mapping[str, tuple[str, str]]) -> None
     """
     config.stash[_checked] = True
     settings = config.stash[SETTINGS]
-    defaults = {config.rootpath / "results", config.rootpath / ".gradshape"}
+    defaults = {config.rootpath / options.RESULTS.parent, config.rootpath / options.CACHE}
     ignored_by_git(defaults & {settings.results.parent, *([settings.cache_dir] if settings.use_cache else [])})
     check_places(settings, _others_files(config))
     config.stash[REPORTER].select(cases)

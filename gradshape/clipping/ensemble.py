@@ -39,6 +39,17 @@ class NotStackable(RuntimeError):
     """``vmap`` does not know what models do with these rows, though it knew what they did with others."""
 
 
+@contextmanager
+def _known_to_vmap() -> Iterator[None]:
+    """Raise :class:`NotStackable` in place of the errors of ``vmap``, and of those of a model that may be its doing."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise NotStackable(str(error)) from error
+
+
 @dataclass(frozen=True)
 class EnsembleGradients:
     """The per-sample gradients of ``K`` models on one batch.
@@ -122,6 +133,7 @@ class ModelEnsemble:
         """The number of elements of one sample's outputs of all layers."""
         return sum(map(math.prod, self._outputs.values()))
 
+    @_known_to_vmap()
     def gradients(self, parameters: Mapping[str, Tensor], x: Tensor, y: Tensor) -> EnsembleGradients:
         """Take the per-sample gradients of the cross-entropy.
 
@@ -135,10 +147,6 @@ class ModelEnsemble:
             NotStackable: the models branch on values in batches of this size, or take a step that ``vmap`` does not
                 know.
         """
-        with _known_to_vmap():
-            return self._checked_gradients(parameters, x, y)
-
-    def _checked_gradients(self, parameters: Mapping[str, Tensor], x: Tensor, y: Tensor) -> EnsembleGradients:
         own = y.dim() == 2
         shape = x.shape[int(own) :]
         if not self._proven and shape not in self._exact:
@@ -171,6 +179,7 @@ class ModelEnsemble:
             squares.append(part.squares.view(num_models, -1))
         return EnsembleGradients(tuple(layer.name for layer in self._layers), torch.stack(squares), parts)
 
+    @_known_to_vmap()
     @torch.no_grad()
     def logits(self, parameters: Mapping[str, Tensor], x: Tensor, *, own: bool) -> Tensor:
         """Return the ``(K, M, C)`` logits of ``(M, ...)`` rows, or ``(K, M, ...)`` of each model's own.
@@ -185,8 +194,7 @@ class ModelEnsemble:
                 logits: Tensor = self._structure.call(values, (rows,))
             return logits
 
-        with _known_to_vmap():
-            logits: Tensor = vmap(forward, in_dims=(0, 0 if own else None))(dict(parameters), x)
+        logits: Tensor = vmap(forward, in_dims=(0, 0 if own else None))(dict(parameters), x)
         return logits
 
     def _is_exact(self, parameters: Mapping[str, Tensor], x: Tensor, y: Tensor) -> bool:
@@ -221,14 +229,3 @@ class ModelEnsemble:
         with held(self._structure.modules.values()), watched(self._layers, see):
             logits = self._structure.call(parameters, (x,))
         return functional.cross_entropy(logits, y, reduction="sum"), seen
-
-
-@contextmanager
-def _known_to_vmap() -> Iterator[None]:
-    """Raise :class:`NotStackable` in place of the errors of ``vmap``, and of those of a model that may be its doing."""
-    try:
-        yield
-    except torch.OutOfMemoryError:
-        raise
-    except RuntimeError as error:
-        raise NotStackable(str(error)) from error

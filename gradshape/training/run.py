@@ -74,6 +74,7 @@ def train_victims(
         progress: called after every epoch of every stack.
 
     Raises:
+        TypeError: one of ``victims`` is none.
         ValueError: a victim's rows or initial state do not fit the data set or its model; the message
             names the victim's index. Or one of ``families`` wrote to the rows; the message names it.
 
@@ -115,11 +116,10 @@ def train_stacks(
 ) -> Iterator[tuple[tuple[int, ...], list[TrainingResult]]]:
     """Train as :func:`train_victims` does, and yield places in ``victims`` and their results as stacks finish."""
     _validate.positive_int(max_memory=max_memory)
-    retrained = {
-        victim.recipe.model
-        for victim in victims
-        if isinstance(victim, Victim) and victim.initial is not None and not victim.fitted
-    }
+    for index, victim in enumerate(victims):
+        if not isinstance(victim, Victim):
+            raise TypeError(f"victim {index}: {victim!r}: expected a Victim, as in Victim(recipe, seed)")
+    retrained = {victim.recipe.model for victim in victims if victim.initial is not None and not victim.fitted}
     templates = {
         name: models.build(name, dataset.input_shape, dataset.num_classes, units=dataset.units) for name in retrained
     }

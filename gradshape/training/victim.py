@@ -162,12 +162,8 @@ class TrainingResult:
 def check_victim(victim: Victim, dataset: Dataset, where: str, *, template: nn.Module | None) -> None:
     """Raise ``ValueError`` if the victim's rows do not fit the data set, or its initial state its model.
 
-    Raise ``TypeError`` if it is no victim.
-
     ``where`` opens the message; ``template`` is a model of its kind, needed if it has an initial state.
     """
-    if not isinstance(victim, Victim):
-        raise TypeError(f"{where}: {victim!r}: expected a Victim, as in Victim(recipe, seed)")
     rows, classes = len(dataset.train), dataset.num_classes
     if victim.private is not None:
         x, y = victim.private.x, victim.private.y

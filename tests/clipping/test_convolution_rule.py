@@ -85,36 +85,31 @@ def ways(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return taken
 
 
+def check_way(of: tuple[Callable[[], Layer], tuple[int, ...]], way: str, ways: list[str]) -> None:
+    """Check that a layer's gradients are formed in this way alone, and are those of the loop."""
+    build, shape = of
+    layer = build()
+    x, backprops = batch(layer, shape)
+    found = formed(layer, x, backprops)
+    assert set(ways) == {way}
+    torch.testing.assert_close(found, of_the_loop(layer, x, backprops), rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this build of torch has no oneDNN")
-@pytest.mark.parametrize("name", AS_GROUPS)
-def test_samples_as_groups_give_what_the_loop_gives(name: str, ways: list[str]) -> None:
-    build, shape = AS_GROUPS[name]
-    layer = build()
-    x, backprops = batch(layer, shape)
-    found = formed(layer, x, backprops)
-    assert set(ways) == {"_weight_gradients_of_rows"}
-    torch.testing.assert_close(found, of_the_loop(layer, x, backprops), rtol=1e-4, atol=1e-4)
+@pytest.mark.parametrize("of", AS_GROUPS.values(), ids=AS_GROUPS)
+def test_samples_as_groups_give_what_the_loop_gives(of: Any, ways: list[str]) -> None:
+    check_way(of, "_weight_gradients_of_rows", ways)
 
 
-@pytest.mark.parametrize("name", BY_PRODUCTS)
-def test_others_are_formed_by_products(name: str, ways: list[str]) -> None:
-    build, shape = BY_PRODUCTS[name]
-    layer = build()
-    x, backprops = batch(layer, shape)
-    found = formed(layer, x, backprops)
-    assert set(ways) == {"_form"}
-    torch.testing.assert_close(found, of_the_loop(layer, x, backprops), rtol=1e-4, atol=1e-4)
+@pytest.mark.parametrize("of", BY_PRODUCTS.values(), ids=BY_PRODUCTS)
+def test_others_are_formed_by_products(of: Any, ways: list[str]) -> None:
+    check_way(of, "_form", ways)
 
 
-@pytest.mark.parametrize("name", AS_GROUPS)
-def test_without_onednn_products_give_the_same(name: str, ways: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("of", AS_GROUPS.values(), ids=AS_GROUPS)
+def test_without_onednn_products_give_the_same(of: Any, ways: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
-    build, shape = AS_GROUPS[name]
-    layer = build()
-    x, backprops = batch(layer, shape)
-    found = formed(layer, x, backprops)
-    assert set(ways) == {"_form"}
-    torch.testing.assert_close(found, of_the_loop(layer, x, backprops), rtol=1e-4, atol=1e-4)
+    check_way(of, "_form", ways)
 
 
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this build of torch has no oneDNN")
