@@ -13,13 +13,13 @@ from gradshape_bench.commands.command import Command, Parser, Refused
 from gradshape_bench.commands.declared_cases import declared_cases
 from gradshape_bench.commands.results_argument import add_results, records_of
 from gradshape_bench.commands.suites import files_with_cases
+from gradshape_bench.options import CACHE
 from gradshape_bench.records.pending import Pending
 from gradshape_bench.records.record import Record, Status
 from gradshape_bench.records.store import ResultsFile
 from gradshape_bench.report.beside import write_pages
 from gradshape_bench.report.cells import count
 
-_CACHE = Path(".gradshape")
 _SHOWN = 20
 _MEASURED = (Status.OK, Status.SKIPPED)
 
@@ -47,7 +47,7 @@ def _add_arguments(parser: Parser) -> None:
         "--cache", action="store_true", help="damaged finished jobs, and temporary files of runs that were killed"
     )
     parser.add_argument(
-        "--cache-dir", type=Path, default=_CACHE, metavar="DIR", help="folder of finished jobs (default: %(default)s)"
+        "--cache-dir", type=Path, default=CACHE, metavar="DIR", help="folder of finished jobs (default: %(default)s)"
     )
     parser.add_argument("--dry-run", action="store_true", help="show what would be removed, and remove nothing")
     parser.add_argument("--yes", action="store_true", help="remove it without asking")

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from gradshape_bench.commands.command import Command, Parser
-from gradshape_bench.commands.results_argument import RESULTS, existing
+from gradshape_bench.commands.results_argument import existing
+from gradshape_bench.options import RESULTS
 from gradshape_bench.records.merging import Merged, merge
 from gradshape_bench.records.store import described
 from gradshape_bench.report.beside import write_pages

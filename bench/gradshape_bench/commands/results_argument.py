@@ -4,10 +4,9 @@ import sys
 from pathlib import Path
 
 from gradshape_bench.commands.command import Parser
+from gradshape_bench.options import RESULTS
 from gradshape_bench.records.record import Record
 from gradshape_bench.records.store import ResultsFile, described
-
-RESULTS = Path("results", "results.jsonl")
 
 
 def add_results(parser: Parser, default: Path = RESULTS) -> None:

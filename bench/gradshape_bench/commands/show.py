@@ -5,7 +5,7 @@ import shlex
 
 from gradshape_bench.commands.command import Command, Parser
 from gradshape_bench.commands.one_case import add_case, records_of_case
-from gradshape_bench.commands.results_argument import RESULTS
+from gradshape_bench.options import RESULTS
 from gradshape_bench.records.record import Record
 from gradshape_bench.report.case_text import case_text
 from gradshape_bench.report.terminal import terminal_width
